@@ -1,0 +1,47 @@
+# What a person types and what CI runs are the same. `make help` lists the targets.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo dev test check lock format clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 14
+
+# The virtual environment, made anew whenever the lock or the project file changes.
+$(READY): requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing what requirements.lock names ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+venv: $(READY) ## make .venv with exactly what requirements.lock names
+
+demo: $(READY) ## ten real days end to end on an embedded PostgreSQL (YEAR=1: all 365)
+	@$(BIN)/sync-pipeline demo $(if $(YEAR),--year)
+
+dev: $(READY) ## leave everything running: Dagster UI on http://localhost:3000
+	@$(BIN)/sync-pipeline dev
+
+test: $(READY) ## every test, as CI runs them
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) ## the quick part: format, lint, types, unit tests
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest sync_pipeline_tests/unit -q
+
+format: $(READY) ## format the code and mend what lint can mend
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+lock: $(READY) ## compile requirements.lock from pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate --extra dev pyproject.toml -o requirements.lock
+
+clean: ## remove the virtual environment and all local data
+	@rm -rf $(VENV) .data

@@ -1,0 +1,1 @@
+"""Sync Pipeline command line (placeholder)."""

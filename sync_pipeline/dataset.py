@@ -1,0 +1,199 @@
+"""A dataset: one source table and the table it is synced into, as its `defs.yaml` describes it.
+
+These models are the meaning of the YAML and travel, frozen, through every layer. They hold no
+secret: a connection is named by the environment variable that carries its URL. The defaults and
+the allowed values stand here and nowhere else; the component and the documents read them here.
+"""
+
+import re
+from datetime import date, datetime, timedelta
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from sync_pipeline.errors import RequestError
+
+_ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_DATASET_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
+
+
+def _known_timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # unknown, malformed, or the name of a folder
+        raise ValueError(
+            f"{name!r} is not an IANA time zone, such as Asia/Shanghai or UTC"
+        ) from None
+    return name
+
+
+def _environment_name(name: str) -> str:
+    if not _ENVIRONMENT_NAME.match(name):
+        raise ValueError(
+            "must be the NAME of an environment variable that holds the URL, "
+            "such as SYNC_SOURCE_URL; a URL itself never stands in a file"
+        )
+    return name
+
+
+def _dataset_name(name: str) -> str:
+    if not _DATASET_NAME.match(name):
+        raise ValueError(
+            "must be lower-case letters, digits and _, begin with a letter, and be at most "
+            "63 characters, such as daily_orders"
+        )
+    return name
+
+
+def _table_name(name: str) -> str:
+    parts = name.split(".")
+    if len(parts) > 2 or not all(parts):
+        raise ValueError(f"{name!r} must be 'table' or 'schema.table'")
+    too_long = [part for part in parts if len(part.encode()) > 63]
+    if too_long:
+        raise ValueError(f"{too_long[0]!r} is longer than PostgreSQL's 63 bytes for a name")
+    return name
+
+
+DatasetName = Annotated[str, AfterValidator(_dataset_name)]
+TimezoneName = Annotated[str, AfterValidator(_known_timezone)]
+EnvironmentName = Annotated[str, AfterValidator(_environment_name)]
+TableName = Annotated[str, AfterValidator(_table_name)]
+PositiveSeconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+class PostgresSource(_Model):
+    """Rows from a table or a query of another PostgreSQL database, read-only."""
+
+    type: Literal["postgres"] = "postgres"
+    url_env: EnvironmentName = Field(description="environment variable with the source's URL")
+    table: TableName | None = Field(default=None, description="source table, or schema.table")
+    query: str | None = Field(default=None, description="a SELECT, in place of table")
+    day_column: str = Field(description="column of type date, timestamp or timestamptz")
+    columns: tuple[str, ...] | None = Field(
+        default=None, min_length=1, description="columns to copy, in order; all of them by default"
+    )
+    connect_timeout_seconds: Annotated[int, Field(ge=2, le=600)] = 10
+    statement_timeout_seconds: PositiveSeconds = 3600
+
+    @model_validator(mode="after")
+    def _one_of_table_and_query(self) -> "PostgresSource":
+        if (self.table is None) == (self.query is None):
+            raise ValueError("give exactly one of 'table' and 'query'")
+        if self.columns is not None:
+            twice = {name for name in self.columns if self.columns.count(name) > 1}
+            if twice:
+                raise ValueError(f"'columns' names {sorted(twice)[0]!r} twice")
+            if self.day_column not in self.columns:
+                raise ValueError(f"'columns' must contain the day_column {self.day_column!r}")
+        return self
+
+
+class PostgresTarget(_Model):
+    """The table the rows are synced into, in the database of `SYNC_DATABASE_URL`."""
+
+    table: TableName = Field(description="target table, or schema.table; created if missing")
+    lock_timeout_seconds: PositiveSeconds = Field(
+        default=30, description="how long to wait for a day another worker holds"
+    )
+    statement_timeout_seconds: PositiveSeconds = 3600
+
+
+class Every(_Model):
+    """Progress is written after every so many days."""
+
+    days: Annotated[int, Field(ge=1)]
+
+
+class Percent(_Model):
+    """Progress is written after every so many percent of the batch's days."""
+
+    percent: Annotated[int, Field(ge=1, le=100)]
+
+
+class Schedule(_Model):
+    """A nightly run over the last finished day and some days before it."""
+
+    at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = Field(
+        description="time of day HH:MM in the dataset's time zone"
+    )
+    look_back_days: Annotated[int, Field(ge=0, le=366)] = Field(
+        default=0, description="how many earlier days are synced again, for late rows"
+    )
+    enabled: bool = Field(default=True, description="whether it is on when first loaded")
+
+
+class Dataset(_Model):
+    """One dataset. `start_date` and `end_date` are days in `timezone`, both included."""
+
+    name: DatasetName
+    description: str = ""
+    start_date: date
+    end_date: date | None = None
+    timezone: TimezoneName = "UTC"
+    source: PostgresSource
+    target: PostgresTarget
+    backfill: Literal["single_run"] | Annotated[int, Field(ge=1)] = Field(
+        default="single_run",
+        description="single_run, or how many days each run of a backfill takes",
+    )
+    progress: Literal["every_day", "auto"] | Every | Percent = "every_day"
+    schedule: Schedule | None = None
+
+    @model_validator(mode="after")
+    def _dates_in_order(self) -> "Dataset":
+        if self.end_date is not None and self.end_date < self.start_date:
+            raise ValueError(f"end_date {self.end_date} is before start_date {self.start_date}")
+        return self
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+    def last_day(self, now: datetime) -> date:
+        """Return the last day that is over at `now` (an aware time), or `end_date` if earlier."""
+        yesterday = now.astimezone(self.zone).date() - timedelta(days=1)
+        return yesterday if self.end_date is None else min(self.end_date, yesterday)
+
+    def days(self, start: date, end: date, now: datetime) -> list[date]:
+        """Return the days from `start` to `end`, both included, oldest first.
+
+        Raises RequestError if the two are reversed, before the dataset's first day, or after its
+        last finished day at `now`.
+        """
+        if end < start:
+            raise RequestError(
+                f"dataset {self.name}: the range {start} to {end} is reversed; "
+                f"put the earlier date first: {end} {start}"
+            )
+        if start < self.start_date:
+            raise RequestError(
+                f"dataset {self.name}: {start} is before its first day {self.start_date}; "
+                f"start at {self.start_date}, or set an earlier start_date in its defs.yaml"
+            )
+        last = self.last_day(now)
+        if end > last:
+            why = (
+                f"its end_date is {self.end_date}"
+                if self.end_date is not None and last == self.end_date
+                else f"the last finished day in {self.timezone} is {last}"
+            )
+            raise RequestError(
+                f"dataset {self.name}: {end} cannot be synced yet, {why}; end at {last} or earlier"
+            )
+        return [start + timedelta(days=n) for n in range((end - start).days + 1)]
+
+
+def parse_day(text: str, what: str) -> date:
+    """Return the date in `text`, written YYYY-MM-DD. Raises RequestError naming `what`."""
+    try:
+        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+            raise ValueError
+        return date.fromisoformat(text)
+    except ValueError:
+        raise RequestError(f"{what}: {text!r} is not a date; write it as 2025-10-01") from None

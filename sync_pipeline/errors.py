@@ -1,0 +1,83 @@
+"""What can go wrong, in words a person can act on.
+
+One short hierarchy. Every message names the dataset, the day or the setting it is about, and
+what to do next. Anything derived from `SyncError` is shown as one line, without a stack; anything
+else is a bug of ours and keeps its stack. How a driver's error becomes one of these, and how
+secrets are kept out of text, stands here too, because it must be the same everywhere.
+"""
+
+import re
+
+
+class SyncError(Exception):
+    """Something the user can mend; its text is one line and names what to do."""
+
+
+class SettingError(SyncError):
+    """A setting in the environment or a key in a `defs.yaml` is missing or wrong."""
+
+
+class RequestError(SyncError):
+    """What was asked for cannot be done: unknown dataset, dates reversed, unknown batch."""
+
+
+class SourceError(SyncError):
+    """The source cannot be reached, refuses, or does not hold what the dataset names."""
+
+
+class TargetError(SyncError):
+    """The target cannot be reached, refuses, or its table does not fit the source."""
+
+
+class CountMismatchError(SyncError):
+    """The target took another number of rows than the source gave; the day was rolled back."""
+
+
+class DayLockedError(SyncError):
+    """Another worker holds this dataset's day; it was waited for as long as the setting allows."""
+
+
+class SupersededError(SyncError):
+    """A later attempt at the same day began while this one worked; this one's rows were refused."""
+
+
+class MigrationError(SyncError):
+    """The tracking tables cannot be brought to, or are not at, the version this code needs."""
+
+
+class EmbeddedPostgresError(SyncError):
+    """The embedded PostgreSQL could not be started or stopped."""
+
+
+_URL_PASSWORD = re.compile(r"(?P<head>\b[\w+.-]+://[^\s:/@]*):[^\s@]*@")
+_KEYWORD_PASSWORD = re.compile(r"(?P<head>\bpassword\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s'&]+)", re.I)
+
+
+def redact(text: str, *secrets: str) -> str:
+    """Return `text` with passwords replaced by `***`.
+
+    Hides the password part of anything that looks like a URL, every `password=…` of a libpq
+    connection string, and each of `secrets` wherever it stands.
+    """
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "***")
+    text = _URL_PASSWORD.sub(r"\g<head>:***@", text)
+    return _KEYWORD_PASSWORD.sub(r"\g<head>***", text)
+
+
+def one_line(error: BaseException, *secrets: str, limit: int = 2000) -> str:
+    """Return what `error` says as one line without secrets, at most `limit` characters.
+
+    The form in which an error enters a record, a log line or the terminal. A driver's error
+    without text, or an exception of ours that carries none, is named by its class.
+    """
+    text = " ".join(redact(str(error), *secrets).split())
+    if not isinstance(error, SyncError) and not _is_driver_error(error):
+        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    text = text or type(error).__name__
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _is_driver_error(error: BaseException) -> bool:
+    return type(error).__module__.startswith("psycopg2")

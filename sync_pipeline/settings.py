@@ -1,0 +1,129 @@
+"""Settings: what the environment says, read once, checked, and never printed.
+
+Everything about one dataset stands in its `defs.yaml`; everything about the machine stands here.
+`.env.example` lists each setting; a test keeps the two in step. A setting is read when it is
+needed, so that a command that does not touch the target does not need its URL.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+
+from sync_pipeline.errors import SettingError
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+DATABASE_URL = "SYNC_DATABASE_URL"
+TRACKING_URL = "SYNC_TRACKING_URL"
+DAGSTER_URL = "SYNC_DAGSTER_URL"
+DATA_DIR = "SYNC_DATA_DIR"
+PAGE_URL = "SYNC_PAGE_URL"
+DAGSTER_SCHEMA = "dagster"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The environment's settings. URLs carry secrets: `repr` leaves them out."""
+
+    environment: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return "Settings(…)"
+
+    @property
+    def database_url(self) -> str:
+        """The target database's URL. Raises SettingError when `SYNC_DATABASE_URL` is not set."""
+        return self.postgres_url(DATABASE_URL)
+
+    @property
+    def tracking_url(self) -> str:
+        """Where `daily_sync_status` lives: `SYNC_TRACKING_URL`, else the target database."""
+        if self.environment.get(TRACKING_URL):
+            return self.postgres_url(TRACKING_URL)
+        return self.database_url
+
+    @property
+    def dagster_url(self) -> str:
+        """Dagster's storage: `SYNC_DAGSTER_URL`, else schema `dagster` of the target database.
+
+        Names the psycopg2 driver, because SQLAlchemy 2.1 reads plain `postgresql://` as psycopg 3,
+        with which dagster-postgres fails.
+        """
+        if self.environment.get(DAGSTER_URL):
+            return with_driver(self.postgres_url(DAGSTER_URL))
+        return with_driver(with_search_path(self.database_url, DAGSTER_SCHEMA))
+
+    @property
+    def data_dir(self) -> Path:
+        """The folder for the embedded PostgreSQL, Dagster's files and demo data (absolute)."""
+        return Path(self.environment.get(DATA_DIR) or PROJECT_ROOT / ".data").expanduser().resolve()
+
+    @property
+    def page_url(self) -> str | None:
+        """The base address of the status page, for links in Dagster's metadata; None if unset."""
+        url = self.environment.get(PAGE_URL, "").rstrip("/")
+        return url or None
+
+    def postgres_url(self, name: str) -> str:
+        """Return the PostgreSQL URL in setting `name`.
+
+        Raises SettingError, which names the setting and never its value, when it is missing or
+        is not a `postgresql://` URL.
+        """
+        value = self.environment.get(name, "").strip()
+        if not value:
+            raise SettingError(
+                f"{name} is not set. Set it to postgresql://user:password@host:port/database "
+                "(see .env.example), or start with 'sync-pipeline dev', which sets up everything."
+            )
+        try:
+            parts = urlsplit(value)
+            parts.port  # noqa: B018  reading it is the check
+        except ValueError as error:
+            raise SettingError(
+                f"{name} is not a valid URL. A '/', '@', '#' or '%' in the user name or password "
+                "must be percent-encoded: postgresql://user:password@host:port/database."
+            ) from error
+        if parts.scheme.split("+")[0] not in ("postgresql", "postgres"):
+            raise SettingError(
+                f"{name} must begin with postgresql:// and name one database: "
+                "postgresql://user:password@host:port/database."
+            )
+        return urlunsplit(parts._replace(scheme="postgresql"))
+
+
+def current() -> Settings:
+    """Return the settings of this process's environment as it is now."""
+    return Settings(dict(os.environ))
+
+
+def with_driver(url: str) -> str:
+    """Return `url` naming the psycopg2 driver, the form SQLAlchemy needs."""
+    return urlunsplit(urlsplit(url)._replace(scheme="postgresql+psycopg2"))
+
+
+def with_search_path(url: str, schema: str) -> str:
+    """Return `url` with sessions that see `schema` first, through libpq's `options`."""
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    query["options"] = f"{query.get('options', '')} -csearch_path={schema}".strip()
+    return urlunsplit(parts._replace(query=urlencode(query, quote_via=quote)))
+
+
+def with_database(url: str, database: str) -> str:
+    """Return `url` with another database on the same server."""
+    parts = urlsplit(url)
+    # geturl() drops the authority's slashes when the host stands in the query; keep them.
+    return f"postgresql://{parts.netloc}/{quote(database)}" + (
+        f"?{parts.query}" if parts.query else ""
+    )
+
+
+def secrets_of(url: str) -> tuple[str, ...]:
+    """Return the password of `url` as written and decoded, for redacting; empty if it has none."""
+    try:
+        password = urlsplit(url).password
+    except ValueError:
+        return ()
+    return (password, unquote(password)) if password else ()
