@@ -116,6 +116,9 @@ class Percent(_Model):
     percent: Annotated[int, Field(ge=1, le=100)]
 
 
+Progress = Literal["every_day", "auto"] | Every | Percent
+
+
 class Schedule(_Model):
     """A nightly run over the last finished day and some days before it."""
 
@@ -142,7 +145,7 @@ class Dataset(_Model):
         default="single_run",
         description="single_run, or how many days each run of a backfill takes",
     )
-    progress: Literal["every_day", "auto"] | Every | Percent = "every_day"
+    progress: Progress = "every_day"
     schedule: Schedule | None = None
 
     @model_validator(mode="after")

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 DEFAULT_CONNECT_TIMEOUT_SECONDS = 10
 _KEEPALIVES = {
-    "keepalives": 1,
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
+    "keepalives": "1",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
 }
 
 
@@ -55,9 +55,8 @@ def connect(
         options.append(parameters.pop("options", ""))
         parameters.setdefault("application_name", f"sync_pipeline: {purpose}")
         parameters.setdefault("connect_timeout", str(connect_timeout_seconds))
-        connection: Connection = psycopg2.connect(
-            **_KEEPALIVES, **parameters, options=" ".join(options).strip(), client_encoding="UTF8"
-        )
+        parameters |= {"options": " ".join(options).strip(), "client_encoding": "UTF8"}
+        connection: Connection = psycopg2.connect(**{**_KEEPALIVES, **parameters})
     except psycopg2.Error as failure:
         raise error(
             f"cannot connect to the database of {setting}: "

@@ -1,0 +1,116 @@
+"""Bringing the tracking tables to the version this code needs, with alembic.
+
+Migrations are numbered, forward only, and run in one transaction under an advisory lock, so that
+two processes that start at once do it once. The table is a public contract: docs/contract.md.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+
+import alembic.command
+import alembic.op
+import psycopg2
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from sync_pipeline.database.connections import connect
+from sync_pipeline.errors import MigrationError, one_line
+from sync_pipeline.settings import secrets_of
+
+VERSION_TABLE = "sync_pipeline_version"
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('sync_pipeline: migrate', 0))"
+
+
+def migrate(url: str, setting: str) -> str:
+    """Bring the tracking tables at `url` to this code's version; return that version.
+
+    `setting` names where the URL came from. Raises MigrationError if the database cannot be
+    reached or changed, or is newer than this code.
+    """
+    with _connection(url, setting) as connection:
+        try:
+            with connection.begin():
+                connection.exec_driver_sql(_LOCK)
+                found = _version(connection)
+                _refuse_newer(found, setting)
+                config = _config()
+                config.attributes["connection"] = connection
+                alembic.command.upgrade(config, "head")
+        except (DBAPIError, psycopg2.Error) as error:
+            cause = error.orig or error if isinstance(error, DBAPIError) else error
+            raise MigrationError(
+                f"cannot migrate the database of {setting}: {one_line(cause, *secrets_of(url))}; "
+                "nothing was changed"
+            ) from error
+    return code_version()
+
+
+def check_version(url: str, setting: str) -> str:
+    """Return the version of the tracking tables at `url`.
+
+    Raises MigrationError if it is not the one this code needs, saying what to do.
+    """
+    with _connection(url, setting) as connection:
+        found = _version(connection)
+    _refuse_newer(found, setting)
+    if found != code_version():
+        raise MigrationError(
+            f"the tracking tables in the database of {setting} are "
+            f"{'missing' if found is None else f'at version {found}'}, this code needs "
+            f"{code_version()}; run: sync-pipeline migrate"
+        )
+    return found
+
+
+def code_version() -> str:
+    """Return the version of the tracking tables that this code needs, such as ``0001``."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    if head is None:
+        raise MigrationError("this installation holds no migrations; install it again")
+    return head
+
+
+def run_sql(file: str) -> None:
+    """Run the statements of `file`, which stands beside the migrations. For migrations only."""
+    text = resources.files(f"{__package__}.migrations.versions").joinpath(file).read_text("utf-8")
+    # The driver's own cursor: SQLAlchemy would read % and : in the text as parameters.
+    cursor = alembic.op.get_bind().connection.cursor()
+    cursor.execute(text)
+    cursor.close()
+
+
+def _refuse_newer(found: str | None, setting: str) -> None:
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if found is not None and found not in known:
+        raise MigrationError(
+            f"the tracking tables in the database of {setting} are at version {found}, newer than "
+            f"this code's {code_version()}; upgrade sync-pipeline, or point {setting} at another "
+            "database. Nothing was changed"
+        )
+
+
+def _version(connection: Connection) -> str | None:
+    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+    return context.get_current_revision()
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", "sync_pipeline:database/migrations")
+    return config
+
+
+@contextmanager
+def _connection(url: str, setting: str) -> Iterator[Connection]:
+    engine = create_engine(
+        "postgresql+psycopg2://",
+        creator=lambda: connect(url, setting=setting, purpose="migrate", error=MigrationError),
+        poolclass=NullPool,
+    )
+    with engine.connect() as connection:
+        yield connection

@@ -1,0 +1,196 @@
+"""Attempts: pending → syncing → success | failed | skipped, and the day records that follow.
+
+All functions work in the caller's transaction. Rows are always touched in the order day record,
+attempt, batch record, and batches by id, so that two workers cannot deadlock.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from sync_pipeline.database import named_sql
+from sync_pipeline.errors import SupersededError
+from sync_pipeline.tracking import batches, remarks
+from sync_pipeline.tracking.models import Attempt, DayCounts
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+_SQL = named_sql.load(__package__, "attempts.sql")
+
+
+def begin(
+    cursor: "Cursor",
+    dataset: str,
+    day: date,
+    *,
+    batch_id: int | None,
+    run_id: str | None,
+    triggered_by: str | None,
+) -> Attempt:
+    """Begin an attempt at a day, whose lock the caller holds; return it with its number.
+
+    An attempt still `syncing` belongs to a worker that lost the lock, and ends here as failed.
+    A later try at a day of the same batch supersedes the earlier one in the batch's counts.
+    """
+    values: dict[str, Any] = {
+        "dataset": dataset,
+        "day": day,
+        "batch_id": batch_id,
+        "run_id": run_id,
+        "triggered_by": triggered_by,
+        "remarks": remarks.day_started(day),
+    }
+    cursor.execute(_SQL["begin_day_record"], values)
+    row = cursor.fetchone()
+    assert row is not None  # noqa: S101  an upsert without WHERE always answers
+    record_id, number = row
+    values["number"] = number
+    cursor.execute(_SQL["end_lost_attempts"], values)
+    lost_in = [lost for (lost,) in cursor.fetchall()]
+    attempt_id = _begin_attempt(cursor, values)
+    batches.refresh_all(cursor, lost_in)
+    return Attempt(attempt_id, number, dataset, day, batch_id, record_id)
+
+
+def _begin_attempt(cursor: "Cursor", values: dict[str, Any]) -> int:
+    row = None
+    if values["batch_id"] is not None:
+        cursor.execute(_SQL["begin_planned"], values)
+        row = cursor.fetchone()
+        if row is None:
+            cursor.execute(_SQL["supersede"], values)
+    if row is None:
+        cursor.execute(_SQL["begin_unplanned"], values)
+        row = cursor.fetchone()
+    assert row is not None  # noqa: S101
+    return int(row[0])
+
+
+def succeed(cursor: "Cursor", attempt: Attempt, counts: DayCounts) -> None:
+    """Close `attempt` as a success, with its day's record.
+
+    Belongs into the transaction that loads the day: raises SupersededError if a later attempt has
+    begun or this one was given up, and then that transaction must be rolled back.
+    """
+    cursor.execute(
+        _SQL["succeed"],
+        {
+            "id": attempt.id,
+            "record_id": attempt.record_id,
+            "number": attempt.number,
+            "remarks": remarks.day_finished(attempt.day, counts),
+            **vars(counts),
+        },
+    )
+    if cursor.rowcount != 1:
+        raise SupersededError(
+            f"dataset {attempt.dataset}, day {attempt.day}: attempt {attempt.number} was given up "
+            "or a later one has begun; its rows were not committed. See sync_attempt for who has "
+            "the day now"
+        )
+
+
+def fail(cursor: "Cursor", attempt: Attempt, error: str) -> None:
+    """Close `attempt` as failed, if it is not over already; its day's and batch's records follow.
+
+    `error` is one line without secrets.
+    """
+    cursor.execute(
+        _SQL["fail"],
+        {
+            "id": attempt.id,
+            "record_id": attempt.record_id,
+            "number": attempt.number,
+            "error": error,
+            "remarks": remarks.day_failed(error),
+        },
+    )
+    batches.refresh_all(cursor, [attempt.batch_id])
+
+
+def refuse(
+    cursor: "Cursor",
+    dataset: str,
+    day: date,
+    error: str,
+    *,
+    batch_id: int | None,
+    run_id: str | None,
+    triggered_by: str | None,
+) -> None:
+    """Note that a day failed before an attempt could begin, as when another worker holds it.
+
+    The day's record is left to whoever holds the day.
+    """
+    values: dict[str, Any] = {
+        "dataset": dataset,
+        "day": day,
+        "error": error,
+        "batch_id": batch_id,
+        "run_id": run_id,
+        "triggered_by": triggered_by,
+    }
+    if batch_id is not None:
+        cursor.execute(_SQL["refuse_planned"], values)
+    if batch_id is None or cursor.rowcount == 0:
+        cursor.execute(_SQL["supersede"], values)
+        cursor.execute(_SQL["refuse_unplanned"], values)
+    batches.refresh_all(cursor, [batch_id])
+
+
+def skip(cursor: "Cursor", batch_id: int, days: Sequence[date], run_id: str | None) -> None:
+    """Mark pending days of a batch as skipped: they are in already and stay as they are."""
+    cursor.execute(_SQL["skip"], {"batch_id": batch_id, "days": list(days), "run_id": run_id})
+    batches.refresh(cursor, batch_id)
+
+
+def synced_days(cursor: "Cursor", dataset: str, days: Sequence[date]) -> set[date]:
+    """Return which of `days` are in, by their day records."""
+    cursor.execute(_SQL["synced_days"], {"dataset": dataset, "days": list(days)})
+    return {row[0] for row in cursor.fetchall()}
+
+
+def holder(cursor: "Cursor", dataset: str, day: date) -> str | None:
+    """Return the run id of the attempt that is at this day now, or None."""
+    cursor.execute(_SQL["holder"], {"dataset": dataset, "day": day})
+    row = cursor.fetchone()
+    return None if row is None else row[0]
+
+
+def give_up_run(cursor: "Cursor", run_id: str, error: str) -> int:
+    """Close what the run `run_id` had begun and not finished; return how many attempts that was.
+
+    For a run that is over. Days it never began stay pending: another run may own them.
+    """
+    cursor.execute(_SQL["syncing_of_run"], {"run_id": run_id})
+    return _give_up(cursor, cursor.fetchall(), error)
+
+
+def give_up_batch(
+    cursor: "Cursor", batch_id: int, error: str, days: Sequence[date] | None = None
+) -> int:
+    """Close the unfinished days of a batch, all or those in `days`; return how many there were.
+
+    A day that never began is failed like the others, and its error says that it was not run.
+    """
+    cursor.execute(
+        _SQL["unfinished_of_batch"],
+        {"batch_id": batch_id, "days": None if days is None else list(days)},
+    )
+    return _give_up(cursor, cursor.fetchall(), error)
+
+
+def _give_up(cursor: "Cursor", rows: Sequence[tuple[Any, ...]], error: str) -> int:
+    begun = [row[0] for row in rows if row[1] is not None]
+    never_begun = [row[0] for row in rows if row[1] is None]
+    if begun:
+        values = {"ids": begun, "error": error, "remarks": remarks.day_failed(error)}
+        cursor.execute(_SQL["give_up_day_records"], values)
+        cursor.execute(_SQL["give_up_attempts"], values)
+    if never_begun:
+        cursor.execute(
+            _SQL["give_up_attempts"], {"ids": never_begun, "error": batches.NOT_RUN + error}
+        )
+    batches.refresh_all(cursor, [row[4] for row in rows])
+    return len(rows)

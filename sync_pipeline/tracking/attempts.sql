@@ -1,0 +1,125 @@
+-- begin_day_record: number a new attempt at the day and show the day as syncing
+INSERT INTO daily_sync_status AS record
+    (sync_date, status, remarks, start_time, dataset, kind, start_date, end_date, total_days,
+     attempt, run_id, triggered_by, heartbeat_at)
+VALUES
+    (%(day)s, 'syncing', %(remarks)s, clock_timestamp(), %(dataset)s, 'day', %(day)s, %(day)s, 1,
+     1, %(run_id)s, %(triggered_by)s, clock_timestamp())
+ON CONFLICT (dataset, sync_date) WHERE kind = 'day' DO UPDATE SET
+    status = 'syncing', remarks = excluded.remarks, start_time = excluded.start_time,
+    end_time = NULL, duration_seconds = NULL, error_message = NULL,
+    total_records = 0, success_count = 0, failed_count = 0,
+    attempt = record.attempt + 1, run_id = excluded.run_id,
+    triggered_by = excluded.triggered_by, heartbeat_at = excluded.heartbeat_at
+RETURNING id, attempt
+
+-- end_lost_attempts: whoever else was at this day is gone, for the new worker holds its lock
+UPDATE sync_attempt SET
+    state = 'failed', ended_at = clock_timestamp(),
+    error_message = 'superseded: attempt ' || %(number)s || ' began, this one had lost the day'
+WHERE dataset = %(dataset)s AND sync_date = %(day)s AND state = 'syncing'
+RETURNING batch_id
+
+-- begin_planned: the batch's pending day becomes this attempt
+UPDATE sync_attempt SET
+    state = 'syncing', attempt = %(number)s, started_at = clock_timestamp(),
+    run_id = %(run_id)s, triggered_by = coalesce(%(triggered_by)s, triggered_by)
+WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded AND state = 'pending'
+RETURNING id
+
+-- supersede: an earlier attempt of the same batch at this day no longer stands for it
+UPDATE sync_attempt SET superseded = true
+WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded
+
+-- begin_unplanned: a day alone, or another try at a day of a batch
+INSERT INTO sync_attempt
+    (dataset, sync_date, batch_id, attempt, state, run_id, triggered_by, started_at)
+VALUES
+    (%(dataset)s, %(day)s, %(batch_id)s, %(number)s, 'syncing', %(run_id)s, %(triggered_by)s,
+     clock_timestamp())
+RETURNING id
+
+-- succeed: close the attempt and the day's record, only if no later attempt has begun
+WITH record AS (
+    SELECT id FROM daily_sync_status
+    WHERE id = %(record_id)s AND attempt = %(number)s FOR UPDATE
+), done AS (
+    UPDATE sync_attempt SET
+        state = 'success', ended_at = clock_timestamp(), rows_read = %(rows_read)s,
+        rows_loaded = %(rows_loaded)s, rows_rejected = %(rows_rejected)s, bytes = %(bytes)s
+    FROM record
+    WHERE sync_attempt.id = %(id)s AND state = 'syncing'
+    RETURNING ended_at
+)
+UPDATE daily_sync_status SET
+    status = 'success', total_records = %(rows_read)s, success_count = %(rows_loaded)s,
+    failed_count = %(rows_rejected)s, remarks = %(remarks)s, error_message = NULL,
+    end_time = done.ended_at, heartbeat_at = done.ended_at
+FROM done
+WHERE daily_sync_status.id = %(record_id)s
+
+-- fail: close an attempt that failed, with its day's record, if it is not over already
+WITH record AS (
+    SELECT id FROM daily_sync_status
+    WHERE id = %(record_id)s AND attempt = %(number)s FOR UPDATE
+), done AS (
+    UPDATE sync_attempt SET
+        state = 'failed', ended_at = clock_timestamp(), error_message = %(error)s
+    FROM record
+    WHERE sync_attempt.id = %(id)s AND state = 'syncing'
+    RETURNING ended_at
+)
+UPDATE daily_sync_status SET
+    status = 'failed', remarks = %(remarks)s, error_message = %(error)s, end_time = done.ended_at
+FROM done
+WHERE daily_sync_status.id = %(record_id)s
+
+-- refuse_planned: a batch's pending day fails without having begun
+UPDATE sync_attempt SET
+    state = 'failed', ended_at = clock_timestamp(), run_id = %(run_id)s, error_message = %(error)s
+WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded AND state = 'pending'
+
+-- refuse_unplanned: a day fails without having begun
+INSERT INTO sync_attempt
+    (dataset, sync_date, batch_id, state, run_id, triggered_by, error_message, ended_at)
+VALUES
+    (%(dataset)s, %(day)s, %(batch_id)s, 'failed', %(run_id)s, %(triggered_by)s, %(error)s,
+     clock_timestamp())
+
+-- skip: days of a batch that were already synced and stay as they are
+UPDATE sync_attempt SET state = 'skipped', ended_at = clock_timestamp(), run_id = %(run_id)s
+WHERE batch_id = %(batch_id)s AND sync_date = ANY(%(days)s::date[])
+  AND NOT superseded AND state = 'pending'
+
+-- synced_days: which of these days are in
+SELECT sync_date FROM daily_sync_status
+WHERE dataset = %(dataset)s AND kind = 'day' AND status = 'success'
+  AND sync_date = ANY(%(days)s::date[])
+
+-- holder: who is at this day now
+SELECT run_id, attempt, started_at FROM sync_attempt
+WHERE dataset = %(dataset)s AND sync_date = %(day)s AND state = 'syncing'
+
+-- syncing_of_run: what a run was doing
+SELECT id, attempt, dataset, sync_date, batch_id FROM sync_attempt
+WHERE run_id = %(run_id)s AND state = 'syncing'
+
+-- unfinished_of_batch: what of a batch is not over, within these days
+SELECT id, attempt, dataset, sync_date, batch_id FROM sync_attempt
+WHERE batch_id = %(batch_id)s AND state IN ('pending', 'syncing')
+  AND (%(days)s::date[] IS NULL OR sync_date = ANY(%(days)s::date[]))
+
+-- give_up_attempts: close attempts that nobody will finish
+UPDATE sync_attempt SET
+    state = 'failed', ended_at = clock_timestamp(), error_message = %(error)s
+WHERE id = ANY(%(ids)s) AND state IN ('pending', 'syncing')
+
+-- give_up_day_records: the records of the days among them follow
+UPDATE daily_sync_status record SET
+    status = 'failed', remarks = %(remarks)s, error_message = %(error)s,
+    end_time = clock_timestamp()
+FROM sync_attempt
+WHERE sync_attempt.id = ANY(%(ids)s) AND sync_attempt.attempt IS NOT NULL
+  AND record.kind = 'day' AND record.dataset = sync_attempt.dataset
+  AND record.sync_date = sync_attempt.sync_date AND record.attempt = sync_attempt.attempt
+  AND record.status = 'syncing'

@@ -1,0 +1,170 @@
+"""Batch records: opened once, then projected from their days.
+
+A batch record says nothing of its own: its counts, status and remarks follow from the standing
+attempts of its days. So any writer may refresh it, twice or out of order, and it comes out the
+same. All functions work in the caller's transaction.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from sync_pipeline.database import named_sql
+from sync_pipeline.tracking import remarks
+from sync_pipeline.tracking.models import (
+    Batch,
+    Counts,
+    FailedDays,
+    NewBatch,
+    RecordStatus,
+    middle_day,
+)
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+NOT_RUN = "not run: "
+"""How the error of a day begins that nobody tried, because its batch broke off before it."""
+
+_SQL = named_sql.load(__package__, "batches.sql")
+
+
+def open_batch(cursor: "Cursor", new: NewBatch) -> Batch:
+    """Open the record of a batch with all its days pending, or return the one already there.
+
+    Whoever comes first opens it; `batch_key` is the identity. Raises ValueError for no days.
+    """
+    days = sorted(set(new.days))
+    if not days:
+        raise ValueError(f"batch {new.batch_key} has no days")
+    start, end = days[0], days[-1]
+    values: dict[str, Any] = {
+        "sync_date": middle_day(start, end),
+        "remarks": remarks.batch_opened(start, end, len(days)),
+        "dataset": new.dataset,
+        "batch_key": new.batch_key,
+        "start_date": start,
+        "end_date": end,
+        "total_days": len(days),
+        "run_id": new.run_id,
+        "triggered_by": new.triggered_by,
+    }
+    cursor.execute(_SQL["insert_batch"], values)
+    row = cursor.fetchone()
+    if row is None:
+        batch = find_batch(cursor, new.batch_key)
+        assert batch is not None, "a conflicting row is committed and visible"  # noqa: S101
+        return batch
+    values |= {"batch_id": row[0], "days": days}
+    cursor.execute(_SQL["insert_pending_days"], values)
+    return _batch(row)
+
+
+def find_batch(cursor: "Cursor", batch_key: str) -> Batch | None:
+    """Return the batch with this key, or None."""
+    cursor.execute(_SQL["find_by_key"], {"batch_key": batch_key})
+    row = cursor.fetchone()
+    return None if row is None else _batch(row)
+
+
+def open_batches(cursor: "Cursor") -> list[Batch]:
+    """Return the batches that are still syncing, oldest first."""
+    cursor.execute(_SQL["open_batches"])
+    return [_batch(row) for row in cursor.fetchall()]
+
+
+def unfinished_days(cursor: "Cursor", batch_id: int) -> list[date]:
+    """Return the batch's days that are pending or syncing, oldest first."""
+    cursor.execute(_SQL["unfinished_days"], {"id": batch_id})
+    return [row[0] for row in cursor.fetchall()]
+
+
+def refresh(cursor: "Cursor", batch_id: int) -> Counts | None:
+    """Write what the batch's days say into its record; return the counts, None if it is gone.
+
+    The record is locked first and the days are counted by a later statement, so that of two
+    workers finishing at once the second sees the first one's day (READ COMMITTED).
+    """
+    cursor.execute(_SQL["lock_batch"], {"id": batch_id})
+    record = cursor.fetchone()
+    if record is None:
+        return None
+    _, start_time, end_time, _, start_date, end_date = record
+    cursor.execute(_SQL["count_days"], {"id": batch_id})
+    row = cursor.fetchone()
+    assert row is not None  # noqa: S101  an aggregate always answers
+    counts = Counts(*row[:5])
+    values: dict[str, Any] = {
+        "id": batch_id,
+        **vars(counts),
+        "start_date": row[5] or start_date,
+        "end_date": row[6] or end_date,
+        "end_time": None,
+        "duration_seconds": None,
+    }
+    failures = _failed_days(cursor, batch_id) if counts.failed else None
+    if failures is None:
+        values["error_message"] = None
+    else:
+        values["error_message"] = remarks.failed_days(
+            failures.days, counts.total, failures.first_error
+        )
+    if counts.done < counts.total:
+        values["status"] = RecordStatus.SYNCING.value
+        values["remarks"] = (
+            remarks.batch_progress(counts)
+            if counts.done
+            else remarks.batch_opened(values["start_date"], values["end_date"], counts.total)
+        )
+    else:
+        values["end_time"] = end_time or _clock(cursor)
+        seconds = max(0, int((values["end_time"] - start_time).total_seconds()))
+        values["duration_seconds"] = seconds
+        values["status"] = _closing_status(counts).value
+        values["remarks"] = _closing_remarks(values, counts, failures, seconds)
+    cursor.execute(_SQL["project"], values)
+    return counts
+
+
+def refresh_all(cursor: "Cursor", batch_ids: Sequence[int | None]) -> None:
+    """Refresh each of these batches once, in one order, so that two callers cannot deadlock."""
+    for batch_id in sorted({batch_id for batch_id in batch_ids if batch_id is not None}):
+        refresh(cursor, batch_id)
+
+
+def _closing_status(counts: Counts) -> RecordStatus:
+    return RecordStatus.FAILED if counts.failed else RecordStatus.SUCCESS
+
+
+def _closing_remarks(
+    values: dict[str, Any], counts: Counts, failures: FailedDays | None, seconds: int
+) -> str:
+    if failures is not None and failures.broke_off is not None:
+        return remarks.batch_failed(failures.broke_off.removeprefix(NOT_RUN))
+    return remarks.batch_finished(values["start_date"], values["end_date"], counts, seconds)
+
+
+def _failed_days(cursor: "Cursor", batch_id: int) -> FailedDays:
+    cursor.execute(_SQL["failed_days"], {"id": batch_id, "not_run": NOT_RUN})
+    row = cursor.fetchone()
+    assert row is not None  # noqa: S101  an aggregate always answers
+    return FailedDays(*row)
+
+
+def _clock(cursor: "Cursor") -> Any:
+    cursor.execute(_SQL["clock"])
+    row = cursor.fetchone()
+    assert row is not None  # noqa: S101
+    return row[0]
+
+
+def _batch(row: tuple[Any, ...]) -> Batch:
+    return Batch(
+        id=row[0],
+        batch_key=row[1],
+        dataset=row[2],
+        status=RecordStatus(row[3]),
+        start_date=row[4],
+        end_date=row[5],
+        total_days=row[6],
+    )

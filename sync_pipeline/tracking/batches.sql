@@ -1,0 +1,70 @@
+-- insert_batch: open a batch record once; no row comes back if its key is already there
+INSERT INTO daily_sync_status
+    (sync_date, status, remarks, start_time, dataset, kind, batch_key, start_date, end_date,
+     total_days, run_id, triggered_by, heartbeat_at)
+VALUES
+    (%(sync_date)s, 'syncing', %(remarks)s, clock_timestamp(), %(dataset)s, 'batch',
+     %(batch_key)s, %(start_date)s, %(end_date)s, %(total_days)s, %(run_id)s, %(triggered_by)s,
+     clock_timestamp())
+ON CONFLICT (batch_key) DO NOTHING
+RETURNING id, batch_key, dataset, status, start_date, end_date, total_days
+
+-- insert_pending_days: plan the batch's days
+INSERT INTO sync_attempt (dataset, sync_date, batch_id, state, run_id, triggered_by)
+SELECT %(dataset)s, day, %(batch_id)s, 'pending', %(run_id)s, %(triggered_by)s
+FROM unnest(%(days)s::date[]) AS day
+ON CONFLICT (batch_id, sync_date) WHERE NOT superseded DO NOTHING
+
+-- find_by_key: the batch record with this key
+SELECT id, batch_key, dataset, status, start_date, end_date, total_days
+FROM daily_sync_status WHERE batch_key = %(batch_key)s
+
+-- open_batches: managed batches that are still syncing, oldest first
+SELECT id, batch_key, dataset, status, start_date, end_date, total_days
+FROM daily_sync_status
+WHERE status = 'syncing' AND kind = 'batch' AND batch_key IS NOT NULL
+ORDER BY id
+
+-- lock_batch: hold the record until the end of the transaction, so that projections queue up
+SELECT status, start_time, end_time, remarks, start_date, end_date
+FROM daily_sync_status WHERE id = %(id)s AND kind = 'batch' FOR UPDATE
+
+-- count_days: the batch's days by state; each day counts once, by its standing attempt
+SELECT count(*),
+       count(*) FILTER (WHERE state = 'success'),
+       count(*) FILTER (WHERE state = 'failed'),
+       count(*) FILTER (WHERE state = 'skipped'),
+       coalesce(sum(rows_read) FILTER (WHERE state = 'success'), 0)::bigint,
+       min(sync_date), max(sync_date)
+FROM sync_attempt WHERE batch_id = %(id)s AND NOT superseded
+
+-- failed_days: which days failed, the first error, and why the batch broke off, if it did
+SELECT array_agg(sync_date ORDER BY sync_date),
+       (array_agg(sync_date || ': ' || error_message ORDER BY sync_date))[1],
+       (array_agg(error_message ORDER BY sync_date)
+           FILTER (WHERE error_message LIKE %(not_run)s || '%%'))[1]
+FROM sync_attempt WHERE batch_id = %(id)s AND NOT superseded AND state = 'failed'
+
+-- project: write what the days say into the record
+UPDATE daily_sync_status SET
+    status = %(status)s,
+    total_records = %(rows)s,
+    success_count = %(success)s,
+    failed_count = %(failed)s,
+    skipped_count = %(skipped)s,
+    total_days = %(total)s,
+    start_date = %(start_date)s,
+    end_date = %(end_date)s,
+    remarks = %(remarks)s,
+    error_message = %(error_message)s,
+    end_time = %(end_time)s,
+    duration_seconds = %(duration_seconds)s,
+    heartbeat_at = CASE WHEN %(status)s = 'syncing' THEN clock_timestamp() ELSE heartbeat_at END
+WHERE id = %(id)s
+
+-- clock: the database's clock now, not the transaction's beginning
+SELECT clock_timestamp()
+
+-- unfinished_days: days of the batch that are still pending or syncing
+SELECT sync_date FROM sync_attempt
+WHERE batch_id = %(id)s AND state IN ('pending', 'syncing') ORDER BY sync_date

@@ -1,0 +1,65 @@
+"""The sentences in `remarks`, to the letter of the specification.
+
+Consumers select by 批量同步 and parse the numbers out of these; nothing else in the product writes
+such a sentence. A day's remarks never contain 批量同步, not even quoted in an error.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+
+from sync_pipeline.tracking.models import Counts, DayCounts, day_ranges
+
+BATCH_MARK = "批量同步"
+_MOST_RANGES = 20
+
+
+def batch_opened(start: date, end: date, total_days: int) -> str:
+    return f"{BATCH_MARK}: {start} 至 {end}, 共{total_days}天"
+
+
+def batch_progress(counts: Counts) -> str:
+    return f"{BATCH_MARK}进度: {counts.done}/{counts.total}天, {_split(counts)}"
+
+
+def batch_finished(start: date, end: date, counts: Counts, seconds: int) -> str:
+    return (
+        f"{BATCH_MARK}完成: {start}至{end}, 共{counts.total}天, {_split(counts)}, "
+        f"耗时{seconds // 60}分{seconds % 60}秒"
+    )
+
+
+def batch_failed(error: str) -> str:
+    return f"{BATCH_MARK}失败: {error}"
+
+
+def day_started(day: date) -> str:
+    return f"单日同步: {day}"
+
+
+def day_finished(day: date, counts: DayCounts) -> str:
+    return (
+        f"单日同步完成: {day}, 读取{counts.rows_read}行, 写入{counts.rows_loaded}行, "
+        f"拒绝{counts.rows_rejected}行"
+    )
+
+
+def day_failed(error: str) -> str:
+    return f"单日同步失败: {without_batch_mark(error)}"
+
+
+def without_batch_mark(text: str) -> str:
+    """Return `text` with 批量同步 broken up, for a day's remarks that quote foreign text."""
+    return text.replace(BATCH_MARK, "批量 同步")
+
+
+def failed_days(days: Sequence[date], total: int, first_error: str) -> str:
+    """Return a batch's error message: how many days failed, which, and the first error."""
+    ranges = [str(a) if a == b else f"{a}..{b}" for a, b in day_ranges(days)]
+    named = ", ".join(ranges[:_MOST_RANGES])
+    if len(ranges) > _MOST_RANGES:
+        named += f", and {len(ranges) - _MOST_RANGES} more stretches"
+    return f"{len(days)} of {total} days failed: {named}. First: {first_error}"
+
+
+def _split(counts: Counts) -> str:
+    return f"成功{counts.success}, 失败{counts.failed}, 跳过{counts.skipped}"

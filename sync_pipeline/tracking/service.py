@@ -1,0 +1,126 @@
+"""`SyncStatusService`: the specification's two methods, for code that keeps its own records.
+
+The pipeline itself does not need them: its records follow from its days (`batches`). They are
+here because the specification promises them, names and arguments to the letter, and work on the
+same table under the same constraints.
+"""
+
+import logging
+from datetime import date
+from typing import Any
+
+import psycopg2
+
+from sync_pipeline import settings
+from sync_pipeline.database import named_sql
+from sync_pipeline.database.connections import connect
+from sync_pipeline.errors import SyncError, one_line
+from sync_pipeline.tracking.remarks import BATCH_MARK
+from sync_pipeline.tracking.tracker import TrackingError
+
+DEFAULT_DATASET = "default"
+_SQL = named_sql.load(__package__, "service.sql")
+_logger = logging.getLogger(__name__)
+
+
+class SyncStatusService:
+    """Writes records by hand. A failure is logged and returned as None or False, never raised."""
+
+    @staticmethod
+    def create_or_update_status(
+        sync_date: date,
+        status: str,
+        total_records: int = 0,
+        success_count: int = 0,
+        failed_count: int = 0,
+        remarks: str | None = None,
+        error_message: str | None = None,
+        duration_seconds: int | None = None,
+        dataset: str = DEFAULT_DATASET,
+    ) -> int | None:
+        """Create a record, or update the one this speaks of; return its id, None on failure.
+
+        Remarks with 批量同步 make it a batch record: the opening form (批量同步: …) always opens a
+        new one, any other form goes to the open batch of that date, if there is one. Without
+        them it is the record of the day `sync_date`. Times are stamped by the database.
+        """
+        values = {
+            "sync_date": sync_date,
+            "status": status,
+            "total_records": total_records,
+            "success_count": success_count,
+            "failed_count": failed_count,
+            "remarks": remarks,
+            "error_message": error_message,
+            "duration_seconds": duration_seconds,
+            "dataset": dataset,
+        }
+        return _logged(_create_or_update, values)
+
+    @staticmethod
+    def update_status(
+        record_id: int,
+        status: str | None = None,
+        total_records: int | None = None,
+        success_count: int | None = None,
+        failed_count: int | None = None,
+        duration_seconds: int | None = None,
+        error_message: str | None = None,
+        remarks: str | None = None,
+    ) -> bool:
+        """Change the given fields of a record by its id; return whether it was there and changed.
+
+        A closing status stamps `end_time` and, unless it is given, `duration_seconds` (whole
+        seconds since `start_time`); `syncing` clears them.
+        """
+        values = {
+            "record_id": record_id,
+            "status": status,
+            "total_records": total_records,
+            "success_count": success_count,
+            "failed_count": failed_count,
+            "duration_seconds": duration_seconds,
+            "error_message": error_message,
+            "remarks": remarks,
+        }
+        return bool(_logged(_update, values))
+
+
+def _create_or_update(cursor: Any, values: dict[str, Any]) -> int:
+    text = values["remarks"] or ""
+    if BATCH_MARK not in text:
+        cursor.execute(_SQL["upsert_day"], values)
+        return int(cursor.fetchone()[0])
+    if not text.startswith(f"{BATCH_MARK}:"):
+        cursor.execute(_SQL["find_open_batch"], values)
+        row = cursor.fetchone()
+        if row is not None:
+            _update(cursor, {**values, "record_id": row[0]})
+            return int(row[0])
+    cursor.execute(_SQL["insert_batch"], values)
+    return int(cursor.fetchone()[0])
+
+
+def _update(cursor: Any, values: dict[str, Any]) -> bool:
+    cursor.execute(_SQL["update"], values)
+    return bool(cursor.rowcount == 1)
+
+
+def _logged(work: Any, values: dict[str, Any]) -> Any:
+    """Do `work` in its own transaction; a failure is logged and answered with None."""
+    try:
+        environment = settings.current()
+        connection = connect(
+            environment.tracking_url,
+            setting=f"{settings.TRACKING_URL} or {settings.DATABASE_URL}",
+            purpose="SyncStatusService",
+            error=TrackingError,
+        )
+        try:
+            with connection, connection.cursor() as cursor:
+                return work(cursor, values)
+        finally:
+            connection.close()
+    except (psycopg2.Error, SyncError) as error:
+        _logger.error("更新同步记录失败 (the status record was not written): %s", one_line(error))
+        return None

@@ -1,0 +1,210 @@
+"""A worker's hold on the tracking tables: what it may lose, and what it must not.
+
+The tables may live with the data or on another server, and either may go away. A failure to track
+is logged, once until it works again, and never stops a sync; only `SupersededError` does, which
+says that somebody else has the day. While the tables cannot be reached, they are tried again
+after a pause, so that the sync goes on at full speed.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, TypeVar
+
+import psycopg2
+
+from sync_pipeline.database.connections import connect
+from sync_pipeline.errors import SyncError, one_line
+from sync_pipeline.settings import DATABASE_URL, TRACKING_URL, Settings
+from sync_pipeline.tracking import attempts, batches
+from sync_pipeline.tracking.models import Attempt, Batch, DayCounts, NewBatch
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+_PAUSE_SECONDS = 5.0
+_T = TypeVar("_T")
+_logger = logging.getLogger(__name__)
+
+
+class TrackingError(SyncError):
+    """The tracking database cannot be reached."""
+
+
+class Tracker:
+    """Tracks one run's days. `run_id` and `triggered_by` go into every record it writes.
+
+    `in_target` says whether the tables live in the target database, so that a day's success can
+    be written in the transaction that loads it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        run_id: str | None = None,
+        triggered_by: str | None = None,
+        logger: logging.Logger = _logger,
+    ) -> None:
+        self.run_id = run_id
+        self.triggered_by = triggered_by
+        self.in_target = settings.tracking_url == settings.database_url
+        self._url = settings.tracking_url
+        self._setting = DATABASE_URL if self.in_target else TRACKING_URL
+        self._logger = logger
+        self._connection: Connection | None = None
+        self._down_until: float | None = None
+
+    def open_batch(self, new: NewBatch) -> Batch | None:
+        """Open, or join, a batch; return it, or None if the tables cannot be reached."""
+        return self._write(lambda cursor: batches.open_batch(cursor, new), durable=True)
+
+    def synced_days(self, dataset: str, days: Sequence[date]) -> set[date]:
+        """Return which of `days` are in; none if the tables cannot be reached."""
+        return self._write(lambda c: attempts.synced_days(c, dataset, days)) or set()
+
+    def skip(self, batch: Batch, days: Sequence[date]) -> None:
+        """Mark days of `batch` as skipped."""
+        self._write(lambda c: attempts.skip(c, batch.id, days, self.run_id), durable=True)
+
+    def begin(self, dataset: str, day: date, batch: Batch | None) -> Attempt | None:
+        """Begin an attempt at a day whose lock the caller holds; None if it cannot be written.
+
+        Not awaited on disk: lost in a crash, it is as if the day had not begun, which is true.
+        """
+        return self._write(
+            lambda cursor: attempts.begin(
+                cursor,
+                dataset,
+                day,
+                batch_id=batch.id if batch else None,
+                run_id=self.run_id,
+                triggered_by=self.triggered_by,
+            )
+        )
+
+    def refuse(self, dataset: str, day: date, batch: Batch | None, error: str) -> None:
+        """Note that a day failed before an attempt could begin."""
+        self._write(
+            lambda cursor: attempts.refuse(
+                cursor,
+                dataset,
+                day,
+                error,
+                batch_id=batch.id if batch else None,
+                run_id=self.run_id,
+                triggered_by=self.triggered_by,
+            ),
+            durable=True,
+        )
+
+    def succeed_in(
+        self, cursor: "Cursor", attempt: Attempt, counts: DayCounts, *, refresh: bool
+    ) -> bool:
+        """Write a day's success within the transaction of `cursor`, which loads the day.
+
+        Returns whether it was written; a failure leaves the transaction as it was. Raises
+        SupersededError, after which the transaction must be rolled back.
+        """
+        try:
+            cursor.execute("SAVEPOINT tracking")
+            self._succeed(cursor, attempt, counts, refresh)
+            cursor.execute("RELEASE SAVEPOINT tracking")
+        except psycopg2.Error as error:
+            if cursor.connection.closed:
+                raise
+            cursor.execute("ROLLBACK TO SAVEPOINT tracking")
+            self._logger.warning(
+                "dataset %s, day %s: not recorded with its data, will be after it: %s",
+                attempt.dataset,
+                attempt.day,
+                one_line(error),
+            )
+            return False
+        return True
+
+    def succeed(self, attempt: Attempt, counts: DayCounts, *, refresh: bool) -> None:
+        """Write a day's success after its data was committed."""
+        self._write(lambda c: self._succeed(c, attempt, counts, refresh), durable=True)
+
+    def fail(self, attempt: Attempt, error: str) -> None:
+        """Write a day's failure; `error` is one line without secrets."""
+        self._write(lambda cursor: attempts.fail(cursor, attempt, error), durable=True)
+
+    def refresh(self, batch: Batch) -> None:
+        """Bring the batch's record up to its days."""
+        self._write(lambda cursor: batches.refresh(cursor, batch.id), durable=True)
+
+    def give_up(self, batch: Batch, days: Sequence[date] | None, error: str) -> None:
+        """Close unfinished days of `batch`: all, or those in `days`."""
+        self._write(lambda c: attempts.give_up_batch(c, batch.id, error, days), durable=True)
+
+    def give_up_run(self, error: str) -> None:
+        """Close what this tracker's run had begun and not finished."""
+        if self.run_id is not None:
+            run_id = self.run_id
+            self._write(lambda cursor: attempts.give_up_run(cursor, run_id, error), durable=True)
+
+    def close(self) -> None:
+        """Close the connection; the tracker opens another if it is used again."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def __enter__(self) -> "Tracker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @staticmethod
+    def _succeed(cursor: "Cursor", attempt: Attempt, counts: DayCounts, refresh: bool) -> None:
+        attempts.succeed(cursor, attempt, counts)
+        if refresh:
+            batches.refresh_all(cursor, [attempt.batch_id])
+
+    def _write(self, work: Callable[["Cursor"], _T], *, durable: bool = False) -> _T | None:
+        """Do `work` in a transaction of its own; None, and one log line, if it cannot be done."""
+        if self._down_until is not None and time.monotonic() < self._down_until:
+            return None
+        try:
+            result = self._in_transaction(work, durable)
+        except (psycopg2.Error, TrackingError) as error:
+            self._went_down(error)
+            return None
+        if self._down_until is not None:
+            self._logger.info("the tracking tables can be written again")
+            self._down_until = None
+        return result
+
+    def _in_transaction(self, work: Callable[["Cursor"], _T], durable: bool) -> _T:
+        fresh = self._connection is None
+        try:
+            return self._attempt(work, durable)
+        except (psycopg2.OperationalError, psycopg2.InterfaceError):
+            # A connection that broke while it lay idle says nothing about the server now.
+            if fresh or self._connection is None or not self._connection.closed:
+                raise
+            self._connection = None
+            return self._attempt(work, durable)
+
+    def _attempt(self, work: Callable[["Cursor"], _T], durable: bool) -> _T:
+        if self._connection is None:
+            self._connection = connect(
+                self._url, setting=self._setting, purpose="tracking", error=TrackingError
+            )
+        with self._connection, self._connection.cursor() as cursor:
+            if not durable:
+                cursor.execute("SET LOCAL synchronous_commit = off")
+            return work(cursor)
+
+    def _went_down(self, error: Exception) -> None:
+        if self._down_until is None:
+            self._logger.error("tracking failed, the sync goes on without it: %s", one_line(error))
+        self._down_until = time.monotonic() + _PAUSE_SECONDS
+        try:
+            self.close()
+        except psycopg2.Error:
+            self._connection = None
