@@ -5,9 +5,10 @@ secret: a connection is named by the environment variable that carries its URL. 
 the allowed values stand here and nowhere else; the component and the documents read them here.
 """
 
+import difflib
 import re
 from datetime import date, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -65,6 +66,20 @@ PositiveSeconds = Annotated[float, Field(gt=0, le=86_400)]
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_known_keys(cls, given: Any) -> Any:
+        """Name the keys that are allowed; pydantic's own message names only the wrong one."""
+        unknown = sorted(set(given) - set(cls.model_fields)) if isinstance(given, dict) else []
+        if unknown:
+            near = difflib.get_close_matches(str(unknown[0]), cls.model_fields, n=1)
+            raise ValueError(
+                f"unknown key {unknown[0]!r}"
+                + (f", did you mean {near[0]!r}?" if near else ";")
+                + f" allowed are {', '.join(cls.model_fields)}"
+            )
+        return given
 
 
 class PostgresSource(_Model):
@@ -131,10 +146,9 @@ class Schedule(_Model):
     enabled: bool = Field(default=True, description="whether it is on when first loaded")
 
 
-class Dataset(_Model):
-    """One dataset. `start_date` and `end_date` are days in `timezone`, both included."""
+class DatasetSettings(_Model):
+    """What a `defs.yaml` says. `start_date` and `end_date` are days in `timezone`, included."""
 
-    name: DatasetName
     description: str = ""
     start_date: date
     end_date: date | None = None
@@ -149,10 +163,16 @@ class Dataset(_Model):
     schedule: Schedule | None = None
 
     @model_validator(mode="after")
-    def _dates_in_order(self) -> "Dataset":
+    def _dates_in_order(self) -> "DatasetSettings":
         if self.end_date is not None and self.end_date < self.start_date:
             raise ValueError(f"end_date {self.end_date} is before start_date {self.start_date}")
         return self
+
+
+class Dataset(DatasetSettings):
+    """One dataset: its name, which is the name of its folder, and its settings."""
+
+    name: DatasetName
 
     @property
     def zone(self) -> ZoneInfo:

@@ -29,6 +29,10 @@ class TargetError(SyncError):
     """The target cannot be reached, refuses, or its table does not fit the source."""
 
 
+class TrackingError(SyncError):
+    """The tracking tables cannot be reached; a sync goes on without them."""
+
+
 class CountMismatchError(SyncError):
     """The target took another number of rows than the source gave; the day was rolled back."""
 
@@ -49,21 +53,27 @@ class EmbeddedPostgresError(SyncError):
     """The embedded PostgreSQL could not be started or stopped."""
 
 
-_URL_PASSWORD = re.compile(r"(?P<head>\b[\w+.-]+://[^\s:/@]*):[^\s@]*@")
-_KEYWORD_PASSWORD = re.compile(r"(?P<head>\bpassword\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s'&]+)", re.I)
+# Up to the last @ of the word: whoever forgets to encode an @ in a password is covered too.
+_URL_PASSWORD = re.compile(r"(?P<head>\b[\w+.-]+://[^\s:/@]*):\S*@")
+_QUERY_PASSWORD = re.compile(r"(?P<head>[?&]\w*password=)[^\s&'\"]+", re.I)
+# libpq's own rules: a quoted value may hold blanks, any value a backslash before anything.
+_KEYWORD_PASSWORD = re.compile(
+    r"(?P<head>(?<![?&\w])\w*password\s*=\s*)('(?:[^'\\]|\\.)*'?|(?:[^\s\\]|\\.)+)", re.I
+)
 
 
 def redact(text: str, *secrets: str) -> str:
     """Return `text` with passwords replaced by `***`.
 
     Hides the password part of anything that looks like a URL, every `password=…` of a libpq
-    connection string, and each of `secrets` wherever it stands.
+    connection string or a URL's query, and each of `secrets` wherever it stands.
     """
-    for secret in secrets:
+    for secret in sorted(secrets, key=len, reverse=True):  # one may begin with another
         if secret:
             text = text.replace(secret, "***")
-    text = _URL_PASSWORD.sub(r"\g<head>:***@", text)
-    return _KEYWORD_PASSWORD.sub(r"\g<head>***", text)
+    for pattern in (_QUERY_PASSWORD, _KEYWORD_PASSWORD):
+        text = pattern.sub(r"\g<head>***", text)
+    return _URL_PASSWORD.sub(r"\g<head>:***@", text)
 
 
 def one_line(error: BaseException, *secrets: str, limit: int = 2000) -> str:
@@ -75,7 +85,8 @@ def one_line(error: BaseException, *secrets: str, limit: int = 2000) -> str:
     text = " ".join(redact(str(error), *secrets).split())
     if not isinstance(error, SyncError) and not _is_driver_error(error):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    text = text or type(error).__name__
+    # PostgreSQL takes no NUL in a text, and UTF-8 no lone surrogate.
+    text = text.replace("\0", "\ufffd").encode("utf-8", "replace").decode() or type(error).__name__
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 from sync_pipeline.errors import SettingError
 
@@ -80,17 +80,20 @@ class Settings:
         try:
             parts = urlsplit(value)
             parts.port  # noqa: B018  reading it is the check
-        except ValueError as error:
+            # What a driver would read as host or database, and show, may be half a password.
+            if parts.netloc.count("@") > 1 or "@" in parts.path or parts.fragment:
+                raise ValueError
+        except ValueError:
             raise SettingError(
                 f"{name} is not a valid URL. A '/', '@', '#' or '%' in the user name or password "
                 "must be percent-encoded: postgresql://user:password@host:port/database."
-            ) from error
+            ) from None
         if parts.scheme.split("+")[0] not in ("postgresql", "postgres"):
             raise SettingError(
                 f"{name} must begin with postgresql:// and name one database: "
                 "postgresql://user:password@host:port/database."
             )
-        return urlunsplit(parts._replace(scheme="postgresql"))
+        return _url(parts)
 
 
 def current() -> Settings:
@@ -100,30 +103,38 @@ def current() -> Settings:
 
 def with_driver(url: str) -> str:
     """Return `url` naming the psycopg2 driver, the form SQLAlchemy needs."""
-    return urlunsplit(urlsplit(url)._replace(scheme="postgresql+psycopg2"))
+    return _url(urlsplit(url), scheme="postgresql+psycopg2")
 
 
 def with_search_path(url: str, schema: str) -> str:
     """Return `url` with sessions that see `schema` first, through libpq's `options`."""
     parts = urlsplit(url)
-    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    query = dict(_query(parts))
     query["options"] = f"{query.get('options', '')} -csearch_path={schema}".strip()
-    return urlunsplit(parts._replace(query=urlencode(query, quote_via=quote)))
+    return _url(parts._replace(query=urlencode(query, quote_via=quote)))
 
 
 def with_database(url: str, database: str) -> str:
     """Return `url` with another database on the same server."""
-    parts = urlsplit(url)
-    # geturl() drops the authority's slashes when the host stands in the query; keep them.
-    return f"postgresql://{parts.netloc}/{quote(database)}" + (
-        f"?{parts.query}" if parts.query else ""
-    )
+    return _url(urlsplit(url)._replace(path=f"/{quote(database, safe='')}"))
 
 
 def secrets_of(url: str) -> tuple[str, ...]:
-    """Return the password of `url` as written and decoded, for redacting; empty if it has none."""
+    """Return the passwords of `url` as written and decoded, for redacting; empty if it has none."""
     try:
-        password = urlsplit(url).password
+        parts = urlsplit(url)
     except ValueError:
         return ()
-    return (password, unquote(password)) if password else ()
+    in_query = [value for name, value in _query(parts) if name in ("password", "sslpassword")]
+    written = [parts.password or "", *in_query]
+    return tuple(dict.fromkeys(form for text in written if text for form in (text, unquote(text))))
+
+
+def _query(parts: SplitResult) -> list[tuple[str, str]]:
+    # A '+' means itself to libpq, and a blank to parse_qsl.
+    return parse_qsl(parts.query.replace("+", "%2B"), keep_blank_values=True)
+
+
+def _url(parts: SplitResult, scheme: str = "postgresql") -> str:
+    """Return the URL of `parts`. (`geturl` would drop the slashes of an empty authority.)"""
+    return f"{scheme}://{parts.netloc}{parts.path}" + (f"?{parts.query}" if parts.query else "")

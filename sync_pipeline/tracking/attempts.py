@@ -48,30 +48,31 @@ def begin(
     values["number"] = number
     cursor.execute(_SQL["end_lost_attempts"], values)
     lost_in = [lost for (lost,) in cursor.fetchall()]
-    attempt_id = _begin_attempt(cursor, values)
-    batches.refresh_all(cursor, lost_in)
+    attempt_id, another_try = _begin_attempt(cursor, values)
+    # A batch that was closed over this day's failure is open again.
+    batches.refresh_all(cursor, [*lost_in, batch_id if another_try else None])
     return Attempt(attempt_id, number, dataset, day, batch_id, record_id)
 
 
-def _begin_attempt(cursor: "Cursor", values: dict[str, Any]) -> int:
-    row = None
-    if values["batch_id"] is not None:
-        cursor.execute(_SQL["begin_planned"], values)
-        row = cursor.fetchone()
-        if row is None:
-            cursor.execute(_SQL["supersede"], values)
-    if row is None:
-        cursor.execute(_SQL["begin_unplanned"], values)
-        row = cursor.fetchone()
-    assert row is not None  # noqa: S101
-    return int(row[0])
+def _begin_attempt(cursor: "Cursor", values: dict[str, Any]) -> tuple[int, bool]:
+    """Return the attempt's id, and whether it takes the place of an earlier one of its batch."""
+    cursor.execute(_SQL["begin_planned"], values)
+    row = cursor.fetchone()
+    if row is not None:
+        return int(row[0]), False
+    cursor.execute(_SQL["supersede"], values)
+    cursor.execute(_SQL["begin_unplanned"], values)
+    row = cursor.fetchone()
+    assert row is not None  # noqa: S101  an insert without a condition always answers
+    return int(row[0]), True
 
 
 def succeed(cursor: "Cursor", attempt: Attempt, counts: DayCounts) -> None:
     """Close `attempt` as a success, with its day's record.
 
     Belongs into the transaction that loads the day: raises SupersededError if a later attempt has
-    begun or this one was given up, and then that transaction must be rolled back.
+    begun or this one was given up, and then that transaction must be rolled back. Doing it twice
+    is doing it once: a connection may break between the commit and its answer.
     """
     cursor.execute(
         _SQL["succeed"],

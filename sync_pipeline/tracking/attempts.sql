@@ -45,10 +45,11 @@ WITH record AS (
     WHERE id = %(record_id)s AND attempt = %(number)s FOR UPDATE
 ), done AS (
     UPDATE sync_attempt SET
-        state = 'success', ended_at = clock_timestamp(), rows_read = %(rows_read)s,
+        state = 'success', ended_at = coalesce(ended_at, clock_timestamp()),
+        rows_read = %(rows_read)s,
         rows_loaded = %(rows_loaded)s, rows_rejected = %(rows_rejected)s, bytes = %(bytes)s
     FROM record
-    WHERE sync_attempt.id = %(id)s AND state = 'syncing'
+    WHERE sync_attempt.id = %(id)s AND state IN ('syncing', 'success')
     RETURNING ended_at
 )
 UPDATE daily_sync_status SET

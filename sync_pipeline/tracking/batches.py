@@ -83,7 +83,9 @@ def refresh(cursor: "Cursor", batch_id: int) -> Counts | None:
     """Write what the batch's days say into its record; return the counts, None if it is gone.
 
     The record is locked first and the days are counted by a later statement, so that of two
-    workers finishing at once the second sees the first one's day (READ COMMITTED).
+    workers finishing at once the second sees the first one's day (READ COMMITTED). The lock is
+    one that the foreign keys of new attempts do not wait for, so that two workers that both add
+    an attempt and then refresh do not wait for each other.
     """
     cursor.execute(_SQL["lock_batch"], {"id": batch_id})
     record = cursor.fetchone()

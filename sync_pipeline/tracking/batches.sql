@@ -27,7 +27,7 @@ ORDER BY id
 
 -- lock_batch: hold the record until the end of the transaction, so that projections queue up
 SELECT status, start_time, end_time, remarks, start_date, end_date
-FROM daily_sync_status WHERE id = %(id)s AND kind = 'batch' FOR UPDATE
+FROM daily_sync_status WHERE id = %(id)s AND kind = 'batch' FOR NO KEY UPDATE
 
 -- count_days: the batch's days by state; each day counts once, by its standing attempt
 SELECT count(*),

@@ -14,9 +14,9 @@ import psycopg2
 from sync_pipeline import settings
 from sync_pipeline.database import named_sql
 from sync_pipeline.database.connections import connect
-from sync_pipeline.errors import SyncError, one_line
+from sync_pipeline.errors import SyncError, TrackingError, one_line
 from sync_pipeline.tracking.remarks import BATCH_MARK
-from sync_pipeline.tracking.tracker import TrackingError
+from sync_pipeline.tracking.tracker import PATIENCE_SECONDS
 
 DEFAULT_DATASET = "default"
 _SQL = named_sql.load(__package__, "service.sql")
@@ -55,7 +55,8 @@ class SyncStatusService:
             "duration_seconds": duration_seconds,
             "dataset": dataset,
         }
-        return _logged(_create_or_update, values)
+        record_id: int | None = _logged(_create_or_update, values)
+        return record_id
 
     @staticmethod
     def update_status(
@@ -115,12 +116,13 @@ def _logged(work: Any, values: dict[str, Any]) -> Any:
             setting=f"{settings.TRACKING_URL} or {settings.DATABASE_URL}",
             purpose="SyncStatusService",
             error=TrackingError,
+            statement_timeout_seconds=PATIENCE_SECONDS,
         )
         try:
             with connection, connection.cursor() as cursor:
                 return work(cursor, values)
         finally:
             connection.close()
-    except (psycopg2.Error, SyncError) as error:
+    except (psycopg2.Error, SyncError, ValueError) as error:  # ValueError: a NUL in a text
         _logger.error("更新同步记录失败 (the status record was not written): %s", one_line(error))
         return None

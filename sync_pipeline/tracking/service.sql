@@ -11,17 +11,16 @@ ON CONFLICT (dataset, sync_date) WHERE kind = 'day' DO UPDATE SET
     remarks = excluded.remarks, error_message = excluded.error_message,
     start_time = CASE WHEN excluded.status = 'syncing' THEN clock_timestamp()
                       ELSE record.start_time END,
-    end_time = NULL, duration_seconds = excluded.duration_seconds
+    end_time = NULL, duration_seconds = %(duration_seconds)s
 RETURNING id
 
 -- insert_batch: open a batch record that the caller keeps up to date
 INSERT INTO daily_sync_status
     (sync_date, status, total_records, success_count, failed_count, remarks, error_message,
-     duration_seconds, dataset, kind, start_date, end_date, total_days)
+     duration_seconds, dataset, kind)
 VALUES
     (%(sync_date)s, %(status)s, %(total_records)s, %(success_count)s, %(failed_count)s,
-     %(remarks)s, %(error_message)s, %(duration_seconds)s, %(dataset)s, 'batch',
-     %(sync_date)s, %(sync_date)s, 0)
+     %(remarks)s, %(error_message)s, %(duration_seconds)s, %(dataset)s, 'batch')
 RETURNING id
 
 -- find_open_batch: the batch of this date that the caller is keeping up to date, if any

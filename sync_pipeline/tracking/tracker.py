@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 import psycopg2
 
 from sync_pipeline.database.connections import connect
-from sync_pipeline.errors import SyncError, one_line
+from sync_pipeline.errors import TrackingError, one_line
 from sync_pipeline.settings import DATABASE_URL, TRACKING_URL, Settings
 from sync_pipeline.tracking import attempts, batches
 from sync_pipeline.tracking.models import Attempt, Batch, DayCounts, NewBatch
@@ -24,13 +24,12 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
+PATIENCE_SECONDS = 30.0
+"""How long a sync waits for tables that somebody has locked, before it goes on without them."""
+
 _PAUSE_SECONDS = 5.0
 _T = TypeVar("_T")
 _logger = logging.getLogger(__name__)
-
-
-class TrackingError(SyncError):
-    """The tracking database cannot be reached."""
 
 
 class Tracker:
@@ -110,6 +109,7 @@ class Tracker:
         """
         try:
             cursor.execute("SAVEPOINT tracking")
+            cursor.execute("SET LOCAL lock_timeout = %s", [int(PATIENCE_SECONDS * 1000)])
             self._succeed(cursor, attempt, counts, refresh)
             cursor.execute("RELEASE SAVEPOINT tracking")
         except psycopg2.Error as error:
@@ -171,6 +171,10 @@ class Tracker:
             return None
         try:
             result = self._in_transaction(work, durable)
+        except (psycopg2.IntegrityError, psycopg2.DataError) as error:
+            # One record was refused; the tables are there for the next.
+            self._logger.error("a record was not written, the sync goes on: %s", one_line(error))
+            return None
         except (psycopg2.Error, TrackingError) as error:
             self._went_down(error)
             return None
@@ -193,7 +197,11 @@ class Tracker:
     def _attempt(self, work: Callable[["Cursor"], _T], durable: bool) -> _T:
         if self._connection is None:
             self._connection = connect(
-                self._url, setting=self._setting, purpose="tracking", error=TrackingError
+                self._url,
+                setting=self._setting,
+                purpose="tracking",
+                error=TrackingError,
+                statement_timeout_seconds=PATIENCE_SECONDS,
             )
         with self._connection, self._connection.cursor() as cursor:
             if not durable:

@@ -1,0 +1,126 @@
+"""What every test may use: one PostgreSQL for the session, a fresh database for each test.
+
+The server is the one of `SYNC_DATABASE_URL` if that is set, else an embedded one in a temporary
+folder. Databases are cloned from a template that holds the migrated tracking tables, and dropped
+when their test is over.
+"""
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg2
+import pytest
+from psycopg2 import sql
+
+from sync_pipeline import embedded
+from sync_pipeline.database.migrate import migrate
+from sync_pipeline.settings import with_database
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+
+_NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a PostgreSQL server on which databases may be created."""
+    given = os.environ.get("SYNC_DATABASE_URL")
+    if given:
+        yield given
+        return
+    folder = tmp_path_factory.mktemp("server") / "postgres"
+    with embedded.running(folder, settings={"fsync": "off", "max_connections": "300"}) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def make_database(server_url: str) -> Iterator[Callable[[str | None], str]]:
+    """A function that makes a database, empty or from a template, and returns its URL."""
+    made: list[str] = []
+
+    def make(template: str | None = None) -> str:
+        name = f"sync_test_{os.getpid()}_{next(_NUMBERS)}"
+        statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
+        if template:
+            statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
+        _run(server_url, statement)
+        made.append(name)
+        return with_database(server_url, name)
+
+    yield make
+    for name in made:
+        drop_database(server_url, name)
+
+
+@pytest.fixture(scope="session")
+def migrated_template(make_database: Callable[[str | None], str]) -> str:
+    """The name of a database that holds the tracking tables and nothing else."""
+    url = make_database(None)
+    migrate(url, "SYNC_DATABASE_URL")
+    return url.split("?")[0].rsplit("/", 1)[1]
+
+
+@pytest.fixture
+def database_url(
+    make_database: Callable[[str | None], str], migrated_template: str, server_url: str
+) -> Iterator[str]:
+    """A fresh target database with the tracking tables."""
+    url = make_database(migrated_template)
+    yield url
+    drop_database(server_url, url.split("?")[0].rsplit("/", 1)[1])
+
+
+@pytest.fixture
+def source_url(make_database: Callable[[str | None], str], server_url: str) -> Iterator[str]:
+    """A fresh, empty source database."""
+    url = make_database(None)
+    yield url
+    drop_database(server_url, url.split("?")[0].rsplit("/", 1)[1])
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator["Connection"]:
+    """An autocommit connection to the test's target database."""
+    opened = psycopg2.connect(database_url)
+    opened.autocommit = True
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def environment(
+    monkeypatch: pytest.MonkeyPatch, database_url: str, source_url: str, tmp_path: Path
+) -> dict[str, str]:
+    """This process's settings pointed at the test's databases and folder."""
+    values = {
+        "SYNC_DATABASE_URL": database_url,
+        "SYNC_SOURCE_URL": source_url,
+        "SYNC_DATA_DIR": str(tmp_path / "data"),
+    }
+    for name in ("SYNC_TRACKING_URL", "SYNC_DAGSTER_URL", "SYNC_PAGE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    return values
+
+
+def drop_database(server_url: str, name: str) -> None:
+    """Drop a database and whoever is still connected to it."""
+    _run(
+        server_url,
+        sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)),
+    )
+
+
+def _run(url: str, statement: sql.Composable) -> None:
+    connection = psycopg2.connect(url)
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+    finally:
+        connection.close()

@@ -1,0 +1,186 @@
+"""What the tests of the tracking tables share: transactions, a worker at its days, threads."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import psycopg2
+from psycopg2.extras import RealDictCursor
+
+from sync_pipeline.tracking import attempts, batches
+from sync_pipeline.tracking.models import Attempt, Batch, DayCounts, NewBatch
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+DATASET = "orders"
+START = date(2025, 10, 1)
+PATIENCE_SECONDS = 20
+_T = TypeVar("_T")
+
+
+def days(count: int, start: date = START) -> list[date]:
+    return [start + timedelta(days=n) for n in range(count)]
+
+
+def counts(rows: int) -> DayCounts:
+    return DayCounts(rows_read=rows, rows_loaded=rows, rows_rejected=0, bytes=rows * 10)
+
+
+@contextmanager
+def transaction(url: str) -> Iterator["Cursor"]:
+    """A cursor in a transaction and a connection of its own; committed at the end."""
+    with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = %s", [PATIENCE_SECONDS * 1000])
+        yield cursor
+
+
+def rows(connection: "Connection", statement: str, values: Any = None) -> list[dict[str, Any]]:
+    """Run one query; return its rows by column name."""
+    with connection.cursor(cursor_factory=RealDictCursor) as cursor:
+        cursor.execute(statement, values)
+        return [dict(row) for row in cursor.fetchall()]
+
+
+def execute(connection: "Connection", statement: str, values: Any = None) -> int:
+    """Run one statement; return how many rows it touched."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return cursor.rowcount
+
+
+def record(connection: "Connection", record_id: int) -> dict[str, Any]:
+    (found,) = rows(connection, "SELECT * FROM daily_sync_status WHERE id = %s", [record_id])
+    return found
+
+
+def day_record(connection: "Connection", day: date) -> dict[str, Any]:
+    (found,) = rows(
+        connection,
+        "SELECT * FROM daily_sync_status WHERE dataset = %s AND sync_date = %s AND kind = 'day'",
+        [DATASET, day],
+    )
+    return found
+
+
+def history(connection: "Connection", day: date) -> list[dict[str, Any]]:
+    """The attempts at a day, oldest first."""
+    return rows(
+        connection,
+        "SELECT * FROM sync_attempt WHERE dataset = %s AND sync_date = %s ORDER BY id",
+        [DATASET, day],
+    )
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A worker at the days of one batch, or at days alone; each step commits by itself."""
+
+    url: str
+    batch: Batch | None = None
+    run_id: str = "run-1"
+    dataset: str = DATASET
+
+    @property
+    def batch_id(self) -> int | None:
+        return None if self.batch is None else self.batch.id
+
+    def begin(self, day: date) -> Attempt:
+        with transaction(self.url) as cursor:
+            return self.begin_in(cursor, day)
+
+    def begin_in(self, cursor: "Cursor", day: date) -> Attempt:
+        return attempts.begin(
+            cursor,
+            self.dataset,
+            day,
+            batch_id=self.batch_id,
+            run_id=self.run_id,
+            triggered_by="a test",
+        )
+
+    def succeed(self, attempt: Attempt, row_count: int = 100) -> None:
+        with transaction(self.url) as cursor:
+            self.succeed_in(cursor, attempt, row_count)
+
+    def succeed_in(self, cursor: "Cursor", attempt: Attempt, row_count: int = 100) -> None:
+        attempts.succeed(cursor, attempt, counts(row_count))
+        batches.refresh_all(cursor, [self.batch_id])
+
+    def fail(self, attempt: Attempt, error: str = "disk full") -> None:
+        with transaction(self.url) as cursor:
+            attempts.fail(cursor, attempt, error)
+
+    def sync(self, *to_sync: date, row_count: int = 100) -> None:
+        for day in to_sync:
+            self.succeed(self.begin(day), row_count)
+
+    def break_at(self, *to_fail: date, error: str = "disk full") -> None:
+        for day in to_fail:
+            self.fail(self.begin(day), error)
+
+    def refuse(self, day: date, error: str = "another worker has it") -> None:
+        with transaction(self.url) as cursor:
+            attempts.refuse(
+                cursor,
+                self.dataset,
+                day,
+                error,
+                batch_id=self.batch_id,
+                run_id=self.run_id,
+                triggered_by="a test",
+            )
+
+    def skip(self, *to_skip: date) -> None:
+        assert self.batch is not None
+        with transaction(self.url) as cursor:
+            attempts.skip(cursor, self.batch.id, to_skip, self.run_id)
+
+    def give_up(self, error: str, only: Sequence[date] | None = None) -> int:
+        assert self.batch is not None
+        with transaction(self.url) as cursor:
+            return attempts.give_up_batch(cursor, self.batch.id, error, only)
+
+    def refresh(self) -> None:
+        with transaction(self.url) as cursor:
+            batches.refresh_all(cursor, [self.batch_id])
+
+
+def open_batch(url: str, of: Sequence[date], key: str = "batch-1") -> Batch:
+    with transaction(url) as cursor:
+        return batches.open_batch(cursor, NewBatch(key, DATASET, of, "run-1", "a test"))
+
+
+def at_once(work: Sequence[Callable[[], _T]]) -> list[_T]:
+    """Do all of `work` at the same time, each in a thread; return what each returned."""
+    barrier = threading.Barrier(len(work))
+
+    def start(one: Callable[[], _T]) -> _T:
+        barrier.wait(PATIENCE_SECONDS)
+        return one()
+
+    with ThreadPoolExecutor(len(work)) as pool:
+        return [future.result(PATIENCE_SECONDS) for future in [pool.submit(start, w) for w in work]]
+
+
+@contextmanager
+def in_thread(work: Callable[[], _T]) -> Iterator["Future[_T]"]:
+    """Start `work` in a thread; the block may wait for its result, which must come in time."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(work)
+
+
+def wait_until_blocked(connection: "Connection", by_pid: int) -> None:
+    """Return as soon as some session waits for a lock that the session `by_pid` holds."""
+    waiting = "SELECT FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))"
+    pause = threading.Event()
+    for _ in range(PATIENCE_SECONDS * 100):
+        if execute(connection, waiting, [by_pid]):
+            return
+        pause.wait(0.01)
+    raise AssertionError(f"nobody waits for session {by_pid}")

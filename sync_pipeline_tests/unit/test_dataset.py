@@ -1,0 +1,196 @@
+"""A dataset's days within its bounds and zone, and what its YAML is told when it is wrong."""
+
+import re
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from sync_pipeline.dataset import Dataset, Every, Percent, PostgresSource, parse_day
+from sync_pipeline.errors import RequestError
+
+pytestmark = pytest.mark.unit
+
+YAML = """
+name: orders
+start_date: 2025-10-01
+timezone: Asia/Shanghai
+source: {url_env: SYNC_SOURCE_URL, table: sales.orders, day_column: day}
+target: {table: orders}
+"""
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+# 2025-10-11 in Shanghai, 2025-10-10 in UTC: the last finished day is 2025-10-10 there.
+NOW = datetime(2025, 10, 10, 16, 0, tzinfo=ZoneInfo("UTC"))
+
+
+def orders(**changes: Any) -> Dataset:
+    """The dataset of YAML, changed; `source__table` is a key of its source."""
+    settings: dict[str, Any] = yaml.safe_load(YAML)
+    for key, value in changes.items():
+        *path, name = key.split("__")
+        place = settings
+        for step in path:
+            place = place[step]
+        place[name] = value
+    return Dataset.model_validate(settings)
+
+
+def complaint(**changes: Any) -> str:
+    """What is said about one wrong value, with the key it is about."""
+    with pytest.raises(ValidationError) as caught:
+        orders(**changes)
+    (error,) = caught.value.errors()
+    return ".".join(map(str, error["loc"])) + ": " + error["msg"]
+
+
+def test_days_are_given_oldest_first_with_both_ends() -> None:
+    days = orders().days(date(2025, 10, 9), date(2025, 10, 10), NOW)
+    assert days == [date(2025, 10, 9), date(2025, 10, 10)]
+    assert orders().days(date(2025, 10, 9), date(2025, 10, 9), NOW) == [date(2025, 10, 9)]
+
+
+def test_reversed_dates_are_refused_with_the_right_order() -> None:
+    with pytest.raises(
+        RequestError,
+        match=r"^dataset orders: the range 2025-10-05 to 2025-10-02 is reversed; "
+        "put the earlier date first: 2025-10-02 2025-10-05$",
+    ):
+        orders().days(date(2025, 10, 5), date(2025, 10, 2), NOW)
+
+
+def test_a_range_from_before_the_first_day_is_refused_with_the_first_day() -> None:
+    with pytest.raises(
+        RequestError,
+        match=r"^dataset orders: 2025-09-30 is before its first day 2025-10-01; "
+        "start at 2025-10-01, or set an earlier start_date in its defs.yaml$",
+    ):
+        orders().days(date(2025, 9, 30), date(2025, 10, 2), NOW)
+
+
+def test_a_day_that_is_not_over_in_the_datasets_zone_is_refused_with_the_last_that_is() -> None:
+    with pytest.raises(
+        RequestError,
+        match=r"^dataset orders: 2025-10-11 cannot be synced yet, the last finished day in "
+        "Asia/Shanghai is 2025-10-10; end at 2025-10-10 or earlier$",
+    ):
+        orders().days(date(2025, 10, 1), date(2025, 10, 11), NOW)
+
+
+def test_a_day_after_the_end_date_is_refused_with_the_end_date() -> None:
+    with pytest.raises(RequestError, match="its end_date is 2025-10-04; end at 2025-10-04 or"):
+        orders(end_date="2025-10-04").days(date(2025, 10, 1), date(2025, 10, 5), NOW)
+
+
+def test_an_end_date_in_the_future_does_not_let_unfinished_days_in() -> None:
+    with pytest.raises(RequestError, match="the last finished day in Asia/Shanghai is 2025-10-10"):
+        orders(end_date="2099-01-01").days(date(2025, 10, 1), date(2025, 10, 11), NOW)
+
+
+@pytest.mark.parametrize(
+    ("zone", "last"),
+    [
+        ("Asia/Shanghai", "2025-10-10"),
+        ("UTC", "2025-10-09"),
+        ("America/New_York", "2025-10-09"),
+        ("Pacific/Kiritimati", "2025-10-10"),
+    ],
+)
+def test_the_last_finished_day_is_yesterday_in_the_datasets_zone(zone: str, last: str) -> None:
+    assert orders(timezone=zone).last_day(NOW) == date.fromisoformat(last)
+
+
+@given(st.datetimes(datetime(2025, 1, 1), datetime(2026, 1, 1)))  # noqa: DTZ001  made aware below
+def test_a_day_is_finished_from_midnight_in_its_zone_on(moment: datetime) -> None:
+    now = moment.replace(tzinfo=SHANGHAI)
+    assert orders().last_day(now) == moment.date() - timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": "Orders"}, "name: .*lower-case letters, digits and _"),
+        ({"name": "o" * 64}, "name: .*at most 63 characters"),
+        ({"start_date": "01.10.2025"}, "start_date: Input should be a valid date"),
+        ({"end_date": "2025-09-30"}, ": .*end_date 2025-09-30 is before start_date 2025-10-01"),
+        ({"timezone": "Asia/Beijing"}, "timezone: .*'Asia/Beijing' is not an IANA time zone"),
+        ({"timezone": "Asia"}, "timezone: .*'Asia' is not an IANA time zone"),
+        ({"timezone": "../etc"}, "timezone: .* is not an IANA time zone"),
+        ({"source__url_env": "postgresql://a:b@c/d"}, "source.url_env: .*a URL itself never"),
+        ({"source__table": "a.b.c"}, "source.table: .*'a.b.c' must be 'table' or 'schema.table'"),
+        ({"source__table": "a."}, "source.table: .*'a.' must be 'table' or 'schema.table'"),
+        ({"target__table": "表" * 22}, "target.table: .*longer than PostgreSQL's 63 bytes"),
+        ({"source__query": "SELECT 1"}, "source: .*give exactly one of 'table' and 'query'"),
+        ({"source__table": None}, "source: .*give exactly one of 'table' and 'query'"),
+        ({"source__columns": ["id"]}, "source: .*'columns' must contain the day_column 'day'"),
+        ({"source__columns": ["day", "id", "id"]}, "source: .*'columns' names 'id' twice"),
+        ({"source__columns": []}, "source.columns: .*at least 1 item"),
+        ({"source__statement_timeout_seconds": 0}, "source.statement_timeout.*greater than 0"),
+        ({"source__connect_timeout_seconds": 1}, "source.connect_timeout.*greater than or equal"),
+        ({"schedule": {"at": "24:00"}}, "schedule.at: String should match pattern"),
+        ({"schedule": {"at": "7:30"}}, "schedule.at: String should match pattern"),
+        ({"schedule": {"at": "02:30", "look_back_days": -1}}, "schedule.look_back_days: "),
+        ({"tiemzone": "UTC"}, ": .*unknown key 'tiemzone', did you mean 'timezone'.* allowed are"),
+        ({"source__tabel": "x"}, "source: .*unknown key 'tabel', did you mean 'table'"),
+        ({"target__zzz": 1}, "target: .*unknown key 'zzz'; allowed are table, lock_timeout"),
+    ],
+)
+def test_a_wrong_value_in_the_yaml_is_named_with_what_it_must_be(
+    changes: dict[str, Any], said: str
+) -> None:
+    assert re.match(said, complaint(**changes)), complaint(**changes)
+
+
+@pytest.mark.parametrize("wrong", ["daily", {"days": 0}, {"percent": 101}, {"weeks": 1}, 0])
+def test_a_progress_policy_that_does_not_exist_is_refused(wrong: object) -> None:
+    with pytest.raises(ValidationError, match="progress"):
+        orders(progress=wrong)
+
+
+@pytest.mark.parametrize(
+    ("given_", "policy"),
+    [
+        ("auto", "auto"),
+        ({"days": 5}, Every(days=5)),
+        ({"percent": 10}, Percent(percent=10)),
+    ],
+)
+def test_each_progress_policy_can_be_written_in_yaml(given_: object, policy: object) -> None:
+    assert orders(progress=given_).progress == policy
+
+
+@pytest.mark.parametrize("wrong", ["each_day", 0, -3])
+def test_a_backfill_is_one_run_or_a_number_of_days_for_each(wrong: object) -> None:
+    with pytest.raises(ValidationError, match="backfill"):
+        orders(backfill=wrong)
+    assert orders(backfill=30).backfill == 30
+    assert orders().backfill == "single_run"
+
+
+def test_a_query_may_stand_in_place_of_a_table() -> None:
+    assert orders(source__table=None, source__query="SELECT 1").source == PostgresSource(
+        url_env="SYNC_SOURCE_URL", query="SELECT 1", day_column="day"
+    )
+
+
+def test_a_dataset_cannot_be_changed_once_it_is_read() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        orders().name = "other"  # type: ignore[misc]
+
+
+@given(st.dates())
+def test_a_day_is_read_back_as_it_is_written(day: date) -> None:
+    assert parse_day(day.isoformat(), "start") == day
+
+
+@pytest.mark.parametrize(
+    "text", ["20251001", "2025-10-1", "2025-02-30", "2025-W40-3", " 2025-10-01", "", "2025-10-01\n"]
+)
+def test_anything_else_is_not_a_date_and_is_named(text: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        parse_day(text, "start")
+    assert str(caught.value) == f"start: {text!r} is not a date; write it as 2025-10-01"

@@ -1,0 +1,50 @@
+"""How often a batch writes its progress."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sync_pipeline.dataset import Every, Percent, Progress
+from sync_pipeline.tracking.progress import days_between_writes
+
+pytestmark = pytest.mark.unit
+
+policies = st.one_of(
+    st.sampled_from(["every_day", "auto"]),
+    st.integers(1, 1000).map(lambda n: Every(days=n)),
+    st.integers(1, 100).map(lambda n: Percent(percent=n)),
+)
+
+
+@pytest.mark.parametrize(
+    ("progress", "total_days", "between"),
+    [
+        ("every_day", 365, 1),
+        ("auto", 1, 1),
+        ("auto", 10, 1),
+        ("auto", 11, 5),
+        (Every(days=5), 3, 5),
+        (Every(days=5), 100, 5),
+        (Percent(percent=10), 365, 36),
+        (Percent(percent=10), 9, 1),
+        (Percent(percent=10), 0, 1),
+        (Percent(percent=100), 7, 7),
+    ],
+)
+def test_each_policy_says_after_how_many_days_to_write(
+    progress: Progress, total_days: int, between: int
+) -> None:
+    assert days_between_writes(progress, total_days) == between
+
+
+@given(policies, st.integers(0, 100_000))
+def test_there_is_always_at_least_one_day_between_writes(
+    progress: Progress, total_days: int
+) -> None:
+    assert days_between_writes(progress, total_days) >= 1
+
+
+@given(st.integers(1, 100), st.integers(1, 100_000))
+def test_a_percentage_writes_at_least_that_often(percent: int, total_days: int) -> None:
+    between = days_between_writes(Percent(percent=percent), total_days)
+    assert between == 1 or between / total_days <= percent / 100

@@ -1,0 +1,107 @@
+"""The sentences of the specification, to the letter, and what consumers read out of them."""
+
+import re
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sync_pipeline.tracking import remarks
+from sync_pipeline.tracking.models import Counts, DayCounts
+
+pytestmark = pytest.mark.unit
+
+START, END = date(2025, 10, 1), date(2025, 10, 10)
+# The front end of the specification: record.remarks?.match(/(\d+)\/(\d+)天/)
+FRONT_END = re.compile(r"(\d+)\/(\d+)天")
+numbers = st.integers(0, 10**12)
+# Texts in which the mark is likely, whole and in pieces.
+errors = st.lists(st.sampled_from(["批量同步", "批量", "批", "量", "同步", "同", "步", " ", "x"]))
+
+
+def test_a_batch_begins_with_its_range() -> None:
+    assert remarks.batch_opened(START, END, 10) == "批量同步: 2025-10-01 至 2025-10-10, 共10天"
+
+
+def test_progress_counts_days() -> None:
+    counts = Counts(total=10, success=2, failed=0, skipped=1)
+    assert remarks.batch_progress(counts) == "批量同步进度: 3/10天, 成功2, 失败0, 跳过1"
+
+
+def test_a_finished_batch_gives_its_range_its_counts_and_its_time() -> None:
+    counts = Counts(total=10, success=8, failed=0, skipped=2)
+    assert remarks.batch_finished(START, END, counts, 930) == (
+        "批量同步完成: 2025-10-01至2025-10-10, 共10天, 成功8, 失败0, 跳过2, 耗时15分30秒"
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "耗时0分0秒"), (59, "耗时0分59秒"), (60, "耗时1分0秒"), (7261, "耗时121分1秒")],
+)
+def test_time_is_given_in_whole_minutes_and_seconds(seconds: int, text: str) -> None:
+    counts = Counts(total=1, success=1, failed=0, skipped=0)
+    assert remarks.batch_finished(START, START, counts, seconds).endswith(text)
+
+
+def test_a_broken_batch_gives_its_error() -> None:
+    assert remarks.batch_failed("connection timeout") == "批量同步失败: connection timeout"
+
+
+@given(numbers, numbers, numbers, numbers)
+def test_the_front_end_reads_its_progress_bar_out_of_the_progress(
+    success: int, failed: int, skipped: int, left: int
+) -> None:
+    total = success + failed + skipped + left
+    text = remarks.batch_progress(Counts(total, success, failed, skipped))
+    match = FRONT_END.search(text)
+    assert match is not None
+    assert tuple(map(int, match.groups())) == (success + failed + skipped, total)
+
+
+def test_the_front_end_finds_a_batch_in_every_form_and_a_bar_in_progress_only() -> None:
+    counts = Counts(10, 2, 0, 1)
+    forms = [
+        remarks.batch_opened(START, END, 10),
+        remarks.batch_finished(START, END, counts, 1),
+        remarks.batch_failed("x"),
+    ]
+    assert all("批量同步" in form and not FRONT_END.search(form) for form in forms)
+
+
+@given(numbers, numbers, numbers)
+def test_a_days_remarks_never_contain_the_batchs_mark(read: int, loaded: int, bad: int) -> None:
+    texts = remarks.day_started(START), remarks.day_finished(START, DayCounts(read, loaded, bad, 9))
+    assert not any("批量同步" in text for text in texts)
+
+
+@given(errors)
+def test_a_failed_day_never_contains_the_batchs_mark_even_when_its_error_does(
+    pieces: list[str],
+) -> None:
+    error = "".join(pieces)
+    text = remarks.day_failed(error)
+    assert "批量同步" not in text
+    assert text.replace(" ", "") == f"单日同步失败:{error}".replace(" ", "")
+
+
+def test_a_day_says_what_it_moved() -> None:
+    assert remarks.day_started(START) == "单日同步: 2025-10-01"
+    assert remarks.day_finished(START, DayCounts(12, 10, 2, 999)) == (
+        "单日同步完成: 2025-10-01, 读取12行, 写入10行, 拒绝2行"
+    )
+
+
+def test_a_batchs_error_counts_and_names_the_days_that_failed() -> None:
+    days = [date(2025, 10, 7), date(2025, 10, 2), date(2025, 10, 3)]
+    assert remarks.failed_days(days, 10, "2025-10-02: no such table") == (
+        "3 of 10 days failed: 2025-10-02..2025-10-03, 2025-10-07. First: 2025-10-02: no such table"
+    )
+
+
+def test_a_batchs_error_stays_short_when_very_many_days_failed() -> None:
+    days = [START + timedelta(days=2 * n) for n in range(50)]
+    text = remarks.failed_days(days, 99, "x")
+    assert text.startswith("50 of 99 days failed: 2025-10-01, 2025-10-03, ")
+    assert text.endswith(", 2025-11-08, and 30 more stretches. First: x")

@@ -1,0 +1,141 @@
+"""Settings say what is missing or wrong by its name, and never show a value."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from psycopg2.extensions import parse_dsn
+
+from sync_pipeline import settings
+from sync_pipeline.errors import SettingError
+from sync_pipeline.settings import Settings
+
+pytestmark = pytest.mark.unit
+
+TARGET = "postgresql://ada:pw@db:5433/target"
+# What goes into a URL as it is; everything else is percent-encoded by who writes the URL.
+databases = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
+
+
+def of(**values: str) -> Settings:
+    return Settings(values)
+
+
+def test_a_missing_target_url_names_the_setting_and_what_to_do() -> None:
+    with pytest.raises(SettingError, match=r"SYNC_DATABASE_URL is not set\. Set it to postgresql:"):
+        _ = of().database_url
+
+
+def test_a_blank_url_counts_as_not_set() -> None:
+    with pytest.raises(SettingError, match="SYNC_DATABASE_URL is not set"):
+        _ = of(SYNC_DATABASE_URL="  ").database_url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ada:s3/cret@db/target",
+        "postgresql://ada:12/cret@db/target",
+        "postgresql://ada:s3#cret@db/target",
+        "postgresql://ada:12#cret@db/target",
+        "postgresql://ada:s3@cret@db/target",
+        "postgresql://ada:pw@db:cret/target",
+        "postgresql://[cret/target",
+    ],
+)
+def test_a_url_that_is_not_well_formed_is_refused_without_being_shown(url: str) -> None:
+    with pytest.raises(SettingError, match=r"SYNC_SOURCE_URL .* must be percent-encoded") as caught:
+        of(SYNC_SOURCE_URL=url).postgres_url("SYNC_SOURCE_URL")
+    assert "cret" not in str(caught.value)
+    assert caught.value.__suppress_context__, "the cause's text shows part of the URL"
+
+
+@pytest.mark.parametrize("url", ["mysql://ada:secret@db/target", "db:5432/target", "target"])
+def test_a_url_of_another_kind_is_refused_without_being_shown(url: str) -> None:
+    with pytest.raises(SettingError, match=r"SYNC_DATABASE_URL must begin with postgresql://") as e:
+        _ = of(SYNC_DATABASE_URL=url).database_url
+    assert "secret" not in str(e.value)
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])
+def test_every_spelling_of_the_scheme_becomes_the_one_libpq_knows(scheme: str) -> None:
+    assert of(SYNC_DATABASE_URL=f"{scheme}://ada:pw@db:5433/target").database_url == TARGET
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql:///target?host=/run/pg", "postgresql://ada@/target?host=/run/pg"]
+)
+def test_a_url_whose_host_stands_in_the_query_stays_one(url: str) -> None:
+    given = of(SYNC_DATABASE_URL=url)
+    expected = {"dbname": "target", "host": "/run/pg"}
+    assert parse_dsn(given.database_url).items() >= expected.items()
+    dagster = given.dagster_url.replace("+psycopg2", "")
+    assert parse_dsn(dagster).items() >= expected.items()
+
+
+def test_tracking_lives_in_the_target_unless_it_is_given_its_own_database() -> None:
+    assert of(SYNC_DATABASE_URL=TARGET).tracking_url == TARGET
+    own = of(SYNC_DATABASE_URL=TARGET, SYNC_TRACKING_URL="postgres://db/tracking")
+    assert own.tracking_url == "postgresql://db/tracking"
+
+
+def test_a_wrong_tracking_url_is_blamed_on_its_own_setting() -> None:
+    with pytest.raises(SettingError, match="SYNC_TRACKING_URL"):
+        _ = of(SYNC_DATABASE_URL=TARGET, SYNC_TRACKING_URL="mysql://db/x").tracking_url
+
+
+def test_dagster_stores_in_its_own_schema_of_the_target_with_the_driver_named() -> None:
+    url = of(SYNC_DATABASE_URL=TARGET).dagster_url
+    assert url == ("postgresql+psycopg2://ada:pw@db:5433/target?options=-csearch_path%3Ddagster")
+
+
+def test_dagsters_own_database_is_used_as_it_is() -> None:
+    url = of(SYNC_DATABASE_URL=TARGET, SYNC_DAGSTER_URL="postgresql://db/dagster").dagster_url
+    assert url == "postgresql+psycopg2://db/dagster"
+
+
+def test_the_search_path_is_added_to_the_options_that_are_there() -> None:
+    url = settings.with_search_path(
+        "postgresql://db/x?options=-cstatement_timeout%3D1&application_name=a+b&sslcert=", "s"
+    )
+    parameters = parse_dsn(url)
+    assert parameters["options"] == "-cstatement_timeout=1 -csearch_path=s"
+    assert parameters["application_name"] == "a+b", "libpq reads + as itself"
+
+
+@given(databases)
+def test_another_database_of_the_same_server_keeps_everything_but_the_name(name: str) -> None:
+    url = settings.with_database("postgresql://ada:pw@/old?host=%2Frun&connect_timeout=3", name)
+    assert parse_dsn(url) == {
+        "user": "ada",
+        "password": "pw",
+        "dbname": name,
+        "host": "/run",
+        "connect_timeout": "3",
+    }
+
+
+def test_settings_never_print_a_value() -> None:
+    shown = of(SYNC_DATABASE_URL=TARGET)
+    assert "pw" not in f"{shown!r} {shown}"
+
+
+def test_the_data_folder_is_absolute_and_the_users_home_is_understood(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert of(SYNC_DATA_DIR="~/data").data_dir == tmp_path / "data"
+    assert of().data_dir == settings.PROJECT_ROOT / ".data"
+
+
+def test_the_page_url_has_no_slash_at_its_end_and_none_means_no_links() -> None:
+    assert of(SYNC_PAGE_URL="http://host:8000/").page_url == "http://host:8000"
+    assert of().page_url is None
+
+
+def test_current_reads_the_environment_as_it_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNC_PAGE_URL", "http://one")
+    first = settings.current()
+    monkeypatch.setenv("SYNC_PAGE_URL", "http://two")
+    assert (first.page_url, settings.current().page_url) == ("http://one", "http://two")
