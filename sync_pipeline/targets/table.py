@@ -1,0 +1,206 @@
+"""The target table: made like the source if it is missing, else found fit to take its rows.
+
+Nothing is ever altered or dropped here. A table that does not fit is the user's to change, and the
+message says how.
+"""
+
+import logging
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from psycopg2 import errors, sql
+
+from sync_pipeline.database.named_sql import load
+from sync_pipeline.dataset import Dataset
+from sync_pipeline.errors import TargetError
+from sync_pipeline.sources.base import Column, Shape
+from sync_pipeline.targets.locks import lock_table
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+_logger = logging.getLogger(__name__)
+_TABLE_KINDS = ("r", "p")  # plain and partitioned
+_KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table", "S": "a sequence"}
+# Text of bounded length fits where text of any length does, in the same binary form.
+_TEXT_TYPES = ("character varying", "text")
+
+
+@dataclass(frozen=True)
+class _Place:
+    oid: int | None
+    kind: str | None
+    schema: str | None
+    user: str
+    may_delete: bool
+
+
+@dataclass(frozen=True)
+class _Found:
+    name: str
+    type: str
+    bare_type: str
+    generated: bool
+    required: bool
+    may_insert: bool
+    may_select: bool
+
+
+def identifier(dataset: Dataset) -> sql.Identifier:
+    """Return the quoted name of the dataset's target table."""
+    return sql.Identifier(*dataset.target.table.split("."))
+
+
+def make_or_check(cursor: "Cursor", dataset: Dataset, shape: Shape) -> None:
+    """Make the dataset's target table for rows of `shape`, or check the one that is there.
+
+    Works in the caller's transaction; several processes may do it at once. Raises TargetError
+    with all that does not fit, in one line, and the driver's errors.
+    """
+    place = _look(cursor, dataset)
+    if place.oid is None:
+        lock_table(cursor, dataset)
+        place = _look(cursor, dataset)  # another may have made it while this one waited
+    if place.oid is None:
+        _create(cursor, dataset, shape, place)
+    else:
+        _check(cursor, dataset, shape, place)
+
+
+def _look(cursor: "Cursor", dataset: Dataset) -> _Place:
+    schema, _, _ = dataset.target.table.rpartition(".")
+    try:
+        cursor.execute(
+            load(__package__, "table.sql")["table"],
+            {"table": identifier(dataset).as_string(cursor), "schema": schema or None},
+        )
+    except errors.InsufficientPrivilege as error:
+        user = cursor.connection.info.user
+        raise TargetError(
+            f"dataset {dataset.name}: the target's user {user} may not look into schema {schema}; "
+            f"run: GRANT USAGE ON SCHEMA {_quoted(cursor, schema)} TO {_quoted(cursor, user)}"
+        ) from error
+    row = cursor.fetchone()
+    assert row is not None  # noqa: S101  the query always gives one row
+    return _Place(*row)
+
+
+def _create(cursor: "Cursor", dataset: Dataset, shape: Shape, place: _Place) -> None:
+    schema, _, _ = dataset.target.table.rpartition(".")
+    if place.schema is None:
+        what = f"schema {schema} does not exist" if schema else "its search_path names no schema"
+        fix = f"run: CREATE SCHEMA {_quoted(cursor, schema)}" if schema else "name one in 'table'"
+        raise TargetError(
+            f"dataset {dataset.name}: cannot make the target table {dataset.target.table}: {what} "
+            f"in the target database; {fix}"
+        )
+    columns = [
+        sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.type))
+        for column in shape.columns
+    ]
+    try:
+        cursor.execute(
+            sql.SQL("CREATE TABLE {table} ({columns}); CREATE INDEX ON {table} ({day})").format(
+                table=identifier(dataset),
+                columns=sql.SQL(", ").join(columns),
+                day=sql.Identifier(shape.day_column),
+            )
+        )
+    except errors.InsufficientPrivilege as error:
+        raise TargetError(
+            f"dataset {dataset.name}: the target's user {place.user} may not make the table "
+            f"{dataset.target.table}; run: GRANT CREATE ON SCHEMA "
+            f"{_quoted(cursor, place.schema)} TO {_quoted(cursor, place.user)}"
+        ) from error
+
+
+def _check(cursor: "Cursor", dataset: Dataset, shape: Shape, place: _Place) -> None:
+    table = dataset.target.table
+    if place.kind not in _TABLE_KINDS:
+        raise TargetError(
+            f"dataset {dataset.name}: the target {table} is "
+            f"{_KINDS.get(place.kind or '', 'not a table')}, rows can be loaded into a table only; "
+            "name a table in 'target', or drop this and let one be made"
+        )
+    cursor.execute(load(__package__, "table.sql")["columns"], {"oid": place.oid})
+    found = {row[0]: _Found(*row) for row in cursor.fetchall()}
+    differences = [_difference(column, found.get(column.name)) for column in shape.columns]
+    names = {column.name for column in shape.columns}
+    differences += [
+        f"column {extra.name!r} is not in the source and is NOT NULL without a default"
+        for extra in found.values()
+        if extra.required and extra.name not in names
+    ]
+    told = [difference for difference in differences if difference]
+    if told:
+        raise TargetError(
+            f"dataset {dataset.name}: the target table {table} does not fit the source: "
+            f"{'; '.join(told)}. Alter the table, or drop it and it will be made anew"
+        )
+    _check_privileges(cursor, dataset, shape, place, found)
+    _warn_without_index(cursor, dataset, shape, place)
+
+
+def _difference(column: Column, found: _Found | None) -> str | None:
+    if found is None:
+        return f"column {column.name!r} ({column.type}) is missing"
+    if found.generated:
+        return f"column {column.name!r} is generated, it must be a plain column"
+    if _takes(found, column.type):
+        return None
+    return f"column {column.name!r} is {found.type}, it must be {column.type}"
+
+
+def _takes(found: _Found, source_type: str) -> bool:
+    """Say whether a target column takes every value of `source_type`, in its binary form."""
+    if found.type == source_type:
+        return True
+    bare, bounded, _ = source_type.partition("(")
+    if found.type in _TEXT_TYPES and bare in _TEXT_TYPES:
+        return True
+    # numeric takes any numeric(10,2); "timestamp(3) with time zone" ends behind the bound.
+    plain = bare + source_type.rpartition(")")[2] if bounded else source_type
+    return found.type == found.bare_type == plain
+
+
+def _check_privileges(
+    cursor: "Cursor", dataset: Dataset, shape: Shape, place: _Place, found: dict[str, _Found]
+) -> None:
+    missing = []
+    if not found[shape.day_column].may_select:
+        missing.append("SELECT")
+    if not all(found[column.name].may_insert for column in shape.columns):
+        missing.append("INSERT")
+    if not place.may_delete:
+        missing.append("DELETE")
+    if missing:
+        raise TargetError(
+            f"dataset {dataset.name}: the target's user {place.user} may not change the table "
+            f"{dataset.target.table}; run: GRANT {', '.join(missing)} ON "
+            f"{identifier(dataset).as_string(cursor)} TO {_quoted(cursor, place.user)}"
+        )
+
+
+def _warn_without_index(cursor: "Cursor", dataset: Dataset, shape: Shape, place: _Place) -> None:
+    cursor.execute(
+        load(__package__, "table.sql")["day_is_indexed"],
+        {"oid": place.oid, "day": shape.day_column},
+    )
+    row = cursor.fetchone()
+    if row is not None and not row[0]:
+        _warn_once(
+            f"dataset {dataset.name}: the target table {dataset.target.table} has no index on "
+            f"{shape.day_column!r}, every day reads all of it; run: CREATE INDEX ON "
+            f"{identifier(dataset).as_string(cursor)} ({_quoted(cursor, shape.day_column)})"
+        )
+
+
+@cache
+def _warn_once(message: str) -> None:
+    """Log a warning the first time this process has it to say."""
+    _logger.warning("%s", message)
+
+
+def _quoted(cursor: "Cursor", name: str) -> str:
+    return sql.Identifier(name).as_string(cursor)

@@ -1,0 +1,31 @@
+-- table: what stands at the target's name, and where a table of that name would be made
+SELECT c.oid, c.relkind, n.nspname AS schema, current_user AS user_name,
+       coalesce(has_table_privilege(c.oid, 'DELETE'), false) AS may_delete
+FROM (SELECT to_regclass(%(table)s) AS oid,
+             CASE WHEN %(schema)s::text IS NULL THEN current_schema()::text
+                  ELSE %(schema)s END AS schema) AS wanted
+LEFT JOIN pg_catalog.pg_class c ON c.oid = wanted.oid
+LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = wanted.schema
+
+-- columns: the columns of the target table
+SELECT attname::text AS name,
+       format_type(atttypid, atttypmod) AS type,
+       format_type(atttypid, -1) AS bare_type,
+       attgenerated <> '' AS generated,
+       attnotnull AND NOT atthasdef AND attidentity = '' AS required,
+       has_column_privilege(attrelid, attnum, 'INSERT') AS may_insert,
+       has_column_privilege(attrelid, attnum, 'SELECT') AS may_select
+FROM pg_catalog.pg_attribute
+WHERE attrelid = %(oid)s AND attnum > 0 AND NOT attisdropped
+ORDER BY attnum
+
+-- day_is_indexed: whether an index, or the partitioning, finds the rows of one day
+SELECT EXISTS (
+    SELECT FROM pg_catalog.pg_index i
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+    WHERE i.indrelid = %(oid)s AND a.attname = %(day)s AND i.indisvalid AND i.indpred IS NULL
+    UNION ALL
+    SELECT FROM pg_catalog.pg_partitioned_table p
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = p.partattrs[0]
+    WHERE p.partrelid = %(oid)s AND a.attname = %(day)s
+)

@@ -1,0 +1,408 @@
+"""A day goes from one PostgreSQL to another: exactly its rows, exactly as they were."""
+
+import time
+import tracemalloc
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, timezone
+from typing import Any
+
+import psycopg2
+import pytest
+from psycopg2 import sql
+
+from sync_pipeline.dataset import Dataset
+from sync_pipeline.settings import Settings
+from sync_pipeline.sources import open_source
+from sync_pipeline.targets import open_target
+from sync_pipeline.targets.postgres import Loaded, Target
+
+pytestmark = pytest.mark.integration
+
+DAY = date(2025, 10, 2)
+
+
+def run(url: str, *statements: str | sql.Composable) -> list[tuple[Any, ...]]:
+    """Run `statements` in one transaction; return the rows of the last."""
+    with (
+        closing(psycopg2.connect(url, options="-c TimeZone=UTC")) as connection,
+        connection,
+        connection.cursor() as cursor,
+    ):
+        for statement in statements:
+            cursor.execute(statement)
+        return cursor.fetchall() if cursor.description else []
+
+
+@dataclass(frozen=True)
+class Databases:
+    source: str
+    target: str
+
+    @property
+    def settings(self) -> Settings:
+        return Settings({"SYNC_SOURCE_URL": self.source, "SYNC_DATABASE_URL": self.target})
+
+    def sync(self, dataset: Dataset, *days: date) -> list[Loaded]:
+        """Sync `days` through one source and one target, each committed by itself."""
+        loaded = []
+        with (
+            closing(open_source(dataset, self.settings)) as source,
+            closing(open_target(dataset, self.settings)) as connection,
+        ):
+            target = Target(connection, dataset)
+            target.prepare(source.shape)
+            for day in days:
+                target.begin_day(day)
+                loaded.append(target.replace_day(day, source))
+                connection.commit()
+        return loaded
+
+
+@pytest.fixture
+def databases(source_url: str, database_url: str) -> Databases:
+    return Databases(source_url, database_url)
+
+
+def dataset(*, zone: str = "UTC", target: str = "orders", **source: Any) -> Dataset:
+    source = {"url_env": "SYNC_SOURCE_URL", "day_column": "day"} | source
+    if "query" not in source:
+        source.setdefault("table", "orders")
+    return Dataset.model_validate(
+        {
+            "name": "orders",
+            "start_date": date(2025, 1, 1),
+            "timezone": zone,
+            "source": source,
+            "target": {"table": target},
+        }
+    )
+
+
+def test_a_day_is_replaced_and_its_neighbours_are_left_alone(databases: Databases) -> None:
+    run(
+        databases.source,
+        "CREATE TABLE orders (id int, day date, note text)",
+        "INSERT INTO orders SELECT n, date '2025-10-01' + n / 10, 'new' "
+        "FROM generate_series(0, 29) n",
+    )
+    databases.sync(dataset(), *(DAY + timedelta(days=n) for n in (-1, 0, 1)))
+    run(databases.target, "UPDATE orders SET note = 'old'", "DELETE FROM orders WHERE id = 15")
+
+    [loaded] = databases.sync(dataset(), DAY)
+
+    assert (loaded.rows_read, loaded.rows_loaded, loaded.rows_deleted) == (10, 10, 9)
+    assert loaded.bytes > 10 * len("new")
+    rows = run(databases.target, "SELECT day, note, count(*) FROM orders GROUP BY 1, 2 ORDER BY 1")
+    assert rows == [
+        (date(2025, 10, 1), "old", 10),
+        (date(2025, 10, 2), "new", 10),
+        (date(2025, 10, 3), "old", 10),
+    ]
+
+
+def test_a_day_without_rows_at_the_source_is_cleared(databases: Databases) -> None:
+    run(
+        databases.source,
+        "CREATE TABLE orders (id int, day date)",
+        "INSERT INTO orders VALUES (1, '2025-10-02')",
+    )
+    databases.sync(dataset(), DAY)
+    run(databases.source, "DELETE FROM orders")
+
+    [loaded] = databases.sync(dataset(), DAY)
+
+    assert (loaded.rows_read, loaded.rows_loaded, loaded.rows_deleted) == (0, 0, 1)
+    assert run(databases.target, "SELECT * FROM orders") == []
+
+
+def test_rows_of_no_day_and_of_infinite_days_belong_to_none(databases: Databases) -> None:
+    run(
+        databases.source,
+        "CREATE TABLE orders (id int, day timestamptz)",
+        "INSERT INTO orders VALUES (1, NULL), (2, 'infinity'), (3, '-infinity'), "
+        "(4, '2025-10-02 12:00+00'), (5, '0044-03-15 BC')",
+    )
+    databases.sync(dataset(), DAY)
+    assert run(databases.target, "SELECT id FROM orders") == [(4,)]
+
+
+VALUES = {
+    "smallint": "-32768",
+    "bigint": "9223372036854775807",
+    "real": "'-infinity'",
+    "double precision": "'NaN'",
+    "numeric": "'12345678901234567890.000000000123456789'",
+    "numeric(10,2)": "'NaN'",
+    "money": "'12.34'",
+    "boolean": "true",
+    "text": "'a\tb\\N\nüß漢字😀'",
+    "character varying(7)": "''",
+    "character(5)": "'ab'",
+    '"char"': "'x'",
+    "name": "'n'",
+    "bytea": "'\\x00ff0a5c2e'",
+    "json": """'{"b": 1,  "a": [null]}'""",
+    "jsonb": """'{"b": 1, "a": "😀"}'""",
+    "uuid": "'00112233-4455-6677-8899-aabbccddeeff'",
+    "date": "'0044-03-15 BC'",
+    "time(3) without time zone": "'23:59:59.999'",
+    "time with time zone": "'12:00+05:30'",
+    "timestamp(0) without time zone": "'12345-01-01 00:00:01'",
+    "timestamp(3) with time zone": "'infinity'",
+    "interval": "'-1 year 2 mons -3 days 04:05:06.789'",
+    "interval day to second(2)": "'1 day 2.5 seconds'",
+    "inet": "'2001:db8::1/64'",
+    "macaddr": "'08:00:2b:01:02:03'",
+    "bit(3)": "'101'",
+    "bit varying": "'10101'",
+    "point": "'(1,2.5)'",
+    "int4range": "'[1,10)'",
+    "int4multirange": "'{[1,3),[5,8)}'",
+    "tsvector": "'a:1 b:2'",
+    "pg_lsn": "'16/B374D848'",
+    "integer[]": "'{{1,NULL},{3,4}}'",
+    "text[]": """'{"",NULL,"a,b","\\"",😀}'""",
+    "numeric(10,2)[]": "'{1.50}'",
+}
+
+
+def test_every_type_of_postgresql_arrives_with_its_type_and_value(databases: Databases) -> None:
+    types = {f"c{n}": kind for n, (kind, value) in enumerate(VALUES.items())}
+    columns = ", ".join(f"{name} {kind}" for name, kind in types.items())
+    values = ", ".join(value for value in VALUES.values())
+    nulls = ", ".join("NULL" for _ in types)
+    run(
+        databases.source,
+        f"CREATE TABLE orders (day date, {columns})",
+        f"INSERT INTO orders VALUES ('2025-10-02', {values}), ('2025-10-02', {nulls})",
+    )
+
+    databases.sync(dataset(), DAY)
+
+    as_text = ", ".join(f"{name}::text" for name in types)
+    everything = f"SELECT {as_text} FROM orders ORDER BY c0"
+    assert run(databases.target, everything) == run(databases.source, everything)
+    described = (
+        "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
+        "WHERE attrelid = 'orders'::regclass AND attnum > 1 ORDER BY attnum"
+    )
+    assert dict(run(databases.target, described)) == types
+
+
+def test_types_of_the_sources_own_arrive_as_text(databases: Databases) -> None:
+    run(
+        databases.source,
+        "CREATE TYPE mood AS ENUM ('sad', 'ok')",
+        "CREATE TYPE pair AS (a int, b text)",
+        "CREATE DOMAIN price AS numeric(10,2) CHECK (value >= 0)",
+        "CREATE DOMAIN special_price AS price",
+        "CREATE TABLE orders (day date, m mood, ms mood[], p pair, special special_price, "
+        "r regclass, acl aclitem, prices price[], rs regclass[])",
+        "INSERT INTO orders VALUES ('2025-10-02', 'ok', '{sad,NULL}', '(1,\"x y\")', 1.5, "
+        "'pg_class', (SELECT relacl[1] FROM pg_class WHERE relacl IS NOT NULL LIMIT 1), '{1}', "
+        "'{pg_class}')",
+    )
+
+    databases.sync(dataset(), DAY)
+
+    rows = run(databases.target, "SELECT m, ms, p, special::text, r, prices, rs FROM orders")
+    assert rows == [("ok", "{sad,NULL}", '(1,"x y")', "1.50", "pg_class", "{1.00}", "{pg_class}")]
+    types = run(
+        databases.target,
+        "SELECT format_type(atttypid, atttypmod) FROM pg_attribute "
+        "WHERE attrelid = 'orders'::regclass AND attnum > 1 ORDER BY attnum",
+    )
+    assert [row[0] for row in types] == [
+        "text", "text", "text", "numeric(10,2)", "text", "text", "text", "text",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("from_query", [False, True])
+def test_any_name_of_a_table_or_column_works(databases: Databases, from_query: bool) -> None:
+    names = ["select", 'a "quoted" name', "100%", "%s %(x)s", "ß" * 31 + "x", "日", "{braces}", "'"]
+    columns = sql.SQL(", ").join(sql.SQL("{} int").format(sql.Identifier(name)) for name in names)
+    table = sql.Identifier("Ord%ers")
+    run(
+        databases.source,
+        sql.SQL('CREATE TABLE {} ({}, "the day" date)').format(table, columns),
+        sql.SQL("INSERT INTO {} VALUES (1, 2, 3, 4, 5, 6, 7, 8, '2025-10-02')").format(table),
+    )
+    source: dict[str, Any] = (
+        {"query": "SELECT * FROM \"Ord%ers\" WHERE '%s' LIKE '%' -- {all} of them %"}
+        if from_query
+        else {"table": "Ord%ers"}
+    )
+
+    databases.sync(dataset(day_column="the day", target="Ord%ers", **source), DAY)
+
+    assert run(databases.target, 'SELECT * FROM "Ord%ers"') == [(1, 2, 3, 4, 5, 6, 7, 8, DAY)]
+
+
+def test_columns_selects_and_orders(databases: Databases) -> None:
+    run(
+        databases.source,
+        "CREATE TABLE orders (id int, secret text, day date, note text)",
+        "INSERT INTO orders VALUES (1, 's', '2025-10-02', 'n')",
+    )
+    databases.sync(dataset(columns=("note", "day", "id")), DAY)
+    assert run(databases.target, "SELECT * FROM orders") == [("n", DAY, 1)]
+
+
+def test_dropped_generated_and_identity_columns_are_handled(databases: Databases) -> None:
+    run(
+        databases.source,
+        "CREATE TABLE orders (gone int, id int GENERATED ALWAYS AS IDENTITY, day date, "
+        "twice int GENERATED ALWAYS AS (7 * 2) STORED)",
+        "ALTER TABLE orders DROP COLUMN gone",
+        "INSERT INTO orders (day) VALUES ('2025-10-02')",
+    )
+    databases.sync(dataset(), DAY)
+    assert run(databases.target, "SELECT * FROM orders") == [(1, DAY, 14)]
+
+
+@pytest.mark.parametrize("kind", ["VIEW", "MATERIALIZED VIEW", "PARTITIONED", "query"])
+def test_whatever_can_be_selected_from_is_a_source(databases: Databases, kind: str) -> None:
+    run(
+        databases.source,
+        "CREATE TABLE base (id int, day date) PARTITION BY RANGE (day)",
+        "CREATE TABLE part PARTITION OF base DEFAULT",
+        "INSERT INTO base VALUES (1, '2025-10-01'), (2, '2025-10-02'), (3, '2025-10-03')",
+        "CREATE VIEW v AS SELECT * FROM base",
+        "CREATE MATERIALIZED VIEW m AS SELECT * FROM base",
+    )
+    source: dict[str, str] = {
+        "VIEW": {"table": "v"},
+        "MATERIALIZED VIEW": {"table": "public.m"},
+        "PARTITIONED": {"table": "base"},
+        "query": {"query": "WITH b AS (SELECT * FROM base) SELECT id, day FROM b"},
+    }[kind]
+    databases.sync(dataset(**source), DAY)
+    assert run(databases.target, "SELECT id FROM orders") == [(2,)]
+
+
+def test_a_foreign_table_is_a_source(databases: Databases) -> None:
+    try:
+        run(databases.source, "CREATE EXTENSION file_fdw")
+    except psycopg2.Error:
+        pytest.skip("this server has no file_fdw, or its user may not create it")
+    run(
+        databases.source,
+        "CREATE SERVER files FOREIGN DATA WRAPPER file_fdw",
+        "CREATE FOREIGN TABLE orders (id int, day date) SERVER files "
+        "OPTIONS (program 'echo 7,2025-10-02', format 'csv')",
+    )
+    databases.sync(dataset(), DAY)
+    assert run(databases.target, "SELECT id FROM orders") == [(7,)]
+
+
+@pytest.mark.parametrize(
+    ("day", "hours"), [(date(2025, 3, 9), 23), (date(2025, 11, 2), 25), (date(2025, 10, 2), 24)]
+)
+def test_a_day_of_instants_is_as_long_as_its_zone_says(
+    databases: Databases, day: date, hours: int
+) -> None:
+    run(
+        databases.source,
+        "CREATE TABLE orders (day timestamptz(3))",
+        "INSERT INTO orders SELECT generate_series("
+        "timestamptz '2025-01-01 00:30+00', timestamptz '2025-12-31 23:30+00', '1 hour')",
+    )
+
+    [loaded] = databases.sync(dataset(zone="America/New_York"), day)
+
+    assert loaded.rows_loaded == hours
+    shown = "SELECT DISTINCT (day AT TIME ZONE 'America/New_York')::date FROM orders"
+    assert run(databases.target, shown) == [(day,)]
+    # The same bounds find the same rows again.
+    assert databases.sync(dataset(zone="America/New_York"), day)[0].rows_deleted == hours
+
+
+def test_a_timestamp_without_zone_is_taken_as_local(databases: Databases) -> None:
+    run(
+        databases.source,
+        "CREATE TABLE orders (id int, day timestamp)",
+        "INSERT INTO orders VALUES (1, '2025-10-01 23:59:59.999999'), (2, '2025-10-02'), "
+        "(3, '2025-10-02 23:59:59.999999'), (4, '2025-10-03')",
+    )
+    databases.sync(dataset(zone="America/New_York"), DAY)
+    assert run(databases.target, "SELECT id FROM orders ORDER BY id") == [(2,), (3,)]
+
+
+def test_a_source_in_another_encoding_arrives_whole(databases: Databases) -> None:
+    name = psycopg2.extensions.parse_dsn(databases.source)["dbname"]
+    with closing(psycopg2.connect(databases.target)) as connection:
+        connection.autocommit = True
+        connection.cursor().execute(f'DROP DATABASE "{name}"')
+        connection.cursor().execute(
+            f"CREATE DATABASE \"{name}\" ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0"
+        )
+    run(
+        databases.source,
+        "CREATE TABLE orders (day date, note text)",
+        "INSERT INTO orders VALUES ('2025-10-02', U&'caf\\00e9')",
+    )
+    databases.sync(dataset(), DAY)
+    assert run(databases.target, "SELECT note FROM orders") == [("café",)]
+
+
+@pytest.mark.parametrize("kind", ["date", "timestamp", "timestamptz"])
+def test_an_index_on_the_day_serves_the_read(databases: Databases, kind: str) -> None:
+    run(
+        databases.source,
+        f"CREATE TABLE orders (id int, day {kind})",
+        "INSERT INTO orders SELECT n, timestamp '2025-01-01' + n * interval '1 minute' "
+        "FROM generate_series(0, 399999) n",
+        "CREATE INDEX ON orders (day)",
+        "ANALYZE orders",
+    )
+    assert databases.sync(dataset(), date(2025, 3, 1))[0].rows_read == 1440
+
+    for _ in range(100):  # a session reports its statistics when it ends, or a little later
+        [(scans,)] = run(
+            databases.source,
+            "SELECT idx_scan FROM pg_stat_user_indexes WHERE relname = 'orders'",
+        )
+        if scans:
+            break
+        time.sleep(0.1)
+    assert scans == 1
+
+
+def test_a_large_day_takes_little_memory(databases: Databases) -> None:
+    run(
+        databases.source,
+        "CREATE TABLE orders (day date, filler text)",
+        "INSERT INTO orders SELECT '2025-10-02', repeat('x', 1000) FROM generate_series(1, 60000)",
+    )
+    tracemalloc.start()
+    try:
+        [loaded] = databases.sync(dataset(), DAY)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert loaded.bytes > 60_000_000
+    assert peak < 8_000_000
+
+
+def test_the_source_cannot_be_written_to(databases: Databases) -> None:
+    run(
+        databases.source,
+        "CREATE TABLE orders (day date)",
+        "CREATE FUNCTION spoil() RETURNS date LANGUAGE plpgsql VOLATILE AS "
+        "$$ BEGIN INSERT INTO orders VALUES ('2025-10-02'); RETURN '2025-10-02'; END $$",
+    )
+    with pytest.raises(Exception, match="read-only transaction"):
+        databases.sync(dataset(query="SELECT spoil() AS day"), DAY)
+
+
+def test_counts_and_moments_are_those_of_the_source_at_one_instant(databases: Databases) -> None:
+    run(
+        databases.source,
+        "CREATE TABLE orders (day timestamptz)",
+        "INSERT INTO orders VALUES ('2025-10-02 10:00:00.123456+08')",
+    )
+    databases.sync(dataset(), DAY)
+    assert run(databases.target, "SELECT day FROM orders") == [
+        (datetime(2025, 10, 2, 2, 0, 0, 123456, tzinfo=timezone.utc),)
+    ]
