@@ -1,1 +1,242 @@
-"""Sync Pipeline command line (placeholder)."""
+"""The `sync-pipeline` command. Each command is a few lines; the work stands elsewhere.
+
+Nothing here imports dagster, so that an answer or a typo costs no seconds. An error of ours is one
+line on standard error; the exit code says which kind it is (`exit_codes`).
+"""
+
+import getpass
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from sync_pipeline import settings as environment
+from sync_pipeline.dataset import parse_day
+from sync_pipeline.errors import RequestError, SyncError, TrackingError, one_line
+from sync_pipeline.exit_codes import ExitCode, exit_code_of
+from sync_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from sync_pipeline.launch import LaunchedBatch
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A source's rows into PostgreSQL, day by day, with one true record of it.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+out = Console()
+errors = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+@app.command()
+def dev(
+    port: Annotated[int, typer.Option(help="Port of the Dagster UI, on this machine only.")] = 3000,
+) -> None:
+    """Run everything until Ctrl-C: PostgreSQL if none is set, Dagster's UI, daemon, schedules."""
+    from sync_pipeline.stack import dagster_running, databases
+
+    with databases(environment.with_env_file(), with_source=True) as settings:
+        out.print("starting Dagster …")
+        with dagster_running(settings, port) as dagster:
+            out.print(f"Dagster UI: {dagster.url}    log: {dagster.log}")
+            out.print("status: sync-pipeline status    stop: Ctrl-C")
+            dagster.wait()
+
+
+@app.command()
+def demo(
+    year: Annotated[bool, typer.Option("--year", help="All 365 days in place of 10.")] = False,
+) -> None:
+    """Sync real days end to end, in databases of its own, and show the record live."""
+    from sync_pipeline.demo import run_demo
+
+    if not run_demo(environment.with_env_file(), out, year=year):
+        errors.print("the demo did not end as it should; see above")
+        raise typer.Exit(ExitCode.FAILED)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the tracking tables to this version. Safe to repeat, and by several at once."""
+    from sync_pipeline.database.migrate import code_version
+    from sync_pipeline.stack import databases
+
+    with databases(environment.with_env_file()):
+        out.print(f"the tracking tables are at version {code_version()}")
+
+
+@app.command()
+def backfill(
+    dataset: Annotated[str, typer.Argument(help="Name of the dataset, a folder in datasets/.")],
+    start: Annotated[str, typer.Argument(help="First day, such as 2025-10-01.")],
+    end: Annotated[str, typer.Argument(help="Last day, included.")],
+    resync: Annotated[
+        bool, typer.Option("--resync", help="Do days again that are in already.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Sync a range of days as one batch, in this process's care, and show its progress."""
+    from sync_pipeline.following import follow
+    from sync_pipeline.launch import BatchRequest, launched_batch
+    from sync_pipeline.stack import databases
+    from sync_pipeline.terminal import batch_bar
+
+    request = BatchRequest(dataset, parse_day(start, "START"), parse_day(end, "END"), resync)
+    if request.end < request.start:
+        raise RequestError(
+            f"dataset {dataset}: the range {start} to {end} is reversed; "
+            f"put the earlier date first: {end} {start}"
+        )
+    shown = errors if as_json else out
+    with databases(environment.with_env_file(), with_source=True) as settings:
+        with launched_batch(settings, request, f"{getpass.getuser()}, command line") as batch:
+            shown.print(f"batch {batch.batch_key}, Dagster run {batch.run_id}")
+            with batch_bar(shown) as bar, _signals_cancel(batch) as signals:
+                for progress in follow(settings, batch.batch_key, batch.is_over):
+                    bar.show(progress)
+        if not _show(settings, batch.batch_key, as_json=as_json):
+            raise TrackingError(
+                f"the batch's record cannot be read; Dagster's run {batch.run_id} says how it ended"
+            )
+    if signals:
+        raise typer.Exit(ExitCode.CANCELLED)
+    raise typer.Exit(ExitCode.OK if batch.process.returncode == 0 else ExitCode.FAILED)
+
+
+@app.command()
+def status(
+    batch: Annotated[
+        str | None, typer.Argument(help="A record's id or a batch key; the latest ones if omitted.")
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Show it live until it is over.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many batches to list.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Show the latest batches, or one of them with the days that failed."""
+    from sync_pipeline.following import reading
+    from sync_pipeline.stack import databases
+    from sync_pipeline.terminal import batches_table, list_to_json
+    from sync_pipeline.tracking import reports
+
+    with databases(environment.with_env_file()) as settings:
+        if follow or batch is not None:
+            key = batch or _latest(settings)
+            if follow:
+                _follow(settings, key, errors if as_json else out)
+            if not _show(settings, key, as_json=as_json):
+                raise RequestError(f"there is no batch {key}; see: sync-pipeline status")
+            return
+        with reading(settings) as cursor:
+            found = reports.recent_batches(cursor, limit)
+    if as_json:
+        print(list_to_json(found))  # noqa: T201
+    elif found:
+        out.print(batches_table(found))
+    else:
+        out.print("no batch yet; launch one: sync-pipeline backfill DATASET START END")
+
+
+@app.command()
+def doctor() -> None:
+    """Check settings, databases, definitions and Dagster, and say what to do."""
+    from sync_pipeline.doctor import examine
+
+    if not examine(environment.with_env_file(), out):
+        raise typer.Exit(ExitCode.FAILED)
+
+
+class _Interrupted(BaseException):
+    """Ctrl-C or SIGTERM. Not a KeyboardInterrupt, for which the library has an exit code of its
+    own."""
+
+
+def main() -> NoReturn:
+    """Run the command and exit with its code."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    try:
+        app()
+    except SyncError as error:
+        errors.print(f"sync-pipeline: {one_line(error)}", style="red", markup=False, soft_wrap=True)
+        sys.exit(exit_code_of(error))
+    except _Interrupted:
+        sys.exit(ExitCode.CANCELLED)
+    raise AssertionError("the library exits by itself")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise _Interrupted
+
+
+@contextmanager
+def _signals_cancel(batch: "LaunchedBatch") -> Iterator[list[int]]:
+    """Let Ctrl-C and SIGTERM cancel `batch` in order; yield the list of those that came."""
+    came: list[int] = []
+
+    def cancel(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        batch.cancel()
+
+    before = {number: signal.signal(number, cancel) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _follow(settings: Settings, key: str, console: Console) -> None:
+    from sync_pipeline.following import follow, reading
+    from sync_pipeline.terminal import batch_bar
+    from sync_pipeline.tracking import reports
+
+    def over() -> bool:
+        with reading(settings) as cursor:
+            found = reports.progress(cursor, key)
+        return found is None or found.status != "syncing"
+
+    with batch_bar(console) as bar:
+        for progress in follow(settings, key, over):
+            bar.show(progress)
+
+
+def _latest(settings: Settings) -> str:
+    from sync_pipeline.following import reading
+    from sync_pipeline.tracking import reports
+
+    with reading(settings) as cursor:
+        found = reports.recent_batches(cursor, 1)
+    if not found:
+        raise RequestError("there is no batch to follow yet")
+    return str(found[0].id)
+
+
+def _show(settings: Settings, key: str, *, as_json: bool) -> bool:
+    """Print the batch's record and its failed days; return whether there is one."""
+    from sync_pipeline.following import reading
+    from sync_pipeline.terminal import failed_days_table, record_table, to_json
+    from sync_pipeline.tracking import reports
+
+    with reading(settings) as cursor:
+        batch = reports.progress(cursor, key)
+        days = [] if batch is None else reports.days_of_batch(cursor, batch.id)
+    if batch is None:
+        return False
+    if as_json:
+        print(to_json(batch, days))  # noqa: T201  rich would fold long lines
+        return True
+    out.print(record_table(batch))
+    if batch.failed_count:
+        out.print(failed_days_table(days))
+    return True

@@ -53,6 +53,10 @@ class EmbeddedPostgresError(SyncError):
     """The embedded PostgreSQL could not be started or stopped."""
 
 
+class StackError(SyncError):
+    """Dagster could not be started or does not answer."""
+
+
 # Up to the last @ of the word: whoever forgets to encode an @ in a password is covered too.
 _URL_PASSWORD = re.compile(r"(?P<head>\b[\w+.-]+://[^\s:/@]*):\S*@")
 _QUERY_PASSWORD = re.compile(r"(?P<head>[?&]\w*password=)[^\s&'\"]+", re.I)

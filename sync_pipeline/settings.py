@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
+from dotenv import dotenv_values
+
 from sync_pipeline.errors import SettingError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -18,7 +20,10 @@ DATABASE_URL = "SYNC_DATABASE_URL"
 TRACKING_URL = "SYNC_TRACKING_URL"
 DAGSTER_URL = "SYNC_DAGSTER_URL"
 DATA_DIR = "SYNC_DATA_DIR"
+COMPUTE_LOG_DIR = "SYNC_COMPUTE_LOG_DIR"
+SOURCE_URL = "SYNC_SOURCE_URL"
 PAGE_URL = "SYNC_PAGE_URL"
+PROJECT_DIR = "SYNC_PROJECT_DIR"
 DAGSTER_SCHEMA = "dagster"
 
 
@@ -39,9 +44,12 @@ class Settings:
     @property
     def tracking_url(self) -> str:
         """Where `daily_sync_status` lives: `SYNC_TRACKING_URL`, else the target database."""
-        if self.environment.get(TRACKING_URL):
-            return self.postgres_url(TRACKING_URL)
-        return self.database_url
+        return self.postgres_url(self.tracking_setting)
+
+    @property
+    def tracking_setting(self) -> str:
+        """The name of the setting that `tracking_url` comes from."""
+        return TRACKING_URL if self.environment.get(TRACKING_URL) else DATABASE_URL
 
     @property
     def dagster_url(self) -> str:
@@ -58,6 +66,12 @@ class Settings:
     def data_dir(self) -> Path:
         """The folder for the embedded PostgreSQL, Dagster's files and demo data (absolute)."""
         return Path(self.environment.get(DATA_DIR) or PROJECT_ROOT / ".data").expanduser().resolve()
+
+    @property
+    def project_dir(self) -> Path:
+        """The folder of the pyproject.toml whose datasets are synced (absolute); this checkout's
+        by default."""
+        return Path(self.environment.get(PROJECT_DIR) or PROJECT_ROOT).expanduser().resolve()
 
     @property
     def page_url(self) -> str | None:
@@ -99,6 +113,12 @@ class Settings:
 def current() -> Settings:
     """Return the settings of this process's environment as it is now."""
     return Settings(dict(os.environ))
+
+
+def with_env_file(folder: Path = PROJECT_ROOT) -> Settings:
+    """Return the settings of the environment, and of `.env` in `folder` for what it leaves open."""
+    in_file = {key: value or "" for key, value in dotenv_values(folder / ".env").items()}
+    return Settings({**in_file, **os.environ})
 
 
 def with_driver(url: str) -> str:

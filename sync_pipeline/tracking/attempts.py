@@ -169,15 +169,25 @@ def give_up_run(cursor: "Cursor", run_id: str, error: str) -> int:
 
 
 def give_up_batch(
-    cursor: "Cursor", batch_id: int, error: str, days: Sequence[date] | None = None
+    cursor: "Cursor",
+    batch_id: int,
+    error: str,
+    days: Sequence[date] | None = None,
+    *,
+    run_id: str | None = None,
 ) -> int:
     """Close the unfinished days of a batch, all or those in `days`; return how many there were.
 
-    A day that never began is failed like the others, and its error says that it was not run.
+    With `run_id`, days that another run has begun are left to it. A day that never began is
+    failed like the others, and its error says that it was not run.
     """
     cursor.execute(
         _SQL["unfinished_of_batch"],
-        {"batch_id": batch_id, "days": None if days is None else list(days)},
+        {
+            "batch_id": batch_id,
+            "days": None if days is None else list(days),
+            "run_id": run_id,
+        },
     )
     return _give_up(cursor, cursor.fetchall(), error)
 

@@ -105,10 +105,11 @@ WHERE dataset = %(dataset)s AND sync_date = %(day)s AND state = 'syncing'
 SELECT id, attempt, dataset, sync_date, batch_id FROM sync_attempt
 WHERE run_id = %(run_id)s AND state = 'syncing'
 
--- unfinished_of_batch: what of a batch is not over, within these days
+-- unfinished_of_batch: what of a batch is not over, within these days; begun by this run only
 SELECT id, attempt, dataset, sync_date, batch_id FROM sync_attempt
 WHERE batch_id = %(batch_id)s AND state IN ('pending', 'syncing')
   AND (%(days)s::date[] IS NULL OR sync_date = ANY(%(days)s::date[]))
+  AND (%(run_id)s::text IS NULL OR state = 'pending' OR run_id = %(run_id)s)
 
 -- give_up_attempts: close attempts that nobody will finish
 UPDATE sync_attempt SET

@@ -32,7 +32,7 @@ _SQL = named_sql.load(__package__, "batches.sql")
 def open_batch(cursor: "Cursor", new: NewBatch) -> Batch:
     """Open the record of a batch with all its days pending, or return the one already there.
 
-    Whoever comes first opens it; `batch_key` is the identity. Raises ValueError for no days.
+    Whoever comes first opens it; key and dataset are the identity. Raises ValueError for no days.
     """
     days = sorted(set(new.days))
     if not days:
@@ -52,7 +52,7 @@ def open_batch(cursor: "Cursor", new: NewBatch) -> Batch:
     cursor.execute(_SQL["insert_batch"], values)
     row = cursor.fetchone()
     if row is None:
-        batch = find_batch(cursor, new.batch_key)
+        batch = find_batch(cursor, new.batch_key, new.dataset)
         assert batch is not None, "a conflicting row is committed and visible"  # noqa: S101
         return batch
     values |= {"batch_id": row[0], "days": days}
@@ -60,9 +60,9 @@ def open_batch(cursor: "Cursor", new: NewBatch) -> Batch:
     return _batch(row)
 
 
-def find_batch(cursor: "Cursor", batch_key: str) -> Batch | None:
-    """Return the batch with this key, or None."""
-    cursor.execute(_SQL["find_by_key"], {"batch_key": batch_key})
+def find_batch(cursor: "Cursor", batch_key: str, dataset: str) -> Batch | None:
+    """Return the batch of `dataset` with this key, or None."""
+    cursor.execute(_SQL["find_by_key"], {"batch_key": batch_key, "dataset": dataset})
     row = cursor.fetchone()
     return None if row is None else _batch(row)
 

@@ -6,7 +6,7 @@ VALUES
     (%(sync_date)s, 'syncing', %(remarks)s, clock_timestamp(), %(dataset)s, 'batch',
      %(batch_key)s, %(start_date)s, %(end_date)s, %(total_days)s, %(run_id)s, %(triggered_by)s,
      clock_timestamp())
-ON CONFLICT (batch_key) DO NOTHING
+ON CONFLICT (batch_key, dataset) DO NOTHING
 RETURNING id, batch_key, dataset, status, start_date, end_date, total_days
 
 -- insert_pending_days: plan the batch's days
@@ -15,9 +15,9 @@ SELECT %(dataset)s, day, %(batch_id)s, 'pending', %(run_id)s, %(triggered_by)s
 FROM unnest(%(days)s::date[]) AS day
 ON CONFLICT (batch_id, sync_date) WHERE NOT superseded DO NOTHING
 
--- find_by_key: the batch record with this key
+-- find_by_key: the batch record of a dataset with this key
 SELECT id, batch_key, dataset, status, start_date, end_date, total_days
-FROM daily_sync_status WHERE batch_key = %(batch_key)s
+FROM daily_sync_status WHERE batch_key = %(batch_key)s AND dataset = %(dataset)s
 
 -- open_batches: managed batches that are still syncing, oldest first
 SELECT id, batch_key, dataset, status, start_date, end_date, total_days

@@ -101,6 +101,7 @@ class BatchProgress:
     id: int
     dataset: str
     batch_key: str | None
+    sync_date: date
     status: str
     start_date: date
     end_date: date
@@ -111,6 +112,7 @@ class BatchProgress:
     skipped_count: int
     total_records: int
     percent: float | None
+    duration_seconds: int | None
     elapsed_seconds: float
     rows_per_second: float | None
     eta_seconds: float | None

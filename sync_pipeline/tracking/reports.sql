@@ -1,13 +1,13 @@
 -- progress: one batch by its record id
-SELECT p.*, b.remarks FROM sync_batch_progress p JOIN daily_sync_status b USING (id)
+SELECT * FROM sync_batch_progress p
 WHERE p.id = %(id)s
 
 -- progress_by_key: one batch by its batch key
-SELECT p.*, b.remarks FROM sync_batch_progress p JOIN daily_sync_status b USING (id)
-WHERE p.batch_key = %(batch_key)s
+SELECT * FROM sync_batch_progress p
+WHERE p.batch_key = %(batch_key)s ORDER BY p.id
 
 -- recent_batches: the latest batches, newest first
-SELECT p.*, b.remarks FROM sync_batch_progress p JOIN daily_sync_status b USING (id)
+SELECT * FROM sync_batch_progress p
 ORDER BY p.start_time DESC, p.id DESC LIMIT %(limit)s
 
 -- days_of_batch: the standing attempt at each day of a batch

@@ -113,7 +113,7 @@ def _logged(work: Any, values: dict[str, Any]) -> Any:
         environment = settings.current()
         connection = connect(
             environment.tracking_url,
-            setting=f"{settings.TRACKING_URL} or {settings.DATABASE_URL}",
+            setting=environment.tracking_setting,
             purpose="SyncStatusService",
             error=TrackingError,
             statement_timeout_seconds=PATIENCE_SECONDS,

@@ -16,7 +16,7 @@ import psycopg2
 
 from sync_pipeline.database.connections import connect
 from sync_pipeline.errors import TrackingError, one_line
-from sync_pipeline.settings import DATABASE_URL, TRACKING_URL, Settings
+from sync_pipeline.settings import Settings
 from sync_pipeline.tracking import attempts, batches
 from sync_pipeline.tracking.models import Attempt, Batch, DayCounts, NewBatch
 
@@ -51,7 +51,7 @@ class Tracker:
         self.triggered_by = triggered_by
         self.in_target = settings.tracking_url == settings.database_url
         self._url = settings.tracking_url
-        self._setting = DATABASE_URL if self.in_target else TRACKING_URL
+        self._setting = settings.tracking_setting
         self._logger = logger
         self._connection: Connection | None = None
         self._down_until: float | None = None
@@ -146,6 +146,16 @@ class Tracker:
         if self.run_id is not None:
             run_id = self.run_id
             self._write(lambda cursor: attempts.give_up_run(cursor, run_id, error), durable=True)
+
+    def give_up_key(self, batch_key: str, dataset: str, error: str) -> None:
+        """Close the unfinished days of the batch of `dataset` with this key, if there is one."""
+
+        def work(cursor: "Cursor") -> None:
+            batch = batches.find_batch(cursor, batch_key, dataset)
+            if batch is not None:
+                attempts.give_up_batch(cursor, batch.id, error)
+
+        self._write(work, durable=True)
 
     def close(self) -> None:
         """Close the connection; the tracker opens another if it is used again."""

@@ -56,7 +56,7 @@ CREATE TABLE daily_sync_status (
 CREATE UNIQUE INDEX daily_sync_status_one_record_per_day
     ON daily_sync_status (dataset, sync_date) WHERE kind = 'day';
 CREATE UNIQUE INDEX daily_sync_status_one_record_per_batch
-    ON daily_sync_status (batch_key);
+    ON daily_sync_status (batch_key, dataset);
 -- The specification's three queries.
 CREATE INDEX daily_sync_status_batches_by_start
     ON daily_sync_status (start_time DESC) WHERE remarks LIKE '%批量同步%';
@@ -165,19 +165,19 @@ CREATE TRIGGER daily_sync_status_fill BEFORE INSERT OR UPDATE ON daily_sync_stat
     FOR EACH ROW EXECUTE FUNCTION daily_sync_status_fill();
 
 CREATE VIEW sync_batch_progress AS
-SELECT b.id, b.dataset, b.batch_key, b.status, b.start_date, b.end_date,
+SELECT b.id, b.dataset, b.batch_key, b.sync_date, b.status, b.start_date, b.end_date,
        b.total_days,
        b.success_count + b.failed_count + b.skipped_count AS done_days,
        round(100.0 * (b.success_count + b.failed_count + b.skipped_count)
              / nullif(b.total_days, 0), 1) AS percent,
        b.success_count, b.failed_count, b.skipped_count, b.total_records,
-       t.elapsed_seconds,
+       b.duration_seconds, t.elapsed_seconds,
        round(b.total_records / nullif(t.elapsed_seconds, 0), 1) AS rows_per_second,
        CASE WHEN b.status = 'syncing' THEN round(
            t.elapsed_seconds / nullif(b.success_count + b.failed_count, 0)
            * (b.total_days - b.success_count - b.failed_count - b.skipped_count), 1)
        END AS eta_seconds,
-       b.start_time, b.end_time, b.run_id, b.triggered_by, b.error_message
+       b.start_time, b.end_time, b.run_id, b.triggered_by, b.remarks, b.error_message
 FROM daily_sync_status b
 CROSS JOIN LATERAL (
     SELECT round(extract(epoch FROM coalesce(b.end_time, clock_timestamp()) - b.start_time), 3)
@@ -240,7 +240,7 @@ COMMENT ON COLUMN daily_sync_status.duration_seconds IS 'Whole seconds from star
 COMMENT ON COLUMN daily_sync_status.dataset IS 'Name of the dataset.';
 COMMENT ON COLUMN daily_sync_status.kind IS 'day or batch.';
 COMMENT ON COLUMN daily_sync_status.batch_key IS
-    'Identity of the batch: a tag of ours, the backfill id, or the root run id. NULL for a day.';
+    'Identity of the batch in its dataset: a tag of ours, the backfill id, or the root run id. NULL for a day.';
 COMMENT ON COLUMN daily_sync_status.start_date IS 'First day; the day itself for a day record.';
 COMMENT ON COLUMN daily_sync_status.end_date IS 'Last day, included.';
 COMMENT ON COLUMN daily_sync_status.total_days IS

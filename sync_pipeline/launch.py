@@ -1,0 +1,128 @@
+"""Launching a batch from the command line: its own process, which is followed and can be ended.
+
+The process is `orchestration.run_batch`; this side never imports dagster.
+"""
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from typing import IO
+
+from sync_pipeline.errors import RequestError, StackError
+from sync_pipeline.exit_codes import ExitCode
+from sync_pipeline.settings import Settings
+from sync_pipeline.stack import end_with_parent
+from sync_pipeline.tracking.tracker import Tracker
+
+
+@dataclass(frozen=True)
+class BatchRequest:
+    """A range of days of a dataset, both ends included; `resync` does again what is in already."""
+
+    dataset: str | None
+    start: date
+    end: date
+    resync: bool = False
+
+
+@dataclass
+class LaunchedBatch:
+    """A batch at work in its own process. `batch_key` finds its record."""
+
+    batch_key: str
+    run_id: str
+    dataset: str
+    total_days: int
+    process: "subprocess.Popen[str]"
+
+    def is_over(self) -> bool:
+        """Return whether its process has ended."""
+        return self.process.poll() is not None
+
+    def cancel(self) -> None:
+        """Ask it to stop: the day in work rolls back, and the record says who stopped it."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+
+
+@contextmanager
+def launched_batch(
+    settings: Settings, request: BatchRequest, triggered_by: str
+) -> Iterator[LaunchedBatch]:
+    """Launch a batch in a process of its own; yield it once Dagster has its run.
+
+    `settings` come from `stack.databases`. Leaving the block early cancels the batch, and waits
+    for its end. Raises RequestError for what cannot be done, StackError if the process fails.
+    """
+    key = f"cli-{uuid.uuid4()}"
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sync_pipeline.orchestration.run_batch"],
+            env=dict(settings.environment),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,  # a terminal's Ctrl-C is for us; we then cancel it in order
+            preexec_fn=end_with_parent(signal.SIGTERM),
+        )
+        batch: LaunchedBatch | None = None
+        try:
+            batch = _ask(process, request, key, triggered_by, errors)
+            yield batch
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            process.communicate()
+            if batch is not None and process.returncode not in (ExitCode.OK, ExitCode.FAILED):
+                _close(settings, batch)
+
+
+def _ask(
+    process: "subprocess.Popen[str]",
+    request: BatchRequest,
+    key: str,
+    triggered_by: str,
+    errors: IO[str],
+) -> LaunchedBatch:
+    config = {
+        "start_date": request.start.isoformat(),
+        "end_date": request.end.isoformat(),
+        "already_synced": "resync" if request.resync else "skip",
+    }
+    if request.dataset is not None:
+        config["dataset"] = request.dataset
+    question = {"config": config, "batch_key": key, "triggered_by": triggered_by}
+    assert process.stdin is not None  # noqa: S101  both are pipes
+    assert process.stdout is not None  # noqa: S101
+    process.stdin.write(json.dumps(question))
+    process.stdin.close()
+    process.stdin = None  # or communicate() would flush it
+    line = process.stdout.readline()
+    answer = json.loads(line) if line else {}
+    if "error" in answer:
+        refused = answer["exit_code"] == ExitCode.REFUSED
+        raise (RequestError if refused else StackError)(answer["error"])
+    if "run_id" not in answer:
+        process.wait()
+        errors.seek(0)
+        said = [text for text in errors.read().splitlines() if text.strip()]
+        raise StackError(f"the batch did not start: {said[-1] if said else 'no reason given'}")
+    return LaunchedBatch(key, answer["run_id"], answer["dataset"], answer["days"], process)
+
+
+def _close(settings: Settings, batch: LaunchedBatch) -> None:
+    """Close the record of a batch whose process ended without doing so."""
+    code = batch.process.returncode
+    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    with Tracker(settings, run_id=batch.run_id) as tracker:
+        tracker.give_up_key(
+            batch.batch_key, batch.dataset, f"the process of run {batch.run_id} {how}"
+        )

@@ -1,0 +1,87 @@
+"""The partitioned daily asset: one per dataset, one partition per day.
+
+A run may cover one day or many; each day is materialized by itself as soon as it is in. A backfill
+or a run over a range is a batch and has a record; a run of one day alone has only the day's.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+
+import dagster as dg
+
+from sync_pipeline import settings
+from sync_pipeline.dataset import Dataset
+from sync_pipeline.orchestration import identity
+from sync_pipeline.orchestration.days import days_of_backfill, partitions_of, to_days
+from sync_pipeline.orchestration.hooks import hooks_for
+from sync_pipeline.orchestration.work import (
+    asset_key_of,
+    fail_if_a_day_failed,
+    sync_in_step,
+    tracker_for,
+)
+from sync_pipeline.tracking.models import Batch, NewBatch
+from sync_pipeline.tracking.tracker import Tracker
+
+
+def build_asset(dataset: Dataset) -> dg.AssetsDefinition:
+    """Return the dataset's asset. It syncs again whatever it is asked for: a backfill launched
+    in the Dagster UI means "do it again"."""
+
+    @dg.asset(
+        key=asset_key_of(dataset),
+        description=dataset.description or None,
+        group_name="daily_sync",
+        kinds={"postgres"},
+        partitions_def=partitions_of(dataset),
+        backfill_policy=_backfill_policy(dataset),
+        hooks=hooks_for([dataset]),
+        # With an output, Dagster would emit an event per partition on top of ours.
+        output_required=False,
+        metadata={
+            "source": dataset.source.table or "query",
+            "source_url_env": dataset.source.url_env,
+            "day_column": dataset.source.day_column,
+            "dagster/table_name": dataset.target.table,
+            "timezone": dataset.timezone,
+        },
+    )
+    def daily_sync(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        environment = settings.current()
+        days = to_days(context.partition_keys)
+        with tracker_for(context.run, environment) as tracker:
+            batch = _open_batch(context, dataset, days, tracker)
+            results = sync_in_step(
+                context.op_execution_context,
+                dataset,
+                days,
+                settings=environment,
+                tracker=tracker,
+                batch=batch,
+                resync=True,
+            )
+        fail_if_a_day_failed(dataset, results)
+        yield from ()
+
+    return daily_sync
+
+
+def _open_batch(
+    context: dg.AssetExecutionContext, dataset: Dataset, days: Sequence[date], tracker: Tracker
+) -> Batch | None:
+    """Open or join the record of the batch this run belongs to; None for a day alone."""
+    key = identity.batch_key_of(context.run)
+    if key is None:
+        return None
+    backfill_id = context.run.tags.get(identity.BACKFILL_TAG)
+    backfill = context.instance.get_backfill(backfill_id) if backfill_id else None
+    all_days = days_of_backfill(backfill, asset_key_of(dataset)) if backfill else days
+    return tracker.open_batch(
+        NewBatch(key, dataset.name, all_days or days, tracker.run_id, tracker.triggered_by)
+    )
+
+
+def _backfill_policy(dataset: Dataset) -> dg.BackfillPolicy:
+    if dataset.backfill == "single_run":
+        return dg.BackfillPolicy.single_run()
+    return dg.BackfillPolicy.multi_run(max_partitions_per_run=dataset.backfill)

@@ -1,0 +1,60 @@
+"""Load the definitions and look at each dataset's source and target; for `sync-pipeline doctor`.
+
+Started as a process of its own, because it imports dagster. One JSON object a line on standard
+output: what was looked at, whether it is well, what was found.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+
+import dagster as dg
+
+from sync_pipeline import settings
+from sync_pipeline.dataset import Dataset
+from sync_pipeline.errors import SyncError, one_line
+from sync_pipeline.settings import Settings
+from sync_pipeline.sources import open_source
+from sync_pipeline.targets import open_target
+
+
+def main() -> None:
+    """Print the findings."""
+    for what, well, said in _findings(settings.current()):
+        print(json.dumps({"what": what, "well": well, "said": said}), flush=True)  # noqa: T201
+
+
+def _findings(environment: Settings) -> Iterator[tuple[str, bool, str]]:
+    from sync_pipeline.definitions import build_defs, load_datasets
+
+    project = environment.project_dir
+    try:
+        build_defs(project)
+        datasets = load_datasets(project)
+    except (SyncError, dg.DagsterError) as error:
+        yield "definitions", False, one_line(error)
+        return
+    names = ", ".join(dataset.name for dataset in datasets)
+    yield (
+        "definitions",
+        bool(datasets),
+        names or f"no dataset in {project}; add datasets/<name>/defs.yaml (see the README)",
+    )
+    for dataset in datasets:
+        try:
+            yield f"dataset {dataset.name}", True, _look(dataset, environment)
+        except SyncError as error:
+            yield f"dataset {dataset.name}", False, one_line(error)
+
+
+def _look(dataset: Dataset, environment: Settings) -> str:
+    with closing(open_target(dataset, environment, "doctor")):
+        pass
+    with closing(open_source(dataset, environment)) as source:
+        shape = source.shape
+    return f"{len(shape.columns)} columns, days by {shape.day_column} ({shape.day_type.value})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

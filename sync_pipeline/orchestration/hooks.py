@@ -1,0 +1,40 @@
+"""Hooks on every step: bring the batch's record up to its days when a step ends.
+
+They fire wherever the asset or the batch job runs, a backfill from the Dagster UI included. A
+step writes its days by itself; the hooks catch what it could not, such as a step that fails
+before its first day. They do not fire on cancel or kill: the sensors and the reconciler do that.
+"""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from sync_pipeline import settings
+from sync_pipeline.dataset import Dataset
+from sync_pipeline.errors import one_line
+from sync_pipeline.orchestration.records import close_step, refresh_batches, tracking
+
+
+def hooks_for(datasets: Sequence[Dataset]) -> set[dg.HookDefinition]:
+    """Return the success and the failure hook for steps that sync any of `datasets`."""
+
+    @dg.success_hook(name="record_step_success")
+    def record_step_success(context: dg.HookContext) -> None:
+        with tracking(settings.current()) as cursor:
+            refresh_batches(cursor, _run_of(context), datasets)
+
+    @dg.failure_hook(name="record_step_failure")
+    def record_step_failure(context: dg.HookContext) -> None:
+        error = context.op_exception
+        text = one_line(error) if error is not None else "the step failed"
+        with tracking(settings.current()) as cursor:
+            close_step(cursor, _run_of(context), datasets, text)
+
+    return {record_step_success, record_step_failure}
+
+
+def _run_of(context: dg.HookContext) -> dg.DagsterRun:
+    run = context.instance.get_run_by_id(context.run_id)
+    if run is None:
+        raise dg.Failure(f"run {context.run_id} is not in Dagster's storage")
+    return run

@@ -1,0 +1,111 @@
+"""The process of a batch launched from the command line: one run of the batch job, in itself.
+
+Started as `python -m sync_pipeline.orchestration.run_batch` with a request as JSON on standard
+input. It answers on standard output, one JSON object per line: `{"run_id": …}` once the run is
+created, or `{"error": …, "exit_code": …}`. The exit code is that of the command. Dagster pays its
+start once, and shows the run like any other.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Any
+
+import dagster as dg
+from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._grpc.impl import core_execute_run
+from dagster._utils.interrupts import capture_interrupts
+
+from sync_pipeline import settings
+from sync_pipeline.dagster_api import LOCATION, REPOSITORY
+from sync_pipeline.errors import SyncError, one_line
+from sync_pipeline.exit_codes import ExitCode, exit_code_of
+from sync_pipeline.orchestration import identity
+from sync_pipeline.orchestration.batch_job import requested_days
+from sync_pipeline.settings import Settings
+
+_MODULE = "sync_pipeline.definitions"
+_ATTRIBUTE = "defs"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for; the batch job's config, and who asks."""
+
+    config: dict[str, Any]
+    batch_key: str
+    triggered_by: str
+
+
+def main() -> int:
+    """Run the batch of the request on standard input; return the exit code."""
+    request = Request(**json.load(sys.stdin))
+    with _answers() as answers, capture_interrupts():
+        try:
+            return _run(request, settings.current(), answers)
+        except (SyncError, dg.DagsterError) as error:
+            code = exit_code_of(error)
+            _say(answers, error=one_line(error), exit_code=code)
+            return code
+
+
+def _run(request: Request, environment: Settings, answers: IO[str]) -> int:
+    from sync_pipeline.definitions import load_datasets
+
+    datasets = load_datasets(environment.project_dir)
+    config = request.config
+    dataset, days = requested_days(
+        datasets, config.get("dataset"), config["start_date"], config["end_date"]
+    )
+    with dg.DagsterInstance.get() as instance:
+        repository = ReconstructableRepository.for_module(_MODULE, _ATTRIBUTE)
+        job = repository.get_reconstructable_job(identity.BATCH_JOB_NAME)
+        run = instance.create_run_for_job(
+            job.get_definition(),
+            run_config=config,
+            tags={
+                identity.BATCH_KEY_TAG: request.batch_key,
+                identity.TRIGGERED_BY_TAG: request.triggered_by,
+            },
+            job_code_origin=job.get_python_origin(),
+            remote_job_origin=_origin(),
+        )
+        _say(answers, run_id=run.run_id, dataset=dataset.name, days=len(days))
+        for _ in core_execute_run(job, run, instance, inject_env_vars=False):
+            pass
+        ended = instance.get_run_by_id(run.run_id)
+    succeeded = ended is not None and ended.status is dg.DagsterRunStatus.SUCCESS
+    return ExitCode.OK if succeeded else ExitCode.FAILED
+
+
+def _origin() -> RemoteJobOrigin:
+    """Return where Dagster's UI finds this job, so that it shows the run as one of its own."""
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(
+        LoadableTargetOrigin(module_name=_MODULE), LOCATION
+    )
+    return RemoteJobOrigin(RemoteRepositoryOrigin(location, REPOSITORY), identity.BATCH_JOB_NAME)
+
+
+@contextmanager
+def _answers() -> Iterator[IO[str]]:
+    """Keep standard output for the answers; what Dagster and libraries print goes to the errors."""
+    with os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1) as answers:
+        os.dup2(2, 1)
+        yield answers
+
+
+def _say(answers: IO[str], **answer: object) -> None:
+    answers.write(json.dumps(answer) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""Sensors: what no hook can tell. Runs that ended, in whatever way, and backfills.
+
+Dagster has no sensor for backfills, so one polls them: it opens the record of a backfill launched
+in the UI before its first run starts, and closes what its runs could not. Each sensor may fire
+twice or late without harm, because records are projections of their days.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from dagster._core.execution.backfill import (
+    BULK_ACTION_TERMINAL_STATUSES,
+    BulkActionsFilter,
+    BulkActionStatus,
+)
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+
+from sync_pipeline import settings
+from sync_pipeline.dataset import Dataset
+from sync_pipeline.orchestration import identity
+from sync_pipeline.orchestration.records import (
+    close_backfill,
+    close_run,
+    open_backfill,
+    tracking,
+)
+from sync_pipeline.tracking import batches
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+_OVERLAP = timedelta(minutes=5)  # a backfill that was stored a moment after it was stamped
+_SECONDS_BETWEEN_TICKS = 5
+
+
+def build_sensors(datasets: Sequence[Dataset]) -> list[dg.SensorDefinition]:
+    """Return the sensors that keep the records of these datasets true."""
+    return [
+        _run_sensor(dg.DagsterRunStatus.SUCCESS, datasets, _success_text),
+        _run_sensor(dg.DagsterRunStatus.FAILURE, datasets, _failure_text),
+        _run_sensor(dg.DagsterRunStatus.CANCELED, datasets, _cancelled_text),
+        _backfill_sensor(datasets),
+    ]
+
+
+def _run_sensor(
+    status: dg.DagsterRunStatus,
+    datasets: Sequence[Dataset],
+    text: Callable[[dg.RunStatusSensorContext], str],
+) -> dg.SensorDefinition:
+    @dg.run_status_sensor(
+        run_status=status,
+        name=f"record_run_{status.value.lower()}",
+        description=f"Close what a run that ended {status.value} left open in daily_sync_status.",
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=_SECONDS_BETWEEN_TICKS,
+    )
+    def record_run(context: dg.RunStatusSensorContext) -> dg.SkipReason:
+        run = context.dagster_run
+        with tracking(settings.current()) as cursor:
+            close_run(cursor, context.instance, run, datasets, text(context))
+        return dg.SkipReason(f"run {run.run_id} ended {status.value}; its records are closed")
+
+    return record_run
+
+
+def _success_text(context: dg.RunStatusSensorContext) -> str:
+    return f"run {context.dagster_run.run_id} ended as a success without it"
+
+
+def _failure_text(context: dg.RunStatusSensorContext) -> str:
+    message = context.dagster_event.message or "no message"
+    return f"run {context.dagster_run.run_id} failed: {message}"
+
+
+def _cancelled_text(context: dg.RunStatusSensorContext) -> str:
+    return f"cancelled: run {context.dagster_run.run_id}"
+
+
+def _backfill_sensor(datasets: Sequence[Dataset]) -> dg.SensorDefinition:
+    @dg.sensor(
+        name="record_backfills",
+        description="Open the record of a backfill, and close what its runs could not.",
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=_SECONDS_BETWEEN_TICKS,
+    )
+    def record_backfills(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        now = datetime.now(timezone.utc)
+        since = datetime.fromisoformat(context.cursor) if context.cursor else now
+        with tracking(settings.current()) as cursor:
+            opened = _open(cursor, context.instance, datasets, since)
+            closed = _close(cursor, context.instance, datasets)
+        context.update_cursor(now.isoformat())
+        return dg.SkipReason(f"opened {_named(opened)}; closed {_named(closed)}")
+
+    return record_backfills
+
+
+def _open(
+    cursor: "Cursor",
+    instance: dg.DagsterInstance,
+    datasets: Sequence[Dataset],
+    since: datetime,
+) -> list[str]:
+    """Open the records of the backfills that came since, and of those at work; return their ids."""
+    recent = BulkActionsFilter(created_after=since - _OVERLAP)
+    at_work = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED])
+    found = {
+        backfill.backfill_id: backfill
+        for filters in (recent, at_work)
+        for backfill in instance.get_backfills(filters=filters)
+    }
+    for backfill in found.values():
+        open_backfill(cursor, backfill, datasets)
+    return list(found)
+
+
+def _close(
+    cursor: "Cursor", instance: dg.DagsterInstance, datasets: Sequence[Dataset]
+) -> list[str]:
+    """Close the records of backfills that are over, with no run still at work; return their ids."""
+    closed = []
+    for key in {batch.batch_key for batch in batches.open_batches(cursor)}:
+        backfill = instance.get_backfill(key)
+        if backfill is None or backfill.status not in BULK_ACTION_TERMINAL_STATUSES:
+            continue
+        runs = dg.RunsFilter(
+            tags={identity.BACKFILL_TAG: key}, statuses=list(NOT_FINISHED_STATUSES)
+        )
+        if not instance.get_runs(runs, limit=1):
+            close_backfill(cursor, backfill, datasets)
+            closed.append(key)
+    return closed
+
+
+def _named(backfill_ids: Sequence[str]) -> str:
+    return ", ".join(backfill_ids) or "none"

@@ -1,0 +1,79 @@
+"""What the asset and the batch job share: syncing days inside a step, and ending it truthfully."""
+
+from collections.abc import Sequence
+from datetime import date
+
+import dagster as dg
+
+from sync_pipeline.dataset import Dataset
+from sync_pipeline.errors import SyncError, one_line
+from sync_pipeline.orchestration import identity
+from sync_pipeline.orchestration.materializations import MaterializationLog
+from sync_pipeline.settings import Settings
+from sync_pipeline.sync import DayResult, Outcome, sync_days
+from sync_pipeline.tracking.models import Batch
+from sync_pipeline.tracking.remarks import failed_days
+from sync_pipeline.tracking.tracker import Tracker
+
+
+def asset_key_of(dataset: Dataset) -> dg.AssetKey:
+    """Return the key of the dataset's asset, which is its name."""
+    return dg.AssetKey(dataset.name)
+
+
+def tracker_for(run: dg.DagsterRun, settings: Settings) -> Tracker:
+    """Return a tracker that writes in the name of `run`."""
+    return Tracker(settings, run_id=run.run_id, triggered_by=identity.triggered_by(run))
+
+
+def sync_in_step(
+    context: dg.OpExecutionContext,
+    dataset: Dataset,
+    days: Sequence[date],
+    *,
+    settings: Settings,
+    tracker: Tracker,
+    batch: Batch | None,
+    resync: bool,
+) -> list[DayResult]:
+    """Sync `days` inside a step, telling Dagster of each; return the results.
+
+    Raises dagster.Failure when source or target cannot be worked with. On an interrupt the days
+    not tried are recorded as not run before it goes on its way.
+    """
+    results: list[DayResult] = []
+    try:
+        with MaterializationLog(context, asset_key_of(dataset), settings) as log:
+            for result in sync_days(
+                dataset, days, settings=settings, tracker=tracker, batch=batch, resync=resync
+            ):
+                results.append(result)
+                log.add(result)
+                _say(context, dataset, result)
+    except SyncError as error:
+        raise failure(one_line(error)) from None
+    except BaseException as error:
+        if batch is not None and not isinstance(error, Exception):
+            tracker.give_up(batch, days, f"cancelled: run {context.run_id}")
+        raise
+    return results
+
+
+def fail_if_a_day_failed(dataset: Dataset, results: Sequence[DayResult]) -> None:
+    """Raise dagster.Failure, naming the days, if one of `results` is a failure."""
+    failed = [result for result in results if result.outcome is Outcome.FAILED]
+    if failed:
+        days = [result.day for result in failed]
+        text = failed_days(days, len(results), f"{days[0]}: {failed[0].error}")
+        raise failure(f"dataset {dataset.name}: {text}")
+
+
+def failure(text: str) -> dg.Failure:
+    """Return a step failure that shows `text` and is not tried again by Dagster."""
+    return dg.Failure(description=text, allow_retries=False)
+
+
+def _say(context: dg.OpExecutionContext, dataset: Dataset, result: DayResult) -> None:
+    # Only failures: a line a day costs an event each, and the materialization says it all.
+    if result.outcome is Outcome.FAILED:
+        context.log.error(f"dataset {dataset.name}, day {result.day}: {result.error}")
