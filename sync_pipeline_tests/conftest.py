@@ -18,6 +18,7 @@ from psycopg2 import sql
 from sync_pipeline import embedded
 from sync_pipeline.database.migrate import migrate
 from sync_pipeline.settings import with_database
+from sync_pipeline_tests import stack_project
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -54,6 +55,15 @@ def make_database(server_url: str) -> Iterator[Callable[[str | None], str]]:
     yield make
     for name in made:
         drop_database(server_url, name)
+
+
+@pytest.fixture(scope="session")
+def stack(
+    make_database: Callable[[str | None], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[stack_project.Stack]:
+    """Two datasets and a real Dagster that runs them. Each test takes days of its own."""
+    with stack_project.stack(make_database, tmp_path_factory.mktemp("stack")) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

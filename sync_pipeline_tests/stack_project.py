@@ -1,0 +1,178 @@
+"""A project of two datasets and a real Dagster that runs it, for tests that need the whole.
+
+`orders` takes all days of a backfill in one run, `events` two days in each. Both read views that
+pause on a row for as long as it says, so that a batch can be watched while it runs, and load
+tables that refuse a negative amount, so that a chosen day can be made to fail.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from psycopg2.extras import RealDictCursor
+
+from sync_pipeline.settings import Settings
+from sync_pipeline.stack import RunningDagster, dagster_running, databases
+
+START = date(2025, 1, 1)
+LAST = date(2025, 12, 31)
+ROWS_PER_DAY = 20
+
+_PYPROJECT = """
+[tool.dg]
+directory_type = "project"
+
+[tool.dg.project]
+root_module = "team"
+defs_module = "team.datasets"
+code_location_name = "sync_pipeline"
+"""
+_DEFS = """
+type: sync_pipeline.DailySync
+attributes:
+  start_date: {start}
+  end_date: {end}
+  source: {{url_env: SYNC_SOURCE_URL, table: {name}_source, day_column: day}}
+  target: {{table: {name}}}
+  backfill: {backfill}
+"""
+_SOURCE = """
+CREATE TABLE {name}_rows (day date, id integer, amount integer, pause float8 DEFAULT 0);
+INSERT INTO {name}_rows SELECT d::date, n, n * 10
+FROM generate_series(%(start)s::date, %(end)s::date, interval '1 day') AS d,
+     generate_series(1, {rows}) AS n;
+CREATE INDEX ON {name}_rows (day);
+CREATE VIEW {name}_source AS
+    SELECT day, id, amount, CASE WHEN pause > 0 THEN pg_sleep(pause)::text ELSE '' END AS paused
+    FROM {name}_rows;
+"""
+_TARGET = """
+CREATE TABLE {name} (day date, id integer, amount integer CHECK (amount >= 0), paused text);
+CREATE INDEX ON {name} (day);
+"""
+DATASETS = {"orders": "single_run", "events": "2"}
+
+
+def days(first: date, count: int) -> list[date]:
+    return [first + timedelta(days=n) for n in range(count)]
+
+
+@dataclass(frozen=True)
+class Databases:
+    """The source and the target of the project, with its settings complete."""
+
+    settings: Settings
+
+    def source(self, statement: str, values: Any = None) -> list[dict[str, Any]]:
+        return _query(self.settings.postgres_url("SYNC_SOURCE_URL"), statement, values)
+
+    def target(self, statement: str, values: Any = None) -> list[dict[str, Any]]:
+        return _query(self.settings.database_url, statement, values)
+
+    def pause(self, dataset: str, of: Sequence[date], seconds: float) -> None:
+        """Make each of these days take so long to read."""
+        self.source(
+            f"UPDATE {dataset}_rows SET pause = %s WHERE id = 1 AND day = ANY(%s)",
+            [seconds, list(of)],
+        )
+
+    def spoil(self, dataset: str, day: date) -> None:
+        """Give the day a row that the target refuses."""
+        self.source(f"UPDATE {dataset}_rows SET amount = -1 WHERE id = 7 AND day = %s", [day])
+
+    def mend(self, dataset: str, day: date) -> None:
+        self.source(f"UPDATE {dataset}_rows SET amount = 70 WHERE id = 7 AND day = %s", [day])
+
+    def rows_of(self, dataset: str, day: date) -> list[dict[str, Any]]:
+        """The target's rows of a day."""
+        return self.target(f"SELECT * FROM {dataset} WHERE day = %s ORDER BY id", [day])
+
+    def batches(self, key: str | None = None) -> list[dict[str, Any]]:
+        """The batch records with this key, or all, in the order they were opened."""
+        return self.target(
+            "SELECT * FROM daily_sync_status WHERE kind = 'batch'"
+            " AND (%(key)s::text IS NULL OR batch_key = %(key)s) ORDER BY id",
+            {"key": key},
+        )
+
+    def batch(self, key: str) -> dict[str, Any]:
+        """The one record with this key."""
+        (found,) = self.batches(key)
+        return found
+
+    def attempts(self, batch_id: int) -> list[dict[str, Any]]:
+        return self.target(
+            "SELECT * FROM sync_attempt WHERE batch_id = %s ORDER BY sync_date, id", [batch_id]
+        )
+
+    def differing_days(self, dataset: str, of: Sequence[date]) -> list[date]:
+        """Those of these days on which the target does not hold exactly the source's rows."""
+        statement = """SELECT day, count(*),
+            sum(hashtextextended(concat_ws('|', id, amount), 0)::numeric) AS content
+            FROM {} WHERE day = ANY(%s) GROUP BY day"""
+        there = {r["day"]: r for r in self.source(statement.format(f"{dataset}_rows"), [list(of)])}
+        here = {r["day"]: r for r in self.target(statement.format(dataset), [list(of)])}
+        return [day for day in of if there.get(day) != here.get(day)]
+
+
+@dataclass(frozen=True)
+class Stack(Databases):
+    """The project with Dagster running it."""
+
+    dagster: RunningDagster
+
+
+@contextmanager
+def project(
+    make_database: Callable[[str | None], str], folder: Path, datasets: Mapping[str, str] = DATASETS
+) -> Iterator[Databases]:
+    """Write the project into `folder`, with databases of its own."""
+    write_project(folder, datasets)
+    given = Settings(
+        {
+            "SYNC_DATABASE_URL": make_database(None),
+            "SYNC_SOURCE_URL": make_database(None),
+            "SYNC_DATA_DIR": str(folder / "data"),
+            "SYNC_PROJECT_DIR": str(folder),
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+        }
+    )
+    with databases(given) as settings:
+        made = Databases(settings)
+        for name in datasets:
+            made.source(_SOURCE.format(name=name, rows=ROWS_PER_DAY), {"start": START, "end": LAST})
+            made.target(_TARGET.format(name=name))
+        yield made
+
+
+@contextmanager
+def stack(make_database: Callable[[str | None], str], folder: Path) -> Iterator[Stack]:
+    """Run the project with a real web server, daemon and code server on a free port."""
+    with project(make_database, folder) as made, dagster_running(made.settings, 0) as dagster:
+        yield Stack(made.settings, dagster)
+
+
+def write_project(folder: Path, datasets: Mapping[str, str]) -> None:
+    package = folder / "team" / "datasets"
+    package.mkdir(parents=True)
+    (folder / "pyproject.toml").write_text(_PYPROJECT)
+    for init in (package.parent, package):
+        (init / "__init__.py").touch()
+    for name, backfill in datasets.items():
+        (package / name).mkdir()
+        text = _DEFS.format(name=name, backfill=backfill, start=START, end=LAST)
+        (package / name / "defs.yaml").write_text(text)
+
+
+def _query(url: str, statement: str, values: Any = None) -> list[dict[str, Any]]:
+    with (
+        closing(psycopg2.connect(url)) as connection,
+        connection,
+        connection.cursor(cursor_factory=RealDictCursor) as cursor,
+    ):
+        cursor.execute(statement, values)
+        return [dict(row) for row in cursor.fetchall()] if cursor.description else []
