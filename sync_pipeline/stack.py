@@ -84,6 +84,8 @@ def databases(given: Settings, *, with_source: bool = False) -> Iterator[Setting
         values[DAGSTER_URL] = settings.dagster_url
         values[DATA_DIR] = str(settings.data_dir)
         values.setdefault(COMPUTE_LOG_DIR, str(settings.data_dir / "compute_logs"))
+        # By default a sensor looks at five ended runs a tick; a backfill may end more at once.
+        values.setdefault("DAGSTER_RUN_STATUS_SENSOR_PROCESS_LIMIT", "50")
         values[DAGSTER_HOME] = values.get(DAGSTER_HOME) or str(_make_dagster_home(settings))
         migrate(settings.tracking_url, settings.tracking_setting)
         yield Settings(values)

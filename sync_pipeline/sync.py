@@ -29,6 +29,7 @@ from sync_pipeline.tracking.tracker import Tracker
 if TYPE_CHECKING:
     from sync_pipeline.sources.base import Source
 
+CANCELLED = "cancelled while it ran; the day was rolled back"
 _logger = logging.getLogger(__name__)
 
 
@@ -185,7 +186,7 @@ class _Worker:
         self._roll_back()
         text = one_line(error, *self.secrets)
         if not isinstance(error, Exception):
-            text = f"cancelled while it ran ({text})"
+            text = CANCELLED
         elif not isinstance(error, (SyncError, psycopg2.Error)):
             _logger.exception("dataset %s, day %s: a bug, please report", self.dataset.name, day)
         if attempt is None:

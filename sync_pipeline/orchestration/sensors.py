@@ -72,6 +72,8 @@ def _success_text(context: dg.RunStatusSensorContext) -> str:
 
 def _failure_text(context: dg.RunStatusSensorContext) -> str:
     message = context.dagster_event.message or "no message"
+    if "from outside the execution context" in message:  # Dagster's word for it
+        return f"run {context.dagster_run.run_id} was lost: its process was killed or crashed"
     return f"run {context.dagster_run.run_id} failed: {message}"
 
 

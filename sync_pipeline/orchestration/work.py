@@ -54,7 +54,9 @@ def sync_in_step(
         raise failure(one_line(error)) from None
     except BaseException as error:
         if batch is not None and not isinstance(error, Exception):
-            tracker.give_up(batch, days, f"cancelled: run {context.run_id}")
+            # The run ends here; the batch job's other chunks are not run either.
+            own = None if context.job_name == identity.BATCH_JOB_NAME else days
+            tracker.give_up(batch, own, f"cancelled: run {context.run_id}")
         raise
     return results
 

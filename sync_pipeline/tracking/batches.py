@@ -109,7 +109,7 @@ def refresh(cursor: "Cursor", batch_id: int) -> Counts | None:
         values["error_message"] = None
     else:
         values["error_message"] = remarks.failed_days(
-            failures.days, counts.total, failures.first_error
+            failures.days, counts.total, failures.first_error, failures.broke_off
         )
     if counts.done < counts.total:
         values["status"] = RecordStatus.SYNCING.value
@@ -142,7 +142,7 @@ def _closing_remarks(
     values: dict[str, Any], counts: Counts, failures: FailedDays | None, seconds: int
 ) -> str:
     if failures is not None and failures.broke_off is not None:
-        return remarks.batch_failed(failures.broke_off.removeprefix(NOT_RUN))
+        return remarks.batch_failed(failures.broke_off)
     return remarks.batch_finished(values["start_date"], values["end_date"], counts, seconds)
 
 
@@ -150,7 +150,8 @@ def _failed_days(cursor: "Cursor", batch_id: int) -> FailedDays:
     cursor.execute(_SQL["failed_days"], {"id": batch_id, "not_run": NOT_RUN})
     row = cursor.fetchone()
     assert row is not None  # noqa: S101  an aggregate always answers
-    return FailedDays(*row)
+    days, first_error, broke_off = row
+    return FailedDays(days, first_error, broke_off and broke_off.removeprefix(NOT_RUN))
 
 
 def _clock(cursor: "Cursor") -> Any:

@@ -52,13 +52,19 @@ def without_batch_mark(text: str) -> str:
     return text.replace(BATCH_MARK, "批量 同步")
 
 
-def failed_days(days: Sequence[date], total: int, first_error: str) -> str:
-    """Return a batch's error message: how many days failed, which, and the first error."""
+def failed_days(
+    days: Sequence[date], total: int, first_error: str, broke_off: str | None = None
+) -> str:
+    """Return a batch's error message: how many days failed, which, the first error, and why the
+    batch broke off, if it did and that is not the first error itself."""
     ranges = [str(a) if a == b else f"{a}..{b}" for a, b in day_ranges(days)]
     named = ", ".join(ranges[:_MOST_RANGES])
     if len(ranges) > _MOST_RANGES:
         named += f", and {len(ranges) - _MOST_RANGES} more stretches"
-    return f"{len(days)} of {total} days failed: {named}. First: {first_error}"
+    text = f"{len(days)} of {total} days failed: {named}. First: {first_error}"
+    if broke_off is None or broke_off in first_error:
+        return text
+    return f"{text}. The days after it were not run: {broke_off}"
 
 
 def _split(counts: Counts) -> str:

@@ -1,0 +1,246 @@
+"""Runs launched on a real Dagster: the batch job, a range, one day, and those that are ended."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from datetime import date, timedelta
+from typing import Any
+
+import psutil
+import pytest
+
+from sync_pipeline.errors import RequestError
+from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+PATIENCE_SECONDS = 60
+OVER = {"SUCCESS", "FAILURE", "CANCELED"}
+
+
+def wait_until(holds: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
+    """Return what `holds` returns once that is true."""
+    deadline = time.monotonic() + seconds
+    while not (found := holds()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+    return found
+
+
+def end_of(stack: Stack, run_id: str) -> str:
+    wait_until(lambda: stack.dagster.run_status(run_id) in OVER)
+    return stack.dagster.run_status(run_id)
+
+
+def run_batch_job(stack: Stack, first: date, last: date, **config: str) -> tuple[str, str]:
+    """Run the batch job over a range of `orders`; return its run id and how it ended."""
+    request = {"dataset": "orders", "start_date": str(first), "end_date": str(last), **config}
+    run_id = stack.dagster.launch_job("batch_backfill", config=request)
+    return run_id, end_of(stack, run_id)
+
+
+def sync_alone(stack: Stack, *to_sync: date) -> list[str]:
+    """Sync each day by a run of its own."""
+    runs = [
+        stack.dagster.launch_job("orders_daily_sync", tags={"dagster/partition": str(day)})
+        for day in to_sync
+    ]
+    assert {end_of(stack, run_id) for run_id in runs} == {"SUCCESS"}
+    return runs
+
+
+def messages(stack: Stack, run_id: str) -> str:
+    """All that a run's event log says, with the errors of its steps."""
+    query = """query ($id: ID!) { logsForRun(runId: $id, limit: 1000) { ... on EventConnection {
+        events { ... on MessageEvent { message }
+                 ... on ExecutionStepFailureEvent { failureMetadata { description }
+                     error { message causes { message } } } } } } }"""
+    return str(stack.dagster.graphql(query, {"id": run_id}))
+
+
+def counts(record: dict[str, Any]) -> tuple[int, int, int]:
+    return record["success_count"], record["failed_count"], record["skipped_count"]
+
+
+def skipped_days(stack: Stack, of: list[date]) -> set[str]:
+    """Those of these days whose latest materialization says that nothing was done."""
+    query = """query ($key: AssetKeyInput!, $days: [String!]) { assetOrError(assetKey: $key) {
+        ... on Asset { assetMaterializations(partitions: $days, limit: 100) { partition timestamp
+            metadataEntries { label } } } } }"""
+    variables = {"key": {"path": ["orders"]}, "days": [str(day) for day in of]}
+    events = stack.dagster.graphql(query, variables)["assetOrError"]["assetMaterializations"]
+    latest: dict[str, set[str]] = {}
+    for event in sorted(events, key=lambda event: float(event["timestamp"])):
+        latest[event["partition"]] = {entry["label"] for entry in event["metadataEntries"]}
+    assert set(latest) == {str(day) for day in of}
+    return {day for day, labels in latest.items() if "skipped" in labels}
+
+
+def test_the_batch_job_skips_days_that_are_in_and_says_so(stack: Stack) -> None:
+    batch = days(date(2025, 6, 1), 10)
+    sync_alone(stack, batch[2], batch[5])
+    run_id, ended = run_batch_job(stack, batch[0], batch[-1])
+    assert ended == "SUCCESS"
+    record = stack.batch(run_id)
+    assert (record["status"], record["total_days"]) == ("success", 10)
+    assert counts(record) == (8, 0, 2)
+    assert record["total_records"] == 8 * ROWS_PER_DAY
+    minutes, seconds = divmod(record["duration_seconds"], 60)
+    assert record["remarks"] == (
+        "批量同步完成: 2025-06-01至2025-06-10, 共10天, 成功8, 失败0, 跳过2, "
+        f"耗时{minutes}分{seconds}秒"
+    )
+    assert (record["run_id"], record["triggered_by"]) == (run_id, f"run {run_id}")
+    assert skipped_days(stack, batch) == {str(batch[2]), str(batch[5])}
+    assert stack.differing_days("orders", batch) == []
+
+
+def test_the_batch_job_resyncs_days_that_are_in_when_told_to(stack: Stack) -> None:
+    batch = days(date(2025, 6, 11), 3)
+    sync_alone(stack, batch[1])
+    run_id, ended = run_batch_job(stack, batch[0], batch[-1], already_synced="resync")
+    assert (ended, counts(stack.batch(run_id))) == ("SUCCESS", (3, 0, 0))
+    assert skipped_days(stack, batch) == set()
+
+
+def test_a_day_that_fails_stops_neither_the_days_nor_the_chunks_after_it(stack: Stack) -> None:
+    batch = days(date(2025, 7, 1), 120)  # more than one chunk
+    stack.spoil("orders", batch[3])
+    run_id, ended = run_batch_job(stack, batch[0], batch[-1])
+    record = stack.batch(run_id)
+    assert (ended, record["status"], counts(record)) == ("FAILURE", "failed", (119, 1, 0))
+    assert record["error_message"].startswith(f"1 of 120 days failed: {batch[3]}. First: ")
+    assert stack.differing_days("orders", batch) == [batch[3]]
+    assert f"1 of 100 days failed: {batch[3]}" in messages(stack, run_id)
+
+
+BAD_REQUESTS: dict[str, dict[str, Any]] = {
+    "is reversed; put the earlier": {"start_date": "2025-06-05", "end_date": "2025-06-01"},
+    "end_date: '2025-06-31' is not a date": {"end_date": "2025-06-31"},
+    "is before its first day": {"start_date": "2024-12-31"},
+    "cannot be synced yet": {"end_date": "2026-01-02"},
+    "there is no dataset 'ordres'; known are: events, orders": {"dataset": "ordres"},
+    "name the dataset, one of: events, orders": {"dataset": None},
+}
+
+
+@pytest.fixture(scope="module")
+def refused(stack: Stack) -> dict[str, str]:
+    """The runs of all bad requests, launched at once, by what must be said."""
+    runs = {}
+    for said, changed in BAD_REQUESTS.items():
+        request = {"dataset": "orders", "start_date": "2025-06-01", "end_date": "2025-06-02"}
+        given = {key: value for key, value in {**request, **changed}.items() if value is not None}
+        runs[said] = stack.dagster.launch_job("batch_backfill", config=given)
+    return runs
+
+
+@pytest.mark.parametrize("said", BAD_REQUESTS)
+def test_a_request_that_cannot_be_done_fails_the_run_with_one_line_and_opens_no_record(
+    stack: Stack, refused: dict[str, str], said: str
+) -> None:
+    run_id = refused[said]
+    assert end_of(stack, run_id) == "FAILURE"
+    assert said in messages(stack, run_id)
+    assert stack.batches(run_id) == []
+
+
+def test_a_request_with_a_wrong_key_is_refused_before_it_runs(stack: Stack) -> None:
+    with pytest.raises(RequestError, match="already_synced"):
+        stack.dagster.launch_job(
+            "batch_backfill",
+            config={"start_date": "2025-06-01", "end_date": "2025-06-02", "already_synced": "no"},
+        )
+
+
+def test_a_run_over_a_range_is_a_batch_of_its_own(stack: Stack) -> None:
+    batch = days(date(2025, 11, 1), 4)
+    run_id = stack.dagster.launch_job(
+        "events_daily_sync",
+        tags={
+            "dagster/asset_partition_range_start": str(batch[0]),
+            "dagster/asset_partition_range_end": str(batch[-1]),
+        },
+    )
+    assert end_of(stack, run_id) == "SUCCESS"
+    record = stack.batch(run_id)
+    assert (record["dataset"], record["status"], counts(record)) == ("events", "success", (4, 0, 0))
+
+
+def test_a_run_of_one_day_has_a_day_record_and_no_batch(stack: Stack) -> None:
+    day = date(2025, 11, 6)
+    (run_id,) = sync_alone(stack, day)
+    assert stack.batches(run_id) == []
+    (record,) = stack.target("SELECT * FROM daily_sync_status WHERE run_id = %s", [run_id])
+    assert (record["kind"], record["sync_date"], record["status"]) == ("day", day, "success")
+
+
+def start_slow_batch(stack: Stack, batch: list[date]) -> tuple[str, dict[str, Any]]:
+    """Start a batch whose days take half a second; return its run and its record under way."""
+    stack.pause("orders", batch, 0.5)
+    request = {"dataset": "orders", "start_date": str(batch[0]), "end_date": str(batch[-1])}
+    run_id = stack.dagster.launch_job("batch_backfill", config=request)
+
+    def under_way() -> Any:
+        found = stack.batches(run_id)
+        return found[0] if found and found[0]["success_count"] >= 2 else None
+
+    return run_id, wait_until(under_way)
+
+
+def process_of(stack: Stack, run_id: str) -> psutil.Process:
+    """The process that executes a run, as its event log names it."""
+    pid = int(messages(stack, run_id).split("Started process for run (pid: ")[1].split(")")[0])
+    return psutil.Process(pid)
+
+
+def assert_ended_true(stack: Stack, run_id: str, batch: list[date], said: str) -> None:
+    """The record is closed as failed, says why, and tells the truth about each day."""
+    record = wait_until(lambda: (r := stack.batch(run_id))["status"] != "syncing" and r)
+    assert record["status"] == "failed"
+    success, failed, skipped = counts(record)
+    assert success >= 2
+    assert success + failed + skipped == record["total_days"] == len(batch)
+    assert said in record["error_message"]
+    assert record["remarks"].startswith("批量同步失败: ")
+    attempts = stack.attempts(record["id"])
+    done = [attempt["sync_date"] for attempt in attempts if attempt["state"] == "success"]
+    assert stack.differing_days("orders", done) == []
+    for attempt in attempts:
+        if attempt["state"] == "failed":
+            assert stack.rows_of("orders", attempt["sync_date"]) == []
+    never = [attempt for attempt in attempts if attempt["attempt"] is None]
+    assert never
+    assert all(attempt["error_message"].startswith("not run: ") for attempt in never)
+    unfinished = stack.target(
+        "SELECT * FROM daily_sync_status WHERE kind = 'day' AND status = 'syncing' AND run_id = %s",
+        [run_id],
+    )
+    assert unfinished == []
+
+
+def test_a_cancelled_batch_keeps_its_days_and_closes_as_failed(stack: Stack) -> None:
+    batch = days(date(2025, 11, 10), 12)
+    run_id, _ = start_slow_batch(stack, batch)
+    stack.dagster.graphql(
+        "mutation ($id: String!) { terminateRun(runId: $id) { __typename } }", {"id": run_id}
+    )
+    assert end_of(stack, run_id) == "CANCELED"
+    assert_ended_true(stack, run_id, batch, f"cancelled: run {run_id}")
+
+
+def test_a_batch_whose_process_is_killed_closes_as_failed(stack: Stack) -> None:
+    batch = days(date(2025, 12, 1), 12)
+    run_id, _ = start_slow_batch(stack, batch)
+    os.kill(process_of(stack, run_id).pid, signal.SIGKILL)
+    assert end_of(stack, run_id) == "FAILURE"
+    assert_ended_true(stack, run_id, batch, f"run {run_id} was lost: its process was killed")
+
+
+def test_a_batch_is_closed_within_a_second_of_its_last_day(stack: Stack) -> None:
+    batch = days(date(2025, 12, 20), 3)
+    run_id, _ = run_batch_job(stack, batch[0], batch[-1])
+    record = stack.batch(run_id)
+    last = max(attempt["ended_at"] for attempt in stack.attempts(record["id"]))
+    assert abs(record["end_time"] - last) < timedelta(seconds=1)
