@@ -1,0 +1,114 @@
+"""The documents name everything they promise to name: settings, commands, columns, keys."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+import yaml
+from pydantic import BaseModel
+from typer.main import get_command
+
+from sync_pipeline import dataset, settings
+from sync_pipeline.cli import app
+from sync_pipeline.exit_codes import ExitCode
+from sync_pipeline.settings import PROJECT_ROOT
+
+pytestmark = pytest.mark.unit
+
+READMES = ["README.md", "README.zh-CN.md"]
+DOCUMENTS = [
+    *READMES,
+    *("CHANGELOG.md", "CONTRIBUTING.md", "bench/README.md"),
+    *sorted(str(path.relative_to(PROJECT_ROOT)) for path in PROJECT_ROOT.glob("docs/*.md")),
+]
+
+
+def text(name: str) -> str:
+    return (PROJECT_ROOT / name).read_text(encoding="utf-8")
+
+
+def blocks(name: str) -> list[str]:
+    """The code blocks of a document, without what stands behind a # on a line."""
+    found = re.findall(r"^```\w*\n(.*?)^```", text(name), re.M | re.S)
+    return [re.sub(r"\s+# .*", "", block) for block in found]
+
+
+def keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        inner = {"source": dataset.PostgresSource, "target": dataset.PostgresTarget}.get(name)
+        inner = dataset.Schedule if name == "schedule" else inner
+        if inner is not None:
+            yield from keys(inner, f"{name}.")
+        else:
+            assert field is not None
+            yield prefix + name
+
+
+def test_every_setting_stands_in_the_example_of_the_environment() -> None:
+    named = {value for name, value in vars(settings).items() if name.endswith(("_URL", "_DIR"))}
+    for name in named:
+        assert re.search(rf"^#{name}=", text(".env.example"), re.M), name
+
+
+def test_the_example_of_the_environment_names_no_setting_that_is_not_there() -> None:
+    named = set(re.findall(r"^#(SYNC_\w+)=", text(".env.example"), re.M))
+    assert named <= {value for value in vars(settings).values() if isinstance(value, str)}
+
+
+def test_every_command_and_option_stands_in_the_operations_page() -> None:
+    page = text("docs/operations.md")
+    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+        (line,) = [row for row in page.splitlines() if row.startswith(f"| `sync-pipeline {name}")]
+        for parameter in command.params:
+            option = parameter.opts[0] if parameter.opts[0] != "--help" else name
+            shown = option if option.startswith("--") else option.upper()
+            assert shown in line or option == name, f"{name}: {shown}"
+
+
+def test_every_exit_code_stands_in_the_operations_page() -> None:
+    for code in ExitCode:
+        assert f"| {code.value} |" in text("docs/operations.md"), code
+
+
+def test_every_column_and_view_stands_in_the_contract() -> None:
+    schema = text("sync_pipeline/database/migrations/versions/v0001_tracking.sql")
+    contract = text("docs/contract.md")
+    for table, column in re.findall(r"COMMENT ON COLUMN (\w+)\.(\w+)", schema):
+        section = contract.split(f"## `{table}`")[1].split("\n## ")[0]
+        assert f"| `{column}` |" in section, f"{table}.{column}"
+    for view in re.findall(r"COMMENT ON VIEW (\w+)", schema):
+        assert f"| `{view}` |" in contract, view
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_every_key_of_a_dataset_stands_in_the_readme(readme: str) -> None:
+    for key in keys(dataset.DatasetSettings):
+        assert f"`{key}`" in text(readme), key
+
+
+def test_the_chinese_readme_keeps_step_with_the_english_one() -> None:
+    english, chinese = (text(name) for name in READMES)
+    for pattern in (r"^#+ ", r"^\|", r"^- ", r"\]\([^)]+\)"):
+        assert len(re.findall(pattern, english, re.M)) == len(re.findall(pattern, chinese, re.M))
+    assert blocks(READMES[0]) == blocks(READMES[1])
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_link_to_a_file_leads_somewhere(document: str) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", text(document)):
+        if not target.startswith("http"):
+            assert (PROJECT_ROOT / document).parent.joinpath(target).exists(), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_make_target_that_is_named_is_there(document: str) -> None:
+    targets = set(re.findall(r"^([a-z]+):", text("Makefile"), re.M))
+    assert set(re.findall(r"\bmake ([a-z]+)\b", "\n".join(blocks(document)))) <= targets
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_the_dataset_in_the_readme_is_a_valid_one(readme: str) -> None:
+    (example,) = [block for block in blocks(readme) if block.startswith("type: ")]
+    given = yaml.safe_load(example)
+    assert given["type"] == "sync_pipeline.DailySync"
+    dataset.DatasetSettings.model_validate(given["attributes"])

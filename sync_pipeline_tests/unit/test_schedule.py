@@ -1,0 +1,68 @@
+"""The nightly schedule: which days it asks for, at which hour of which zone."""
+
+from datetime import date, datetime, timezone
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from sync_pipeline.dataset import Dataset
+from sync_pipeline.orchestration import identity
+from sync_pipeline.orchestration.asset import build_asset
+from sync_pipeline.orchestration.schedule import build_schedule
+
+pytestmark = [
+    pytest.mark.unit,
+    pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`"),  # beta, says Dagster
+]
+
+
+def nightly(at: datetime, look_back_days: int = 0, **changes: Any) -> Any:
+    """What the schedule asks for at this moment."""
+    dataset = Dataset.model_validate(
+        {
+            "name": "orders",
+            "start_date": date(2025, 10, 1),
+            "timezone": "Asia/Shanghai",
+            "source": {"url_env": "SHOP_URL", "table": "orders", "day_column": "day"},
+            "target": {"table": "orders"},
+            "schedule": {"at": "02:30", "look_back_days": look_back_days},
+            **changes,
+        }
+    )
+    assert dataset.schedule is not None
+    job = dg.define_asset_job("orders_daily_sync", selection=[build_asset(dataset)])
+    schedule = build_schedule(dataset, dataset.schedule, job)
+    assert (schedule.cron_schedule, schedule.execution_timezone) == ("30 2 * * *", "Asia/Shanghai")
+    return schedule(dg.build_schedule_context(scheduled_execution_time=at))
+
+
+# 02:30 on 2025-10-11 in Shanghai, still 2025-10-10 in UTC.
+NIGHT = datetime(2025, 10, 10, 18, 30, tzinfo=timezone.utc)
+
+
+def ranges(asked: Any) -> tuple[str, str]:
+    return asked.tags[identity.RANGE_START_TAG], asked.tags[identity.RANGE_END_TAG]
+
+
+def test_it_asks_for_the_last_finished_day_of_the_datasets_own_zone() -> None:
+    assert nightly(NIGHT).partition_key == "2025-10-10"
+
+
+def test_it_looks_back_over_the_days_that_may_have_late_rows() -> None:
+    assert ranges(nightly(NIGHT, look_back_days=3)) == ("2025-10-07", "2025-10-10")
+
+
+def test_it_does_not_look_back_past_the_first_day() -> None:
+    assert ranges(nightly(NIGHT, look_back_days=30)) == ("2025-10-01", "2025-10-10")
+
+
+def test_it_goes_on_looking_back_after_the_last_day_and_then_stops() -> None:
+    over = {"end_date": date(2025, 10, 8), "look_back_days": 3}
+    assert ranges(nightly(NIGHT, **over)) == ("2025-10-07", "2025-10-08")
+    asked = nightly(NIGHT, end_date=date(2025, 10, 5), look_back_days=3)
+    assert isinstance(asked, dg.SkipReason)
+
+
+def test_one_night_is_asked_for_once() -> None:
+    assert nightly(NIGHT).run_key == nightly(NIGHT).run_key
