@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check lock format clean
+.PHONY: help demo dev test check bench lock format screenshots clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 14
@@ -36,6 +36,9 @@ check: $(READY) ## the quick part: format, lint, types, unit tests
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest sync_pipeline_tests/unit -q
 
+bench: $(READY) ## speed and memory, side by side with peers (CASES="year_tracked day_1m": some)
+	@$(BIN)/python -m bench $(CASES)
+
 format: $(READY) ## format the code and mend what lint can mend
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
@@ -46,3 +49,6 @@ lock: $(READY) ## compile requirements.lock from pyproject.toml
 
 clean: ## remove the virtual environment and all local data
 	@rm -rf $(VENV) .data
+
+screenshots: $(READY) ## make the pictures in docs/images anew (needs chromium)
+	@$(BIN)/python -m scripts.screenshots

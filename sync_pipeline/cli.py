@@ -23,6 +23,7 @@ from sync_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from sync_pipeline.launch import LaunchedBatch
+    from sync_pipeline.tracking.models import BatchProgress
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -99,17 +100,20 @@ def backfill(
     shown = errors if as_json else out
     with databases(environment.with_env_file(), with_source=True) as settings:
         with launched_batch(settings, request, f"{getpass.getuser()}, command line") as batch:
-            shown.print(f"batch {batch.batch_key}, Dagster run {batch.run_id}")
+            shown.print(f"batch {batch.batch_key}, Dagster run {batch.run_id}", soft_wrap=True)
             with batch_bar(shown) as bar, _signals_cancel(batch) as signals:
                 for progress in follow(settings, batch.batch_key, batch.is_over):
                     bar.show(progress)
-        if not _show(settings, batch.batch_key, as_json=as_json):
-            raise TrackingError(
-                f"the batch's record cannot be read; Dagster's run {batch.run_id} says how it ended"
-            )
-    if signals:
+        record = _show(settings, batch.batch_key, as_json=as_json)
+    if record is None and signals:
+        _complain("the batch was cancelled before it began; nothing was written")
         raise typer.Exit(ExitCode.CANCELLED)
-    raise typer.Exit(ExitCode.OK if batch.process.returncode == 0 else ExitCode.FAILED)
+    if record is None:
+        raise TrackingError(
+            f"the batch has no record that could be read; Dagster's run {batch.run_id} says how it "
+            f"ended{f': {batch.error}' if batch.error else ''}"
+        )
+    raise typer.Exit(_end(batch, record, cancelled=bool(signals)))
 
 
 @app.command()
@@ -134,7 +138,7 @@ def status(
             key = batch or _latest(settings)
             if follow:
                 _follow(settings, key, errors if as_json else out)
-            if not _show(settings, key, as_json=as_json):
+            if _show(settings, key, as_json=as_json) is None:
                 raise RequestError(f"there is no batch {key}; see: sync-pipeline status")
             return
         with reading(settings) as cursor:
@@ -168,7 +172,7 @@ def main() -> NoReturn:
     try:
         app()
     except SyncError as error:
-        errors.print(f"sync-pipeline: {one_line(error)}", style="red", markup=False, soft_wrap=True)
+        _complain(one_line(error))
         sys.exit(exit_code_of(error))
     except _Interrupted:
         sys.exit(ExitCode.CANCELLED)
@@ -194,6 +198,22 @@ def _signals_cancel(batch: "LaunchedBatch") -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _end(batch: "LaunchedBatch", record: "BatchProgress", *, cancelled: bool) -> ExitCode:
+    """Say in one line why a batch that is over did not go well; return the exit code."""
+    why = record.error_message or batch.error
+    if cancelled:
+        _complain(f"batch {record.id} was cancelled: {why or 'too late, all of its days are in'}")
+        return ExitCode.CANCELLED
+    if record.status == "success" and batch.process.returncode == ExitCode.OK:
+        return ExitCode.OK
+    _complain(f"batch {record.id} failed: {why or f'see Dagster run {batch.run_id}'}")
+    return ExitCode.FAILED
+
+
+def _complain(text: str) -> None:
+    errors.print(f"sync-pipeline: {text}", style="red", markup=False, soft_wrap=True)
 
 
 def _follow(settings: Settings, key: str, console: Console) -> None:
@@ -222,8 +242,8 @@ def _latest(settings: Settings) -> str:
     return str(found[0].id)
 
 
-def _show(settings: Settings, key: str, *, as_json: bool) -> bool:
-    """Print the batch's record and its failed days; return whether there is one."""
+def _show(settings: Settings, key: str, *, as_json: bool) -> "BatchProgress | None":
+    """Print the batch's record and its failed days; return the record, None if there is none."""
     from sync_pipeline.following import reading
     from sync_pipeline.terminal import failed_days_table, record_table, to_json
     from sync_pipeline.tracking import reports
@@ -232,11 +252,11 @@ def _show(settings: Settings, key: str, *, as_json: bool) -> bool:
         batch = reports.progress(cursor, key)
         days = [] if batch is None else reports.days_of_batch(cursor, batch.id)
     if batch is None:
-        return False
+        return None
     if as_json:
         print(to_json(batch, days))  # noqa: T201  rich would fold long lines
-        return True
+        return batch
     out.print(record_table(batch))
     if batch.failed_count:
         out.print(failed_days_table(days))
-    return True
+    return batch

@@ -15,10 +15,10 @@ import psycopg2
 from rich.console import Console
 
 from sync_pipeline import embedded
-from sync_pipeline.database.connections import connect
 from sync_pipeline.database.migrate import check_version
-from sync_pipeline.errors import SyncError, TargetError, one_line
-from sync_pipeline.settings import DAGSTER_URL, DATABASE_URL, Settings
+from sync_pipeline.errors import SyncError, one_line
+from sync_pipeline.launch import connect_to_storage
+from sync_pipeline.settings import DATABASE_URL, Settings
 from sync_pipeline.stack import databases
 
 _HEARTBEAT_SECONDS = 120
@@ -89,14 +89,18 @@ def _version(settings: Settings) -> Finding:
 
 def _definitions(settings: Settings) -> Iterator[Finding]:
     """Load the definitions and open each dataset's source, in a process that imports dagster."""
-    result = subprocess.run(
-        [sys.executable, "-m", "sync_pipeline.orchestration.check_definitions"],
-        env=dict(settings.environment),
-        capture_output=True,
-        text=True,
-        timeout=_DEFINITIONS_SECONDS,
-        check=False,
-    )
+    try:
+        result = subprocess.run(
+            [sys.executable, "-m", "sync_pipeline.orchestration.check_definitions"],
+            env=dict(settings.environment),
+            capture_output=True,
+            text=True,
+            timeout=_DEFINITIONS_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        yield Finding("definitions", False, f"do not load within {_DEFINITIONS_SECONDS} s")
+        return
     for line in result.stdout.splitlines():
         yield Finding(**json.loads(line))
     if result.returncode != 0:
@@ -106,18 +110,14 @@ def _definitions(settings: Settings) -> Iterator[Finding]:
 
 def _daemon(settings: Settings) -> Finding:
     try:
-        connection = connect(
-            settings.dagster_url.replace("postgresql+psycopg2://", "postgresql://"),
-            setting=DAGSTER_URL,
-            purpose="doctor",
-            error=TargetError,
-            read_only=True,
-        )
+        connection = connect_to_storage(settings, "doctor")
         with closing(connection), connection.cursor() as cursor:
             cursor.execute(_HEARTBEATS)
             found = cursor.fetchall()
-    except (SyncError, psycopg2.Error):
+    except psycopg2.errors.UndefinedTable:  # Dagster has never run here
         found = []
+    except (SyncError, psycopg2.Error) as error:
+        return Finding("Dagster's storage", False, one_line(error))
     late = [name for name, age in found if age > _HEARTBEAT_SECONDS]
     if not found or len(late) == len(found):
         return Finding(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg2
 
 from sync_pipeline.database.connections import connect
-from sync_pipeline.errors import TrackingError
+from sync_pipeline.errors import TrackingError, one_line
 from sync_pipeline.settings import Settings
 from sync_pipeline.tracking import reports
 from sync_pipeline.tracking.models import BatchProgress
@@ -24,7 +24,7 @@ _LOOK_AGAIN_SECONDS = 2.0
 def reading(settings: Settings) -> Iterator["Cursor"]:
     """A cursor that may only read the tracking tables, each statement seeing what is committed.
 
-    Raises TrackingError if they cannot be reached.
+    Raises TrackingError if they cannot be reached, or not be read.
     """
     connection = connect(
         settings.tracking_url,
@@ -35,7 +35,13 @@ def reading(settings: Settings) -> Iterator["Cursor"]:
         autocommit=True,
     )
     with closing(connection), connection.cursor() as cursor:
-        yield cursor
+        try:
+            yield cursor
+        except psycopg2.Error as error:
+            raise TrackingError(
+                f"cannot read the tracking tables in the database of {settings.tracking_setting}: "
+                f"{one_line(error)} (try again, and see: sync-pipeline doctor)"
+            ) from error
 
 
 def follow(settings: Settings, batch: str, over: Callable[[], bool]) -> Iterator[BatchProgress]:
@@ -57,7 +63,7 @@ def follow(settings: Settings, batch: str, over: Callable[[], bool]) -> Iterator
                         return
                     time.sleep(_LOOK_SECONDS)
                     ended = over()
-        except (psycopg2.Error, TrackingError):
+        except TrackingError:
             if ended:
                 return
             time.sleep(_LOOK_AGAIN_SECONDS)

@@ -10,16 +10,20 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any
 
+from sync_pipeline.database.connections import connect
 from sync_pipeline.errors import RequestError, StackError
 from sync_pipeline.exit_codes import ExitCode
-from sync_pipeline.settings import Settings
+from sync_pipeline.settings import DAGSTER_URL, Settings
 from sync_pipeline.stack import end_with_parent
 from sync_pipeline.tracking.tracker import Tracker
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
 
 
 @dataclass(frozen=True)
@@ -34,13 +38,17 @@ class BatchRequest:
 
 @dataclass
 class LaunchedBatch:
-    """A batch at work in its own process. `batch_key` finds its record."""
+    """A batch at work in its own process. `batch_key` finds its record.
+
+    `error` is set at the end: what its process could not go on with, other than days that failed.
+    """
 
     batch_key: str
     run_id: str
     dataset: str
     total_days: int
     process: "subprocess.Popen[str]"
+    error: str | None = None
 
     def is_over(self) -> bool:
         """Return whether its process has ended."""
@@ -61,6 +69,9 @@ def launched_batch(
     `settings` come from `stack.databases`. Leaving the block early cancels the batch, and waits
     for its end. Raises RequestError for what cannot be done, StackError if the process fails.
     """
+    # Dagster itself would try for 15 s, and then not say what is wrong.
+    with closing(connect_to_storage(settings, "launch")):
+        pass
     key = f"cli-{uuid.uuid4()}"
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
@@ -80,9 +91,16 @@ def launched_batch(
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-            process.communicate()
-            if batch is not None and process.returncode not in (ExitCode.OK, ExitCode.FAILED):
+            said, _ = process.communicate()
+            if batch is not None and process.returncode != ExitCode.OK:
+                batch.error = _answer(said).get("error")
                 _close(settings, batch)
+
+
+def connect_to_storage(settings: Settings, purpose: str) -> "Connection":
+    """Return a connection to Dagster's storage, which may only read. Raises StackError."""
+    url = settings.dagster_url.replace("postgresql+psycopg2://", "postgresql://")
+    return connect(url, setting=DAGSTER_URL, purpose=purpose, error=StackError, read_only=True)
 
 
 def _ask(
@@ -105,8 +123,7 @@ def _ask(
     process.stdin.write(json.dumps(question))
     process.stdin.close()
     process.stdin = None  # or communicate() would flush it
-    line = process.stdout.readline()
-    answer = json.loads(line) if line else {}
+    answer = _answer(process.stdout.readline())
     if "error" in answer:
         refused = answer["exit_code"] == ExitCode.REFUSED
         raise (RequestError if refused else StackError)(answer["error"])
@@ -118,10 +135,20 @@ def _ask(
     return LaunchedBatch(key, answer["run_id"], answer["dataset"], answer["days"], process)
 
 
+def _answer(line: str) -> dict[str, Any]:
+    """Return what the process answered; nothing if it ended in the middle of it, or before."""
+    answer: dict[str, Any] = {}
+    with suppress(ValueError):
+        answer = json.loads(line)
+    return answer
+
+
 def _close(settings: Settings, batch: LaunchedBatch) -> None:
-    """Close the record of a batch whose process ended without doing so."""
+    """Close what the process left unfinished of its batch. Most often that is nothing."""
     code = batch.process.returncode
     how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    if batch.error is not None:
+        how += f": {batch.error}"
     with Tracker(settings, run_id=batch.run_id) as tracker:
         tracker.give_up_key(
             batch.batch_key, batch.dataset, f"the process of run {batch.run_id} {how}"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import psycopg2
 
 from sync_pipeline.dataset import Dataset
-from sync_pipeline.errors import SyncError, one_line
+from sync_pipeline.errors import SupersededError, SyncError, one_line
 from sync_pipeline.settings import Settings, secrets_of
 from sync_pipeline.sources import open_source
 from sync_pipeline.targets import open_target
@@ -146,7 +146,11 @@ class _Worker:
             self._failed(day, attempt, error, started)
             raise
         if attempt is not None and not recorded:
-            self.tracker.succeed(attempt, counts, refresh=refresh)
+            try:
+                self.tracker.succeed(attempt, counts, refresh=refresh)
+            except SupersededError as error:
+                # The rows are in, but the day was taken from this worker: the record is not its.
+                return self._failed(day, attempt, error, started)
         return DayResult(day, Outcome.SUCCESS, time.monotonic() - started, counts, attempt=attempt)
 
     def fail_day(self, day: date, error: SyncError) -> DayResult:

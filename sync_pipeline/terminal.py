@@ -13,6 +13,7 @@ from datetime import date, datetime, timedelta
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from sync_pipeline.tracking.models import BatchProgress
 from sync_pipeline.tracking.reports import DayOfBatch
@@ -56,8 +57,8 @@ def batch_bar(console: Console) -> Iterator[BatchBar]:
         console=console,
     )
     with progress:
-        blank = {"rows": "", "rate": "", "left": "", "failed": ""}
-        yield BatchBar(progress, progress.add_task("starting", total=1, **blank))
+        task = progress.add_task("starting", total=1, rows="", rate="", left="", failed="")
+        yield BatchBar(progress, task)
 
 
 def record_table(batch: BatchProgress) -> Table:
@@ -70,7 +71,7 @@ def record_table(batch: BatchProgress) -> Table:
     shown = {
         "dataset": batch.dataset,
         "sync_date": batch.sync_date,
-        "status": f"[{_STYLES[batch.status]}]{batch.status}[/]",
+        "status": Text(batch.status, _STYLES[batch.status]),
         "total_records": f"{batch.total_records:,}",
         "success_count": batch.success_count,
         "failed_count": batch.failed_count,
@@ -85,7 +86,8 @@ def record_table(batch: BatchProgress) -> Table:
         "triggered_by": batch.triggered_by,
     }
     for name, value in shown.items():
-        table.add_row(name, "" if value is None else str(value))
+        # Never a plain str: rich would read an error's [brackets] as markup.
+        table.add_row(name, value if isinstance(value, Text) else Text(_said(value)))
     return table
 
 
@@ -118,7 +120,7 @@ def failed_days_table(days: Iterable[DayOfBatch]) -> Table:
         if day.error_message is not None:
             error = day.error_message
             short = error if len(error) <= _ERROR_LENGTH else f"{error[:_ERROR_LENGTH]}…"
-            table.add_row(str(day.sync_date), str(day.attempt or "not run"), short)
+            table.add_row(str(day.sync_date), str(day.attempt or "not run"), Text(short))
     return table
 
 
@@ -139,6 +141,10 @@ def _plain(value: object) -> str:
     if isinstance(value, (date, datetime)):
         return value.isoformat()
     raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _said(value: object) -> str:
+    return "" if value is None else str(value)
 
 
 def _moment(moment: datetime | None) -> str:

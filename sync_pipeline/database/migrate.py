@@ -32,30 +32,23 @@ def migrate(url: str, setting: str) -> str:
     `setting` names where the URL came from. Raises MigrationError if the database cannot be
     reached or changed, or is newer than this code.
     """
-    with _connection(url, setting) as connection:
-        try:
-            with connection.begin():
-                connection.exec_driver_sql(_LOCK)
-                found = _version(connection)
-                _refuse_newer(found, setting)
-                config = _config()
-                config.attributes["connection"] = connection
-                alembic.command.upgrade(config, "head")
-        except (DBAPIError, psycopg2.Error) as error:
-            cause = error.orig or error if isinstance(error, DBAPIError) else error
-            raise MigrationError(
-                f"cannot migrate the database of {setting}: {one_line(cause, *secrets_of(url))}; "
-                "nothing was changed"
-            ) from error
+    with _connection(url, setting, "cannot migrate") as connection, connection.begin():
+        connection.exec_driver_sql(_LOCK)
+        found = _version(connection)
+        _refuse_newer(found, setting)
+        config = _config()
+        config.attributes["connection"] = connection
+        alembic.command.upgrade(config, "head")
     return code_version()
 
 
 def check_version(url: str, setting: str) -> str:
     """Return the version of the tracking tables at `url`.
 
-    Raises MigrationError if it is not the one this code needs, saying what to do.
+    Raises MigrationError if it is not the one this code needs, saying what to do, or cannot be
+    read.
     """
-    with _connection(url, setting) as connection:
+    with _connection(url, setting, "cannot read the version of") as connection:
         found = _version(connection)
     _refuse_newer(found, setting)
     if found != code_version():
@@ -106,11 +99,19 @@ def _config() -> Config:
 
 
 @contextmanager
-def _connection(url: str, setting: str) -> Iterator[Connection]:
+def _connection(url: str, setting: str, doing: str) -> Iterator[Connection]:
+    """A connection to `url`; what the database refuses on it becomes a MigrationError."""
     engine = create_engine(
         "postgresql+psycopg2://",
         creator=lambda: connect(url, setting=setting, purpose="migrate", error=MigrationError),
         poolclass=NullPool,
     )
-    with engine.connect() as connection:
-        yield connection
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except (DBAPIError, psycopg2.Error) as error:
+        cause = error.orig or error if isinstance(error, DBAPIError) else error
+        raise MigrationError(
+            f"{doing} the database of {setting}: {one_line(cause, *secrets_of(url))}; "
+            "nothing was changed"
+        ) from error

@@ -19,6 +19,7 @@ from sync_pipeline.dataset import Dataset, parse_day
 from sync_pipeline.errors import RequestError, one_line
 from sync_pipeline.orchestration import identity
 from sync_pipeline.orchestration.hooks import hooks_for
+from sync_pipeline.orchestration.storage import keep_connections_open
 from sync_pipeline.orchestration.work import (
     fail_if_a_day_failed,
     failure,
@@ -101,6 +102,7 @@ def build_batch_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
     def open_batch(
         context: dg.OpExecutionContext, config: BatchConfig
     ) -> Iterator[dg.DynamicOutput[Chunk]]:
+        keep_connections_open(context.instance)
         try:
             dataset, days = requested_days(
                 datasets, config.dataset, config.start_date, config.end_date

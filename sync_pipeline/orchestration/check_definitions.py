@@ -5,11 +5,8 @@ output: what was looked at, whether it is well, what was found.
 """
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import closing
-
-import dagster as dg
 
 from sync_pipeline import settings
 from sync_pipeline.dataset import Dataset
@@ -27,12 +24,14 @@ def main() -> None:
 
 def _findings(environment: Settings) -> Iterator[tuple[str, bool, str]]:
     from sync_pipeline.definitions import build_defs, load_datasets
+    from sync_pipeline.orchestration.component import loading
 
     project = environment.project_dir
     try:
-        build_defs(project)
-        datasets = load_datasets(project)
-    except (SyncError, dg.DagsterError) as error:
+        with loading(project):
+            build_defs(project)
+            datasets = load_datasets(project)
+    except SyncError as error:
         yield "definitions", False, one_line(error)
         return
     names = ", ".join(dataset.name for dataset in datasets)
@@ -57,4 +56,4 @@ def _look(dataset: Dataset, environment: Settings) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

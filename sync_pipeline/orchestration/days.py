@@ -13,9 +13,11 @@ from sync_pipeline.orchestration import identity
 def partitions_of(dataset: Dataset) -> dg.DailyPartitionsDefinition:
     """Return the dataset's days as Dagster partitions, in the dataset's time zone."""
     # Dagster's end is exclusive; without one, the last partition is the last finished day.
-    end = dataset.end_date and (dataset.end_date + timedelta(days=1)).isoformat()
+    end = None if dataset.end_date is None else dataset.end_date + timedelta(days=1)
     return dg.DailyPartitionsDefinition(
-        start_date=dataset.start_date.isoformat(), end_date=end, timezone=dataset.timezone
+        start_date=dataset.start_date.isoformat(),
+        end_date=None if end is None else end.isoformat(),
+        timezone=dataset.timezone,
     )
 
 

@@ -1,24 +1,20 @@
 """Telling Dagster of each finished day: one AssetMaterialization per partition.
 
-Dagster stores an event in several statements on connections it opens anew each time, which costs
-more than many a day's rows. So the events of quick days are stored together, in one statement,
-and on a connection that stays open. A day that takes half a second or longer is told at once.
+Storing an event costs more than many a day's rows, so the events of quick days are stored together.
+A day that takes half a second or longer is told at once.
 """
 
-import os
 import time
 
 import dagster as dg
 from dagster._core.events import DagsterEvent, DagsterEventBatchMetadata
 from dagster._core.utils import make_new_run_id
-from dagster_postgres import PostgresEventLogStorage
 
+from sync_pipeline.orchestration.storage import EVENTS_AT_ONCE
 from sync_pipeline.settings import Settings
 from sync_pipeline.sync import DayResult, Outcome
 
 _FLUSH_SECONDS = 0.5
-_FLUSH_DAYS = 50
-_BATCH_SIZE = "DAGSTER_EVENT_BATCH_SIZE"
 
 
 class MaterializationLog:
@@ -32,7 +28,6 @@ class MaterializationLog:
         self._settings = settings
         self._waiting: list[dg.AssetMaterialization] = []
         self._flushed_at = time.monotonic()
-        keep_connection_open(context.instance)
 
     def add(self, result: DayResult) -> None:
         """Log `result`'s day if it is in: loaded just now, or already in and skipped."""
@@ -46,7 +41,7 @@ class MaterializationLog:
             )
         )
         due = time.monotonic() - self._flushed_at >= _FLUSH_SECONDS
-        if due or len(self._waiting) >= _FLUSH_DAYS:
+        if due or len(self._waiting) >= EVENTS_AT_ONCE:
             self.flush()
 
     def flush(self) -> None:
@@ -67,17 +62,6 @@ class MaterializationLog:
 
     def __exit__(self, *_: object) -> None:
         self.flush()
-
-
-def keep_connection_open(instance: dg.DagsterInstance) -> None:
-    """Let this process's event log use one pooled connection, and store events in batches."""
-    os.environ.setdefault(_BATCH_SIZE, str(_FLUSH_DAYS))
-    storage = instance.event_log_storage
-    if isinstance(storage, PostgresEventLogStorage) and not hasattr(storage, "_sync_pipeline"):
-        storage.optimize_for_webserver(
-            statement_timeout=600_000, pool_recycle=3600, max_overflow=20
-        )
-        storage._sync_pipeline = True  # type: ignore[attr-defined]
 
 
 def _metadata(result: DayResult, settings: Settings) -> dict[str, dg.MetadataValue]:

@@ -2,13 +2,14 @@
 
 Started as `python -m sync_pipeline.orchestration.run_batch` with a request as JSON on standard
 input. It answers on standard output, one JSON object per line: `{"run_id": …}` once the run is
-created, or `{"error": …, "exit_code": …}`. The exit code is that of the command. Dagster pays its
-start once, and shows the run like any other.
+created, and `{"error": …, "exit_code": …}` if it cannot be created or gone on with. The exit code
+is that of the command. Dagster pays its start once, and shows the run like any other.
 """
 
 import json
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import IO, Any
 
 import dagster as dg
 from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.remote_origin import (
     ManagedGrpcPythonEnvCodeLocationOrigin,
     RemoteJobOrigin,
@@ -24,6 +26,7 @@ from dagster._core.remote_origin import (
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._grpc.impl import core_execute_run
 from dagster._utils.interrupts import capture_interrupts
+from sqlalchemy.exc import DBAPIError
 
 from sync_pipeline import settings
 from sync_pipeline.dagster_api import LOCATION, REPOSITORY
@@ -31,7 +34,9 @@ from sync_pipeline.errors import SyncError, one_line
 from sync_pipeline.exit_codes import ExitCode, exit_code_of
 from sync_pipeline.orchestration import identity
 from sync_pipeline.orchestration.batch_job import requested_days
-from sync_pipeline.settings import Settings
+from sync_pipeline.orchestration.component import loading
+from sync_pipeline.orchestration.storage import keep_connections_open
+from sync_pipeline.settings import DAGSTER_URL, Settings
 
 _MODULE = "sync_pipeline.definitions"
 _ATTRIBUTE = "defs"
@@ -52,21 +57,26 @@ def main() -> int:
     with _answers() as answers, capture_interrupts():
         try:
             return _run(request, settings.current(), answers)
-        except (SyncError, dg.DagsterError) as error:
-            code = exit_code_of(error)
-            _say(answers, error=one_line(error), exit_code=code)
-            return code
+        except SyncError as error:
+            text, code = one_line(error), exit_code_of(error)
+        except Exception as error:
+            traceback.print_exc()
+            text, code = _unforeseen(error), ExitCode.UNAVAILABLE
+        _say(answers, error=text, exit_code=code)
+        return code
 
 
 def _run(request: Request, environment: Settings, answers: IO[str]) -> int:
     from sync_pipeline.definitions import load_datasets
 
-    datasets = load_datasets(environment.project_dir)
+    with loading(environment.project_dir):
+        datasets = load_datasets(environment.project_dir)
     config = request.config
     dataset, days = requested_days(
         datasets, config.get("dataset"), config["start_date"], config["end_date"]
     )
     with dg.DagsterInstance.get() as instance:
+        keep_connections_open(instance)
         repository = ReconstructableRepository.for_module(_MODULE, _ATTRIBUTE)
         job = repository.get_reconstructable_job(identity.BATCH_JOB_NAME)
         run = instance.create_run_for_job(
@@ -80,11 +90,33 @@ def _run(request: Request, environment: Settings, answers: IO[str]) -> int:
             remote_job_origin=_origin(),
         )
         _say(answers, run_id=run.run_id, dataset=dataset.name, days=len(days))
-        for _ in core_execute_run(job, run, instance, inject_env_vars=False):
-            pass
+        for event in core_execute_run(job, run, instance, inject_env_vars=False):
+            if _is_interrupted(event):
+                # Said before the run ends, so that Dagster shows it as cancelled, not as failed.
+                instance.report_run_canceling(run, "Cancelled from the command line.")
         ended = instance.get_run_by_id(run.run_id)
     succeeded = ended is not None and ended.status is dg.DagsterRunStatus.SUCCESS
     return ExitCode.OK if succeeded else ExitCode.FAILED
+
+
+def _is_interrupted(event: dg.DagsterEvent) -> bool:
+    """Say whether a step ended because of a signal, which only the command line sends here."""
+    error = event.step_failure_data.error if event.is_step_failure else None
+    return error is not None and error.cls_name == DagsterExecutionInterruptedError.__name__
+
+
+def _unforeseen(error: BaseException) -> str:
+    """Return in one line what is no error of ours; of Dagster's storage, what the driver said."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, DBAPIError):
+            said = one_line(cause.orig or cause)
+            return (
+                f"Dagster's storage refused: {said} (check {DAGSTER_URL}; if it is not set, the "
+                "storage is the schema dagster of the target database)"
+            )
+        cause = cause.__cause__ or cause.__context__
+    return one_line(error)
 
 
 def _origin() -> RemoteJobOrigin:

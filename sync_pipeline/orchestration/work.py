@@ -9,6 +9,7 @@ from sync_pipeline.dataset import Dataset
 from sync_pipeline.errors import SyncError, one_line
 from sync_pipeline.orchestration import identity
 from sync_pipeline.orchestration.materializations import MaterializationLog
+from sync_pipeline.orchestration.storage import keep_connections_open
 from sync_pipeline.settings import Settings
 from sync_pipeline.sync import DayResult, Outcome, sync_days
 from sync_pipeline.tracking.models import Batch
@@ -41,6 +42,7 @@ def sync_in_step(
     Raises dagster.Failure when source or target cannot be worked with. On an interrupt the days
     not tried are recorded as not run before it goes on its way.
     """
+    keep_connections_open(context.instance)
     results: list[DayResult] = []
     try:
         with MaterializationLog(context, asset_key_of(dataset), settings) as log:

@@ -44,14 +44,19 @@ def begin(
     cursor.execute(_SQL["begin_day_record"], values)
     row = cursor.fetchone()
     assert row is not None  # noqa: S101  an upsert without WHERE always answers
-    record_id, number = row
+    record_id, number, has_lost = row
     values["number"] = number
-    cursor.execute(_SQL["end_lost_attempts"], values)
-    lost_in = [lost for (lost,) in cursor.fetchall()]
+    lost_in = _end_lost_attempts(cursor, values) if has_lost else []
     attempt_id, another_try = _begin_attempt(cursor, values)
     # A batch that was closed over this day's failure is open again.
     batches.refresh_all(cursor, [*lost_in, batch_id if another_try else None])
     return Attempt(attempt_id, number, dataset, day, batch_id, record_id)
+
+
+def _end_lost_attempts(cursor: "Cursor", values: dict[str, Any]) -> list[int | None]:
+    """End whoever else was at the day; return the batches they belonged to."""
+    cursor.execute(_SQL["end_lost_attempts"], values)
+    return [batch_id for (batch_id,) in cursor.fetchall()]
 
 
 def _begin_attempt(cursor: "Cursor", values: dict[str, Any]) -> tuple[int, bool]:
@@ -87,8 +92,8 @@ def succeed(cursor: "Cursor", attempt: Attempt, counts: DayCounts) -> None:
     if cursor.rowcount != 1:
         raise SupersededError(
             f"dataset {attempt.dataset}, day {attempt.day}: attempt {attempt.number} was given up "
-            "or a later one has begun; its rows were not committed. See sync_attempt for who has "
-            "the day now"
+            "or a later one has begun, so its success does not count. See sync_attempt for who "
+            "has the day now, and sync it again if nobody has"
         )
 
 
@@ -122,7 +127,8 @@ def refuse(
 ) -> None:
     """Note that a day failed before an attempt could begin, as when another worker holds it.
 
-    The day's record is left to whoever holds the day.
+    The day's record is left to whoever holds the day. If that is a worker of the same batch, how
+    the day ends in the batch is left to it too.
     """
     values: dict[str, Any] = {
         "dataset": dataset,
@@ -135,14 +141,22 @@ def refuse(
     if batch_id is not None:
         cursor.execute(_SQL["refuse_planned"], values)
     if batch_id is None or cursor.rowcount == 0:
-        cursor.execute(_SQL["supersede"], values)
+        cursor.execute(_SQL["supersede_ended"], values)
         cursor.execute(_SQL["refuse_unplanned"], values)
     batches.refresh_all(cursor, [batch_id])
 
 
 def skip(cursor: "Cursor", batch_id: int, days: Sequence[date], run_id: str | None) -> None:
-    """Mark pending days of a batch as skipped: they are in already and stay as they are."""
-    cursor.execute(_SQL["skip"], {"batch_id": batch_id, "days": list(days), "run_id": run_id})
+    """Mark days of a batch as skipped: they are in already and stay as they are.
+
+    Those are days that wait, and days that failed in this batch and were synced elsewhere since.
+    """
+    values: dict[str, Any] = {"batch_id": batch_id, "days": list(days), "run_id": run_id}
+    cursor.execute(_SQL["skip"], values)
+    cursor.execute(_SQL["supersede_failed"], values)
+    failed = [day for (day,) in cursor.fetchall()]
+    if failed:
+        cursor.execute(_SQL["skip_failed"], values | {"days": failed})
     batches.refresh(cursor, batch_id)
 
 
@@ -195,13 +209,16 @@ def give_up_batch(
 def _give_up(cursor: "Cursor", rows: Sequence[tuple[Any, ...]], error: str) -> int:
     begun = [row[0] for row in rows if row[1] is not None]
     never_begun = [row[0] for row in rows if row[1] is None]
+    given_up = 0
     if begun:
         values = {"ids": begun, "error": error, "remarks": remarks.day_failed(error)}
         cursor.execute(_SQL["give_up_day_records"], values)
-        cursor.execute(_SQL["give_up_attempts"], values)
+        cursor.execute(_SQL["give_up_attempts"], values | {"state": "syncing"})
+        given_up += cursor.rowcount
     if never_begun:
-        cursor.execute(
-            _SQL["give_up_attempts"], {"ids": never_begun, "error": batches.NOT_RUN + error}
-        )
+        # A day that has begun since it was looked at is its worker's, and has a record to follow.
+        values = {"ids": never_begun, "error": batches.NOT_RUN + error, "state": "pending"}
+        cursor.execute(_SQL["give_up_attempts"], values)
+        given_up += cursor.rowcount
     batches.refresh_all(cursor, [row[4] for row in rows])
-    return len(rows)
+    return given_up

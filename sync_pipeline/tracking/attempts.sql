@@ -1,4 +1,8 @@
--- begin_day_record: number a new attempt at the day and show the day as syncing
+-- begin_day_record: number a new attempt at the day, show the day as syncing, see who else is at it
+WITH lost AS (
+    SELECT FROM sync_attempt
+    WHERE dataset = %(dataset)s AND sync_date = %(day)s AND state = 'syncing'
+)
 INSERT INTO daily_sync_status AS record
     (sync_date, status, remarks, start_time, dataset, kind, start_date, end_date, total_days,
      attempt, run_id, triggered_by, heartbeat_at)
@@ -11,7 +15,7 @@ ON CONFLICT (dataset, sync_date) WHERE kind = 'day' DO UPDATE SET
     total_records = 0, success_count = 0, failed_count = 0,
     attempt = record.attempt + 1, run_id = excluded.run_id,
     triggered_by = excluded.triggered_by, heartbeat_at = excluded.heartbeat_at
-RETURNING id, attempt
+RETURNING id, attempt, EXISTS (SELECT FROM lost)
 
 -- end_lost_attempts: whoever else was at this day is gone, for the new worker holds its lock
 UPDATE sync_attempt SET
@@ -80,17 +84,35 @@ UPDATE sync_attempt SET
     state = 'failed', ended_at = clock_timestamp(), run_id = %(run_id)s, error_message = %(error)s
 WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded AND state = 'pending'
 
--- refuse_unplanned: a day fails without having begun
+-- supersede_ended: the same, but not an attempt that is at work on the day
+UPDATE sync_attempt SET superseded = true
+WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded AND state <> 'syncing'
+
+-- refuse_unplanned: a day fails without having begun; it stands unless the batch is at work on it
 INSERT INTO sync_attempt
-    (dataset, sync_date, batch_id, state, run_id, triggered_by, error_message, ended_at)
-VALUES
-    (%(dataset)s, %(day)s, %(batch_id)s, 'failed', %(run_id)s, %(triggered_by)s, %(error)s,
-     clock_timestamp())
+    (dataset, sync_date, batch_id, state, run_id, triggered_by, error_message, ended_at, superseded)
+SELECT
+    %(dataset)s, %(day)s, %(batch_id)s, 'failed', %(run_id)s, %(triggered_by)s, %(error)s,
+    clock_timestamp(),
+    EXISTS (SELECT FROM sync_attempt
+            WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded)
 
 -- skip: days of a batch that were already synced and stay as they are
 UPDATE sync_attempt SET state = 'skipped', ended_at = clock_timestamp(), run_id = %(run_id)s
 WHERE batch_id = %(batch_id)s AND sync_date = ANY(%(days)s::date[])
   AND NOT superseded AND state = 'pending'
+
+-- supersede_failed: days that failed in the batch, and that somebody else has synced since
+UPDATE sync_attempt SET superseded = true
+WHERE batch_id = %(batch_id)s AND sync_date = ANY(%(days)s::date[])
+  AND NOT superseded AND state = 'failed'
+RETURNING sync_date
+
+-- skip_failed: the same days, skipped
+INSERT INTO sync_attempt (dataset, sync_date, batch_id, state, run_id, triggered_by, ended_at)
+SELECT record.dataset, day, record.id, 'skipped', %(run_id)s, record.triggered_by, clock_timestamp()
+FROM daily_sync_status record, unnest(%(days)s::date[]) AS day
+WHERE record.id = %(batch_id)s
 
 -- synced_days: which of these days are in
 SELECT sync_date FROM daily_sync_status
@@ -111,10 +133,10 @@ WHERE batch_id = %(batch_id)s AND state IN ('pending', 'syncing')
   AND (%(days)s::date[] IS NULL OR sync_date = ANY(%(days)s::date[]))
   AND (%(run_id)s::text IS NULL OR state = 'pending' OR run_id = %(run_id)s)
 
--- give_up_attempts: close attempts that nobody will finish
+-- give_up_attempts: close attempts that nobody will finish, unless they have gone on meanwhile
 UPDATE sync_attempt SET
     state = 'failed', ended_at = clock_timestamp(), error_message = %(error)s
-WHERE id = ANY(%(ids)s) AND state IN ('pending', 'syncing')
+WHERE id = ANY(%(ids)s) AND state = %(state)s
 
 -- give_up_day_records: the records of the days among them follow
 UPDATE daily_sync_status record SET

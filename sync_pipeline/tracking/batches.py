@@ -96,11 +96,13 @@ def refresh(cursor: "Cursor", batch_id: int) -> Counts | None:
     row = cursor.fetchone()
     assert row is not None  # noqa: S101  an aggregate always answers
     counts = Counts(*row[:5])
+    start_date, end_date = row[5] or start_date, row[6] or end_date
     values: dict[str, Any] = {
         "id": batch_id,
         **vars(counts),
-        "start_date": row[5] or start_date,
-        "end_date": row[6] or end_date,
+        "sync_date": middle_day(start_date, end_date),
+        "start_date": start_date,
+        "end_date": end_date,
         "end_time": None,
         "duration_seconds": None,
     }
@@ -116,7 +118,7 @@ def refresh(cursor: "Cursor", batch_id: int) -> Counts | None:
         values["remarks"] = (
             remarks.batch_progress(counts)
             if counts.done
-            else remarks.batch_opened(values["start_date"], values["end_date"], counts.total)
+            else remarks.batch_opened(start_date, end_date, counts.total)
         )
     else:
         values["end_time"] = end_time or _clock(cursor)

@@ -53,6 +53,7 @@ UPDATE daily_sync_status SET
     failed_count = %(failed)s,
     skipped_count = %(skipped)s,
     total_days = %(total)s,
+    sync_date = %(sync_date)s,
     start_date = %(start_date)s,
     end_date = %(end_date)s,
     remarks = %(remarks)s,

@@ -13,6 +13,7 @@ from datetime import date
 from typing import TYPE_CHECKING, TypeVar
 
 import psycopg2
+from psycopg2.extensions import TransactionRollbackError
 
 from sync_pipeline.database.connections import connect
 from sync_pipeline.errors import TrackingError, one_line
@@ -108,10 +109,11 @@ class Tracker:
         SupersededError, after which the transaction must be rolled back.
         """
         try:
-            cursor.execute("SAVEPOINT tracking")
-            cursor.execute("SET LOCAL lock_timeout = %s", [int(PATIENCE_SECONDS * 1000)])
+            # One round trip for both; the commit that follows ends the savepoint.
+            cursor.execute(
+                "SAVEPOINT tracking; SET LOCAL lock_timeout = %s", [int(PATIENCE_SECONDS * 1000)]
+            )
             self._succeed(cursor, attempt, counts, refresh)
-            cursor.execute("RELEASE SAVEPOINT tracking")
         except psycopg2.Error as error:
             if cursor.connection.closed:
                 raise
@@ -197,6 +199,9 @@ class Tracker:
         fresh = self._connection is None
         try:
             return self._attempt(work, durable)
+        except TransactionRollbackError:
+            # A deadlock was broken at our cost; whoever we were in the way of is through.
+            return self._attempt(work, durable)
         except (psycopg2.OperationalError, psycopg2.InterfaceError):
             # A connection that broke while it lay idle says nothing about the server now.
             if fresh or self._connection is None or not self._connection.closed:
@@ -213,9 +218,11 @@ class Tracker:
                 error=TrackingError,
                 statement_timeout_seconds=PATIENCE_SECONDS,
             )
+            with self._connection, self._connection.cursor() as cursor:
+                cursor.execute("SET synchronous_commit = off")
         with self._connection, self._connection.cursor() as cursor:
-            if not durable:
-                cursor.execute("SET LOCAL synchronous_commit = off")
+            if durable:
+                cursor.execute("SET LOCAL synchronous_commit = on")
             return work(cursor)
 
     def _went_down(self, error: Exception) -> None:

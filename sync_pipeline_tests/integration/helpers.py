@@ -1,4 +1,4 @@
-"""What the tests of the tracking tables share: transactions, a worker at its days, threads."""
+"""What the tests of tracking and of the sync share: transactions, workers at days, threads."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import psycopg2
 from psycopg2.extras import RealDictCursor
 
+from sync_pipeline.dataset import Dataset
+from sync_pipeline.settings import Settings
+from sync_pipeline.sync import DayResult, sync_days
 from sync_pipeline.tracking import attempts, batches
 from sync_pipeline.tracking.models import Attempt, Batch, DayCounts, NewBatch
+from sync_pipeline.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -32,12 +36,27 @@ def counts(rows: int) -> DayCounts:
     return DayCounts(rows_read=rows, rows_loaded=rows, rows_rejected=0, bytes=rows * 10)
 
 
+def clear(url: str) -> str:
+    """Empty the tracking tables of a database that many tests use; return its URL."""
+    with transaction(url) as cursor:
+        cursor.execute("DELETE FROM sync_attempt; DELETE FROM daily_sync_status")
+    return url
+
+
 @contextmanager
 def transaction(url: str) -> Iterator["Cursor"]:
     """A cursor in a transaction and a connection of its own; committed at the end."""
     with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
         cursor.execute("SET statement_timeout = %s", [PATIENCE_SECONDS * 1000])
         yield cursor
+
+
+def run(url: str, *statements: str) -> list[tuple[Any, ...]]:
+    """Run `statements` in one transaction; return the rows of the last."""
+    with transaction(url) as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+        return cursor.fetchall() if cursor.description else []
 
 
 def rows(connection: "Connection", statement: str, values: Any = None) -> list[dict[str, Any]]:
@@ -141,19 +160,93 @@ class Worker:
         with transaction(self.url) as cursor:
             attempts.skip(cursor, self.batch.id, to_skip, self.run_id)
 
-    def give_up(self, error: str, only: Sequence[date] | None = None) -> int:
+    def give_up(
+        self, error: str, only: Sequence[date] | None = None, run_id: str | None = None
+    ) -> int:
         assert self.batch is not None
         with transaction(self.url) as cursor:
-            return attempts.give_up_batch(cursor, self.batch.id, error, only)
+            return attempts.give_up_batch(cursor, self.batch.id, error, only, run_id=run_id)
+
+    def give_up_run(self, error: str) -> int:
+        with transaction(self.url) as cursor:
+            return attempts.give_up_run(cursor, self.run_id, error)
 
     def refresh(self) -> None:
         with transaction(self.url) as cursor:
             batches.refresh_all(cursor, [self.batch_id])
 
 
-def open_batch(url: str, of: Sequence[date], key: str = "batch-1") -> Batch:
+ROWS_PER_DAY = 10
+_SOURCE = """
+DROP TABLE IF EXISTS orders, broken CASCADE;
+CREATE TABLE orders (day date, id integer, amount integer);
+INSERT INTO orders SELECT date '2025-10-01' + n / 10, n, n * 10 FROM generate_series(0, 119) n;
+-- A read of these days loses its connection after half of the rows.
+CREATE TABLE broken (day date);
+CREATE OR REPLACE FUNCTION wait_at_gate() RETURNS boolean LANGUAGE plpgsql AS
+$$ BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN true; END $$;
+CREATE VIEW orders_source AS SELECT *, CASE
+    WHEN id % 10 = 5 AND day IN (SELECT day FROM broken) THEN pg_terminate_backend(pg_backend_pid())
+    WHEN id % 10 = 5 THEN wait_at_gate() END AS passed FROM orders;
+"""
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The dataset `orders`: twelve days of ten rows. Its records stand in the target, or not."""
+
+    source: str
+    target: str
+    tracking: str | None = None
+
+    def make_source(self) -> None:
+        run(self.source, _SOURCE)
+
+    @property
+    def settings(self) -> Settings:
+        urls = {"SYNC_SOURCE_URL": self.source, "SYNC_DATABASE_URL": self.target}
+        return Settings(urls | ({"SYNC_TRACKING_URL": self.tracking} if self.tracking else {}))
+
+    def dataset(self, **changes: Any) -> Dataset:
+        source = {"url_env": "SYNC_SOURCE_URL", "table": "orders_source", "day_column": "day"}
+        target = {"table": "orders", "lock_timeout_seconds": 0.2}
+        given = {"name": DATASET, "start_date": START, "source": source, "target": target}
+        return Dataset.model_validate(given | changes)
+
+    def start(
+        self, of: Sequence[date], batch: Batch | None = None, *, resync: bool = True, **changes: Any
+    ) -> Iterator[DayResult]:
+        """Sync these days one by one, each when its result is asked for."""
+        with Tracker(self.settings, run_id="run-1", triggered_by="a test") as tracker:
+            yield from sync_days(
+                self.dataset(**changes),
+                of,
+                settings=self.settings,
+                tracker=tracker,
+                batch=batch,
+                resync=resync,
+            )
+
+    def sync(self, of: Sequence[date], batch: Batch | None = None, **how: Any) -> list[DayResult]:
+        return list(self.start(of, batch, **how))
+
+    def loaded(self) -> dict[date, int]:
+        """How many rows of each day the target holds."""
+        return dict(run(self.target, "SELECT day, count(*) FROM orders GROUP BY day ORDER BY day"))
+
+
+@contextmanager
+def gate_closed(url: str) -> Iterator["Connection"]:
+    """Readers of the pipeline's source stop in the middle of a day, until the block is over."""
+    with closing(psycopg2.connect(url)) as connection:
+        connection.autocommit = True
+        execute(connection, "SELECT pg_advisory_lock(42)")
+        yield connection
+
+
+def open_batch(url: str, of: Sequence[date], key: str = "batch-1", dataset: str = DATASET) -> Batch:
     with transaction(url) as cursor:
-        return batches.open_batch(cursor, NewBatch(key, DATASET, of, "run-1", "a test"))
+        return batches.open_batch(cursor, NewBatch(key, dataset, of, "run-1", "a test"))
 
 
 def at_once(work: Sequence[Callable[[], _T]]) -> list[_T]:

@@ -21,6 +21,11 @@ DOCUMENTS = [
     *("CHANGELOG.md", "CONTRIBUTING.md", "bench/README.md"),
     *sorted(str(path.relative_to(PROJECT_ROOT)) for path in PROJECT_ROOT.glob("docs/*.md")),
 ]
+GROUPS: dict[str, type[BaseModel]] = {
+    "source": dataset.PostgresSource,
+    "target": dataset.PostgresTarget,
+    "schedule": dataset.Schedule,
+}
 
 
 def text(name: str) -> str:
@@ -34,13 +39,10 @@ def blocks(name: str) -> list[str]:
 
 
 def keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    for name, field in model.model_fields.items():
-        inner = {"source": dataset.PostgresSource, "target": dataset.PostgresTarget}.get(name)
-        inner = dataset.Schedule if name == "schedule" else inner
-        if inner is not None:
-            yield from keys(inner, f"{name}.")
+    for name in model.model_fields:
+        if name in GROUPS:
+            yield from keys(GROUPS[name], f"{name}.")
         else:
-            assert field is not None
             yield prefix + name
 
 

@@ -58,8 +58,8 @@ def test_it_does_not_look_back_past_the_first_day() -> None:
 
 
 def test_it_goes_on_looking_back_after_the_last_day_and_then_stops() -> None:
-    over = {"end_date": date(2025, 10, 8), "look_back_days": 3}
-    assert ranges(nightly(NIGHT, **over)) == ("2025-10-07", "2025-10-08")
+    asked = nightly(NIGHT, end_date=date(2025, 10, 8), look_back_days=3)
+    assert ranges(asked) == ("2025-10-07", "2025-10-08")
     asked = nightly(NIGHT, end_date=date(2025, 10, 5), look_back_days=3)
     assert isinstance(asked, dg.SkipReason)
 

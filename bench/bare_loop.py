@@ -1,0 +1,34 @@
+"""The peer of a batch: the shortest loop that copies days, each in one transaction.
+
+It tracks nothing, checks nothing, holds no lock, and keeps a day in memory: for days this small
+that is faster than a pipe and a second thread.
+"""
+
+import io
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import date
+
+import psycopg2
+
+
+def copy_days(
+    source: str, target: str, *, table: str, into: str, day_column: str, days: Sequence[date]
+) -> float:
+    """Copy `days` of `table` at `source` into `into` at `target`; return the seconds it took."""
+    started = time.monotonic()
+    with closing(psycopg2.connect(source)) as reader, closing(psycopg2.connect(target)) as writer:
+        reader.autocommit = True
+        out, into_target = reader.cursor(), writer.cursor()
+        for day in days:
+            rows = io.BytesIO()
+            where = f"{day_column} = '{day}'"
+            out.copy_expert(
+                f"COPY (SELECT * FROM {table} WHERE {where}) TO STDOUT (FORMAT binary)", rows
+            )
+            rows.seek(0)
+            into_target.execute(f"DELETE FROM {into} WHERE {where}")
+            into_target.copy_expert(f"COPY {into} FROM STDIN (FORMAT binary)", rows)
+            writer.commit()
+    return time.monotonic() - started

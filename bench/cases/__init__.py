@@ -1,0 +1,11 @@
+"""One case a file, by name, in the order they are measured."""
+
+from bench.cases import day_1m, growth_3650, memory_5m, year_tracked
+from bench.results import Measure
+
+CASES: dict[str, Measure] = {
+    year_tracked.CASE: year_tracked.measure,
+    day_1m.CASE: day_1m.measure,
+    memory_5m.CASE: memory_5m.measure,
+    growth_3650.CASE: growth_3650.measure,
+}

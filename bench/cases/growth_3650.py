@@ -1,0 +1,87 @@
+"""A long batch: a day in ten years must cost what a day in one year does."""
+
+from datetime import date, timedelta
+
+from bench.batch import run_batch
+from bench.pairs import measure_pairs, ratio, raw
+from bench.project import project_of
+from bench.results import Result, Say
+from bench.stack import query_one, run_sql
+from sync_pipeline.dataset import Dataset, PostgresSource, PostgresTarget
+from sync_pipeline.launch import BatchRequest
+from sync_pipeline.settings import SOURCE_URL, Settings
+
+CASE = "growth_3650"
+_GOAL = 1.3
+_PAIRS = 2
+_FIRST = date(2015, 1, 1)
+_MANY, _FEW = 3_650, 365
+_ROWS_A_DAY = 20
+
+
+def measure(settings: Settings, say: Say) -> Result:
+    """Measure the cost per day of 3,650 small days against that of 365, each synced anew."""
+    _make_readings(settings)
+    many = [_dataset(f"many_{n}") for n in range(_PAIRS)]
+    few = [_dataset(f"few_{n}") for n in range(_PAIRS)]
+    left, left_few = iter(many), iter(few)
+    with project_of([*many, *few], settings) as of_project:
+        pairs = measure_pairs(
+            _PAIRS,
+            lambda: _seconds_per_day(of_project, next(left), _MANY),
+            lambda: _seconds_per_day(of_project, next(left_few), _FEW),
+            say,
+        )
+    return Result(
+        CASE,
+        f"a day of {_MANY:,} in one batch, {_ROWS_A_DAY} rows each",
+        f"a day of {_FEW} in one batch",
+        ratio(pairs),
+        _GOAL,
+        raw(pairs) | _years(settings, many[-1]),
+    )
+
+
+def _make_readings(settings: Settings) -> None:
+    run_sql(
+        settings.postgres_url(SOURCE_URL),
+        "CREATE TABLE readings (day date NOT NULL, sensor integer NOT NULL, value float8 NOT NULL)",
+        f"INSERT INTO readings SELECT date '{_FIRST}' + d, s, d * s "
+        f"FROM generate_series(0, {_MANY - 1}) d, generate_series(1, {_ROWS_A_DAY}) s",
+        "CREATE INDEX ON readings (day)",
+        "VACUUM (ANALYZE) readings",
+    )
+
+
+def _seconds_per_day(settings: Settings, dataset: Dataset, days: int) -> float:
+    """Sync the first `days` days of a dataset that has none yet; return the seconds of each."""
+    run_sql(settings.database_url, "CHECKPOINT")
+    last = _FIRST + timedelta(days=days - 1)
+    return run_batch(settings, BatchRequest(dataset.name, _FIRST, last)).run_seconds / days
+
+
+def _years(settings: Settings, dataset: Dataset) -> dict[str, float]:
+    """Return the seconds that the first and the last 365 days of the batch took by themselves.
+
+    Without the run's start, which the shorter batch shares among fewer days.
+    """
+    seconds = {}
+    for name, skipped in (("first", 0), ("last", _MANY - _FEW)):
+        begin = _FIRST + timedelta(days=skipped)
+        row = query_one(
+            settings.database_url,
+            "SELECT extract(epoch FROM max(ended_at) - min(started_at)) FROM sync_attempt "
+            "WHERE dataset = %s AND sync_date >= %s AND sync_date < %s",
+            [dataset.name, begin, begin + timedelta(days=_FEW)],
+        )
+        seconds[f"{name}_365_days_seconds"] = round(float(row[0]), 3)
+    return seconds
+
+
+def _dataset(name: str) -> Dataset:
+    return Dataset(
+        name=name,
+        start_date=_FIRST,
+        source=PostgresSource(url_env=SOURCE_URL, table="readings", day_column="day"),
+        target=PostgresTarget(table=name),
+    )

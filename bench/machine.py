@@ -1,0 +1,35 @@
+"""What a figure was measured on: enough to read it by, and nothing that names the machine."""
+
+import os
+import subprocess
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from bench.programs import program
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Cores and bytes of memory this process may use, the server's version, the date in UTC."""
+
+    cores: int
+    memory_bytes: int
+    postgresql: str
+    date: str
+
+    @classmethod
+    def this(cls) -> "Machine":
+        """Return this machine, today."""
+        version = subprocess.run(
+            [program("postgres"), "--version"], check=True, capture_output=True, text=True
+        )
+        return cls(
+            cores=os.cpu_count() or 1,
+            memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+            postgresql=version.stdout.split()[-1],
+            date=datetime.now(timezone.utc).date().isoformat(),
+        )
+
+    def __str__(self) -> str:
+        memory = f"{self.memory_bytes / 2**30:.0f} GiB"
+        return f"{self.cores} cores, {memory}, PostgreSQL {self.postgresql}, {self.date}"

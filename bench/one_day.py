@@ -1,0 +1,26 @@
+"""One day through `sync_days`: the product's own code, with tracking, without Dagster."""
+
+import time
+from datetime import date
+
+from sync_pipeline.dataset import Dataset
+from sync_pipeline.errors import StackError
+from sync_pipeline.settings import Settings
+from sync_pipeline.sync import Outcome, sync_days
+from sync_pipeline.tracking.tracker import Tracker
+
+
+def sync_day(dataset: Dataset, day: date, settings: Settings, rows: int) -> float:
+    """Sync `day`, connecting and disconnecting; return the seconds it took.
+
+    Raises StackError if the day failed or had not `rows` rows.
+    """
+    started = time.monotonic()
+    with Tracker(settings, run_id="bench", triggered_by="bench") as tracker:
+        (result,) = sync_days(dataset, [day], settings=settings, tracker=tracker)
+    seconds = time.monotonic() - started
+    if result.outcome is not Outcome.SUCCESS or result.counts is None:
+        raise StackError(f"{dataset.name}, {day}: {result.error}")
+    if result.counts.rows_loaded != rows:
+        raise StackError(f"{dataset.name}, {day}: {result.counts.rows_loaded} rows, not {rows}")
+    return seconds

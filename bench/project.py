@@ -1,0 +1,42 @@
+"""A project of our own, for datasets that the product's checkout does not have."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from sync_pipeline.dataset import Dataset
+from sync_pipeline.settings import PROJECT_DIR, Settings
+
+_PACKAGE = "bench_project"
+_PYPROJECT = f"""\
+[tool.dg]
+directory_type = "project"
+
+[tool.dg.project]
+root_module = "{_PACKAGE}"
+defs_module = "{_PACKAGE}.datasets"
+"""
+
+
+@contextmanager
+def project_of(datasets: list[Dataset], settings: Settings) -> Iterator[Settings]:
+    """Yield `settings` for a project that holds `datasets`; its folder is gone afterwards."""
+    with TemporaryDirectory(prefix="sync-pipeline-bench-project-") as folder:
+        (Path(folder) / "pyproject.toml").write_text(_PYPROJECT)
+        package = Path(folder) / _PACKAGE
+        for module in (package, package / "datasets"):
+            module.mkdir()
+            (module / "__init__.py").touch()
+        for dataset in datasets:
+            _write(dataset, package / "datasets" / dataset.name)
+        yield Settings({**settings.environment, PROJECT_DIR: folder})
+
+
+def _write(dataset: Dataset, folder: Path) -> None:
+    folder.mkdir()
+    attributes = dataset.model_dump(mode="json", exclude={"name"}, exclude_none=True)
+    component = {"type": "sync_pipeline.DailySync", "attributes": attributes}
+    # JSON is YAML too.
+    (folder / "defs.yaml").write_text(json.dumps(component))

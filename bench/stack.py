@@ -1,0 +1,75 @@
+"""A fresh stack for one case, and what is done to its databases outside of what is measured."""
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any
+
+from psycopg2 import sql
+
+from sync_pipeline.database.connections import connect
+from sync_pipeline.dataset import Dataset
+from sync_pipeline.errors import StackError, TargetError
+from sync_pipeline.settings import DATA_DIR, DATABASE_URL, Settings
+from sync_pipeline.sources import open_source
+from sync_pipeline.stack import DAGSTER_HOME, databases
+from sync_pipeline.targets import open_target
+from sync_pipeline.targets.postgres import Target
+from sync_pipeline.targets.table import identifier
+
+
+@contextmanager
+def fresh_stack() -> Iterator[Settings]:
+    """Yield settings of an embedded PostgreSQL that is as durable as any, and is gone afterwards.
+
+    What the environment says of other databases and projects is left out, so that every run
+    measures the same.
+    """
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("SYNC_") and name != DAGSTER_HOME
+    }
+    with (
+        tempfile.TemporaryDirectory(prefix="sync-pipeline-bench-") as folder,
+        databases(Settings({**environment, DATA_DIR: folder})) as settings,
+    ):
+        yield settings
+
+
+def run_sql(url: str, *statements: str | sql.Composable) -> None:
+    """Run statements at `url`, each in a transaction of its own."""
+    connection = connect(
+        url, setting=DATABASE_URL, purpose="bench", error=TargetError, autocommit=True
+    )
+    with closing(connection), connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+def query_one(url: str, query: str, values: Sequence[object]) -> tuple[Any, ...]:
+    """Return the one row that `query` gives at `url`. Raises StackError if there is none."""
+    connection = connect(url, setting=DATABASE_URL, purpose="bench", error=TargetError)
+    with closing(connection), connection.cursor() as cursor:
+        cursor.execute(query, values)
+        row = cursor.fetchone()
+    if row is None:
+        raise StackError(f"no row: {query}")
+    return row
+
+
+def make_target_table(settings: Settings, dataset: Dataset) -> None:
+    """Make the dataset's target table as a sync would, so that each way loads into the same."""
+    source = open_source(dataset, settings)
+    with closing(source), closing(open_target(dataset, settings)) as connection:
+        Target(connection, dataset).prepare(source.shape)
+
+
+def empty(settings: Settings, dataset: Dataset) -> None:
+    """Empty the dataset's target table, and write out what waits in memory.
+
+    The first turn after a checkpoint would otherwise be another one than the second.
+    """
+    statement = sql.SQL("TRUNCATE {}").format(identifier(dataset))
+    run_sql(settings.database_url, statement, "CHECKPOINT")

@@ -1,0 +1,50 @@
+"""Large days of rows as wide as real ones: ten columns, about 130 bytes a row in COPY's format."""
+
+from datetime import date
+
+from bench.stack import run_sql
+from sync_pipeline.dataset import Dataset, PostgresSource, PostgresTarget
+from sync_pipeline.settings import SOURCE_URL, Settings
+
+DAY = date(2025, 10, 1)
+SOURCE_TABLE = "orders"
+DAY_COLUMN = "placed_on"
+
+# Unlogged only to be quick in the making: it is read like any other.
+_CREATE = f"""
+CREATE UNLOGGED TABLE {SOURCE_TABLE} (
+    id bigint NOT NULL, customer_id integer NOT NULL, {DAY_COLUMN} date NOT NULL,
+    placed_at timestamptz NOT NULL, shipped_at timestamptz, status text NOT NULL,
+    amount numeric(12, 2) NOT NULL, quantity integer NOT NULL, product text NOT NULL, note text
+)"""
+_FILL = f"""
+INSERT INTO {SOURCE_TABLE}
+SELECT n, (n * 7919::bigint) % 200000, '{DAY}',
+       '{DAY} 00:00+00'::timestamptz + n * interval '10 ms',
+       CASE WHEN n % 5 > 0 THEN '{DAY} 12:00+00'::timestamptz + n * interval '10 ms' END,
+       (ARRAY['placed', 'paid', 'shipped', 'returned'])[1 + n % 4],
+       (n % 1000000) / 100.0, 1 + n % 9, 'product ' || (n * 31) % 5000,
+       CASE WHEN n % 3 = 0 THEN 'leave it with the neighbour, ring twice' END
+FROM generate_series(1, {{rows}}) AS n"""
+
+
+def make_day(settings: Settings, rows: int) -> None:
+    """Make the source table with one day of `rows` rows, at rest: vacuumed and analyzed."""
+    run_sql(
+        settings.postgres_url(SOURCE_URL),
+        _CREATE,
+        _FILL.format(rows=rows),
+        f"CREATE INDEX ON {SOURCE_TABLE} ({DAY_COLUMN})",
+        f"VACUUM (ANALYZE) {SOURCE_TABLE}",
+        "CHECKPOINT",
+    )
+
+
+def dataset(name: str) -> Dataset:
+    """Return a dataset that syncs the source table into a table called like itself."""
+    return Dataset(
+        name=name,
+        start_date=DAY,
+        source=PostgresSource(url_env=SOURCE_URL, table=SOURCE_TABLE, day_column=DAY_COLUMN),
+        target=PostgresTarget(table=name),
+    )

@@ -1,0 +1,375 @@
+"""A day is tried, again if need be, and only the attempt that has the day may say how it ended."""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+import pytest
+
+from sync_pipeline.errors import SupersededError
+from sync_pipeline.tracking import attempts
+from sync_pipeline_tests.integration import helpers
+from sync_pipeline_tests.integration.helpers import (
+    START,
+    Worker,
+    at_once,
+    day_record,
+    execute,
+    history,
+    in_thread,
+    open_batch,
+    record,
+    rows,
+    transaction,
+    wait_until_blocked,
+)
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+
+pytestmark = pytest.mark.integration
+
+DAYS = helpers.days(4)
+
+# Day records that say otherwise than the latest attempt at their day, which they number.
+DISAGREEING = """
+SELECT * FROM daily_sync_status record LEFT JOIN sync_attempt USING (dataset, sync_date, attempt)
+WHERE record.kind = 'day' AND record.status IS DISTINCT FROM sync_attempt.state
+"""
+
+
+@pytest.fixture(scope="module")
+def one_database(make_database: Callable[[str | None], str], migrated_template: str) -> str:
+    return make_database(migrated_template)
+
+
+@pytest.fixture
+def database_url(one_database: str) -> str:
+    return helpers.clear(one_database)
+
+
+@pytest.fixture
+def worker(database_url: str) -> Worker:
+    """A worker at a batch of four pending days."""
+    return Worker(database_url, open_batch(database_url, DAYS))
+
+
+def states(connection: "Connection", day: date = START) -> list[tuple[Any, ...]]:
+    """Number, state and standing of each attempt at `day`, oldest first."""
+    return [(a["attempt"], a["state"], not a["superseded"]) for a in history(connection, day)]
+
+
+def everything(connection: "Connection") -> list[dict[str, Any]]:
+    return [
+        *rows(connection, "SELECT * FROM sync_attempt ORDER BY id"),
+        *rows(connection, "SELECT * FROM daily_sync_status ORDER BY id"),
+    ]
+
+
+def test_attempts_at_a_day_are_numbered_whoever_makes_them(
+    database_url: str, connection: "Connection"
+) -> None:
+    first, second = (
+        Worker(database_url, open_batch(database_url, DAYS, key)) for key in ("one", "two")
+    )
+    elsewhere = Worker(database_url, dataset="customers")
+    first.sync(START)
+    Worker(database_url).break_at(START)
+    second.sync(START)
+
+    assert first.begin(START).number == 4
+    assert first.begin(DAYS[1]).number == 1
+    assert elsewhere.begin(START).number == 1
+    assert day_record(connection, START)["attempt"] == 4
+
+
+@pytest.mark.parametrize("in_batch", [True, False])
+def test_a_success_says_what_it_moved_and_how_long_it_took(
+    worker: Worker, connection: "Connection", in_batch: bool
+) -> None:
+    worker = worker if in_batch else Worker(worker.url)
+    attempt = worker.begin(START)
+    assert states(connection)[-1] == (1, "syncing", True)
+    assert day_record(connection, START)["status"] == "syncing"
+    assert day_record(connection, START)["remarks"] == "单日同步: 2025-10-01"
+
+    worker.succeed(attempt, 70)
+
+    done, day = history(connection, START)[-1], day_record(connection, START)
+    assert (done["state"], done["attempt"], done["run_id"]) == ("success", 1, "run-1")
+    assert (done["rows_read"], done["rows_loaded"], done["bytes"]) == (70, 70, 700)
+    assert 0 <= done["duration_seconds"] < 60
+    assert (day["status"], day["total_records"], day["success_count"]) == ("success", 70, 70)
+    assert day["remarks"] == "单日同步完成: 2025-10-01, 读取70行, 写入70行, 拒绝0行"
+    assert day["end_time"] == done["ended_at"]
+    assert day["duration_seconds"] == int(done["duration_seconds"])
+
+
+def test_a_failure_says_why_and_a_later_success_takes_it_back(
+    worker: Worker, connection: "Connection"
+) -> None:
+    worker.break_at(START, error="批量同步 of the source: disk full")
+    day = day_record(connection, START)
+    assert (day["status"], day["error_message"]) == ("failed", "批量同步 of the source: disk full")
+    assert day["remarks"] == "单日同步失败: 批量 同步 of the source: disk full"
+    assert history(connection, START)[0]["error_message"] == day["error_message"]
+
+    worker.sync(START)
+    day = day_record(connection, START)
+    assert (day["status"], day["error_message"], day["attempt"]) == ("success", None, 2)
+    assert states(connection) == [(1, "failed", False), (2, "success", True)]
+
+
+def test_a_skipped_day_keeps_its_record(worker: Worker, connection: "Connection") -> None:
+    Worker(worker.url).sync(START)
+    before = day_record(connection, START)
+    worker.skip(START)
+    assert states(connection)[0] == (None, "skipped", True)
+    assert day_record(connection, START) == before
+
+
+def test_only_days_still_to_do_are_skipped(worker: Worker, connection: "Connection") -> None:
+    worker.sync(START)
+    worker.begin(DAYS[1])
+    worker.skip(*DAYS[:2])
+    assert states(connection) == [(1, "success", True)]
+    assert states(connection, DAYS[1]) == [(1, "syncing", True)]
+
+
+def test_the_days_that_are_in_are_those_whose_latest_attempt_succeeded(worker: Worker) -> None:
+    worker.sync(*DAYS[:2])
+    worker.break_at(DAYS[1], DAYS[2])
+    with transaction(worker.url) as cursor:
+        assert attempts.synced_days(cursor, helpers.DATASET, DAYS) == {START}
+
+
+@pytest.mark.parametrize("later_is_over", [True, False])
+def test_a_superseded_success_is_refused_and_changes_nothing(
+    worker: Worker, connection: "Connection", later_is_over: bool
+) -> None:
+    early = worker.begin(START)
+    late = Worker(worker.url, open_batch(worker.url, DAYS, "later"), run_id="run-2")
+    its_attempt = late.begin(START)
+    if later_is_over:
+        late.succeed(its_attempt, 7)
+    before = everything(connection)
+
+    with pytest.raises(SupersededError, match="dataset orders, day 2025-10-01: attempt 1 "):
+        worker.succeed(early)
+    worker.fail(early)
+
+    after = everything(connection)
+    unchanged = ("updated_at", "heartbeat_at")
+    assert [without(row, *unchanged) for row in after] == [
+        without(row, *unchanged) for row in before
+    ]
+
+
+def without(row: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in names}
+
+
+def test_an_attempt_that_lost_its_day_is_ended_by_the_next_and_fails_in_its_batch(
+    worker: Worker, connection: "Connection"
+) -> None:
+    assert worker.batch_id is not None
+    worker.begin(START)
+    Worker(worker.url, run_id="run-2").begin(START)
+
+    lost = history(connection, START)[0]
+    assert (lost["state"], lost["superseded"]) == ("failed", False)
+    assert lost["error_message"] == "superseded: attempt 2 began, this one had lost the day"
+    assert record(connection, worker.batch_id)["failed_count"] == 1
+    assert day_record(connection, START)["status"] == "syncing"
+
+
+def test_to_succeed_twice_is_to_succeed_once(worker: Worker, connection: "Connection") -> None:
+    attempt = worker.begin(START)
+    worker.succeed(attempt)
+    before = without(day_record(connection, START), "updated_at"), history(connection, START)
+    worker.succeed(attempt)
+    worker.fail(attempt, "the answer to the commit was lost")
+    assert before == (
+        without(day_record(connection, START), "updated_at"),
+        history(connection, START),
+    )
+
+
+class TestRefused:
+    """A day that could not even be begun, because another worker holds it."""
+
+    def test_it_fails_in_the_batch_and_its_record_is_left_to_the_holder(
+        self, worker: Worker, connection: "Connection"
+    ) -> None:
+        assert worker.batch_id is not None
+        holder = Worker(worker.url, run_id="run-2")
+        attempt = holder.begin(START)
+        before = day_record(connection, START)
+        worker.refuse(START)
+        worker.refuse(START, "and again")
+
+        assert states(connection) == [
+            (None, "failed", False), (1, "syncing", True), (None, "failed", True),
+        ]  # fmt: skip
+        assert record(connection, worker.batch_id)["failed_count"] == 1
+        assert day_record(connection, START) == before
+        holder.succeed(attempt)
+
+    def test_alone_it_is_noted_in_the_history(
+        self, database_url: str, connection: "Connection"
+    ) -> None:
+        Worker(database_url).refuse(START)
+        (noted,) = history(connection, START)
+        assert (noted["state"], noted["error_message"]) == ("failed", "another worker has it")
+        assert rows(connection, "SELECT FROM daily_sync_status") == []
+
+    def test_it_never_stands_before_the_same_batchs_worker_that_has_the_day(
+        self, worker: Worker, connection: "Connection"
+    ) -> None:
+        assert worker.batch_id is not None
+        attempt = worker.begin(START)
+        replace(worker, run_id="run-2").refuse(START)
+        worker.succeed(attempt)
+        assert states(connection) == [(1, "success", True), (None, "failed", False)]
+        batch = record(connection, worker.batch_id)
+        assert (batch["success_count"], batch["failed_count"]) == (1, 0)
+
+
+class TestGivenUp:
+    """What a run or a batch that is over leaves unfinished is closed."""
+
+    def test_a_run_gives_up_what_it_had_begun_and_nothing_else(
+        self, worker: Worker, connection: "Connection"
+    ) -> None:
+        worker.sync(DAYS[0])
+        attempt = worker.begin(DAYS[1])
+        replace(worker, run_id="run-2").begin(DAYS[2])
+
+        assert worker.give_up_run("the run was killed") == 1
+        assert worker.give_up_run("the run was killed") == 0
+
+        standing = [states(connection, day)[0][1] for day in DAYS]
+        assert standing == ["success", "failed", "syncing", "pending"]
+        day = day_record(connection, DAYS[1])
+        assert (day["status"], day["error_message"]) == ("failed", "the run was killed")
+        with pytest.raises(SupersededError, match="was given up"):
+            worker.succeed(attempt)
+
+    @pytest.mark.parametrize(
+        ("only", "run_id", "given_up"),
+        [
+            (None, None, [1, 2, 3]),
+            (None, "run-1", [1, 3]),
+            (DAYS[2:], None, [2, 3]),
+            (DAYS[1:3], "run-1", [1]),
+            ([], None, []),
+        ],
+    )
+    def test_a_batch_gives_up_its_unfinished_days_of_these_and_of_this_run(
+        self,
+        worker: Worker,
+        connection: "Connection",
+        only: list[date] | None,
+        run_id: str | None,
+        given_up: list[int],
+    ) -> None:
+        worker.sync(DAYS[0])
+        worker.begin(DAYS[1])
+        replace(worker, run_id="run-2").begin(DAYS[2])
+
+        assert worker.give_up("power failed", only, run_id) == len(given_up)
+
+        before = dict(enumerate(["success", "syncing", "syncing", "pending"]))
+        assert [states(connection, day)[0][1] for day in DAYS] == [
+            "failed" if n in given_up else state for n, state in before.items()
+        ]
+
+    def test_a_day_that_never_began_says_that_it_was_not_run(
+        self, worker: Worker, connection: "Connection"
+    ) -> None:
+        worker.begin(DAYS[0])
+        worker.give_up("power failed")
+        errors = [history(connection, day)[0]["error_message"] for day in DAYS[:2]]
+        assert errors == ["power failed", "not run: power failed"]
+        of_days = "SELECT sync_date FROM daily_sync_status WHERE kind = 'day'"
+        assert rows(connection, of_days) == [{"sync_date": DAYS[0]}]
+
+    def test_a_day_that_begins_meanwhile_is_left_to_its_worker(
+        self, worker: Worker, connection: "Connection"
+    ) -> None:
+        worker.begin(DAYS[0])
+        with transaction(worker.url) as held:
+            held.execute("SELECT FROM daily_sync_status WHERE kind = 'day' FOR UPDATE")
+            with in_thread(partial(worker.give_up, "power failed")) as giving_up:
+                # It has seen the second day as pending and waits for the first one's record.
+                wait_until_blocked(connection, held.connection.info.backend_pid)
+                attempt = replace(worker, run_id="run-2").begin(DAYS[1])
+                held.connection.commit()
+                giving_up.result(helpers.PATIENCE_SECONDS)
+
+        assert states(connection, DAYS[1]) == [(1, "syncing", True)]
+        worker.succeed(attempt)
+        assert day_record(connection, DAYS[1])["status"] == "success"
+
+
+class TestAtOnce:
+    """Many workers, some of whom believe in locks they have lost."""
+
+    def test_there_is_never_more_than_one_syncing_attempt_at_a_day(
+        self, worker: Worker, connection: "Connection"
+    ) -> None:
+        begun = at_once([partial(worker.begin, START) for _ in range(8)])
+        assert sorted(attempt.number for attempt in begun) == list(range(1, 9))
+        found = states(connection)
+        assert [state for _, state, _ in found].count("syncing") == 1
+        assert [number for number, state, _ in found if state == "syncing"] == [8]
+        assert [standing for _, _, standing in found].count(True) == 1
+
+    def test_workers_on_the_same_days_of_the_same_batches_never_deadlock(
+        self, database_url: str, connection: "Connection"
+    ) -> None:
+        batches = [open_batch(database_url, DAYS, key) for key in ("one", "two")]
+        # Attempts stand in the table in another order than their numbers.
+        execute(connection, "UPDATE sync_attempt SET triggered_by = 'moved' WHERE id % 2 = 0")
+        work = [
+            partial(meddle, Worker(database_url, batches[n % 2], f"run-{n}"), seed=n)
+            for n in range(6)
+        ]
+        assert sum(at_once(work)) > 0
+        for batch in batches:
+            worker = Worker(database_url, batch)
+            worker.give_up("the end")
+            closed = record(connection, batch.id)
+            done = closed["success_count"] + closed["failed_count"] + closed["skipped_count"]
+            assert (closed["status"] != "syncing", done) == (True, 4)
+        assert rows(connection, DISAGREEING) == []
+
+
+def meddle(worker: Worker, seed: int) -> int:
+    """Do whatever comes to mind 40 times; return how many days that synced."""
+    choice = random.Random(seed)  # noqa: S311  not for secrets
+    synced = 0
+    for _ in range(40):
+        day = choice.choice(DAYS)
+        try:
+            match choice.randrange(8):
+                case 0:
+                    worker.give_up("given up")
+                case 1:
+                    worker.give_up_run("given up")
+                case 2:
+                    worker.skip(*choice.sample(DAYS, 3))
+                case 3:
+                    worker.refuse(day)
+                case 4:
+                    worker.break_at(day)
+                case _:
+                    worker.sync(day)
+                    synced += 1
+        except (SupersededError, psycopg2.errors.UniqueViolation):
+            continue  # another was faster, and was told so
+    return synced

@@ -1,0 +1,349 @@
+"""A batch has one record, and it says what the batch's days say, whoever writes it and when."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import date, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sync_pipeline.tracking import attempts, batches
+from sync_pipeline.tracking.models import Attempt, NewBatch
+from sync_pipeline_tests.integration import helpers
+from sync_pipeline_tests.integration.helpers import (
+    DATASET,
+    START,
+    Worker,
+    at_once,
+    execute,
+    history,
+    in_thread,
+    open_batch,
+    record,
+    rows,
+    transaction,
+    wait_until_blocked,
+)
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+pytestmark = pytest.mark.integration
+
+DAYS = helpers.days(10)
+
+
+@pytest.fixture(scope="module")
+def one_database(make_database: Callable[[str | None], str], migrated_template: str) -> str:
+    return make_database(migrated_template)
+
+
+@pytest.fixture
+def database_url(one_database: str) -> str:
+    return helpers.clear(one_database)
+
+
+@pytest.fixture
+def worker(database_url: str) -> Worker:
+    """A worker at a batch of ten pending days."""
+    return Worker(database_url, open_batch(database_url, DAYS))
+
+
+def of_batch(connection: "Connection", worker: Worker) -> dict[str, Any]:
+    assert worker.batch_id is not None
+    return record(connection, worker.batch_id)
+
+
+def counted(batch: dict[str, Any]) -> tuple[str, int, int, int]:
+    return batch["status"], batch["success_count"], batch["failed_count"], batch["skipped_count"]
+
+
+def test_a_batch_is_opened_once_however_many_open_it_at_once(
+    database_url: str, connection: "Connection"
+) -> None:
+    opened = at_once([partial(open_batch, database_url, DAYS) for _ in range(8)])
+    assert len(set(opened)) == 1
+    assert rows(connection, "SELECT id FROM daily_sync_status") == [{"id": opened[0].id}]
+    planned = rows(connection, "SELECT sync_date, state FROM sync_attempt ORDER BY sync_date")
+    assert planned == [{"sync_date": day, "state": "pending"} for day in DAYS]
+
+
+def test_one_key_in_two_datasets_is_two_batches(worker: Worker, connection: "Connection") -> None:
+    other = Worker(
+        worker.url, open_batch(worker.url, DAYS[:2], dataset="customers"), dataset="customers"
+    )
+    other.sync(*DAYS[:2])
+    assert counted(of_batch(connection, other)) == ("success", 2, 0, 0)
+    assert counted(of_batch(connection, worker)) == ("syncing", 0, 0, 0)
+
+
+def test_a_batch_without_days_is_none(database_url: str) -> None:
+    with pytest.raises(ValueError, match="batch nothing has no days"):
+        open_batch(database_url, [], "nothing")
+
+
+def test_scattered_days_count_by_themselves_within_their_range(
+    database_url: str, connection: "Connection"
+) -> None:
+    scattered = [DAYS[9], DAYS[0], DAYS[4], DAYS[0]]
+    worker = Worker(database_url, open_batch(database_url, scattered))
+    opened = of_batch(connection, worker)
+    assert (opened["total_days"], opened["start_date"], opened["end_date"]) == (3, START, DAYS[9])
+    assert opened["remarks"] == "批量同步: 2025-10-01 至 2025-10-10, 共3天"
+
+    worker.sync(*set(scattered))
+    closed = of_batch(connection, worker)
+    assert counted(closed) == ("success", 3, 0, 0)
+    assert closed["remarks"].startswith("批量同步完成: 2025-10-01至2025-10-10, 共3天, 成功3, ")
+
+
+def test_days_that_join_a_batch_later_widen_it(worker: Worker, connection: "Connection") -> None:
+    worker.sync(*DAYS, DAYS[9] + timedelta(days=4))
+    widened = of_batch(connection, worker)
+    assert counted(widened) == ("success", 11, 0, 0)
+    assert (widened["total_days"], widened["end_date"]) == (11, date(2025, 10, 14))
+    assert widened["sync_date"] == date(2025, 10, 7)
+
+
+class TestRemarks:
+    """What a batch says in words, at each stage."""
+
+    def test_at_work_it_counts_the_days_that_are_over(
+        self, worker: Worker, connection: "Connection"
+    ) -> None:
+        worker.skip(DAYS[0])
+        worker.sync(*DAYS[1:3], row_count=50)
+        worker.break_at(DAYS[3])
+        batch = of_batch(connection, worker)
+        assert counted(batch) == ("syncing", 2, 1, 1)
+        assert batch["remarks"] == "批量同步进度: 4/10天, 成功2, 失败1, 跳过1"
+        assert batch["total_records"] == 100
+        assert (batch["end_time"], batch["duration_seconds"]) == (None, None)
+        assert batch["error_message"].startswith("1 of 10 days failed: 2025-10-04. ")
+
+    def test_over_it_gives_the_counts_and_the_time_even_if_days_failed(
+        self, worker: Worker, connection: "Connection"
+    ) -> None:
+        worker.skip(DAYS[0])
+        worker.sync(*DAYS[1:5])
+        worker.break_at(DAYS[8], *DAYS[5:7])
+        back = "UPDATE daily_sync_status SET start_time = start_time - interval '125 s'"
+        execute(connection, f"{back} WHERE kind = 'batch'")
+        worker.sync(DAYS[7], DAYS[9])
+
+        batch = of_batch(connection, worker)
+        assert counted(batch) == ("failed", 6, 3, 1)
+        seconds = batch["duration_seconds"]
+        assert 125 <= seconds < 125 + helpers.PATIENCE_SECONDS
+        assert batch["remarks"] == (
+            "批量同步完成: 2025-10-01至2025-10-10, 共10天, 成功6, 失败3, 跳过1, "
+            f"耗时{seconds // 60}分{seconds % 60}秒"
+        )
+        assert batch["error_message"] == (
+            "3 of 10 days failed: 2025-10-06..2025-10-07, 2025-10-09. First: 2025-10-06: disk full"
+        )
+
+    def test_broken_off_it_says_why_beside_the_first_day_that_failed(
+        self, worker: Worker, connection: "Connection"
+    ) -> None:
+        worker.sync(*DAYS[:4])
+        worker.break_at(DAYS[4])
+        assert worker.give_up("the source is gone") == 5
+        batch = of_batch(connection, worker)
+        assert counted(batch) == ("failed", 4, 6, 0)
+        assert batch["remarks"] == "批量同步失败: the source is gone"
+        assert batch["error_message"] == (
+            "6 of 10 days failed: 2025-10-05..2025-10-10. First: 2025-10-05: disk full. "
+            "The days after it were not run: the source is gone"
+        )
+
+
+class TestTriedAgain:
+    """A batch that had failed, whose failed days are tried again under the same key."""
+
+    @pytest.fixture
+    def worker(self, worker: Worker) -> Worker:
+        worker.sync(*DAYS[:8])
+        worker.break_at(*DAYS[8:])
+        return worker
+
+    def test_it_is_open_again_then_a_success_and_keeps_its_history(
+        self, worker: Worker, connection: "Connection"
+    ) -> None:
+        assert counted(of_batch(connection, worker)) == ("failed", 8, 2, 0)
+        again = Worker(worker.url, open_batch(worker.url, DAYS), run_id="run-2")
+        assert again.batch_id == worker.batch_id
+
+        attempt = again.begin(DAYS[8])
+        reopened = of_batch(connection, worker)
+        assert counted(reopened) == ("syncing", 8, 1, 0)
+        assert reopened["remarks"] == "批量同步进度: 9/10天, 成功8, 失败1, 跳过0"
+        assert (reopened["end_time"], reopened["duration_seconds"]) == (None, None)
+
+        again.succeed(attempt)
+        again.sync(DAYS[9])
+        closed = of_batch(connection, worker)
+        assert counted(closed) == ("success", 10, 0, 0)
+        assert closed["error_message"] is None
+        assert closed["total_records"] == 1000
+        tried = [(a["run_id"], a["state"], a["superseded"]) for a in history(connection, DAYS[9])]
+        assert tried == [("run-1", "failed", True), ("run-2", "success", False)]
+
+    def test_days_that_were_synced_elsewhere_since_are_skipped(
+        self, worker: Worker, connection: "Connection"
+    ) -> None:
+        Worker(worker.url, run_id="nightly").sync(*DAYS[8:])
+        worker.skip(*DAYS)
+        closed = of_batch(connection, worker)
+        assert counted(closed) == ("success", 8, 0, 2)
+        assert [a["state"] for a in history(connection, DAYS[9])] == [
+            "failed", "success", "skipped",
+        ]  # fmt: skip
+
+
+def test_two_workers_that_finish_at_once_close_the_batch_once_with_both_counted(
+    worker: Worker, connection: "Connection"
+) -> None:
+    worker.sync(*DAYS[:8])
+    first, second = (worker.begin(day) for day in DAYS[8:])
+    with transaction(worker.url) as one:
+        worker.succeed_in(one, first)
+        with in_thread(partial(worker.succeed, second)) as other:
+            wait_until_blocked(connection, one.connection.info.backend_pid)
+            one.connection.commit()
+            other.result(helpers.PATIENCE_SECONDS)
+    closed = of_batch(connection, worker)
+    assert counted(closed) == ("success", 10, 0, 0)
+    assert closed["total_records"] == 1000
+
+
+def test_a_closed_batch_keeps_its_end_however_often_it_is_written(
+    worker: Worker, connection: "Connection"
+) -> None:
+    worker.sync(*DAYS)
+    closed = projected(of_batch(connection, worker))
+    at_once([worker.refresh] * 4)
+    assert projected(of_batch(connection, worker)) == closed
+
+
+def projected(batch: dict[str, Any]) -> dict[str, Any]:
+    """All that follows from the days; when it was written, and sign of life given, does not."""
+    return {k: v for k, v in batch.items() if k not in ("updated_at", "heartbeat_at")}
+
+
+@pytest.fixture(scope="module")
+def rolled_back(one_database: str) -> Iterator["Connection"]:
+    """A connection for many examples, none of which is committed."""
+    with closing(psycopg2.connect(one_database)) as opened:
+        yield opened
+
+
+some_days = st.dates(date(1, 1, 1), date(9999, 12, 31))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(some_days, min_size=1, max_size=5))
+def test_a_batch_stands_at_the_middle_of_its_range_rounded_down(
+    rolled_back: "Connection", of: list[date]
+) -> None:
+    with rolled_back.cursor() as cursor:
+        batch = batches.open_batch(cursor, NewBatch("key", DATASET, of))
+        cursor.execute("SELECT sync_date FROM daily_sync_status WHERE id = %s", [batch.id])
+        (middle,) = cursor.fetchone() or ()
+    rolled_back.rollback()
+    assert (batch.start_date, batch.end_date) == (min(of), max(of))
+    assert (batch.end_date - middle) - (middle - batch.start_date) in (
+        timedelta(0),
+        timedelta(days=1),
+    )
+
+
+FEW = DAYS[:4]
+steps = st.tuples(
+    st.sampled_from(["succeed", "break", "begin", "skip", "refuse", "give up", "give up run"]),
+    st.sampled_from(FEW),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(steps, max_size=12))
+def test_whatever_happens_to_the_days_the_record_says_exactly_that(
+    rolled_back: "Connection", story: list[tuple[str, date]]
+) -> None:
+    with rolled_back.cursor() as cursor:
+        batch = batches.open_batch(cursor, NewBatch("key", DATASET, FEW))
+        teller = Teller(cursor, Worker("", batch))
+        for what, day in story:
+            teller.tell(what, day)
+            teller.record_is_true()
+    rolled_back.rollback()
+
+
+class Teller:
+    """Lets things happen to the days of a batch, and knows what its record should then say."""
+
+    def __init__(self, cursor: "Cursor", worker: Worker) -> None:
+        assert worker.batch is not None
+        self.cursor = cursor
+        self.worker = worker
+        self.batch_id = worker.batch.id
+        self.states: dict[date, str] = dict.fromkeys(FEW, "pending")
+
+    def tell(self, what: str, day: date) -> None:
+        match what:
+            case "begin":
+                self.begin(day)
+            case "succeed":
+                self.worker.succeed_in(self.cursor, self.begin(day), 10)
+                self.states[day] = "success"
+            case "break":
+                attempts.fail(self.cursor, self.begin(day), "disk full")
+                self.states[day] = "failed"
+            case "skip":
+                attempts.skip(self.cursor, self.batch_id, [day], None)
+                self.close("skipped", [day], of=("pending", "failed"))
+            case "refuse":
+                of = {"batch_id": self.batch_id, "run_id": None, "triggered_by": None}
+                attempts.refuse(self.cursor, DATASET, day, "held", **of)  # type: ignore[arg-type]
+                self.close("failed", [day], of=("pending", "success", "skipped"))
+            case "give up":
+                attempts.give_up_batch(self.cursor, self.batch_id, "gone")
+                self.close("failed", FEW, of=("pending", "syncing"))
+            case "give up run":
+                attempts.give_up_run(self.cursor, self.worker.run_id, "gone")
+                self.close("failed", FEW, of=("syncing",))
+
+    def begin(self, day: date) -> Attempt:
+        self.states[day] = "syncing"
+        return self.worker.begin_in(self.cursor, day)
+
+    def close(self, state: str, days: list[date], of: tuple[str, ...]) -> None:
+        self.states |= {day: state for day in days if self.states[day] in of}
+
+    def record_is_true(self) -> None:
+        batches.refresh(self.cursor, self.batch_id)
+        said = self.said()
+        by_state = [list(self.states.values()).count(s) for s in ("success", "failed", "skipped")]
+        done = sum(by_state)
+        status = "syncing" if done < len(FEW) else "failed" if by_state[1] else "success"
+        assert counted(said) == (status, *by_state)
+        assert said["total_records"] == 10 * by_state[0]
+        assert (said["error_message"] is None) == (by_state[1] == 0)
+        assert (said["end_time"] is None) == (status == "syncing")
+        # It follows from the days alone, whatever it said before and however often it is said.
+        self.cursor.execute(
+            "UPDATE daily_sync_status SET remarks = '批量同步?', error_message = '?',"
+            " total_records = 99, start_date = sync_date, end_date = sync_date WHERE id = %s",
+            [self.batch_id],
+        )
+        for _ in range(2):
+            batches.refresh(self.cursor, self.batch_id)
+            assert self.said() == said
+
+    def said(self) -> dict[str, Any]:
+        return projected(record(self.cursor.connection, self.batch_id))

@@ -1,0 +1,434 @@
+"""The command line as people and scripts use it: what it prints, its exit codes, its signals."""
+
+import json
+import re
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from sync_pipeline_tests import stack_project
+from sync_pipeline_tests.command import (
+    COMMAND,
+    Ended,
+    end_of,
+    environment_of,
+    run,
+    run_all,
+    run_program,
+    started,
+    wait_until,
+)
+from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Databases, days
+
+pytestmark = pytest.mark.integration
+
+UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+COMMANDS = ["dev", "demo", "migrate", "backfill", "status", "doctor"]
+# A promise to scripts: names may be added here, never taken away.
+BATCH_FIELDS = {
+    *("id", "dataset", "batch_key", "sync_date", "status", "start_date", "end_date"),
+    *("total_days", "done_days", "success_count", "failed_count", "skipped_count"),
+    *("total_records", "percent", "duration_seconds", "elapsed_seconds", "rows_per_second"),
+    *("eta_seconds", "remarks", "error_message", "start_time", "end_time", "run_id"),
+    "triggered_by",
+}
+DAY_FIELDS = {
+    *("sync_date", "state", "attempt", "rows_read", "rows_loaded", "rows_rejected", "bytes"),
+    *("duration_seconds", "error_message", "run_id"),
+}
+
+
+@pytest.fixture(scope="module")
+def project(
+    make_database: Callable[[str | None], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Databases]:
+    """The project, with no Dagster running. Each test takes days of its own."""
+    with stack_project.project(make_database, tmp_path_factory.mktemp("command")) as made:
+        yield made
+
+
+def backfill(project: Databases, of: list[date], *options: str) -> Ended:
+    return run(project.settings.environment, "backfill", "orders", of[0], of[-1], *options)
+
+
+def run_of(project: Databases, run_id: str) -> dict[str, Any]:
+    """A run as Dagster's storage has it, with its tags."""
+    (found,) = project.target("SELECT * FROM dagster.runs WHERE run_id = %s", [run_id])
+    tags = project.target("SELECT key, value FROM dagster.run_tags WHERE run_id = %s", [run_id])
+    return {**found, "tags": {tag["key"]: tag["value"] for tag in tags}}
+
+
+def materialized(project: Databases, run_id: str) -> list[str]:
+    found = project.target(
+        "SELECT partition FROM dagster.event_logs WHERE run_id = %s"
+        " AND dagster_event_type = 'ASSET_MATERIALIZATION' ORDER BY partition",
+        [run_id],
+    )
+    return [event["partition"] for event in found]
+
+
+FOUR = days(date(2025, 1, 1), 4)
+
+
+@pytest.fixture(scope="module")
+def backfilled(project: Databases) -> list[Ended]:
+    """Two days, then four of which two are in, then the four again by force."""
+    return [
+        backfill(project, FOUR[:2]),
+        backfill(project, FOUR, "--json"),
+        backfill(project, FOUR, "--resync", "--json"),
+    ]
+
+
+def test_a_backfill_says_what_it_did_and_leaves_a_true_record(
+    project: Databases, backfilled: list[Ended]
+) -> None:
+    ended = backfilled[0]
+    assert (ended.code, ended.errors) == (0, "")
+    first = ended.out.splitlines()[0]
+    found = re.fullmatch(rf"batch (cli-{UUID}), Dagster run ({UUID})", first)
+    assert found
+    record = project.batch(found[1])
+    assert (record["status"], record["run_id"]) == ("success", found[2])
+    counts = (record["success_count"], record["failed_count"], record["skipped_count"])
+    assert (record["total_days"], *counts) == (2, 2, 0, 0)
+    assert record["total_records"] == 2 * ROWS_PER_DAY
+    assert record["remarks"].startswith("批量同步完成: 2025-01-01至2025-01-02, 共2天, 成功2, ")
+    assert record["remarks"] in ended.out
+    assert "2/2 days" in ended.out
+    assert record["triggered_by"].endswith(", command line")
+
+
+def test_dagster_shows_the_run_of_a_backfill_as_one_of_its_own(
+    project: Databases, backfilled: list[Ended]
+) -> None:
+    batch = json.loads(backfilled[1].out)
+    found = run_of(project, batch["run_id"])
+    assert (found["status"], found["pipeline_name"]) == ("SUCCESS", "batch_backfill")
+    assert found["tags"]["sync_pipeline/batch_key"] == batch["batch_key"]
+    assert found["tags"]["sync_pipeline/triggered_by"] == batch["triggered_by"]
+    assert found["tags"][".dagster/repository"] == "__repository__@sync_pipeline"
+    assert materialized(project, batch["run_id"]) == [str(day) for day in FOUR]
+
+
+def test_days_that_are_in_are_skipped_unless_told_to_resync(
+    project: Databases, backfilled: list[Ended]
+) -> None:
+    skipping, again = (json.loads(ended.out) for ended in backfilled[1:])
+    assert (skipping["success_count"], skipping["skipped_count"]) == (2, 2)
+    assert [day["state"] for day in skipping["days"]] == ["skipped"] * 2 + ["success"] * 2
+    assert (again["success_count"], again["skipped_count"]) == (4, 0)
+    assert [day["attempt"] for day in again["days"]] == [2, 2, 2, 2]
+    assert project.differing_days("orders", FOUR) == []
+
+
+def test_json_is_all_there_is_on_standard_output_and_has_every_field_it_promises(
+    project: Databases, backfilled: list[Ended]
+) -> None:
+    ended = backfilled[1]
+    assert ended.code == 0
+    assert ended.out.count("\n") == 1
+    batch = json.loads(ended.out)
+    assert set(batch) >= {*BATCH_FIELDS, "days"}
+    assert all(set(day) >= DAY_FIELDS for day in batch["days"])
+    assert (batch["sync_date"], batch["percent"], batch["status"]) == ("2025-01-02", 100, "success")
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00", batch["end_time"])
+    assert f"batch {batch['batch_key']}, Dagster run {batch['run_id']}" in ended.errors
+    assert "4/4 days" in ended.errors
+
+
+REFUSE_IN_BRACKETS = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN RAISE EXCEPTION ''[/] is [red]''; END';
+CREATE TRIGGER refuse BEFORE INSERT ON orders FOR EACH ROW WHEN (NEW.amount < 0)
+    EXECUTE FUNCTION refuse();
+"""
+
+
+def test_a_day_that_fails_is_named_with_its_reason_and_the_others_are_kept(
+    project: Databases,
+) -> None:
+    of = days(date(2025, 2, 1), 4)
+    # What a server says may look like the markup that the terminal library reads.
+    project.target(REFUSE_IN_BRACKETS)
+    project.spoil("orders", of[1])
+    ended = backfill(project, of)
+    assert ended.code == 1
+    assert re.search(rf"│ {of[1]} │ 1 +│ dataset orders: cannot load .*\[/\] is \[red\]", ended.out)
+    assert ended.out.count("cannot load") == 2  # in the record, and in the table of failed days
+    batch = project.batches()[-1]
+    assert (batch["status"], batch["success_count"], batch["failed_count"]) == ("failed", 3, 1)
+    assert "target table orders: [/] is [red]" in batch["error_message"]
+    assert batch["error_message"] in ended.out
+    told = f"sync-pipeline: batch {batch['id']} failed: 1 of 4 days failed: {of[1]}. First: "
+    assert ended.errors.startswith(told)
+    assert ended.errors.count("\n") == 1
+    assert project.differing_days("orders", of) == [of[1]]
+    project.mend("orders", of[1])
+    assert json.loads(backfill(project, of, "--json").out)["skipped_count"] == 3
+    assert project.differing_days("orders", of) == []
+
+
+@contextmanager
+def running(
+    project: Databases, first: date, *, finished: int, of: int = 20
+) -> Iterator[tuple["subprocess.Popen[str]", str, psutil.Process]]:
+    """A backfill of slow days, of which so many are done: its process, key and worker."""
+    slow = days(first, of)
+    project.pause("orders", slow, 0.3)
+    words = ("backfill", "orders", slow[0], slow[-1])
+    with started(project.settings.environment, *words) as process:
+        assert process.stdout is not None
+        found = re.match(rf"batch (cli-{UUID}), ", process.stdout.readline())
+        assert found
+        (worker,) = psutil.Process(process.pid).children(recursive=True)
+        wait_until(lambda: done(project, found[1]) >= finished)
+        yield process, found[1], worker
+
+
+def in_work(project: Databases, key: str) -> bool:
+    states = {attempt["state"] for attempt in project.attempts(project.batch(key)["id"])}
+    return "syncing" in states
+
+
+def done(project: Databases, key: str) -> int:
+    """How many days of a batch are in; none before it has a record."""
+    return sum(record["success_count"] for record in project.batches(key))
+
+
+@pytest.mark.parametrize(
+    ("number", "first"),
+    [(signal.SIGINT, date(2025, 3, 1)), (signal.SIGTERM, date(2025, 4, 1))],
+    ids=["Ctrl-C", "SIGTERM"],
+)
+def test_a_signal_cancels_the_batch_rolls_its_day_back_and_keeps_those_before(
+    project: Databases, number: signal.Signals, first: date
+) -> None:
+    with running(project, first, finished=2) as (process, key, worker):
+        wait_until(lambda: in_work(project, key))
+        process.send_signal(number)
+        ended = end_of(process)
+    assert ended.code == 130
+    assert not worker.is_running()
+    record = project.batch(key)
+    of, kept = days(first, 20), record["success_count"]
+    assert (record["status"], record["failed_count"], 2 <= kept < 20) == ("failed", 20 - kept, True)
+    assert record["remarks"] == f"批量同步失败: cancelled: run {record['run_id']}"
+    assert record["remarks"] in ended.out
+    assert ended.errors.startswith(f"sync-pipeline: batch {record['id']} was cancelled: ")
+    assert f"{of[kept]}: cancelled while it ran; the day was rolled back" in ended.errors
+    assert ended.errors.count("\n") == 1
+    assert project.differing_days("orders", of[:kept]) == []
+    assert all(project.rows_of("orders", day) == [] for day in of[kept:])
+    assert run_of(project, record["run_id"])["status"] == "CANCELED"
+
+
+def test_a_batch_cancelled_before_its_first_day_leaves_nothing_open(project: Databases) -> None:
+    first = date(2025, 5, 1)
+    with running(project, first, finished=0) as (process, key, worker):
+        process.send_signal(signal.SIGINT)
+        ended = end_of(process)
+    assert ended.code == 130
+    assert not worker.is_running()
+    assert "cancelled" in ended.complaint
+    assert {record["status"] for record in project.batches(key)} <= {"failed"}
+    tag = "SELECT run_id FROM dagster.run_tags WHERE key = 'sync_pipeline/batch_key' AND value = %s"
+    for found in project.target(tag, [key]):
+        assert run_of(project, found["run_id"])["status"] in ("CANCELED", "FAILURE")
+
+
+def test_a_batch_whose_process_is_killed_is_closed_and_told_at_once(project: Databases) -> None:
+    with running(project, date(2025, 6, 1), finished=1) as (process, key, worker):
+        worker.kill()
+        ended = end_of(process)
+    assert ended.code == 1
+    record = project.batch(key)
+    assert (record["status"], record["success_count"] >= 1) == ("failed", True)
+    assert f"the process of run {record['run_id']} was killed by signal 9" in ended.complaint
+
+
+def test_a_batch_that_loses_dagsters_storage_is_closed_and_says_so(project: Databases) -> None:
+    with running(project, date(2025, 7, 1), finished=1) as (process, key, _):
+        project.target("ALTER SCHEMA dagster RENAME TO gone")
+        try:
+            ended = end_of(process)
+        finally:
+            project.target("ALTER SCHEMA gone RENAME TO dagster")
+    assert ended.code == 1
+    assert project.batch(key)["status"] == "failed"
+    assert "Dagster's storage refused: " in ended.complaint
+    assert "check SYNC_DAGSTER_URL" in ended.complaint
+
+
+def test_status_lists_the_batches_and_shows_one_by_id_or_key(
+    project: Databases, backfilled: list[Ended]
+) -> None:
+    batch = json.loads(backfilled[1].out)
+    asked = {
+        "table": ("status",),
+        "json": ("status", "--json", "--limit", 2),
+        "id": ("status", batch["id"], "--json"),
+        "key": ("status", batch["batch_key"], "--json"),
+        "one": ("status", batch["batch_key"]),
+        "unknown": ("status", "nothing-like-it"),
+        "unknown, followed": ("status", "987654321", "--follow"),
+    }
+    answers = run_all(project.settings.environment, asked)
+    assert re.search(
+        rf"│ {batch['id']} +│ orders +│ 2025-01-01 … 2025-01-04 ", answers["table"].out
+    )
+    listed = json.loads(answers["json"].out)
+    assert [one["id"] for one in listed] == [b["id"] for b in reversed(project.batches()[-2:])]
+    assert set(listed[0]) >= BATCH_FIELDS
+    assert json.loads(answers["id"].out) == json.loads(answers["key"].out) == batch
+    assert batch["remarks"] in answers["one"].out
+    for name in ("unknown", "unknown, followed"):
+        assert answers[name].code == 2
+        (key,) = (word for word in asked[name] if word not in ("status", "--follow"))
+        said = f"sync-pipeline: there is no batch {key}; see: sync-pipeline status"
+        assert answers[name].complaint == said
+        assert "Traceback" not in answers[name].errors
+
+
+def test_status_of_a_database_without_batches_says_what_to_do(database_url: str) -> None:
+    given = {"SYNC_DATABASE_URL": database_url}
+    assert run(given, "status").out.startswith("no batch yet; launch one: sync-pipeline backfill")
+    assert json.loads(run(given, "status", "--json").out) == []
+    followed = run(given, "status", "--follow")
+    assert (followed.code, followed.complaint) == (
+        2,
+        "sync-pipeline: there is no batch to follow yet",
+    )
+
+
+def test_a_batch_can_be_followed_to_its_end_by_another_process(project: Databases) -> None:
+    with running(project, date(2025, 8, 1), finished=1, of=8) as (process, key, _):
+        followed = run(project.settings.environment, "status", "--follow", "--json")
+        assert done(project, key) == 8
+        assert end_of(process).code == 0
+    assert followed.code == 0
+    batch = json.loads(followed.out)
+    assert (batch["batch_key"], batch["status"], batch["done_days"]) == (key, "success", 8)
+    assert "8/8 days" in followed.errors
+
+
+def test_migrate_may_be_repeated_and_run_by_several_at_once(
+    make_database: Callable[[str | None], str],
+) -> None:
+    given = {"SYNC_DATABASE_URL": make_database(None)}
+    answers = run_all(given, {"one": ["migrate"], "other": ["migrate"], "third": ["migrate"]})
+    said = {(ended.code, ended.out, ended.errors) for ended in answers.values()}
+    again = run(given, "migrate")
+    assert said == {(again.code, again.out, again.errors)}
+    assert (again.code, again.errors) == (0, "")
+    assert re.fullmatch(r"the tracking tables are at version \d{4}\n", again.out)
+
+
+@pytest.mark.parametrize(
+    "words", [["migrate"], ["status"], ["backfill", "orders", "2025-01-01", "2025-01-02"]]
+)
+def test_a_database_newer_than_the_code_is_refused_and_left_alone(
+    database_url: str, connection: Any, words: list[str]
+) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE sync_pipeline_version SET version_num = '9999'")
+    ended = run({"SYNC_DATABASE_URL": database_url}, *words)
+    assert (ended.code, ended.out) == (3, "")
+    assert "are at version 9999, newer than this code's" in ended.errors
+    assert "upgrade sync-pipeline, or point SYNC_DATABASE_URL at another" in ended.errors
+    assert ended.errors.count("\n") == 1
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT version_num FROM sync_pipeline_version")
+        assert cursor.fetchall() == [("9999",)]
+
+
+def test_doctor_says_what_is_well_and_what_to_do_about_the_rest(
+    project: Databases, backfilled: list[Ended]
+) -> None:
+    environment = project.settings.environment
+    nowhere = "postgresql://me:hush@127.0.0.1:1/nothing"
+    healthy = run(environment, "doctor")
+    assert healthy.code == 1  # nothing runs the schedules
+    *well, daemon = healthy.out.splitlines()
+    assert [line[:4] for line in well] == ["ok  "] * 5
+    assert well[2] == "ok   definitions: events, orders"
+    assert well[4] == "ok   dataset orders: 4 columns, days by day (date)"
+    assert daemon.startswith("FAIL Dagster's daemon: does not run, so schedules, ")
+    assert "start it: sync-pipeline dev" in daemon
+    wrong_source = run(environment, "doctor", SYNC_SOURCE_URL=nowhere)
+    assert wrong_source.code == 1
+    said = "FAIL dataset orders: cannot connect to the database of SYNC_SOURCE_URL: "
+    assert said in wrong_source.out
+    unreachable = run(environment, "doctor", SYNC_DATABASE_URL=nowhere)
+    assert unreachable.code == 1
+    assert "FAIL tracking tables: cannot connect to the database of SYNC_DATABASE_URL: " in (
+        unreachable.out
+    )
+    for ended in (healthy, wrong_source, unreachable):
+        assert ended.errors == ""
+        assert "hush" not in ended.out
+
+
+def imported(errors: str) -> set[str]:
+    """The top-level packages that `-X importtime` names."""
+    lines = [line for line in errors.splitlines() if line.startswith("import time:")]
+    return {line.rsplit("|", 1)[1].strip().partition(".")[0] for line in lines[1:]}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_comes_in_well_under_a_second_and_without_dagster(command: str) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    program = [sys.executable, "-X", "importtime", COMMAND, command, "--help"]
+    ended = run_program(program, environment_of({}))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert ended.code == 0
+    assert f"Usage: sync-pipeline {command}" in ended.out
+    assert "typer" in imported(ended.errors)
+    assert not {name for name in imported(ended.errors) if name.startswith("dagster")}
+    # Of the processor, so that a busy machine does not count.
+    assert after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime < 1
+
+
+def test_status_answers_without_dagster(project: Databases) -> None:
+    program = [sys.executable, "-X", "importtime", COMMAND, "status", "--json"]
+    ended = run_program(program, environment_of(project.settings.environment))
+    assert ended.code == 0
+    assert "psycopg2" in imported(ended.errors)
+    assert not {name for name in imported(ended.errors) if name.startswith("dagster")}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["statu"], "No such command 'statu'. Did you mean 'status'?"),
+        (["backfill", "orders"], "Missing argument 'start'"),
+        (["status", "--limit", "0"], "Invalid value for '--limit': Input should be gr"),
+    ],
+)
+def test_a_mistyped_command_is_told_what_is_wrong(words: list[str], says: str) -> None:
+    ended = run({}, *words)
+    assert (ended.code, ended.out) == (2, "")
+    assert says in ended.errors
+    assert "Traceback" not in ended.errors
+
+
+@pytest.mark.timeout(300)
+def test_the_demo_shows_the_main_job_and_can_be_repeated(tmp_path: Path) -> None:
+    environment = environment_of({"SYNC_DATA_DIR": str(tmp_path), "HOME": str(tmp_path)})
+    for source in ("source: 336,776 flights loaded", "source: flights are in"):
+        ended = run_program([COMMAND, "demo"], environment, seconds=140)
+        assert ended.code == 0, ended.errors
+        assert ended.errors == ""
+        assert source in ended.out
+        assert re.search(r"批量同步完成: .*, 共10天, 成功8, 失败0, 跳过2, ", ended.out)
+        assert "target equals source: 10 days, " in ended.out
+        assert not (tmp_path / "postgres" / "postmaster.pid").exists()

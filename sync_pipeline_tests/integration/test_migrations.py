@@ -1,0 +1,193 @@
+"""The tracking tables are made once, whole, and only by code that knows them."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import psycopg2
+import pytest
+
+from sync_pipeline.database.migrate import VERSION_TABLE, check_version, code_version, migrate
+from sync_pipeline.errors import MigrationError
+from sync_pipeline.settings import with_database
+from sync_pipeline_tests.conftest import drop_database
+from sync_pipeline_tests.integration.helpers import (
+    PATIENCE_SECONDS,
+    START,
+    at_once,
+    open_batch,
+    run,
+)
+
+pytestmark = pytest.mark.integration
+
+SETTING = "SYNC_TRACKING_URL"
+TABLES = {"daily_sync_status", "sync_attempt", VERSION_TABLE}
+VIEWS = {
+    "sync_batch_progress",
+    "sync_day_coverage",
+    "sync_day_gap",
+    "sync_slowest_day",
+    "sync_success_rate_by_week",
+}
+
+
+@pytest.fixture
+def empty_url(make_database: Callable[[str | None], str], server_url: str) -> Iterator[str]:
+    url = make_database(None)
+    yield url
+    drop_database(server_url, name_of(url))
+
+
+@pytest.fixture
+def newcomer_url(empty_url: str, server_url: str) -> Iterator[str]:
+    """The empty database, as a user who may connect and nothing else."""
+    role = f"{name_of(empty_url)}_newcomer"
+    run(
+        empty_url,
+        f"CREATE ROLE {role} LOGIN PASSWORD 'hunter2'",
+        "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
+    )
+    options = psycopg2.extensions.parse_dsn(empty_url)
+    host = options.get("host", "127.0.0.1")
+    yield (
+        f"postgresql://{role}:hunter2@/{options['dbname']}?host={host}"
+        f"&port={options.get('port', '5432')}"
+    )
+    run(server_url, f"DROP ROLE {role}")
+
+
+def name_of(url: str) -> str:
+    return str(psycopg2.extensions.parse_dsn(url)["dbname"])
+
+
+def made(url: str) -> set[str]:
+    """The tables, views and functions that stand in schema public."""
+    found = run(
+        url,
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace "
+        "AND relkind IN ('r', 'v') UNION "
+        "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace",
+    )
+    return {name for (name,) in found}
+
+
+def test_an_empty_database_gets_the_tables_and_says_so(empty_url: str) -> None:
+    with pytest.raises(MigrationError, match=r"of SYNC_TRACKING_URL are missing, .* migrate$"):
+        check_version(empty_url, SETTING)
+    assert migrate(empty_url, SETTING) == code_version() == check_version(empty_url, SETTING)
+    assert made(empty_url) == TABLES | VIEWS | {"daily_sync_status_fill"}
+
+
+def test_doing_it_again_changes_nothing(empty_url: str) -> None:
+    migrate(empty_url, SETTING)
+    batch = open_batch(empty_url, [START])
+    assert migrate(empty_url, SETTING) == code_version()
+    assert run(empty_url, "SELECT id FROM daily_sync_status") == [(batch.id,)]
+
+
+def test_many_at_once_do_it_once(empty_url: str) -> None:
+    done = at_once([partial(migrate, empty_url, SETTING) for _ in range(6)])
+    assert set(done) == {code_version()}
+    assert run(empty_url, f"SELECT count(*) FROM {VERSION_TABLE}") == [(1,)]
+
+
+def test_two_processes_at_once_do_it_once(empty_url: str) -> None:
+    program = "import sys; from sync_pipeline.database.migrate import migrate; "
+    program += f"print(migrate(sys.argv[1], '{SETTING}'))"
+    command = [sys.executable, "-c", program, empty_url]
+    started = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=PATIENCE_SECONDS * 2) for process in started]
+    assert said == [(f"{code_version()}\n", "")] * 2
+    assert made(empty_url) >= TABLES | VIEWS
+
+
+@pytest.mark.parametrize("work", [migrate, check_version])
+def test_a_newer_version_is_refused_and_nothing_is_changed(
+    empty_url: str, work: Callable[[str, str], str]
+) -> None:
+    migrate(empty_url, SETTING)
+    run(
+        empty_url,
+        f"UPDATE {VERSION_TABLE} SET version_num = '9999'",
+        "DROP VIEW sync_slowest_day",
+    )
+    before = made(empty_url)
+    with pytest.raises(MigrationError) as refused:
+        work(empty_url, SETTING)
+    assert str(refused.value) == (
+        f"the tracking tables in the database of {SETTING} are at version 9999, newer than this "
+        f"code's {code_version()}; upgrade sync-pipeline, or point {SETTING} at another database. "
+        "Nothing was changed"
+    )
+    assert made(empty_url) == before
+    assert run(empty_url, f"SELECT version_num FROM {VERSION_TABLE}") == [("9999",)]
+
+
+def test_a_migration_that_fails_leaves_nothing(empty_url: str) -> None:
+    run(empty_url, "CREATE VIEW sync_slowest_day AS SELECT 'it is mine' AS whose")
+    with pytest.raises(MigrationError) as refused:
+        migrate(empty_url, SETTING)
+    assert str(refused.value) == (
+        f'cannot migrate the database of {SETTING}: relation "sync_slowest_day" already exists; '
+        "nothing was changed"
+    )
+    assert made(empty_url) == {"sync_slowest_day"}
+
+    run(empty_url, "DROP VIEW sync_slowest_day")
+    assert migrate(empty_url, SETTING) == code_version()
+
+
+def test_a_user_who_may_not_make_tables_is_told_in_one_line(
+    empty_url: str, newcomer_url: str
+) -> None:
+    with pytest.raises(MigrationError) as refused:
+        migrate(newcomer_url, SETTING)
+    assert str(refused.value).startswith(
+        f"cannot migrate the database of {SETTING}: permission denied for schema public"
+    )
+    assert is_one_line_without_secrets(refused.value)
+    assert made(empty_url) == set()
+
+
+def test_a_user_who_may_not_read_the_version_is_told_in_one_line(
+    empty_url: str, newcomer_url: str
+) -> None:
+    migrate(empty_url, SETTING)
+    with pytest.raises(MigrationError) as refused:
+        check_version(newcomer_url, SETTING)
+    assert str(refused.value) == (
+        f"cannot read the version of the database of {SETTING}: permission denied for table "
+        f"{VERSION_TABLE}; nothing was changed"
+    )
+    assert is_one_line_without_secrets(refused.value)
+
+
+@pytest.mark.parametrize("work", [migrate, check_version])
+def test_a_database_that_is_not_there_is_named_by_its_setting(
+    server_url: str, work: Callable[[str, str], str]
+) -> None:
+    with pytest.raises(MigrationError, match=f"database of {SETTING}: .*does not exist") as refused:
+        work(with_database(server_url, "nowhere"), SETTING)
+    assert is_one_line_without_secrets(refused.value)
+
+
+def is_one_line_without_secrets(error: Exception) -> bool:
+    return "\n" not in str(error) and "hunter2" not in str(error)
+
+
+def test_every_table_view_and_column_says_what_it_is(database_url: str) -> None:
+    silent = run(
+        database_url,
+        "SELECT relname, attname FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid "
+        "WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND attnum > 0 "
+        f"AND relname <> '{VERSION_TABLE}' AND col_description(attrelid, attnum) IS NULL "
+        "UNION ALL SELECT relname, NULL FROM pg_class "
+        "WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v') "
+        f"AND relname <> '{VERSION_TABLE}' AND obj_description(oid, 'pg_class') IS NULL",
+    )
+    assert silent == []

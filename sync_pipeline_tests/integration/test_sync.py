@@ -1,0 +1,458 @@
+"""Days are synced one by one: each with its record or not at all, and none stops the next."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import date
+from functools import partial
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sync_pipeline.dataset import Every, Percent
+from sync_pipeline.errors import SourceError, TargetError
+from sync_pipeline.settings import with_database
+from sync_pipeline.sync import CANCELLED, DayResult, Outcome
+from sync_pipeline.targets import open_target
+from sync_pipeline.targets.locks import lock_day
+from sync_pipeline_tests.integration import helpers
+from sync_pipeline_tests.integration.helpers import (
+    ROWS_PER_DAY,
+    START,
+    Pipeline,
+    Worker,
+    day_record,
+    execute,
+    gate_closed,
+    history,
+    in_thread,
+    open_batch,
+    record,
+    rows,
+    run,
+    wait_until_blocked,
+)
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+
+pytestmark = pytest.mark.integration
+
+DAYS = helpers.days(12)
+FIVE = DAYS[:5]
+
+
+@pytest.fixture(scope="module")
+def one_source(make_database: Callable[[str | None], str]) -> str:
+    return make_database(None)
+
+
+@pytest.fixture
+def source_url(one_source: str) -> str:
+    Pipeline(one_source, "").make_source()
+    return one_source
+
+
+@pytest.fixture
+def pipeline(source_url: str, database_url: str) -> Pipeline:
+    """A source of twelve days, and a target that holds one old row of each of the first five."""
+    run(
+        database_url,
+        "CREATE TABLE orders (day date, id integer, amount integer, passed boolean)",
+        "CREATE INDEX ON orders (day)",
+        "INSERT INTO orders SELECT date '2025-10-01' + n, -1, 0 FROM generate_series(0, 4) n",
+    )
+    return Pipeline(source_url, database_url)
+
+
+def outcomes(results: list[DayResult]) -> list[str]:
+    return [result.outcome.value for result in results]
+
+
+def states(connection: "Connection", batch_id: int) -> list[str]:
+    """The state of each day of a batch."""
+    of_batch = "SELECT state FROM sync_attempt WHERE batch_id = %s AND NOT superseded"
+    found = rows(connection, f"{of_batch} ORDER BY sync_date", [batch_id])
+    return [row["state"] for row in found]
+
+
+def errors(connection: "Connection", of: list[date]) -> list[str]:
+    return [history(connection, day)[-1]["error_message"] or "" for day in of]
+
+
+def test_each_day_becomes_the_sources_rows_and_is_recorded(
+    pipeline: Pipeline, connection: "Connection"
+) -> None:
+    results = pipeline.sync([*reversed(FIVE), START])
+
+    assert [result.day for result in results] == FIVE
+    assert pipeline.loaded() == dict.fromkeys(FIVE, ROWS_PER_DAY)
+    content = "SELECT day, id, amount FROM orders WHERE day < '2025-10-06' ORDER BY id"
+    assert run(pipeline.target, content) == run(pipeline.source, content)
+    for result in results:
+        assert result.counts is not None
+        day = day_record(connection, result.day)
+        assert (day["status"], day["success_count"]) == ("success", ROWS_PER_DAY)
+        assert history(connection, result.day)[0]["bytes"] == result.counts.bytes > 0
+        assert (day["run_id"], day["triggered_by"]) == ("run-1", "a test")
+
+
+class TestTogether:
+    """A day's rows and its record become visible together or not at all."""
+
+    def test_one_transaction_writes_both(
+        self, pipeline: Pipeline, connection: "Connection"
+    ) -> None:
+        run(
+            pipeline.target,
+            "CREATE TABLE written (what text, by xid8)",
+            "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            "INSERT INTO written VALUES (TG_TABLE_NAME, pg_current_xact_id()); RETURN NEW; END $$",
+            "CREATE TRIGGER note AFTER INSERT ON orders EXECUTE FUNCTION note()",
+            "CREATE TRIGGER note AFTER UPDATE ON daily_sync_status FOR EACH ROW "
+            "WHEN (NEW.status = 'success') EXECUTE FUNCTION note()",
+        )
+        pipeline.sync([START])
+        written = rows(
+            connection, "SELECT array_agg(what ORDER BY what) AS w FROM written GROUP BY by"
+        )
+        assert written == [{"w": ["daily_sync_status", "orders"]}]
+
+    def test_before_the_commit_others_see_neither_and_after_it_both(
+        self, pipeline: Pipeline, connection: "Connection"
+    ) -> None:
+        batch = open_batch(pipeline.target, [START])
+        seen = (
+            "SELECT (SELECT count(*) FROM orders WHERE day = '2025-10-01') AS rows, "
+            "(SELECT status FROM daily_sync_status WHERE kind = 'day') AS day, "
+            "(SELECT status FROM daily_sync_status WHERE kind = 'batch') AS batch"
+        )
+        with helpers.transaction(pipeline.target) as held:
+            # The batch's record is the last thing a day writes.
+            held.execute("SELECT FROM daily_sync_status WHERE kind = 'batch' FOR NO KEY UPDATE")
+            with in_thread(partial(pipeline.sync, [START], batch)) as syncing:
+                wait_until_blocked(connection, held.connection.info.backend_pid)
+                assert rows(connection, seen) == [{"rows": 1, "day": "syncing", "batch": "syncing"}]
+                held.connection.commit()
+                syncing.result(helpers.PATIENCE_SECONDS)
+        assert rows(connection, seen) == [
+            {"rows": ROWS_PER_DAY, "day": "success", "batch": "success"}
+        ]
+
+    @pytest.mark.parametrize("table", ["orders", "daily_sync_status"])
+    def test_a_commit_that_is_refused_for_one_is_refused_for_both(
+        self, pipeline: Pipeline, connection: "Connection", table: str
+    ) -> None:
+        condition = "id % 10 = 9" if table == "orders" else "status = 'success'"
+        run(
+            pipeline.target,
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE 'not this day'; END $$",
+            f"CREATE CONSTRAINT TRIGGER late AFTER INSERT OR UPDATE ON {table} "
+            f"INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.{condition}) EXECUTE FUNCTION refuse()",
+        )
+        [result] = pipeline.sync([START])
+        assert result.outcome is Outcome.FAILED
+        assert pipeline.loaded()[START] == 1
+        assert day_record(connection, START)["status"] == "failed"
+        assert "not this day" in day_record(connection, START)["error_message"]
+
+
+@pytest.mark.parametrize("broken", ["target", "lost source", "lost target"])
+def test_a_day_that_fails_keeps_its_old_rows_and_the_next_days_go_on(
+    pipeline: Pipeline, connection: "Connection", broken: str
+) -> None:
+    day = FIVE[2]
+    match broken:
+        case "target":
+            run(pipeline.target, "ALTER TABLE orders ADD CHECK (amount <> 250)")
+        case "lost source":
+            run(pipeline.source, f"INSERT INTO broken VALUES ('{day}')")
+        case "lost target":
+            run(
+                pipeline.target,
+                "CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS "
+                "$$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$",
+                "CREATE TRIGGER die BEFORE INSERT ON orders FOR EACH ROW WHEN (NEW.id = 25) "
+                "EXECUTE FUNCTION die()",
+            )
+    batch = open_batch(pipeline.target, FIVE)
+
+    results = pipeline.sync(FIVE, batch)
+
+    assert outcomes(results) == ["success", "success", "failed", "success", "success"]
+    assert pipeline.loaded() == dict.fromkeys(FIVE, ROWS_PER_DAY) | {day: 1}
+    assert states(connection, batch.id) == outcomes(results)
+    failed = day_record(connection, day)
+    assert (failed["status"], failed["error_message"]) == ("failed", results[2].error)
+    assert f"{day}" in failed["error_message"]
+    closed = record(connection, batch.id)
+    assert (closed["status"], closed["success_count"], closed["failed_count"]) == ("failed", 4, 1)
+
+
+class TestSkipping:
+    """Days that are in already."""
+
+    def test_they_are_left_alone_unless_told_otherwise(
+        self, pipeline: Pipeline, connection: "Connection"
+    ) -> None:
+        pipeline.sync(FIVE[:2])
+        run(pipeline.target, "UPDATE orders SET amount = -1")
+        batch = open_batch(pipeline.target, FIVE)
+
+        results = pipeline.sync(FIVE, batch, resync=False)
+
+        assert outcomes(results) == ["skipped"] * 2 + ["success"] * 3
+        assert states(connection, batch.id) == outcomes(results)
+        kept = rows(connection, "SELECT day, count(*) FROM orders WHERE amount = -1 GROUP BY day")
+        assert sorted((row["day"], row["count"]) for row in kept) == [
+            (day, ROWS_PER_DAY) for day in FIVE[:2]
+        ]
+        closed = record(connection, batch.id)
+        assert (closed["status"], closed["skipped_count"]) == ("success", 2)
+
+    def test_nothing_is_opened_when_all_are_in(
+        self, pipeline: Pipeline, connection: "Connection"
+    ) -> None:
+        pipeline.sync(FIVE)
+        batch = open_batch(pipeline.target, FIVE)
+        gone = Pipeline(with_database(pipeline.source, "nowhere"), pipeline.target)
+        assert outcomes(gone.sync(FIVE, batch, resync=False)) == ["skipped"] * 5
+        assert record(connection, batch.id)["status"] == "success"
+
+    def test_resync_does_them_again(self, pipeline: Pipeline, connection: "Connection") -> None:
+        pipeline.sync(FIVE)
+        run(pipeline.target, "UPDATE orders SET amount = -1")
+        assert outcomes(pipeline.sync(FIVE, resync=True)) == ["success"] * 5
+        assert rows(connection, "SELECT FROM orders WHERE amount = -1") == []
+        assert day_record(connection, START)["attempt"] == 2
+
+
+def test_a_day_without_rows_at_the_source_is_cleared_and_a_success(
+    pipeline: Pipeline, connection: "Connection"
+) -> None:
+    run(pipeline.source, "DELETE FROM orders WHERE day = '2025-10-01'")
+    [result] = pipeline.sync([START])
+    assert result.outcome is Outcome.SUCCESS
+    assert START not in pipeline.loaded()
+    day = day_record(connection, START)
+    assert (day["status"], day["total_records"], day["success_count"]) == ("success", 0, 0)
+
+
+class TestUnreachable:
+    """A source or a target that cannot be worked with at all ends the sync, and says so."""
+
+    @pytest.mark.parametrize("why", ["no database", "no table", "no fitting target"])
+    def test_a_source_fails_its_first_day_and_the_others_are_not_run(
+        self, pipeline: Pipeline, connection: "Connection", why: str
+    ) -> None:
+        expected: type[Exception] = SourceError
+        match why:
+            case "no database":
+                gone = with_database(pipeline.source, "nowhere")
+                pipeline = Pipeline(gone, pipeline.target)
+            case "no table":
+                run(pipeline.source, "DROP VIEW orders_source")
+            case "no fitting target":
+                run(pipeline.target, "ALTER TABLE orders DROP amount")
+                expected = TargetError
+        batch = open_batch(pipeline.target, FIVE)
+        results = pipeline.start(FIVE, batch)
+        first = next(results)
+        with pytest.raises(expected) as raised:
+            next(results)
+
+        assert (first.day, first.outcome, first.error) == (START, Outcome.FAILED, str(raised.value))
+        assert errors(connection, FIVE) == [first.error] + [f"not run: {first.error}"] * 4
+        assert day_record(connection, START)["error_message"] == first.error
+        closed = record(connection, batch.id)
+        assert (closed["status"], closed["failed_count"]) == ("failed", 5)
+        assert closed["remarks"] == f"批量同步失败: {first.error}"
+        assert pipeline.loaded() == dict.fromkeys(FIVE, 1)
+
+    def test_a_target_leaves_all_days_not_run(
+        self, pipeline: Pipeline, connection: "Connection"
+    ) -> None:
+        gone = with_database(pipeline.target, "nowhere")
+        elsewhere = Pipeline(pipeline.source, gone, tracking=pipeline.target)
+        batch = open_batch(pipeline.target, FIVE)
+        with pytest.raises(TargetError, match="SYNC_DATABASE_URL") as raised:
+            elsewhere.sync(FIVE, batch)
+        assert errors(connection, FIVE) == [f"not run: {raised.value}"] * 5
+        assert record(connection, batch.id)["status"] == "failed"
+
+
+class Interrupted(BaseException):
+    """What a framework's signal handler raises to end a run."""
+
+
+@pytest.fixture
+def interrupt() -> Iterator[Callable[[], None]]:
+    """A function that interrupts the main thread, whatever it does at the moment."""
+
+    def raise_it(signum: int, frame: FrameType | None) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, raise_it)
+    main = threading.get_ident()
+    yield lambda: signal.pthread_kill(main, signal.SIGALRM)
+    signal.signal(signal.SIGALRM, before)
+
+
+class TestStopped:
+    """Whoever asked for the days asks for no more."""
+
+    def test_an_interrupted_day_is_rolled_back_and_recorded_as_cancelled(
+        self, pipeline: Pipeline, connection: "Connection", interrupt: Callable[[], None]
+    ) -> None:
+        batch = open_batch(pipeline.target, FIVE)
+        results = pipeline.start(FIVE, batch)
+        next(results)
+
+        with gate_closed(pipeline.source) as gate:
+
+            def interrupt_midway() -> None:
+                wait_until_blocked(connection, gate.info.backend_pid)
+                interrupt()
+
+            with in_thread(interrupt_midway), pytest.raises(Interrupted):
+                next(results)
+
+        assert states(connection, batch.id) == ["success", "failed", *["pending"] * 3]
+        assert day_record(connection, FIVE[1])["error_message"] == CANCELLED
+        assert pipeline.loaded() == dict.fromkeys(FIVE, 1) | {START: ROWS_PER_DAY}
+
+    def test_closing_between_two_days_leaves_no_session_and_the_other_days_pending(
+        self, pipeline: Pipeline, connection: "Connection"
+    ) -> None:
+        batch = open_batch(pipeline.target, FIVE)
+        results = pipeline.start(FIVE, batch)
+        next(results)
+        assert isinstance(results, Iterator)
+        results.close()  # type: ignore[attr-defined]
+
+        assert states(connection, batch.id) == ["success", *["pending"] * 4]
+        assert record(connection, batch.id)["status"] == "syncing"
+        ours = "SELECT FROM pg_stat_activity WHERE application_name LIKE 'sync_pipeline: %orders'"
+        for _ in range(helpers.PATIENCE_SECONDS * 100):  # a session ends a moment after its client
+            if not execute(connection, ours):
+                return
+        raise AssertionError("a session is left")
+
+
+def test_a_day_another_session_holds_fails_naming_it_and_its_record_is_left_to_it(
+    pipeline: Pipeline, connection: "Connection"
+) -> None:
+    batch = open_batch(pipeline.target, FIVE)
+    with closing(open_target(pipeline.dataset(), pipeline.settings, "the holder")) as holder:
+        lock_day(holder, pipeline.dataset(), START)
+        attempt = Worker(pipeline.target, run_id="holder").begin(START)
+        before = day_record(connection, START)
+
+        results = pipeline.sync(FIVE[:2], batch)
+
+        assert outcomes(results) == ["failed", "success"]
+        pid = holder.info.backend_pid
+        assert f"being loaded by the session 'sync_pipeline: the holder' (pid {pid})" in (
+            results[0].error or ""
+        )
+        assert day_record(connection, START) == before
+    assert states(connection, batch.id) == ["failed", "success", *["pending"] * 3]
+    Worker(pipeline.target, run_id="holder").succeed(attempt)
+    assert day_record(connection, START)["run_id"] == "holder"
+
+
+class TestElsewhere:
+    """The records stand in another database than the rows."""
+
+    @pytest.fixture
+    def tracking_url(
+        self, make_database: Callable[[str | None], str], migrated_template: str
+    ) -> str:
+        return make_database(migrated_template)
+
+    @pytest.fixture
+    def elsewhere(self, pipeline: Pipeline, tracking_url: str) -> Pipeline:
+        run(pipeline.target, "DROP TABLE daily_sync_status CASCADE")
+        return Pipeline(pipeline.source, pipeline.target, tracking_url)
+
+    def test_the_record_follows_the_rows(self, elsewhere: Pipeline, tracking_url: str) -> None:
+        run(elsewhere.source, f"INSERT INTO broken VALUES ('{FIVE[1]}')")
+        batch = open_batch(tracking_url, FIVE)
+        results = elsewhere.sync(FIVE, batch)
+        assert outcomes(results) == ["success", "failed", "success", "success", "success"]
+        recorded = "SELECT sync_date, status FROM daily_sync_status WHERE kind = 'day'"
+        assert run(tracking_url, f"{recorded} ORDER BY 1") == [
+            (result.day, result.outcome.value) for result in results
+        ]
+        [counts] = run(
+            tracking_url,
+            "SELECT status, success_count, failed_count, total_records FROM daily_sync_status "
+            "WHERE kind = 'batch'",
+        )
+        assert counts == ("failed", 4, 1, 4 * ROWS_PER_DAY)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_day_taken_from_its_worker_fails_and_the_next_days_go_on(
+    pipeline: Pipeline,
+    connection: "Connection",
+    make_database: Callable[[str | None], str],
+    migrated_template: str,
+    elsewhere: bool,
+) -> None:
+    if elsewhere:
+        pipeline = Pipeline(pipeline.source, pipeline.target, make_database(migrated_template))
+    records = pipeline.tracking or pipeline.target
+    batch = open_batch(records, FIVE)
+    work = partial(pipeline.sync, FIVE, batch)
+    with gate_closed(pipeline.source) as gate, in_thread(work) as syncing:
+        wait_until_blocked(connection, gate.info.backend_pid)
+        assert Worker(records, batch).give_up_run("taken for dead") == 1
+        execute(gate, "SELECT pg_advisory_unlock(42)")
+        results = syncing.result(helpers.PATIENCE_SECONDS)
+
+    assert outcomes(results) == ["failed", *["success"] * 4]
+    assert "attempt 1 was given up" in (results[0].error or "")
+    [kept] = run(
+        records,
+        "SELECT error_message FROM daily_sync_status WHERE kind = 'day' AND status = 'failed'",
+    )
+    assert kept == ("taken for dead",)
+    if not elsewhere:
+        assert pipeline.loaded()[START] == 1  # its rows were refused with its record
+
+
+class TestProgress:
+    """How often a batch's record is written while its days come in."""
+
+    @pytest.mark.parametrize(
+        ("policy", "written"),
+        [
+            ("every_day", list(range(1, 13))),
+            ("auto", [5, 10, 12]),
+            (Every(days=4), [4, 8, 12]),
+            (Every(days=50), [12]),
+            (Percent(percent=50), [6, 12]),
+        ],
+    )
+    def test_it_is_written_as_the_policy_says_and_exact_at_the_end(
+        self, pipeline: Pipeline, connection: "Connection", policy: Any, written: list[int]
+    ) -> None:
+        run(
+            pipeline.target,
+            "CREATE TABLE written (done int)",
+            "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN INSERT INTO written VALUES (NEW.success_count); RETURN NEW; END $$",
+            "CREATE TRIGGER note AFTER UPDATE ON daily_sync_status FOR EACH ROW "
+            "WHEN (NEW.kind = 'batch') EXECUTE FUNCTION note()",
+        )
+        batch = open_batch(pipeline.target, DAYS)
+        pipeline.sync(DAYS, batch, progress=policy)
+        found = rows(connection, "SELECT DISTINCT done FROM written ORDER BY done")
+        assert [row["done"] for row in found] == written
+        closed = record(connection, batch.id)
+        assert (closed["status"], closed["success_count"]) == ("success", 12)
+        assert closed["total_records"] == 12 * ROWS_PER_DAY
