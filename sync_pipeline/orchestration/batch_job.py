@@ -29,8 +29,6 @@ from sync_pipeline.orchestration.work import (
 from sync_pipeline.tracking.models import Batch, NewBatch
 from sync_pipeline.tracking.tracker import Tracker
 
-DAYS_PER_CHUNK = 100
-
 
 class AlreadySynced(str, Enum):
     """What to do with a day that is in already. Dagster's launchpad shows the members' names."""
@@ -50,6 +48,11 @@ class BatchConfig(dg.Config):
     already_synced: AlreadySynced = Field(
         default=AlreadySynced.skip,
         description="skip days that are in already, or resync them",
+    )
+    days_per_step: int = Field(
+        default=366,
+        ge=1,
+        description="days synced in one step; a run re-executed from failure repeats whole steps",
     )
 
 
@@ -112,8 +115,8 @@ def build_batch_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
         with tracker_for(context.run, settings.current()) as tracker:
             batch = _open(context, dataset, days, tracker)
         resync = config.already_synced is AlreadySynced.resync
-        for start in range(0, len(days), DAYS_PER_CHUNK):
-            chunk = Chunk(dataset.name, days[start : start + DAYS_PER_CHUNK], batch, resync)
+        for start in range(0, len(days), config.days_per_step):
+            chunk = Chunk(dataset.name, days[start : start + config.days_per_step], batch, resync)
             yield dg.DynamicOutput(chunk, mapping_key=chunk.mapping_key)
 
     @dg.op(description="Sync a chunk of days, one transaction each.")

@@ -44,19 +44,15 @@ def begin(
     cursor.execute(_SQL["begin_day_record"], values)
     row = cursor.fetchone()
     assert row is not None  # noqa: S101  an upsert without WHERE always answers
-    record_id, number, has_lost = row
+    record_id, number = row
     values["number"] = number
-    lost_in = _end_lost_attempts(cursor, values) if has_lost else []
+    # By a statement of its own, which sees who came while the one before waited for the record.
+    cursor.execute(_SQL["end_lost_attempts"], values)
+    lost_in = [lost for (lost,) in cursor.fetchall()]
     attempt_id, another_try = _begin_attempt(cursor, values)
     # A batch that was closed over this day's failure is open again.
     batches.refresh_all(cursor, [*lost_in, batch_id if another_try else None])
     return Attempt(attempt_id, number, dataset, day, batch_id, record_id)
-
-
-def _end_lost_attempts(cursor: "Cursor", values: dict[str, Any]) -> list[int | None]:
-    """End whoever else was at the day; return the batches they belonged to."""
-    cursor.execute(_SQL["end_lost_attempts"], values)
-    return [batch_id for (batch_id,) in cursor.fetchall()]
 
 
 def _begin_attempt(cursor: "Cursor", values: dict[str, Any]) -> tuple[int, bool]:

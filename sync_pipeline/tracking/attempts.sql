@@ -1,8 +1,4 @@
--- begin_day_record: number a new attempt at the day, show the day as syncing, see who else is at it
-WITH lost AS (
-    SELECT FROM sync_attempt
-    WHERE dataset = %(dataset)s AND sync_date = %(day)s AND state = 'syncing'
-)
+-- begin_day_record: number a new attempt at the day and show the day as syncing
 INSERT INTO daily_sync_status AS record
     (sync_date, status, remarks, start_time, dataset, kind, start_date, end_date, total_days,
      attempt, run_id, triggered_by, heartbeat_at)
@@ -15,7 +11,7 @@ ON CONFLICT (dataset, sync_date) WHERE kind = 'day' DO UPDATE SET
     total_records = 0, success_count = 0, failed_count = 0,
     attempt = record.attempt + 1, run_id = excluded.run_id,
     triggered_by = excluded.triggered_by, heartbeat_at = excluded.heartbeat_at
-RETURNING id, attempt, EXISTS (SELECT FROM lost)
+RETURNING id, attempt
 
 -- end_lost_attempts: whoever else was at this day is gone, for the new worker holds its lock
 UPDATE sync_attempt SET

@@ -87,16 +87,12 @@ def refresh(cursor: "Cursor", batch_id: int) -> Counts | None:
     one that the foreign keys of new attempts do not wait for, so that two workers that both add
     an attempt and then refresh do not wait for each other.
     """
-    cursor.execute(_SQL["lock_batch"], {"id": batch_id})
-    record = cursor.fetchone()
-    if record is None:
-        return None
-    _, start_time, end_time, _, start_date, end_date = record
-    cursor.execute(_SQL["count_days"], {"id": batch_id})
+    cursor.execute(_SQL["lock_and_count"], {"id": batch_id})
     row = cursor.fetchone()
-    assert row is not None  # noqa: S101  an aggregate always answers
-    counts = Counts(*row[:5])
-    start_date, end_date = row[5] or start_date, row[6] or end_date
+    if row is None:
+        return None
+    start_time, end_time, start_date, end_date = row[:4]
+    counts = Counts(*row[4:])
     values: dict[str, Any] = {
         "id": batch_id,
         **vars(counts),

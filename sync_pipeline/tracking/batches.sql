@@ -25,18 +25,22 @@ FROM daily_sync_status
 WHERE status = 'syncing' AND kind = 'batch' AND batch_key IS NOT NULL
 ORDER BY id
 
--- lock_batch: hold the record until the end of the transaction, so that projections queue up
-SELECT status, start_time, end_time, remarks, start_date, end_date
-FROM daily_sync_status WHERE id = %(id)s AND kind = 'batch' FOR NO KEY UPDATE
-
--- count_days: the batch's days by state; each day counts once, by its standing attempt
-SELECT count(*),
+-- lock_and_count: hold the record until the transaction ends, then count its days by state
+-- Two statements in one round trip: the second sees what was committed while the first waited. Each
+-- day counts once, by its standing attempt.
+SELECT FROM daily_sync_status WHERE id = %(id)s AND kind = 'batch' FOR NO KEY UPDATE;
+SELECT record.start_time, record.end_time,
+       coalesce(min(sync_attempt.sync_date), record.start_date),
+       coalesce(max(sync_attempt.sync_date), record.end_date),
+       count(sync_attempt.id),
        count(*) FILTER (WHERE state = 'success'),
        count(*) FILTER (WHERE state = 'failed'),
        count(*) FILTER (WHERE state = 'skipped'),
-       coalesce(sum(rows_read) FILTER (WHERE state = 'success'), 0)::bigint,
-       min(sync_date), max(sync_date)
-FROM sync_attempt WHERE batch_id = %(id)s AND NOT superseded
+       coalesce(sum(rows_read) FILTER (WHERE state = 'success'), 0)::bigint
+FROM daily_sync_status record
+LEFT JOIN sync_attempt ON sync_attempt.batch_id = record.id AND NOT superseded
+WHERE record.id = %(id)s AND record.kind = 'batch'
+GROUP BY record.id
 
 -- failed_days: which days failed, the first error, and why the batch broke off, if it did
 SELECT array_agg(sync_date ORDER BY sync_date),
