@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -49,6 +50,17 @@ def environment_of(given: Mapping[str, str], **others: str) -> dict[str, str]:
 def run(given: Mapping[str, str], *arguments: object, **others: str) -> Ended:
     """Run `sync-pipeline` to its end."""
     return run_program([COMMAND, *map(str, arguments)], environment_of(given, **others))
+
+
+@contextmanager
+def folder_for_postgres() -> Iterator[Path]:
+    """A folder for an embedded server or the demo.
+
+    Not in pytest's: each session of pytest that begins closes that to other users, and the server
+    that root starts runs as another user.
+    """
+    with tempfile.TemporaryDirectory(prefix="sync-pipeline-test-") as folder:
+        yield Path(folder)
 
 
 def run_all(given: Mapping[str, str], asked: Mapping[str, Sequence[object]]) -> dict[str, Ended]:

@@ -199,6 +199,17 @@ def test_to_succeed_twice_is_to_succeed_once(worker: Worker, connection: "Connec
     )
 
 
+def test_to_succeed_again_after_the_next_has_begun_is_refused(
+    worker: Worker, connection: "Connection"
+) -> None:
+    attempt = worker.begin(START)
+    worker.succeed(attempt)
+    Worker(worker.url, run_id="run-2").begin(START)
+    with pytest.raises(SupersededError):
+        worker.succeed(attempt)
+    assert day_record(connection, START)["status"] == "syncing"
+
+
 class TestRefused:
     """A day that could not even be begun, because another worker holds it."""
 

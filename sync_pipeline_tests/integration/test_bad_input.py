@@ -15,7 +15,7 @@ from psycopg2.extensions import parse_dsn
 
 from sync_pipeline import embedded
 from sync_pipeline_tests import stack_project
-from sync_pipeline_tests.command import Ended, run, run_all, wait_until
+from sync_pipeline_tests.command import Ended, folder_for_postgres, run, run_all, wait_until
 from sync_pipeline_tests.stack_project import Databases
 
 pytestmark = pytest.mark.integration
@@ -42,11 +42,11 @@ class Bad:
 
 
 @pytest.fixture(scope="module")
-def locked_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def locked_url() -> Iterator[str]:
     """The URL, with a wrong password, of a server that asks for the right one."""
-    folder = tmp_path_factory.mktemp("locked") / "postgres"
-    with embedded.running(folder, settings={"fsync": "off"}) as url:
-        rules = folder / "pg_hba.conf"
+    off = {"fsync": "off"}
+    with folder_for_postgres() as folder, embedded.running(folder / "pg", settings=off) as url:
+        rules = folder / "pg" / "pg_hba.conf"
         rules.write_text(f"local all {READER} scram-sha-256\n" + rules.read_text())
         execute(
             url,

@@ -21,6 +21,7 @@ from sync_pipeline_tests.command import (
     Ended,
     end_of,
     environment_of,
+    folder_for_postgres,
     run,
     run_all,
     run_program,
@@ -421,9 +422,15 @@ def test_a_mistyped_command_is_told_what_is_wrong(words: list[str], says: str) -
     assert "Traceback" not in ended.errors
 
 
+@pytest.fixture
+def demo_folder() -> Iterator[Path]:
+    with folder_for_postgres() as folder:
+        yield folder
+
+
 @pytest.mark.timeout(300)
-def test_the_demo_shows_the_main_job_and_can_be_repeated(tmp_path: Path) -> None:
-    environment = environment_of({"SYNC_DATA_DIR": str(tmp_path), "HOME": str(tmp_path)})
+def test_the_demo_shows_the_main_job_and_can_be_repeated(demo_folder: Path) -> None:
+    environment = environment_of({"SYNC_DATA_DIR": str(demo_folder), "HOME": str(demo_folder)})
     for source in ("source: 336,776 flights loaded", "source: flights are in"):
         ended = run_program([COMMAND, "demo"], environment, seconds=140)
         assert ended.code == 0, ended.errors
@@ -431,4 +438,4 @@ def test_the_demo_shows_the_main_job_and_can_be_repeated(tmp_path: Path) -> None
         assert source in ended.out
         assert re.search(r"批量同步完成: .*, 共10天, 成功8, 失败0, 跳过2, ", ended.out)
         assert "target equals source: 10 days, " in ended.out
-        assert not (tmp_path / "postgres" / "postmaster.pid").exists()
+        assert not (demo_folder / "postgres" / "postmaster.pid").exists()
