@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from sync_pipeline.errors import RequestError
 
@@ -57,6 +57,10 @@ def _table_name(name: str) -> str:
     return name
 
 
+# For `dg check yaml`, which reads the JSON schema: YAML gives a date, JSON knows only text.
+Day = Annotated[
+    date, WithJsonSchema({"type": "string", "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"})
+]
 DatasetName = Annotated[str, AfterValidator(_dataset_name)]
 TimezoneName = Annotated[str, AfterValidator(_known_timezone)]
 EnvironmentName = Annotated[str, AfterValidator(_environment_name)]
@@ -150,8 +154,8 @@ class DatasetSettings(_Model):
     """What a `defs.yaml` says. `start_date` and `end_date` are days in `timezone`, included."""
 
     description: str = ""
-    start_date: date
-    end_date: date | None = None
+    start_date: Day
+    end_date: Day | None = None
     timezone: TimezoneName = "UTC"
     source: PostgresSource
     target: PostgresTarget

@@ -12,13 +12,16 @@ import dagster as dg
 from sync_pipeline import settings
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.orchestration.batch_job import build_batch_job
-from sync_pipeline.orchestration.component import DailySync
+from sync_pipeline.orchestration.component import DailySync, loading
 from sync_pipeline.orchestration.sensors import build_sensors
 
 
 def load_datasets(project: Path) -> list[Dataset]:
-    """Return the datasets of the project at `project`, the folder of its pyproject.toml."""
-    with _dagster_quiet():
+    """Return the datasets of the project at `project`, the folder of its pyproject.toml.
+
+    Raises SettingError, in one line, if a `defs.yaml` cannot be read.
+    """
+    with _dagster_quiet(), loading(project):
         components = _tree(project).get_all_components(of_type=DailySync)
     return [component.dataset for component in components]
 

@@ -66,6 +66,12 @@ _KEYWORD_PASSWORD = re.compile(
 )
 
 
+# The whole of a row that a constraint refused: other people's data, not a reason.
+_FAILING_ROW = re.compile(
+    r"\s*DETAIL:\s+Failing row contains \(.*?\)\.?(?=\s+(?:CONTEXT|HINT):|\s*\Z)", re.S
+)
+
+
 def redact(text: str, *secrets: str) -> str:
     """Return `text` with passwords replaced by `***`.
 
@@ -83,10 +89,11 @@ def redact(text: str, *secrets: str) -> str:
 def one_line(error: BaseException, *secrets: str, limit: int = 2000) -> str:
     """Return what `error` says as one line without secrets, at most `limit` characters.
 
-    The form in which an error enters a record, a log line or the terminal. A driver's error
+    The form in which an error enters a record, a log line or the terminal, without the contents of
+    a row that the database refused. A driver's error
     without text, or an exception of ours that carries none, is named by its class.
     """
-    text = " ".join(redact(str(error), *secrets).split())
+    text = " ".join(redact(_FAILING_ROW.sub("", str(error)), *secrets).split())
     if not isinstance(error, SyncError) and not _is_driver_error(error):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     # PostgreSQL takes no NUL in a text, and UTF-8 no lone surrogate.

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 from psycopg2 import sql
 
 from sync_pipeline import embedded
@@ -43,7 +44,8 @@ _STOP_SECONDS = 70  # Dagster itself gives its children 60
 _PR_SET_PDEATHSIG = 1
 _READY = """{
   workspaceOrError { ... on Workspace { locationEntries { loadStatus
-    locationOrLoadError { __typename ... on PythonError { message } } } } }
+    locationOrLoadError { __typename ... on PythonError {
+      message errorChain { error { message } } } } } } }
   instance { daemonHealth { allDaemonStatuses { daemonType required healthy } } }
 }"""
 
@@ -83,7 +85,9 @@ def databases(given: Settings, *, with_source: bool = False) -> Iterator[Setting
             _make_schema(settings)
         values[DAGSTER_URL] = settings.dagster_url
         values[DATA_DIR] = str(settings.data_dir)
-        values.setdefault(COMPUTE_LOG_DIR, str(settings.data_dir / "compute_logs"))
+        values[COMPUTE_LOG_DIR] = values.get(COMPUTE_LOG_DIR) or str(
+            settings.data_dir / "compute_logs"
+        )
         # By default a sensor looks at five ended runs a tick; a backfill may end more at once.
         values.setdefault("DAGSTER_RUN_STATUS_SENSOR_PROCESS_LIMIT", "50")
         values[DAGSTER_HOME] = values.get(DAGSTER_HOME) or str(_make_dagster_home(settings))
@@ -171,11 +175,19 @@ def _make_schema(settings: Settings) -> None:
     with closing(connection), connection.cursor() as cursor:
         # Looked for first: a user who may not create schemas may well have been given this one.
         cursor.execute("SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s", [DAGSTER_SCHEMA])
-        if cursor.rowcount == 0:
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('sync_pipeline: schema'))")
-            cursor.execute(
-                sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(DAGSTER_SCHEMA))
-            )
+        if cursor.rowcount:
+            return
+        name = sql.Identifier(DAGSTER_SCHEMA)
+        try:
+            cursor.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(name))
+        except psycopg2.errors.UniqueViolation:
+            pass  # another process has just made it
+        except psycopg2.Error as error:
+            raise TargetError(
+                f"cannot make the schema {DAGSTER_SCHEMA} in the database of {DATABASE_URL}: "
+                f"{one_line(error)}; have its owner run: CREATE SCHEMA {DAGSTER_SCHEMA} "
+                f"AUTHORIZATION {connection.info.user}, or set {DAGSTER_URL}"
+            ) from error
 
 
 def _free_port(port: int) -> int:
@@ -213,7 +225,8 @@ def _what_is_missing(state: dict[str, Any]) -> str:
     for entry in state["workspaceOrError"].get("locationEntries", []):
         found = entry["locationOrLoadError"] or {}
         if found.get("__typename") == "PythonError":
-            raise StackError(f"the definitions do not load: {found['message']}")
+            chain = [found, *(link["error"] for link in found["errorChain"])]
+            raise StackError(f"the definitions do not load: {chain[-1]['message']}")
         if entry["loadStatus"] != "LOADED":
             return "the definitions are still loading"
     daemons = state["instance"]["daemonHealth"]["allDaemonStatuses"]

@@ -22,7 +22,7 @@ from sync_pipeline.settings import Settings, secrets_of
 from sync_pipeline.sources import open_source
 from sync_pipeline.targets import open_target
 from sync_pipeline.targets.postgres import Target
-from sync_pipeline.tracking.models import Attempt, Batch, DayCounts
+from sync_pipeline.tracking.models import Attempt, Batch, DayCounts, SyncedDay
 from sync_pipeline.tracking.progress import days_between_writes
 from sync_pipeline.tracking.tracker import Tracker
 
@@ -43,7 +43,8 @@ class Outcome(str, Enum):
 
 @dataclass(frozen=True)
 class DayResult:
-    """What became of one day. `seconds` is wall-clock time; `error` one line without secrets."""
+    """What became of one day. `seconds` is wall-clock time; `error` one line without secrets;
+    `synced` what a skipped day was found to be."""
 
     day: date
     outcome: Outcome
@@ -51,6 +52,7 @@ class DayResult:
     counts: DayCounts | None = None
     error: str | None = None
     attempt: Attempt | None = None
+    synced: SyncedDay | None = None
 
 
 def sync_days(
@@ -70,10 +72,11 @@ def sync_days(
     the day in work is rolled back and recorded as failed.
     """
     days = sorted(set(days))
-    in_already = set() if resync else tracker.synced_days(dataset.name, days)
+    in_already = {} if resync else tracker.synced_days(dataset.name, days)
     if in_already and batch is not None:
         tracker.skip(batch, sorted(in_already))
-    yield from (DayResult(day, Outcome.SKIPPED) for day in days if day in in_already)
+    for day, synced in sorted(in_already.items()):
+        yield DayResult(day, Outcome.SKIPPED, synced=synced)
     to_do = [day for day in days if day not in in_already]
     if not to_do:
         return

@@ -19,7 +19,6 @@ from sync_pipeline.tracking.models import BatchProgress
 from sync_pipeline.tracking.reports import DayOfBatch
 
 _STYLES = {"success": "green", "failed": "red", "syncing": "cyan", "skipped": "dim"}
-_ERROR_LENGTH = 120
 
 
 class BatchBar:
@@ -118,9 +117,8 @@ def failed_days_table(days: Iterable[DayOfBatch]) -> Table:
         table.add_column(heading, overflow="fold")
     for day in days:
         if day.error_message is not None:
-            error = day.error_message
-            short = error if len(error) <= _ERROR_LENGTH else f"{error[:_ERROR_LENGTH]}…"
-            table.add_row(str(day.sync_date), str(day.attempt or "not run"), Text(short))
+            error = Text(day.error_message)
+            table.add_row(str(day.sync_date), str(day.attempt or "not run"), error)
     return table
 
 

@@ -7,6 +7,7 @@ when their test is over.
 
 import itertools
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,14 +28,19 @@ _NUMBERS = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server_url() -> Iterator[str]:
     """The URL of a PostgreSQL server on which databases may be created."""
+    settings = {"fsync": "off", "max_connections": "300"}
     given = os.environ.get("SYNC_DATABASE_URL")
     if given:
         yield given
         return
-    folder = tmp_path_factory.mktemp("server") / "postgres"
-    with embedded.running(folder, settings={"fsync": "off", "max_connections": "300"}) as url:
+    # Not in pytest's own folder: each of its sessions closes that to others, and root's server runs
+    # as another user.
+    with (
+        tempfile.TemporaryDirectory(prefix="sync_pipeline_tests-") as folder,
+        embedded.running(Path(folder) / "postgres", settings=settings) as url,
+    ):
         yield url
 
 

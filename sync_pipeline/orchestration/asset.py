@@ -30,7 +30,7 @@ def build_asset(dataset: Dataset) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=asset_key_of(dataset),
-        description=dataset.description or None,
+        description=dataset.description or _description(dataset),
         group_name="daily_sync",
         kinds={"postgres"},
         partitions_def=partitions_of(dataset),
@@ -79,6 +79,11 @@ def _open_batch(
     return tracker.open_batch(
         NewBatch(key, dataset.name, all_days or days, tracker.run_id, tracker.triggered_by)
     )
+
+
+def _description(dataset: Dataset) -> str:
+    source = dataset.source.table or "a query"
+    return f"{source} → {dataset.target.table}, day by day. Recorded in daily_sync_status."
 
 
 def _backfill_policy(dataset: Dataset) -> dg.BackfillPolicy:

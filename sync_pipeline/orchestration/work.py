@@ -68,7 +68,8 @@ def fail_if_a_day_failed(dataset: Dataset, results: Sequence[DayResult]) -> None
     failed = [result for result in results if result.outcome is Outcome.FAILED]
     if failed:
         days = [result.day for result in failed]
-        text = failed_days(days, len(results), f"{days[0]}: {failed[0].error}")
+        first = (failed[0].error or "").replace(f"dataset {dataset.name}: ", "")
+        text = failed_days(days, len(results), f"{days[0]}: {first}")
         raise failure(f"dataset {dataset.name}: {text}")
 
 
@@ -80,4 +81,4 @@ def failure(text: str) -> dg.Failure:
 def _say(context: dg.OpExecutionContext, dataset: Dataset, result: DayResult) -> None:
     # Only failures: a line a day costs an event each, and the materialization says it all.
     if result.outcome is Outcome.FAILED:
-        context.log.error(f"dataset {dataset.name}, day {result.day}: {result.error}")
+        context.log.error(f"day {result.day}: {result.error}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sync_pipeline.database import named_sql
 from sync_pipeline.errors import SupersededError
 from sync_pipeline.tracking import batches, remarks
-from sync_pipeline.tracking.models import Attempt, DayCounts
+from sync_pipeline.tracking.models import Attempt, DayCounts, SyncedDay
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -156,10 +156,10 @@ def skip(cursor: "Cursor", batch_id: int, days: Sequence[date], run_id: str | No
     batches.refresh(cursor, batch_id)
 
 
-def synced_days(cursor: "Cursor", dataset: str, days: Sequence[date]) -> set[date]:
-    """Return which of `days` are in, by their day records."""
+def synced_days(cursor: "Cursor", dataset: str, days: Sequence[date]) -> dict[date, SyncedDay]:
+    """Return those of `days` that are in, by their day records."""
     cursor.execute(_SQL["synced_days"], {"dataset": dataset, "days": list(days)})
-    return {row[0] for row in cursor.fetchall()}
+    return {row[0]: SyncedDay(*row[1:]) for row in cursor.fetchall()}
 
 
 def holder(cursor: "Cursor", dataset: str, day: date) -> str | None:

@@ -110,8 +110,8 @@ SELECT record.dataset, day, record.id, 'skipped', %(run_id)s, record.triggered_b
 FROM daily_sync_status record, unnest(%(days)s::date[]) AS day
 WHERE record.id = %(batch_id)s
 
--- synced_days: which of these days are in
-SELECT sync_date FROM daily_sync_status
+-- synced_days: which of these days are in, with their records
+SELECT sync_date, id, attempt, success_count FROM daily_sync_status
 WHERE dataset = %(dataset)s AND kind = 'day' AND status = 'success'
   AND sync_date = ANY(%(days)s::date[])
 

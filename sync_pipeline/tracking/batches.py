@@ -54,6 +54,8 @@ def open_batch(cursor: "Cursor", new: NewBatch) -> Batch:
     if row is None:
         batch = find_batch(cursor, new.batch_key, new.dataset)
         assert batch is not None, "a conflicting row is committed and visible"  # noqa: S101
+        if new.run_id is not None:
+            cursor.execute(_SQL["name_run"], {"id": batch.id, "run_id": new.run_id})
         return batch
     values |= {"batch_id": row[0], "days": days}
     cursor.execute(_SQL["insert_pending_days"], values)

@@ -15,6 +15,9 @@ SELECT %(dataset)s, day, %(batch_id)s, 'pending', %(run_id)s, %(triggered_by)s
 FROM unnest(%(days)s::date[]) AS day
 ON CONFLICT (batch_id, sync_date) WHERE NOT superseded DO NOTHING
 
+-- name_run: the first run at work on a batch that was opened before any
+UPDATE daily_sync_status SET run_id = %(run_id)s WHERE id = %(id)s AND run_id IS NULL
+
 -- find_by_key: the batch record of a dataset with this key
 SELECT id, batch_key, dataset, status, start_date, end_date, total_days
 FROM daily_sync_status WHERE batch_key = %(batch_key)s AND dataset = %(dataset)s
@@ -44,7 +47,8 @@ GROUP BY record.id
 
 -- failed_days: which days failed, the first error, and why the batch broke off, if it did
 SELECT array_agg(sync_date ORDER BY sync_date),
-       (array_agg(sync_date || ': ' || error_message ORDER BY sync_date))[1],
+       (array_agg(sync_date || ': ' || replace(error_message, 'dataset ' || dataset || ': ', '')
+                  ORDER BY sync_date))[1],
        (array_agg(error_message ORDER BY sync_date)
            FILTER (WHERE error_message LIKE %(not_run)s || '%%'))[1]
 FROM sync_attempt WHERE batch_id = %(id)s AND NOT superseded AND state = 'failed'
@@ -66,6 +70,13 @@ UPDATE daily_sync_status SET
     duration_seconds = %(duration_seconds)s,
     heartbeat_at = CASE WHEN %(status)s = 'syncing' THEN clock_timestamp() ELSE heartbeat_at END
 WHERE id = %(id)s
+  -- A record that says so already is left as it is.
+  AND (status, total_records, success_count, failed_count, skipped_count, total_days,
+       start_date, end_date, remarks, error_message, end_time, duration_seconds)
+      IS DISTINCT FROM
+      (%(status)s, %(rows)s, %(success)s, %(failed)s, %(skipped)s, %(total)s,
+       %(start_date)s::date, %(end_date)s::date, %(remarks)s, %(error_message)s,
+       %(end_time)s::timestamptz, %(duration_seconds)s::integer)
 
 -- clock: the database's clock now, not the transaction's beginning
 SELECT clock_timestamp()

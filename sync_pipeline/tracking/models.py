@@ -86,6 +86,15 @@ class DayCounts:
 
 
 @dataclass(frozen=True)
+class SyncedDay:
+    """A day that is in: its record, the attempt that brought it, the rows it loaded."""
+
+    record_id: int
+    attempt: int
+    rows_loaded: int
+
+
+@dataclass(frozen=True)
 class FailedDays:
     """The failed days of a batch, the first error, and why the batch broke off, if it did."""
 

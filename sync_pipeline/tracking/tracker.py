@@ -19,7 +19,7 @@ from sync_pipeline.database.connections import connect
 from sync_pipeline.errors import TrackingError, one_line
 from sync_pipeline.settings import Settings
 from sync_pipeline.tracking import attempts, batches
-from sync_pipeline.tracking.models import Attempt, Batch, DayCounts, NewBatch
+from sync_pipeline.tracking.models import Attempt, Batch, DayCounts, NewBatch, SyncedDay
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -61,9 +61,9 @@ class Tracker:
         """Open, or join, a batch; return it, or None if the tables cannot be reached."""
         return self._write(lambda cursor: batches.open_batch(cursor, new), durable=True)
 
-    def synced_days(self, dataset: str, days: Sequence[date]) -> set[date]:
-        """Return which of `days` are in; none if the tables cannot be reached."""
-        return self._write(lambda c: attempts.synced_days(c, dataset, days)) or set()
+    def synced_days(self, dataset: str, days: Sequence[date]) -> dict[date, SyncedDay]:
+        """Return those of `days` that are in; none if the tables cannot be reached."""
+        return self._write(lambda c: attempts.synced_days(c, dataset, days)) or {}
 
     def skip(self, batch: Batch, days: Sequence[date]) -> None:
         """Mark days of `batch` as skipped."""

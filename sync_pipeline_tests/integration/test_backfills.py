@@ -204,6 +204,7 @@ def test_the_record_shows_progress_day_by_day_and_never_goes_back(
     opened = one.seen[0]
     assert opened["remarks"] == f"批量同步: {one.days[0]} 至 {one.days[-1]}, 共10天"
     assert opened["triggered_by"] == f"backfill {one.key}"
+    assert one.seen[-1]["run_id"] in one.run_ids()
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -216,6 +217,7 @@ def test_one_bad_day_of_ten_fails_the_batch_and_nothing_else(
     assert (record["status"], record["success_count"], record["failed_count"]) == ("failed", 9, 1)
     assert record["error_message"].startswith(f"1 of 10 days failed: {bad}. First: {bad}: ")
     assert "violates check constraint" in record["error_message"]
+    assert "Failing row" not in record["error_message"]
     assert "成功9, 失败1, 跳过0" in record["remarks"]
     assert one.status() == "COMPLETED_FAILED"
     kept = one.stack.rows_of(one.dataset, bad)

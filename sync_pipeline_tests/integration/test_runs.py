@@ -63,8 +63,8 @@ def counts(record: dict[str, Any]) -> tuple[int, int, int]:
     return record["success_count"], record["failed_count"], record["skipped_count"]
 
 
-def skipped_days(stack: Stack, of: list[date]) -> set[str]:
-    """Those of these days whose latest materialization says that nothing was done."""
+def skipped_days(stack: Stack, of: list[date]) -> dict[str, set[str]]:
+    """Those of these days that were last materialized without doing anything, with the labels."""
     query = """query ($key: AssetKeyInput!, $days: [String!]) { assetOrError(assetKey: $key) {
         ... on Asset { assetMaterializations(partitions: $days, limit: 100) { partition timestamp
             metadataEntries { label } } } } }"""
@@ -74,7 +74,18 @@ def skipped_days(stack: Stack, of: list[date]) -> set[str]:
     for event in sorted(events, key=lambda event: float(event["timestamp"])):
         latest[event["partition"]] = {entry["label"] for entry in event["metadataEntries"]}
     assert set(latest) == {str(day) for day in of}
-    return {day for day, labels in latest.items() if "skipped" in labels}
+    return {day: labels for day, labels in latest.items() if "skipped" in labels}
+
+
+def failed_partitions(stack: Stack, dataset: str, of: list[date]) -> list[str]:
+    """Those of these days that Dagster's asset page shows as failed."""
+    query = """query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) {
+        ... on AssetNode { assetPartitionStatuses { ... on TimePartitionStatuses {
+            ranges { status startKey endKey } } } } } }"""
+    answer = stack.dagster.graphql(query, {"key": {"path": [dataset]}})
+    ranges = answer["assetNodeOrError"]["assetPartitionStatuses"]["ranges"]
+    failed = [(r["startKey"], r["endKey"]) for r in ranges if r["status"] == "FAILED"]
+    return [str(day) for day in of if any(a <= str(day) <= b for a, b in failed)]
 
 
 def test_the_batch_job_skips_days_that_are_in_and_says_so(stack: Stack) -> None:
@@ -92,7 +103,10 @@ def test_the_batch_job_skips_days_that_are_in_and_says_so(stack: Stack) -> None:
         f"耗时{minutes}分{seconds}秒"
     )
     assert (record["run_id"], record["triggered_by"]) == (run_id, f"run {run_id}")
-    assert skipped_days(stack, batch) == {str(batch[2]), str(batch[5])}
+    skipped = skipped_days(stack, batch)
+    assert set(skipped) == {str(batch[2]), str(batch[5])}
+    for labels in skipped.values():  # what is known of the day stays in sight
+        assert {"rows", "attempt", "record"} <= labels
     assert stack.differing_days("orders", batch) == []
 
 
@@ -101,7 +115,7 @@ def test_the_batch_job_resyncs_days_that_are_in_when_told_to(stack: Stack) -> No
     sync_alone(stack, batch[1])
     run_id, ended = run_batch_job(stack, batch[0], batch[-1], already_synced="resync")
     assert (ended, counts(stack.batch(run_id))) == ("SUCCESS", (3, 0, 0))
-    assert skipped_days(stack, batch) == set()
+    assert skipped_days(stack, batch) == {}
 
 
 def test_a_day_that_fails_stops_neither_the_days_nor_the_chunks_after_it(stack: Stack) -> None:
@@ -113,6 +127,7 @@ def test_a_day_that_fails_stops_neither_the_days_nor_the_chunks_after_it(stack: 
     assert record["error_message"].startswith(f"1 of 30 days failed: {batch[3]}. First: ")
     assert stack.differing_days("events", batch) == [batch[3]]
     assert f"1 of 10 days failed: {batch[3]}" in messages(stack, run_id)
+    assert failed_partitions(stack, "events", batch) == [str(batch[3])]
 
 
 BAD_REQUESTS: dict[str, dict[str, Any]] = {

@@ -129,3 +129,15 @@ def test_what_is_shown_is_always_one_line_within_the_limit(text: str) -> None:
 
 def test_what_a_database_cannot_store_is_replaced() -> None:
     assert one_line(SyncError("a\0b\udc80c")) == "a\ufffdb?c"
+
+
+def test_the_contents_of_a_row_that_was_refused_are_not_shown() -> None:
+    error = psycopg2.errors.CheckViolation(
+        'new row for relation "people" violates check constraint "of_age"\n'
+        "DETAIL:  Failing row contains (17, Ada (the first), null).\n"
+        "CONTEXT:  COPY people, line 3\n"
+    )
+    assert one_line(error) == (
+        'new row for relation "people" violates check constraint "of_age" '
+        "CONTEXT: COPY people, line 3"
+    )

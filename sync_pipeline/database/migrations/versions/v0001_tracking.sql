@@ -172,16 +172,20 @@ SELECT b.id, b.dataset, b.batch_key, b.sync_date, b.status, b.start_date, b.end_
              / nullif(b.total_days, 0), 1) AS percent,
        b.success_count, b.failed_count, b.skipped_count, b.total_records,
        b.duration_seconds, t.elapsed_seconds,
-       round(b.total_records / nullif(t.elapsed_seconds, 0), 1) AS rows_per_second,
+       -- Speed is counted from the first day's beginning: a backfill waits for Dagster before it.
+       round(b.total_records / nullif(t.working_seconds, 0), 1) AS rows_per_second,
        CASE WHEN b.status = 'syncing' THEN round(
-           t.elapsed_seconds / nullif(b.success_count + b.failed_count, 0)
+           t.working_seconds / nullif(b.success_count + b.failed_count, 0)
            * (b.total_days - b.success_count - b.failed_count - b.skipped_count), 1)
        END AS eta_seconds,
        b.start_time, b.end_time, b.run_id, b.triggered_by, b.remarks, b.error_message
 FROM daily_sync_status b
 CROSS JOIN LATERAL (
-    SELECT round(extract(epoch FROM coalesce(b.end_time, clock_timestamp()) - b.start_time), 3)
-           AS elapsed_seconds
+    SELECT round(extract(epoch FROM ended - b.start_time), 3) AS elapsed_seconds,
+           round(extract(epoch FROM ended - coalesce(
+               (SELECT min(started_at) FROM sync_attempt WHERE batch_id = b.id), b.start_time)), 3)
+           AS working_seconds
+    FROM coalesce(b.end_time, clock_timestamp()) AS ended
 ) t
 WHERE b.kind = 'batch';
 
@@ -249,7 +253,8 @@ COMMENT ON COLUMN daily_sync_status.skipped_count IS
     'Batch record: days left alone because they were already synced.';
 COMMENT ON COLUMN daily_sync_status.attempt IS
     'Day record: number of the latest attempt that began. Only that one may commit. 0 for a batch.';
-COMMENT ON COLUMN daily_sync_status.run_id IS 'Dagster run that wrote last, or opened the batch.';
+COMMENT ON COLUMN daily_sync_status.run_id IS
+    'Day record: Dagster run that wrote last. Batch record: the first run at work on it.';
 COMMENT ON COLUMN daily_sync_status.triggered_by IS 'Who or what asked for it.';
 COMMENT ON COLUMN daily_sync_status.heartbeat_at IS 'When its worker last gave a sign of life.';
 COMMENT ON COLUMN daily_sync_status.created_at IS 'When the record was first written.';
