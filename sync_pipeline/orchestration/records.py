@@ -69,11 +69,14 @@ def close_run(
     Days that never began are left to another run of the same batch that is at work on them.
     """
     attempts.give_up_run(cursor, run.run_id, error)
-    for batch in _batches_of(cursor, run, datasets):
+    # Its locks on batches end here: whoever else closes days takes those of the days first.
+    cursor.connection.commit()
+    for batch in list(_batches_of(cursor, run, datasets)):
         if not _taken_over(instance, run):
             days = days_of_run(run)
             attempts.give_up_batch(cursor, batch.id, error, days, run_id=run.run_id)
         batches.refresh(cursor, batch.id)
+        cursor.connection.commit()
 
 
 def open_backfill(

@@ -212,7 +212,7 @@ SELECT dataset, date_trunc('week', ended_at)::date AS week,
        count(*) FILTER (WHERE state = 'success') AS success_count,
        count(*) FILTER (WHERE state = 'failed') AS failed_count,
        round(100.0 * count(*) FILTER (WHERE state = 'success') / count(*), 1) AS success_percent
-FROM sync_attempt WHERE state IN ('success', 'failed')
+FROM sync_attempt WHERE state IN ('success', 'failed') AND attempt IS NOT NULL
 GROUP BY dataset, date_trunc('week', ended_at);
 
 CREATE VIEW sync_slowest_day AS
@@ -287,5 +287,5 @@ COMMENT ON VIEW sync_batch_progress IS 'Batches with percent, rows per second an
 COMMENT ON VIEW sync_day_coverage IS
     'Every day from the first to the last one known, with its state or missing.';
 COMMENT ON VIEW sync_day_gap IS 'Stretches of days that are missing or failed.';
-COMMENT ON VIEW sync_success_rate_by_week IS 'Attempts that succeeded and failed, by ISO week.';
+COMMENT ON VIEW sync_success_rate_by_week IS 'Attempts that began and succeeded or failed, by ISO week.';
 COMMENT ON VIEW sync_slowest_day IS 'Successful attempts, the slowest first.';
