@@ -204,11 +204,13 @@ def _end(batch: "LaunchedBatch", record: "BatchProgress", *, cancelled: bool) ->
     """Say in one line why a batch that is over did not go well; return the exit code."""
     why = record.error_message or batch.error
     if cancelled:
-        _complain(f"batch {record.id} was cancelled: {why or 'too late, all of its days are in'}")
+        why = why or "too late, all of its days are in"
+        _complain(f"dataset {record.dataset}: batch {record.id} was cancelled: {why}")
         return ExitCode.CANCELLED
     if record.status == "success" and batch.process.returncode == ExitCode.OK:
         return ExitCode.OK
-    _complain(f"batch {record.id} failed: {why or f'see Dagster run {batch.run_id}'}")
+    why = why or f"see Dagster run {batch.run_id}"
+    _complain(f"dataset {record.dataset}: batch {record.id} failed: {why}")
     return ExitCode.FAILED
 
 

@@ -57,7 +57,7 @@ def _examine(given: Settings) -> Iterator[Finding]:
         version = _version(given)
         yield version
         if version.well:
-            yield from _rest(given, given)
+            yield from _rest(given)
         return
     running = embedded.find_running(given.data_dir / "postgres")
     said = "runs" if running else "is started when needed"
@@ -65,12 +65,12 @@ def _examine(given: Settings) -> Iterator[Finding]:
     try:
         with databases(given, with_source=True) as settings:
             yield _version(settings)
-            yield from _rest(settings, given)
+            yield from _rest(settings)
     except SyncError as error:
         yield Finding("embedded PostgreSQL", False, one_line(error))
 
 
-def _rest(settings: Settings, given: Settings) -> Iterator[Finding]:
+def _rest(settings: Settings) -> Iterator[Finding]:
     try:
         with databases(settings) as complete:
             yield from _definitions(complete)

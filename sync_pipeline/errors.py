@@ -45,6 +45,10 @@ class SupersededError(SyncError):
     """A later attempt at the same day began while this one worked; this one's rows were refused."""
 
 
+class WorkerLostError(SupersededError):
+    """This worker fell silent and was taken for lost; its run was ended, and it must stop."""
+
+
 class MigrationError(SyncError):
     """The tracking tables cannot be brought to, or are not at, the version this code needs."""
 

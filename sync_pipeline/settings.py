@@ -24,6 +24,7 @@ COMPUTE_LOG_DIR = "SYNC_COMPUTE_LOG_DIR"
 SOURCE_URL = "SYNC_SOURCE_URL"
 PAGE_URL = "SYNC_PAGE_URL"
 PROJECT_DIR = "SYNC_PROJECT_DIR"
+LOST_AFTER_SECONDS = "SYNC_LOST_AFTER_SECONDS"
 DAGSTER_SCHEMA = "dagster"
 
 
@@ -72,6 +73,23 @@ class Settings:
         """The folder of the pyproject.toml whose datasets are synced (absolute); this checkout's
         by default."""
         return Path(self.environment.get(PROJECT_DIR) or PROJECT_ROOT).expanduser().resolve()
+
+    @property
+    def lost_after_seconds(self) -> float:
+        """After how many seconds without a sign of life a worker counts as lost; 30 by default.
+
+        Raises SettingError if it is not a number from 1 to 3600.
+        """
+        text = self.environment.get(LOST_AFTER_SECONDS, "").strip() or "30"
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = 0.0
+        if not 1 <= seconds <= 3600:
+            raise SettingError(
+                f"{LOST_AFTER_SECONDS} is {text!r}; set it to seconds from 1 to 3600, such as 30"
+            )
+        return seconds
 
     @property
     def page_url(self) -> str | None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import psycopg2
 
 from sync_pipeline.dataset import Dataset
-from sync_pipeline.errors import SupersededError, SyncError, one_line
+from sync_pipeline.errors import SupersededError, SyncError, WorkerLostError, one_line
 from sync_pipeline.settings import Settings, secrets_of
 from sync_pipeline.sources import open_source
 from sync_pipeline.targets import open_target
@@ -68,8 +68,9 @@ def sync_days(
 
     With `resync` false, days that are already in are skipped. A day that fails does not stop
     those after it. Raises SyncError, after the untried days were recorded as not run, when source
-    or target cannot be worked with at all. If the caller stops (an interrupt, a closed generator)
-    the day in work is rolled back and recorded as failed.
+    or target cannot be worked with at all; WorkerLostError when this worker was taken for lost. If
+    the caller stops (an interrupt, a closed generator) the day in work is rolled back and recorded
+    as failed.
     """
     days = sorted(set(days))
     in_already = {} if resync else tracker.synced_days(dataset.name, days)
@@ -143,6 +144,9 @@ class _Worker:
             counts = DayCounts(loaded.rows_read, loaded.rows_loaded, 0, loaded.bytes)
             recorded = self._record_within(target, attempt, counts, refresh)
             target.connection.commit()
+        except WorkerLostError:
+            self._roll_back()  # the records are closed already, by whoever took it for lost
+            raise
         except Exception as error:
             return self._failed(day, attempt, error, started)
         except BaseException as error:

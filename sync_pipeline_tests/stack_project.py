@@ -128,9 +128,12 @@ class Stack(Databases):
 
 @contextmanager
 def project(
-    make_database: Callable[[str | None], str], folder: Path, datasets: Mapping[str, str] = DATASETS
+    make_database: Callable[[str | None], str],
+    folder: Path,
+    datasets: Mapping[str, str] = DATASETS,
+    **others: str,
 ) -> Iterator[Databases]:
-    """Write the project into `folder`, with databases of its own."""
+    """Write the project into `folder`, with databases of its own; `others` are more settings."""
     write_project(folder, datasets)
     given = Settings(
         {
@@ -139,6 +142,7 @@ def project(
             "SYNC_DATA_DIR": str(folder / "data"),
             "SYNC_PROJECT_DIR": str(folder),
             "PATH": "/usr/local/bin:/usr/bin:/bin",
+            **others,
         }
     )
     with databases(given) as settings:

@@ -13,7 +13,7 @@ from sync_pipeline import settings
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.orchestration import identity
 from sync_pipeline.orchestration.days import days_of_backfill, partitions_of, to_days
-from sync_pipeline.orchestration.hooks import hooks_for
+from sync_pipeline.orchestration.hooks import sync_hooks
 from sync_pipeline.orchestration.work import (
     asset_key_of,
     fail_if_a_day_failed,
@@ -35,7 +35,7 @@ def build_asset(dataset: Dataset) -> dg.AssetsDefinition:
         kinds={"postgres"},
         partitions_def=partitions_of(dataset),
         backfill_policy=_backfill_policy(dataset),
-        hooks=hooks_for([dataset]),
+        hooks=sync_hooks(),
         # With an output, Dagster would emit an event per partition on top of ours.
         output_required=False,
         metadata={

@@ -18,7 +18,7 @@ from sync_pipeline import settings
 from sync_pipeline.dataset import Dataset, parse_day
 from sync_pipeline.errors import RequestError, one_line
 from sync_pipeline.orchestration import identity
-from sync_pipeline.orchestration.hooks import hooks_for
+from sync_pipeline.orchestration.hooks import sync_hooks
 from sync_pipeline.orchestration.storage import keep_connections_open
 from sync_pipeline.orchestration.work import (
     fail_if_a_day_failed,
@@ -143,7 +143,7 @@ def build_batch_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
     @dg.job(
         name=identity.BATCH_JOB_NAME,
         description="Sync a range of days as one batch with one record in daily_sync_status.",
-        hooks=hooks_for(list(datasets)),
+        hooks=sync_hooks(),
         config=_request_to_op,
     )
     def batch_backfill() -> None:

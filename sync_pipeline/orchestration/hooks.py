@@ -5,30 +5,27 @@ step writes its days by itself; the hooks catch what it could not, such as a ste
 before its first day. They do not fire on cancel or kill: the sensors and the reconciler do that.
 """
 
-from collections.abc import Sequence
-
 import dagster as dg
 
 from sync_pipeline import settings
-from sync_pipeline.dataset import Dataset
 from sync_pipeline.errors import one_line
 from sync_pipeline.orchestration.records import close_step, refresh_batches, tracking
 
 
-def hooks_for(datasets: Sequence[Dataset]) -> set[dg.HookDefinition]:
-    """Return the success and the failure hook for steps that sync any of `datasets`."""
+def sync_hooks() -> set[dg.HookDefinition]:
+    """Return the success and the failure hook for steps that sync days."""
 
     @dg.success_hook(name="record_step_success")
     def record_step_success(context: dg.HookContext) -> None:
         with tracking(settings.current()) as cursor:
-            refresh_batches(cursor, _run_of(context), datasets)
+            refresh_batches(cursor, _run_of(context))
 
     @dg.failure_hook(name="record_step_failure")
     def record_step_failure(context: dg.HookContext) -> None:
         error = context.op_exception
         text = one_line(error) if error is not None else "the step failed"
         with tracking(settings.current()) as cursor:
-            close_step(cursor, _run_of(context), datasets, text)
+            close_step(cursor, _run_of(context), text)
 
     return {record_step_success, record_step_failure}
 

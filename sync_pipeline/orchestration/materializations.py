@@ -7,6 +7,7 @@ A day that takes half a second or longer is told at once.
 import time
 
 import dagster as dg
+from dagster import AssetRecordsFilter
 from dagster._core.events import (
     AssetMaterializationPlannedData,
     DagsterEvent,
@@ -18,20 +19,28 @@ from sync_pipeline.orchestration import identity
 from sync_pipeline.orchestration.storage import EVENTS_AT_ONCE
 from sync_pipeline.settings import Settings
 from sync_pipeline.sync import DayResult, Outcome
+from sync_pipeline.tracking.models import UntoldDay
+from sync_pipeline.tracking.tracker import Tracker
 
 _FLUSH_SECONDS = 0.5
+_ATTEMPT = "attempt"
 
 
 class MaterializationLog:
     """Logs days as materialized, a few at a time. Use as a context manager: leaving flushes."""
 
     def __init__(
-        self, context: dg.OpExecutionContext, asset_key: dg.AssetKey, settings: Settings
+        self,
+        context: dg.OpExecutionContext,
+        asset_key: dg.AssetKey,
+        settings: Settings,
+        tracker: Tracker,
     ) -> None:
         self._context = context
         self._asset_key = asset_key
         self._settings = settings
-        self._waiting: list[dg.AssetMaterialization] = []
+        self._tracker = tracker
+        self._waiting: list[DayResult] = []
         self._flushed_at = time.monotonic()
 
     def add(self, result: DayResult) -> None:
@@ -40,28 +49,27 @@ class MaterializationLog:
         if result.outcome is Outcome.FAILED:
             self._plan(result)
             return
-        self._waiting.append(
-            dg.AssetMaterialization(
-                asset_key=self._asset_key,
-                partition=result.day.isoformat(),
-                metadata=_metadata(result, self._settings),
-            )
-        )
+        self._waiting.append(result)
         due = time.monotonic() - self._flushed_at >= _FLUSH_SECONDS
         if due or len(self._waiting) >= EVENTS_AT_ONCE:
             self.flush()
 
     def flush(self) -> None:
-        """Store what waits, as one batch of events."""
+        """Store what waits, as one batch of events, and note that it was told."""
         waiting, self._waiting = self._waiting, []
         step = self._context.get_step_execution_context()
         batch_id = make_new_run_id()
-        for number, materialization in enumerate(waiting, 1):
+        for number, result in enumerate(waiting, 1):
             DagsterEvent.asset_materialization(
                 step,
-                materialization,
+                dg.AssetMaterialization(
+                    self._asset_key,
+                    partition=result.day.isoformat(),
+                    metadata=_metadata(result, self._settings),
+                ),
                 DagsterEventBatchMetadata(batch_id, is_end=number == len(waiting)),
             )
+        self._tracker.mark_told([result.attempt for result in waiting if result.attempt])
         self._flushed_at = time.monotonic()
 
     def _plan(self, result: DayResult) -> None:
@@ -84,29 +92,41 @@ class MaterializationLog:
         self.flush()
 
 
-def _metadata(result: DayResult, settings: Settings) -> dict[str, dg.MetadataValue]:
-    metadata: dict[str, dg.MetadataValue] = {}
-    if result.synced is not None:
-        synced = result.synced
-        metadata["skipped"] = dg.MetadataValue.bool(True)
-        rows, record_id, attempt = synced.rows_loaded, synced.record_id, synced.attempt
-    else:
-        rows = result.counts.rows_loaded if result.counts else 0
-        metadata["bytes"] = dg.MetadataValue.int(result.counts.bytes if result.counts else 0)
-        metadata["seconds"] = dg.MetadataValue.float(round(result.seconds, 3))
-        if result.attempt is None:  # it could not be recorded
-            return {**_rows(rows), **metadata}
-        record_id, attempt = result.attempt.record_id, result.attempt.number
-    record = (
-        dg.MetadataValue.url(f"{settings.page_url}/sync-status/{record_id}")
-        if settings.page_url
-        else dg.MetadataValue.text(f"daily_sync_status, id {record_id}")
+def tell_past_day(instance: dg.DagsterInstance, settings: Settings, day: UntoldDay) -> bool:
+    """Tell Dagster of a day that is in, outside of any run; return False if it knows already."""
+    key, partition = dg.AssetKey(day.dataset), day.day.isoformat()
+    which = AssetRecordsFilter(key, asset_partitions=[partition])
+    for record in instance.fetch_materializations(which, limit=1).records:
+        latest = record.asset_materialization
+        told = latest.metadata.get(_ATTEMPT) if latest is not None else None
+        if told is not None and int(str(told.value)) >= day.number:
+            return False
+    metadata = {
+        **_rows(day.rows_loaded),
+        "bytes": dg.MetadataValue.int(day.bytes),
+        "seconds": dg.MetadataValue.float(round(day.seconds, 3)),
+        **_record(day.record_id, day.number, settings),
+    }
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization(key, partition=partition, metadata=metadata)
     )
+    return True
+
+
+def _metadata(result: DayResult, settings: Settings) -> dict[str, dg.MetadataValue]:
+    if result.synced is not None:
+        return {
+            **_rows(result.synced.rows_loaded),
+            "skipped": dg.MetadataValue.bool(True),
+            **_record(result.synced.record_id, result.synced.attempt, settings),
+        }
+    counts, attempt = result.counts, result.attempt
     return {
-        **_rows(rows),
-        **metadata,
-        "attempt": dg.MetadataValue.int(attempt),
-        "record": record,
+        **_rows(counts.rows_loaded if counts else 0),
+        "bytes": dg.MetadataValue.int(counts.bytes if counts else 0),
+        "seconds": dg.MetadataValue.float(round(result.seconds, 3)),
+        # Without an attempt, the day could not be recorded.
+        **(_record(attempt.record_id, attempt.number, settings) if attempt else {}),
     }
 
 
@@ -114,3 +134,12 @@ def _rows(rows: int) -> dict[str, dg.MetadataValue]:
     # The second is Dagster's own word for it, which its asset pages show by itself.
     count = dg.MetadataValue.int(rows)
     return {"rows": count, "dagster/partition_row_count": count}
+
+
+def _record(record_id: int, attempt: int, settings: Settings) -> dict[str, dg.MetadataValue]:
+    record = (
+        dg.MetadataValue.url(f"{settings.page_url}/sync-status/{record_id}")
+        if settings.page_url
+        else dg.MetadataValue.text(f"daily_sync_status, id {record_id}")
+    )
+    return {_ATTEMPT: dg.MetadataValue.int(attempt), "record": record}

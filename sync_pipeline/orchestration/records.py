@@ -40,19 +40,17 @@ def tracking(settings: Settings) -> Iterator["Cursor"]:
         yield cursor
 
 
-def refresh_batches(cursor: "Cursor", run: dg.DagsterRun, datasets: Sequence[Dataset]) -> None:
+def refresh_batches(cursor: "Cursor", run: dg.DagsterRun) -> None:
     """Bring the records of the batches that `run` works on up to their days."""
-    for batch in _batches_of(cursor, run, datasets):
+    for batch in _batches_of(cursor, run):
         batches.refresh(cursor, batch.id)
 
 
-def close_step(
-    cursor: "Cursor", run: dg.DagsterRun, datasets: Sequence[Dataset], error: str
-) -> None:
+def close_step(cursor: "Cursor", run: dg.DagsterRun, error: str) -> None:
     """Close what a step of `run` that failed left unfinished, with `error`."""
     # The batch job's other chunks still run; only an asset's step is its whole run.
     days = [] if run.job_name == identity.BATCH_JOB_NAME else days_of_run(run)
-    for batch in _batches_of(cursor, run, datasets):
+    for batch in _batches_of(cursor, run):
         attempts.give_up_batch(cursor, batch.id, error, days, run_id=run.run_id)
         batches.refresh(cursor, batch.id)
 
@@ -61,7 +59,6 @@ def close_run(
     cursor: "Cursor",
     instance: dg.DagsterInstance,
     run: dg.DagsterRun,
-    datasets: Sequence[Dataset],
     error: str,
 ) -> None:
     """Close what `run`, which is over, left unfinished: days begun, and its days of a batch.
@@ -71,7 +68,7 @@ def close_run(
     attempts.give_up_run(cursor, run.run_id, error)
     # Its locks on batches end here: whoever else closes days takes those of the days first.
     cursor.connection.commit()
-    for batch in list(_batches_of(cursor, run, datasets)):
+    for batch in _batches_of(cursor, run):
         if not _taken_over(instance, run):
             days = days_of_run(run)
             attempts.give_up_batch(cursor, batch.id, error, days, run_id=run.run_id)
@@ -88,29 +85,18 @@ def open_backfill(
         batches.open_batch(cursor, NewBatch(backfill.backfill_id, dataset.name, days, None, who))
 
 
-def close_backfill(
-    cursor: "Cursor", backfill: PartitionBackfill, datasets: Sequence[Dataset]
-) -> None:
+def close_backfill(cursor: "Cursor", backfill: PartitionBackfill) -> None:
     """Close what a backfill that is over, with all its runs, left unfinished."""
     error = f"backfill {backfill.backfill_id} ended {backfill.status.value.lower()}"
-    for dataset in datasets:
-        batch = batches.find_batch(cursor, backfill.backfill_id, dataset.name)
-        if batch is not None:
-            attempts.give_up_batch(cursor, batch.id, error)
-            batches.refresh(cursor, batch.id)
+    for batch in batches.batches_with_key(cursor, backfill.backfill_id):
+        attempts.give_up_batch(cursor, batch.id, error)
+        batches.refresh(cursor, batch.id)
 
 
-def _batches_of(
-    cursor: "Cursor", run: dg.DagsterRun, datasets: Sequence[Dataset]
-) -> Iterator[Batch]:
-    """Yield the batches that `run` works on; a run over several datasets has one in each."""
+def _batches_of(cursor: "Cursor", run: dg.DagsterRun) -> list[Batch]:
+    """Return the batches that `run` works on; a run over several datasets has one in each."""
     key = identity.batch_key_of(run)
-    if key is None:
-        return
-    for dataset in datasets:
-        batch = batches.find_batch(cursor, key, dataset.name)
-        if batch is not None:
-            yield batch
+    return [] if key is None else batches.batches_with_key(cursor, key)
 
 
 def _taken_over(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:

@@ -5,6 +5,7 @@ in the UI before its first run starts, and closes what its runs could not. Each 
 twice or late without harm, because records are projections of their days.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
@@ -20,12 +21,14 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from sync_pipeline import settings
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.orchestration import identity
+from sync_pipeline.orchestration.reconcile import Reconciler
 from sync_pipeline.orchestration.records import (
     close_backfill,
     close_run,
     open_backfill,
     tracking,
 )
+from sync_pipeline.orchestration.storage import keep_connections_open
 from sync_pipeline.tracking import batches
 
 if TYPE_CHECKING:
@@ -38,16 +41,16 @@ _SECONDS_BETWEEN_TICKS = 5
 def build_sensors(datasets: Sequence[Dataset]) -> list[dg.SensorDefinition]:
     """Return the sensors that keep the records of these datasets true."""
     return [
-        _run_sensor(dg.DagsterRunStatus.SUCCESS, datasets, _success_text),
-        _run_sensor(dg.DagsterRunStatus.FAILURE, datasets, _failure_text),
-        _run_sensor(dg.DagsterRunStatus.CANCELED, datasets, _cancelled_text),
+        _run_sensor(dg.DagsterRunStatus.SUCCESS, _success_text),
+        _run_sensor(dg.DagsterRunStatus.FAILURE, _failure_text),
+        _run_sensor(dg.DagsterRunStatus.CANCELED, _cancelled_text),
         _backfill_sensor(datasets),
+        _reconcile_sensor(datasets),
     ]
 
 
 def _run_sensor(
     status: dg.DagsterRunStatus,
-    datasets: Sequence[Dataset],
     text: Callable[[dg.RunStatusSensorContext], str],
 ) -> dg.SensorDefinition:
     @dg.run_status_sensor(
@@ -60,7 +63,7 @@ def _run_sensor(
     def record_run(context: dg.RunStatusSensorContext) -> dg.SkipReason:
         run = context.dagster_run
         with tracking(settings.current()) as cursor:
-            close_run(cursor, context.instance, run, datasets, text(context))
+            close_run(cursor, context.instance, run, text(context))
         return dg.SkipReason(f"run {run.run_id} ended {status.value}; its records are closed")
 
     return record_run
@@ -93,11 +96,31 @@ def _backfill_sensor(datasets: Sequence[Dataset]) -> dg.SensorDefinition:
         since = datetime.fromisoformat(context.cursor) if context.cursor else now
         with tracking(settings.current()) as cursor:
             opened = _open(cursor, context.instance, datasets, since)
-            closed = _close(cursor, context.instance, datasets)
+            closed = _close(cursor, context.instance)
         context.update_cursor(now.isoformat())
         return dg.SkipReason(f"opened {_named(opened)}; closed {_named(closed)}")
 
     return record_backfills
+
+
+def _reconcile_sensor(datasets: Sequence[Dataset]) -> dg.SensorDefinition:
+    @dg.sensor(
+        name="reconcile",
+        description="Compare the records with what is really at work, and make them agree.",
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=_SECONDS_BETWEEN_TICKS,
+    )
+    def reconcile(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        keep_connections_open(context.instance)
+        suspected = json.loads(context.cursor) if context.cursor else {}
+        reconciler = Reconciler(context.instance, settings.current(), datasets, suspected)
+        corrections = reconciler.look()
+        context.update_cursor(json.dumps(reconciler.suspected))
+        for correction in corrections:
+            context.log.warning(f"{correction.what}: {correction.why} ({correction.about})")
+        return dg.SkipReason(f"{len(corrections)} corrections")
+
+    return reconcile
 
 
 def _open(
@@ -119,9 +142,7 @@ def _open(
     return list(found)
 
 
-def _close(
-    cursor: "Cursor", instance: dg.DagsterInstance, datasets: Sequence[Dataset]
-) -> list[str]:
+def _close(cursor: "Cursor", instance: dg.DagsterInstance) -> list[str]:
     """Close the records of backfills that are over, with no run still at work; return their ids."""
     closed = []
     for key in {batch.batch_key for batch in batches.open_batches(cursor)}:
@@ -132,7 +153,7 @@ def _close(
             tags={identity.BACKFILL_TAG: key}, statuses=list(NOT_FINISHED_STATUSES)
         )
         if not instance.get_runs(runs, limit=1):
-            close_backfill(cursor, backfill, datasets)
+            close_backfill(cursor, backfill)
             closed.append(key)
     return closed
 

@@ -1,6 +1,7 @@
 """What the asset and the batch job share: syncing days inside a step, and ending it truthfully."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
 
 import dagster as dg
@@ -12,6 +13,7 @@ from sync_pipeline.orchestration.materializations import MaterializationLog
 from sync_pipeline.orchestration.storage import keep_connections_open
 from sync_pipeline.settings import Settings
 from sync_pipeline.sync import DayResult, Outcome, sync_days
+from sync_pipeline.tracking.heartbeat import Heartbeat
 from sync_pipeline.tracking.models import Batch
 from sync_pipeline.tracking.remarks import failed_days
 from sync_pipeline.tracking.tracker import Tracker
@@ -22,9 +24,15 @@ def asset_key_of(dataset: Dataset) -> dg.AssetKey:
     return dg.AssetKey(dataset.name)
 
 
-def tracker_for(run: dg.DagsterRun, settings: Settings) -> Tracker:
-    """Return a tracker that writes in the name of `run`."""
-    return Tracker(settings, run_id=run.run_id, triggered_by=identity.triggered_by(run))
+@contextmanager
+def tracker_for(run: dg.DagsterRun, settings: Settings) -> Iterator[Tracker]:
+    """Yield a tracker that writes in the name of `run`; this process gives signs of life."""
+    who = identity.triggered_by(run)
+    with (
+        Heartbeat(settings, run.run_id) as heartbeat,
+        Tracker(settings, run_id=run.run_id, triggered_by=who, heartbeat=heartbeat) as tracker,
+    ):
+        yield tracker
 
 
 def sync_in_step(
@@ -45,7 +53,7 @@ def sync_in_step(
     keep_connections_open(context.instance)
     results: list[DayResult] = []
     try:
-        with MaterializationLog(context, asset_key_of(dataset), settings) as log:
+        with MaterializationLog(context, asset_key_of(dataset), settings, tracker) as log:
             for result in sync_days(
                 dataset, days, settings=settings, tracker=tracker, batch=batch, resync=resync
             ):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sync_pipeline.database import named_sql
 from sync_pipeline.errors import SupersededError
 from sync_pipeline.tracking import batches, remarks
-from sync_pipeline.tracking.models import Attempt, DayCounts, SyncedDay
+from sync_pipeline.tracking.models import Attempt, DayCounts, SyncedDay, UntoldDay
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -200,6 +200,23 @@ def give_up_batch(
         },
     )
     return _give_up(cursor, cursor.fetchall(), error)
+
+
+def untold(cursor: "Cursor", limit: int) -> list[UntoldDay]:
+    """Return days that are in, that Dagster was not told of, and whose worker is gone."""
+    cursor.execute(_SQL["untold"], {"limit": limit})
+    return [UntoldDay(*row) for row in cursor.fetchall()]
+
+
+def mark_told(cursor: "Cursor", attempt_ids: Sequence[int]) -> None:
+    """Note that Dagster has been told of these attempts."""
+    cursor.execute(_SQL["mark_told"], {"ids": list(attempt_ids)})
+
+
+def runs_without_worker(cursor: "Cursor", seconds: float) -> list[str]:
+    """Return runs with an attempt that began more than `seconds` ago and that has no worker."""
+    cursor.execute(_SQL["runs_without_worker"], {"seconds": seconds})
+    return [row[0] for row in cursor.fetchall()]
 
 
 def _give_up(cursor: "Cursor", rows: Sequence[tuple[Any, ...]], error: str) -> int:

@@ -143,3 +143,22 @@ WHERE sync_attempt.id = ANY(%(ids)s) AND sync_attempt.attempt IS NOT NULL
   AND record.kind = 'day' AND record.dataset = sync_attempt.dataset
   AND record.sync_date = sync_attempt.sync_date AND record.attempt = sync_attempt.attempt
   AND record.status = 'syncing'
+
+-- untold: days that are in and that Dagster was not told of, whose worker is gone
+SELECT a.id, a.dataset, a.sync_date, a.attempt, a.run_id, record.id, a.rows_loaded, a.bytes,
+       a.duration_seconds
+FROM sync_attempt a
+JOIN daily_sync_status record
+  ON record.kind = 'day' AND record.dataset = a.dataset AND record.sync_date = a.sync_date
+WHERE a.state = 'success' AND a.told_at IS NULL AND a.run_id IS NOT NULL
+  AND NOT EXISTS (SELECT FROM sync_worker WHERE sync_worker.run_id = a.run_id)
+ORDER BY a.id LIMIT %(limit)s
+
+-- mark_told: Dagster has been told of these
+UPDATE sync_attempt SET told_at = clock_timestamp() WHERE id = ANY(%(ids)s)
+
+-- runs_without_worker: runs with an attempt at work that began a while ago and has no worker
+SELECT DISTINCT run_id FROM sync_attempt
+WHERE state = 'syncing' AND run_id IS NOT NULL
+  AND started_at < clock_timestamp() - make_interval(secs => %(seconds)s)
+  AND NOT EXISTS (SELECT FROM sync_worker WHERE sync_worker.run_id = sync_attempt.run_id)

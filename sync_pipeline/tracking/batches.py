@@ -69,6 +69,18 @@ def find_batch(cursor: "Cursor", batch_key: str, dataset: str) -> Batch | None:
     return None if row is None else _batch(row)
 
 
+def batches_with_key(cursor: "Cursor", batch_key: str) -> list[Batch]:
+    """Return the batches with this key, one in each dataset it spans."""
+    cursor.execute(_SQL["all_with_key"], {"batch_key": batch_key})
+    return [_batch(row) for row in cursor.fetchall()]
+
+
+def silent_batches(cursor: "Cursor", seconds: float) -> list[Batch]:
+    """Return the batches that are syncing and were last written more than `seconds` ago."""
+    cursor.execute(_SQL["silent_batches"], {"seconds": seconds})
+    return [_batch(row) for row in cursor.fetchall()]
+
+
 def open_batches(cursor: "Cursor") -> list[Batch]:
     """Return the batches that are still syncing, oldest first."""
     cursor.execute(_SQL["open_batches"])

@@ -18,9 +18,20 @@ ON CONFLICT (batch_id, sync_date) WHERE NOT superseded DO NOTHING
 -- name_run: the first run at work on a batch that was opened before any
 UPDATE daily_sync_status SET run_id = %(run_id)s WHERE id = %(id)s AND run_id IS NULL
 
+-- all_with_key: the batch records with this key, one in each dataset it spans
+SELECT id, batch_key, dataset, status, start_date, end_date, total_days
+FROM daily_sync_status WHERE batch_key = %(batch_key)s ORDER BY id
+
 -- find_by_key: the batch record of a dataset with this key
 SELECT id, batch_key, dataset, status, start_date, end_date, total_days
 FROM daily_sync_status WHERE batch_key = %(batch_key)s AND dataset = %(dataset)s
+
+-- silent_batches: batches that are syncing and were last written a while ago
+SELECT id, batch_key, dataset, status, start_date, end_date, total_days
+FROM daily_sync_status
+WHERE status = 'syncing' AND kind = 'batch' AND batch_key IS NOT NULL
+  AND updated_at < clock_timestamp() - make_interval(secs => %(seconds)s)
+ORDER BY id
 
 -- open_batches: managed batches that are still syncing, oldest first
 SELECT id, batch_key, dataset, status, start_date, end_date, total_days
@@ -46,12 +57,12 @@ WHERE record.id = %(id)s AND record.kind = 'batch'
 GROUP BY record.id
 
 -- failed_days: which days failed, the first error, and why the batch broke off, if it did
+-- The record names the dataset; its error need not say it again for every day.
 SELECT array_agg(sync_date ORDER BY sync_date),
-       (array_agg(sync_date || ': ' || replace(error_message, 'dataset ' || dataset || ': ', '')
-                  ORDER BY sync_date))[1],
-       (array_agg(error_message ORDER BY sync_date)
-           FILTER (WHERE error_message LIKE %(not_run)s || '%%'))[1]
-FROM sync_attempt WHERE batch_id = %(id)s AND NOT superseded AND state = 'failed'
+       (array_agg(sync_date || ': ' || error ORDER BY sync_date))[1],
+       (array_agg(error ORDER BY sync_date) FILTER (WHERE error LIKE %(not_run)s || '%%'))[1]
+FROM (SELECT sync_date, replace(error_message, 'dataset ' || dataset || ': ', '') AS error
+      FROM sync_attempt WHERE batch_id = %(id)s AND NOT superseded AND state = 'failed') AS failed
 
 -- project: write what the days say into the record
 UPDATE daily_sync_status SET

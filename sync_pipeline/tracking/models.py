@@ -95,6 +95,21 @@ class SyncedDay:
 
 
 @dataclass(frozen=True)
+class UntoldDay:
+    """A day that is in and that Dagster was not told of. `seconds` is how long it took."""
+
+    attempt_id: int
+    dataset: str
+    day: date
+    number: int
+    run_id: str
+    record_id: int
+    rows_loaded: int
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class FailedDays:
     """The failed days of a batch, the first error, and why the batch broke off, if it did."""
 

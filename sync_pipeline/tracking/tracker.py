@@ -16,9 +16,10 @@ import psycopg2
 from psycopg2.extensions import TransactionRollbackError
 
 from sync_pipeline.database.connections import connect
-from sync_pipeline.errors import TrackingError, one_line
+from sync_pipeline.errors import TrackingError, WorkerLostError, one_line
 from sync_pipeline.settings import Settings
-from sync_pipeline.tracking import attempts, batches
+from sync_pipeline.tracking import attempts, batches, workers
+from sync_pipeline.tracking.heartbeat import Heartbeat
 from sync_pipeline.tracking.models import Attempt, Batch, DayCounts, NewBatch, SyncedDay
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ _logger = logging.getLogger(__name__)
 class Tracker:
     """Tracks one run's days. `run_id` and `triggered_by` go into every record it writes.
 
+    With a `heartbeat`, a day begins only as long as the worker was not taken for lost.
     `in_target` says whether the tables live in the target database, so that a day's success can
     be written in the transaction that loads it.
     """
@@ -46,10 +48,12 @@ class Tracker:
         *,
         run_id: str | None = None,
         triggered_by: str | None = None,
+        heartbeat: Heartbeat | None = None,
         logger: logging.Logger = _logger,
     ) -> None:
         self.run_id = run_id
         self.triggered_by = triggered_by
+        self._heartbeat = heartbeat
         self.in_target = settings.tracking_url == settings.database_url
         self._url = settings.tracking_url
         self._setting = settings.tracking_setting
@@ -73,9 +77,12 @@ class Tracker:
         """Begin an attempt at a day whose lock the caller holds; None if it cannot be written.
 
         Not awaited on disk: lost in a crash, it is as if the day had not begun, which is true.
+        Raises WorkerLostError if this worker was taken for lost meanwhile.
         """
-        return self._write(
-            lambda cursor: attempts.begin(
+
+        def work(cursor: "Cursor") -> Attempt:
+            self._refuse_lost(cursor)
+            return attempts.begin(
                 cursor,
                 dataset,
                 day,
@@ -83,7 +90,8 @@ class Tracker:
                 run_id=self.run_id,
                 triggered_by=self.triggered_by,
             )
-        )
+
+        return self._write(work)
 
     def refuse(self, dataset: str, day: date, batch: Batch | None, error: str) -> None:
         """Note that a day failed before an attempt could begin."""
@@ -126,6 +134,12 @@ class Tracker:
             )
             return False
         return True
+
+    def mark_told(self, told: Sequence[Attempt]) -> None:
+        """Note that Dagster was told of these attempts' success."""
+        if told:
+            ids = [attempt.id for attempt in told]
+            self._write(lambda cursor: attempts.mark_told(cursor, ids))
 
     def succeed(self, attempt: Attempt, counts: DayCounts, *, refresh: bool) -> None:
         """Write a day's success after its data was committed."""
@@ -170,6 +184,15 @@ class Tracker:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _refuse_lost(self, cursor: "Cursor") -> None:
+        beat = self._heartbeat
+        if beat is None or not beat.signed_on or workers.hold(cursor, beat.worker):
+            return
+        raise WorkerLostError(
+            f"run {self.run_id}: this worker gave no sign of life for too long and was taken for "
+            "lost; its run was ended, and it stops. Retry the batch"
+        )
 
     @staticmethod
     def _succeed(cursor: "Cursor", attempt: Attempt, counts: DayCounts, refresh: bool) -> None:

@@ -176,20 +176,18 @@ def test_what_cannot_be_done_is_refused_in_one_line_and_leaves_no_record(
 
 
 FAILS = {
-    "no_table": (
-        "dataset no_table: the source has no table no_table_source; check 'table' in its defs.yaml"
-    ),
+    "no_table": ("the source has no table no_table_source; check 'table' in its defs.yaml"),
     "no_column": (
-        "dataset no_column: table no_column_source has no column 'day'; correct 'day_column' in "
+        "table no_column_source has no column 'day'; correct 'day_column' in "
         "its defs.yaml; the columns are tag, id, amount, paused"
     ),
     "no_permission": (
-        "dataset no_permission: cannot read table no_permission_source: permission denied for "
+        "cannot read table no_permission_source: permission denied for "
         "view no_permission_source (check it in the dataset's defs.yaml, and that the user of "
         "SYNC_STRANGER_URL may SELECT from it)"
     ),
     "other_columns": (
-        "dataset other_columns: the target table other_columns does not fit the source: "
+        "the target table other_columns does not fit the source: "
         "column 'id' is bigint, it must be integer; column 'paused' (text) is missing. "
         "Alter the table, or drop it and it will be made anew"
     ),
@@ -218,7 +216,9 @@ def test_what_turns_out_in_the_batch_fails_it_with_its_reason(
     told = f"3 of 3 days failed: {FIRST}..{LAST}. First: {FIRST}: {reason}"
     assert record["error_message"] == told
     # What the person sees: the record, and the reason once more as the only and last line.
-    assert ended.errors == f"sync-pipeline: batch {record['id']} failed: {told}\n"
+    assert (
+        ended.errors == f"sync-pipeline: dataset {dataset}: batch {record['id']} failed: {told}\n"
+    )
     assert record["remarks"] in ended.out
     assert "Traceback" not in ended.out + ended.errors
     assert nothing_is_syncing(bad.databases)

@@ -170,7 +170,9 @@ def test_a_day_that_fails_is_named_with_its_reason_and_the_others_are_kept(
     assert (batch["status"], batch["success_count"], batch["failed_count"]) == ("failed", 3, 1)
     assert "target table orders: [/] is [red]" in batch["error_message"]
     assert batch["error_message"] in ended.out
-    told = f"sync-pipeline: batch {batch['id']} failed: 1 of 4 days failed: {of[1]}. First: "
+    told = (
+        f"sync-pipeline: dataset orders: batch {batch['id']} failed: 1 of 4 days failed: {of[1]}. "
+    )
     assert ended.errors.startswith(told)
     assert ended.errors.count("\n") == 1
     assert project.differing_days("orders", of) == [of[1]]
@@ -225,7 +227,9 @@ def test_a_signal_cancels_the_batch_rolls_its_day_back_and_keeps_those_before(
     assert (record["status"], record["failed_count"], 2 <= kept < 20) == ("failed", 20 - kept, True)
     assert record["remarks"] == f"批量同步失败: cancelled: run {record['run_id']}"
     assert record["remarks"] in ended.out
-    assert ended.errors.startswith(f"sync-pipeline: batch {record['id']} was cancelled: ")
+    assert ended.errors.startswith(
+        f"sync-pipeline: dataset orders: batch {record['id']} was cancelled: "
+    )
     assert f"{of[kept]}: cancelled while it ran; the day was rolled back" in ended.errors
     assert ended.errors.count("\n") == 1
     assert project.differing_days("orders", of[:kept]) == []

@@ -23,7 +23,10 @@ from sync_pipeline_tests.integration.helpers import (
 pytestmark = pytest.mark.integration
 
 SETTING = "SYNC_TRACKING_URL"
-TABLES = {"daily_sync_status", "sync_attempt", VERSION_TABLE}
+TABLES = {
+    *("daily_sync_status", "sync_attempt", "sync_worker", "sync_correction"),
+    VERSION_TABLE,
+}
 VIEWS = {
     "sync_batch_progress",
     "sync_day_coverage",

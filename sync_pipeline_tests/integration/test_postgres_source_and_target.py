@@ -281,21 +281,6 @@ def test_whatever_can_be_selected_from_is_a_source(databases: Databases, kind: s
     assert run(databases.target, "SELECT id FROM orders") == [(2,)]
 
 
-def test_a_foreign_table_is_a_source(databases: Databases) -> None:
-    try:
-        run(databases.source, "CREATE EXTENSION file_fdw")
-    except psycopg2.Error:
-        pytest.skip("this server has no file_fdw, or its user may not create it")
-    run(
-        databases.source,
-        "CREATE SERVER files FOREIGN DATA WRAPPER file_fdw",
-        "CREATE FOREIGN TABLE orders (id int, day date) SERVER files "
-        "OPTIONS (program 'echo 7,2025-10-02', format 'csv')",
-    )
-    databases.sync(dataset(), DAY)
-    assert run(databases.target, "SELECT id FROM orders") == [(7,)]
-
-
 @pytest.mark.parametrize(
     ("day", "hours"), [(date(2025, 3, 9), 23), (date(2025, 11, 2), 25), (date(2025, 10, 2), 24)]
 )

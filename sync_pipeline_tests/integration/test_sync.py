@@ -269,7 +269,8 @@ class TestUnreachable:
         assert day_record(connection, START)["error_message"] == first.error
         closed = record(connection, batch.id)
         assert (closed["status"], closed["failed_count"]) == ("failed", 5)
-        assert closed["remarks"] == f"批量同步失败: {first.error}"
+        told = (first.error or "").removeprefix("dataset orders: ")
+        assert closed["remarks"] == f"批量同步失败: {told}"
         assert pipeline.loaded() == dict.fromkeys(FIVE, 1)
 
     def test_a_target_leaves_all_days_not_run(

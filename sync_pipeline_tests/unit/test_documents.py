@@ -47,7 +47,11 @@ def keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 
 def test_every_setting_stands_in_the_example_of_the_environment() -> None:
-    named = {value for name, value in vars(settings).items() if name.endswith(("_URL", "_DIR"))}
+    named = {
+        value
+        for name, value in vars(settings).items()
+        if name.endswith(("_URL", "_DIR", "_SECONDS"))
+    }
     for name in named:
         assert re.search(rf"^#{name}=", text(".env.example"), re.M), name
 
@@ -73,7 +77,8 @@ def test_every_exit_code_stands_in_the_operations_page() -> None:
 
 
 def test_every_column_and_view_stands_in_the_contract() -> None:
-    schema = text("sync_pipeline/database/migrations/versions/v0001_tracking.sql")
+    versions = PROJECT_ROOT / "sync_pipeline" / "database" / "migrations" / "versions"
+    schema = "".join(file.read_text("utf-8") for file in sorted(versions.glob("*.sql")))
     contract = text("docs/contract.md")
     for table, column in re.findall(r"COMMENT ON COLUMN (\w+)\.(\w+)", schema):
         section = contract.split(f"## `{table}`")[1].split("\n## ")[0]

@@ -1,0 +1,10 @@
+"""Workers with their signs of life, what was told to Dagster, and what had to be corrected."""
+
+from sync_pipeline.database.migrate import run_sql
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    run_sql("v0002_workers.sql")

@@ -1,0 +1,222 @@
+"""The reconciler: compares records with what Dagster, the workers and the databases really are, and
+makes them agree.
+
+Hooks and sensors tell of what happens; this finds what nobody told: a worker that was killed with
+everything around it, a run that Dagster believes at work, a batch that nobody works on, a day that
+is in and was never told to Dagster. Each step may be done twice or late. It looks only at what is
+open (workers, unfinished runs, open batches, untold days), never at history.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+from dagster._core.storage.tags import ROOT_RUN_ID_TAG
+
+from sync_pipeline.database.connections import connect
+from sync_pipeline.dataset import Dataset
+from sync_pipeline.errors import TrackingError
+from sync_pipeline.orchestration import identity
+from sync_pipeline.orchestration.materializations import tell_past_day
+from sync_pipeline.orchestration.records import close_run
+from sync_pipeline.settings import Settings
+from sync_pipeline.tracking import attempts, batches, corrections, workers
+from sync_pipeline.tracking.corrections import Correction
+from sync_pipeline.tracking.models import Batch
+from sync_pipeline.tracking.workers import SeenWorker
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+
+_ENDING = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
+
+
+_MOST_UNTOLD = 200  # a look
+
+
+class Reconciler:
+    """One look at everything. `corrections` are what it put right, in order.
+
+    `suspected` are runs without a sign of life at the looks before, with the Unix time since when;
+    after the look, those without one now.
+    """
+
+    def __init__(
+        self,
+        instance: dg.DagsterInstance,
+        settings: Settings,
+        datasets: Sequence[Dataset],
+        suspected: dict[str, float],
+    ) -> None:
+        self._instance = instance
+        self._settings = settings
+        self._datasets = datasets
+        self._before = suspected
+        self.suspected: dict[str, float] = {}
+        self.corrections: list[Correction] = []
+
+    def look(self) -> list[Correction]:
+        """Look once; return what was put right. Raises TrackingError if the records are away."""
+        connection = connect(
+            self._settings.tracking_url,
+            setting=self._settings.tracking_setting,
+            purpose="reconcile",
+            error=TrackingError,
+        )
+        with closing(connection):
+            at_work = self._end_lost_workers(connection)
+            self._end_runs_without_worker(connection, at_work)
+            self._give_up_attempts(connection)
+            self._close_batches(connection)
+            self._tell_dagster(connection)
+        return self.corrections
+
+    def _end_lost_workers(self, connection: "Connection") -> set[str]:
+        """End the runs of workers that are gone; return the runs whose workers live."""
+        with connection, connection.cursor() as cursor:
+            found = workers.seen(cursor)
+        at_work = set()
+        for seen in found:
+            why = self._why_lost(seen)
+            if why is None:
+                at_work.add(seen.worker.run_id)
+                continue
+            with connection, connection.cursor() as cursor:
+                # First of all: from here on it cannot commit, even if it wakes up.
+                workers.sign_off(cursor, seen.worker)
+            self._end_run(connection, seen.worker.run_id, why)
+        return at_work
+
+    def _why_lost(self, seen: SeenWorker) -> str | None:
+        run_id, silent = seen.worker.run_id, seen.silent_seconds
+        if seen.is_dead:
+            return f"its process {seen.worker.pid} was killed or crashed"
+        if silent <= self._settings.lost_after_seconds:
+            return None
+        # Silent may also mean that the records were away; it then has time for a sign of life.
+        if self._suspected_for(run_id) < self._settings.lost_after_seconds / 2:
+            return None
+        return f"its process {seen.worker.pid} gave no sign of life for {silent:.0f} s"
+
+    def _suspected_for(self, run_id: str) -> float:
+        since = self._before.get(run_id, time.time())
+        self.suspected[run_id] = since
+        return time.time() - since
+
+    def _end_runs_without_worker(self, connection: "Connection", at_work: set[str]) -> None:
+        """End runs of ours that Dagster believes at work, with no worker that could be."""
+        records = self._instance.get_run_records(dg.RunsFilter(statuses=list(_ENDING)))
+        for record in records:
+            run_id = record.dagster_run.run_id
+            if run_id in at_work or not self._is_ours(record.dagster_run):
+                continue
+            age = time.time() - (record.start_time or record.create_timestamp.timestamp())
+            if age < self._settings.lost_after_seconds:
+                continue  # it is about to sign on
+            if self._suspected_for(run_id) >= self._settings.lost_after_seconds:
+                self._end_run(connection, run_id, "no process works for it")
+
+    def _is_ours(self, run: dg.DagsterRun) -> bool:
+        names = {dataset.name for dataset in self._datasets}
+        jobs = {identity.BATCH_JOB_NAME, *(identity.job_name_of(name) for name in names)}
+        keys = {dg.AssetKey(name) for name in names}
+        selected = run.asset_selection
+        return run.job_name in jobs or bool(selected and set(selected) <= keys)
+
+    def _end_run(self, connection: "Connection", run_id: str, why: str) -> None:
+        """End a run whose worker is gone, in Dagster and in the records."""
+        run = self._instance.get_run_by_id(run_id)
+        error = f"run {run_id} was lost: {why}"
+        if run is not None and not run.is_finished:
+            self._instance.report_run_failed(run, f"sync_pipeline: {error}")
+            self._correct(connection, Correction("run ended as failed", why, run_id=run_id))
+        with connection, connection.cursor() as cursor:
+            if run is None:
+                attempts.give_up_run(cursor, run_id, error)
+            else:
+                close_run(cursor, self._instance, run, error)
+
+    def _give_up_attempts(self, connection: "Connection") -> None:
+        """Close attempts of runs that are over, which nobody closed."""
+        with connection, connection.cursor() as cursor:
+            found = attempts.runs_without_worker(cursor, self._settings.lost_after_seconds)
+        for run_id in found:
+            run = self._instance.get_run_by_id(run_id)
+            if run is not None and not run.is_finished:
+                continue
+            how = "is not known to Dagster" if run is None else f"ended {run.status.value}"
+            with connection, connection.cursor() as cursor:
+                attempts.give_up_run(cursor, run_id, f"run {run_id} {how} in the middle of the day")
+            self._correct(
+                connection,
+                Correction("attempts closed as failed", f"their run {how}", run_id=run_id),
+            )
+
+    def _close_batches(self, connection: "Connection") -> None:
+        """Close open batches that no run is at work on, and none will be."""
+        with connection, connection.cursor() as cursor:
+            found = batches.silent_batches(cursor, self._settings.lost_after_seconds)
+        for batch in found:
+            why = self._why_over(batch)
+            if why is None:
+                continue
+            with connection, connection.cursor() as cursor:
+                given_up = attempts.give_up_batch(cursor, batch.id, why)
+                batches.refresh(cursor, batch.id)
+            self._correct(
+                connection,
+                Correction(
+                    f"batch closed, {given_up} of its days were not run",
+                    why,
+                    dataset=batch.dataset,
+                    batch_key=batch.batch_key,
+                ),
+            )
+
+    def _why_over(self, batch: Batch) -> str | None:
+        """Say why nothing will come of what is open in `batch`; None if something may."""
+        backfill = self._instance.get_backfill(batch.batch_key)
+        if backfill is not None and backfill.status not in BULK_ACTION_TERMINAL_STATUSES:
+            return None
+        ended = None
+        for run in self._runs_of(batch.batch_key):
+            if run.status in NOT_FINISHED_STATUSES:
+                return None
+            ended = ended or f"run {run.run_id} ended {run.status.value}"
+        if backfill is not None:
+            return f"backfill {batch.batch_key} ended {backfill.status.value.lower()}"
+        return f"{ended} before all of its days" if ended else "no run works on it"
+
+    def _runs_of(self, batch_key: str) -> Iterator[dg.DagsterRun]:
+        """Yield the runs of a batch, the latest first for each way they may be named."""
+        for tag in (identity.BATCH_KEY_TAG, identity.BACKFILL_TAG, ROOT_RUN_ID_TAG):
+            yield from self._instance.get_runs(dg.RunsFilter(tags={tag: batch_key}), limit=50)
+        root = self._instance.get_run_by_id(batch_key)
+        if root is not None:
+            yield root
+
+    def _tell_dagster(self, connection: "Connection") -> None:
+        """Tell Dagster of days that are in and whose worker is gone without having told of them."""
+        with connection, connection.cursor() as cursor:
+            found = attempts.untold(cursor, _MOST_UNTOLD)
+        for day in found:
+            if tell_past_day(self._instance, self._settings, day):
+                correction = Correction(
+                    "Dagster was told of a day that is in",
+                    "its worker ended before it could",
+                    dataset=day.dataset,
+                    sync_date=day.day,
+                    run_id=day.run_id,
+                )
+                self._correct(connection, correction)
+            with connection, connection.cursor() as cursor:
+                attempts.mark_told(cursor, [day.attempt_id])
+
+    def _correct(self, connection: "Connection", correction: Correction) -> None:
+        with connection, connection.cursor() as cursor:
+            corrections.write(cursor, correction)
+        self.corrections.append(correction)

@@ -1,0 +1,41 @@
+"""Corrections: what the reconciler found untrue and put right, written down for a person."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+_INSERT = """
+INSERT INTO sync_correction (what, why, dataset, sync_date, batch_key, run_id)
+VALUES (%(what)s, %(why)s, %(dataset)s, %(sync_date)s, %(batch_key)s, %(run_id)s)
+"""
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What was changed and why, each one sentence without secrets, and what it is about."""
+
+    what: str
+    why: str
+    dataset: str | None = None
+    sync_date: date | None = None
+    batch_key: str | None = None
+    run_id: str | None = None
+
+    @property
+    def about(self) -> str:
+        """What it is about, for a log."""
+        named = {
+            "dataset": self.dataset,
+            "day": self.sync_date,
+            "batch": self.batch_key,
+            "run": self.run_id,
+        }
+        return ", ".join(f"{name} {value}" for name, value in named.items() if value)
+
+
+def write(cursor: "Cursor", correction: Correction) -> None:
+    """Write `correction` down."""
+    cursor.execute(_INSERT, vars(correction))

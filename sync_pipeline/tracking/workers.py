@@ -1,0 +1,100 @@
+"""Workers: which processes are at work, and how it is known that one is gone.
+
+A worker is known by its place, its pid, and when its process began. In the same place the operating
+system says at once whether it lives; of another place only its signs of life tell.
+"""
+
+import os
+import socket
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from sync_pipeline.database import named_sql
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+_SQL = named_sql.load(__package__, "workers.sql")
+_SAME_PROCESS_SECONDS = 1.0  # how exactly two readings of a process's start agree
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A process at the days of one run. `process_started` is in Unix seconds."""
+
+    run_id: str
+    place: str
+    pid: int
+    process_started: float
+
+
+@dataclass(frozen=True)
+class SeenWorker:
+    """A worker that has signed on, and for how many seconds it has been silent."""
+
+    worker: Worker
+    silent_seconds: float
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether its process is known to be gone; only in its own place can that be known."""
+        if self.worker.place != here():
+            return False
+        try:
+            process = psutil.Process(self.worker.pid)
+            began = process.create_time()
+        except psutil.NoSuchProcess:
+            return True
+        other = abs(began - self.worker.process_started) > _SAME_PROCESS_SECONDS
+        return other or process.status() == psutil.STATUS_ZOMBIE
+
+
+def this_process(run_id: str) -> Worker:
+    """Return this process as a worker of `run_id`."""
+    return Worker(run_id, here(), os.getpid(), psutil.Process().create_time())
+
+
+@cache
+def here() -> str:
+    """Return the name of this place: the machine since its start, and the process namespace."""
+    parts = [socket.gethostname()]
+    for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
+        try:
+            link = Path(path)
+            parts.append(str(link.readlink()) if link.is_symlink() else link.read_text().strip())
+        except OSError:  # not Linux
+            parts.append(str(psutil.boot_time()))
+    return " ".join(parts)
+
+
+def sign_on(cursor: "Cursor", worker: Worker) -> None:
+    """Note that `worker` is at work."""
+    cursor.execute(_SQL["sign_on"], vars(worker))
+
+
+def beat(cursor: "Cursor", worker: Worker) -> bool:
+    """Give a sign of life of `worker`; return False if it is no longer known."""
+    cursor.execute(_SQL["beat"], vars(worker))
+    row = cursor.fetchone()
+    return row is not None and row[0] == 1
+
+
+def hold(cursor: "Cursor", worker: Worker) -> bool:
+    """Return whether `worker` is still known; if so, it stays known until the transaction ends."""
+    cursor.execute(_SQL["hold"], vars(worker))
+    return cursor.rowcount == 1
+
+
+def sign_off(cursor: "Cursor", worker: Worker) -> None:
+    """Note that `worker` has ended, or is known to be gone."""
+    cursor.execute(_SQL["sign_off"], vars(worker))
+
+
+def seen(cursor: "Cursor") -> list[SeenWorker]:
+    """Return all workers that have signed on and not off."""
+    cursor.execute(_SQL["workers"])
+    return [SeenWorker(Worker(*row[:4]), row[4]) for row in cursor.fetchall()]
