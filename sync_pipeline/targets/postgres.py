@@ -5,7 +5,8 @@ transaction. After any error the caller rolls back, and the day's old rows stand
 """
 
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
@@ -74,16 +75,28 @@ class Target:
         except psycopg2.Error as error:
             raise self._failed(f"cannot begin {day} in", error) from error
 
-    def replace_day(self, day: date, source: Source) -> Loaded:
-        """Delete the rows of `day`, load those of `source`, and return the counts. No commit.
+    @contextmanager
+    def reading(self, day: date, source: Source) -> Iterator["Reading"]:
+        """Read `day` of `source` ahead of its load, as far as memory is given to it, while the
+        block does what comes before. The source is ready for another day afterwards."""
+        reading = Reading(source, day)
+        reading.start()
+        try:
+            yield reading
+        finally:
+            reading.stop()
 
-        Raises SourceError or TargetError, whichever side failed first; CountMismatchError if the
-        two sides counted differently. The source is ready for another day afterwards.
+    def load_day(self, reading: "Reading") -> Loaded:
+        """Delete the rows of the day that is being read, load the new ones. No commit.
+
+        Returns the counts. Raises SourceError or TargetError, whichever side failed first;
+        CountMismatchError if the two sides counted differently.
         """
+        day, shape = reading.day, reading.source.shape
         try:
             with self.connection.cursor() as cursor:
-                deleted = self._delete(cursor, day, source.shape)
-                loaded, reading = self._load(cursor, day, source)
+                deleted = self._delete(cursor, day, shape)
+                loaded = self._load(cursor, reading)
         except psycopg2.Error as error:
             raise self._failed(f"cannot load {day} into", error) from error
         if loaded != reading.rows:
@@ -106,23 +119,21 @@ class Target:
         )
         return cursor.rowcount
 
-    def _load(self, cursor: "Cursor", day: date, source: Source) -> "tuple[int, _Reading]":
+    def _load(self, cursor: "Cursor", reading: "Reading") -> int:
         copy = sql.SQL("COPY {table} ({columns}) FROM STDIN (FORMAT binary)").format(
             table=identifier(self._dataset),
             columns=sql.SQL(", ").join(
-                [sql.Identifier(column.name) for column in source.shape.columns]
+                [sql.Identifier(column.name) for column in reading.source.shape.columns]
             ),
         )
-        reading = _Reading(source, day)
         try:
-            reading.start()
             cursor.copy_expert(copy, reading.stream.reader(), size=CHUNK_BYTES)
             reading.join()
         except BaseException:
             reading.stop()
             reading.raise_if_first()
             raise
-        return cursor.rowcount, reading
+        return cursor.rowcount
 
     def _rollback(self) -> None:
         with suppress(psycopg2.Error):  # a lost connection has rolled back already
@@ -135,21 +146,21 @@ class Target:
         )
 
 
-class _Reading(threading.Thread):
+class Reading(threading.Thread):
     """Reads one day of a source into a stream, beside the thread that loads it."""
 
     def __init__(self, source: Source, day: date) -> None:
         super().__init__(name=f"read {day}", daemon=True)
         self.stream = Stream()
         self.rows = 0
-        self._source = source
-        self._day = day
+        self.source = source
+        self.day = day
         self._error: BaseException | None = None
 
     def run(self) -> None:
         out = self.stream.writer()
         try:
-            self.rows = self._source.read_day(self._day, out)
+            self.rows = self.source.read_day(self.day, out)
             out.flush()
         except BaseException as error:
             self._error = error
@@ -158,11 +169,11 @@ class _Reading(threading.Thread):
             out.close()  # what a failed read left in the buffer must not be written
 
     def stop(self) -> None:
-        """Break the read off and wait for its end."""
+        """Break the read off, if it is not over, and wait for its end."""
         self.stream.close()
         while self.is_alive():
             # Again and again: a cancellation that arrives before the statement has no effect.
-            self._source.cancel()
+            self.source.cancel()
             self.join(_CANCEL_AGAIN_SECONDS)
 
     def raise_if_first(self) -> None:

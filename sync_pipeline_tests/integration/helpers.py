@@ -13,7 +13,9 @@ from psycopg2.extras import RealDictCursor
 
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.settings import Settings
+from sync_pipeline.sources.base import Source
 from sync_pipeline.sync import DayResult, sync_days
+from sync_pipeline.targets.postgres import Loaded, Target
 from sync_pipeline.tracking import attempts, batches
 from sync_pipeline.tracking.models import Attempt, Batch, DayCounts, NewBatch
 from sync_pipeline.tracking.tracker import Tracker
@@ -41,6 +43,12 @@ def clear(url: str) -> str:
     with transaction(url) as cursor:
         cursor.execute("DELETE FROM sync_attempt; DELETE FROM daily_sync_status")
     return url
+
+
+def replace_day(target: Target, day: date, source: Source) -> Loaded:
+    """Replace one day, in the transaction that `begin_day` began."""
+    with target.reading(day, source) as reading:
+        return target.load_day(reading)
 
 
 @contextmanager

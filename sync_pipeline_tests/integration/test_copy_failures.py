@@ -19,6 +19,7 @@ from sync_pipeline.sources import open_source
 from sync_pipeline.sources.base import Source
 from sync_pipeline.targets import open_target
 from sync_pipeline.targets.postgres import Target
+from sync_pipeline_tests.integration.helpers import replace_day
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -76,7 +77,7 @@ class Worker:
         """Replace `day`, commit, and return the rows loaded; roll back on any failure."""
         try:
             self.target.begin_day(day)
-            loaded = self.target.replace_day(day, self.source).rows_loaded
+            loaded = replace_day(self.target, day, self.source).rows_loaded
         except BaseException:
             self.connection.rollback()
             raise
@@ -239,7 +240,7 @@ def test_a_worker_that_waited_replaces_what_the_one_before_it_committed(
     )
     with working(source_url, database_url) as second:
         worker.target.begin_day(NEXT)
-        worker.target.replace_day(NEXT, worker.source)
+        replace_day(worker.target, NEXT, worker.source)
         waiting = threading.Thread(target=second.sync, args=(NEXT,))
         waiting.start()
         time.sleep(0.3)
@@ -289,7 +290,7 @@ def test_a_target_that_is_lost_midway_is_the_error_and_stops_the_source(
     worker.target.begin_day(DAY)
     run(database_url, f"SELECT pg_terminate_backend({worker.connection.info.backend_pid})")
     with pytest.raises(TargetError, match="cannot load 2025-10-02") as raised:
-        worker.target.replace_day(DAY, worker.source)
+        replace_day(worker.target, DAY, worker.source)
     assert isinstance(raised.value.__cause__, psycopg2.Error)
     assert worker.connection.closed
     assert reading_sessions(source_url) == 0
@@ -310,7 +311,7 @@ def test_a_bug_in_a_source_comes_out_as_itself(worker: Worker, database_url: str
 
     worker.target.begin_day(DAY)
     with pytest.raises(ZeroDivisionError):
-        worker.target.replace_day(DAY, Buggy())
+        replace_day(worker.target, DAY, Buggy())
     worker.connection.rollback()
     assert old_row_stands(database_url)
 
@@ -326,6 +327,6 @@ def test_a_source_that_counts_wrong_is_refused(worker: Worker, database_url: str
 
     worker.target.begin_day(DAY)
     with pytest.raises(CountMismatchError, match="gave 200001 rows"):
-        worker.target.replace_day(DAY, Miscounting())
+        replace_day(worker.target, DAY, Miscounting())
     worker.connection.rollback()
     assert old_row_stands(database_url)

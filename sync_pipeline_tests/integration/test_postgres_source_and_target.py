@@ -16,6 +16,7 @@ from sync_pipeline.settings import Settings
 from sync_pipeline.sources import open_source
 from sync_pipeline.targets import open_target
 from sync_pipeline.targets.postgres import Loaded, Target
+from sync_pipeline_tests.integration.helpers import replace_day
 
 pytestmark = pytest.mark.integration
 
@@ -54,7 +55,7 @@ class Databases:
             target.prepare(source.shape)
             for day in days:
                 target.begin_day(day)
-                loaded.append(target.replace_day(day, source))
+                loaded.append(replace_day(target, day, source))
                 connection.commit()
         return loaded
 
