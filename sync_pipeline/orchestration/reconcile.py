@@ -32,9 +32,7 @@ from sync_pipeline.tracking.workers import SeenWorker
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
-_ENDING = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
-
-
+_BELIEVED_AT_WORK = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 _MOST_UNTOLD = 200  # a look
 
 
@@ -109,7 +107,7 @@ class Reconciler:
 
     def _end_runs_without_worker(self, connection: "Connection", at_work: set[str]) -> None:
         """End runs of ours that Dagster believes at work, with no worker that could be."""
-        records = self._instance.get_run_records(dg.RunsFilter(statuses=list(_ENDING)))
+        records = self._instance.get_run_records(dg.RunsFilter(statuses=list(_BELIEVED_AT_WORK)))
         for record in records:
             run_id = record.dagster_run.run_id
             if run_id in at_work or not self._is_ours(record.dagster_run):

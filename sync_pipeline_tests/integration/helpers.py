@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg2
+from psycopg2 import sql
 from psycopg2.extras import RealDictCursor
 
 from sync_pipeline.dataset import Dataset
@@ -54,12 +55,16 @@ def replace_day(target: Target, day: date, source: Source) -> Loaded:
 @contextmanager
 def transaction(url: str) -> Iterator["Cursor"]:
     """A cursor in a transaction and a connection of its own; committed at the end."""
-    with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+    with (
+        closing(psycopg2.connect(url, options="-c TimeZone=UTC")) as connection,
+        connection,
+        connection.cursor() as cursor,
+    ):
         cursor.execute("SET statement_timeout = %s", [PATIENCE_SECONDS * 1000])
         yield cursor
 
 
-def run(url: str, *statements: str) -> list[tuple[Any, ...]]:
+def run(url: str, *statements: str | sql.Composable) -> list[tuple[Any, ...]]:
     """Run `statements` in one transaction; return the rows of the last."""
     with transaction(url) as cursor:
         for statement in statements:

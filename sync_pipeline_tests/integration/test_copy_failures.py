@@ -19,7 +19,7 @@ from sync_pipeline.sources import open_source
 from sync_pipeline.sources.base import Source
 from sync_pipeline.targets import open_target
 from sync_pipeline.targets.postgres import Target
-from sync_pipeline_tests.integration.helpers import replace_day
+from sync_pipeline_tests.integration.helpers import replace_day, run
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -40,18 +40,6 @@ QUERY = (
     "SELECT id, day, filler, 1 / CASE WHEN id = 200000 AND "
     "day IN (SELECT day FROM broken) THEN 0 ELSE 1 END AS one FROM orders"
 )
-
-
-def run(url: str, *statements: str) -> list[tuple[Any, ...]]:
-    """Run `statements` in one transaction; return the rows of the last."""
-    with (
-        closing(psycopg2.connect(url)) as connection,
-        connection,
-        connection.cursor() as cursor,
-    ):
-        for statement in statements:
-            cursor.execute(statement)
-        return cursor.fetchall() if cursor.description else []
 
 
 def make_dataset(*, query: str = QUERY, lock_timeout: float = 5) -> Dataset:

@@ -17,22 +17,11 @@ from sync_pipeline.errors import SettingError, SourceError
 from sync_pipeline.settings import Settings
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.base import Column, DayType, Shape
+from sync_pipeline_tests.integration.helpers import run
 
 pytestmark = pytest.mark.integration
 
 DAY = date(2025, 10, 2)
-
-
-def run(url: str, *statements: str) -> list[tuple[Any, ...]]:
-    """Run `statements` in one transaction; return the rows of the last."""
-    with (
-        closing(psycopg2.connect(url)) as connection,
-        connection,
-        connection.cursor() as cursor,
-    ):
-        for statement in statements:
-            cursor.execute(statement)
-        return cursor.fetchall() if cursor.description else []
 
 
 def dataset(**source: Any) -> Dataset:

@@ -16,23 +16,11 @@ from sync_pipeline.settings import Settings
 from sync_pipeline.sources import open_source
 from sync_pipeline.targets import open_target
 from sync_pipeline.targets.postgres import Loaded, Target
-from sync_pipeline_tests.integration.helpers import replace_day
+from sync_pipeline_tests.integration.helpers import replace_day, run
 
 pytestmark = pytest.mark.integration
 
 DAY = date(2025, 10, 2)
-
-
-def run(url: str, *statements: str | sql.Composable) -> list[tuple[Any, ...]]:
-    """Run `statements` in one transaction; return the rows of the last."""
-    with (
-        closing(psycopg2.connect(url, options="-c TimeZone=UTC")) as connection,
-        connection,
-        connection.cursor() as cursor,
-    ):
-        for statement in statements:
-            cursor.execute(statement)
-        return cursor.fetchall() if cursor.description else []
 
 
 @dataclass(frozen=True)

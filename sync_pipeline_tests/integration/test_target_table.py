@@ -5,7 +5,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
-from typing import Any
 
 import psycopg2
 import pytest
@@ -17,6 +16,7 @@ from sync_pipeline.settings import Settings
 from sync_pipeline.sources.base import Column, DayType, Shape
 from sync_pipeline.targets import open_target
 from sync_pipeline.targets.postgres import Target
+from sync_pipeline_tests.integration.helpers import run
 
 pytestmark = pytest.mark.integration
 
@@ -31,18 +31,6 @@ SHAPE = Shape(
     DayType.TIMESTAMPTZ,
 )
 FITTING = "id int, day timestamptz, price numeric(10,2), note varchar(20)"
-
-
-def run(url: str, *statements: str) -> list[tuple[Any, ...]]:
-    """Run `statements` in one transaction; return the rows of the last."""
-    with (
-        closing(psycopg2.connect(url)) as connection,
-        connection,
-        connection.cursor() as cursor,
-    ):
-        for statement in statements:
-            cursor.execute(statement)
-        return cursor.fetchall() if cursor.description else []
 
 
 def prepare(url: str, *, table: str = "orders", name: str = "sales") -> None:
