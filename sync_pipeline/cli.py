@@ -8,7 +8,7 @@ import getpass
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -50,7 +50,8 @@ def dev(
         with dagster_running(settings, port) as dagster:
             out.print(f"Dagster UI: {dagster.url}    log: {dagster.log}")
             out.print("status: sync-pipeline status    stop: Ctrl-C")
-            dagster.wait()
+            with suppress(_Interrupted):  # how it is meant to end
+                dagster.wait()
 
 
 @app.command()

@@ -1,0 +1,83 @@
+"""`sync-pipeline dev` leaves everything running until it is told to stop, and nothing after."""
+
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sync_pipeline.dagster_api import Dagster
+from sync_pipeline_tests import command
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+
+@dataclass(frozen=True)
+class Running:
+    """The command at work, on an embedded PostgreSQL and a port of its own."""
+
+    process: "subprocess.Popen[str]"
+    settings: dict[str, str]
+    folder: Path
+    port: int
+
+    @property
+    def processes(self) -> list[psutil.Process]:
+        main = psutil.Process(self.process.pid)
+        return [main, *main.children(recursive=True)]
+
+
+@pytest.fixture
+def dev() -> Iterator[Running]:
+    with command.folder_for_postgres() as folder:
+        settings = {"SYNC_DATA_DIR": str(folder), "HOME": str(folder)}
+        with command.started(settings, "dev", "--port", "0") as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                found = re.search(r"Dagster UI: http://127\.0\.0\.1:(\d+) ", line)
+                if found:
+                    yield Running(process, settings, folder, int(found[1]))
+                    break
+            else:
+                raise AssertionError("it ended before it was ready")
+
+
+def test_everything_runs_side_by_side_until_it_is_stopped(dev: Running) -> None:
+    looked = command.run(dev.settings, "doctor")
+    assert (looked.code, looked.errors) == (0, "")
+    assert "the embedded PostgreSQL runs" in looked.out
+    taken = command.run(dev.settings, "dev", "--port", dev.port)
+    assert taken.code == 3
+    assert re.fullmatch(
+        rf"sync-pipeline: port {dev.port} cannot be used: .* or choose another with --port\n",
+        taken.errors,
+    )
+    synced = command.run(dev.settings, "backfill", "flights", "2013-01-01", "2013-01-03")
+    assert (synced.code, synced.errors) == (0, "")
+    dagster = Dagster(f"http://127.0.0.1:{dev.port}")
+    query = "{ runsOrError { ... on Runs { results { jobName status } } } }"
+    runs = dagster.graphql(query)["runsOrError"]["results"]
+    assert runs == [{"jobName": "batch_backfill", "status": "SUCCESS"}]
+
+    before = dev.processes
+    dev.process.send_signal(signal.SIGINT)
+    ended = command.end_of(dev.process)
+    assert (ended.code, ended.errors) == (0, "")
+    _, left = psutil.wait_procs(before, timeout=command.PATIENCE_SECONDS)
+    assert left == []
+    assert not (dev.folder / "postgres" / "postmaster.pid").exists()
+
+
+def test_nothing_is_left_running_when_it_is_killed(dev: Running) -> None:
+    children = dev.processes[1:]
+    dev.process.kill()
+    _, left = psutil.wait_procs(children, timeout=command.PATIENCE_SECONDS)
+    assert left == []
+    # PostgreSQL is left to whoever comes next, who stops it in the end.
+    assert (dev.folder / "postgres" / "postmaster.pid").exists()
+    assert command.run(dev.settings, "status").code == 0
+    assert not (dev.folder / "postgres" / "postmaster.pid").exists()
