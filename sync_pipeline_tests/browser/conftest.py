@@ -31,9 +31,11 @@ def page(request: pytest.FixtureRequest, stack: Stack, tmp_path: Path) -> Iterat
         context.tracing.start(screenshots=True, snapshots=True)
         opened = context.new_page()
         yield opened
-        if request.node.stash.get(_FAILED, False):
+        failed = request.node.stash.get(_FAILED, False)
+        if failed:
             opened.screenshot(path=tmp_path / "page.png")
-            context.tracing.stop(path=tmp_path / "trace.zip")
+        context.tracing.stop(path=tmp_path / "trace.zip" if failed else None)
+        context.close()  # or the trace's own folder would stay
 
 
 @pytest.hookimpl(wrapper=True)
