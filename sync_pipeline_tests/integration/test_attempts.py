@@ -1,7 +1,6 @@
 """A day is tried, again if need be, and only the attempt that has the day may say how it ended."""
 
 import random
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -40,11 +39,6 @@ DISAGREEING = """
 SELECT * FROM daily_sync_status record LEFT JOIN sync_attempt USING (dataset, sync_date, attempt)
 WHERE record.kind = 'day' AND record.status IS DISTINCT FROM sync_attempt.state
 """
-
-
-@pytest.fixture(scope="module")
-def one_database(make_database: Callable[[str | None], str], migrated_template: str) -> str:
-    return make_database(migrated_template)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """A batch has one record, and it says what the batch's days say, whoever writes it and when."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import date, timedelta
 from functools import partial
@@ -36,11 +36,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 DAYS = helpers.days(10)
-
-
-@pytest.fixture(scope="module")
-def one_database(make_database: Callable[[str | None], str], migrated_template: str) -> str:
-    return make_database(migrated_template)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The database refuses a wrong state by itself, whoever writes it, and names the rule."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -104,11 +104,6 @@ CASES = [
     *[("daily_sync_status", *case) for case in RECORDS],
     *[("sync_attempt", *case) for case in ATTEMPTS],
 ]
-
-
-@pytest.fixture(scope="module")
-def one_database(make_database: Callable[[str | None], str], migrated_template: str) -> str:
-    return make_database(migrated_template)
 
 
 @pytest.fixture

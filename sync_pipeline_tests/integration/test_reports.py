@@ -1,6 +1,5 @@
 """What is read: how far a batch is, its days, and what the views say of a small known history."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime, timezone
 from decimal import Decimal
@@ -29,11 +28,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 DAYS = helpers.days(10)
-
-
-@pytest.fixture(scope="module")
-def one_database(make_database: Callable[[str | None], str], migrated_template: str) -> str:
-    return make_database(migrated_template)
 
 
 @pytest.fixture

@@ -139,3 +139,14 @@ def test_current_reads_the_environment_as_it_is_now(monkeypatch: pytest.MonkeyPa
     first = settings.current()
     monkeypatch.setenv("SYNC_PAGE_URL", "http://two")
     assert (first.page_url, settings.current().page_url) == ("http://one", "http://two")
+
+
+def test_a_worker_counts_as_lost_after_half_a_minute_unless_set() -> None:
+    assert of().lost_after_seconds == 30
+    assert of(SYNC_LOST_AFTER_SECONDS=" 2.5 ").lost_after_seconds == 2.5
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-3", "3601", "nan"])
+def test_another_time_than_seconds_is_refused_with_what_is_allowed(text: str) -> None:
+    with pytest.raises(SettingError, match=r"SYNC_LOST_AFTER_SECONDS is .* from 1 to 3600"):
+        _ = of(SYNC_LOST_AFTER_SECONDS=text).lost_after_seconds
