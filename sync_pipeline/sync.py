@@ -139,8 +139,9 @@ class _Worker:
         try:
             target = self.open_target()
             target.begin_day(day)
+            # Begun before anything is read: an interrupt then always finds the attempt to close.
+            attempt = self.tracker.begin(self.dataset.name, day, self.batch)
             with target.reading(day, self.source) as reading:
-                attempt = self.tracker.begin(self.dataset.name, day, self.batch)
                 loaded = target.load_day(reading)
             counts = DayCounts(loaded.rows_read, loaded.rows_loaded, 0, loaded.bytes)
             recorded = self._record_within(target, attempt, counts, refresh)
