@@ -24,7 +24,7 @@ class BatchTime:
 def run_batch(settings: Settings, request: BatchRequest) -> BatchTime:
     """Run a batch to its end and return how long it took. Raises StackError if it fails."""
     started = time.monotonic()
-    with launched_batch(settings, request, "bench") as batch:
+    with launched_batch(settings, request) as batch:
         batch.process.wait()
     command_seconds = time.monotonic() - started
     status, run_seconds = query_one(settings.database_url, _RUN, [batch.run_id])

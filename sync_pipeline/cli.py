@@ -4,7 +4,6 @@ Nothing here imports dagster, so that an answer or a typo costs no seconds. An e
 line on standard error; the exit code says which kind it is (`exit_codes`).
 """
 
-import getpass
 import signal
 import sys
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from sync_pipeline.exit_codes import ExitCode, exit_code_of
 from sync_pipeline.settings import Settings
 
 if TYPE_CHECKING:
-    from sync_pipeline.launch import LaunchedBatch
+    from sync_pipeline.launch import BatchRequest, LaunchedBatch
     from sync_pipeline.tracking.models import BatchProgress
 
 app = typer.Typer(
@@ -87,10 +86,8 @@ def backfill(
     as_json: Json = False,
 ) -> None:
     """Sync a range of days as one batch, in this process's care, and show its progress."""
-    from sync_pipeline.following import follow
-    from sync_pipeline.launch import BatchRequest, launched_batch
+    from sync_pipeline.launch import BatchRequest
     from sync_pipeline.stack import databases
-    from sync_pipeline.terminal import batch_bar
 
     request = BatchRequest(dataset, parse_day(start, "START"), parse_day(end, "END"), resync)
     if request.end < request.start:
@@ -98,23 +95,29 @@ def backfill(
             f"dataset {dataset}: the range {start} to {end} is reversed; "
             f"put the earlier date first: {end} {start}"
         )
-    shown = errors if as_json else out
     with databases(environment.with_env_file(), with_source=True) as settings:
-        with launched_batch(settings, request, f"{getpass.getuser()}, command line") as batch:
-            shown.print(f"batch {batch.batch_key}, Dagster run {batch.run_id}", soft_wrap=True)
-            with batch_bar(shown) as bar, _signals_cancel(batch) as signals:
-                for progress in follow(settings, batch.batch_key, batch.is_over):
-                    bar.show(progress)
-        record = _show(settings, batch.batch_key, as_json=as_json)
-    if record is None and signals:
-        _complain("the batch was cancelled before it began; nothing was written")
-        raise typer.Exit(ExitCode.CANCELLED)
-    if record is None:
-        raise TrackingError(
-            f"the batch has no record that could be read; Dagster's run {batch.run_id} says how it "
-            f"ended{f': {batch.error}' if batch.error else ''}"
-        )
-    raise typer.Exit(_end(batch, record, cancelled=bool(signals)))
+        code = _run_batch(settings, request, as_json=as_json)
+    raise typer.Exit(code)
+
+
+@app.command()
+def retry(
+    batch: Annotated[str, typer.Argument(help="The record's id or the batch key.")],
+    as_json: Json = False,
+) -> None:
+    """Take a failed batch up again: only its unfinished days, in the same record."""
+    from sync_pipeline.following import reading
+    from sync_pipeline.launch import retry_of
+    from sync_pipeline.stack import databases
+    from sync_pipeline.tracking import reports
+
+    with databases(environment.with_env_file(), with_source=True) as settings:
+        with reading(settings) as cursor:
+            found = reports.progress(cursor, batch)
+        if found is None:
+            raise RequestError(f"there is no batch {batch}; see: sync-pipeline status")
+        code = _run_batch(settings, retry_of(found), as_json=as_json)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -182,6 +185,30 @@ def main() -> NoReturn:
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise _Interrupted
+
+
+def _run_batch(settings: Settings, request: "BatchRequest", *, as_json: bool) -> ExitCode:
+    """Run a batch, show its progress and its record, say how it ended; return the exit code."""
+    from sync_pipeline.following import follow
+    from sync_pipeline.launch import launched_batch
+    from sync_pipeline.terminal import batch_bar
+
+    shown = errors if as_json else out
+    with launched_batch(settings, request) as batch:
+        shown.print(f"batch {batch.batch_key}, Dagster run {batch.run_id}", soft_wrap=True)
+        with batch_bar(shown) as bar, _signals_cancel(batch) as signals:
+            for progress in follow(settings, batch.record, batch.is_over):
+                bar.show(progress)
+    record = _show(settings, batch.record, as_json=as_json)
+    if record is not None:
+        return _end(batch, record, cancelled=bool(signals))
+    if signals:
+        _complain("the batch was cancelled before it began; nothing was written")
+        return ExitCode.CANCELLED
+    raise TrackingError(
+        f"the batch has no record that could be read; Dagster's run {batch.run_id} says how it "
+        f"ended{f': {batch.error}' if batch.error else ''}"
+    )
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 The process is `orchestration.run_batch`; this side never imports dagster.
 """
 
+import getpass
 import json
 import signal
 import subprocess
@@ -20,30 +21,39 @@ from sync_pipeline.errors import RequestError, StackError
 from sync_pipeline.exit_codes import ExitCode
 from sync_pipeline.settings import DAGSTER_URL, Settings
 from sync_pipeline.stack import end_with_parent
+from sync_pipeline.tracking.models import BatchProgress
 from sync_pipeline.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
+COMMAND_LINE = ", command line"
+"""How `triggered_by` ends, after the user's name, for what the command line launched."""
+
 
 @dataclass(frozen=True)
 class BatchRequest:
-    """A range of days of a dataset, both ends included; `resync` does again what is in already."""
+    """A range of days of a dataset, both ends included; `resync` does again what is in already.
+
+    With `failed`, a batch's record, the unfinished days of that batch are done, in that record.
+    """
 
     dataset: str | None
     start: date
     end: date
     resync: bool = False
+    failed: BatchProgress | None = None
 
 
 @dataclass
 class LaunchedBatch:
-    """A batch at work in its own process. `batch_key` finds its record.
+    """A batch at work in its own process. `record`, an id or a key, finds its record.
 
     `error` is set at the end: what its process could not go on with, other than days that failed.
     """
 
     batch_key: str
+    record: str
     run_id: str
     dataset: str
     total_days: int
@@ -60,10 +70,29 @@ class LaunchedBatch:
             self.process.send_signal(signal.SIGTERM)
 
 
+def retry_of(batch: BatchProgress) -> BatchRequest:
+    """Return the request that takes `batch` up again. Raises RequestError if nothing can be."""
+    about = f"dataset {batch.dataset}: batch {batch.id}"
+    if batch.status == "syncing":
+        raise RequestError(
+            f"{about} is at work; follow it: sync-pipeline status {batch.id} --follow"
+        )
+    if batch.batch_key is None:
+        raise RequestError(
+            f"{about} was written by hand (SyncStatusService, SQL), not by the pipeline; sync its "
+            f"days: sync-pipeline backfill {batch.dataset} {batch.start_date} {batch.end_date}"
+        )
+    if batch.status == "success":
+        raise RequestError(
+            f"{about} has no unfinished day; to do it all again: sync-pipeline backfill "
+            f"{batch.dataset} {batch.start_date} {batch.end_date} --resync"
+        )
+    resync = batch.already_synced == "resync"
+    return BatchRequest(batch.dataset, batch.start_date, batch.end_date, resync, batch)
+
+
 @contextmanager
-def launched_batch(
-    settings: Settings, request: BatchRequest, triggered_by: str
-) -> Iterator[LaunchedBatch]:
+def launched_batch(settings: Settings, request: BatchRequest) -> Iterator[LaunchedBatch]:
     """Launch a batch in a process of its own; yield it once Dagster has its run.
 
     `settings` come from `stack.databases`. Leaving the block early cancels the batch, and waits
@@ -73,6 +102,8 @@ def launched_batch(
     with closing(connect_to_storage(settings, "launch")):
         pass
     key = f"cli-{uuid.uuid4()}"
+    if request.failed is not None and request.failed.batch_key is not None:
+        key = request.failed.batch_key
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "sync_pipeline.orchestration.run_batch"],
@@ -86,7 +117,7 @@ def launched_batch(
         )
         batch: LaunchedBatch | None = None
         try:
-            batch = _ask(process, request, key, triggered_by, errors)
+            batch = _ask(process, request, key, errors)
             yield batch
         finally:
             if process.poll() is None:
@@ -107,7 +138,6 @@ def _ask(
     process: "subprocess.Popen[str]",
     request: BatchRequest,
     key: str,
-    triggered_by: str,
     errors: IO[str],
 ) -> LaunchedBatch:
     config = {
@@ -117,7 +147,12 @@ def _ask(
     }
     if request.dataset is not None:
         config["dataset"] = request.dataset
-    question = {"config": config, "batch_key": key, "triggered_by": triggered_by}
+    question = {
+        "config": config,
+        "batch_key": key,
+        "triggered_by": f"{getpass.getuser()}{COMMAND_LINE}",
+        "retry": request.failed is not None,
+    }
     assert process.stdin is not None  # noqa: S101  both are pipes
     assert process.stdout is not None  # noqa: S101
     process.stdin.write(json.dumps(question))
@@ -132,7 +167,8 @@ def _ask(
         errors.seek(0)
         said = [text for text in errors.read().splitlines() if text.strip()]
         raise StackError(f"the batch did not start: {said[-1] if said else 'no reason given'}")
-    return LaunchedBatch(key, answer["run_id"], answer["dataset"], answer["days"], process)
+    record = key if request.failed is None else str(request.failed.id)
+    return LaunchedBatch(key, record, answer["run_id"], answer["dataset"], answer["days"], process)
 
 
 def _answer(line: str) -> dict[str, Any]:

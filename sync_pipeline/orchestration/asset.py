@@ -70,14 +70,16 @@ def _open_batch(
     context: dg.AssetExecutionContext, dataset: Dataset, days: Sequence[date], tracker: Tracker
 ) -> Batch | None:
     """Open or join the record of the batch this run belongs to; None for a day alone."""
-    key = identity.batch_key_of(context.run)
+    key = identity.batch_key_of(context.run, context.instance)
     if key is None:
         return None
     backfill_id = context.run.tags.get(identity.BACKFILL_TAG)
     backfill = context.instance.get_backfill(backfill_id) if backfill_id else None
     all_days = days_of_backfill(backfill, asset_key_of(dataset)) if backfill else days
     return tracker.open_batch(
-        NewBatch(key, dataset.name, all_days or days, tracker.run_id, tracker.triggered_by)
+        NewBatch(
+            key, dataset.name, all_days or days, tracker.run_id, tracker.triggered_by, resync=True
+        )
     )
 
 

@@ -155,7 +155,7 @@ def build_batch_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
 def _open(
     context: dg.OpExecutionContext, dataset: Dataset, days: Sequence[date], tracker: Tracker
 ) -> Batch | None:
-    key = identity.batch_key_of(context.run)
+    key = identity.batch_key_of(context.run, context.instance)
     assert key is not None, "a run of the batch job always has a key"  # noqa: S101
     return tracker.open_batch(
         NewBatch(key, dataset.name, days, tracker.run_id, tracker.triggered_by)

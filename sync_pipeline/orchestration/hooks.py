@@ -18,14 +18,14 @@ def sync_hooks() -> set[dg.HookDefinition]:
     @dg.success_hook(name="record_step_success")
     def record_step_success(context: dg.HookContext) -> None:
         with tracking(settings.current()) as cursor:
-            refresh_batches(cursor, _run_of(context))
+            refresh_batches(cursor, context.instance, _run_of(context))
 
     @dg.failure_hook(name="record_step_failure")
     def record_step_failure(context: dg.HookContext) -> None:
         error = context.op_exception
         text = one_line(error) if error is not None else "the step failed"
         with tracking(settings.current()) as cursor:
-            close_step(cursor, _run_of(context), text)
+            close_step(cursor, context.instance, _run_of(context), text)
 
     return {record_step_success, record_step_failure}
 

@@ -1,12 +1,16 @@
 """Which batch a run belongs to, and who asked for it: read off the run's tags, never guessed.
 
 The key of a batch is our own tag if the API or the command line set one, else the backfill's id,
-else the root run's id of a run over a range or of the batch job. Re-executions keep the root, and
-so continue the same record. A run of one partition that is in no backfill is no batch. A batch
-over several datasets has one record in each of them, under the same key.
+else the root run's id of a run over a range or of the batch job. A re-execution, of a run or of a
+backfill, is of the batch of its root, and so continues the same record. A run of one partition
+that is in no backfill is no batch. A batch over several datasets has one record in each of them,
+under the same key.
 """
 
 import dagster as dg
+from dagster._core.execution.backfill import PartitionBackfill
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+from dagster._core.storage.tags import ROOT_BACKFILL_ID_TAG
 
 BATCH_KEY_TAG = "sync_pipeline/batch_key"
 TRIGGERED_BY_TAG = "sync_pipeline/triggered_by"
@@ -18,14 +22,36 @@ _PARTITION_TAG = "dagster/partition"
 _SCHEDULE_TAG = "dagster/schedule_name"
 
 
-def batch_key_of(run: dg.DagsterRun) -> str | None:
+def batch_key_of(run: dg.DagsterRun, instance: dg.DagsterInstance) -> str | None:
     """Return the key of the batch that `run` works on, or None if it is no batch."""
-    given = run.tags.get(BATCH_KEY_TAG) or run.tags.get(BACKFILL_TAG)
+    root = instance.get_run_by_id(run.root_run_id) if run.root_run_id else None
+    # Dagster drops a backfill's tags from a re-execution once the backfill is over.
+    given = _given_key(run) or (root and _given_key(root))
     if given:
         return given
     if run.job_name == BATCH_JOB_NAME or RANGE_START_TAG in run.tags:
         return run.root_run_id or run.run_id
     return None
+
+
+def batch_key_of_backfill(backfill: PartitionBackfill) -> str:
+    """Return the key of the batch that `backfill` is, or that it re-executes."""
+    return backfill.tags.get(ROOT_BACKFILL_ID_TAG) or backfill.backfill_id
+
+
+def runs_at_work(instance: dg.DagsterInstance) -> dict[str, list[dg.DagsterRun]]:
+    """Return the runs of batches that are not over, by the key of their batch."""
+    found: dict[str, list[dg.DagsterRun]] = {}
+    for run in instance.get_runs(dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES))):
+        key = batch_key_of(run, instance)
+        if key is not None:
+            found.setdefault(key, []).append(run)
+    return found
+
+
+def _given_key(run: dg.DagsterRun) -> str | None:
+    tags = (BATCH_KEY_TAG, ROOT_BACKFILL_ID_TAG, BACKFILL_TAG)
+    return next((run.tags[tag] for tag in tags if tag in run.tags), None)
 
 
 def job_name_of(dataset: str) -> str:

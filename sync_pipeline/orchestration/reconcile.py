@@ -8,14 +8,18 @@ open (workers, unfinished runs, open batches, untold days), never at history.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import dagster as dg
-from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
-from dagster._core.storage.tags import ROOT_RUN_ID_TAG
+from dagster._core.execution.backfill import (
+    BULK_ACTION_TERMINAL_STATUSES,
+    BulkActionsFilter,
+    BulkActionStatus,
+    PartitionBackfill,
+)
+from dagster._core.storage.tags import ROOT_BACKFILL_ID_TAG, ROOT_RUN_ID_TAG
 
 from sync_pipeline.database.connections import connect
 from sync_pipeline.dataset import Dataset
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
 _BELIEVED_AT_WORK = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
+_OPEN_BACKFILL = [s for s in BulkActionStatus if s not in BULK_ACTION_TERMINAL_STATUSES]
 _MOST_UNTOLD = 200  # a look
 
 
@@ -157,9 +162,14 @@ class Reconciler:
     def _close_batches(self, connection: "Connection") -> None:
         """Close open batches that no run is at work on, and none will be."""
         with connection, connection.cursor() as cursor:
-            found = batches.silent_batches(cursor, self._settings.lost_after_seconds)
+            found = batches.open_batches(cursor)
+            silent = batches.silent_batches(cursor, self._settings.lost_after_seconds)
+        if not found:
+            return
+        # Asked after the records were: a batch has its run or its backfill before its record.
+        alive = {*identity.runs_at_work(self._instance), *self._keys_of_open_backfills()}
         for batch in found:
-            why = self._why_over(batch)
+            why = None if batch.batch_key in alive else self._why_over(batch, batch in silent)
             if why is None:
                 continue
             with connection, connection.cursor() as cursor:
@@ -175,27 +185,40 @@ class Reconciler:
                 ),
             )
 
-    def _why_over(self, batch: Batch) -> str | None:
-        """Say why nothing will come of what is open in `batch`; None if something may."""
-        backfill = self._instance.get_backfill(batch.batch_key)
-        if backfill is not None and backfill.status not in BULK_ACTION_TERMINAL_STATUSES:
-            return None
-        ended = None
-        for run in self._runs_of(batch.batch_key):
-            if run.status in NOT_FINISHED_STATUSES:
-                return None
-            ended = ended or f"run {run.run_id} ended {run.status.value}"
-        if backfill is not None:
-            return f"backfill {batch.batch_key} ended {backfill.status.value.lower()}"
-        return f"{ended} before all of its days" if ended else "no run works on it"
+    def _keys_of_open_backfills(self) -> set[str]:
+        filters = BulkActionsFilter(statuses=_OPEN_BACKFILL)
+        return {
+            identity.batch_key_of_backfill(backfill)
+            for backfill in self._instance.get_backfills(filters=filters)
+        }
 
-    def _runs_of(self, batch_key: str) -> Iterator[dg.DagsterRun]:
-        """Yield the runs of a batch, the latest first for each way they may be named."""
-        for tag in (identity.BATCH_KEY_TAG, identity.BACKFILL_TAG, ROOT_RUN_ID_TAG):
-            yield from self._instance.get_runs(dg.RunsFilter(tags={tag: batch_key}), limit=50)
-        root = self._instance.get_run_by_id(batch_key)
-        if root is not None:
-            yield root
+    def _why_over(self, batch: Batch, silent: bool) -> str | None:
+        """Say why nothing will come of what is open in `batch`; None if it is too soon to say."""
+        backfill = self._backfill_of(batch.batch_key)
+        if backfill is not None and backfill.status is BulkActionStatus.CANCELED:
+            return f"cancelled in Dagster: backfill {backfill.backfill_id}"
+        if not silent:
+            return None  # the sensors, which know more, are about to be called
+        if backfill is not None:
+            return f"backfill {backfill.backfill_id} ended {backfill.status.value.lower()}"
+        run = self._run_of(batch.batch_key)
+        if run is None:
+            return "no run works on it"
+        return f"run {run.run_id} ended {run.status.value} before all of its days"
+
+    def _backfill_of(self, batch_key: str) -> PartitionBackfill | None:
+        """Return the latest backfill that is this batch, or re-executes it."""
+        again = BulkActionsFilter(tags={ROOT_BACKFILL_ID_TAG: batch_key})
+        latest = self._instance.get_backfills(filters=again, limit=1)
+        return latest[0] if latest else self._instance.get_backfill(batch_key)
+
+    def _run_of(self, batch_key: str) -> dg.DagsterRun | None:
+        """Return the latest run of a batch that is no backfill."""
+        for tag in (identity.BATCH_KEY_TAG, ROOT_RUN_ID_TAG):
+            found = self._instance.get_runs(dg.RunsFilter(tags={tag: batch_key}), limit=1)
+            if found:
+                return found[0]
+        return self._instance.get_run_by_id(batch_key)
 
     def _tell_dagster(self, connection: "Connection") -> None:
         """Tell Dagster of days that are in and whose worker is gone without having told of them."""

@@ -6,13 +6,11 @@ taken from a run that is still at work.
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import date
+from datetime import date, datetime, timezone
 from typing import TYPE_CHECKING
 
 import dagster as dg
 from dagster._core.execution.backfill import PartitionBackfill
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
-from dagster._core.storage.tags import ROOT_RUN_ID_TAG
 
 from sync_pipeline.database.connections import connect
 from sync_pipeline.dataset import Dataset
@@ -40,17 +38,19 @@ def tracking(settings: Settings) -> Iterator["Cursor"]:
         yield cursor
 
 
-def refresh_batches(cursor: "Cursor", run: dg.DagsterRun) -> None:
+def refresh_batches(cursor: "Cursor", instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     """Bring the records of the batches that `run` works on up to their days."""
-    for batch in _batches_of(cursor, run):
+    for batch in _batches_of(cursor, identity.batch_key_of(run, instance)):
         batches.refresh(cursor, batch.id)
 
 
-def close_step(cursor: "Cursor", run: dg.DagsterRun, error: str) -> None:
+def close_step(
+    cursor: "Cursor", instance: dg.DagsterInstance, run: dg.DagsterRun, error: str
+) -> None:
     """Close what a step of `run` that failed left unfinished, with `error`."""
     # The batch job's other chunks still run; only an asset's step is its whole run.
     days = [] if run.job_name == identity.BATCH_JOB_NAME else days_of_run(run)
-    for batch in _batches_of(cursor, run):
+    for batch in _batches_of(cursor, identity.batch_key_of(run, instance)):
         attempts.give_up_batch(cursor, batch.id, error, days, run_id=run.run_id)
         batches.refresh(cursor, batch.id)
 
@@ -68,8 +68,9 @@ def close_run(
     attempts.give_up_run(cursor, run.run_id, error)
     # Its locks on batches end here: whoever else closes days takes those of the days first.
     cursor.connection.commit()
-    for batch in _batches_of(cursor, run):
-        if not _taken_over(instance, run):
+    key = identity.batch_key_of(run, instance)
+    for batch in _batches_of(cursor, key):
+        if not _taken_over(instance, run, batch.batch_key):
             days = days_of_run(run)
             attempts.give_up_batch(cursor, batch.id, error, days, run_id=run.run_id)
         batches.refresh(cursor, batch.id)
@@ -79,38 +80,29 @@ def close_run(
 def open_backfill(
     cursor: "Cursor", backfill: PartitionBackfill, datasets: Sequence[Dataset]
 ) -> None:
-    """Open the record of a backfill in each dataset it covers."""
+    """Open the record of a backfill in each dataset it covers.
+
+    A backfill that re-executes another continues its record: days that failed before wait again.
+    """
+    key = identity.batch_key_of_backfill(backfill)
     for dataset, days in _parts(backfill, datasets):
         who = f"backfill {backfill.backfill_id}"
-        batches.open_batch(cursor, NewBatch(backfill.backfill_id, dataset.name, days, None, who))
+        new = NewBatch(key, dataset.name, days, None, who, resync=True)
+        batch = batches.open_batch(cursor, new)
+        if key != backfill.backfill_id:
+            asked_at = datetime.fromtimestamp(backfill.backfill_timestamp, timezone.utc)
+            batches.take_up_again(cursor, batch.id, new, days, asked_at)
 
 
-def close_backfill(cursor: "Cursor", backfill: PartitionBackfill) -> None:
-    """Close what a backfill that is over, with all its runs, left unfinished."""
-    error = f"backfill {backfill.backfill_id} ended {backfill.status.value.lower()}"
-    for batch in batches.batches_with_key(cursor, backfill.backfill_id):
-        attempts.give_up_batch(cursor, batch.id, error)
-        batches.refresh(cursor, batch.id)
-
-
-def _batches_of(cursor: "Cursor", run: dg.DagsterRun) -> list[Batch]:
-    """Return the batches that `run` works on; a run over several datasets has one in each."""
-    key = identity.batch_key_of(run)
+def _batches_of(cursor: "Cursor", key: str | None) -> list[Batch]:
+    """Return the batches with this key; a run over several datasets has one in each."""
     return [] if key is None else batches.batches_with_key(cursor, key)
 
 
-def _taken_over(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+def _taken_over(instance: dg.DagsterInstance, run: dg.DagsterRun, key: str) -> bool:
     """Say whether another run of the same batch is at work on days of `run`."""
-    for tag in (identity.BATCH_KEY_TAG, identity.BACKFILL_TAG, ROOT_RUN_ID_TAG):
-        if tag in run.tags:
-            same_batch = {tag: run.tags[tag]}
-            break
-    else:
-        same_batch = {ROOT_RUN_ID_TAG: run.run_id}
     own = days_of_run(run)
-    for other in instance.get_runs(
-        dg.RunsFilter(tags=same_batch, statuses=list(NOT_FINISHED_STATUSES))
-    ):
+    for other in identity.runs_at_work(instance).get(key, []):
         theirs = days_of_run(other)
         if other.run_id != run.run_id and (
             own is None or theirs is None or not set(own).isdisjoint(theirs)

@@ -30,7 +30,7 @@ from sqlalchemy.exc import DBAPIError
 
 from sync_pipeline import settings
 from sync_pipeline.dagster_api import LOCATION, REPOSITORY
-from sync_pipeline.errors import SyncError, one_line
+from sync_pipeline.errors import RequestError, SyncError, one_line
 from sync_pipeline.exit_codes import ExitCode, exit_code_of
 from sync_pipeline.orchestration import identity
 from sync_pipeline.orchestration.batch_job import requested_days
@@ -44,11 +44,13 @@ _ATTRIBUTE = "defs"
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asks for; the batch job's config, and who asks."""
+    """What the command line asks for; the batch job's config, and who asks. A `retry` goes on with
+    the batch of this key."""
 
     config: dict[str, Any]
     batch_key: str
     triggered_by: str
+    retry: bool
 
 
 def main() -> int:
@@ -77,6 +79,8 @@ def _run(request: Request, environment: Settings, answers: IO[str]) -> int:
     )
     with dg.DagsterInstance.get() as instance:
         keep_connections_open(instance)
+        if request.retry:
+            _refuse_if_at_work(instance, request.batch_key)
         repository = ReconstructableRepository.for_module(_MODULE, _ATTRIBUTE)
         job = repository.get_reconstructable_job(identity.BATCH_JOB_NAME)
         run = instance.create_run_for_job(
@@ -97,6 +101,15 @@ def _run(request: Request, environment: Settings, answers: IO[str]) -> int:
         ended = instance.get_run_by_id(run.run_id)
     succeeded = ended is not None and ended.status is dg.DagsterRunStatus.SUCCESS
     return ExitCode.OK if succeeded else ExitCode.FAILED
+
+
+def _refuse_if_at_work(instance: dg.DagsterInstance, batch_key: str) -> None:
+    runs = identity.runs_at_work(instance).get(batch_key)
+    if runs:
+        raise RequestError(
+            f"batch {batch_key}: run {runs[0].run_id} is at work on it; follow it with "
+            f"sync-pipeline status {batch_key} --follow, or cancel it first"
+        )
 
 
 def _is_interrupted(event: dg.DagsterEvent) -> bool:

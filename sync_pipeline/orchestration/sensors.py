@@ -1,8 +1,8 @@
 """Sensors: what no hook can tell. Runs that ended, in whatever way, and backfills.
 
 Dagster has no sensor for backfills, so one polls them: it opens the record of a backfill launched
-in the UI before its first run starts, and closes what its runs could not. Each sensor may fire
-twice or late without harm, because records are projections of their days.
+in the UI before its first run starts. What of it no run could close, the reconciler does. Each
+sensor may fire twice or late without harm, because records are projections of their days.
 """
 
 import json
@@ -11,25 +11,14 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 import dagster as dg
-from dagster._core.execution.backfill import (
-    BULK_ACTION_TERMINAL_STATUSES,
-    BulkActionsFilter,
-    BulkActionStatus,
-)
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
 from sync_pipeline import settings
 from sync_pipeline.dataset import Dataset
-from sync_pipeline.orchestration import identity
+from sync_pipeline.orchestration.cancel import cancelled_in_dagster
 from sync_pipeline.orchestration.reconcile import Reconciler
-from sync_pipeline.orchestration.records import (
-    close_backfill,
-    close_run,
-    open_backfill,
-    tracking,
-)
+from sync_pipeline.orchestration.records import close_run, open_backfill, tracking
 from sync_pipeline.orchestration.storage import keep_connections_open
-from sync_pipeline.tracking import batches
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -81,13 +70,13 @@ def _failure_text(context: dg.RunStatusSensorContext) -> str:
 
 
 def _cancelled_text(context: dg.RunStatusSensorContext) -> str:
-    return f"cancelled: run {context.dagster_run.run_id}"
+    return cancelled_in_dagster(context.instance, context.dagster_run)
 
 
 def _backfill_sensor(datasets: Sequence[Dataset]) -> dg.SensorDefinition:
     @dg.sensor(
         name="record_backfills",
-        description="Open the record of a backfill, and close what its runs could not.",
+        description="Open the record of a backfill before its first run starts.",
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=_SECONDS_BETWEEN_TICKS,
     )
@@ -96,9 +85,8 @@ def _backfill_sensor(datasets: Sequence[Dataset]) -> dg.SensorDefinition:
         since = datetime.fromisoformat(context.cursor) if context.cursor else now
         with tracking(settings.current()) as cursor:
             opened = _open(cursor, context.instance, datasets, since)
-            closed = _close(cursor, context.instance)
         context.update_cursor(now.isoformat())
-        return dg.SkipReason(f"opened {_named(opened)}; closed {_named(closed)}")
+        return dg.SkipReason(f"backfills with a record: {', '.join(opened) or 'none new'}")
 
     return record_backfills
 
@@ -140,23 +128,3 @@ def _open(
     for backfill in found.values():
         open_backfill(cursor, backfill, datasets)
     return list(found)
-
-
-def _close(cursor: "Cursor", instance: dg.DagsterInstance) -> list[str]:
-    """Close the records of backfills that are over, with no run still at work; return their ids."""
-    closed = []
-    for key in {batch.batch_key for batch in batches.open_batches(cursor)}:
-        backfill = instance.get_backfill(key)
-        if backfill is None or backfill.status not in BULK_ACTION_TERMINAL_STATUSES:
-            continue
-        runs = dg.RunsFilter(
-            tags={identity.BACKFILL_TAG: key}, statuses=list(NOT_FINISHED_STATUSES)
-        )
-        if not instance.get_runs(runs, limit=1):
-            close_backfill(cursor, backfill)
-            closed.append(key)
-    return closed
-
-
-def _named(backfill_ids: Sequence[str]) -> str:
-    return ", ".join(backfill_ids) or "none"

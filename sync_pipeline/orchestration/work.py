@@ -9,6 +9,7 @@ import dagster as dg
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.errors import SyncError, one_line
 from sync_pipeline.orchestration import identity
+from sync_pipeline.orchestration.cancel import why_interrupted
 from sync_pipeline.orchestration.materializations import MaterializationLog
 from sync_pipeline.orchestration.storage import keep_connections_open
 from sync_pipeline.settings import Settings
@@ -66,7 +67,7 @@ def sync_in_step(
         if batch is not None and not isinstance(error, Exception):
             # The run ends here; the batch job's other chunks are not run either.
             own = None if context.job_name == identity.BATCH_JOB_NAME else days
-            tracker.give_up(batch, own, f"cancelled: run {context.run_id}")
+            tracker.give_up(batch, own, why_interrupted(context.instance, context.run_id))
         raise
     return results
 

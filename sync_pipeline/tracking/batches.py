@@ -6,7 +6,7 @@ same. All functions work in the caller's transaction.
 """
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from sync_pipeline.database import named_sql
@@ -48,6 +48,7 @@ def open_batch(cursor: "Cursor", new: NewBatch) -> Batch:
         "total_days": len(days),
         "run_id": new.run_id,
         "triggered_by": new.triggered_by,
+        "already_synced": "resync" if new.resync else "skip",
     }
     cursor.execute(_SQL["insert_batch"], values)
     row = cursor.fetchone()
@@ -57,9 +58,38 @@ def open_batch(cursor: "Cursor", new: NewBatch) -> Batch:
         if new.run_id is not None:
             cursor.execute(_SQL["name_run"], {"id": batch.id, "run_id": new.run_id})
         return batch
-    values |= {"batch_id": row[0], "days": days}
-    cursor.execute(_SQL["insert_pending_days"], values)
+    plan(cursor, row[0], days, new)
     return _batch(row)
+
+
+def plan(cursor: "Cursor", batch_id: int, days: Sequence[date], new: NewBatch) -> None:
+    """Let these days of the batch wait, in the name of whoever asked for them."""
+    values: dict[str, Any] = {
+        "batch_id": batch_id,
+        "dataset": new.dataset,
+        "days": list(days),
+        "run_id": new.run_id,
+        "triggered_by": new.triggered_by,
+    }
+    cursor.execute(_SQL["insert_pending_days"], values)
+
+
+def take_up_again(
+    cursor: "Cursor", batch_id: int, new: NewBatch, days: Sequence[date], before: datetime
+) -> bool:
+    """Let those of `days` wait again that had failed when the batch was asked for again, `before`.
+
+    Return whether there were any; the record then is `syncing`. Doing it twice is doing it once:
+    what fails from then on is not taken up by the same request.
+    """
+    values: dict[str, Any] = {"batch_id": batch_id, "days": list(days), "before": before}
+    cursor.execute(_SQL["supersede_failed_before"], values)
+    failed = [day for (day,) in cursor.fetchall()]
+    if failed:
+        plan(cursor, batch_id, failed, new)
+        cursor.execute(_SQL["take_up_again"], values)
+        refresh(cursor, batch_id)
+    return bool(failed)
 
 
 def find_batch(cursor: "Cursor", batch_key: str, dataset: str) -> Batch | None:

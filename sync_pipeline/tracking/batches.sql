@@ -1,11 +1,11 @@
 -- insert_batch: open a batch record once; no row comes back if its key is already there
 INSERT INTO daily_sync_status
     (sync_date, status, remarks, start_time, dataset, kind, batch_key, start_date, end_date,
-     total_days, run_id, triggered_by, heartbeat_at)
+     total_days, run_id, triggered_by, already_synced, heartbeat_at)
 VALUES
     (%(sync_date)s, 'syncing', %(remarks)s, clock_timestamp(), %(dataset)s, 'batch',
      %(batch_key)s, %(start_date)s, %(end_date)s, %(total_days)s, %(run_id)s, %(triggered_by)s,
-     clock_timestamp())
+     %(already_synced)s, clock_timestamp())
 ON CONFLICT (batch_key, dataset) DO NOTHING
 RETURNING id, batch_key, dataset, status, start_date, end_date, total_days
 
@@ -17,6 +17,15 @@ ON CONFLICT (batch_id, sync_date) WHERE NOT superseded DO NOTHING
 
 -- name_run: the first run at work on a batch that was opened before any
 UPDATE daily_sync_status SET run_id = %(run_id)s WHERE id = %(id)s AND run_id IS NULL
+
+-- supersede_failed_before: days that had failed in the batch when it was asked for again
+UPDATE sync_attempt SET superseded = true
+WHERE batch_id = %(batch_id)s AND sync_date = ANY(%(days)s::date[])
+  AND NOT superseded AND state = 'failed' AND ended_at < %(before)s
+RETURNING sync_date
+
+-- take_up_again: days of the batch that had failed wait again
+UPDATE daily_sync_status SET retried_at = clock_timestamp() WHERE id = %(batch_id)s
 
 -- all_with_key: the batch records with this key, one in each dataset it spans
 SELECT id, batch_key, dataset, status, start_date, end_date, total_days

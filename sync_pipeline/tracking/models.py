@@ -26,13 +26,15 @@ class AttemptState(str, Enum):
 
 @dataclass(frozen=True)
 class NewBatch:
-    """A batch as requested: its identity, its days (any order, no gaps needed), who asked."""
+    """A batch as requested: its identity, its days (any order, no gaps needed), who asked, and
+    whether days that are in already are done again."""
 
     batch_key: str
     dataset: str
     days: Sequence[date]
     run_id: str | None = None
     triggered_by: str | None = None
+    resync: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,8 @@ class BatchProgress:
     end_time: datetime | None
     run_id: str | None
     triggered_by: str | None
+    already_synced: str | None
+    retried_at: datetime | None
 
 
 def middle_day(start: date, end: date) -> date:
