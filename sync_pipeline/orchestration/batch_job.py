@@ -7,7 +7,7 @@ materialized all the same.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timezone
 from enum import Enum
 
@@ -26,7 +26,7 @@ from sync_pipeline.orchestration.work import (
     sync_in_step,
     tracker_for,
 )
-from sync_pipeline.tracking.models import Batch, NewBatch
+from sync_pipeline.tracking.models import NewBatch
 from sync_pipeline.tracking.tracker import Tracker
 
 
@@ -58,11 +58,11 @@ class BatchConfig(dg.Config):
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some of a batch's days, synced in one step. `batch` is None if it could not be recorded."""
+    """Some of a batch's days, synced in one step."""
 
     dataset: str
     days: Sequence[date]
-    batch: Batch | None
+    batch: NewBatch
     resync: bool
 
     @property
@@ -114,6 +114,7 @@ def build_batch_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
             raise failure(one_line(error)) from None
         with tracker_for(context.run, settings.current()) as tracker:
             batch = _open(context, dataset, days, tracker)
+        days = list(batch.days)
         resync = config.already_synced is AlreadySynced.resync
         for start in range(0, len(days), config.days_per_step):
             chunk = Chunk(dataset.name, days[start : start + config.days_per_step], batch, resync)
@@ -154,12 +155,17 @@ def build_batch_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
 
 def _open(
     context: dg.OpExecutionContext, dataset: Dataset, days: Sequence[date], tracker: Tracker
-) -> Batch | None:
+) -> NewBatch:
+    """Open or join the batch, if that can be; return it with those of `days` that are in it."""
     key = identity.batch_key_of(context.run)
     assert key is not None, "a run of the batch job always has a key"  # noqa: S101
-    return tracker.open_batch(
-        NewBatch(key, dataset.name, days, tracker.run_id, tracker.triggered_by)
-    )
+    new = NewBatch(key, dataset.name, days, tracker.run_id, tracker.triggered_by)
+    # A batch of scattered days, tried again by its range.
+    known = tracker.batch_days(new)
+    if known:
+        new = replace(new, days=[day for day in days if day in known] or days)
+    tracker.open_batch(new)
+    return new
 
 
 @dg.config_mapping

@@ -14,7 +14,7 @@ from sync_pipeline.orchestration.storage import keep_connections_open
 from sync_pipeline.settings import Settings
 from sync_pipeline.sync import DayResult, Outcome, sync_days
 from sync_pipeline.tracking.heartbeat import Heartbeat
-from sync_pipeline.tracking.models import Batch
+from sync_pipeline.tracking.models import NewBatch
 from sync_pipeline.tracking.remarks import failed_days
 from sync_pipeline.tracking.tracker import Tracker
 
@@ -42,7 +42,7 @@ def sync_in_step(
     *,
     settings: Settings,
     tracker: Tracker,
-    batch: Batch | None,
+    batch: NewBatch | None,
     resync: bool,
 ) -> list[DayResult]:
     """Sync `days` inside a step, telling Dagster of each; return the results.
