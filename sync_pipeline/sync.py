@@ -22,7 +22,7 @@ from sync_pipeline.settings import Settings, secrets_of
 from sync_pipeline.sources import open_source
 from sync_pipeline.targets import open_target
 from sync_pipeline.targets.postgres import Target
-from sync_pipeline.tracking.models import Attempt, Batch, DayCounts, SyncedDay
+from sync_pipeline.tracking.models import Attempt, AttemptState, DayCounts, NewBatch, SyncedDay
 from sync_pipeline.tracking.progress import days_between_writes
 from sync_pipeline.tracking.tracker import Tracker
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sync_pipeline.sources.base import Source
 
 CANCELLED = "cancelled while it ran; the day was rolled back"
+_DONE = (AttemptState.SUCCESS, AttemptState.SKIPPED)
 _logger = logging.getLogger(__name__)
 
 
@@ -44,7 +45,7 @@ class Outcome(str, Enum):
 @dataclass(frozen=True)
 class DayResult:
     """What became of one day. `seconds` is wall-clock time; `error` one line without secrets;
-    `synced` what a skipped day was found to be."""
+    `synced` what a skipped day was found to be, where that is known."""
 
     day: date
     outcome: Outcome
@@ -61,24 +62,28 @@ def sync_days(
     *,
     settings: Settings,
     tracker: Tracker,
-    batch: Batch | None = None,
+    batch: NewBatch | None = None,
     resync: bool = True,
 ) -> Iterator[DayResult]:
     """Sync `days` one after the other; yield each day's result as soon as it is known.
 
-    With `resync` false, days that are already in are skipped. A day that fails does not stop
-    those after it. Raises SyncError, after the untried days were recorded as not run, when source
-    or target cannot be worked with at all; WorkerLostError when this worker was taken for lost. If
-    the caller stops (an interrupt, a closed generator) the day in work is rolled back and recorded
-    as failed.
+    With `resync` false, days that are already in are skipped. Days that are done in `batch`, which
+    this may continue, are skipped in any case, and their records left as they are. A day that fails
+    does not stop those after it. Raises SyncError, after the untried days were recorded as not run,
+    when source or target cannot be worked with at all; WorkerLostError when this worker was taken
+    for lost. If the caller stops (an interrupt, a closed generator) the day in work is rolled back
+    and recorded as failed.
     """
     days = sorted(set(days))
-    in_already = {} if resync else tracker.synced_days(dataset.name, days)
-    if in_already and batch is not None:
-        tracker.skip(batch, sorted(in_already))
-    for day, synced in sorted(in_already.items()):
-        yield DayResult(day, Outcome.SKIPPED, synced=synced)
-    to_do = [day for day in days if day not in in_already]
+    states = {} if batch is None else tracker.batch_days(batch)
+    done = {day for day in days if states.get(day) in _DONE}
+    synced = tracker.synced_days(dataset.name, days) if done or not resync else {}
+    skipped = [] if resync else [day for day in days if day in synced and day not in done]
+    if skipped and batch is not None:
+        tracker.skip(batch, skipped)
+    for day in sorted(done.union(skipped)):
+        yield DayResult(day, Outcome.SKIPPED, synced=synced.get(day))
+    to_do = [day for day in days if day not in done and day not in skipped]
     if not to_do:
         return
     worker = _Worker(dataset, settings, tracker, batch)
@@ -94,7 +99,7 @@ def sync_days(
             yield worker.fail_day(to_do[0], error)
             worker.give_up(to_do[1:], error)
             raise
-        every = days_between_writes(dataset.progress, batch.total_days if batch else 1)
+        every = days_between_writes(dataset.progress, len(states or batch.days) if batch else 1)
         for number, day in enumerate(to_do, 1):
             yield worker.sync_day(day, refresh=number % every == 0)
         if batch is not None and every > 1:
@@ -107,7 +112,7 @@ class _Worker:
     """One worker's source, target and tracker, for the days of one dataset."""
 
     def __init__(
-        self, dataset: Dataset, settings: Settings, tracker: Tracker, batch: Batch | None
+        self, dataset: Dataset, settings: Settings, tracker: Tracker, batch: NewBatch | None
     ) -> None:
         self.dataset = dataset
         self.settings = settings

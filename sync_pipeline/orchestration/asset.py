@@ -20,7 +20,7 @@ from sync_pipeline.orchestration.work import (
     sync_in_step,
     tracker_for,
 )
-from sync_pipeline.tracking.models import Batch, NewBatch
+from sync_pipeline.tracking.models import NewBatch
 from sync_pipeline.tracking.tracker import Tracker
 
 
@@ -50,7 +50,7 @@ def build_asset(dataset: Dataset) -> dg.AssetsDefinition:
         environment = settings.current()
         days = to_days(context.partition_keys)
         with tracker_for(context.run, environment) as tracker:
-            batch = _open_batch(context, dataset, days, tracker)
+            batch = _batch_of(context, dataset, days, tracker)
             results = sync_in_step(
                 context.op_execution_context,
                 dataset,
@@ -66,21 +66,22 @@ def build_asset(dataset: Dataset) -> dg.AssetsDefinition:
     return daily_sync
 
 
-def _open_batch(
+def _batch_of(
     context: dg.AssetExecutionContext, dataset: Dataset, days: Sequence[date], tracker: Tracker
-) -> Batch | None:
-    """Open or join the record of the batch this run belongs to; None for a day alone."""
+) -> NewBatch | None:
+    """Return the batch this run belongs to, opened or joined if that can be; None for a day
+    alone."""
     key = identity.batch_key_of(context.run, context.instance)
     if key is None:
         return None
     backfill_id = context.run.tags.get(identity.BACKFILL_TAG)
     backfill = context.instance.get_backfill(backfill_id) if backfill_id else None
     all_days = days_of_backfill(backfill, asset_key_of(dataset)) if backfill else days
-    return tracker.open_batch(
-        NewBatch(
-            key, dataset.name, all_days or days, tracker.run_id, tracker.triggered_by, resync=True
-        )
+    new = NewBatch(
+        key, dataset.name, all_days or days, tracker.run_id, tracker.triggered_by, resync=True
     )
+    tracker.open_batch(new)
+    return new
 
 
 def _description(dataset: Dataset) -> str:

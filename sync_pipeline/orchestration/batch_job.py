@@ -7,7 +7,7 @@ materialized all the same.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timezone
 from enum import Enum
 
@@ -23,10 +23,11 @@ from sync_pipeline.orchestration.storage import keep_connections_open
 from sync_pipeline.orchestration.work import (
     fail_if_a_day_failed,
     failure,
+    requested_at,
     sync_in_step,
     tracker_for,
 )
-from sync_pipeline.tracking.models import Batch, NewBatch
+from sync_pipeline.tracking.models import NewBatch
 from sync_pipeline.tracking.tracker import Tracker
 
 
@@ -52,18 +53,16 @@ class BatchConfig(dg.Config):
     days_per_step: int = Field(
         default=366,
         ge=1,
-        description="days synced in one step; a run re-executed from failure repeats whole steps",
+        description="days synced in one step of the run",
     )
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some of a batch's days, synced in one step. `batch` is None if it could not be recorded."""
+    """Some of a batch's days, synced in one step."""
 
-    dataset: str
     days: Sequence[date]
-    batch: Batch | None
-    resync: bool
+    batch: NewBatch
 
     @property
     def mapping_key(self) -> str:
@@ -112,17 +111,17 @@ def build_batch_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
             )
         except RequestError as error:
             raise failure(one_line(error)) from None
-        with tracker_for(context.run, settings.current()) as tracker:
-            batch = _open(context, dataset, days, tracker)
         resync = config.already_synced is AlreadySynced.resync
-        for start in range(0, len(days), config.days_per_step):
-            chunk = Chunk(dataset.name, days[start : start + config.days_per_step], batch, resync)
+        with tracker_for(context.run, settings.current()) as tracker:
+            batch = _open(context, dataset, days, tracker, resync=resync)
+        for start in range(0, len(batch.days), config.days_per_step):
+            chunk = Chunk(batch.days[start : start + config.days_per_step], batch)
             yield dg.DynamicOutput(chunk, mapping_key=chunk.mapping_key)
 
     @dg.op(description="Sync a chunk of days, one transaction each.")
     def sync_chunk(context: dg.OpExecutionContext, chunk: Chunk) -> int:
         environment = settings.current()
-        dataset = find_dataset(datasets, chunk.dataset)
+        dataset = find_dataset(datasets, chunk.batch.dataset)
         with tracker_for(context.run, environment) as tracker:
             results = sync_in_step(
                 context,
@@ -131,7 +130,7 @@ def build_batch_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
                 settings=environment,
                 tracker=tracker,
                 batch=chunk.batch,
-                resync=chunk.resync,
+                resync=chunk.batch.resync,
             )
         fail_if_a_day_failed(dataset, results)
         return len(results)
@@ -153,13 +152,24 @@ def build_batch_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
 
 
 def _open(
-    context: dg.OpExecutionContext, dataset: Dataset, days: Sequence[date], tracker: Tracker
-) -> Batch | None:
+    context: dg.OpExecutionContext,
+    dataset: Dataset,
+    days: Sequence[date],
+    tracker: Tracker,
+    *,
+    resync: bool,
+) -> NewBatch:
+    """Open the batch, or take it up again, if that can be; return it with its own of `days`."""
     key = identity.batch_key_of(context.run, context.instance)
     assert key is not None, "a run of the batch job always has a key"  # noqa: S101
-    return tracker.open_batch(
-        NewBatch(key, dataset.name, days, tracker.run_id, tracker.triggered_by)
-    )
+    new = NewBatch(key, dataset.name, days, tracker.run_id, tracker.triggered_by, resync)
+    # A batch of scattered days, tried again by its range.
+    known = tracker.batch_days(new)
+    if known:
+        new = replace(new, days=[day for day in days if day in known] or days)
+        tracker.take_up_again(new, new.days, requested_at(context))
+    tracker.open_batch(new)
+    return new
 
 
 @dg.config_mapping

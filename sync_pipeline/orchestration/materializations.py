@@ -120,6 +120,8 @@ def _metadata(result: DayResult, settings: Settings) -> dict[str, dg.MetadataVal
             "skipped": dg.MetadataValue.bool(True),
             **_record(result.synced.record_id, result.synced.attempt, settings),
         }
+    if result.outcome is Outcome.SKIPPED:  # done earlier in its batch, and failed elsewhere since
+        return {"skipped": dg.MetadataValue.bool(True)}
     counts, attempt = result.counts, result.attempt
     return {
         **_rows(counts.rows_loaded if counts else 0),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, datetime, timezone
 
 import dagster as dg
 
@@ -15,7 +15,7 @@ from sync_pipeline.orchestration.storage import keep_connections_open
 from sync_pipeline.settings import Settings
 from sync_pipeline.sync import DayResult, Outcome, sync_days
 from sync_pipeline.tracking.heartbeat import Heartbeat
-from sync_pipeline.tracking.models import Batch
+from sync_pipeline.tracking.models import NewBatch
 from sync_pipeline.tracking.remarks import failed_days
 from sync_pipeline.tracking.tracker import Tracker
 
@@ -43,7 +43,7 @@ def sync_in_step(
     *,
     settings: Settings,
     tracker: Tracker,
-    batch: Batch | None,
+    batch: NewBatch | None,
     resync: bool,
 ) -> list[DayResult]:
     """Sync `days` inside a step, telling Dagster of each; return the results.
@@ -52,6 +52,8 @@ def sync_in_step(
     not tried are recorded as not run before it goes on its way.
     """
     keep_connections_open(context.instance)
+    if batch is not None:
+        tracker.take_up_again(batch, days, requested_at(context))
     results: list[DayResult] = []
     try:
         with MaterializationLog(context, asset_key_of(dataset), settings, tracker) as log:
@@ -70,6 +72,12 @@ def sync_in_step(
             tracker.give_up(batch, own, why_interrupted(context.instance, context.run_id))
         raise
     return results
+
+
+def requested_at(context: dg.OpExecutionContext) -> datetime:
+    """Return when the run of this step was asked for."""
+    record = context.instance.get_run_record_by_id(context.run_id)
+    return record.create_timestamp if record is not None else datetime.now(timezone.utc)
 
 
 def fail_if_a_day_failed(dataset: Dataset, results: Sequence[DayResult]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sync_pipeline.database import named_sql
 from sync_pipeline.tracking import remarks
 from sync_pipeline.tracking.models import (
+    AttemptState,
     Batch,
     Counts,
     FailedDays,
@@ -115,6 +116,12 @@ def open_batches(cursor: "Cursor") -> list[Batch]:
     """Return the batches that are still syncing, oldest first."""
     cursor.execute(_SQL["open_batches"])
     return [_batch(row) for row in cursor.fetchall()]
+
+
+def states_of_days(cursor: "Cursor", batch_key: str, dataset: str) -> dict[date, AttemptState]:
+    """Return how each day of a batch stands; nothing if there is no such batch."""
+    cursor.execute(_SQL["states_of_days"], {"batch_key": batch_key, "dataset": dataset})
+    return {day: AttemptState(state) for day, state in cursor.fetchall()}
 
 
 def unfinished_days(cursor: "Cursor", batch_id: int) -> list[date]:

@@ -9,7 +9,8 @@ after a pause, so that the sync goes on at full speed.
 import logging
 import time
 from collections.abc import Callable, Sequence
-from datetime import date
+from dataclasses import replace
+from datetime import date, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 import psycopg2
@@ -20,7 +21,14 @@ from sync_pipeline.errors import TrackingError, WorkerLostError, one_line
 from sync_pipeline.settings import Settings
 from sync_pipeline.tracking import attempts, batches, workers
 from sync_pipeline.tracking.heartbeat import Heartbeat
-from sync_pipeline.tracking.models import Attempt, Batch, DayCounts, NewBatch, SyncedDay
+from sync_pipeline.tracking.models import (
+    Attempt,
+    AttemptState,
+    Batch,
+    DayCounts,
+    NewBatch,
+    SyncedDay,
+)
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -39,7 +47,8 @@ class Tracker:
 
     With a `heartbeat`, a day begins only as long as the worker was not taken for lost.
     `in_target` says whether the tables live in the target database, so that a day's success can
-    be written in the transaction that loads it.
+    be written in the transaction that loads it. A batch is named by what was asked for, and opened
+    or joined when its record is first needed, or later if the tables were away.
     """
 
     def __init__(
@@ -60,25 +69,54 @@ class Tracker:
         self._logger = logger
         self._connection: Connection | None = None
         self._down_until: float | None = None
+        self._batches: dict[tuple[str, str], Batch] = {}
 
     def open_batch(self, new: NewBatch) -> Batch | None:
         """Open, or join, a batch; return it, or None if the tables cannot be reached."""
-        return self._write(lambda cursor: batches.open_batch(cursor, new), durable=True)
+        key = (new.batch_key, new.dataset)
+        if key not in self._batches:
+            batch = self._write(lambda cursor: batches.open_batch(cursor, new), durable=True)
+            if batch is None:
+                return None
+            self._batches[key] = batch
+        return self._batches[key]
+
+    def take_up_again(self, new: NewBatch, days: Sequence[date], before: datetime) -> None:
+        """Let those of `days` wait again that failed in the batch `before` it was asked for again.
+
+        A batch that is closed is syncing then.
+        """
+        batch = self.open_batch(new)
+        if batch is not None:
+            batch_id = batch.id
+            again = replace(new, run_id=self.run_id, triggered_by=self.triggered_by)
+            self._write(lambda c: batches.take_up_again(c, batch_id, again, days, before))
+
+    def batch_days(self, new: NewBatch) -> dict[date, AttemptState]:
+        """Return how each day of a batch stands; nothing if it is not open yet, or the tables
+        cannot be reached."""
+        return self._write(lambda c: batches.states_of_days(c, new.batch_key, new.dataset)) or {}
 
     def synced_days(self, dataset: str, days: Sequence[date]) -> dict[date, SyncedDay]:
         """Return those of `days` that are in; none if the tables cannot be reached."""
         return self._write(lambda c: attempts.synced_days(c, dataset, days)) or {}
 
-    def skip(self, batch: Batch, days: Sequence[date]) -> None:
-        """Mark days of `batch` as skipped."""
-        self._write(lambda c: attempts.skip(c, batch.id, days, self.run_id), durable=True)
+    def skip(self, new: NewBatch, days: Sequence[date]) -> None:
+        """Mark days of a batch as skipped."""
+        batch = self.open_batch(new)
+        if batch is not None:
+            batch_id = batch.id
+            self._write(lambda c: attempts.skip(c, batch_id, days, self.run_id), durable=True)
 
-    def begin(self, dataset: str, day: date, batch: Batch | None) -> Attempt | None:
+    def begin(self, dataset: str, day: date, new: NewBatch | None) -> Attempt | None:
         """Begin an attempt at a day whose lock the caller holds; None if it cannot be written.
 
         Not awaited on disk: lost in a crash, it is as if the day had not begun, which is true.
         Raises WorkerLostError if this worker was taken for lost meanwhile.
         """
+        batch = self._opened(new)
+        if batch is None and new is not None:
+            return None  # begun alone, the day would be missing in its batch
 
         def work(cursor: "Cursor") -> Attempt:
             self._refuse_lost(cursor)
@@ -93,8 +131,11 @@ class Tracker:
 
         return self._write(work)
 
-    def refuse(self, dataset: str, day: date, batch: Batch | None, error: str) -> None:
+    def refuse(self, dataset: str, day: date, new: NewBatch | None, error: str) -> None:
         """Note that a day failed before an attempt could begin."""
+        batch = self._opened(new)
+        if batch is None and new is not None:
+            return
         self._write(
             lambda cursor: attempts.refuse(
                 cursor,
@@ -149,13 +190,19 @@ class Tracker:
         """Write a day's failure; `error` is one line without secrets."""
         self._write(lambda cursor: attempts.fail(cursor, attempt, error), durable=True)
 
-    def refresh(self, batch: Batch) -> None:
+    def refresh(self, new: NewBatch) -> None:
         """Bring the batch's record up to its days."""
-        self._write(lambda cursor: batches.refresh(cursor, batch.id), durable=True)
+        batch = self.open_batch(new)
+        if batch is not None:
+            batch_id = batch.id
+            self._write(lambda cursor: batches.refresh(cursor, batch_id), durable=True)
 
-    def give_up(self, batch: Batch, days: Sequence[date] | None, error: str) -> None:
-        """Close unfinished days of `batch`: all, or those in `days`."""
-        self._write(lambda c: attempts.give_up_batch(c, batch.id, error, days), durable=True)
+    def give_up(self, new: NewBatch, days: Sequence[date] | None, error: str) -> None:
+        """Close unfinished days of a batch: all, or those in `days`."""
+        batch = self.open_batch(new)
+        if batch is not None:
+            batch_id = batch.id
+            self._write(lambda c: attempts.give_up_batch(c, batch_id, error, days), durable=True)
 
     def give_up_run(self, error: str) -> None:
         """Close what this tracker's run had begun and not finished."""
@@ -184,6 +231,9 @@ class Tracker:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _opened(self, new: NewBatch | None) -> Batch | None:
+        return None if new is None else self.open_batch(new)
 
     def _refuse_lost(self, cursor: "Cursor") -> None:
         beat = self._heartbeat
@@ -252,6 +302,7 @@ class Tracker:
         if self._down_until is None:
             self._logger.error("tracking failed, the sync goes on without it: %s", one_line(error))
         self._down_until = time.monotonic() + _PAUSE_SECONDS
+        self._batches.clear()  # what comes back may be older than what went
         try:
             self.close()
         except psycopg2.Error:

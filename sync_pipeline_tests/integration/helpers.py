@@ -236,7 +236,7 @@ class Pipeline:
                 of,
                 settings=self.settings,
                 tracker=tracker,
-                batch=batch,
+                batch=None if batch is None else as_asked(batch, of),
                 resync=resync,
             )
 
@@ -260,6 +260,11 @@ def gate_closed(url: str) -> Iterator["Connection"]:
 def open_batch(url: str, of: Sequence[date], key: str = "batch-1", dataset: str = DATASET) -> Batch:
     with transaction(url) as cursor:
         return batches.open_batch(cursor, NewBatch(key, dataset, of, "run-1", "a test"))
+
+
+def as_asked(batch: Batch, of: Sequence[date]) -> NewBatch:
+    """The batch as whoever continues it asks for it."""
+    return NewBatch(batch.batch_key, batch.dataset, of, "run-1", "a test")
 
 
 def at_once(work: Sequence[Callable[[], _T]]) -> list[_T]:

@@ -230,6 +230,45 @@ class TestSkipping:
         assert day_record(connection, START)["attempt"] == 2
 
 
+class TestContinuing:
+    """A batch that some days are done of: another run goes on with the others."""
+
+    @pytest.mark.parametrize("resync", [True, False])
+    def test_days_that_are_done_in_it_are_left_alone_with_their_records(
+        self, pipeline: Pipeline, connection: "Connection", resync: bool
+    ) -> None:
+        run(pipeline.source, f"INSERT INTO broken VALUES ('{FIVE[2]}')")
+        batch = open_batch(pipeline.target, FIVE)
+        pipeline.sync(FIVE[:1])
+        assert outcomes(pipeline.sync(FIVE[:4], batch, resync=False)) == [
+            *("skipped", "success", "failed", "success")
+        ]
+        run(pipeline.source, "DELETE FROM broken")
+        before = rows(connection, "SELECT * FROM sync_attempt WHERE state <> 'pending'")
+
+        results = pipeline.sync(FIVE, batch, resync=resync)
+
+        assert outcomes(results) == ["skipped"] * 3 + ["success"] * 2
+        assert [result.day for result in results] == [DAYS[n] for n in (0, 1, 3, 2, 4)]
+        assert [result.synced is not None for result in results] == [True] * 3 + [False] * 2
+        after = rows(connection, "SELECT * FROM sync_attempt WHERE state <> 'pending'")
+        failed = [row for row in before if row["state"] == "failed"]
+        assert all(row in after for row in before if row not in failed)
+        assert states(connection, batch.id) == ["skipped", *["success"] * 4]
+        closed = record(connection, batch.id)
+        assert (closed["status"], closed["skipped_count"]) == ("success", 1)
+
+    def test_a_day_done_in_it_that_another_batch_failed_at_since_is_not_done_again(
+        self, pipeline: Pipeline, connection: "Connection"
+    ) -> None:
+        batch = open_batch(pipeline.target, FIVE)
+        pipeline.sync(FIVE[:1], batch)
+        Worker(pipeline.target, run_id="other").break_at(START)
+        results = pipeline.sync(FIVE[:2], batch, resync=False)
+        assert outcomes(results) == ["skipped", "success"]
+        assert (results[0].synced, day_record(connection, START)["status"]) == (None, "failed")
+
+
 def test_a_day_without_rows_at_the_source_is_cleared_and_a_success(
     pipeline: Pipeline, connection: "Connection"
 ) -> None:

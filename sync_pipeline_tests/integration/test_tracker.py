@@ -23,6 +23,7 @@ from sync_pipeline_tests.integration.helpers import (
     START,
     Pipeline,
     Worker,
+    as_asked,
     counts,
     day_record,
     execute,
@@ -126,6 +127,29 @@ class TestDown:
             assert tracker.open_batch(NewBatch("key", DATASET, DAYS)) is None
         assert all_in(pipeline, pipeline.sync(DAYS, None, resync=False))
         assert logged(caplog) == [WENT_DOWN] * 2  # once in each tracker
+
+    def test_a_batch_is_opened_late_when_they_come_back(
+        self,
+        pipeline: Pipeline,
+        database_url: str,
+        server_url: str,
+        migrated_template: str,
+        no_pause: None,
+    ) -> None:
+        elsewhere = OtherDatabase(server_url, migrated_template)
+        settings = Pipeline(pipeline.source, database_url, elsewhere.url).settings
+        new = NewBatch("key", DATASET, DAYS)
+        with Tracker(settings) as tracker:
+            assert tracker.open_batch(new) is None
+            assert tracker.batch_days(new) == {}
+            assert tracker.begin(DATASET, START, new) is None
+            elsewhere.create()
+            attempt = tracker.begin(DATASET, DAYS[1], new)
+            assert attempt is not None
+            tracker.succeed(attempt, counts(1), refresh=True)
+        opened = "SELECT id, success_count, total_days FROM daily_sync_status WHERE kind = 'batch'"
+        assert run(elsewhere.url, opened) == [(attempt.batch_id, 1, 5)]
+        elsewhere.drop()
 
     def test_they_are_left_alone_for_a_while_before_they_are_tried_again(
         self, monkeypatch: pytest.MonkeyPatch
@@ -294,7 +318,7 @@ def test_the_victim_of_a_deadlock_writes_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     batch = open_batch(database_url, DAYS)
-    attempt = tracker.begin(DATASET, START, batch)
+    attempt = tracker.begin(DATASET, START, as_asked(batch, DAYS))
     assert attempt is not None
     with transaction(database_url) as other:
         # It takes the two records in the other order, and its wait would last longer.
@@ -319,7 +343,8 @@ def test_two_workers_that_finish_at_once_are_both_counted_whatever_the_servers_i
     )
     batch = open_batch(database_url, DAYS[:2])
     other = Worker(database_url, batch)
-    its_attempt, ours = other.begin(DAYS[1]), tracker.begin(DATASET, START, batch)
+    its_attempt = other.begin(DAYS[1])
+    ours = tracker.begin(DATASET, START, as_asked(batch, DAYS[:2]))
     assert ours is not None
     with transaction(database_url) as cursor:
         other.succeed_in(cursor, its_attempt)
