@@ -33,14 +33,14 @@ from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Databases, days
 pytestmark = pytest.mark.integration
 
 UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-COMMANDS = ["dev", "demo", "migrate", "backfill", "status", "doctor"]
+COMMANDS = ["dev", "demo", "migrate", "backfill", "retry", "status", "doctor"]
 # A promise to scripts: names may be added here, never taken away.
 BATCH_FIELDS = {
     *("id", "dataset", "batch_key", "sync_date", "status", "start_date", "end_date"),
     *("total_days", "done_days", "success_count", "failed_count", "skipped_count"),
     *("total_records", "percent", "duration_seconds", "elapsed_seconds", "rows_per_second"),
     *("eta_seconds", "remarks", "error_message", "start_time", "end_time", "run_id"),
-    "triggered_by",
+    *("triggered_by", "already_synced", "retried_at"),
 }
 DAY_FIELDS = {
     *("sync_date", "state", "attempt", "rows_read", "rows_loaded", "rows_rejected", "bytes"),
@@ -225,7 +225,8 @@ def test_a_signal_cancels_the_batch_rolls_its_day_back_and_keeps_those_before(
     record = project.batch(key)
     of, kept = days(first, 20), record["success_count"]
     assert (record["status"], record["failed_count"], 2 <= kept < 20) == ("failed", 20 - kept, True)
-    assert record["remarks"] == f"批量同步失败: cancelled: run {record['run_id']}"
+    who = record["triggered_by"].removesuffix(", command line")
+    assert record["remarks"] == f"批量同步失败: cancelled by {who} at the command line"
     assert record["remarks"] in ended.out
     assert ended.errors.startswith(
         f"sync-pipeline: dataset orders: batch {record['id']} was cancelled: "

@@ -242,7 +242,7 @@ def test_a_cancelled_batch_keeps_its_days_and_closes_as_failed(stack: Stack) -> 
         "mutation ($id: String!) { terminateRun(runId: $id) { __typename } }", {"id": run_id}
     )
     assert end_of(stack, run_id) == "CANCELED"
-    assert_ended_true(stack, run_id, batch, f"cancelled: run {run_id}")
+    assert_ended_true(stack, run_id, batch, f"cancelled in Dagster: run {run_id}")
 
 
 def test_a_batch_whose_process_is_killed_closes_as_failed(stack: Stack) -> None:

@@ -1,0 +1,192 @@
+"""`sync-pipeline retry`: a failed batch is taken up again, in its own record. No Dagster runs."""
+
+import signal
+from collections.abc import Callable, Iterator
+from datetime import date
+from typing import Any
+
+import pytest
+
+from sync_pipeline_tests import stack_project
+from sync_pipeline_tests.command import Ended, end_of, run, started, wait_until
+from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Databases, days
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def project(
+    make_database: Callable[[str | None], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Databases]:
+    with stack_project.project(make_database, tmp_path_factory.mktemp("retry")) as made:
+        yield made
+
+
+def backfill(project: Databases, of: list[date], *options: str) -> Ended:
+    return run(project.settings.environment, "backfill", "orders", of[0], of[-1], *options)
+
+
+def retry(project: Databases, batch: object, *options: str) -> Ended:
+    return run(project.settings.environment, "retry", batch, *options)
+
+
+def record_of(project: Databases, of: list[date]) -> dict[str, Any]:
+    """The one batch record over exactly this range."""
+    (found,) = [
+        row for row in project.batches() if (row["start_date"], row["end_date"]) == (of[0], of[-1])
+    ]
+    return found
+
+
+def history(project: Databases, record: dict[str, Any]) -> dict[date, list[str]]:
+    """The states of each day's attempts in the batch, in order."""
+    states: dict[date, list[str]] = {}
+    for attempt in project.attempts(record["id"]):
+        states.setdefault(attempt["sync_date"], []).append(attempt["state"])
+    return states
+
+
+def test_a_retry_does_only_the_unfinished_days_and_completes_the_same_record(
+    project: Databases,
+) -> None:
+    of = days(date(2025, 1, 1), 5)
+    project.spoil("orders", of[2])
+    assert backfill(project, of).code == 1
+    before = record_of(project, of)
+    assert before["status"] == "failed"
+
+    project.mend("orders", of[2])
+    ended = retry(project, before["id"])
+    assert (ended.code, ended.errors) == (0, "")
+    after = record_of(project, of)
+    assert after["id"] == before["id"]
+    assert (after["status"], after["error_message"]) == ("success", None)
+    assert (after["success_count"], after["failed_count"], after["skipped_count"]) == (5, 0, 0)
+    assert after["total_records"] == 5 * ROWS_PER_DAY
+    assert "共5天, 成功5, 失败0, 跳过0" in after["remarks"]
+    assert after["retried_at"] > before["end_time"]
+    assert history(project, after) == {
+        **{day: ["success"] for day in of},
+        of[2]: ["failed", "success"],
+    }
+    assert project.differing_days("orders", of) == []
+    assert len(project.batches(after["batch_key"])) == 1
+
+
+def test_a_retry_by_key_that_fails_again_leaves_the_record_failed_with_the_new_error(
+    project: Databases,
+) -> None:
+    of = days(date(2025, 1, 11), 3)
+    project.spoil("orders", of[1])
+    backfill(project, of)
+    before = record_of(project, of)
+    ended = retry(project, before["batch_key"], "--json")
+    assert ended.code == 1
+    assert f"batch {before['id']} failed: 1 of 3 days failed: {of[1]}" in ended.complaint
+    after = record_of(project, of)
+    assert (after["status"], after["success_count"], after["failed_count"]) == ("failed", 2, 1)
+    assert history(project, after)[of[1]] == ["failed", "failed"]
+    project.mend("orders", of[1])
+
+
+def test_a_retried_batch_is_syncing_from_the_beginning_of_the_retry(project: Databases) -> None:
+    of = days(date(2025, 2, 1), 3)
+    for day in of:
+        project.spoil("orders", day)
+    backfill(project, of)
+    record = record_of(project, of)
+    for day in of:
+        project.mend("orders", day)
+    project.pause("orders", of[:1], 2)
+    with started(project.settings.environment, "retry", str(record["id"])) as process:
+        again = wait_until(lambda: (r := record_of(project, of))["status"] == "syncing" and r)
+        assert again
+        assert (again["success_count"], again["failed_count"]) == (0, 0)
+        assert (again["end_time"], again["error_message"]) == (None, None)
+        refused = retry(project, record["id"])
+        assert end_of(process).code == 0
+    assert refused.code == 2
+    assert refused.complaint.endswith(
+        f"batch {record['id']} is at work; follow it: sync-pipeline status {record['id']} --follow"
+    )
+    assert record_of(project, of)["status"] == "success"
+
+
+def test_a_cancelled_batch_says_who_cancelled_it_and_a_retry_does_the_rest(
+    project: Databases,
+) -> None:
+    of = days(date(2025, 3, 1), 12)
+    project.pause("orders", of, 0.3)
+    words = ("backfill", "orders", of[0], of[-1])
+    with started(project.settings.environment, *words) as process:
+        first = "SELECT id FROM daily_sync_status WHERE start_date = %s AND success_count >= 2"
+        wait_until(lambda: project.target(first + " AND kind = 'batch'", [of[0]]))
+        process.send_signal(signal.SIGINT)
+        assert end_of(process).code == 130
+    record = record_of(project, of)
+    kept = record["success_count"]
+    user = record["triggered_by"].removesuffix(", command line")
+    assert user
+    assert f"cancelled by {user} at the command line" in record["error_message"]
+    project.pause("orders", of, 0)
+    assert retry(project, record["id"]).code == 0
+    after = record_of(project, of)
+    assert (after["status"], after["success_count"]) == ("success", 12)
+    tries = list(history(project, after).values())
+    assert tries == [["success"]] * kept + [["failed", "success"]] * (12 - kept)
+    assert project.differing_days("orders", of) == []
+
+
+def test_a_retry_skips_what_another_batch_has_synced_since_unless_it_was_to_resync(
+    project: Databases,
+) -> None:
+    of = days(date(2025, 4, 1), 4)
+    for day in of[:2]:
+        project.spoil("orders", day)
+    backfill(project, of)
+    record = record_of(project, of)
+    for day in of[:2]:
+        project.mend("orders", day)
+    backfill(project, of[:1])
+    assert retry(project, record["id"]).code == 0
+    after = record_of(project, of)
+    assert (after["success_count"], after["skipped_count"]) == (3, 1)
+
+    resynced = days(date(2025, 4, 11), 2)
+    project.spoil("orders", resynced[0])
+    backfill(project, resynced, "--resync")
+    project.mend("orders", resynced[0])
+    backfill(project, resynced[:1])
+    record = record_of(project, resynced)
+    assert record["already_synced"] == "resync"
+    assert retry(project, record["id"]).code == 0
+    after = record_of(project, resynced)
+    assert (after["success_count"], after["skipped_count"]) == (2, 0)
+
+
+@pytest.fixture(scope="module")
+def refused(project: Databases) -> dict[str, Ended]:
+    of = days(date(2025, 5, 1), 2)
+    backfill(project, of)
+    (by_hand,) = project.target(
+        "INSERT INTO daily_sync_status (sync_date, status, remarks, dataset) VALUES"
+        " ('2025-05-10', 'failed', '批量同步失败: disk full', 'orders') RETURNING id"
+    )
+    asked = {"unknown": "4711", "done": record_of(project, of)["id"], "by hand": by_hand["id"]}
+    return {name: retry(project, batch) for name, batch in asked.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("unknown", "there is no batch 4711; see: sync-pipeline status"),
+        ("done", "has no unfinished day; to do it all again: sync-pipeline backfill orders"),
+        ("by hand", "was written by hand (SyncStatusService, SQL), not by the pipeline"),
+    ],
+)
+def test_a_batch_that_cannot_be_retried_is_refused_in_one_line(
+    refused: dict[str, Ended], name: str, says: str
+) -> None:
+    assert refused[name].code == 2
+    assert says in refused[name].complaint
+    assert refused[name].errors.count("\n") == 1
