@@ -4,6 +4,7 @@ Migrations are numbered, forward only, and run in one transaction under an advis
 two processes that start at once do it once. The table is a public contract: docs/contract.md.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -14,6 +15,7 @@ import psycopg2
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from psycopg2 import errors
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
@@ -24,22 +26,45 @@ from sync_pipeline.settings import secrets_of
 
 VERSION_TABLE = "sync_pipeline_version"
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('sync_pipeline: migrate', 0))"
+# Whoever waits for a table to change it, stops everybody behind: so it waits briefly, and again.
+_LOCK_SECONDS = 2
+_TRIES = 20
+_PAUSE_SECONDS = 1.0
 
 
-def migrate(url: str, setting: str) -> str:
-    """Bring the tracking tables at `url` to this code's version; return that version.
+def migrate(url: str, setting: str, to: str = "head") -> str:
+    """Bring the tracking tables at `url` to this code's version, or an older one; return this
+    code's version.
 
+    Batches at work and readers go on meanwhile: a table in use is waited for in short turns.
     `setting` names where the URL came from. Raises MigrationError if the database cannot be
     reached or changed, or is newer than this code.
     """
-    with _connection(url, setting, "cannot migrate") as connection, connection.begin():
-        connection.exec_driver_sql(_LOCK)
-        found = _version(connection)
-        _refuse_newer(found, setting)
-        config = _config()
-        config.attributes["connection"] = connection
-        alembic.command.upgrade(config, "head")
+    for left in reversed(range(_TRIES)):
+        try:
+            with _connection(url, setting, "cannot migrate") as connection, connection.begin():
+                _upgrade(connection, setting, to)
+            break
+        except MigrationError as error:
+            if not left or not _is_in_use(error):
+                raise
+        time.sleep(_PAUSE_SECONDS)
     return code_version()
+
+
+def _upgrade(connection: Connection, setting: str, to: str) -> None:
+    connection.exec_driver_sql(_LOCK)
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
+    _refuse_newer(_version(connection), setting)
+    config = _config()
+    config.attributes["connection"] = connection
+    alembic.command.upgrade(config, to)
+
+
+def _is_in_use(error: MigrationError) -> bool:
+    cause = error.__cause__
+    cause = cause.orig if isinstance(cause, DBAPIError) else cause
+    return isinstance(cause, (errors.LockNotAvailable, errors.DeadlockDetected))
 
 
 def check_version(url: str, setting: str) -> str:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 
 import psycopg2
@@ -16,8 +17,10 @@ from sync_pipeline_tests.integration.helpers import (
     PATIENCE_SECONDS,
     START,
     at_once,
+    in_thread,
     open_batch,
     run,
+    wait_until_blocked,
 )
 
 pytestmark = pytest.mark.integration
@@ -194,3 +197,35 @@ def test_every_table_view_and_column_says_what_it_is(database_url: str) -> None:
         f"AND relname <> '{VERSION_TABLE}' AND obj_description(oid, 'pg_class') IS NULL",
     )
     assert silent == []
+
+
+def test_a_table_that_is_being_read_is_waited_for_without_holding_up_who_writes(
+    empty_url: str,
+) -> None:
+    migrate(empty_url, SETTING, to="0002")
+    run(empty_url, "INSERT INTO daily_sync_status (sync_date, status) VALUES (now(), 'success')")
+    with closing(psycopg2.connect(empty_url)) as report, report.cursor() as cursor:
+        cursor.execute("SELECT * FROM daily_sync_status")
+        with in_thread(lambda: migrate(empty_url, SETTING)) as migrated:
+            with closing(psycopg2.connect(empty_url)) as watcher:
+                wait_until_blocked(watcher, report.info.backend_pid)
+            run(empty_url, "UPDATE daily_sync_status SET remarks = 'changed'")  # in its turn
+            assert not migrated.done()
+            report.rollback()
+            assert migrated.result(PATIENCE_SECONDS) == code_version()
+    assert run(empty_url, "SELECT remarks, retried_at FROM daily_sync_status") == [
+        ("changed", None)
+    ]
+
+
+def test_old_history_is_kept_and_told_apart(empty_url: str) -> None:
+    migrate(empty_url, SETTING, to="0001")
+    run(
+        empty_url,
+        "INSERT INTO daily_sync_status (sync_date, status, dataset, kind, batch_key, start_date,"
+        " end_date, total_days, failed_count, remarks) VALUES ('2025-10-05', 'failed', 'orders',"
+        " 'batch', 'k', '2025-10-01', '2025-10-10', 10, 10, '批量同步失败: disk full')",
+    )
+    assert migrate(empty_url, SETTING) == code_version()
+    found = run(empty_url, "SELECT status, already_synced, retried_at FROM sync_batch_progress")
+    assert found == [("failed", None, None)]
