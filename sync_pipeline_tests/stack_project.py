@@ -73,6 +73,11 @@ class Databases:
     def target(self, statement: str, values: Any = None) -> list[dict[str, Any]]:
         return _query(self.settings.database_url, statement, values)
 
+    def make_dataset(self, name: str) -> None:
+        """Make the source and the target of a dataset."""
+        self.source(_SOURCE.format(name=name, rows=ROWS_PER_DAY), {"start": START, "end": LAST})
+        self.target(_TARGET.format(name=name))
+
     def pause(self, dataset: str, of: Sequence[date], seconds: float) -> None:
         """Make each of these days take so long to read."""
         self.source(
@@ -148,8 +153,7 @@ def project(
     with databases(given) as settings:
         made = Databases(settings)
         for name in datasets:
-            made.source(_SOURCE.format(name=name, rows=ROWS_PER_DAY), {"start": START, "end": LAST})
-            made.target(_TARGET.format(name=name))
+            made.make_dataset(name)
         yield made
 
 
@@ -167,9 +171,16 @@ def write_project(folder: Path, datasets: Mapping[str, str]) -> None:
     for init in (package.parent, package):
         (init / "__init__.py").touch()
     for name, backfill in datasets.items():
-        (package / name).mkdir()
-        text = _DEFS.format(name=name, backfill=backfill, start=START, end=LAST)
-        (package / name / "defs.yaml").write_text(text)
+        write_dataset(folder, name, backfill)
+
+
+def write_dataset(project_folder: Path, name: str, backfill: str) -> Path:
+    """Write one dataset's `defs.yaml` into the project; return its folder."""
+    folder = project_folder / "team" / "datasets" / name
+    folder.mkdir()
+    text = _DEFS.format(name=name, backfill=backfill, start=START, end=LAST)
+    (folder / "defs.yaml").write_text(text)
+    return folder
 
 
 def _query(url: str, statement: str, values: Any = None) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from dagster._core.storage.tags import ROOT_BACKFILL_ID_TAG, ROOT_RUN_ID_TAG
 
 from sync_pipeline.database.connections import connect
 from sync_pipeline.dataset import Dataset
-from sync_pipeline.errors import TrackingError
+from sync_pipeline.errors import SyncError, TrackingError, one_line
 from sync_pipeline.orchestration import identity
 from sync_pipeline.orchestration.materializations import tell_past_day
 from sync_pipeline.orchestration.records import close_run
@@ -200,7 +200,9 @@ class Reconciler:
         if not silent:
             return None  # the sensors, which know more, are about to be called
         if backfill is not None:
-            return f"backfill {backfill.backfill_id} ended {backfill.status.value.lower()}"
+            how = f"ended {backfill.status.value.lower()}"
+            said = one_line(SyncError(backfill.error.message)) if backfill.error else ""
+            return f"backfill {backfill.backfill_id} {how}{said and f': {said}'}"
         run = self._run_of(batch.batch_key)
         if run is None:
             return "no run works on it"

@@ -1,0 +1,132 @@
+"""Old code, new code: what changes under a batch at work changes nothing in its record."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from functools import partial
+from typing import Any
+
+import pytest
+
+from sync_pipeline_tests.command import run, wait_until
+from sync_pipeline_tests.stack_project import Stack, days, write_dataset
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+PATIENCE_SECONDS = 120
+_RELOAD = """mutation { reloadRepositoryLocation(repositoryLocationName: "sync_pipeline") {
+    __typename ... on WorkspaceLocationEntry { locationOrLoadError { __typename
+        ... on PythonError { message } } } } }"""
+_ASSETS = "query { assetNodes { assetKey { path } } }"
+_TICKS = """query ($selector: SensorSelector!) { sensorOrError(sensorSelector: $selector) {
+    ... on Sensor { sensorState { ticks(limit: 5) { timestamp status error { message } } } } } }"""
+# What a later version's migration may do: columns more, a view made anew.
+_LATER_MIGRATION = """
+ALTER TABLE daily_sync_status ADD COLUMN later text DEFAULT 'x';
+ALTER TABLE sync_attempt ADD COLUMN later text DEFAULT 'x';
+DROP VIEW sync_day_gap;
+ALTER TABLE daily_sync_status DROP COLUMN later;
+ALTER TABLE sync_attempt DROP COLUMN later;
+CREATE VIEW sync_day_gap AS SELECT dataset, sync_date AS start_date, sync_date AS end_date,
+    1 AS total_days FROM sync_day_coverage WHERE state IN ('missing', 'failed');
+"""
+
+
+def reload(stack: Stack) -> None:
+    """Let the code server begin anew with what stands in the project's folder now."""
+    answer = stack.dagster.graphql(_RELOAD)["reloadRepositoryLocation"]
+    assert answer["locationOrLoadError"]["__typename"] == "RepositoryLocation", answer
+
+
+def assets(stack: Stack) -> set[str]:
+    return {node["assetKey"]["path"][0] for node in stack.dagster.graphql(_ASSETS)["assetNodes"]}
+
+
+def start_batch(stack: Stack, dataset: str, of: list[date]) -> str:
+    """Start a batch of slow days; return its key once two are in."""
+    stack.pause(dataset, of, 0.3)
+    request = {"dataset": dataset, "start_date": str(of[0]), "end_date": str(of[-1])}
+    key = stack.dagster.launch_job("batch_backfill", config=request)
+    wait_until(lambda: [row for row in stack.batches(key) if row["success_count"] >= 2])
+    return key
+
+
+def end_of_batch(stack: Stack, key: str) -> dict[str, Any]:
+    wait_until(lambda: stack.batch(key)["status"] != "syncing", PATIENCE_SECONDS)
+    wait_until(lambda: stack.dagster.run_status(key) in ("SUCCESS", "FAILURE"), PATIENCE_SECONDS)
+    return stack.batch(key)
+
+
+@contextmanager
+def another_dataset(stack: Stack, name: str) -> Iterator[None]:
+    """A dataset in the project while the block lasts; gone from its folder afterwards."""
+    stack.make_dataset(name)
+    folder = write_dataset(stack.settings.project_dir, name, "single_run")
+    try:
+        reload(stack)
+        assert name in assets(stack)
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        reload(stack)
+
+
+def test_code_reloaded_in_the_middle_of_a_batch_changes_nothing_in_it(stack: Stack) -> None:
+    of = days(date(2025, 8, 1), 10)
+    key = start_batch(stack, "events", of)
+    reload(stack)
+    record = end_of_batch(stack, key)
+    assert (record["status"], record["success_count"]) == ("success", 10)
+    assert stack.differing_days("events", of) == []
+
+
+def test_a_dataset_removed_under_its_batch_leaves_a_true_record_and_healthy_sensors(
+    stack: Stack,
+) -> None:
+    of = days(date(2025, 1, 1), 10)
+    with another_dataset(stack, "parcels"):
+        stack.spoil("parcels", of[7])
+        key = start_batch(stack, "parcels", of)
+    assert "parcels" not in assets(stack)
+    removed_at = stack.target("SELECT extract(epoch FROM now()) AS now")[0]["now"]
+    record = end_of_batch(stack, key)
+    assert (record["status"], record["success_count"]) == ("failed", 9)
+    assert record["error_message"].startswith(f"1 of 10 days failed: {of[7]}")
+    assert stack.differing_days("parcels", of) == [of[7]]
+
+    ended = run(stack.settings.environment, "status", record["id"])
+    assert ended.code == 0
+    assert "parcels" in ended.out
+    ended = run(stack.settings.environment, "retry", record["id"])
+    assert ended.code == 2
+    assert "there is no dataset 'parcels'; known are: events, orders" in ended.complaint
+    assert stack.batch(key) == record
+    for sensor in ("reconcile", "record_backfills", "record_run_failure"):
+        wait_until(partial(ticked_well, stack, sensor, float(removed_at)))
+
+
+def ticked_well(stack: Stack, sensor: str, since: float) -> bool:
+    """Whether the sensor has looked since then; it must not have failed."""
+    selector = {
+        "repositoryLocationName": "sync_pipeline",
+        "repositoryName": "__repository__",
+        "sensorName": sensor,
+    }
+    answer = stack.dagster.graphql(_TICKS, {"selector": selector})
+    ticks = [t for t in answer["sensorOrError"]["sensorState"]["ticks"] if t["timestamp"] > since]
+    assert all(tick["status"] != "FAILURE" for tick in ticks), ticks
+    return any(tick["status"] in ("SUCCESS", "SKIPPED") for tick in ticks)
+
+
+def test_a_migration_under_a_live_batch_is_done_and_the_batch_goes_on(stack: Stack) -> None:
+    of = days(date(2025, 8, 12), 12)
+    key = start_batch(stack, "events", of)
+    for _ in range(3):
+        stack.target(_LATER_MIGRATION)
+        ended = run(stack.settings.environment, "migrate")
+        assert (ended.code, ended.errors) == (0, "")
+    assert stack.batch(key)["status"] == "syncing", "over too soon to have shown anything"
+    record = end_of_batch(stack, key)
+    assert (record["status"], record["success_count"]) == ("success", 12)
+    assert stack.differing_days("events", of) == []
