@@ -123,6 +123,17 @@ class PostgresTarget(_Model):
     statement_timeout_seconds: PositiveSeconds = 3600
 
 
+class Retry(_Model):
+    """How often a day is tried in all, while connections are lost or locks not got in time."""
+
+    tries: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=4, description="how often a day is tried; 1: never again"
+    )
+    first_pause_seconds: PositiveSeconds = Field(
+        default=1, description="the pause before the second try; it doubles with each, up to 30"
+    )
+
+
 class Every(_Model):
     """Progress is written after every so many days."""
 
@@ -163,6 +174,7 @@ class DatasetSettings(_Model):
         default="single_run",
         description="single_run, or how many days each run of a backfill takes",
     )
+    retry: Retry = Retry()
     progress: Progress = "every_day"
     schedule: Schedule | None = None
 

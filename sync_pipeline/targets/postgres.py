@@ -107,6 +107,13 @@ class Target:
             )
         return Loaded(reading.rows, loaded, deleted, reading.stream.bytes)
 
+    def commit(self, day: date) -> None:
+        """Commit the transaction of `day`. Raises TargetError."""
+        try:
+            self.connection.commit()
+        except psycopg2.Error as error:
+            raise self._failed(f"cannot commit {day} to", error) from error
+
     def _delete(self, cursor: "Cursor", day: date, shape: Shape) -> int:
         bounds = day_bounds(day, shape.day_type, self._dataset.zone)
         cursor.execute(

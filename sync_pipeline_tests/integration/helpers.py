@@ -224,6 +224,7 @@ class Pipeline:
         source = {"url_env": "SYNC_SOURCE_URL", "table": "orders_source", "day_column": "day"}
         target = {"table": "orders", "lock_timeout_seconds": 0.2}
         given = {"name": DATASET, "start_date": START, "source": source, "target": target}
+        given |= {"retry": {"tries": 1}}
         return Dataset.model_validate(given | changes)
 
     def start(
@@ -265,6 +266,20 @@ def open_batch(url: str, of: Sequence[date], key: str = "batch-1", dataset: str 
 def as_asked(batch: Batch, of: Sequence[date]) -> NewBatch:
     """The batch as whoever continues it asks for it."""
     return NewBatch(batch.batch_key, batch.dataset, of, "run-1", "a test")
+
+
+class Interrupted(BaseException):
+    """What a framework's signal handler raises to end a run."""
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Return as soon as `condition` holds."""
+    pause = threading.Event()
+    for _ in range(PATIENCE_SECONDS * 100):
+        if condition():
+            return
+        pause.wait(0.01)
+    raise AssertionError("it did not happen")
 
 
 def at_once(work: Sequence[Callable[[], _T]]) -> list[_T]:
