@@ -117,8 +117,12 @@ class PostgresTarget(_Model):
     """The table the rows are synced into, in the database of `SYNC_DATABASE_URL`."""
 
     table: TableName = Field(description="target table, or schema.table; created if missing")
+    when_day_is_held: Literal["wait", "fail"] = Field(
+        default="wait",
+        description="whether a day that another worker holds is waited for, or fails at once",
+    )
     lock_timeout_seconds: PositiveSeconds = Field(
-        default=30, description="how long to wait for a day another worker holds"
+        default=30, description="how long to wait for a day another worker holds, or for a table"
     )
     statement_timeout_seconds: PositiveSeconds = 3600
 

@@ -29,6 +29,7 @@ from sync_pipeline.retrying import again
 from sync_pipeline.settings import Settings, secrets_of
 from sync_pipeline.sources import open_source
 from sync_pipeline.targets import open_target
+from sync_pipeline.targets.locks import purpose_of
 from sync_pipeline.targets.postgres import Target
 from sync_pipeline.tracking.models import Attempt, DayCounts, FailedTry, NewBatch, SyncedDay
 from sync_pipeline.tracking.tracker import Tracker
@@ -156,7 +157,8 @@ class DayWorker:
     def _open_target(self) -> Target:
         """Open the target if it is not open, or no longer; return it."""
         if self._target is None or self._target.connection.closed:
-            connection = open_target(self._dataset, self._settings)
+            purpose = purpose_of(self._dataset, self._tracker.run_id)
+            connection = open_target(self._dataset, self._settings, purpose)
             self._target = Target(connection, self._dataset)
         return self._target
 

@@ -15,7 +15,7 @@ def open_target(dataset: Dataset, settings: Settings, purpose: str | None = None
     """Return a connection to the target database, not in autocommit; the caller owns it.
 
     `purpose`, by default ``sync`` and the dataset's name, names it in `pg_stat_activity`, and so
-    to whoever waits for a day it holds. Raises SettingError if
+    to whoever waits for a day it holds (see `locks.purpose_of`). Raises SettingError if
     `SYNC_DATABASE_URL` is not set, TargetUnreachableError if it cannot be reached.
     """
     return connect(

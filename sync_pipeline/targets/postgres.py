@@ -67,8 +67,8 @@ class Target:
     def begin_day(self, day: date) -> None:
         """Begin the transaction of `day`: its time limits, and the lock of (dataset, day).
 
-        Raises DayLockedError, which names the holder, if another session holds the day for longer
-        than the target's `lock_timeout_seconds`.
+        Raises DayLockedError, which names the holder, if another session holds the day, and for
+        longer than the target's `lock_timeout_seconds` where it is to be waited for.
         """
         try:
             lock_day(self.connection, self._dataset, day)

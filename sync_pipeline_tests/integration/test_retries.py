@@ -53,7 +53,7 @@ def tried(connection: "Connection", day: date) -> list[tuple[str, bool]]:
     return [(one["state"], one["superseded"]) for one in history(connection, day)]
 
 
-@pytest.mark.parametrize("victim", ["read orders", "sync orders", "tracking"])
+@pytest.mark.parametrize("victim", ["read orders", "sync run", "tracking"])
 def test_a_connection_that_is_cut_in_the_middle_of_a_day_fails_no_day(
     pipeline: Pipeline, connection: "Connection", victim: str
 ) -> None:

@@ -356,7 +356,7 @@ class TestStopped:
 
         assert states(connection, batch.id) == ["success", *["pending"] * 4]
         assert record(connection, batch.id)["status"] == "syncing"
-        ours = "SELECT FROM pg_stat_activity WHERE application_name LIKE 'sync_pipeline: %orders'"
+        ours = "SELECT FROM pg_stat_activity WHERE application_name ~ '(orders|run-1)$'"
         for _ in range(helpers.PATIENCE_SECONDS * 100):  # a session ends a moment after its client
             if not execute(connection, ours):
                 return
