@@ -117,10 +117,25 @@ class PostgresTarget(_Model):
     """The table the rows are synced into, in the database of `SYNC_DATABASE_URL`."""
 
     table: TableName = Field(description="target table, or schema.table; created if missing")
+    when_day_is_held: Literal["wait", "fail"] = Field(
+        default="wait",
+        description="whether a day that another worker holds is waited for, or fails at once",
+    )
     lock_timeout_seconds: PositiveSeconds = Field(
-        default=30, description="how long to wait for a day another worker holds"
+        default=30, description="how long to wait for a day another worker holds, or for a table"
     )
     statement_timeout_seconds: PositiveSeconds = 3600
+
+
+class Retry(_Model):
+    """How often a day is tried in all, while connections are lost or locks not got in time."""
+
+    tries: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=4, description="how often a day is tried; 1: never again"
+    )
+    first_pause_seconds: PositiveSeconds = Field(
+        default=1, description="the pause before the second try; it doubles with each, up to 30"
+    )
 
 
 class Every(_Model):
@@ -163,6 +178,7 @@ class DatasetSettings(_Model):
         default="single_run",
         description="single_run, or how many days each run of a backfill takes",
     )
+    retry: Retry = Retry()
     progress: Progress = "every_day"
     schedule: Schedule | None = None
 

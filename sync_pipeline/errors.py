@@ -8,6 +8,8 @@ secrets are kept out of text, stands here too, because it must be the same every
 
 import re
 
+import psycopg2
+
 
 class SyncError(Exception):
     """Something the user can mend; its text is one line and names what to do."""
@@ -21,12 +23,24 @@ class RequestError(SyncError):
     """What was asked for cannot be done: unknown dataset, dates reversed, unknown batch."""
 
 
+class UnreachableError(SyncError):
+    """A database cannot be connected to: what is tried next with it would fail likewise."""
+
+
 class SourceError(SyncError):
     """The source cannot be reached, refuses, or does not hold what the dataset names."""
 
 
 class TargetError(SyncError):
     """The target cannot be reached, refuses, or its table does not fit the source."""
+
+
+class SourceUnreachableError(SourceError, UnreachableError):
+    """The source's database cannot be connected to."""
+
+
+class TargetUnreachableError(TargetError, UnreachableError):
+    """The target's database cannot be connected to."""
 
 
 class TrackingError(SyncError):
@@ -59,6 +73,40 @@ class EmbeddedPostgresError(SyncError):
 
 class StackError(SyncError):
     """Dagster could not be started or does not answer."""
+
+
+# What another try may mend: connection lost (class 08), server stopped, crashed or starting, too
+# many connections, lock not got in time, serialization failure, deadlock.
+_TRANSIENT_STATES = {"57P01", "57P02", "57P03", "53300", "55P03", "40001", "40P01"}
+_PERMANENT = (DayLockedError, CountMismatchError, SupersededError, SettingError)
+# While it connects, libpq gives no SQLSTATE. What a server refuses is permanent, but for these.
+_SERVER_IS_BUSY = re.compile(
+    r"starting up|shutting down|recovery mode|not (?:yet )?accepting connections"
+    r"|terminating connection|too many (?:clients|connections)|connection slots are reserved"
+)
+_REFUSED = re.compile(r"FATAL:|no password supplied|certificate|SSL was required|does not exist")
+
+
+def is_transient(error: BaseException) -> bool:
+    """Return whether trying again may help: the driver's error that `error` came from says it.
+
+    A day that another worker holds has been waited for already, and a bug stays one: both are not.
+    """
+    found: BaseException | None = error
+    while isinstance(found, SyncError) and not isinstance(found, _PERMANENT):
+        # `raise … from None` hides the context of an error from people only.
+        found = found.__cause__ or found.__context__
+    return isinstance(found, psycopg2.Error) and _is_transient_state(found)
+
+
+def _is_transient_state(error: psycopg2.Error) -> bool:
+    if error.pgcode is not None:
+        return error.pgcode.startswith("08") or error.pgcode in _TRANSIENT_STATES
+    text = str(error)
+    # The driver raises the bare class where a COPY lost its connection.
+    if isinstance(error, psycopg2.OperationalError) or type(error) is psycopg2.DatabaseError:
+        return bool(_SERVER_IS_BUSY.search(text)) or not _REFUSED.search(text)
+    return "connection already closed" in text
 
 
 # Up to the last @ of the word: whoever forgets to encode an @ in a password is covered too.

@@ -58,7 +58,13 @@ def sync_in_step(
     try:
         with MaterializationLog(context, asset_key_of(dataset), settings, tracker) as log:
             for result in sync_days(
-                dataset, days, settings=settings, tracker=tracker, batch=batch, resync=resync
+                dataset,
+                days,
+                settings=settings,
+                tracker=tracker,
+                batch=batch,
+                resync=resync,
+                logger=context.log,
             ):
                 results.append(result)
                 log.add(result)

@@ -14,7 +14,7 @@ from psycopg2 import sql
 from sync_pipeline.database.connections import connect
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.day_bounds import day_bounds
-from sync_pipeline.errors import SourceError, one_line
+from sync_pipeline.errors import SourceError, SourceUnreachableError, one_line
 from sync_pipeline.settings import secrets_of
 from sync_pipeline.sources.base import ByteSink
 from sync_pipeline.sources.postgres_shape import Selection, select_columns
@@ -107,7 +107,7 @@ class PostgresReader:
                 self._url,
                 setting=source.url_env,
                 purpose=f"read {self._dataset.name}",
-                error=SourceError,
+                error=SourceUnreachableError,
                 connect_timeout_seconds=source.connect_timeout_seconds,
                 statement_timeout_seconds=source.statement_timeout_seconds,
                 read_only=True,

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from sync_pipeline.database.connections import connect
 from sync_pipeline.dataset import Dataset
-from sync_pipeline.errors import TargetError
+from sync_pipeline.errors import TargetUnreachableError
 from sync_pipeline.settings import DATABASE_URL, Settings
 
 if TYPE_CHECKING:
@@ -15,13 +15,13 @@ def open_target(dataset: Dataset, settings: Settings, purpose: str | None = None
     """Return a connection to the target database, not in autocommit; the caller owns it.
 
     `purpose`, by default ``sync`` and the dataset's name, names it in `pg_stat_activity`, and so
-    to whoever waits for a day it holds. Raises SettingError if
-    `SYNC_DATABASE_URL` is not set, TargetError if it cannot be reached.
+    to whoever waits for a day it holds (see `locks.purpose_of`). Raises SettingError if
+    `SYNC_DATABASE_URL` is not set, TargetUnreachableError if it cannot be reached.
     """
     return connect(
         settings.database_url,
         setting=DATABASE_URL,
         purpose=purpose or f"sync {dataset.name}",
-        error=TargetError,
+        error=TargetUnreachableError,
         statement_timeout_seconds=dataset.target.statement_timeout_seconds,
     )

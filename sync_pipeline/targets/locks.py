@@ -4,6 +4,7 @@ The locks are PostgreSQL's advisory locks, held by the transaction: they go when
 it ends. `pg_locks` shows them: the dataset's hash as `classid`, the day's number as `objid`.
 """
 
+import re
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ SET LOCAL lock_timeout = %(lock_timeout)s;
 SET LOCAL statement_timeout = %(statement_timeout)s;
 """
 _LOCK_DAY = "SELECT pg_advisory_xact_lock(hashtext(%(key)s), %(number)s)"
+_TRY_DAY = "SELECT pg_try_advisory_xact_lock(hashtext(%(key)s), %(number)s)"
 _LOCK_TABLE = "SELECT pg_advisory_xact_lock(hashtextextended(%(key)s, 0))"
 _HOLDER = """
 SELECT l.pid, a.application_name
@@ -32,24 +34,37 @@ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
   AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
   AND l.classid::bigint = hashtext(%(key)s) & 4294967295 AND l.objid::bigint = %(number)s
 """
+_OF_RUN = "sync run "
+_RUN = re.compile(rf".*: {_OF_RUN}(\S+)")
+
+
+def purpose_of(dataset: Dataset, run_id: str | None) -> str:
+    """Return what a session that loads days is for, by which others know the run that it is of."""
+    # PostgreSQL keeps 63 bytes of a session's name.
+    return f"sync {dataset.name}" if run_id is None else f"{_OF_RUN}{run_id[:36]}"
 
 
 def lock_day(connection: "Connection", dataset: Dataset, day: date) -> None:
     """Begin a transaction with the dataset's time limits that holds the lock of (dataset, day).
 
-    Waits at most `lock_timeout_seconds` of the target; then rolls back and raises DayLockedError,
-    which names who holds the day.
+    If another session holds it, waits at most `lock_timeout_seconds` of the target, or not at all,
+    as its `when_day_is_held` says; then rolls back and raises DayLockedError, which names the
+    holder.
     """
     key = {"key": f"sync_pipeline day: {dataset.name}", "number": day.toordinal()}
+    wait = dataset.target.when_day_is_held == "wait"
     with connection.cursor() as cursor:
         try:
-            cursor.execute(_BEGIN + _LOCK_DAY, _limits(dataset) | key)
-        except errors.LockNotAvailable as error:
-            connection.rollback()
-            cursor.execute(_HOLDER, key)
-            holder = cursor.fetchone()
-            connection.rollback()
-            raise DayLockedError(_held(dataset, day, holder)) from error
+            cursor.execute(_BEGIN + (_LOCK_DAY if wait else _TRY_DAY), _limits(dataset) | key)
+            if cursor.fetchone() != (False,):
+                return
+        except errors.LockNotAvailable:
+            pass
+        connection.rollback()
+        cursor.execute(_HOLDER, key)
+        holder = cursor.fetchone()
+        connection.rollback()
+    raise DayLockedError(_held(dataset, day, holder))
 
 
 def lock_table(cursor: "Cursor", dataset: Dataset) -> None:
@@ -71,12 +86,18 @@ def _limits(dataset: Dataset) -> dict[str, object]:
 
 
 def _held(dataset: Dataset, day: date, holder: tuple[int | None, str | None] | None) -> str:
-    if holder is None:
-        who = "a session that has just ended"
+    pid, name = holder or (None, None)
+    run = _RUN.fullmatch(name or "")
+    if run is not None:
+        who = f"Dagster run {run[1]} (session pid {pid})"
+    elif holder is not None:
+        who = f"the session {name or 'without a name'!r} (pid {pid})"
     else:
-        who = f"the session {holder[1] or 'without a name'!r} (pid {holder[0]})"
+        who = "a session that has just ended"
+    waited = f"waited {dataset.target.lock_timeout_seconds:g} s"
+    if dataset.target.when_day_is_held == "fail":
+        waited = "not waited for, as when_day_is_held says"
     return (
-        f"dataset {dataset.name}: {day} is being loaded by {who}; waited "
-        f"{dataset.target.lock_timeout_seconds:g} s. Try again when it is done, or end it with "
-        "SELECT pg_terminate_backend(pid)"
+        f"dataset {dataset.name}: {day} is being loaded by {who}; {waited}. Try again when it is "
+        "done, or end it with SELECT pg_terminate_backend(pid)"
     )

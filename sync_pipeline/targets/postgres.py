@@ -67,8 +67,8 @@ class Target:
     def begin_day(self, day: date) -> None:
         """Begin the transaction of `day`: its time limits, and the lock of (dataset, day).
 
-        Raises DayLockedError, which names the holder, if another session holds the day for longer
-        than the target's `lock_timeout_seconds`.
+        Raises DayLockedError, which names the holder, if another session holds the day, and for
+        longer than the target's `lock_timeout_seconds` where it is to be waited for.
         """
         try:
             lock_day(self.connection, self._dataset, day)
@@ -106,6 +106,13 @@ class Target:
                 "trigger or a rule on the target table that drops or adds rows"
             )
         return Loaded(reading.rows, loaded, deleted, reading.stream.bytes)
+
+    def commit(self, day: date) -> None:
+        """Commit the transaction of `day`. Raises TargetError."""
+        try:
+            self.connection.commit()
+        except psycopg2.Error as error:
+            raise self._failed(f"cannot commit {day} to", error) from error
 
     def _delete(self, cursor: "Cursor", day: date, shape: Shape) -> int:
         bounds = day_bounds(day, shape.day_type, self._dataset.zone)

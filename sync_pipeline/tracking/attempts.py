@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sync_pipeline.database import named_sql
 from sync_pipeline.errors import SupersededError
 from sync_pipeline.tracking import batches, remarks
-from sync_pipeline.tracking.models import Attempt, DayCounts, SyncedDay, UntoldDay
+from sync_pipeline.tracking.models import Attempt, DayCounts, FailedTry, SyncedDay, UntoldDay
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -27,10 +27,12 @@ def begin(
     batch_id: int | None,
     run_id: str | None,
     triggered_by: str | None,
+    after: FailedTry | None = None,
 ) -> Attempt:
     """Begin an attempt at a day, whose lock the caller holds; return it with its number.
 
-    An attempt still `syncing` belongs to a worker that lost the lock, and ends here as failed.
+    An attempt still `syncing` belongs to a worker that lost the lock, and ends here as failed; so
+    does the caller's own that failed before, `after`, with its error.
     A later try at a day of the same batch supersedes the earlier one in the batch's counts.
     """
     values: dict[str, Any] = {
@@ -40,6 +42,8 @@ def begin(
         "run_id": run_id,
         "triggered_by": triggered_by,
         "remarks": remarks.day_started(day),
+        "after": None if after is None else after.attempt.id,
+        "after_error": None if after is None else after.error,
     }
     cursor.execute(_SQL["begin_day_record"], values)
     row = cursor.fetchone()

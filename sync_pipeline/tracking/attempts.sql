@@ -13,10 +13,12 @@ ON CONFLICT (dataset, sync_date) WHERE kind = 'day' DO UPDATE SET
     triggered_by = excluded.triggered_by, heartbeat_at = excluded.heartbeat_at
 RETURNING id, attempt
 
--- end_lost_attempts: whoever else was at this day is gone, for the new worker holds its lock
+-- end_lost_attempts: whoever was at this day is gone, for the new worker holds its lock
+-- Or it is the same worker, which tries again and says why.
 UPDATE sync_attempt SET
     state = 'failed', ended_at = clock_timestamp(),
-    error_message = 'superseded: attempt ' || %(number)s || ' began, this one had lost the day'
+    error_message = CASE WHEN id = %(after)s THEN %(after_error)s
+        ELSE 'superseded: attempt ' || %(number)s || ' began, this one had lost the day' END
 WHERE dataset = %(dataset)s AND sync_date = %(day)s AND state = 'syncing'
 RETURNING batch_id
 

@@ -158,7 +158,11 @@ def refresh(cursor: "Cursor", batch_id: int) -> Counts | None:
         values["error_message"] = None
     else:
         values["error_message"] = remarks.failed_days(
-            failures.days, counts.total, failures.first_error, failures.broke_off
+            failures.days,
+            counts.total,
+            failures.first_error,
+            not_run=failures.not_run,
+            broke_off=failures.broke_off,
         )
     if counts.done < counts.total:
         values["status"] = RecordStatus.SYNCING.value
@@ -199,8 +203,10 @@ def _failed_days(cursor: "Cursor", batch_id: int) -> FailedDays:
     cursor.execute(_SQL["failed_days"], {"id": batch_id, "not_run": NOT_RUN})
     row = cursor.fetchone()
     assert row is not None  # noqa: S101  an aggregate always answers
-    days, first_error, broke_off = row
-    return FailedDays(days, first_error, broke_off and broke_off.removeprefix(NOT_RUN))
+    days, first_error, not_run, broke_off = row
+    return FailedDays(
+        days, first_error, not_run or [], broke_off and broke_off.removeprefix(NOT_RUN)
+    )
 
 
 def _clock(cursor: "Cursor") -> Any:

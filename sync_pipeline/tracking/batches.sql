@@ -65,10 +65,11 @@ LEFT JOIN sync_attempt ON sync_attempt.batch_id = record.id AND NOT superseded
 WHERE record.id = %(id)s AND record.kind = 'batch'
 GROUP BY record.id
 
--- failed_days: which days failed, the first error, and why the batch broke off, if it did
+-- failed_days: which days failed, the first error, which were not tried and why, if any
 -- The record names the dataset; its error need not say it again for every day.
 SELECT array_agg(sync_date ORDER BY sync_date),
        (array_agg(sync_date || ': ' || error ORDER BY sync_date))[1],
+       array_agg(sync_date ORDER BY sync_date) FILTER (WHERE error LIKE %(not_run)s || '%%'),
        (array_agg(error ORDER BY sync_date) FILTER (WHERE error LIKE %(not_run)s || '%%'))[1]
 FROM (SELECT sync_date, replace(error_message, 'dataset ' || dataset || ': ', '') AS error
       FROM sync_attempt WHERE batch_id = %(id)s AND NOT superseded AND state = 'failed') AS failed

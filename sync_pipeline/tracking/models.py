@@ -78,6 +78,14 @@ class Attempt:
 
 
 @dataclass(frozen=True)
+class FailedTry:
+    """An attempt that failed and is not closed, because its worker tries the day again."""
+
+    attempt: Attempt
+    error: str
+
+
+@dataclass(frozen=True)
 class DayCounts:
     """What one successful day moved. `bytes` as the copy stream counted them."""
 
@@ -113,10 +121,12 @@ class UntoldDay:
 
 @dataclass(frozen=True)
 class FailedDays:
-    """The failed days of a batch, the first error, and why the batch broke off, if it did."""
+    """The failed days of a batch, the first error, those of the days that nobody tried, and why
+    the batch broke off, if it did."""
 
     days: Sequence[date]
     first_error: str
+    not_run: Sequence[date]
     broke_off: str | None
 
 

@@ -53,18 +53,32 @@ def without_batch_mark(text: str) -> str:
 
 
 def failed_days(
-    days: Sequence[date], total: int, first_error: str, broke_off: str | None = None
+    days: Sequence[date],
+    total: int,
+    first_error: str,
+    *,
+    not_run: Sequence[date] = (),
+    broke_off: str | None = None,
 ) -> str:
-    """Return a batch's error message: how many days failed, which, the first error, and why the
-    batch broke off, if it did and that is not the first error itself."""
+    """Return a batch's error message: how many days failed, which, the first error, which of them
+    were not run, and why, if that is not the first error itself."""
+    text = f"{len(days)} of {total} days failed: {_named(days)}. First: {first_error}"
+    if not_run:
+        which = (
+            "None of them was run" if len(not_run) == len(days) else f"Not run: {_named(not_run)}"
+        )
+        text = f"{text}. {which}"
+    if broke_off is None or broke_off in first_error:
+        return text
+    return f"{text}: {broke_off}"
+
+
+def _named(days: Sequence[date]) -> str:
     ranges = [str(a) if a == b else f"{a}..{b}" for a, b in day_ranges(days)]
     named = ", ".join(ranges[:_MOST_RANGES])
     if len(ranges) > _MOST_RANGES:
         named += f", and {len(ranges) - _MOST_RANGES} more stretches"
-    text = f"{len(days)} of {total} days failed: {named}. First: {first_error}"
-    if broke_off is None or broke_off in first_error:
-        return text
-    return f"{text}. The days after it were not run: {broke_off}"
+    return named
 
 
 def _split(counts: Counts) -> str:

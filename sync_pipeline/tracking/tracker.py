@@ -26,6 +26,7 @@ from sync_pipeline.tracking.models import (
     AttemptState,
     Batch,
     DayCounts,
+    FailedTry,
     NewBatch,
     SyncedDay,
 )
@@ -108,8 +109,12 @@ class Tracker:
             batch_id = batch.id
             self._write(lambda c: attempts.skip(c, batch_id, days, self.run_id), durable=True)
 
-    def begin(self, dataset: str, day: date, new: NewBatch | None) -> Attempt | None:
+    def begin(
+        self, dataset: str, day: date, new: NewBatch | None, after: FailedTry | None = None
+    ) -> Attempt | None:
         """Begin an attempt at a day whose lock the caller holds; None if it cannot be written.
+
+        `after` is the worker's own try before it, which ends as failed.
 
         Not awaited on disk: lost in a crash, it is as if the day had not begun, which is true.
         Raises WorkerLostError if this worker was taken for lost meanwhile.
@@ -127,6 +132,7 @@ class Tracker:
                 batch_id=batch.id if batch else None,
                 run_id=self.run_id,
                 triggered_by=self.triggered_by,
+                after=after,
             )
 
         return self._write(work)

@@ -1,11 +1,42 @@
 """What only tests of the database layers use."""
 
-from collections.abc import Callable
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
 
 import pytest
+
+from sync_pipeline_tests.integration import helpers
+from sync_pipeline_tests.integration.other_server import OtherServer, other_server
 
 
 @pytest.fixture(scope="module")
 def one_database(make_database: Callable[[str | None], str], migrated_template: str) -> str:
     """A database with the tracking tables for all tests of a module, which each clear it."""
     return make_database(migrated_template)
+
+
+@pytest.fixture
+def interrupt() -> Iterator[Callable[[], None]]:
+    """A function that interrupts the main thread, whatever it does at the moment."""
+
+    def raise_it(signum: int, frame: FrameType | None) -> None:
+        raise helpers.Interrupted
+
+    before = signal.signal(signal.SIGALRM, raise_it)
+    main = threading.get_ident()
+    yield lambda: signal.pthread_kill(main, signal.SIGALRM)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def server() -> Iterator[OtherServer]:
+    """A PostgreSQL server of the test's own, to be stopped and started."""
+    with (
+        tempfile.TemporaryDirectory(prefix="sync_pipeline_tests-") as folder,
+        other_server(Path(folder) / "postgres") as running,
+    ):
+        yield running

@@ -222,15 +222,23 @@ class Pipeline:
 
     def dataset(self, **changes: Any) -> Dataset:
         source = {"url_env": "SYNC_SOURCE_URL", "table": "orders_source", "day_column": "day"}
-        target = {"table": "orders", "lock_timeout_seconds": 0.2}
+        target: dict[str, Any] = {"table": "orders", "lock_timeout_seconds": 0.2}
+        target |= changes.pop("target", {})
         given = {"name": DATASET, "start_date": START, "source": source, "target": target}
+        given |= {"retry": {"tries": 1}}
         return Dataset.model_validate(given | changes)
 
     def start(
-        self, of: Sequence[date], batch: Batch | None = None, *, resync: bool = True, **changes: Any
+        self,
+        of: Sequence[date],
+        batch: Batch | None = None,
+        *,
+        resync: bool = True,
+        run_id: str = "run-1",
+        **changes: Any,
     ) -> Iterator[DayResult]:
         """Sync these days one by one, each when its result is asked for."""
-        with Tracker(self.settings, run_id="run-1", triggered_by="a test") as tracker:
+        with Tracker(self.settings, run_id=run_id, triggered_by="a test") as tracker:
             yield from sync_days(
                 self.dataset(**changes),
                 of,
@@ -265,6 +273,20 @@ def open_batch(url: str, of: Sequence[date], key: str = "batch-1", dataset: str 
 def as_asked(batch: Batch, of: Sequence[date]) -> NewBatch:
     """The batch as whoever continues it asks for it."""
     return NewBatch(batch.batch_key, batch.dataset, of, "run-1", "a test")
+
+
+class Interrupted(BaseException):
+    """What a framework's signal handler raises to end a run."""
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Return as soon as `condition` holds."""
+    pause = threading.Event()
+    for _ in range(PATIENCE_SECONDS * 100):
+        if condition():
+            return
+        pause.wait(0.01)
+    raise AssertionError("it did not happen")
 
 
 def at_once(work: Sequence[Callable[[], _T]]) -> list[_T]:

@@ -154,7 +154,7 @@ class TestRemarks:
         assert batch["remarks"] == "批量同步失败: the source is gone"
         assert batch["error_message"] == (
             "6 of 10 days failed: 2025-10-05..2025-10-10. First: 2025-10-05: disk full. "
-            "The days after it were not run: the source is gone"
+            "Not run: 2025-10-06..2025-10-10: the source is gone"
         )
 
 

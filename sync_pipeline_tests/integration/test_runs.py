@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from sync_pipeline.errors import RequestError
+from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -116,6 +117,19 @@ def test_the_batch_job_resyncs_days_that_are_in_when_told_to(stack: Stack) -> No
     run_id, ended = run_batch_job(stack, batch[0], batch[-1], already_synced="resync")
     assert (ended, counts(stack.batch(run_id))) == ("SUCCESS", (3, 0, 0))
     assert skipped_days(stack, batch) == {}
+
+
+def test_a_batch_of_scattered_days_asked_for_by_its_range_stays_as_it_is(stack: Stack) -> None:
+    scattered = days(date(2025, 6, 14), 7)[::3]
+    batch = helpers.open_batch(stack.settings.database_url, scattered, "scattered", "orders")
+    run_id = stack.dagster.launch_job(
+        "batch_backfill",
+        config={"dataset": "orders", "start_date": "2025-06-14", "end_date": "2025-06-20"},
+        tags={"sync_pipeline/batch_key": batch.batch_key},
+    )
+    assert end_of(stack, run_id) == "SUCCESS"
+    assert [one["sync_date"] for one in stack.attempts(batch.id)] == scattered
+    assert counts(stack.batch(batch.batch_key)) == (3, 0, 0)
 
 
 def test_a_day_that_fails_stops_neither_the_days_nor_the_chunks_after_it(stack: Stack) -> None:

@@ -1,20 +1,18 @@
 """Days are synced one by one: each with its record or not at all, and none stops the next."""
 
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import date
 from functools import partial
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sync_pipeline.dataset import Every, Percent
+from sync_pipeline.day_worker import CANCELLED
 from sync_pipeline.errors import SourceError, TargetError
 from sync_pipeline.settings import with_database
-from sync_pipeline.sync import CANCELLED, DayResult, Outcome
+from sync_pipeline.sync import DayResult, Outcome
 from sync_pipeline.targets import open_target
 from sync_pipeline.targets.locks import lock_day
 from sync_pipeline_tests.integration import helpers
@@ -324,23 +322,6 @@ class TestUnreachable:
         assert record(connection, batch.id)["status"] == "failed"
 
 
-class Interrupted(BaseException):
-    """What a framework's signal handler raises to end a run."""
-
-
-@pytest.fixture
-def interrupt() -> Iterator[Callable[[], None]]:
-    """A function that interrupts the main thread, whatever it does at the moment."""
-
-    def raise_it(signum: int, frame: FrameType | None) -> None:
-        raise Interrupted
-
-    before = signal.signal(signal.SIGALRM, raise_it)
-    main = threading.get_ident()
-    yield lambda: signal.pthread_kill(main, signal.SIGALRM)
-    signal.signal(signal.SIGALRM, before)
-
-
 class TestStopped:
     """Whoever asked for the days asks for no more."""
 
@@ -357,7 +338,7 @@ class TestStopped:
                 wait_until_blocked(connection, gate.info.backend_pid)
                 interrupt()
 
-            with in_thread(interrupt_midway), pytest.raises(Interrupted):
+            with in_thread(interrupt_midway), pytest.raises(helpers.Interrupted):
                 next(results)
 
         assert states(connection, batch.id) == ["success", "failed", *["pending"] * 3]
@@ -375,7 +356,7 @@ class TestStopped:
 
         assert states(connection, batch.id) == ["success", *["pending"] * 4]
         assert record(connection, batch.id)["status"] == "syncing"
-        ours = "SELECT FROM pg_stat_activity WHERE application_name LIKE 'sync_pipeline: %orders'"
+        ours = "SELECT FROM pg_stat_activity WHERE application_name ~ '(orders|run-1)$'"
         for _ in range(helpers.PATIENCE_SECONDS * 100):  # a session ends a moment after its client
             if not execute(connection, ours):
                 return

@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -33,6 +33,7 @@ from sync_pipeline_tests.integration.helpers import (
     record,
     run,
     transaction,
+    wait_for,
     wait_until_blocked,
 )
 
@@ -287,15 +288,6 @@ class TestRefused:
         assert found[DAYS[4]] == "success"
         assert logged(caplog)[0] == "WARNING dataset orders, day 2025-10-01"
         assert logged(caplog).count(WENT_DOWN) == (0 if freed_in_time else 1)
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    pause = threading.Event()
-    for _ in range(helpers.PATIENCE_SECONDS * 100):
-        if condition():
-            return
-        pause.wait(0.01)
-    raise AssertionError("it did not happen")
 
 
 def test_a_day_taken_away_stops_its_worker_within_its_transaction_and_after_it(

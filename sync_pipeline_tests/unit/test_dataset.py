@@ -134,9 +134,13 @@ def test_a_day_is_finished_from_midnight_in_its_zone_on(moment: datetime) -> Non
         ({"schedule": {"at": "24:00"}}, "schedule.at: String should match pattern"),
         ({"schedule": {"at": "7:30"}}, "schedule.at: String should match pattern"),
         ({"schedule": {"at": "02:30", "look_back_days": -1}}, "schedule.look_back_days: "),
+        ({"target__when_day_is_held": "skip"}, "target.when_day_is_held: .*'wait' or 'fail'"),
+        ({"retry": {"tries": 0}}, "retry.tries: Input should be greater than or equal to 1"),
+        ({"retry": {"first_pause_seconds": 0}}, "retry.first_pause_seconds: .*greater than 0"),
+        ({"retry": {"times": 3}}, "retry: .*unknown key 'times', did you mean 'tries'"),
         ({"tiemzone": "UTC"}, ": .*unknown key 'tiemzone', did you mean 'timezone'.* allowed are"),
         ({"source__tabel": "x"}, "source: .*unknown key 'tabel', did you mean 'table'"),
-        ({"target__zzz": 1}, "target: .*unknown key 'zzz'; allowed are table, lock_timeout"),
+        ({"target__zzz": 1}, "target: .*unknown key 'zzz'; allowed are table, when_day"),
     ],
 )
 def test_a_wrong_value_in_the_yaml_is_named_with_what_it_must_be(

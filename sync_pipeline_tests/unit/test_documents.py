@@ -25,6 +25,7 @@ GROUPS: dict[str, type[BaseModel]] = {
     "source": dataset.PostgresSource,
     "target": dataset.PostgresTarget,
     "schedule": dataset.Schedule,
+    "retry": dataset.Retry,
 }
 
 

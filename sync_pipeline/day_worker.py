@@ -1,0 +1,241 @@
+"""`DayWorker`: one worker's source, target and tracker, for one day after another.
+
+A day is replaced in the target and recorded in the same transaction, so that data and record become
+visible together or not at all. Where the records live in another database, they follow the commit.
+A day that fails rolls back to its former content. After a transient error it is tried again, each
+try an attempt of its own.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from enum import Enum
+from functools import partial
+from typing import TYPE_CHECKING
+
+import psycopg2
+
+from sync_pipeline.dataset import Dataset
+from sync_pipeline.errors import (
+    SyncError,
+    UnreachableError,
+    WorkerLostError,
+    is_transient,
+    one_line,
+)
+from sync_pipeline.retrying import again
+from sync_pipeline.settings import Settings, secrets_of
+from sync_pipeline.sources import open_source
+from sync_pipeline.targets import open_target
+from sync_pipeline.targets.locks import purpose_of
+from sync_pipeline.targets.postgres import Target
+from sync_pipeline.tracking.models import Attempt, DayCounts, FailedTry, NewBatch, SyncedDay
+from sync_pipeline.tracking.tracker import Tracker
+
+if TYPE_CHECKING:
+    from sync_pipeline.sources.base import Source
+
+CANCELLED = "cancelled while it ran; the day was rolled back"
+MOST_FAILED_IN_A_ROW = 3
+"""After so many days in a row that failed for transient errors in all of their tries, the days
+after them are not tried."""
+
+
+class Outcome(str, Enum):
+    """How a day ended."""
+
+    SUCCESS = "success"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class DayResult:
+    """What became of one day. `seconds` is wall-clock time; `error` one line without secrets;
+    `synced` what a skipped day was found to be, where that is known."""
+
+    day: date
+    outcome: Outcome
+    seconds: float = 0.0
+    counts: DayCounts | None = None
+    error: str | None = None
+    attempt: Attempt | None = None
+    synced: SyncedDay | None = None
+
+
+@dataclass
+class _Day:
+    """How far the work on one day has come: the attempt that is open, and the try before it."""
+
+    day: date
+    refresh: bool
+    attempt: Attempt | None = None
+    failed: FailedTry | None = None
+    counts: DayCounts | None = None
+    recorded: bool = False
+
+
+class DayWorker:
+    """Syncs days of one dataset. `broken_by` says why those after the last are not worth a try."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        settings: Settings,
+        tracker: Tracker,
+        batch: NewBatch | None,
+        logger: logging.Logger,
+    ) -> None:
+        self.broken_by: SyncError | None = None
+        self._dataset = dataset
+        self._settings = settings
+        self._tracker = tracker
+        self._batch = batch
+        self._logger = logger
+        self._source: Source | None = None
+        self._target: Target | None = None
+        self._secrets = secrets_of(settings.database_url)
+        self._failed_in_a_row = 0
+
+    def open_target(self) -> None:
+        """Connect to the target, in as many tries as a day has. Raises SyncError."""
+        again(self._open_target, self._dataset.retry, partial(self._say_again, "target"))
+
+    def open_source(self) -> None:
+        """Open the source and make the target's table fit it, likewise. Raises SyncError."""
+        self._secrets += secrets_of(self._settings.postgres_url(self._dataset.source.url_env))
+        again(self._open_source, self._dataset.retry, partial(self._say_again, "source"))
+
+    def sync_day(self, day: date, *, refresh: bool) -> DayResult:
+        """Replace one day and record it; its failure is returned, not raised."""
+        started = time.monotonic()
+        work = _Day(day, refresh)
+        try:
+            again(partial(self._load, work), self._dataset.retry, partial(self._before_pause, work))
+            assert work.counts is not None  # noqa: S101  it was loaded
+            if work.attempt is not None and not work.recorded:
+                # May find the day taken from this worker: then the record is not its.
+                self._tracker.succeed(work.attempt, work.counts, refresh=refresh)
+        except WorkerLostError:
+            self._roll_back()  # the records are closed already, by whoever took it for lost
+            raise
+        except Exception as error:
+            self._break_off_after(error)
+            return self._failed(work, error, started)
+        except BaseException as error:
+            self._failed(work, error, started)
+            raise
+        self._failed_in_a_row = 0
+        seconds = time.monotonic() - started
+        return DayResult(day, Outcome.SUCCESS, seconds, work.counts, attempt=work.attempt)
+
+    def fail_day(self, day: date, error: SyncError) -> DayResult:
+        """Record an attempt at `day` that failed with `error` before it could move a row."""
+        started = time.monotonic()
+        work = _Day(day, refresh=True)
+        try:
+            self._open_target().begin_day(day)
+            work.attempt = self._tracker.begin(self._dataset.name, day, self._batch)
+        except (SyncError, psycopg2.Error):
+            self._logger.debug("the day is somebody else's; its record is left alone")
+        return self._failed(work, error, started)
+
+    def give_up(self, days: Sequence[date], error: SyncError) -> None:
+        """Record that `days` were not run."""
+        if self._batch is not None and days:
+            self._tracker.give_up(self._batch, days, one_line(error, *self._secrets))
+
+    def close(self) -> None:
+        """Close source and target; what is not committed is rolled back."""
+        if self._source is not None:
+            self._source.close()
+        if self._target is not None:
+            self._target.connection.close()
+
+    def _open_target(self) -> Target:
+        """Open the target if it is not open, or no longer; return it."""
+        if self._target is None or self._target.connection.closed:
+            purpose = purpose_of(self._dataset, self._tracker.run_id)
+            connection = open_target(self._dataset, self._settings, purpose)
+            self._target = Target(connection, self._dataset)
+        return self._target
+
+    def _open_source(self) -> None:
+        if self._source is None:
+            self._source = open_source(self._dataset, self._settings)
+        self._open_target().prepare(self._source.shape)
+
+    def _load(self, work: _Day) -> None:
+        """Try the day once: its transaction, from the lock to the commit."""
+        assert self._source is not None  # noqa: S101  open_source came first
+        target = self._open_target()
+        target.begin_day(work.day)
+        # Begun before anything is read: an interrupt then always finds the attempt to close.
+        attempt = self._tracker.begin(self._dataset.name, work.day, self._batch, work.failed)
+        # While the tables are away, the attempt of the try before stands for this one too.
+        work.attempt = attempt or work.attempt
+        with target.reading(work.day, self._source) as reading:
+            loaded = target.load_day(reading)
+        work.counts = DayCounts(loaded.rows_read, loaded.rows_loaded, 0, loaded.bytes)
+        work.recorded = self._record_within(target, work)
+        target.commit(work.day)
+
+    def _record_within(self, target: Target, work: _Day) -> bool:
+        if work.attempt is None or work.counts is None or not self._tracker.in_target:
+            return False
+        with target.connection.cursor() as cursor:
+            return self._tracker.succeed_in(cursor, work.attempt, work.counts, refresh=work.refresh)
+
+    def _before_pause(self, work: _Day, error: Exception, pause: float) -> None:
+        """Let the day go, whose attempt stays open, until the next try begins another."""
+        self._roll_back()
+        if work.attempt is not None:
+            work.failed = FailedTry(work.attempt, one_line(error, *self._secrets))
+        self._say_again(f"day {work.day}", error, pause)
+
+    def _say_again(self, what: str, error: Exception, pause: float) -> None:
+        self._logger.warning(
+            "dataset %s, %s: tried again in %.1f s: %s",
+            self._dataset.name,
+            what,
+            pause,
+            one_line(error, *self._secrets),
+        )
+
+    def _break_off_after(self, error: Exception) -> None:
+        """Find out from a day's error whether the days after it are worth a try."""
+        if isinstance(error, UnreachableError):
+            self.broken_by = error
+        self._failed_in_a_row = self._failed_in_a_row + 1 if is_transient(error) else 0
+        if self.broken_by is None and self._failed_in_a_row >= MOST_FAILED_IN_A_ROW:
+            self.broken_by = SyncError(
+                f"dataset {self._dataset.name}: {self._failed_in_a_row} days in a row failed in "
+                f"all of their tries: {one_line(error, *self._secrets)}"
+            )
+
+    def _failed(self, work: _Day, error: BaseException, started: float) -> DayResult:
+        self._roll_back()
+        text = one_line(error, *self._secrets)
+        if not isinstance(error, Exception):
+            text = CANCELLED
+        elif not isinstance(error, (SyncError, psycopg2.Error)):
+            self._logger.exception(
+                "dataset %s, day %s: a bug, please report", self._dataset.name, work.day
+            )
+        if work.attempt is None:
+            self._tracker.refuse(self._dataset.name, work.day, self._batch, text)
+        else:
+            self._tracker.fail(work.attempt, text)
+        seconds = time.monotonic() - started
+        return DayResult(work.day, Outcome.FAILED, seconds, error=text, attempt=work.attempt)
+
+    def _roll_back(self) -> None:
+        if self._target is None:
+            return
+        try:
+            self._target.connection.rollback()
+        except psycopg2.Error:
+            # The server rolls back by itself what a lost connection leaves behind.
+            self._target.connection.close()

@@ -1,0 +1,227 @@
+"""A day is tried again after what may pass by itself, and not after what stays."""
+
+from collections.abc import Callable
+from datetime import date
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sync_pipeline.day_worker import CANCELLED
+from sync_pipeline.errors import SourceError, SyncError, TargetError
+from sync_pipeline.sync import Outcome
+from sync_pipeline_tests.integration import helpers
+from sync_pipeline_tests.integration.helpers import (
+    ROWS_PER_DAY,
+    START,
+    Pipeline,
+    day_record,
+    execute,
+    gate_closed,
+    history,
+    in_thread,
+    open_batch,
+    record,
+    rows,
+    run,
+    transaction,
+    wait_for,
+    wait_until_blocked,
+)
+from sync_pipeline_tests.integration.other_server import OtherServer
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+
+pytestmark = pytest.mark.integration
+
+DAYS = helpers.days(6)
+QUICK = {"tries": 3, "first_pause_seconds": 0.05}
+PATIENT = {"tries": 8, "first_pause_seconds": 0.5}
+LONG = {"tries": 3, "first_pause_seconds": 20}
+
+
+@pytest.fixture
+def pipeline(source_url: str, database_url: str) -> Pipeline:
+    pipeline = Pipeline(source_url, database_url)
+    pipeline.make_source()
+    return pipeline
+
+
+def tried(connection: "Connection", day: date) -> list[tuple[str, bool]]:
+    """The state of each attempt at a day, and whether a later one stands in its place."""
+    return [(one["state"], one["superseded"]) for one in history(connection, day)]
+
+
+@pytest.mark.parametrize("victim", ["read orders", "sync run", "tracking"])
+def test_a_connection_that_is_cut_in_the_middle_of_a_day_fails_no_day(
+    pipeline: Pipeline, connection: "Connection", victim: str
+) -> None:
+    batch = open_batch(pipeline.target, DAYS)
+    with (
+        gate_closed(pipeline.source) as gate,
+        in_thread(lambda: pipeline.sync(DAYS, batch, retry=QUICK)) as syncing,
+    ):
+        wait_until_blocked(connection, gate.info.backend_pid)
+        cut = (
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
+            f"WHERE application_name LIKE 'sync_pipeline: {victim}%'"
+        )
+        assert run(pipeline.target, cut) == [(True,)]
+        execute(gate, "SELECT pg_advisory_unlock(42)")
+        results = syncing.result(helpers.PATIENCE_SECONDS)
+
+    assert {result.outcome for result in results} == {Outcome.SUCCESS}
+    assert pipeline.loaded() == dict.fromkeys(DAYS, ROWS_PER_DAY)
+    closed = record(connection, batch.id)
+    assert (closed["status"], closed["success_count"]) == ("success", 6)
+    if victim == "tracking":
+        assert tried(connection, START) == [("success", False)]
+    else:
+        assert tried(connection, START) == [("failed", True), ("success", False)]
+        assert f"{START}" in history(connection, START)[0]["error_message"]
+    assert day_record(connection, START)["error_message"] is None
+
+
+def test_each_try_is_an_attempt_with_its_error_and_the_next_days_go_on(
+    pipeline: Pipeline, connection: "Connection", caplog: pytest.LogCaptureFixture
+) -> None:
+    run(pipeline.source, f"INSERT INTO broken VALUES ('{START}')")
+    batch = open_batch(pipeline.target, DAYS[:2])
+    results = pipeline.sync(DAYS[:2], batch, retry=QUICK)
+    assert [result.outcome.value for result in results] == ["failed", "success"]
+    assert tried(connection, START) == [("failed", True), ("failed", True), ("failed", False)]
+    for one in history(connection, START):
+        assert f"cannot read {START}" in one["error_message"]
+    assert [one["attempt"] for one in history(connection, START)] == [1, 2, 3]
+    assert record(connection, batch.id)["failed_count"] == 1
+    warned = [line.getMessage() for line in caplog.records if line.levelname == "WARNING"]
+    assert len(warned) == 2
+    assert all(f"dataset orders, day {START}: tried again in 0." in line for line in warned)
+
+
+def test_a_permanent_error_fails_at_once(pipeline: Pipeline, connection: "Connection") -> None:
+    pipeline.sync(DAYS[:1])
+    run(pipeline.target, "ALTER TABLE orders ADD CHECK (amount <> 150)")
+    results = pipeline.sync(DAYS[:3], retry=LONG)
+    assert [result.outcome.value for result in results] == ["success", "failed", "success"]
+    assert tried(connection, DAYS[1]) == [("failed", False)]
+
+
+def test_a_lock_on_the_table_is_waited_for_again(
+    pipeline: Pipeline, connection: "Connection"
+) -> None:
+    pipeline.sync(DAYS[:1])
+    days = partial(pipeline.start, DAYS[:2], retry=PATIENT)
+    results = days()
+    next(results)
+    with transaction(pipeline.target) as held:
+        held.execute("LOCK orders")
+        with in_thread(lambda: list(results)) as syncing:
+            wait_for(lambda: tried(connection, DAYS[1]) == [("failed", False), ("syncing", False)])
+            held.connection.commit()
+            [result] = syncing.result(helpers.PATIENCE_SECONDS)
+    assert result.outcome is Outcome.SUCCESS
+    assert "lock timeout" in history(connection, DAYS[1])[0]["error_message"]
+
+
+class TestPause:
+    """Between two tries of a day."""
+
+    def test_the_record_stays_open_and_an_interrupt_gets_through(
+        self, pipeline: Pipeline, connection: "Connection", interrupt: Callable[[], None]
+    ) -> None:
+        run(pipeline.source, f"INSERT INTO broken VALUES ('{START}')")
+        batch = open_batch(pipeline.target, DAYS)
+        seen: list[Any] = []
+
+        def interrupt_the_pause() -> None:
+            held = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted"
+            wait_for(lambda: tried(connection, START) == [("syncing", False)])
+            wait_for(lambda: not execute(connection, held))  # rolled back
+            seen.append((day_record(connection, START)["status"], tried(connection, START)))
+            seen.append(record(connection, batch.id)["status"])
+            interrupt()
+
+        with in_thread(interrupt_the_pause), pytest.raises(helpers.Interrupted):
+            pipeline.sync(DAYS, batch, retry=LONG)
+        assert seen == [("syncing", [("syncing", False)]), "syncing"]
+        assert tried(connection, START) == [("failed", False)]
+        assert day_record(connection, START)["error_message"] == CANCELLED
+
+
+class TestGone:
+    """A source or target that cannot be reached any more."""
+
+    @pytest.mark.parametrize("gone", ["source", "target"])
+    def test_the_days_after_it_are_not_tried_and_the_batch_names_them(
+        self, pipeline: Pipeline, connection: "Connection", server: OtherServer, gone: str
+    ) -> None:
+        elsewhere = server.database("orders")
+        if gone == "source":
+            pipeline = Pipeline(elsewhere, pipeline.target)
+            pipeline.make_source()
+        else:
+            pipeline = Pipeline(pipeline.source, elsewhere, tracking=pipeline.target)
+        records = pipeline.tracking or pipeline.target
+        batch = open_batch(records, DAYS)
+        results = pipeline.start(DAYS, batch, retry=QUICK)
+        next(results)
+        server.stop()
+        failed = next(results)
+        with pytest.raises(SourceError if gone == "source" else TargetError) as raised:
+            next(results)
+
+        assert (failed.day, failed.outcome) == (DAYS[1], Outcome.FAILED)
+        assert failed.error == str(raised.value)
+        for day in DAYS[2:]:
+            assert history(connection, day)[0]["error_message"] == f"not run: {failed.error}"
+        closed = record(connection, batch.id)
+        assert (closed["status"], closed["success_count"]) == ("failed", 1)
+        assert closed["error_message"].startswith(
+            f"5 of 6 days failed: {DAYS[1]}..{DAYS[5]}. First: {DAYS[1]}: "
+        )
+        assert closed["error_message"].endswith(f". Not run: {DAYS[2]}..{DAYS[5]}")
+
+    @pytest.mark.parametrize("gone", ["source", "target"])
+    def test_back_within_the_tries_no_day_fails(
+        self, pipeline: Pipeline, server: OtherServer, gone: str, connection: "Connection"
+    ) -> None:
+        elsewhere = server.database("orders")
+        if gone == "source":
+            pipeline = Pipeline(elsewhere, pipeline.target)
+            pipeline.make_source()
+        else:
+            pipeline = Pipeline(pipeline.source, elsewhere, tracking=pipeline.target)
+        batch = open_batch(pipeline.tracking or pipeline.target, DAYS)
+        results = pipeline.start(DAYS, batch, retry=PATIENT)
+        found = [next(results)]
+        server.stop()
+        with in_thread(lambda: list(results)) as syncing:
+            server.start()
+            found += syncing.result(60)
+        assert [result.outcome for result in found] == [Outcome.SUCCESS] * 6
+        assert pipeline.loaded() == dict.fromkeys(DAYS, ROWS_PER_DAY)
+        assert record(connection, batch.id)["status"] == "success"
+
+    def test_three_days_in_a_row_that_fail_for_it_are_enough(
+        self, pipeline: Pipeline, connection: "Connection"
+    ) -> None:
+        run(pipeline.source, "INSERT INTO broken SELECT DISTINCT day FROM orders WHERE id <> 10")
+        run(pipeline.source, f"DELETE FROM broken WHERE day = '{START}'")
+        batch = open_batch(pipeline.target, DAYS)
+        results = pipeline.start(DAYS, batch)
+        found = [next(results) for _ in range(4)]
+        with pytest.raises(SyncError, match="3 days in a row failed"):
+            next(results)
+        assert [result.outcome.value for result in found] == ["success", *["failed"] * 3]
+        states = rows(
+            connection,
+            "SELECT state, error_message LIKE 'not run: %%' AS not_run FROM sync_attempt "
+            "WHERE batch_id = %s ORDER BY sync_date",
+            [batch.id],
+        )
+        assert [row["not_run"] for row in states] == [None, False, False, False, True, True]
+        assert f"Not run: {DAYS[4]}..{DAYS[5]}: 3 days" in record(connection, batch.id)[
+            "error_message"
+        ].replace("dataset orders: ", "")

@@ -1,0 +1,102 @@
+"""Several workers at the same days: never two at one day, the second waits or fails."""
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sync_pipeline_tests.integration import helpers
+from sync_pipeline_tests.integration.helpers import (
+    ROWS_PER_DAY,
+    START,
+    Pipeline,
+    at_once,
+    execute,
+    gate_closed,
+    in_thread,
+    open_batch,
+    record,
+    rows,
+    run,
+    wait_until_blocked,
+)
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+
+pytestmark = pytest.mark.integration
+
+DAYS = helpers.days(4)
+WORKERS = 6
+
+
+@pytest.fixture
+def pipeline(source_url: str, database_url: str) -> Pipeline:
+    """A pipeline whose target refuses a row that another session is just loading."""
+    pipeline = Pipeline(source_url, database_url)
+    pipeline.make_source()
+    pipeline.sync(DAYS[:1])
+    run(
+        pipeline.target,
+        "CREATE FUNCTION alone() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "IF NOT pg_try_advisory_xact_lock(77, NEW.id) THEN RAISE 'two loaders at once'; END IF; "
+        "PERFORM pg_sleep(0.002); RETURN NEW; END $$",
+        "CREATE TRIGGER alone BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION alone()",
+    )
+    return pipeline
+
+
+@pytest.mark.parametrize("when", ["wait", "fail"])
+def test_of_many_workers_at_the_same_days_one_loads_each_at_a_time(
+    pipeline: Pipeline, connection: "Connection", when: str
+) -> None:
+    target = {"when_day_is_held": when, "lock_timeout_seconds": 20}
+    batches = [open_batch(pipeline.target, DAYS, f"batch-{n}") for n in range(WORKERS)]
+    work = [
+        partial(pipeline.sync, DAYS, batch, run_id=f"run-{n}", target=target)
+        for n, batch in enumerate(batches)
+    ]
+    results = [result for found in at_once(work) for result in found]
+
+    failed = [result for result in results if result.error is not None]
+    assert all(f"{result.day} is being loaded by" in (result.error or "") for result in failed)
+    assert bool(failed) == (when == "fail")
+    assert pipeline.loaded() == dict.fromkeys(DAYS, ROWS_PER_DAY)
+    attempts = rows(connection, "SELECT state, attempt, error_message FROM sync_attempt")
+    begun = [one for one in attempts if one["attempt"] is not None]
+    assert {one["state"] for one in begun} == {"success"}
+    assert len(begun) == 1 + len(results) - len(failed)
+    for batch in batches:
+        closed = record(connection, batch.id)
+        assert closed["success_count"] + closed["failed_count"] == len(DAYS)
+
+
+def test_a_day_that_is_held_fails_at_once_where_it_is_not_to_be_waited_for_naming_the_run(
+    pipeline: Pipeline, connection: "Connection"
+) -> None:
+    work = partial(pipeline.sync, DAYS, run_id="the-holder")
+    with gate_closed(pipeline.source) as gate, in_thread(work) as holding:
+        wait_until_blocked(connection, gate.info.backend_pid)
+        target = {"when_day_is_held": "fail", "lock_timeout_seconds": 600}
+        started = time.monotonic()
+        [result] = pipeline.sync([START], run_id="run-2", target=target)
+        assert time.monotonic() - started < helpers.PATIENCE_SECONDS
+        execute(gate, "SELECT pg_advisory_unlock(42)")
+        assert [one.outcome.value for one in holding.result(60)] == ["success"] * 4
+    assert (result.error or "").startswith(
+        "dataset orders: 2025-10-01 is being loaded by Dagster run the-holder (session pid "
+    )
+
+
+def test_a_day_that_is_held_is_waited_for_and_then_fails_naming_the_run(
+    pipeline: Pipeline, connection: "Connection"
+) -> None:
+    work = partial(pipeline.sync, DAYS, run_id="the-holder")
+    with gate_closed(pipeline.source) as gate, in_thread(work) as holding:
+        wait_until_blocked(connection, gate.info.backend_pid)
+        [result] = pipeline.sync([START], run_id="run-2", retry={"tries": 5})
+        execute(gate, "SELECT pg_advisory_unlock(42)")
+        holding.result(60)
+    assert "by Dagster run the-holder (session pid " in (result.error or "")
+    assert "; waited 0.2 s. " in (result.error or "")
