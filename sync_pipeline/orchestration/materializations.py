@@ -5,6 +5,7 @@ A day that takes half a second or longer is told at once.
 """
 
 import time
+from datetime import datetime, timezone
 
 import dagster as dg
 from dagster import AssetRecordsFilter
@@ -17,9 +18,10 @@ from dagster._core.utils import make_new_run_id
 
 from sync_pipeline.orchestration import identity
 from sync_pipeline.orchestration.storage import EVENTS_AT_ONCE
+from sync_pipeline.orchestration.unrecorded import observation
 from sync_pipeline.settings import Settings
 from sync_pipeline.sync import DayResult, Outcome
-from sync_pipeline.tracking.models import UntoldDay
+from sync_pipeline.tracking.models import NewBatch, UntoldDay
 from sync_pipeline.tracking.tracker import Tracker
 
 _FLUSH_SECONDS = 0.5
@@ -35,17 +37,22 @@ class MaterializationLog:
         asset_key: dg.AssetKey,
         settings: Settings,
         tracker: Tracker,
+        batch: NewBatch | None,
     ) -> None:
         self._context = context
         self._asset_key = asset_key
         self._settings = settings
         self._tracker = tracker
+        self._batch = batch
         self._waiting: list[DayResult] = []
         self._flushed_at = time.monotonic()
 
     def add(self, result: DayResult) -> None:
         """Log `result`'s day: as materialized if it is in, loaded just now or skipped; else as
-        failed."""
+        failed. While the records are away, log how it ended too."""
+        if self._tracker.owes:
+            ended_at = datetime.now(timezone.utc)
+            self._context.log_event(observation(self._asset_key, result, ended_at, self._batch))
         if result.outcome is Outcome.FAILED:
             self._plan(result)
             return

@@ -10,6 +10,7 @@ open (workers, unfinished runs, open batches, untold days), never at history.
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -25,7 +26,9 @@ from sync_pipeline.database.connections import connect
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.errors import SyncError, TrackingError, one_line
 from sync_pipeline.orchestration import identity
+from sync_pipeline.orchestration.late_entries import enter_days, open_records_of_ended_runs
 from sync_pipeline.orchestration.materializations import tell_past_day
+from sync_pipeline.orchestration.memory import Memory
 from sync_pipeline.orchestration.records import close_run
 from sync_pipeline.settings import Settings
 from sync_pipeline.tracking import attempts, batches, corrections, workers
@@ -44,8 +47,7 @@ _MOST_UNTOLD = 200  # a look
 class Reconciler:
     """One look at everything. `corrections` are what it put right, in order.
 
-    `suspected` are runs without a sign of life at the looks before, with the Unix time since when;
-    after the look, those without one now.
+    `memory` is what the look before left, and afterwards what the next one needs.
     """
 
     def __init__(
@@ -53,13 +55,13 @@ class Reconciler:
         instance: dg.DagsterInstance,
         settings: Settings,
         datasets: Sequence[Dataset],
-        suspected: dict[str, float],
+        memory: Memory,
     ) -> None:
         self._instance = instance
         self._settings = settings
         self._datasets = datasets
-        self._before = suspected
-        self.suspected: dict[str, float] = {}
+        self._memory = memory
+        self._before, memory.suspected = memory.suspected, {}
         self.corrections: list[Correction] = []
 
     def look(self) -> list[Correction]:
@@ -71,12 +73,19 @@ class Reconciler:
             error=TrackingError,
         )
         with closing(connection):
+            self._enter_late(connection)
             at_work = self._end_lost_workers(connection)
             self._end_runs_without_worker(connection, at_work)
             self._give_up_attempts(connection)
             self._close_batches(connection)
             self._tell_dagster(connection)
         return self.corrections
+
+    def _enter_late(self, connection: "Connection") -> None:
+        """Enter what happened while the records were away, before anything is held for lost."""
+        about = (connection, self._instance, self._datasets, self._memory)
+        for correction in chain(enter_days(*about), open_records_of_ended_runs(*about)):
+            self._correct(connection, correction)
 
     def _end_lost_workers(self, connection: "Connection") -> set[str]:
         """End the runs of workers that are gone; return the runs whose workers live."""
@@ -107,7 +116,7 @@ class Reconciler:
 
     def _suspected_for(self, run_id: str) -> float:
         since = self._before.get(run_id, time.time())
-        self.suspected[run_id] = since
+        self._memory.suspected[run_id] = since
         return time.time() - since
 
     def _end_runs_without_worker(self, connection: "Connection", at_work: set[str]) -> None:

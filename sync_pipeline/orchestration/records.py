@@ -63,7 +63,8 @@ def close_run(
 ) -> None:
     """Close what `run`, which is over, left unfinished: days begun, and its days of a batch.
 
-    Days that never began are left to another run of the same batch that is at work on them.
+    Days that never began are left to another run of the same batch that is at work on them, and
+    to whoever took the batch up again after this run had ended.
     """
     attempts.give_up_run(cursor, run.run_id, error)
     # Its locks on batches end here: whoever else closes days takes those of the days first.
@@ -72,7 +73,14 @@ def close_run(
     for batch in _batches_of(cursor, key):
         if not _taken_over(instance, run, batch.batch_key):
             days = days_of_run(run)
-            attempts.give_up_batch(cursor, batch.id, error, days, run_id=run.run_id)
+            attempts.give_up_batch(
+                cursor,
+                batch.id,
+                error,
+                days,
+                run_id=run.run_id,
+                planned_before=_ended_at(instance, run),
+            )
         batches.refresh(cursor, batch.id)
         cursor.connection.commit()
 
@@ -109,6 +117,13 @@ def _taken_over(instance: dg.DagsterInstance, run: dg.DagsterRun, key: str) -> b
         ):
             return True
     return False
+
+
+def _ended_at(instance: dg.DagsterInstance, run: dg.DagsterRun) -> datetime | None:
+    record = instance.get_run_record_by_id(run.run_id)
+    if record is None or record.end_time is None:
+        return None
+    return datetime.fromtimestamp(record.end_time, timezone.utc)
 
 
 def _parts(

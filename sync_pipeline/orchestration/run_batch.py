@@ -7,15 +7,17 @@ is that of the command. Dagster pays its start once, and shows the run like any 
 """
 
 import json
+import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
 import dagster as dg
+import psycopg2
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.remote_origin import (
@@ -30,16 +32,20 @@ from sqlalchemy.exc import DBAPIError
 
 from sync_pipeline import settings
 from sync_pipeline.dagster_api import LOCATION, REPOSITORY
+from sync_pipeline.dataset import Dataset
 from sync_pipeline.errors import RequestError, SyncError, one_line
 from sync_pipeline.exit_codes import ExitCode, exit_code_of
 from sync_pipeline.orchestration import identity
 from sync_pipeline.orchestration.batch_job import requested_days
 from sync_pipeline.orchestration.component import loading
+from sync_pipeline.orchestration.memory import Memory
+from sync_pipeline.orchestration.reconcile import Reconciler
 from sync_pipeline.orchestration.storage import keep_connections_open
 from sync_pipeline.settings import DAGSTER_URL, Settings
 
 _MODULE = "sync_pipeline.definitions"
 _ATTRIBUTE = "defs"
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,7 @@ def _run(request: Request, environment: Settings, answers: IO[str]) -> int:
     )
     with dg.DagsterInstance.get() as instance:
         keep_connections_open(instance)
+        _reconcile(instance, environment, datasets)
         if request.retry:
             _refuse_if_at_work(instance, request.batch_key)
         repository = ReconstructableRepository.for_module(_MODULE, _ATTRIBUTE)
@@ -101,6 +108,16 @@ def _run(request: Request, environment: Settings, answers: IO[str]) -> int:
         ended = instance.get_run_by_id(run.run_id)
     succeeded = ended is not None and ended.status is dg.DagsterRunStatus.SUCCESS
     return ExitCode.OK if succeeded else ExitCode.FAILED
+
+
+def _reconcile(
+    instance: dg.DagsterInstance, environment: Settings, datasets: Sequence[Dataset]
+) -> None:
+    """Put right what a killed process left, where no daemon runs that would."""
+    try:
+        Reconciler(instance, environment, datasets, Memory()).look()
+    except (SyncError, psycopg2.Error) as error:
+        _logger.warning("the records were not compared with Dagster: %s", one_line(error))
 
 
 def _refuse_if_at_work(instance: dg.DagsterInstance, batch_key: str) -> None:

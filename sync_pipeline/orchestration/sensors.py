@@ -5,7 +5,6 @@ in the UI before its first run starts. What of it no run could close, the reconc
 sensor may fire twice or late without harm, because records are projections of their days.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from sync_pipeline import settings
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.orchestration.cancel import cancelled_in_dagster
+from sync_pipeline.orchestration.memory import Memory
 from sync_pipeline.orchestration.reconcile import Reconciler
 from sync_pipeline.orchestration.records import close_run, open_backfill, tracking
 from sync_pipeline.orchestration.storage import keep_connections_open
@@ -100,10 +100,9 @@ def _reconcile_sensor(datasets: Sequence[Dataset]) -> dg.SensorDefinition:
     )
     def reconcile(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         keep_connections_open(context.instance)
-        suspected = json.loads(context.cursor) if context.cursor else {}
-        reconciler = Reconciler(context.instance, settings.current(), datasets, suspected)
-        corrections = reconciler.look()
-        context.update_cursor(json.dumps(reconciler.suspected))
+        memory = Memory.read(context.cursor)
+        corrections = Reconciler(context.instance, settings.current(), datasets, memory).look()
+        context.update_cursor(memory.to_cursor())
         for correction in corrections:
             context.log.warning(f"{correction.what}: {correction.why} ({correction.about})")
         return dg.SkipReason(f"{len(corrections)} corrections")

@@ -56,7 +56,7 @@ def sync_in_step(
         tracker.take_up_again(batch, days, requested_at(context))
     results: list[DayResult] = []
     try:
-        with MaterializationLog(context, asset_key_of(dataset), settings, tracker) as log:
+        with MaterializationLog(context, asset_key_of(dataset), settings, tracker, batch) as log:
             for result in sync_days(
                 dataset,
                 days,

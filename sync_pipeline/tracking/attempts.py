@@ -5,7 +5,7 @@ attempt, batch record, and batches by id, so that two workers cannot deadlock.
 """
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from sync_pipeline.database import named_sql
@@ -166,6 +166,13 @@ def synced_days(cursor: "Cursor", dataset: str, days: Sequence[date]) -> dict[da
     return {row[0]: SyncedDay(*row[1:]) for row in cursor.fetchall()}
 
 
+def is_known(cursor: "Cursor", run_id: str, dataset: str, day: date, state: str) -> bool:
+    """Return whether it is recorded that the run's work on the day ended in this state."""
+    values = {"run_id": run_id, "dataset": dataset, "day": day, "state": state}
+    cursor.execute(_SQL["is_known"], values)
+    return cursor.rowcount > 0
+
+
 def holder(cursor: "Cursor", dataset: str, day: date) -> str | None:
     """Return the run id of the attempt that is at this day now, or None."""
     cursor.execute(_SQL["holder"], {"dataset": dataset, "day": day})
@@ -189,10 +196,12 @@ def give_up_batch(
     days: Sequence[date] | None = None,
     *,
     run_id: str | None = None,
+    planned_before: datetime | None = None,
 ) -> int:
     """Close the unfinished days of a batch, all or those in `days`; return how many there were.
 
-    With `run_id`, days that another run has begun are left to it. A day that never began is
+    With `run_id`, days that another run has begun are left to it. With `planned_before`, so are
+    days that were planned later, when the batch was taken up again. A day that never began is
     failed like the others, and its error says that it was not run.
     """
     cursor.execute(
@@ -201,6 +210,7 @@ def give_up_batch(
             "batch_id": batch_id,
             "days": None if days is None else list(days),
             "run_id": run_id,
+            "planned_before": planned_before,
         },
     )
     return _give_up(cursor, cursor.fetchall(), error)

@@ -117,6 +117,10 @@ SELECT sync_date, id, attempt, success_count FROM daily_sync_status
 WHERE dataset = %(dataset)s AND kind = 'day' AND status = 'success'
   AND sync_date = ANY(%(days)s::date[])
 
+-- is_known: whether a run's attempt at a day, or its skipping it, ended so
+SELECT FROM sync_attempt
+WHERE dataset = %(dataset)s AND sync_date = %(day)s AND run_id = %(run_id)s AND state = %(state)s
+
 -- holder: who is at this day now
 SELECT run_id, attempt, started_at FROM sync_attempt
 WHERE dataset = %(dataset)s AND sync_date = %(day)s AND state = 'syncing'
@@ -130,6 +134,8 @@ SELECT id, attempt, dataset, sync_date, batch_id FROM sync_attempt
 WHERE batch_id = %(batch_id)s AND state IN ('pending', 'syncing')
   AND (%(days)s::date[] IS NULL OR sync_date = ANY(%(days)s::date[]))
   AND (%(run_id)s::text IS NULL OR state = 'pending' OR run_id = %(run_id)s)
+  AND (%(planned_before)s::timestamptz IS NULL OR state <> 'pending'
+       OR created_at <= %(planned_before)s)
 
 -- give_up_attempts: close attempts that nobody will finish, unless they have gone on meanwhile
 UPDATE sync_attempt SET

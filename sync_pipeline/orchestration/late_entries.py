@@ -1,0 +1,175 @@
+"""Entering in the records what happened while they were away, once they are back.
+
+Two things tell of it: what workers told Dagster of days (`unrecorded`), and runs that ended without
+the record of their batch. Doing it twice is doing it once.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from dagster._core.storage.dagster_run import FINISHED_STATUSES, RunRecord
+
+from sync_pipeline.dataset import Dataset
+from sync_pipeline.day_worker import Outcome
+from sync_pipeline.errors import RequestError
+from sync_pipeline.orchestration import identity
+from sync_pipeline.orchestration.batch_job import requested_days
+from sync_pipeline.orchestration.cancel import cancelled_in_dagster
+from sync_pipeline.orchestration.days import days_of_run
+from sync_pipeline.orchestration.memory import Heard, Memory
+from sync_pipeline.orchestration.unrecorded import UnrecordedDay, unheard
+from sync_pipeline.tracking import adoption, attempts, batches
+from sync_pipeline.tracking.corrections import Correction
+from sync_pipeline.tracking.models import LateFailure, LateSuccess, NewBatch
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+_MOST_RUNS = 100  # a look
+_SETTLED_SECONDS = 10.0  # by then, no run that ended earlier will appear any more
+
+
+def enter_days(
+    connection: "Connection",
+    instance: dg.DagsterInstance,
+    datasets: Sequence[Dataset],
+    memory: Memory,
+) -> Iterator[Correction]:
+    """Enter the days that Dagster was told of; yield what was not known yet.
+
+    A day that another run is at is left for a later look.
+    """
+    for dataset in datasets:
+        heard = memory.heard.setdefault(dataset.name, Heard())
+        for storage_id, told in unheard(instance, dataset, heard):
+            run = instance.get_run_by_id(told.run_id)
+            who = identity.triggered_by(run) if run else None
+            with connection, connection.cursor() as cursor:
+                if _is_known(cursor, told):
+                    heard.done.append(storage_id)
+                    continue
+                if not _enter(cursor, told, who):
+                    continue
+            heard.done.append(storage_id)
+            yield Correction(
+                f"a day that ended as {told.outcome.value} was recorded afterwards",
+                "the records were away when it ended",
+                dataset=told.dataset,
+                sync_date=told.day,
+                batch_key=told.batch.batch_key if told.batch else None,
+                run_id=told.run_id,
+            )
+
+
+def _is_known(cursor: "Cursor", told: UnrecordedDay) -> bool:
+    return attempts.is_known(cursor, told.run_id, told.dataset, told.day, told.outcome.value)
+
+
+def _enter(cursor: "Cursor", told: UnrecordedDay, triggered_by: str | None) -> bool:
+    batch = batches.open_batch(cursor, told.batch) if told.batch else None
+    batch_id = batch.id if batch else None
+    if told.outcome is Outcome.SKIPPED:
+        if batch_id is not None:
+            attempts.skip(cursor, batch_id, [told.day], told.run_id)
+        return True
+    if told.outcome is Outcome.SUCCESS and told.counts is not None:
+        success = LateSuccess(
+            dataset=told.dataset,
+            day=told.day,
+            run_id=told.run_id,
+            triggered_by=triggered_by,
+            batch_id=batch_id,
+            started_at=told.started_at,
+            ended_at=told.ended_at,
+            counts=told.counts,
+            number=told.number,
+            told=True,
+        )
+        return adoption.adopt(cursor, success)
+    failure = LateFailure(
+        dataset=told.dataset,
+        day=told.day,
+        run_id=told.run_id,
+        triggered_by=triggered_by,
+        batch_id=batch_id,
+        started_at=told.started_at,
+        ended_at=told.ended_at,
+        error=told.error or "the day failed",
+        number=told.number,
+    )
+    return adoption.adopt_failure(cursor, failure)
+
+
+def open_records_of_ended_runs(
+    connection: "Connection",
+    instance: dg.DagsterInstance,
+    datasets: Sequence[Dataset],
+    memory: Memory,
+) -> Iterator[Correction]:
+    """Open, and close, the records of batches whose runs ended without one; yield what was done."""
+    if memory.runs_after is None:
+        memory.runs_after = time.time()  # what ended before the first look is history
+    since = memory.runs_after - _SETTLED_SECONDS
+    ended = instance.get_run_records(
+        dg.RunsFilter(
+            statuses=list(FINISHED_STATUSES),
+            updated_after=datetime.fromtimestamp(since, timezone.utc),
+        ),
+        limit=_MOST_RUNS,
+        order_by="update_timestamp",
+        ascending=True,
+    )
+    for record in ended:
+        for new in _batches_of(instance, record, datasets):
+            with connection, connection.cursor() as cursor:
+                if batches.find_batch(cursor, new.batch_key, new.dataset) is not None:
+                    continue
+                batch = batches.open_batch(cursor, new)
+                attempts.give_up_batch(cursor, batch.id, _why_ended(instance, record.dagster_run))
+            yield Correction(
+                "the record of a batch was opened after its end",
+                "its run ended without having opened it",
+                dataset=new.dataset,
+                batch_key=new.batch_key,
+                run_id=new.run_id,
+            )
+        memory.runs_after = max(memory.runs_after, record.update_timestamp.timestamp())
+
+
+def _batches_of(
+    instance: dg.DagsterInstance, record: RunRecord, datasets: Sequence[Dataset]
+) -> Iterator[NewBatch]:
+    """Yield the batch of a run in each of its datasets, as the run itself would open it."""
+    run = record.dagster_run
+    key = identity.batch_key_of(run, instance)
+    # The record of a backfill is opened by its sensor, which tries until it can.
+    if key is None or identity.BACKFILL_TAG in run.tags:
+        return
+    who = identity.triggered_by(run)
+    if run.job_name == identity.BATCH_JOB_NAME:
+        request = run.run_config
+        try:
+            dataset, days = requested_days(
+                datasets, request.get("dataset"), request["start_date"], request["end_date"]
+            )
+        except (RequestError, KeyError):
+            return  # refused: it never was a batch
+        resync = request.get("already_synced") == "resync"
+        yield NewBatch(key, dataset.name, days, run.run_id, who, resync)
+        return
+    days = days_of_run(run) or []
+    for dataset in datasets:
+        if run.job_name == identity.job_name_of(dataset.name) or (
+            dg.AssetKey(dataset.name) in (run.asset_selection or ())
+        ):
+            yield NewBatch(key, dataset.name, days, run.run_id, who, resync=True)
+
+
+def _why_ended(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
+    if run.status is dg.DagsterRunStatus.CANCELED:
+        return cancelled_in_dagster(instance, run)
+    return f"run {run.run_id} ended {run.status.value} without having recorded its days"
