@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check bench lock format screenshots clean
+.PHONY: help demo dev test check faults bench lock format screenshots clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 14
@@ -35,6 +35,9 @@ check: $(READY) ## the quick part: format, lint, types, unit tests
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest sync_pipeline_tests/unit -q
+
+faults: $(READY) ## random faults, all invariants checked (ROUNDS=500 SEED=1 KINDS="kill race": some)
+	@$(BIN)/python -m sync_pipeline_tests.faults $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(FIRST),--first $(FIRST)) $(if $(SEED),--seed $(SEED)) $(if $(KINDS),--kinds $(KINDS))
 
 bench: $(READY) ## speed and memory, side by side with peers (CASES="year_tracked day_1m": some)
 	@$(BIN)/python -m bench $(CASES)

@@ -39,7 +39,12 @@ from sync_pipeline.tracking.workers import SeenWorker
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
-_BELIEVED_AT_WORK = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
+# A run is NOT_STARTED for a moment only; one whose maker was killed in it would stay so for good.
+_BELIEVED_AT_WORK = (
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
 _OPEN_BACKFILL = [s for s in BulkActionStatus if s not in BULK_ACTION_TERMINAL_STATUSES]
 _MOST_UNTOLD = 200  # a look
 

@@ -1,0 +1,43 @@
+"""A run of a dataset's asset over a range of days, in this process, as Dagster's launcher runs it.
+
+What `orchestration.run_batch` is to the batch job. The request comes as JSON on standard input;
+the id of the run is said on standard output.
+"""
+
+import json
+import sys
+
+import dagster as dg
+from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._grpc.impl import core_execute_run
+from dagster._utils.interrupts import capture_interrupts
+
+from sync_pipeline.orchestration import identity
+
+
+def main() -> int:
+    """Run what is asked for; return 0 if it was a success, else 1."""
+    request = json.load(sys.stdin)
+    config = request["config"]
+    repository = ReconstructableRepository.for_module("sync_pipeline.definitions", "defs")
+    job = repository.get_reconstructable_job(identity.job_name_of(config["dataset"]))
+    with capture_interrupts(), dg.DagsterInstance.get() as instance:
+        run = instance.create_run_for_job(
+            job.get_definition(),
+            tags={
+                identity.BATCH_KEY_TAG: request["batch_key"],
+                identity.TRIGGERED_BY_TAG: request["triggered_by"],
+                identity.RANGE_START_TAG: config["start_date"],
+                identity.RANGE_END_TAG: config["end_date"],
+            },
+            job_code_origin=job.get_python_origin(),
+        )
+        sys.stdout.write(json.dumps({"run_id": run.run_id}) + "\n")
+        sys.stdout.flush()
+        for event in core_execute_run(job, run, instance, inject_env_vars=False):
+            error = event.step_failure_data.error if event.is_step_failure else None
+            if error is not None and error.cls_name == DagsterExecutionInterruptedError.__name__:
+                instance.report_run_canceling(run, "Cancelled by a signal.")
+        ended = instance.get_run_by_id(run.run_id)
+    return 0 if ended is not None and ended.status is dg.DagsterRunStatus.SUCCESS else 1

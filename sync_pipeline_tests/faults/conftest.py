@@ -1,0 +1,13 @@
+"""What the tests of faults share: servers that may be stopped, and worlds to play rounds in."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from sync_pipeline_tests.faults.harness import Harness, running_harness
+
+
+@pytest.fixture(scope="session")
+def harness() -> Iterator[Harness]:
+    with running_harness() as running:
+        yield running

@@ -1,0 +1,127 @@
+"""What is found once a round is over, at the databases and at Dagster, for the rules to compare."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+
+from sync_pipeline_tests.faults.world import DATASETS, World
+
+if TYPE_CHECKING:
+    from sync_pipeline_tests.faults.rounds import Round
+
+Row = dict[str, Any]
+_MOST_EVENTS = 2000
+
+
+def batch_records(world: World) -> list[Row]:
+    return world.query(
+        "tracking", "SELECT * FROM daily_sync_status WHERE kind = 'batch' ORDER BY id"
+    )
+
+
+def day_records(world: World) -> list[Row]:
+    return world.query(
+        "tracking", "SELECT * FROM daily_sync_status WHERE kind = 'day' ORDER BY dataset, sync_date"
+    )
+
+
+def attempts(world: World) -> list[Row]:
+    return world.query("tracking", "SELECT * FROM sync_attempt ORDER BY id")
+
+
+def contents(world: World) -> dict[tuple[str, date], list[tuple[int, int]]]:
+    """What the target holds of each day: id and amount of each row, in order."""
+    found: dict[tuple[str, date], list[tuple[int, int]]] = defaultdict(list)
+    for dataset in DATASETS:
+        for row in world.query("target", f"SELECT * FROM {dataset} ORDER BY day, id, amount"):
+            found[dataset, row["day"]].append((row["id"], row["amount"]))
+    return found
+
+
+def told_attempts(world: World) -> dict[tuple[str, date], int]:
+    """The highest attempt number that Dagster's materializations of each day name."""
+    told: dict[tuple[str, date], int] = {}
+    for dataset in DATASETS:
+        found = world.instance.fetch_materializations(dg.AssetKey(dataset), limit=_MOST_EVENTS)
+        for record in found.records:
+            event = record.asset_materialization
+            if event is None or event.partition is None or "attempt" not in event.metadata:
+                continue
+            day = (dataset, date.fromisoformat(event.partition))
+            told[day] = max(told.get(day, 0), int(str(event.metadata["attempt"].value)))
+    return told
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that was found at one moment, for the rules to compare."""
+
+    world: World
+    launched_keys: dict[str, str]  # batch key to dataset
+    folder: Path
+    batches: list[Row]
+    days: list[Row]
+    attempts: list[Row]
+    contents: dict[tuple[str, date], list[tuple[int, int]]]
+    told: dict[tuple[str, date], int]
+    runs: list[dg.DagsterRun]
+
+    def standing(self, batch: Row) -> list[Row]:
+        return [a for a in self.attempts if a["batch_id"] == batch["id"] and not a["superseded"]]
+
+    def latest(self, record: Row) -> Row | None:
+        """The attempt that a day's record numbers."""
+        for attempt in self.attempts:
+            key = (attempt["dataset"], attempt["sync_date"], attempt["attempt"])
+            if key == (record["dataset"], record["sync_date"], record["attempt"]):
+                return attempt
+        return None
+
+
+def gather(played: "Round") -> Facts:
+    world = played.world
+    return Facts(
+        world=world,
+        launched_keys={launched.key: launched.dataset for launched in played.launched},
+        folder=played.folder,
+        batches=batch_records(world),
+        days=day_records(world),
+        attempts=attempts(world),
+        contents=contents(world),
+        told=told_attempts(world),
+        runs=list(world.instance.get_runs()),
+    )
+
+
+def open_things(played: "Round") -> list[str]:
+    """Return what is still open, one line each; empty once records and Dagster are at rest."""
+    world = played.world
+    found = world.query(
+        "tracking",
+        """SELECT kind || ' record ' || id || ' is syncing' AS said FROM daily_sync_status
+             WHERE status = 'syncing'
+           UNION ALL SELECT 'attempt ' || id || ' is ' || state FROM sync_attempt
+             WHERE state IN ('pending', 'syncing')
+           UNION ALL SELECT 'worker of run ' || run_id || ' is signed on' FROM sync_worker
+           UNION ALL SELECT 'attempt ' || id || ' was not told to Dagster' FROM sync_attempt
+             WHERE state = 'success' AND told_at IS NULL AND run_id IS NOT NULL""",
+    )
+    runs = world.instance.get_runs(dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES)))
+    return [row["said"] for row in found] + [
+        f"run {run.run_id} is {run.status.value} in Dagster" for run in runs
+    ]
+
+
+def key_of(run: dg.DagsterRun) -> str:
+    tags = run.tags
+    return (
+        tags.get("sync_pipeline/batch_key")
+        or tags.get("dagster/backfill")
+        or run.root_run_id
+        or run.run_id
+    )

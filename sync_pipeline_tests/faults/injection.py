@@ -1,0 +1,183 @@
+"""Doing what a fault says, at its moment, to the workers of a round.
+
+Each act is a generator: what it does while the worker is held up at a step, then, after its
+`yield`, what it does once the worker may go on.
+"""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import psycopg2
+
+from sync_pipeline_tests.faults.disk import TABLESPACE
+from sync_pipeline_tests.faults.gates import closed_gate
+from sync_pipeline_tests.faults.plan import Fault, What
+from sync_pipeline_tests.faults.waiting import pause, waited
+from sync_pipeline_tests.faults.world import LOST_AFTER_SECONDS, Step, day_number
+
+if TYPE_CHECKING:
+    from sync_pipeline_tests.faults.rounds import Launched, Round
+
+_SECONDS_TO_COME = 5
+_PURPOSES = {
+    "source": "application_name LIKE 'sync_pipeline: read %'",
+    "target": "application_name LIKE 'sync_pipeline: sync %'",
+    "tracking": "application_name IN ('sync_pipeline: tracking', 'sync_pipeline: heartbeat',"
+    " 'sync_pipeline: reconcile', 'sync_pipeline: records')",
+    "dagster": "application_name NOT LIKE 'sync_pipeline%'",
+}
+_TERMINATE = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND usename = 'sync' AND {purpose}
+"""
+
+
+def inject(played: "Round", fault: Fault) -> bool:
+    """Do what `fault` says; return whether it was done. False if nobody came to its step."""
+    act = _ACTS[fault.what](played, fault)
+    if fault.step is None:
+        pause(fault.after)
+        return _strike(act)
+    struck = False
+    work = played.plan.works[fault.victim]
+    if fault.step is not Step.BEFORE_LOCK:  # which is that of the first day
+        waited(lambda: played.has_begun(fault.victim), _SECONDS_TO_COME)
+        pause(min(fault.after, work.count * played.plan.pace / 2))  # or it would be over
+    day = day_number(work.first + (work.count // 2 if fault.step is Step.AFTER_COMMIT else 0))
+    try:
+        with closed_gate(played.world, fault.step, work.dataset, day) as gate:
+            if gate.wait(_SECONDS_TO_COME, unless=lambda: played.victim(fault).worker.is_over):
+                struck = next(act, True) is None
+    except psycopg2.Error:
+        played.note(f"{fault}: the gate's server was away")
+    return struck and _go_on(act)
+
+
+def _strike(act: Iterator[None]) -> bool:
+    next(act, None)
+    return _go_on(act)
+
+
+def _go_on(act: Iterator[None]) -> bool:
+    for _ in act:
+        pass
+    return True
+
+
+def _kill(played: "Round", fault: Fault) -> Iterator[None]:
+    victim = played.victim(fault)
+    if victim.worker.signal(signal.SIGKILL):
+        victim.worker.process.join(_SECONDS_TO_COME)
+    yield
+    _launch_again(played, fault, victim)
+
+
+def _cancel(played: "Round", fault: Fault) -> Iterator[None]:
+    victim = played.victim(fault)
+    victim.worker.signal(signal.SIGTERM)
+    yield
+    _launch_again(played, fault, victim)
+
+
+def _launch_again(played: "Round", fault: Fault, victim: "Launched") -> None:
+    if fault.again:
+        played.launch(victim.number, victim.key)
+
+
+def _sleep(played: "Round", fault: Fault) -> Iterator[None]:
+    """Stop a worker; when it has been taken for lost, let another have its days; wake it up."""
+    victim = played.victim(fault)
+    awake = not victim.worker.signal(signal.SIGSTOP)
+    try:
+        if fault.split:
+            _terminate(played, "target")
+            _terminate(played, "tracking")
+        yield
+        if awake:
+            return
+        lost = waited(lambda: _signed_off(played, victim), 6 * LOST_AFTER_SECONDS)
+        played.note(f"w{victim.number} asleep, {'lost' if lost else 'not known to be lost'}")
+        other = played.launch(victim.number, f"{victim.key}-taken-over", resync=True)
+        other.worker.process.join(_SECONDS_TO_COME)
+    finally:
+        victim.worker.signal(signal.SIGCONT)
+
+
+def _signed_off(played: "Round", victim: "Launched") -> bool:
+    values = [victim.worker.pid]
+    return not played.world.query("tracking", "SELECT 1 FROM sync_worker WHERE pid = %s", values)
+
+
+def _cut(played: "Round", fault: Fault) -> Iterator[None]:
+    for number in range(fault.times):
+        if number:
+            pause(0.05)
+        _terminate(played, fault.where)
+    yield
+
+
+def _terminate(played: "Round", where: str) -> None:
+    with suppress(psycopg2.Error):  # its server may be down
+        played.world.query(where, _TERMINATE.format(purpose=_PURPOSES[where]))
+
+
+def _stop(played: "Round", fault: Fault) -> Iterator[None]:
+    server = played.world.server(fault.where)
+    server.stop_at_once()
+    yield
+    pause(fault.lasts)
+    server.start()
+
+
+def _refuse(played: "Round", fault: Fault) -> Iterator[None]:
+    dataset = played.plan.works[fault.victim].dataset
+    _try(played, f"REVOKE INSERT ON {dataset} FROM sync")
+    yield
+    pause(fault.lasts)
+    _try(played, f"GRANT INSERT ON {dataset} TO sync")
+
+
+def _fill(played: "Round", fault: Fault) -> Iterator[None]:
+    disk = played.disk
+    if disk is None:
+        played.note("no disk could be mounted, nothing was filled")
+        return
+    disk.fill()
+    yield
+    pause(fault.lasts)
+    disk.empty()
+
+
+def move_to_tiny_disk(played: "Round") -> None:
+    """Put the tables of a round that fills the disk onto it."""
+    for dataset in {work.dataset for work in played.plan.works}:
+        played.world.query("target", f"ALTER TABLE {dataset} SET TABLESPACE {TABLESPACE}")
+
+
+def undo_all(played: "Round") -> None:
+    """Bring everything back, whatever the faults left behind."""
+    played.world.start_servers()
+    if played.disk is not None:
+        played.disk.empty()
+    for work in played.plan.works:
+        _try(played, f"GRANT INSERT ON {work.dataset} TO sync")
+    for launched in played.launched:
+        launched.worker.signal(signal.SIGCONT)
+
+
+def _try(played: "Round", statement: str) -> None:
+    with suppress(psycopg2.Error):
+        played.world.query("target", statement)
+
+
+_ACTS: dict[What, Callable[["Round", Fault], Iterator[None]]] = {
+    What.KILL: _kill,
+    What.CANCEL: _cancel,
+    What.SLEEP: _sleep,
+    What.CUT: _cut,
+    What.STOP: _stop,
+    What.REFUSE: _refuse,
+    What.FILL: _fill,
+}

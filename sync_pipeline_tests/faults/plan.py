@@ -1,0 +1,216 @@
+"""What happens in a round: which batches, which faults, when. The same seed gives the same plan."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from random import Random
+
+from sync_pipeline_tests.faults.world import DATASETS, DAYS, DAYS_IN, Layout, Step
+
+
+class What(str, Enum):
+    """What a fault does."""
+
+    KILL = "kill"  # SIGKILL a worker
+    CANCEL = "cancel"  # SIGTERM a worker
+    SLEEP = "sleep"  # SIGSTOP a worker until others have its days, then SIGCONT
+    CUT = "cut"  # pg_terminate_backend connections of one purpose
+    STOP = "stop"  # stop a server at once, start it again
+    REFUSE = "refuse"  # take the right to insert away from the sync's role, give it back
+    FILL = "fill"  # fill the disk that a target table is on, empty it again
+
+
+@dataclass(frozen=True)
+class Work:
+    """A batch of days of one dataset, as a worker of its own. Seconds from the round's start."""
+
+    dataset: str
+    first: int  # days from the first day of the dataset
+    count: int
+    resync: bool
+    asset: bool
+    days_per_step: int
+    starts_after: float
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`after` so many seconds, and once a worker of `victim`'s dataset is at `step`, do `what`.
+
+    With a step, the seconds count from the first day that begins, else from the round's start.
+
+    `where` names a server, `lasts` seconds. With `again`, the victim's batch is launched anew at
+    once; with `split`, a sleeper loses its connections too.
+    """
+
+    what: What
+    after: float
+    victim: int = 0
+    step: Step | None = None
+    where: str = ""
+    lasts: float = 0.0
+    times: int = 1
+    again: bool = False
+    split: bool = False
+
+    def __str__(self) -> str:
+        parts = [self.what.value]
+        parts += [f"{self.where}" if self.where else f"w{self.victim}"]
+        parts += [f"at {self.step.name.lower()}"] if self.step else []
+        return " ".join(parts) + f" after {self.after:.2f} s"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One round. `looking`: the reconciler looks while the faults happen; `retry`: what failed is
+    launched again in the end, `changed`: after the source has changed."""
+
+    number: int
+    seed: str
+    kind: str
+    layout: Layout
+    works: tuple[Work, ...]
+    faults: tuple[Fault, ...]
+    pace: float
+    looking: bool
+    retry: bool
+    changed: bool
+
+
+def make_plan(seed: str, number: int, kinds: Sequence[str]) -> Plan:
+    """Return the plan of round `number`, counted from 1. The kinds take turns."""
+    rng = Random(f"{seed}/{number}")  # noqa: S311  a test's choice, not a secret
+    kind = kinds[(number - 1) % len(kinds)]
+    faults = KINDS[kind](rng)
+    works = _racing_works(rng) if kind == "race" else _works(rng)
+    faults = [*faults, *_more_faults(rng)] if rng.random() < 0.4 else faults
+    faults = [replace(fault, victim=rng.randrange(len(works))) for fault in faults]
+    for fault in faults:
+        if fault.step is not None:  # or its days might be skipped, and it would never be there
+            works[fault.victim] = replace(works[fault.victim], resync=True)
+    sleeping = any(fault.what is What.SLEEP for fault in faults)
+    return Plan(
+        number=number,
+        seed=seed,
+        kind=kind,
+        layout=_layout(rng, faults),
+        works=tuple(works),
+        faults=tuple(faults),
+        pace=rng.choice([0.005, 0.015, 0.03]),
+        looking=sleeping or rng.random() < 0.7,
+        retry=kind == "retry" or rng.random() < 0.4,
+        changed=rng.random() < 0.5,
+    )
+
+
+def _works(rng: Random) -> list[Work]:
+    how_many = rng.choice([1, 1, 1, 1, 2, 2, 2, 3, 4])
+    return [_work(rng, rng.choice(DATASETS), rng.randrange(0, DAYS - 20)) for _ in range(how_many)]
+
+
+def _racing_works(rng: Random) -> list[Work]:
+    dataset, first = rng.choice(DATASETS), rng.randrange(DAYS_IN - 20, DAYS - 40)
+    return [_work(rng, dataset, first + rng.randrange(0, 6)) for _ in range(rng.randint(2, 8))]
+
+
+def _work(rng: Random, dataset: str, first: int) -> Work:
+    return Work(
+        dataset=dataset,
+        first=first,
+        count=rng.randint(4, 20),
+        resync=rng.random() < 0.6,
+        asset=rng.random() < 0.3,
+        days_per_step=rng.choice([366, 366, 5]),
+        starts_after=rng.choice([0.0, 0.0, round(rng.random() * 0.4, 2)]),
+    )
+
+
+def _layout(rng: Random, faults: list[Fault]) -> Layout:
+    chosen = rng.choices(list(Layout), weights=[4, 3, 3])[0]
+    places = {fault.where for fault in faults if fault.what is What.STOP}
+    if "tracking" in places:
+        return Layout.ALL_APART
+    if "dagster" in places and chosen is Layout.TOGETHER:
+        return Layout.DAGSTER_APART
+    return chosen
+
+
+def _moment(rng: Random, step: Step | None = None) -> float:
+    longest = rng.choice([0.4, 0.8]) if step is None else 0.15
+    return round(longest * rng.random(), 2)
+
+
+def _killed(rng: Random) -> list[Fault]:
+    return [Fault(What.KILL, _moment(rng))]
+
+
+def _killed_at(step: Step) -> Callable[[Random], list[Fault]]:
+    return lambda rng: [Fault(What.KILL, _moment(rng, step), step=step)]
+
+
+def _killed_and_retried(rng: Random) -> list[Fault]:
+    step = rng.choice([None, None, *Step])
+    return [Fault(What.KILL, _moment(rng, step), step=step, again=True)]
+
+
+def _cancelled(rng: Random) -> list[Fault]:
+    step = rng.choice([None, None, None, *Step])
+    return [Fault(What.CANCEL, _moment(rng, step), step=step, again=rng.random() < 0.2)]
+
+
+def _asleep(rng: Random) -> list[Fault]:
+    step = rng.choice([None, None, *Step])
+    return [Fault(What.SLEEP, _moment(rng, step), step=step, split=rng.random() < 0.6)]
+
+
+def _cut(where: str) -> Callable[[Random], list[Fault]]:
+    def faults(rng: Random) -> list[Fault]:
+        step = rng.choice([None, None, *Step])
+        return [
+            Fault(What.CUT, _moment(rng, step), step=step, where=where, times=rng.randint(1, 4))
+        ]
+
+    return faults
+
+
+def _stopped(where: str) -> Callable[[Random], list[Fault]]:
+    def faults(rng: Random) -> list[Fault]:
+        step = rng.choice([None, None, *Step])
+        lasts = round(rng.choice([0.0, 0.3, 1.0]) * rng.random(), 2)
+        return [Fault(What.STOP, _moment(rng, step), step=step, where=where, lasts=lasts)]
+
+    return faults
+
+
+def _refused(rng: Random) -> list[Fault]:
+    return [Fault(What.REFUSE, _moment(rng), lasts=round(rng.random() * 0.5, 2))]
+
+
+def _full(rng: Random) -> list[Fault]:
+    return [Fault(What.FILL, _moment(rng) / 2, lasts=round(0.2 + rng.random() * 0.5, 2))]
+
+
+def _in_a_race(rng: Random) -> list[Fault]:
+    fault = rng.choice([_killed, _cancelled, _cut("target"), _cut("tracking"), None])
+    return fault(rng) if fault else []
+
+
+def _more_faults(rng: Random) -> list[Fault]:
+    """One or two more, of those that go with any other."""
+    light = [_killed, _cancelled, _cut("source"), _cut("target"), _cut("tracking"), _refused]
+    return [fault for _ in range(rng.choice([1, 1, 2])) for fault in rng.choice(light)(rng)]
+
+
+KINDS: dict[str, Callable[[Random], list[Fault]]] = {
+    "kill": _killed,
+    **{f"kill_{step.name.lower()}": _killed_at(step) for step in Step},
+    "retry": _killed_and_retried,
+    "cancel": _cancelled,
+    "sleep": _asleep,
+    **{f"cut_{where}": _cut(where) for where in ("source", "target", "tracking", "dagster")},
+    **{f"stop_{where}": _stopped(where) for where in ("source", "target", "tracking", "dagster")},
+    "refuse": _refused,
+    "full": _full,
+    "race": _in_a_race,
+}
+"""Every kind of round on workers alone, by name, with the faults it brings."""

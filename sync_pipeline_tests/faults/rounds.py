@@ -1,0 +1,236 @@
+"""Playing one round: batches start, faults strike, everything comes back, and the record is true.
+
+What must hold is in `invariants`. Here is what happens before: every wait has a bound, and what
+does not end within it is a violation like any other.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+from sync_pipeline.orchestration.reconcile import Reconciler
+from sync_pipeline_tests.faults import facts, forked, invariants
+from sync_pipeline_tests.faults.disk import TinyDisk
+from sync_pipeline_tests.faults.injection import inject, move_to_tiny_disk, undo_all
+from sync_pipeline_tests.faults.plan import Fault, Plan, What
+from sync_pipeline_tests.faults.waiting import pause, waited
+from sync_pipeline_tests.faults.world import World, day_number
+
+_SECONDS_TO_END = 45
+_SECONDS_TO_AGREE = 25
+_MOST_RETRIED = 3
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A worker that was launched for the work with this number, and its batch."""
+
+    number: int
+    key: str
+    dataset: str
+    days: list[date]
+    worker: forked.Worker
+
+
+@dataclass
+class Round:
+    """A round while it is played. `violations` is empty if all that must hold does."""
+
+    plan: Plan
+    world: World
+    folder: Path
+    disk: TinyDisk | None
+    launched: list[Launched] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+    injected: list[Fault] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def note(self, text: str) -> None:
+        self.notes.append(f"{time.monotonic() - self.began:6.2f} s  {text}")
+
+    def launch(
+        self, number: int, key: str, *, resync: bool | None = None, retry: bool = False
+    ) -> Launched:
+        """Start a worker for the work with this number, as batch `key`; as the command `retry`
+        does, or as whoever launches a batch with the tag of its key."""
+        work = self.plan.works[number]
+        days = [day_number(work.first + n) for n in range(work.count)]
+        request = forked.batch_request(
+            work.dataset,
+            days[0],
+            days[-1],
+            key,
+            resync=work.resync if resync is None else resync,
+            days_per_step=work.days_per_step,
+            asset=work.asset,
+            retry=retry,
+        )
+        with self._lock:
+            log = self.folder / f"{len(self.launched)}-{key}.log"
+            worker = forked.start(self.world.environment, request, log)
+            self.launched.append(Launched(number, key, work.dataset, days, worker))
+            self.note(f"launched {key} (pid {worker.pid})")
+            return self.launched[-1]
+
+    def victim(self, fault: Fault) -> Launched:
+        """The latest worker of the fault's work, once there is one."""
+        waited(lambda: self._of(fault.victim), _SECONDS_TO_END)
+        return self._of(fault.victim)[-1]
+
+    def has_begun(self, number: int) -> bool:
+        """Whether a day of this work's dataset has begun in this round."""
+        values = [self.plan.works[number].dataset, self.world.generations[-1][0]]
+        began = (
+            "SELECT 1 FROM sync_attempt WHERE dataset = %s AND id > %s AND started_at IS NOT NULL"
+        )
+        return bool(self.world.query("tracking", began, values))
+
+    def _of(self, number: int) -> list[Launched]:
+        return [launched for launched in self.launched if launched.number == number]
+
+
+def play(plan: Plan, world: World, folder: Path, disk: TinyDisk | None) -> Round:
+    """Play a round to its end; its logs go into `folder`."""
+    world.reset(plan.pace)
+    played = Round(plan, world, folder, disk)
+    if any(fault.what is What.FILL for fault in plan.faults) and disk is not None:
+        move_to_tiny_disk(played)
+    try:
+        with _looking(played) if plan.looking else _nobody():
+            _faulty_part(played)
+        undo_all(played)
+        _agree(played)
+        played.violations += invariants.broken(played)
+        if plan.retry and not played.violations:
+            _retry(played)
+    finally:
+        undo_all(played)
+        for launched in played.launched:
+            launched.worker.signal(signal.SIGKILL)
+            launched.worker.process.join(_SECONDS_TO_END)
+    return played
+
+
+def _faulty_part(played: Round) -> None:
+    """Launch the batches, inject the faults, and wait until nobody works any more."""
+    works, faults = played.plan.works, played.plan.faults
+    with ThreadPoolExecutor(len(works) + len(faults)) as pool:
+        injecting = [pool.submit(_inject, played, fault) for fault in faults]
+        starting = [pool.submit(_start, played, number) for number in range(len(works))]
+        for future in [*starting, *injecting]:
+            future.result(2 * _SECONDS_TO_END)
+    _wait_for_ends(played)
+
+
+def _inject(played: Round, fault: Fault) -> None:
+    done = inject(played, fault)
+    played.note(f"{fault}: {'done' if done else 'nobody came'}")
+    if done:
+        played.injected.append(fault)
+
+
+def _start(played: Round, number: int) -> None:
+    pause(played.plan.works[number].starts_after)
+    played.launch(number, f"w{number}")
+
+
+def _wait_for_ends(played: Round) -> None:
+    for launched in played.launched:
+        launched.worker.process.join(_SECONDS_TO_END)
+        if not launched.worker.is_over:
+            played.violations.append(f"{launched.key}: its process does not end (see its log)")
+            launched.worker.signal(signal.SIGUSR1)  # writes its stacks into the log
+            pause(0.5)
+            launched.worker.signal(signal.SIGKILL)
+
+
+@contextmanager
+def _looking(played: Round) -> Iterator[None]:
+    """Let the reconciler look again and again, as the daemon does, while the block lasts."""
+    over = threading.Event()
+
+    def look() -> None:
+        suspected: dict[str, float] = {}
+        while not over.wait(0.2):
+            suspected = _look(played, suspected)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextmanager
+def _nobody() -> Iterator[None]:
+    """Nobody looks while the block lasts: the daemon is off."""
+    yield
+
+
+def _look(played: Round, suspected: dict[str, float]) -> dict[str, float]:
+    """Look once; return whom to suspect at the next look. A look may fail: databases are away."""
+    world = played.world
+    reconciler = Reconciler(world.instance, world.settings, world.datasets, suspected)
+    try:
+        for correction in reconciler.look():
+            played.note(f"corrected: {correction.what}: {correction.why} ({correction.about})")
+    except Exception as error:
+        played.note(f"look failed: {' '.join(str(error).split())[:300]}")
+        return suspected
+    return dict(reconciler.suspected)
+
+
+def _agree(played: Round) -> None:
+    """Look until nothing is open any more."""
+    suspected: dict[str, float] = {}
+
+    def agreed() -> bool:
+        nonlocal suspected
+        suspected = _look(played, suspected)
+        return not facts.open_things(played)
+
+    if not waited(agreed, _SECONDS_TO_AGREE):
+        played.violations += [f"stays open: {thing}" for thing in facts.open_things(played)]
+
+
+def _retry(played: Round) -> None:
+    """Launch again what did not end as a success; without a fault, all of it must now."""
+    world = played.world
+    records = {row["batch_key"]: row["status"] for row in facts.batch_records(world)}
+    again = [one for one in _latest_of_each_key(played) if records.get(one.key) != "success"]
+    again = again[:_MOST_RETRIED]
+    if again and played.plan.changed:
+        world.next_generation(0.0)
+    for launched in again:
+        # The command `retry` knows batches by their records.
+        retry = launched.key in records
+        retried = played.launch(launched.number, launched.key, retry=retry)
+        retried.worker.process.join(_SECONDS_TO_END)
+        if retried.worker.process.exitcode != 0:
+            played.violations.append(
+                f"{launched.key}: retried without a fault, it ended with exit code "
+                f"{retried.worker.process.exitcode}"
+            )
+    _agree(played)
+    played.violations += invariants.broken(played)
+    records = {row["batch_key"]: row["status"] for row in facts.batch_records(world)}
+    for launched in again:
+        status = records.get(launched.key)
+        if status != "success":
+            played.violations.append(
+                f"{launched.key}: retried without a fault, its record is {status}"
+            )
+
+
+def _latest_of_each_key(played: Round) -> list[Launched]:
+    return list({launched.key: launched for launched in played.launched}.values())

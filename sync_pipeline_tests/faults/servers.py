@@ -1,0 +1,65 @@
+"""PostgreSQL servers of our own, which may be stopped at once, as by a power cut, and started."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg2
+from psycopg2.extras import RealDictCursor
+
+from sync_pipeline import embedded
+
+_PATIENCE_SECONDS = 30
+# Small and quick: the rounds kill processes, not the machine, so nothing must reach the disk.
+_SETTINGS = {
+    "fsync": "off",
+    "shared_buffers": "32MB",
+    "max_wal_size": "256MB",
+    "max_connections": "150",
+}
+
+
+class Server:
+    """One server in `folder`. `url` is that of its superuser."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.url = ""
+        self._changing = threading.Lock()
+
+    @contextmanager
+    def running(self) -> Iterator["Server"]:
+        """Run it for as long as the block lasts, however often it is stopped meanwhile."""
+        with embedded.running(self.folder, settings=_SETTINGS) as self.url:
+            yield self
+
+    def stop_at_once(self) -> None:
+        """What `pg_ctl stop -m immediate` does; returns when the server is gone."""
+        with self._changing, suppress(FileNotFoundError, ProcessLookupError, psutil.NoSuchProcess):
+            pid = int((self.folder / "postmaster.pid").read_text().split("\n", 1)[0])
+            process = psutil.Process(pid)
+            os.kill(pid, signal.SIGQUIT)
+            process.wait(_PATIENCE_SECONDS)
+
+    def start(self) -> None:
+        """Start it, if it does not run; returns when it answers."""
+        # Whoever joins does not stop it on leaving, because `running` holds it.
+        with self._changing, embedded.running(self.folder, settings=_SETTINGS):
+            pass
+
+
+def query(url: str, statement: Any, values: Any = None) -> list[dict[str, Any]]:
+    """Run a statement in autocommit; return its rows by column name."""
+    with closing(psycopg2.connect(url, connect_timeout=10)) as connection:
+        connection.autocommit = True
+        with connection.cursor(cursor_factory=RealDictCursor) as cursor:
+            cursor.execute("SET statement_timeout = '20s'")
+            cursor.execute(statement, values)
+            return (
+                [dict(row) for row in cursor.fetchall()] if cursor.description is not None else []
+            )

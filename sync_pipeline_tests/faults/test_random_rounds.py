@@ -1,0 +1,31 @@
+"""A fixed set of random rounds, each kind of fault once: nothing that must hold may break.
+
+`make faults ROUNDS=500 SEED=2` plays more of them.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from sync_pipeline_tests.faults import evidence
+from sync_pipeline_tests.faults.harness import Harness
+from sync_pipeline_tests.faults.plan import KINDS, make_plan
+
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.timeout(240),
+    # Dagster's own, which elsewhere runs in another process.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:dagster"),
+]
+
+SEED = "ci"
+
+
+@pytest.mark.parametrize("number", range(1, len(KINDS) + 1), ids=list(KINDS))
+def test_after_a_round_of_faults_records_target_and_dagster_agree(
+    harness: Harness, number: int, tmp_path: Path
+) -> None:
+    played = harness.play(make_plan(SEED, number, list(KINDS)))
+    if played.violations:
+        kept = evidence.keep(played, tmp_path)
+        pytest.fail("\n".join([*played.violations, *played.notes, f"evidence: {kept}"]))

@@ -1,0 +1,240 @@
+"""The world a round plays in: a project, its databases on four servers, and what must be in them.
+
+The source makes its rows up from a generation number, so that what a day must hold is known
+without asking anybody, and old content differs from new in every row. The databases of a round are
+copies of templates in which the first days are in already, synced by a real run.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from enum import Enum, IntEnum
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from sync_pipeline.database import named_sql
+from sync_pipeline.dataset import Dataset
+from sync_pipeline.definitions import load_datasets
+from sync_pipeline.orchestration.storage import keep_connections_open
+from sync_pipeline.settings import Settings
+from sync_pipeline.stack import databases
+from sync_pipeline_tests import stack_project
+from sync_pipeline_tests.faults import forked
+from sync_pipeline_tests.faults.forked import in_environment
+from sync_pipeline_tests.faults.servers import Server, query
+
+FIRST = date(2025, 1, 1)
+DAYS = 120
+DAYS_IN = 40
+"""So many days, from the first, are in before a round begins, of generation 1."""
+ROWS_PER_DAY = 20
+DATASETS = ("orders", "events", "visits")
+PASSWORD = "Geheim-4711-Wort"  # noqa: S105  to be found again, should it show up anywhere
+LOST_AFTER_SECONDS = 1.0
+PATIENCE_SECONDS = 60.0
+
+_DEFS = """
+type: sync_pipeline.DailySync
+attributes:
+  start_date: {start}
+  end_date: {end}
+  source: {{url_env: SYNC_SOURCE_URL, table: {name}_source, day_column: day}}
+  target: {{table: {name}, lock_timeout_seconds: 1.5}}
+  progress: {progress}
+"""
+_PROGRESS = {"orders": "every_day", "events": "auto", "visits": "{percent: 20}"}
+_ROLES = ("source", "target", "tracking", "dagster")
+
+
+class Step(IntEnum):
+    """Where a worker is held up on its way through a day; the number is that of its gate."""
+
+    BEFORE_LOCK = 7701
+    AT_BEGIN = 7702
+    AFTER_DELETE = 7703
+    IN_READ = 7704
+    IN_COPY = 7705
+    AT_SUCCESS = 7706
+    BEFORE_COMMIT = 7707
+    AFTER_COMMIT = 7708
+    BEFORE_EVENT = 7709
+    AFTER_EVENT = 7710
+
+
+class Layout(str, Enum):
+    """Which databases are apart. The first is what comes out of nothing but a target's URL."""
+
+    TOGETHER = "together"  # records and Dagster's storage in the target
+    DAGSTER_APART = "dagster_apart"
+    ALL_APART = "all_apart"
+
+    def home_of(self, role: str) -> str:
+        """Return the server on which the databases of `role` stand."""
+        if role == "dagster" and self is Layout.TOGETHER:
+            return "target"
+        if role == "tracking" and self is not Layout.ALL_APART:
+            return "target"
+        return role
+
+
+def expected(day: date, generation: int) -> list[tuple[int, int]]:
+    """Return what the source holds of `day`: id and amount of each row."""
+    if ((day - FIRST).days + 3 * generation) % 13 == 0:
+        return []
+    return [(n, generation * 1000 + n) for n in range(1, ROWS_PER_DAY + 1)]
+
+
+def day_number(offset: int) -> date:
+    return FIRST + timedelta(days=offset)
+
+
+@dataclass
+class World:
+    """The databases of one layout, for one round at a time.
+
+    `generations` says from which attempt id on which generation was on at the source.
+    """
+
+    layout: Layout
+    settings: Settings
+    servers: dict[str, Server]
+    instance: dg.DagsterInstance
+    datasets: Sequence[Dataset]
+    generations: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return dict(self.settings.environment)
+
+    def server(self, role: str) -> Server:
+        return self.servers[self.layout.home_of(role)]
+
+    def url(self, role: str) -> str:
+        """The superuser's URL of the database of `role`."""
+        home = self.layout.home_of(role)
+        return self.servers[home].url.replace("/postgres?", f"/{self.layout.value}_{home}?")
+
+    def query(self, role: str, statement: str, values: Any = None) -> list[dict[str, Any]]:
+        return query(self.url(role), statement, values)
+
+    def start_servers(self) -> None:
+        for server in self.servers.values():
+            server.start()
+
+    def reset(self, pace: float) -> None:
+        """Make every database anew from its template, and let a new generation begin."""
+        for home in {self.layout.home_of(role) for role in _ROLES}:
+            name = f"{self.layout.value}_{home}"
+            query(self.servers[home].url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            # Not STRATEGY wal_log: a sequence copied by it goes back when the server crashes.
+            copy = f"CREATE DATABASE {name} TEMPLATE {name}_template STRATEGY file_copy"
+            query(self.servers[home].url, copy)
+            query(self.servers[home].url, f"ALTER DATABASE {name} OWNER TO sync")
+        self.generations = [(0, 1)]
+        self.next_generation(pace)
+
+    def next_generation(self, pace: float) -> None:
+        """Change every row of the source; a day takes `pace` seconds to read from now on."""
+        (last,) = self.query("tracking", "SELECT coalesce(max(id), 0) AS id FROM sync_attempt")
+        number = self.generations[-1][1] + 1
+        self.query("source", "UPDATE generation SET number = %s, pace = %s", [number, pace])
+        self.generations.append((last["id"], number))
+
+    def generation_of(self, attempt_id: int) -> int:
+        return next(n for after, n in reversed(self.generations) if attempt_id > after)
+
+
+@contextmanager
+def running_servers(folder: Path) -> Iterator[dict[str, Server]]:
+    with ExitStack() as stack:
+        servers = {}
+        for role in _ROLES:
+            servers[role] = stack.enter_context(Server(folder / f"pg-{role}").running())
+            query(servers[role].url, f"CREATE ROLE sync LOGIN PASSWORD '{PASSWORD}'")
+        yield servers
+
+
+def write_project(folder: Path) -> None:
+    """Write the project of the rounds into `folder`."""
+    stack_project.write_project(folder, dict.fromkeys(DATASETS, "single_run"))
+    for name in DATASETS:
+        values = {"name": name, "progress": _PROGRESS[name]}
+        text = _DEFS.format(start=FIRST, end=day_number(DAYS - 1), **values)
+        (folder / "team" / "datasets" / name / "defs.yaml").write_text(text)
+
+
+@contextmanager
+def made_world(folder: Path, layout: Layout, servers: dict[str, Server]) -> Iterator[World]:
+    """Make the databases of `layout` and their templates; yield the world, not yet reset."""
+    given = _given(folder, layout, servers)
+    with databases(given) as settings, _instance(settings) as instance:
+        keep_connections_open(instance)
+        world = World(layout, settings, servers, instance, load_datasets(settings.project_dir))
+        _fill(world)
+        forked.preload(settings.environment)
+        _sync_first_days(world, folder)
+        _keep_as_templates(world)
+        yield world
+
+
+def _given(folder: Path, layout: Layout, servers: dict[str, Server]) -> Settings:
+    urls = {}
+    for role in _ROLES:
+        home = layout.home_of(role)
+        name = f"{layout.value}_{home}"
+        if home == role:
+            query(servers[home].url, f"CREATE DATABASE {name} OWNER sync")
+        url = servers[home].url.replace("//postgres@/postgres?", f"//sync:{PASSWORD}@/{name}?")
+        urls[role] = url
+    given = {
+        "SYNC_SOURCE_URL": urls["source"],
+        "SYNC_DATABASE_URL": urls["target"],
+        "SYNC_PROJECT_DIR": str(folder / "project"),
+        "SYNC_DATA_DIR": str(folder / f"data-{layout.value}"),
+        "SYNC_LOST_AFTER_SECONDS": str(LOST_AFTER_SECONDS),
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+    }
+    if layout.home_of("tracking") == "tracking":
+        given["SYNC_TRACKING_URL"] = urls["tracking"]
+    if layout.home_of("dagster") == "dagster":
+        given["SYNC_DAGSTER_URL"] = urls["dagster"]
+    return Settings(given)
+
+
+def _fill(world: World) -> None:
+    statements = named_sql.load(__package__, "world.sql")
+    numbers: dict[str, object] = {step.name.lower(): int(step) for step in Step}
+    numbers |= {"start": FIRST, "days": DAYS, "rows": ROWS_PER_DAY}
+    for role in ("source", "target", "tracking"):
+        world.query(role, statements[role].format(**numbers))
+    for dataset in DATASETS:
+        for role in ("source", "target"):
+            world.query(role, statements[f"{role}_of"].format(dataset=dataset, **numbers))
+
+
+def _sync_first_days(world: World, folder: Path) -> None:
+    for dataset in DATASETS:
+        request = forked.batch_request(dataset, FIRST, day_number(DAYS_IN - 1), f"before-{dataset}")
+        log = folder / "logs" / f"{world.layout.value}-{dataset}.log"
+        worker = forked.start(world.environment, request, log)
+        worker.process.join(PATIENCE_SECONDS)
+        assert worker.process.exitcode == 0, log.read_text()[-2000:]
+
+
+def _keep_as_templates(world: World) -> None:
+    for home in {world.layout.home_of(role) for role in _ROLES}:
+        url, name = world.servers[home].url, f"{world.layout.value}_{home}"
+        # The pool's connections are in the way; it opens others when they are gone.
+        query(
+            url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+        )
+        query(url, f"CREATE DATABASE {name}_template TEMPLATE {name}")
+
+
+def _instance(settings: Settings) -> dg.DagsterInstance:
+    """Return Dagster's instance of `settings`; it reads them from the environment, once."""
+    with in_environment(settings.environment):
+        return dg.DagsterInstance.get()

@@ -1,0 +1,51 @@
+-- source: rows made up from the generation that is on; some days of some generations are empty
+CREATE TABLE generation (number integer NOT NULL, pace float8 NOT NULL);
+INSERT INTO generation VALUES (1, 0);
+CREATE FUNCTION gate(dataset text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared({in_read}, hashtext(dataset));
+    RETURN repeat('x', 200);
+END $$;
+
+-- source_of: the days of a dataset, and the view that is synced
+CREATE TABLE {dataset}_days (day date PRIMARY KEY);
+INSERT INTO {dataset}_days
+SELECT date '{start}' + n FROM generate_series(0, {days} - 1) AS n;
+CREATE VIEW {dataset}_source AS
+SELECT day, id, number * 1000 + id AS amount,
+       CASE WHEN id = 1 AND pace > 0 THEN 'paced' || pg_sleep(pace)::text
+            WHEN id = 10 THEN gate('{dataset}') ELSE repeat('x', 200) END AS pad
+FROM {dataset}_days, generation, generate_series(1, {rows}) AS id
+WHERE (day - date '{start}' + 3 * number) % 13 <> 0;
+GRANT SELECT ON {dataset}_source TO sync;
+
+-- target: what holds a session up for as long as somebody holds the gate's lock
+CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(TG_ARGV[0]::integer, hashtext(TG_TABLE_NAME));
+    RETURN NEW;
+END $$;
+
+-- target_of: the table of a dataset, and a gate at each step of its load
+CREATE TABLE {dataset} (day date, id integer, amount integer, pad text);
+CREATE INDEX ON {dataset} (day);
+CREATE TRIGGER after_delete AFTER DELETE ON {dataset}
+    FOR EACH STATEMENT EXECUTE FUNCTION gate({after_delete});
+CREATE TRIGGER in_copy BEFORE INSERT ON {dataset}
+    FOR EACH ROW WHEN (NEW.id = 15) EXECUTE FUNCTION gate({in_copy});
+CREATE CONSTRAINT TRIGGER before_commit AFTER INSERT ON {dataset} DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW WHEN (NEW.id = 1) EXECUTE FUNCTION gate({before_commit});
+GRANT SELECT, INSERT, DELETE ON {dataset} TO sync;
+
+-- tracking: gates in the transactions that write an attempt
+CREATE FUNCTION gate_of_attempt() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(TG_ARGV[0]::integer, hashtext(NEW.dataset));
+    RETURN NEW;
+END $$;
+CREATE TRIGGER at_begin AFTER INSERT OR UPDATE ON sync_attempt
+    FOR EACH ROW WHEN (NEW.state = 'syncing') EXECUTE FUNCTION gate_of_attempt({at_begin});
+CREATE TRIGGER at_success AFTER UPDATE OF state ON sync_attempt
+    FOR EACH ROW WHEN (NEW.state = 'success') EXECUTE FUNCTION gate_of_attempt({at_success});
+CREATE TRIGGER after_event AFTER UPDATE OF told_at ON sync_attempt
+    FOR EACH ROW EXECUTE FUNCTION gate_of_attempt({after_event});
