@@ -10,10 +10,12 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
+from sync_pipeline.orchestration.memory import Memory
 from sync_pipeline.orchestration.reconcile import Reconciler
 from sync_pipeline_tests.faults import facts, forked, invariants
 from sync_pipeline_tests.faults.disk import TinyDisk
@@ -158,9 +160,9 @@ def _looking(played: Round) -> Iterator[None]:
     over = threading.Event()
 
     def look() -> None:
-        suspected: dict[str, float] = {}
+        memory = Memory()
         while not over.wait(0.2):
-            suspected = _look(played, suspected)
+            memory = _look(played, memory)
 
     thread = threading.Thread(target=look)
     thread.start()
@@ -177,26 +179,26 @@ def _nobody() -> Iterator[None]:
     yield
 
 
-def _look(played: Round, suspected: dict[str, float]) -> dict[str, float]:
-    """Look once; return whom to suspect at the next look. A look may fail: databases are away."""
-    world = played.world
-    reconciler = Reconciler(world.instance, world.settings, world.datasets, suspected)
+def _look(played: Round, memory: Memory) -> Memory:
+    """Look once; return what to remember. A look may fail: databases are away."""
+    world, before = played.world, deepcopy(memory)
+    reconciler = Reconciler(world.instance, world.settings, world.datasets, memory)
     try:
         for correction in reconciler.look():
             played.note(f"corrected: {correction.what}: {correction.why} ({correction.about})")
     except Exception as error:
         played.note(f"look failed: {' '.join(str(error).split())[:300]}")
-        return suspected
-    return dict(reconciler.suspected)
+        return before
+    return memory
 
 
 def _agree(played: Round) -> None:
     """Look until nothing is open any more."""
-    suspected: dict[str, float] = {}
+    memory = Memory()
 
     def agreed() -> bool:
-        nonlocal suspected
-        suspected = _look(played, suspected)
+        nonlocal memory
+        memory = _look(played, memory)
         return not facts.open_things(played)
 
     if not waited(agreed, _SECONDS_TO_AGREE):

@@ -5,6 +5,7 @@ import pytest
 
 from sync_pipeline.orchestration import identity
 from sync_pipeline.orchestration.batch_job import build_batch_job
+from sync_pipeline.orchestration.memory import Memory
 from sync_pipeline.orchestration.reconcile import Reconciler
 from sync_pipeline_tests.faults.harness import Harness
 from sync_pipeline_tests.faults.waiting import waited
@@ -25,13 +26,10 @@ def test_a_run_whose_maker_died_before_it_started_is_ended(harness: Harness) -> 
         run_config={"dataset": "orders", "start_date": "2025-01-01", "end_date": "2025-01-02"},
         tags={identity.BATCH_KEY_TAG: "never-started"},
     )
-    suspected: dict[str, float] = {}
+    memory = Memory()
 
     def ended() -> bool:
-        nonlocal suspected
-        reconciler = Reconciler(world.instance, world.settings, world.datasets, suspected)
-        reconciler.look()
-        suspected = reconciler.suspected
+        Reconciler(world.instance, world.settings, world.datasets, memory).look()
         found = world.instance.get_run_by_id(run.run_id)
         return found is not None and found.status is dg.DagsterRunStatus.FAILURE
 
