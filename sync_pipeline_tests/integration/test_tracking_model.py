@@ -1,0 +1,282 @@
+"""Whatever happens to days and batches, in any order, twice or not at all, the tables stay true.
+
+Hypothesis chooses the events; after each, the tables are compared with a model in plain Python.
+`MODEL_EXAMPLES=1000` tries more, at random.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from sync_pipeline.errors import SupersededError
+from sync_pipeline.tracking import attempts, batches
+from sync_pipeline.tracking.models import Attempt, DayCounts, FailedTry, NewBatch
+from sync_pipeline_tests.integration import helpers
+from sync_pipeline_tests.integration.helpers import DATASET, clear, rows
+from sync_pipeline_tests.integration.tracking_model import Model, Shown, Try
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+pytestmark = pytest.mark.integration
+
+DAYS = helpers.days(4)
+OF_BATCH = {"whole": DAYS, "early": DAYS[:3], "ends": [DAYS[0], DAYS[3]]}
+RUNS = ("run-1", "run-2", "run-3")
+_EXAMPLES = os.environ.get("MODEL_EXAMPLES")
+_HOW = settings(
+    max_examples=int(_EXAMPLES or 150),
+    derandomize=_EXAMPLES is None,
+    database=None,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+BATCHES = st.sampled_from(sorted(OF_BATCH))
+SOME_DAYS = st.lists(st.sampled_from(DAYS), min_size=1, max_size=4, unique=True)
+ONE_RUN = st.sampled_from(RUNS)
+ERRORS = st.sampled_from(["disk full", "lost 批量同步", "not run"])
+Begun = tuple[Attempt, Try]
+
+
+class Tracking(RuleBasedStateMachine):
+    """Runs at overlapping batches of one dataset, and at days alone."""
+
+    begun = Bundle("begun")
+    connection: "Connection"
+
+    @initialize()
+    def begin_with_nothing(self) -> None:
+        self.model = Model()
+        with self.work() as cursor:
+            cursor.execute("DELETE FROM sync_attempt; DELETE FROM daily_sync_status")
+
+    @contextmanager
+    def work(self) -> Iterator["Cursor"]:
+        with self.connection, self.connection.cursor() as cursor:
+            yield cursor
+
+    def opened(self, cursor: "Cursor", key: str, run: str) -> int:
+        """Open the batch, for the first time or once more; return its id."""
+        self.model.open(key, OF_BATCH[key], run)
+        return batches.open_batch(cursor, NewBatch(key, DATASET, OF_BATCH[key], run, "a test")).id
+
+    @rule(key=BATCHES, run=ONE_RUN)
+    def open(self, key: str, run: str) -> None:
+        with self.work() as cursor:
+            self.opened(cursor, key, run)
+
+    @rule(target=begun, key=st.none() | BATCHES, number=st.integers(0, 3), run=ONE_RUN)
+    def begin(self, key: str | None, number: int, run: str) -> Begun:
+        return self._begin(key, number, run, None)
+
+    @rule(target=begun, failed=consumes(begun), error=ERRORS)
+    def try_again(self, failed: Begun, error: str) -> Begun:
+        """The same worker begins once more, without having closed what failed."""
+        attempt, tried = failed
+        run = tried.run or RUNS[0]
+        return self._begin(
+            tried.batch, DAYS.index(tried.day), run, FailedTry(attempt, error), tried
+        )
+
+    def _begin(
+        self,
+        key: str | None,
+        number: int,
+        run: str,
+        after: FailedTry | None,
+        tried: Try | None = None,
+    ) -> Begun:
+        with self.work() as cursor:
+            days = OF_BATCH[key] if key else DAYS
+            day = days[number % len(days)] if tried is None else tried.day
+            batch_id = self.opened(cursor, key, run) if key else None
+            attempt = attempts.begin(
+                cursor,
+                DATASET,
+                day,
+                batch_id=batch_id,
+                run_id=run,
+                triggered_by="a test",
+                after=after,
+            )
+        why = after.error if after else ""
+        return attempt, self.model.begin(key, day, run, tried, why)
+
+    @rule(one=begun, refresh=st.booleans(), count=st.integers(0, 9))
+    def succeed(self, one: Begun, refresh: bool, count: int) -> None:
+        attempt, tried = one
+        if not self.model.may_succeed(tried):
+            with pytest.raises(SupersededError), self.work() as cursor:
+                attempts.succeed(cursor, attempt, DayCounts(count, count, 0, 0))
+            return
+        with self.work() as cursor:
+            attempts.succeed(cursor, attempt, DayCounts(count, count, 0, 0))
+            batches.refresh_all(cursor, [attempt.batch_id if refresh else None])
+        self.model.succeed(tried, count)
+        self.model.refresh(tried.batch if refresh else None)
+
+    @rule(one=begun)
+    def lose_a_success(self, one: Begun) -> None:
+        """The connection breaks before the commit."""
+        attempt, tried = one
+        if self.model.may_succeed(tried):
+            with self.connection.cursor() as cursor:
+                attempts.succeed(cursor, attempt, DayCounts(99, 99, 0, 0))
+            self.connection.rollback()
+
+    @rule(one=begun, error=ERRORS)
+    def fail(self, one: Begun, error: str) -> None:
+        with self.work() as cursor:
+            attempts.fail(cursor, one[0], error)
+        self.model.fail(one[1], error)
+
+    @rule(key=st.none() | BATCHES, number=st.integers(0, 3), run=ONE_RUN, error=ERRORS)
+    def refuse(self, key: str | None, number: int, run: str, error: str) -> None:
+        days = OF_BATCH[key] if key else DAYS
+        day = days[number % len(days)]
+        with self.work() as cursor:
+            batch_id = self.opened(cursor, key, run) if key else None
+            attempts.refuse(
+                cursor, DATASET, day, error, batch_id=batch_id, run_id=run, triggered_by="a test"
+            )
+        self.model.refuse(key, day, run, error)
+
+    @rule(key=BATCHES, days=SOME_DAYS, run=ONE_RUN)
+    def skip(self, key: str, days: list[date], run: str) -> None:
+        with self.work() as cursor:
+            attempts.skip(cursor, self.opened(cursor, key, run), days, run)
+        self.model.skip(key, days, run)
+
+    @rule(key=BATCHES, days=SOME_DAYS, run=ONE_RUN)
+    def take_up_again(self, key: str, days: list[date], run: str) -> None:
+        with self.work() as cursor:
+            batch_id = self.opened(cursor, key, run)
+            cursor.execute("SELECT clock_timestamp()")
+            ((now,),) = cursor.fetchall()
+            new = NewBatch(key, DATASET, OF_BATCH[key], run, "a test")
+            batches.take_up_again(cursor, batch_id, new, days, now)
+        self.model.take_up_again(key, days, run)
+
+    @rule(run=ONE_RUN, error=ERRORS)
+    def give_up_run(self, run: str, error: str) -> None:
+        """The run is over, or its worker was lost."""
+        lost = [one for one in self.model.tries if one.run == run and one.state == "syncing"]
+        with self.work() as cursor:
+            assert attempts.give_up_run(cursor, run, error) == len(lost)
+        self.model.give_up(lost, error)
+
+    @rule(key=BATCHES, days=st.none() | SOME_DAYS, run=st.none() | ONE_RUN, error=ERRORS)
+    def give_up_batch(self, key: str, days: list[date] | None, run: str | None, error: str) -> None:
+        with self.work() as cursor:
+            batch_id = self.opened(cursor, key, RUNS[0])
+            given_up = self.model.unfinished_of(key, days, run)
+            found = attempts.give_up_batch(cursor, batch_id, error, days, run_id=run)
+        assert found == len(given_up)
+        self.model.give_up(given_up, error)
+
+    @rule(key=BATCHES)
+    def refresh(self, key: str) -> None:
+        with self.work() as cursor:
+            batches.refresh(cursor, self.opened(cursor, key, RUNS[0]))
+        self.model.refresh(key)
+
+    @invariant()
+    def every_attempt_is_as_in_the_model(self) -> None:
+        found = rows(
+            self.connection,
+            "SELECT a.sync_date, b.batch_key, a.run_id, a.state, a.attempt, a.superseded,"
+            " a.rows_read, a.error_message"
+            " FROM sync_attempt a LEFT JOIN daily_sync_status b ON b.id = a.batch_id",
+        )
+        assert sorted(map(str, (tuple(row.values()) for row in found))) == sorted(
+            str(tuple(vars(one).values())) for one in self.model.tries
+        )
+
+    @invariant()
+    def every_day_is_as_in_the_model(self) -> None:
+        found = rows(self.connection, "SELECT * FROM daily_sync_status WHERE kind = 'day'")
+        assert {
+            row["sync_date"]: (
+                row["attempt"],
+                row["status"],
+                row["error_message"],
+                row["success_count"],
+            )
+            for row in found
+        } == {day: tuple(vars(record).values()) for day, record in self.model.days.items()}
+        for row in found:
+            assert "批量同步" not in row["remarks"]
+
+    @invariant()
+    def every_batch_shows_what_it_showed_when_it_was_last_refreshed(self) -> None:
+        found = rows(self.connection, "SELECT * FROM daily_sync_status WHERE kind = 'batch'")
+        assert {row["batch_key"] for row in found} == set(self.model.shown)
+        for row in found:
+            assert_shows(row, self.model.shown[row["batch_key"]])
+
+    def teardown(self) -> None:
+        """Once refreshed, every batch says what its days say."""
+        for row in rows(self.connection, "SELECT * FROM daily_sync_status WHERE kind = 'batch'"):
+            with self.work() as cursor:
+                batches.refresh(cursor, row["id"])
+            (after,) = rows(
+                self.connection, "SELECT * FROM daily_sync_status WHERE id = %s", [row["id"]]
+            )
+            assert_shows(after, self.model.projected(row["batch_key"]))
+        self.connection.commit()
+
+
+def assert_shows(row: dict[str, Any], shown: Shown) -> None:
+    """The record has these counts, and its status, end, error and remarks follow from them."""
+    counts = ("total_days", "success_count", "failed_count", "skipped_count", "total_records")
+    said = (shown.total, shown.success, shown.failed, shown.skipped, shown.rows)
+    assert tuple(row[name] for name in counts) == said
+    assert row["status"] == shown.status
+    closed = shown.status != "syncing"
+    assert (row["end_time"] is not None, row["duration_seconds"] is not None) == (closed, closed)
+    split = f"成功{shown.success}, 失败{shown.failed}, 跳过{shown.skipped}"
+    start, end = OF_BATCH[row["batch_key"]][0], OF_BATCH[row["batch_key"]][-1]
+    if closed and shown.broke_off is not None:
+        assert row["remarks"] == f"批量同步失败: {shown.broke_off}"
+    elif closed:
+        minutes, seconds = divmod(row["duration_seconds"], 60)
+        assert row["remarks"] == (
+            f"批量同步完成: {start}至{end}, 共{shown.total}天, {split}, 耗时{minutes}分{seconds}秒"
+        )
+    elif shown.done:
+        assert row["remarks"] == f"批量同步进度: {shown.done}/{shown.total}天, {split}"
+    else:
+        assert row["remarks"] == f"批量同步: {start} 至 {end}, 共{shown.total}天"
+    if shown.failed:
+        assert row["error_message"].startswith(f"{shown.failed} of {shown.total} days failed: ")
+        assert f"First: {shown.failed_days[0]}: " in row["error_message"]
+    else:
+        assert row["error_message"] is None
+
+
+def test_after_any_events_the_tables_say_what_a_simple_model_says(one_database: str) -> None:
+    connection = psycopg2.connect(clear(one_database))
+    try:
+        machine = type("Machine", (Tracking,), {"connection": connection})
+        run_state_machine_as_test(machine, settings=_HOW)
+    finally:
+        connection.close()
