@@ -73,6 +73,9 @@ class Databases:
     def target(self, statement: str, values: Any = None) -> list[dict[str, Any]]:
         return _query(self.settings.database_url, statement, values)
 
+    def records(self, statement: str, values: Any = None) -> list[dict[str, Any]]:
+        return _query(self.settings.tracking_url, statement, values)
+
     def make_dataset(self, name: str) -> None:
         """Make the source and the target of a dataset."""
         self.source(_SOURCE.format(name=name, rows=ROWS_PER_DAY), {"start": START, "end": LAST})
@@ -98,7 +101,7 @@ class Databases:
 
     def batches(self, key: str | None = None) -> list[dict[str, Any]]:
         """The batch records with this key, or all, in the order they were opened."""
-        return self.target(
+        return self.records(
             "SELECT * FROM daily_sync_status WHERE kind = 'batch'"
             " AND (%(key)s::text IS NULL OR batch_key = %(key)s) ORDER BY id",
             {"key": key},
@@ -110,7 +113,7 @@ class Databases:
         return found
 
     def attempts(self, batch_id: int) -> list[dict[str, Any]]:
-        return self.target(
+        return self.records(
             "SELECT * FROM sync_attempt WHERE batch_id = %s ORDER BY sync_date, id", [batch_id]
         )
 

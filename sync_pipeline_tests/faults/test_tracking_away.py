@@ -1,0 +1,172 @@
+"""The records on a server of their own that goes away: the sync goes on, and they come out whole.
+
+A worker that lives until the server is back writes what it owes; that is tested without Dagster.
+Here the run is over, or dead, before that, and nobody but Dagster and the reconciler knows.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import pytest
+
+from sync_pipeline.stack import dagster_running
+from sync_pipeline_tests.command import folder_for_postgres, wait_until
+from sync_pipeline_tests.faults.servers import Server, query
+from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days, project
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+
+PATIENCE_SECONDS = 90
+PAUSE_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Apart:
+    """The stack, and the server of its records."""
+
+    stack: Stack
+    server: Server
+
+    def launch(self, of: list[date]) -> str:
+        """Launch a batch whose days take a while; return its key, which is its run's id."""
+        self.stack.pause("orders", of, PAUSE_SECONDS)
+        request = {"dataset": "orders", "start_date": str(of[0]), "end_date": str(of[-1])}
+        return self.stack.dagster.launch_job("batch_backfill", config=request)
+
+    def loaded(self, of: list[date]) -> list[date]:
+        found = self.stack.target("SELECT DISTINCT day FROM orders WHERE day = ANY(%s)", [of])
+        return [day for day in of if {"day": day} in found]
+
+    def wait_until_loaded(self, of: list[date], count: int) -> None:
+        wait_until(lambda: len(self.loaded(of)) >= count, PATIENCE_SECONDS)
+
+    def wait_until_over(self, run_id: str) -> str:
+        wait_until(
+            lambda: self.stack.dagster.run_status(run_id) in ("SUCCESS", "FAILURE"),
+            PATIENCE_SECONDS,
+        )
+        return self.stack.dagster.run_status(run_id)
+
+    def closed(self, key: str) -> dict[str, Any]:
+        """The one record with this key, once the server is back and it is closed."""
+
+        def found() -> list[dict[str, Any]]:
+            return [row for row in self.stack.batches(key) if row["status"] != "syncing"]
+
+        (record,) = wait_until(found, PATIENCE_SECONDS)
+        return record
+
+    def entered(self, key: str) -> list[date]:
+        """Which days of a batch the reconciler entered afterwards."""
+        statement = """SELECT sync_date FROM sync_correction WHERE batch_key = %s
+            AND why = 'the records were away when it ended' ORDER BY sync_date"""
+        return [row["sync_date"] for row in self.stack.records(statement, [key])]
+
+
+@pytest.fixture(scope="module")
+def apart(
+    make_database: Callable[[str | None], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Apart]:
+    with ExitStack() as running:
+        folder = running.enter_context(folder_for_postgres())
+        server = running.enter_context(Server(folder / "records").running())
+        query(server.url, "CREATE DATABASE records")
+        made = running.enter_context(
+            project(
+                make_database,
+                tmp_path_factory.mktemp("apart"),
+                SYNC_TRACKING_URL=server.url.replace("/postgres?", "/records?"),
+                SYNC_LOST_AFTER_SECONDS="3",
+            )
+        )
+        dagster = running.enter_context(dagster_running(made.settings, 0))
+        yield Apart(Stack(made.settings, dagster), server)
+        server.start()
+
+
+def assert_complete(apart: Apart, record: dict[str, Any], of: list[date]) -> None:
+    """The batch and each of its days is a success, with the rows of the source."""
+    assert (record["status"], record["success_count"]) == ("success", len(of))
+    assert record["total_records"] == len(of) * ROWS_PER_DAY
+    assert f"共{len(of)}天, 成功{len(of)}, 失败0, 跳过0" in record["remarks"]
+    statement = """SELECT count(*) AS n FROM daily_sync_status WHERE kind = 'day'
+        AND status = 'success' AND success_count = %s AND sync_date = ANY(%s)"""
+    (found,) = apart.stack.records(statement, [ROWS_PER_DAY, of])
+    assert found["n"] == len(of)
+    assert apart.stack.differing_days("orders", of) == []
+
+
+def test_records_that_go_in_the_middle_and_stay_away_until_the_run_is_over_come_out_whole(
+    apart: Apart,
+) -> None:
+    of = days(date(2025, 1, 1), 12)
+    key = apart.launch(of)
+    apart.wait_until_loaded(of, 3)
+    apart.server.stop_at_once()
+    assert apart.wait_until_over(key) == "SUCCESS"
+    apart.server.start()
+    assert_complete(apart, apart.closed(key), of)
+    assert apart.entered(key)
+
+
+def test_records_that_were_away_all_the_time_come_out_whole(apart: Apart) -> None:
+    of = days(date(2025, 2, 1), 6)
+    apart.server.stop_at_once()
+    key = apart.launch(of)
+    assert apart.wait_until_over(key) == "SUCCESS"
+    apart.server.start()
+    assert_complete(apart, apart.closed(key), of)
+    assert apart.entered(key) == of
+
+
+def test_of_a_run_that_was_killed_meanwhile_the_record_says_what_it_did(apart: Apart) -> None:
+    of = days(date(2025, 3, 1), 20)
+    apart.stack.spoil("orders", of[4])
+    key = apart.launch(of)
+    apart.wait_until_loaded(of, 2)
+    (worker,) = apart.stack.records("SELECT pid FROM sync_worker WHERE run_id = %s", [key])
+    apart.server.stop_at_once()
+    apart.wait_until_loaded(of, 8)
+    os.kill(worker["pid"], signal.SIGKILL)
+    apart.server.start()
+    record = apart.closed(key)
+    assert record["status"] == "failed"
+    states = {a["sync_date"]: a for a in apart.stack.attempts(record["id"]) if not a["superseded"]}
+    done = [day for day in of if states[day]["state"] == "success"]
+    assert len(done) >= 7
+    assert record["success_count"] == len(done)
+    assert apart.stack.differing_days("orders", done) == []
+    assert "violates check constraint" in states[of[4]]["error_message"]
+    assert states[of[-1]]["error_message"].startswith("not run: ")
+    assert f"run {key} " in states[of[-1]]["error_message"]
+    assert len(apart.loaded(of)) - len(done) <= 2  # committed, and not told when it was killed
+
+
+def test_a_batch_killed_before_it_could_be_recorded_has_its_one_record(apart: Apart) -> None:
+    of = days(date(2025, 4, 1), 6)
+    apart.server.stop_at_once()
+    apart.stack.pause("orders", of, 60)
+    request = {"dataset": "orders", "start_date": str(of[0]), "end_date": str(of[-1])}
+    key = apart.stack.dagster.launch_job("batch_backfill", config=request)
+    reading = "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE %s AND state = 'active'"
+    wait_until(lambda: apart.stack.source(reading, ["sync_pipeline: sync%"]), PATIENCE_SECONDS)
+    os.kill(run_process(apart.stack, key), signal.SIGKILL)
+    assert apart.wait_until_over(key) == "FAILURE"
+    apart.server.start()
+    record = apart.closed(key)
+    assert (record["status"], record["failed_count"]) == ("failed", 6)
+    assert f"run {key} ended FAILURE without having recorded its days" in record["error_message"]
+    assert record["remarks"].startswith("批量同步失败: ")
+
+
+def run_process(stack: Stack, run_id: str) -> int:
+    """The process of a run, as its event log names it."""
+    query = "query ($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events {"
+    query += " ... on MessageEvent { message } } } } }"
+    said = str(stack.dagster.graphql(query, {"id": run_id}))
+    return int(said.split("Started process for run (pid: ")[1].split(")")[0])
