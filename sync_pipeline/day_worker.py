@@ -31,7 +31,14 @@ from sync_pipeline.sources import open_source
 from sync_pipeline.targets import open_target
 from sync_pipeline.targets.locks import purpose_of
 from sync_pipeline.targets.postgres import Target
-from sync_pipeline.tracking.models import Attempt, DayCounts, FailedTry, NewBatch, SyncedDay
+from sync_pipeline.tracking.models import (
+    Attempt,
+    BegunDay,
+    DayCounts,
+    FailedTry,
+    NewBatch,
+    SyncedDay,
+)
 from sync_pipeline.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -67,10 +74,13 @@ class DayResult:
 
 @dataclass
 class _Day:
-    """How far the work on one day has come: the attempt that is open, and the try before it."""
+    """How far the work on one day has come: whether its lock was got, the attempt that is open, and
+    the try before it. `since` is when it began, by `time.monotonic()`."""
 
     day: date
     refresh: bool
+    since: float
+    begun: bool = False
     attempt: Attempt | None = None
     failed: FailedTry | None = None
     counts: DayCounts | None = None
@@ -110,37 +120,38 @@ class DayWorker:
 
     def sync_day(self, day: date, *, refresh: bool) -> DayResult:
         """Replace one day and record it; its failure is returned, not raised."""
-        started = time.monotonic()
-        work = _Day(day, refresh)
+        work = _Day(day, refresh, time.monotonic())
         try:
             again(partial(self._load, work), self._dataset.retry, partial(self._before_pause, work))
             assert work.counts is not None  # noqa: S101  it was loaded
-            if work.attempt is not None and not work.recorded:
-                # May find the day taken from this worker: then the record is not its.
-                self._tracker.succeed(work.attempt, work.counts, refresh=refresh)
+            if not work.recorded:
+                self._tracker.succeed(self._begun(work), work.counts, refresh=refresh)
         except WorkerLostError:
             self._roll_back()  # the records are closed already, by whoever took it for lost
             raise
         except Exception as error:
             self._break_off_after(error)
-            return self._failed(work, error, started)
+            return self._failed(work, error)
         except BaseException as error:
-            self._failed(work, error, started)
+            self._failed(work, error)
             raise
         self._failed_in_a_row = 0
-        seconds = time.monotonic() - started
+        seconds = time.monotonic() - work.since
         return DayResult(day, Outcome.SUCCESS, seconds, work.counts, attempt=work.attempt)
 
     def fail_day(self, day: date, error: SyncError) -> DayResult:
         """Record an attempt at `day` that failed with `error` before it could move a row."""
-        started = time.monotonic()
-        work = _Day(day, refresh=True)
+        work = _Day(day, refresh=True, since=time.monotonic())
         try:
             self._open_target().begin_day(day)
+            work.begun = True
             work.attempt = self._tracker.begin(self._dataset.name, day, self._batch)
+        except WorkerLostError:
+            self._roll_back()
+            raise
         except (SyncError, psycopg2.Error):
             self._logger.debug("the day is somebody else's; its record is left alone")
-        return self._failed(work, error, started)
+        return self._failed(work, error)
 
     def give_up(self, days: Sequence[date], error: SyncError) -> None:
         """Record that `days` were not run."""
@@ -172,6 +183,7 @@ class DayWorker:
         assert self._source is not None  # noqa: S101  open_source came first
         target = self._open_target()
         target.begin_day(work.day)
+        work.begun = True
         # Begun before anything is read: an interrupt then always finds the attempt to close.
         attempt = self._tracker.begin(self._dataset.name, work.day, self._batch, work.failed)
         # While the tables are away, the attempt of the try before stands for this one too.
@@ -182,8 +194,15 @@ class DayWorker:
         work.recorded = self._record_within(target, work)
         target.commit(work.day)
 
+    def _begun(self, work: _Day) -> BegunDay:
+        return BegunDay(self._dataset.name, work.day, self._batch, work.attempt, work.since)
+
     def _record_within(self, target: Target, work: _Day) -> bool:
-        if work.attempt is None or work.counts is None or not self._tracker.in_target:
+        """Write the success with the rows, or at least make sure that the day is still ours."""
+        if work.attempt is None or work.counts is None:
+            return False
+        if not self._tracker.in_target:
+            self._tracker.confirm(work.attempt)
             return False
         with target.connection.cursor() as cursor:
             return self._tracker.succeed_in(cursor, work.attempt, work.counts, refresh=work.refresh)
@@ -215,7 +234,7 @@ class DayWorker:
                 f"all of their tries: {one_line(error, *self._secrets)}"
             )
 
-    def _failed(self, work: _Day, error: BaseException, started: float) -> DayResult:
+    def _failed(self, work: _Day, error: BaseException) -> DayResult:
         self._roll_back()
         text = one_line(error, *self._secrets)
         if not isinstance(error, Exception):
@@ -224,11 +243,11 @@ class DayWorker:
             self._logger.exception(
                 "dataset %s, day %s: a bug, please report", self._dataset.name, work.day
             )
-        if work.attempt is None:
-            self._tracker.refuse(self._dataset.name, work.day, self._batch, text)
+        if work.begun:
+            self._tracker.fail(self._begun(work), text)
         else:
-            self._tracker.fail(work.attempt, text)
-        seconds = time.monotonic() - started
+            self._tracker.refuse(self._dataset.name, work.day, self._batch, text)
+        seconds = time.monotonic() - work.since
         return DayResult(work.day, Outcome.FAILED, seconds, error=text, attempt=work.attempt)
 
     def _roll_back(self) -> None:

@@ -35,14 +35,16 @@ def connect(
     error: Callable[[str], SyncError],
     connect_timeout_seconds: int = DEFAULT_CONNECT_TIMEOUT_SECONDS,
     statement_timeout_seconds: float | None = None,
+    silence_seconds: int | None = None,
     read_only: bool = False,
     autocommit: bool = False,
 ) -> "Connection":
     """Return an open connection to `url`.
 
     `setting` is the environment variable the URL came from and `purpose` what the connection is
-    for, such as ``sync flights``: it becomes `application_name`. A failure raises `error` with a
-    one-line text that names the setting, without the password.
+    for, such as ``sync flights``: it becomes `application_name`. A peer over the network that
+    acknowledges nothing is given up after `silence_seconds`, sooner than by default. A failure
+    raises `error` with a one-line text that names the setting, without the password.
     """
     options = ["-c TimeZone=UTC", "-c DateStyle=ISO", "-c client_min_messages=warning"]
     if statement_timeout_seconds is not None:
@@ -55,6 +57,9 @@ def connect(
         options.append(parameters.pop("options", ""))
         parameters.setdefault("application_name", f"sync_pipeline: {purpose}")
         parameters.setdefault("connect_timeout", str(connect_timeout_seconds))
+        if silence_seconds is not None:
+            parameters.setdefault("tcp_user_timeout", str(silence_seconds * 1000))
+            parameters.setdefault("keepalives_idle", str(silence_seconds))
         parameters |= {"options": " ".join(options).strip(), "client_encoding": "UTF8"}
         connection: Connection = psycopg2.connect(**{**_KEEPALIVES, **parameters})
     except psycopg2.Error as failure:

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 from sync_pipeline.database import named_sql
 from sync_pipeline.errors import SupersededError
 from sync_pipeline.tracking import batches, remarks
-from sync_pipeline.tracking.models import Attempt, DayCounts, FailedTry, SyncedDay, UntoldDay
+from sync_pipeline.tracking.adoption import adopt as adopt
+from sync_pipeline.tracking.adoption import adopt_failure as adopt_failure
+from sync_pipeline.tracking.models import (
+    Attempt,
+    AttemptState,
+    DayCounts,
+    FailedTry,
+    SyncedDay,
+    UntoldDay,
+)
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -72,8 +81,8 @@ def _begin_attempt(cursor: "Cursor", values: dict[str, Any]) -> tuple[int, bool]
     return int(row[0]), True
 
 
-def succeed(cursor: "Cursor", attempt: Attempt, counts: DayCounts) -> None:
-    """Close `attempt` as a success, with its day's record.
+def succeed(cursor: "Cursor", attempt: Attempt, counts: DayCounts, *, ago: float = 0.0) -> None:
+    """Close `attempt` as a success that ended `ago` seconds before, with its day's record.
 
     Belongs into the transaction that loads the day: raises SupersededError if a later attempt has
     begun or this one was given up, and then that transaction must be rolled back. Doing it twice
@@ -86,19 +95,36 @@ def succeed(cursor: "Cursor", attempt: Attempt, counts: DayCounts) -> None:
             "record_id": attempt.record_id,
             "number": attempt.number,
             "remarks": remarks.day_finished(attempt.day, counts),
+            "ago": ago,
             **vars(counts),
         },
     )
     if cursor.rowcount != 1:
-        raise SupersededError(
-            f"dataset {attempt.dataset}, day {attempt.day}: attempt {attempt.number} was given up "
-            "or a later one has begun, so its success does not count. See sync_attempt for who "
-            "has the day now, and sync it again if nobody has"
-        )
+        raise superseded(attempt)
 
 
-def fail(cursor: "Cursor", attempt: Attempt, error: str) -> None:
-    """Close `attempt` as failed, if it is not over already; its day's and batch's records follow.
+def superseded(attempt: Attempt) -> SupersededError:
+    """Return the error of a worker whose attempt is not at its day any more."""
+    return SupersededError(
+        f"dataset {attempt.dataset}, day {attempt.day}: attempt {attempt.number} was given up "
+        "or a later one has begun, so its success does not count. See sync_attempt for who "
+        "has the day now, and sync it again if nobody has"
+    )
+
+
+def is_at_work(cursor: "Cursor", attempt: Attempt) -> bool | None:
+    """Return whether `attempt` is still at its day; None if it is not there at all.
+
+    An attempt's beginning is not awaited on disk, so that a server that crashes may forget it.
+    """
+    cursor.execute(_SQL["state"], {"id": attempt.id, "number": attempt.number})
+    row = cursor.fetchone()
+    return None if row is None else AttemptState(row[0]) is AttemptState.SYNCING
+
+
+def fail(cursor: "Cursor", attempt: Attempt, error: str, *, ago: float = 0.0) -> None:
+    """Close `attempt` as failed `ago` seconds before, if it is not over already; its day's and
+    batch's records follow.
 
     `error` is one line without secrets.
     """
@@ -109,6 +135,7 @@ def fail(cursor: "Cursor", attempt: Attempt, error: str) -> None:
             "record_id": attempt.record_id,
             "number": attempt.number,
             "error": error,
+            "ago": ago,
             "remarks": remarks.day_failed(error),
         },
     )
@@ -127,6 +154,7 @@ def refuse(
 ) -> None:
     """Note that a day failed before an attempt could begin, as when another worker holds it.
 
+    Said twice by the same run, it is noted once.
     The day's record is left to whoever holds the day. If that is a worker of the same batch, how
     the day ends in the batch is left to it too.
     """
@@ -138,6 +166,9 @@ def refuse(
         "run_id": run_id,
         "triggered_by": triggered_by,
     }
+    cursor.execute(_SQL["refused_already"], values)
+    if cursor.fetchone() is not None:
+        return
     if batch_id is not None:
         cursor.execute(_SQL["refuse_planned"], values)
     if batch_id is None or cursor.rowcount == 0:

@@ -47,11 +47,13 @@ WITH record AS (
     WHERE id = %(record_id)s AND attempt = %(number)s FOR UPDATE
 ), done AS (
     UPDATE sync_attempt SET
-        state = 'success', ended_at = coalesce(ended_at, clock_timestamp()),
+        state = 'success',
+        ended_at = coalesce(ended_at, greatest(
+            started_at, clock_timestamp() - make_interval(secs => %(ago)s))),
         rows_read = %(rows_read)s,
         rows_loaded = %(rows_loaded)s, rows_rejected = %(rows_rejected)s, bytes = %(bytes)s
     FROM record
-    WHERE sync_attempt.id = %(id)s AND state IN ('syncing', 'success')
+    WHERE sync_attempt.id = %(id)s AND attempt = %(number)s AND state IN ('syncing', 'success')
     RETURNING ended_at
 )
 UPDATE daily_sync_status SET
@@ -67,15 +69,25 @@ WITH record AS (
     WHERE id = %(record_id)s AND attempt = %(number)s FOR UPDATE
 ), done AS (
     UPDATE sync_attempt SET
-        state = 'failed', ended_at = clock_timestamp(), error_message = %(error)s
+        state = 'failed', error_message = %(error)s,
+        ended_at = greatest(started_at, clock_timestamp() - make_interval(secs => %(ago)s))
     FROM record
-    WHERE sync_attempt.id = %(id)s AND state = 'syncing'
+    WHERE sync_attempt.id = %(id)s AND attempt = %(number)s AND state = 'syncing'
     RETURNING ended_at
 )
 UPDATE daily_sync_status SET
     status = 'failed', remarks = %(remarks)s, error_message = %(error)s, end_time = done.ended_at
 FROM done
 WHERE daily_sync_status.id = %(record_id)s
+
+-- state: how an attempt stands; none if it was lost with its server
+SELECT state FROM sync_attempt WHERE id = %(id)s AND attempt = %(number)s
+
+-- refused_already: whether this run has said so before
+SELECT FROM sync_attempt
+WHERE dataset = %(dataset)s AND sync_date = %(day)s AND state = 'failed' AND attempt IS NULL
+  AND batch_id IS NOT DISTINCT FROM %(batch_id)s::bigint AND run_id = %(run_id)s
+  AND error_message = %(error)s
 
 -- refuse_planned: a batch's pending day fails without having begun
 UPDATE sync_attempt SET

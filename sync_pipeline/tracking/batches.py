@@ -30,10 +30,11 @@ NOT_RUN = "not run: "
 _SQL = named_sql.load(__package__, "batches.sql")
 
 
-def open_batch(cursor: "Cursor", new: NewBatch) -> Batch:
+def open_batch(cursor: "Cursor", new: NewBatch, *, ago: float = 0.0) -> Batch:
     """Open the record of a batch with all its days pending, or return the one already there.
 
-    Whoever comes first opens it; key and dataset are the identity. Raises ValueError for no days.
+    It began `ago` seconds before. Whoever comes first opens it; key and dataset are the identity.
+    Raises ValueError for no days.
     """
     days = sorted(set(new.days))
     if not days:
@@ -49,6 +50,7 @@ def open_batch(cursor: "Cursor", new: NewBatch) -> Batch:
         "total_days": len(days),
         "run_id": new.run_id,
         "triggered_by": new.triggered_by,
+        "ago": ago,
         "already_synced": "resync" if new.resync else "skip",
     }
     cursor.execute(_SQL["insert_batch"], values)
@@ -172,7 +174,7 @@ def refresh(cursor: "Cursor", batch_id: int) -> Counts | None:
             else remarks.batch_opened(start_date, end_date, counts.total)
         )
     else:
-        values["end_time"] = end_time or _clock(cursor)
+        values["end_time"] = end_time or clock(cursor)
         seconds = max(0, int((values["end_time"] - start_time).total_seconds()))
         values["duration_seconds"] = seconds
         values["status"] = _closing_status(counts).value
@@ -209,11 +211,13 @@ def _failed_days(cursor: "Cursor", batch_id: int) -> FailedDays:
     )
 
 
-def _clock(cursor: "Cursor") -> Any:
+def clock(cursor: "Cursor") -> datetime:
+    """Return the database's time now."""
     cursor.execute(_SQL["clock"])
     row = cursor.fetchone()
     assert row is not None  # noqa: S101
-    return row[0]
+    now: datetime = row[0]
+    return now
 
 
 def _batch(row: tuple[Any, ...]) -> Batch:

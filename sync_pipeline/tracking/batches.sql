@@ -3,7 +3,8 @@ INSERT INTO daily_sync_status
     (sync_date, status, remarks, start_time, dataset, kind, batch_key, start_date, end_date,
      total_days, run_id, triggered_by, already_synced, heartbeat_at)
 VALUES
-    (%(sync_date)s, 'syncing', %(remarks)s, clock_timestamp(), %(dataset)s, 'batch',
+    (%(sync_date)s, 'syncing', %(remarks)s, clock_timestamp() - make_interval(secs => %(ago)s),
+     %(dataset)s, 'batch',
      %(batch_key)s, %(start_date)s, %(end_date)s, %(total_days)s, %(run_id)s, %(triggered_by)s,
      %(already_synced)s, clock_timestamp())
 ON CONFLICT (batch_key, dataset) DO NOTHING
@@ -52,7 +53,7 @@ ORDER BY id
 -- Two statements in one round trip: the second sees what was committed while the first waited. Each
 -- day counts once, by its standing attempt.
 SELECT FROM daily_sync_status WHERE id = %(id)s AND kind = 'batch' FOR NO KEY UPDATE;
-SELECT record.start_time, record.end_time,
+SELECT record.start_time, coalesce(record.end_time, max(sync_attempt.ended_at)),
        coalesce(min(sync_attempt.sync_date), record.start_date),
        coalesce(max(sync_attempt.sync_date), record.end_date),
        count(sync_attempt.id),

@@ -96,6 +96,50 @@ class DayCounts:
 
 
 @dataclass(frozen=True)
+class BegunDay:
+    """A day at work since `since`, by `time.monotonic()`. `attempt` is None if the tables were
+    away."""
+
+    dataset: str
+    day: date
+    batch: NewBatch | None
+    attempt: Attempt | None
+    since: float
+
+
+@dataclass(frozen=True)
+class LateSuccess:
+    """A day that is in, as it became known afterwards. `number` is that of its attempt, where it
+    is known; `told` whether Dagster knows of it."""
+
+    dataset: str
+    day: date
+    run_id: str | None
+    triggered_by: str | None
+    batch_id: int | None
+    started_at: datetime
+    ended_at: datetime
+    counts: DayCounts
+    number: int | None = None
+    told: bool = False
+
+
+@dataclass(frozen=True)
+class LateFailure:
+    """A day that failed, as it became known afterwards."""
+
+    dataset: str
+    day: date
+    run_id: str | None
+    triggered_by: str | None
+    batch_id: int | None
+    started_at: datetime
+    ended_at: datetime
+    error: str
+    number: int | None = None
+
+
+@dataclass(frozen=True)
 class SyncedDay:
     """A day that is in: its record, the attempt that brought it, the rows it loaded."""
 

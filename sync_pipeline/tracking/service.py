@@ -16,7 +16,7 @@ from sync_pipeline.database import named_sql
 from sync_pipeline.database.connections import connect
 from sync_pipeline.errors import SyncError, TrackingError, one_line
 from sync_pipeline.tracking.remarks import BATCH_MARK
-from sync_pipeline.tracking.tracker import PATIENCE_SECONDS
+from sync_pipeline.tracking.tables import PATIENCE_SECONDS
 
 DEFAULT_DATASET = "default"
 _SQL = named_sql.load(__package__, "service.sql")

@@ -1,0 +1,81 @@
+-- hold_record: the day's record, held until the transaction ends
+SELECT id, attempt FROM daily_sync_status
+WHERE dataset = %(dataset)s AND sync_date = %(day)s AND kind = 'day' FOR NO KEY UPDATE
+
+-- make_record: a record for a day that has none; it is filled in the same transaction
+INSERT INTO daily_sync_status
+    (sync_date, status, remarks, start_time, dataset, kind, start_date, end_date, total_days)
+VALUES
+    (%(day)s, 'syncing', %(remarks)s, %(started_at)s, %(dataset)s, 'day', %(day)s, %(day)s, 1)
+ON CONFLICT (dataset, sync_date) WHERE kind = 'day' DO NOTHING
+
+-- attempts_at_day: who is at the day, and what of this run's attempts may be the one told of
+SELECT id, attempt, state, of_run FROM (
+    SELECT *, coalesce(run_id = %(run_id)s AND batch_id IS NOT DISTINCT FROM %(batch_id)s::bigint
+                       AND attempt IS NOT NULL, false) AS of_run
+    FROM sync_attempt WHERE dataset = %(dataset)s AND sync_date = %(day)s) AS at_day
+WHERE state = 'syncing'
+   OR of_run AND (state = 'success' OR attempt = %(number)s::integer OR %(state)s = 'failed')
+ORDER BY of_run DESC, attempt DESC
+
+-- supersede_failed: an earlier failure no longer stands for the day in its batch
+UPDATE sync_attempt SET superseded = true
+WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded AND state = 'failed'
+  AND id IS DISTINCT FROM %(own)s::bigint
+  AND (%(state)s = 'success' OR ended_at <= %(ended_at)s)
+
+-- adopt_own: the run's own attempt ends as it did; it stands unless another does
+UPDATE sync_attempt own SET
+    state = %(state)s, ended_at = greatest(started_at, %(ended_at)s), error_message = %(error)s,
+    rows_read = %(rows_read)s, rows_loaded = %(rows_loaded)s, rows_rejected = %(rows_rejected)s,
+    bytes = %(bytes)s, told_at = CASE WHEN %(told)s THEN clock_timestamp() ELSE told_at END,
+    superseded = EXISTS (
+        SELECT FROM sync_attempt other
+        WHERE other.batch_id = own.batch_id AND other.sync_date = own.sync_date
+          AND NOT other.superseded AND other.id <> own.id)
+WHERE id = %(own)s
+
+-- skip_pending: the day waits to be done again by the batch, and is in
+UPDATE sync_attempt SET state = 'skipped', ended_at = clock_timestamp(), run_id = %(run_id)s
+WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded AND state = 'pending'
+  AND %(state)s = 'success'
+
+-- adopt_pending: the batch's pending day becomes the attempt that was made
+UPDATE sync_attempt SET
+    state = %(state)s, attempt = %(number)s, started_at = %(started_at)s,
+    ended_at = greatest(%(started_at)s, %(ended_at)s), error_message = %(error)s,
+    rows_read = %(rows_read)s, rows_loaded = %(rows_loaded)s, rows_rejected = %(rows_rejected)s,
+    bytes = %(bytes)s, run_id = %(run_id)s, triggered_by = coalesce(%(triggered_by)s, triggered_by),
+    told_at = CASE WHEN %(told)s THEN clock_timestamp() END
+WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded AND state = 'pending'
+
+-- add_attempt: a day alone, or another try at a day of a batch; it stands unless another does
+INSERT INTO sync_attempt
+    (dataset, sync_date, batch_id, attempt, state, run_id, triggered_by, started_at, ended_at,
+     error_message, rows_read, rows_loaded, rows_rejected, bytes, told_at, superseded)
+SELECT
+    %(dataset)s, %(day)s, %(batch_id)s, %(number)s, %(state)s, %(run_id)s, %(triggered_by)s,
+    %(started_at)s, greatest(%(started_at)s, %(ended_at)s), %(error)s, %(rows_read)s,
+    %(rows_loaded)s, %(rows_rejected)s, %(bytes)s,
+    CASE WHEN %(told)s THEN clock_timestamp() END,
+    EXISTS (SELECT FROM sync_attempt
+            WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded)
+
+-- adopt_record: the day's record follows, unless a later attempt at the day ended later
+UPDATE daily_sync_status record SET
+    attempt = greatest(attempt, %(number)s),
+    status = CASE WHEN follows THEN %(state)s ELSE status END,
+    total_records = CASE WHEN follows THEN %(rows_read)s ELSE total_records END,
+    success_count = CASE WHEN follows THEN %(rows_loaded)s ELSE success_count END,
+    failed_count = CASE WHEN follows THEN %(rows_rejected)s ELSE failed_count END,
+    remarks = CASE WHEN follows THEN %(remarks)s ELSE remarks END,
+    error_message = CASE WHEN follows THEN %(error)s ELSE error_message END,
+    start_time = CASE WHEN follows THEN %(started_at)s ELSE start_time END,
+    end_time = CASE WHEN follows THEN greatest(%(started_at)s, %(ended_at)s) ELSE end_time END,
+    duration_seconds = CASE WHEN follows THEN NULL ELSE duration_seconds END,
+    run_id = CASE WHEN follows THEN %(run_id)s ELSE run_id END,
+    triggered_by = CASE WHEN follows THEN %(triggered_by)s ELSE triggered_by END
+FROM (SELECT attempt <= %(number)s AND (attempt = %(number)s OR end_time IS NULL
+                                        OR end_time <= %(ended_at)s) AS follows
+      FROM daily_sync_status WHERE id = %(record_id)s) AS judged
+WHERE id = %(record_id)s

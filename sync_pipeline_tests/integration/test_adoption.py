@@ -1,0 +1,248 @@
+"""A day's end that becomes known only afterwards is entered where it belongs, and once."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sync_pipeline.tracking import attempts, batches
+from sync_pipeline.tracking.models import LateFailure, LateSuccess
+from sync_pipeline_tests.integration import helpers
+from sync_pipeline_tests.integration.helpers import (
+    DATASET,
+    START,
+    Worker,
+    as_asked,
+    clear,
+    counts,
+    day_record,
+    history,
+    open_batch,
+    record,
+    rows,
+    transaction,
+)
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+
+pytestmark = pytest.mark.integration
+
+DAYS = helpers.days(3)
+ENDED = datetime.now(timezone.utc)
+LATE = LateSuccess(
+    dataset=DATASET,
+    day=START,
+    run_id="run-1",
+    triggered_by="a test",
+    batch_id=None,
+    started_at=ENDED - timedelta(seconds=30),
+    ended_at=ENDED,
+    counts=counts(7),
+)
+
+
+@pytest.fixture
+def database_url(one_database: str) -> str:
+    return clear(one_database)
+
+
+@pytest.fixture
+def worker(database_url: str) -> Worker:
+    """A worker at the days of a batch, in the run that is told of late."""
+    return Worker(database_url, open_batch(database_url, DAYS))
+
+
+def adopt(worker: Worker, **changes: Any) -> bool:
+    late = replace(LATE, batch_id=worker.batch_id, **changes)
+    with transaction(worker.url) as cursor:
+        return attempts.adopt(cursor, late)
+
+
+def adopt_failure(worker: Worker, error: str = "disk full", **changes: Any) -> bool:
+    values = {name: value for name, value in vars(LATE).items() if name not in ("counts", "told")}
+    values |= {"batch_id": worker.batch_id, **changes}
+    with transaction(worker.url) as cursor:
+        return attempts.adopt_failure(cursor, LateFailure(error=error, **values))
+
+
+def at_day(connection: "Connection") -> list[tuple[int | None, str, bool]]:
+    """The number and state of each attempt at the day, and whether it stands."""
+    found = history(connection, START)
+    return [(one["attempt"], one["state"], not one["superseded"]) for one in found]
+
+
+def counted(connection: "Connection", worker: Worker) -> tuple[int, int, int]:
+    assert worker.batch is not None
+    batch = record(connection, worker.batch.id)
+    return batch["success_count"], batch["failed_count"], batch["skipped_count"]
+
+
+ADOPTIONS: list[Callable[[Worker], bool]] = [adopt, adopt_failure]
+
+
+class TestNobodyKnew:
+    """Days whose beginning could not be written."""
+
+    def test_a_day_that_waits_in_its_batch_becomes_the_success(
+        self, worker: Worker, connection: "Connection"
+    ) -> None:
+        assert adopt(worker)
+        assert at_day(connection) == [(1, "success", True)]
+        day = day_record(connection, START)
+        assert (day["status"], day["success_count"], day["attempt"]) == ("success", 7, 1)
+        assert (day["end_time"], day["duration_seconds"]) == (ENDED, 30)
+        assert day["remarks"].startswith("单日同步完成: 2025-10-01, 读取7行")
+        assert history(connection, START)[0]["duration_seconds"] == 30
+        assert counted(connection, worker) == (1, 0, 0)
+
+    def test_a_day_that_waits_becomes_the_failure(
+        self, worker: Worker, connection: "Connection"
+    ) -> None:
+        assert adopt_failure(worker)
+        assert at_day(connection) == [(1, "failed", True)]
+        day = day_record(connection, START)
+        assert (day["status"], day["error_message"]) == ("failed", "disk full")
+        assert counted(connection, worker) == (0, 1, 0)
+
+    @pytest.mark.parametrize("adoption", ADOPTIONS)
+    def test_twice_is_once(
+        self, worker: Worker, connection: "Connection", adoption: Callable[[Worker], bool]
+    ) -> None:
+        everything = "SELECT * FROM {} ORDER BY id"
+        adoption(worker)
+        before = [
+            rows(connection, everything.format(table))
+            for table in ("daily_sync_status", "sync_attempt")
+        ]
+        assert adoption(worker)
+        after = [
+            rows(connection, everything.format(table))
+            for table in ("daily_sync_status", "sync_attempt")
+        ]
+        assert after == before
+
+    @pytest.mark.parametrize("adoption", ADOPTIONS)
+    def test_a_day_alone_has_its_record_then(
+        self, database_url: str, connection: "Connection", adoption: Callable[[Worker], bool]
+    ) -> None:
+        assert adoption(Worker(database_url))
+        [(number, state, _)] = at_day(connection)
+        assert (number, state) == (1, day_record(connection, START)["status"])
+
+    def test_a_failure_known_already_is_replaced_by_the_success_and_not_the_other_way_round(
+        self, worker: Worker, connection: "Connection"
+    ) -> None:
+        worker.give_up("the run was lost")
+        assert adopt(worker, told=True)
+        assert at_day(connection) == [(None, "failed", False), (1, "success", True)]
+        assert history(connection, START)[1]["told_at"] is not None
+        assert counted(connection, worker) == (1, 2, 0)
+        assert adopt_failure(worker)
+        assert at_day(connection)[1:] == [(1, "success", True)]
+
+
+class TestOwnAttempt:
+    """Days that the run had begun, and whose end could not be written."""
+
+    @pytest.mark.parametrize("number", [None, 1])
+    def test_the_attempt_it_is_at_becomes_the_success(
+        self, worker: Worker, connection: "Connection", number: int | None
+    ) -> None:
+        worker.begin(START)
+        assert adopt(worker, number=number)
+        assert at_day(connection) == [(1, "success", True)]
+        assert day_record(connection, START)["status"] == "success"
+        assert counted(connection, worker) == (1, 0, 0)
+
+    def test_one_closed_by_somebody_who_took_its_worker_for_dead_becomes_the_success(
+        self, worker: Worker, connection: "Connection"
+    ) -> None:
+        worker.begin(START)
+        worker.give_up_run("taken for dead")
+        assert adopt(worker, number=1)
+        assert at_day(connection) == [(1, "success", True)]
+        assert history(connection, START)[0]["error_message"] is None
+        assert day_record(connection, START)["status"] == "success"
+
+    def test_a_day_that_waits_to_be_done_again_is_skipped_then(
+        self, worker: Worker, connection: "Connection"
+    ) -> None:
+        worker.begin(START)
+        worker.give_up_run("taken for dead")
+        assert worker.batch is not None
+        with transaction(worker.url) as cursor:
+            again = as_asked(worker.batch, DAYS)
+            later = ENDED + timedelta(hours=1)
+            assert batches.take_up_again(cursor, worker.batch.id, again, DAYS, later)
+        assert adopt(worker, number=1)
+        assert at_day(connection) == [(1, "success", False), (None, "skipped", True)]
+        assert counted(connection, worker) == (0, 0, 1)
+
+    def test_the_attempt_it_is_at_becomes_the_failure(
+        self, worker: Worker, connection: "Connection"
+    ) -> None:
+        worker.begin(START)
+        assert adopt_failure(worker)
+        assert at_day(connection) == [(1, "failed", True)]
+        assert day_record(connection, START)["error_message"] == "disk full"
+
+
+class TestOthers:
+    """Days that another run is at, or was at later."""
+
+    @pytest.fixture
+    def other(self, worker: Worker) -> Worker:
+        return Worker(worker.url, open_batch(worker.url, DAYS, "other"), run_id="other")
+
+    @pytest.mark.parametrize("adoption", ADOPTIONS)
+    def test_nothing_is_taken_from_one_that_is_at_the_day(
+        self,
+        worker: Worker,
+        other: Worker,
+        connection: "Connection",
+        adoption: Callable[[Worker], bool],
+    ) -> None:
+        attempt = other.begin(START)
+        before = rows(connection, "SELECT * FROM sync_attempt ORDER BY id")
+        assert not adoption(worker)
+        assert rows(connection, "SELECT * FROM sync_attempt ORDER BY id") == before
+        other.succeed(attempt)
+        assert adoption(worker)
+
+    @pytest.mark.parametrize("adoption", ADOPTIONS)
+    def test_a_later_end_of_the_day_stands(
+        self,
+        worker: Worker,
+        other: Worker,
+        connection: "Connection",
+        adoption: Callable[[Worker], bool],
+    ) -> None:
+        other.sync(START)
+        assert adoption(worker)
+        day = day_record(connection, START)
+        assert (day["status"], day["success_count"], day["run_id"]) == ("success", 100, "other")
+        assert day["attempt"] == 2
+        assert [number for number, *_ in at_day(connection)] == [2, 1]
+        assert sum(counted(connection, worker)) == 1
+
+    def test_an_earlier_end_of_the_day_does_not(
+        self, worker: Worker, other: Worker, connection: "Connection"
+    ) -> None:
+        other.break_at(START)
+        later = datetime.now(timezone.utc) + timedelta(minutes=1)
+        assert adopt(worker, ended_at=later)
+        day = day_record(connection, START)
+        assert (day["status"], day["run_id"], day["attempt"]) == ("success", "run-1", 2)
+        assert other.begin(START).number == 3
+
+    def test_a_success_of_another_run_of_the_batch_stands_for_the_day(
+        self, worker: Worker, connection: "Connection"
+    ) -> None:
+        Worker(worker.url, worker.batch, run_id="again").sync(START)
+        assert adopt(worker)
+        assert adopt_failure(worker)
+        assert at_day(connection) == [(1, "success", True), (2, "success", False)]
+        assert counted(connection, worker) == (1, 0, 0)

@@ -1,0 +1,248 @@
+"""Tracking tables on another server, which is stopped and started while days are synced."""
+
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sync_pipeline.database.migrate import migrate
+from sync_pipeline.sync import DayResult, Outcome
+from sync_pipeline.tracking import ledger, tables
+from sync_pipeline.tracking.models import Batch, RecordStatus
+from sync_pipeline_tests.integration import helpers
+from sync_pipeline_tests.integration.helpers import (
+    ROWS_PER_DAY,
+    Pipeline,
+    Worker,
+    execute,
+    gate_closed,
+    in_thread,
+    open_batch,
+    run,
+    wait_until_blocked,
+)
+from sync_pipeline_tests.integration.other_server import OtherServer
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+
+pytestmark = pytest.mark.integration
+
+DAYS = helpers.days(12)
+OPEN_LATE = Batch(0, "batch-1", "orders", RecordStatus.SYNCING, DAYS[0], DAYS[-1], 12)
+
+
+@pytest.fixture
+def pipeline(source_url: str, database_url: str, server: OtherServer) -> Pipeline:
+    """A pipeline whose records stand on a server of their own."""
+    pipeline = Pipeline(source_url, database_url, server.database("tracking"))
+    pipeline.make_source()
+    assert pipeline.tracking is not None
+    migrate(pipeline.tracking, "SYNC_TRACKING_URL")
+    run(database_url, "DROP TABLE daily_sync_status CASCADE")
+    return pipeline
+
+
+@pytest.fixture
+def records(pipeline: Pipeline) -> str:
+    assert pipeline.tracking is not None
+    return pipeline.tracking
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "_FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(tables, "_LONGEST_PAUSE_SECONDS", 0.05)
+
+
+def outage_logs(caplog: pytest.LogCaptureFixture) -> list[str]:
+    named = ("tracking failed", "the tracking tables can be", "run run-1 ends")
+    return [
+        next(name for name in named if line.getMessage().startswith(name))
+        for line in caplog.records
+        if line.name.startswith("sync_pipeline.tracking")
+    ]
+
+
+def days_of(records: str) -> list[tuple[object, ...]]:
+    """Each day's record: its status, its rows and how its only attempt stands."""
+    return run(
+        records,
+        "SELECT r.sync_date, r.status, r.success_count, a.state FROM daily_sync_status r "
+        "JOIN sync_attempt a ON a.sync_date = r.sync_date AND a.attempt = r.attempt "
+        "WHERE r.kind = 'day' AND a.batch_id IS NOT NULL ORDER BY 1",
+    )
+
+
+def batch_of(records: str) -> tuple[object, ...]:
+    [found] = run(
+        records,
+        "SELECT status, success_count, failed_count, total_records FROM daily_sync_status "
+        "WHERE kind = 'batch'",
+    )
+    return found
+
+
+def assert_complete(pipeline: Pipeline, records: str, results: list[DayResult]) -> None:
+    assert [result.outcome for result in results] == [Outcome.SUCCESS] * 12
+    assert pipeline.loaded() == dict.fromkeys(DAYS, ROWS_PER_DAY)
+    assert days_of(records) == [(day, "success", ROWS_PER_DAY, "success") for day in DAYS]
+    assert batch_of(records) == ("success", 12, 0, 12 * ROWS_PER_DAY)
+
+
+def rest_with_server_back(
+    syncing: Iterator[DayResult], server: OtherServer, at_least: int = 1
+) -> list[DayResult]:
+    """Start the server, and go on."""
+    results = [next(syncing) for _ in range(at_least)]
+    server.start()
+    return results + list(syncing)
+
+
+@pytest.mark.parametrize("progress", ["every_day", "auto"])
+def test_stopped_in_the_middle_and_back_before_the_end_the_record_is_complete(
+    pipeline: Pipeline,
+    records: str,
+    server: OtherServer,
+    caplog: pytest.LogCaptureFixture,
+    progress: str,
+) -> None:
+    caplog.set_level("INFO", "sync_pipeline")
+    batch = open_batch(records, DAYS)
+    syncing = pipeline.start(DAYS, batch, progress=progress)
+    results = [next(syncing) for _ in range(3)]
+    server.stop()
+    results += rest_with_server_back(syncing, server, at_least=6)
+
+    assert_complete(pipeline, records, results)
+    assert outage_logs(caplog) == ["tracking failed", "the tracking tables can be"]
+    times = run(
+        records,
+        "SELECT started_at, ended_at FROM sync_attempt WHERE state = 'success' ORDER BY sync_date",
+    )
+    for (_, ended), (started, _) in pairwise(times):
+        assert ended <= started + timedelta(seconds=0.1)
+
+
+def test_stopped_while_a_day_is_read_its_own_attempt_becomes_the_success(
+    pipeline: Pipeline, records: str, server: OtherServer, connection: "Connection"
+) -> None:
+    batch = open_batch(records, DAYS)
+    with (
+        gate_closed(pipeline.source) as gate,
+        in_thread(lambda: pipeline.sync(DAYS, batch)) as syncing,
+    ):
+        wait_until_blocked(connection, gate.info.backend_pid)
+        server.stop()
+        execute(gate, "SELECT pg_advisory_unlock(42)")
+        helpers.wait_for(lambda: pipeline.loaded().get(DAYS[2]))
+        server.start()
+        results = syncing.result(60)
+    assert_complete(pipeline, records, results)
+    assert run(records, "SELECT count(*) FROM sync_attempt WHERE state <> 'success'") == [(0,)]
+
+
+def test_away_at_the_beginning_the_batch_is_opened_late_with_all_its_days(
+    pipeline: Pipeline, records: str, server: OtherServer
+) -> None:
+    server.stop()
+    began = time.monotonic()
+    syncing = pipeline.start(DAYS, OPEN_LATE)
+    results = rest_with_server_back(syncing, server, at_least=5)
+    assert_complete(pipeline, records, results)
+    [(opened, now)] = run(
+        records, "SELECT start_time, clock_timestamp() FROM daily_sync_status WHERE kind = 'batch'"
+    )
+    assert isinstance(opened, datetime)
+    assert abs((now - opened).total_seconds() - (time.monotonic() - began)) < 1
+
+
+def test_back_only_at_the_very_end_the_end_waits_a_while_for_it(
+    pipeline: Pipeline, records: str, server: OtherServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "SETTLE_SECONDS", helpers.PATIENCE_SECONDS)
+    run(pipeline.target, "CREATE TABLE orders (day date, id int, amount int, passed boolean)")
+    server.stop()
+    with in_thread(partial(pipeline.sync, DAYS, OPEN_LATE)) as syncing:
+        helpers.wait_for(lambda: len(pipeline.loaded()) == 12)
+        server.start()
+        results = syncing.result(60)
+    assert_complete(pipeline, records, results)
+
+
+def test_down_to_the_end_the_days_are_in_at_full_speed_and_what_is_owed_is_logged(
+    pipeline: Pipeline,
+    records: str,
+    server: OtherServer,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ledger, "SETTLE_SECONDS", 0.5)
+    batch = open_batch(records, DAYS)
+    syncing = pipeline.start(DAYS, batch)
+    next(syncing)
+    server.stop()
+    began = time.monotonic()
+    results = list(syncing)
+    assert time.monotonic() - began < 5
+    assert [result.outcome for result in results] == [Outcome.SUCCESS] * 11
+    assert pipeline.loaded() == dict.fromkeys(DAYS, ROWS_PER_DAY)
+    assert outage_logs(caplog) == ["tracking failed", "run run-1 ends"]
+    assert "11 facts are not recorded: 2025-10-02 succeeded; " in caplog.text
+    server.start()
+
+
+def test_what_failed_or_was_given_up_meanwhile_is_written_too(
+    pipeline: Pipeline, records: str, server: OtherServer
+) -> None:
+    run(pipeline.source, f"INSERT INTO broken VALUES ('{DAYS[3]}')")
+    syncing = pipeline.start(DAYS, OPEN_LATE)
+    next(syncing)
+    server.stop()
+    results = [next(syncing) for _ in range(4)]
+    run(pipeline.source, "DROP VIEW orders_source")
+    server.start()
+    results += list(syncing)
+    states = [result.outcome.value for result in results]
+    assert states == ["success", "success", "failed", "success", *["failed"] * 7]
+    assert days_of(records) == [
+        (day, state, ROWS_PER_DAY if state == "success" else 0, state)
+        for day, state in zip(DAYS, ["success", *states], strict=True)
+    ]
+    assert batch_of(records)[:3] == ("failed", 4, 8)
+    [(error,)] = run(
+        records, f"SELECT error_message FROM sync_attempt WHERE sync_date = '{DAYS[3]}'"
+    )
+    assert f"cannot read {DAYS[3]}" in str(error)
+
+
+def test_a_day_taken_for_dead_after_its_commit_was_confirmed_is_a_success_all_the_same(
+    pipeline: Pipeline, records: str, connection: "Connection"
+) -> None:
+    run(
+        pipeline.target,
+        "CREATE TABLE orders (day date, id integer, amount integer, passed boolean)",
+        "CREATE INDEX ON orders (day)",
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN PERFORM wait_at_gate(); RETURN NEW; END $$",
+        "CREATE FUNCTION wait_at_gate() RETURNS boolean LANGUAGE plpgsql AS "
+        "$$ BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN true; END $$",
+        "CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON orders INITIALLY DEFERRED FOR EACH ROW "
+        "EXECUTE FUNCTION slow()",
+    )
+    batch = open_batch(records, DAYS[:1])
+    with (
+        gate_closed(pipeline.target) as gate,
+        in_thread(lambda: pipeline.sync(DAYS[:1], batch)) as syncing,
+    ):
+        wait_until_blocked(connection, gate.info.backend_pid)
+        assert Worker(records, batch).give_up_run("taken for dead") == 1
+        execute(gate, "SELECT pg_advisory_unlock(42)")
+        [result] = syncing.result(helpers.PATIENCE_SECONDS)
+    assert result.outcome is Outcome.SUCCESS
+    assert days_of(records) == [(DAYS[0], "success", ROWS_PER_DAY, "success")]
+    assert batch_of(records) == ("success", 1, 0, ROWS_PER_DAY)
