@@ -5,9 +5,10 @@ the record of their batch. Doing it twice is doing it once.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from enum import Enum
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster._core.storage.dagster_run import FINISHED_STATUSES, RunRecord
@@ -20,8 +21,8 @@ from sync_pipeline.orchestration.batch_job import requested_days
 from sync_pipeline.orchestration.cancel import cancelled_in_dagster
 from sync_pipeline.orchestration.days import days_of_run
 from sync_pipeline.orchestration.memory import Heard, Memory
-from sync_pipeline.orchestration.unrecorded import UnrecordedDay, unheard
-from sync_pipeline.tracking import adoption, attempts, batches
+from sync_pipeline.orchestration.unrecorded import UnrecordedDay, told_by_run, unheard
+from sync_pipeline.tracking import adoption, attempts, batches, corrections
 from sync_pipeline.tracking.corrections import Correction
 from sync_pipeline.tracking.models import LateFailure, LateSuccess, NewBatch
 
@@ -33,75 +34,80 @@ _MOST_RUNS = 100  # a look
 _SETTLED_SECONDS = 10.0  # by then, no run that ended earlier will appear any more
 
 
+class Entry(Enum):
+    """What became of a day that was told."""
+
+    KNOWN = "it was recorded already"
+    ENTERED = "it is recorded now"
+    WAITS = "another run is at the day; it is entered later"
+
+
 def enter_days(
     connection: "Connection",
     instance: dg.DagsterInstance,
     datasets: Sequence[Dataset],
     memory: Memory,
 ) -> Iterator[Correction]:
-    """Enter the days that Dagster was told of; yield what was not known yet.
-
-    A day that another run is at is left for a later look.
-    """
+    """Enter the days that Dagster was told of since the last look; yield what was not known yet."""
     for dataset in datasets:
         heard = memory.heard.setdefault(dataset.name, Heard())
         for storage_id, told in unheard(instance, dataset, heard):
-            run = instance.get_run_by_id(told.run_id)
-            who = identity.triggered_by(run) if run else None
             with connection, connection.cursor() as cursor:
-                if _is_known(cursor, told):
-                    heard.done.append(storage_id)
-                    continue
-                if not _enter(cursor, told, who):
-                    continue
-            heard.done.append(storage_id)
-            yield Correction(
-                f"a day that ended as {told.outcome.value} was recorded afterwards",
-                "the records were away when it ended",
-                dataset=told.dataset,
-                sync_date=told.day,
-                batch_key=told.batch.batch_key if told.batch else None,
-                run_id=told.run_id,
-            )
+                entry = _enter(cursor, instance, told)
+            if entry is not Entry.WAITS:
+                heard.done.append(storage_id)
+            if entry is Entry.ENTERED:
+                yield _correction(told)
 
 
-def _is_known(cursor: "Cursor", told: UnrecordedDay) -> bool:
-    return attempts.is_known(cursor, told.run_id, told.dataset, told.day, told.outcome.value)
+def enter_days_of_run(cursor: "Cursor", instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Enter the days that `run`, which is over, told Dagster of, before the rest of it is closed.
+
+    Commits after each, so that none of them is held for long.
+    """
+    for told in told_by_run(instance, run.run_id):
+        if _enter(cursor, instance, told) is Entry.ENTERED:
+            corrections.write(cursor, _correction(told))
+        cursor.connection.commit()
 
 
-def _enter(cursor: "Cursor", told: UnrecordedDay, triggered_by: str | None) -> bool:
+def _enter(cursor: "Cursor", instance: dg.DagsterInstance, told: UnrecordedDay) -> Entry:
+    adoption.one_at_a_time(cursor)
+    if attempts.is_known(cursor, told.run_id, told.dataset, told.day, told.outcome.value):
+        return Entry.KNOWN
+    run = instance.get_run_by_id(told.run_id)
     batch = batches.open_batch(cursor, told.batch) if told.batch else None
-    batch_id = batch.id if batch else None
-    if told.outcome is Outcome.SKIPPED:
-        if batch_id is not None:
-            attempts.skip(cursor, batch_id, [told.day], told.run_id)
-        return True
+    about: dict[str, Any] = {
+        "dataset": told.dataset,
+        "day": told.day,
+        "run_id": told.run_id,
+        "triggered_by": identity.triggered_by(run) if run else None,
+        "batch_id": batch.id if batch else None,
+        "started_at": told.started_at,
+        "ended_at": told.ended_at,
+        "number": told.number,
+    }
     if told.outcome is Outcome.SUCCESS and told.counts is not None:
-        success = LateSuccess(
-            dataset=told.dataset,
-            day=told.day,
-            run_id=told.run_id,
-            triggered_by=triggered_by,
-            batch_id=batch_id,
-            started_at=told.started_at,
-            ended_at=told.ended_at,
-            counts=told.counts,
-            number=told.number,
-            told=True,
-        )
-        return adoption.adopt(cursor, success)
-    failure = LateFailure(
+        done = adoption.adopt(cursor, LateSuccess(**about, counts=told.counts, told=True))
+    elif told.outcome is Outcome.FAILED:
+        error = told.error or "the day failed"
+        done = adoption.adopt_failure(cursor, LateFailure(**about, error=error))
+    else:
+        done = True
+        if batch is not None:
+            attempts.skip(cursor, batch.id, [told.day], told.run_id)
+    return Entry.ENTERED if done else Entry.WAITS
+
+
+def _correction(told: UnrecordedDay) -> Correction:
+    return Correction(
+        f"a day that ended as {told.outcome.value} was recorded afterwards",
+        "the records were away when it ended",
         dataset=told.dataset,
-        day=told.day,
+        sync_date=told.day,
+        batch_key=told.batch.batch_key if told.batch else None,
         run_id=told.run_id,
-        triggered_by=triggered_by,
-        batch_id=batch_id,
-        started_at=told.started_at,
-        ended_at=told.ended_at,
-        error=told.error or "the day failed",
-        number=told.number,
     )
-    return adoption.adopt_failure(cursor, failure)
 
 
 def open_records_of_ended_runs(
@@ -151,7 +157,7 @@ def _batches_of(
         return
     who = identity.triggered_by(run)
     if run.job_name == identity.BATCH_JOB_NAME:
-        request = run.run_config
+        request: Mapping[str, Any] = run.run_config
         try:
             dataset, days = requested_days(
                 datasets, request.get("dataset"), request["start_date"], request["end_date"]

@@ -15,6 +15,7 @@ from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from sync_pipeline import settings
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.orchestration.cancel import cancelled_in_dagster
+from sync_pipeline.orchestration.late_entries import enter_days_of_run
 from sync_pipeline.orchestration.memory import Memory
 from sync_pipeline.orchestration.reconcile import Reconciler
 from sync_pipeline.orchestration.records import close_run, open_backfill, tracking
@@ -52,6 +53,7 @@ def _run_sensor(
     def record_run(context: dg.RunStatusSensorContext) -> dg.SkipReason:
         run = context.dagster_run
         with tracking(settings.current()) as cursor:
+            enter_days_of_run(cursor, context.instance, run)
             close_run(cursor, context.instance, run, text(context))
         return dg.SkipReason(f"run {run.run_id} ended {status.value}; its records are closed")
 

@@ -72,7 +72,7 @@ def unheard(
     which = AssetRecordsFilter(dg.AssetKey(dataset.name), after_storage_id=heard.after)
     found = instance.fetch_observations(which, limit=_MOST_AT_ONCE, ascending=True).records
     for record in found:
-        told = _told(dataset, record.event_log_entry)
+        told = _told(record.event_log_entry)
         if told is None:
             heard.done.append(record.storage_id)
         elif record.storage_id not in heard.done:
@@ -85,16 +85,24 @@ def unheard(
     heard.done = [id_ for id_ in heard.done if id_ > heard.after]
 
 
-def _told(dataset: Dataset, event: dg.EventLogEntry) -> UnrecordedDay | None:
+def told_by_run(instance: dg.DagsterInstance, run_id: str) -> list[UnrecordedDay]:
+    """Return the days that a run told of."""
+    observed = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION)
+    told = [_told(record.event_log_entry) for record in observed.records]
+    return [day for day in told if day is not None]
+
+
+def _told(event: dg.EventLogEntry) -> UnrecordedDay | None:
     """Return what an observation of ours tells; None for anybody else's."""
     observed = event.asset_observation
     value = observed.metadata.get(_UNRECORDED) if observed is not None else None
     if observed is None or observed.partition is None or value is None:
         return None
     told: Any = value.value
+    dataset = observed.asset_key.path[-1]
     try:
         return UnrecordedDay(
-            dataset.name,
+            dataset,
             date.fromisoformat(observed.partition),
             Outcome(told["outcome"]),
             datetime.fromisoformat(told["started_at"]),
@@ -106,7 +114,7 @@ def _told(dataset: Dataset, event: dg.EventLogEntry) -> UnrecordedDay | None:
             event.run_id,
         )
     except (KeyError, TypeError, ValueError):
-        _logger.exception("an observation of %s is not as this version writes it", dataset.name)
+        _logger.exception("an observation of %s is not as this version writes it", dataset)
         return None
 
 
@@ -120,10 +128,10 @@ def _from_batch(batch: NewBatch) -> dict[str, Any]:
     }
 
 
-def _to_batch(dataset: Dataset, told: dict[str, Any]) -> NewBatch:
+def _to_batch(dataset: str, told: dict[str, Any]) -> NewBatch:
     return NewBatch(
         told["batch_key"],
-        dataset.name,
+        dataset,
         _days(told["ranges"]),
         told["run_id"],
         told["triggered_by"],

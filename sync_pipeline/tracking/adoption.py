@@ -19,6 +19,11 @@ _SQL = named_sql.load(__package__, "adoption.sql")
 _NOTHING = DayCounts(0, 0, 0, 0)
 
 
+def one_at_a_time(cursor: "Cursor") -> None:
+    """Wait for whoever else enters what became known afterwards; hold others off likewise."""
+    cursor.execute(_SQL["one_at_a_time"])
+
+
 def adopt(cursor: "Cursor", late: LateSuccess, *, refresh: bool = True) -> bool:
     """Enter a success; return False if another run is at the day now, so that it must wait.
 

@@ -1,3 +1,6 @@
+-- one_at_a_time: two that enter the same days would both find them unknown
+SELECT pg_advisory_xact_lock(hashtextextended('sync_pipeline: adoption', 0))
+
 -- hold_record: the day's record, held until the transaction ends
 SELECT id, attempt FROM daily_sync_status
 WHERE dataset = %(dataset)s AND sync_date = %(day)s AND kind = 'day' FOR NO KEY UPDATE

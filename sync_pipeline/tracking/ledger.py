@@ -35,6 +35,11 @@ class Ledger:
         self._asked: dict[tuple[str, str], float] = {}  # for a batch, by time.monotonic()
         self._owed: deque[Fact] = deque()
 
+    @property
+    def owes(self) -> bool:
+        """Whether facts wait to be written."""
+        return bool(self._owed)
+
     def record(self, fact: Fact) -> None:
         """Write `fact` now, or keep it until that can be done."""
         self._owed.append(fact)

@@ -60,6 +60,11 @@ class Tracker:
         self._ledger = Ledger(settings, owed.By(run_id, triggered_by), logger)
         self.in_target = self._ledger.in_target
 
+    @property
+    def owes(self) -> bool:
+        """Whether something that happened is not recorded yet."""
+        return self._ledger.owes
+
     def open_batch(self, new: NewBatch) -> Batch | None:
         """Open, or join, a batch; return it, or None if the tables cannot be reached."""
         return self._ledger.batch(new)
