@@ -1,6 +1,6 @@
 """One case a file, by name, in the order they are measured."""
 
-from bench.cases import day_1m, growth_3650, memory_5m, year_tracked
+from bench.cases import day_1m, growth_3650, idle_look, memory_5m, year_tracked
 from bench.results import Measure
 
 CASES: dict[str, Measure] = {
@@ -8,4 +8,5 @@ CASES: dict[str, Measure] = {
     day_1m.CASE: day_1m.measure,
     memory_5m.CASE: memory_5m.measure,
     growth_3650.CASE: growth_3650.measure,
+    idle_look.CASE: idle_look.measure,
 }

@@ -1,29 +1,28 @@
 """A long batch: a day in ten years must cost what a day in one year does."""
 
-from datetime import date, timedelta
+from datetime import timedelta
 
 from bench.batch import run_batch
 from bench.pairs import measure_pairs, ratio, raw
 from bench.project import project_of
+from bench.readings import DAYS, FIRST, ROWS_A_DAY, dataset, make_readings
 from bench.results import Result, Say
 from bench.stack import query_one, run_sql
-from sync_pipeline.dataset import Dataset, PostgresSource, PostgresTarget
+from sync_pipeline.dataset import Dataset
 from sync_pipeline.launch import BatchRequest
-from sync_pipeline.settings import SOURCE_URL, Settings
+from sync_pipeline.settings import Settings
 
 CASE = "growth_3650"
 _GOAL = 1.3
 _PAIRS = 2
-_FIRST = date(2015, 1, 1)
-_MANY, _FEW = 3_650, 365
-_ROWS_A_DAY = 20
+_MANY, _FEW = DAYS, 365
 
 
 def measure(settings: Settings, say: Say) -> Result:
     """Measure the cost per day of 3,650 small days against that of 365, each synced anew."""
-    _make_readings(settings)
-    many = [_dataset(f"many_{n}") for n in range(_PAIRS)]
-    few = [_dataset(f"few_{n}") for n in range(_PAIRS)]
+    make_readings(settings)
+    many = [dataset(f"many_{n}") for n in range(_PAIRS)]
+    few = [dataset(f"few_{n}") for n in range(_PAIRS)]
     left, left_few = iter(many), iter(few)
     with project_of([*many, *few], settings) as of_project:
         pairs = measure_pairs(
@@ -34,7 +33,7 @@ def measure(settings: Settings, say: Say) -> Result:
         )
     return Result(
         CASE,
-        f"a day of {_MANY:,} in one batch, {_ROWS_A_DAY} rows each",
+        f"a day of {_MANY:,} in one batch, {ROWS_A_DAY} rows each",
         f"a day of {_FEW} in one batch",
         ratio(pairs),
         _GOAL,
@@ -42,22 +41,11 @@ def measure(settings: Settings, say: Say) -> Result:
     )
 
 
-def _make_readings(settings: Settings) -> None:
-    run_sql(
-        settings.postgres_url(SOURCE_URL),
-        "CREATE TABLE readings (day date NOT NULL, sensor integer NOT NULL, value float8 NOT NULL)",
-        f"INSERT INTO readings SELECT date '{_FIRST}' + d, s, d * s "
-        f"FROM generate_series(0, {_MANY - 1}) d, generate_series(1, {_ROWS_A_DAY}) s",
-        "CREATE INDEX ON readings (day)",
-        "VACUUM (ANALYZE) readings",
-    )
-
-
 def _seconds_per_day(settings: Settings, dataset: Dataset, days: int) -> float:
     """Sync the first `days` days of a dataset that has none yet; return the seconds of each."""
     run_sql(settings.database_url, "CHECKPOINT")
-    last = _FIRST + timedelta(days=days - 1)
-    return run_batch(settings, BatchRequest(dataset.name, _FIRST, last)).run_seconds / days
+    last = FIRST + timedelta(days=days - 1)
+    return run_batch(settings, BatchRequest(dataset.name, FIRST, last)).run_seconds / days
 
 
 def _years(settings: Settings, dataset: Dataset) -> dict[str, float]:
@@ -67,7 +55,7 @@ def _years(settings: Settings, dataset: Dataset) -> dict[str, float]:
     """
     seconds = {}
     for name, skipped in (("first", 0), ("last", _MANY - _FEW)):
-        begin = _FIRST + timedelta(days=skipped)
+        begin = FIRST + timedelta(days=skipped)
         row = query_one(
             settings.database_url,
             "SELECT extract(epoch FROM max(ended_at) - min(started_at)) FROM sync_attempt "
@@ -76,12 +64,3 @@ def _years(settings: Settings, dataset: Dataset) -> dict[str, float]:
         )
         seconds[f"{name}_365_days_seconds"] = round(float(row[0]), 3)
     return seconds
-
-
-def _dataset(name: str) -> Dataset:
-    return Dataset(
-        name=name,
-        start_date=_FIRST,
-        source=PostgresSource(url_env=SOURCE_URL, table="readings", day_column="day"),
-        target=PostgresTarget(table=name),
-    )

@@ -1,0 +1,38 @@
+"""The process that `idle_look` measures: the reconciler, looking where there is nothing to do.
+
+Started as `python -m bench.idle_look_child LOOKS`, with complete settings in the environment.
+Answers on standard output with one JSON list: the seconds of each look.
+"""
+
+import json
+import sys
+import time
+
+import dagster as dg
+
+from sync_pipeline import settings as environment
+from sync_pipeline.definitions import load_datasets
+from sync_pipeline.orchestration.memory import Memory
+from sync_pipeline.orchestration.reconcile import Reconciler
+from sync_pipeline.orchestration.storage import keep_connections_open
+
+
+def main(looks: int) -> None:
+    """Look `looks` times, after a first look that opens connections; print how long each took."""
+    settings = environment.current()
+    datasets = load_datasets(settings.project_dir)
+    memory = Memory()
+    seconds = []
+    with dg.DagsterInstance.get() as instance:
+        keep_connections_open(instance)
+        for _ in range(looks + 1):
+            began = time.perf_counter()
+            corrections = Reconciler(instance, settings, datasets, memory).look()
+            seconds.append(time.perf_counter() - began)
+            if corrections:
+                raise SystemExit(f"there was something to do: {corrections[0]}")
+    print(json.dumps(seconds[1:]))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
