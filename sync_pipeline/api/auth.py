@@ -48,7 +48,7 @@ LOCAL = Caller("local", "operator", "local")
 
 
 def parse_tokens(text: str) -> tuple[Token, ...]:
-    """Return the tokens in a setting: name:role:sha256, with commas between. Raises SettingError."""
+    """Return the tokens of a setting, name:role:sha256 with commas between. Raises SettingError."""
     found: list[Token] = []
     for number, entry in enumerate(filter(None, (part.strip() for part in text.split(","))), 1):
         match = _ENTRY.fullmatch(entry)

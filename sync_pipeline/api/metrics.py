@@ -29,7 +29,7 @@ class Metrics:
     """The figures of one application."""
 
     def __init__(self, pool: ReadingPool, broker: Broker) -> None:
-        disable_created_metrics()  # when a counter began is of no use to anybody
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # of no use to anybody
         self._registry = CollectorRegistry(auto_describe=False)
         self._requests = Counter(
             "sync_api_requests",
