@@ -85,13 +85,15 @@ def _adopt(
         return False
     own = ours[0][:2] if ours else None
     cursor.execute(_SQL["supersede_failed"], values | {"own": own and own[0]})
+    number = latest + 1 if own is None else own[1]
+    # Dagster may have been told of the day without its attempt's number, or with one that was lost.
+    values |= {"number": number, "told": values["told"] and values["number"] == number}
     if own is None:
-        values["number"] = latest + 1
         cursor.execute(_SQL["adopt_pending"], values)
         if cursor.rowcount == 0:
             cursor.execute(_SQL["add_attempt"], values)
     else:
-        values["own"], values["number"] = own
+        values["own"] = own[0]
         cursor.execute(_SQL["adopt_own"], values)
         cursor.execute(_SQL["skip_pending"], values)
     cursor.execute(_SQL["adopt_record"], values)

@@ -136,12 +136,19 @@ class TestNobodyKnew:
         self, worker: Worker, connection: "Connection"
     ) -> None:
         worker.give_up("the run was lost")
-        assert adopt(worker, told=True)
+        assert adopt(worker)
         assert at_day(connection) == [(None, "failed", False), (1, "success", True)]
-        assert history(connection, START)[1]["told_at"] is not None
         assert counted(connection, worker) == (1, 2, 0)
         assert adopt_failure(worker)
         assert at_day(connection)[1:] == [(1, "success", True)]
+
+    @pytest.mark.parametrize("number", [None, 1, 2])
+    def test_dagster_counts_as_told_only_if_it_was_of_the_attempt_with_its_number(
+        self, worker: Worker, connection: "Connection", number: int | None
+    ) -> None:
+        assert adopt(worker, told=True, number=number)
+        assert at_day(connection) == [(1, "success", True)]
+        assert (history(connection, START)[0]["told_at"] is not None) == (number == 1)
 
 
 class TestOwnAttempt:
@@ -152,8 +159,9 @@ class TestOwnAttempt:
         self, worker: Worker, connection: "Connection", number: int | None
     ) -> None:
         worker.begin(START)
-        assert adopt(worker, number=number)
+        assert adopt(worker, number=number, told=True)
         assert at_day(connection) == [(1, "success", True)]
+        assert (history(connection, START)[0]["told_at"] is not None) == (number == 1)
         assert day_record(connection, START)["status"] == "success"
         assert counted(connection, worker) == (1, 0, 0)
 
