@@ -183,15 +183,17 @@ def never_two_loaders_of_a_day(facts: Facts) -> Iterator[str]:
 
 
 def dagster_knows_every_synced_day(facts: Facts) -> Iterator[str]:
-    """Every day that is `success` by a run is materialized, by that attempt or a later one."""
+    """Every day that is `success` by a run is materialized, by that attempt or a later one; or by
+    its run, if no number was known because the records were away."""
     for record in facts.days:
         if record["status"] != "success" or record["run_id"] is None:
             continue
-        told = facts.told.get((record["dataset"], record["sync_date"]), 0)
-        if told < record["attempt"]:
+        day = (record["dataset"], record["sync_date"])
+        known = facts.told.attempts.get(day, 0)
+        if known < record["attempt"] and (*day, record["run_id"]) not in facts.told.unnumbered:
             yield (
-                f"day {record['dataset']} {record['sync_date']} is success by attempt "
-                f"{record['attempt']}, Dagster knows of attempt {told}"
+                f"day {day[0]} {day[1]} is success by attempt {record['attempt']}, Dagster knows "
+                f"of attempt {known}"
             )
 
 
