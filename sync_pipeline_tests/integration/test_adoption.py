@@ -236,6 +236,17 @@ class TestOthers:
         assert [number for number, *_ in at_day(connection)] == [2, 1]
         assert sum(counted(connection, worker)) == 1
 
+    def test_an_attempt_had_ended_when_a_later_one_began_however_late_it_is_told(
+        self, worker: Worker, other: Worker, connection: "Connection"
+    ) -> None:
+        own = worker.begin(START)
+        other.sync(START)
+        later = datetime.now(timezone.utc) + timedelta(minutes=1)
+        assert adopt(worker, number=own.number, ended_at=later)
+        first, second = history(connection, START)
+        assert (first["state"], second["state"]) == ("success", "success")
+        assert first["ended_at"] == second["started_at"]
+
     def test_an_earlier_end_of_the_day_does_not(
         self, worker: Worker, other: Worker, connection: "Connection"
     ) -> None:
