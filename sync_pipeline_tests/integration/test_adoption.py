@@ -220,6 +220,17 @@ class TestOthers:
         other.succeed(attempt)
         assert adoption(worker)
 
+    def test_its_own_attempt_ends_as_it_did_while_another_is_at_the_day(
+        self, worker: Worker, other: Worker, connection: "Connection"
+    ) -> None:
+        worker.begin(START)
+        theirs = other.begin(START)  # right after our commit let the day go
+        assert adopt(worker, number=1)
+        assert at_day(connection) == [(1, "success", True), (2, "syncing", True)]
+        assert counted(connection, worker) == (1, 0, 0)
+        other.succeed(theirs)
+        assert day_record(connection, START)["run_id"] == "other"
+
     @pytest.mark.parametrize("adoption", ADOPTIONS)
     def test_a_later_end_of_the_day_stands(
         self,
