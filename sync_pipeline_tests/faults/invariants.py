@@ -167,13 +167,16 @@ def a_successful_batch_left_no_day_out(facts: Facts) -> Iterator[str]:
 
 
 def never_two_loaders_of_a_day(facts: Facts) -> Iterator[str]:
-    """The successes of a day follow each other, in the order of their numbers."""
+    """The successes of a day follow each other: none began before the one before it had ended.
+
+    Their numbers need not: one that is told of late gets the next.
+    """
     by_day: dict[tuple[str, date], list[Row]] = defaultdict(list)
     for attempt in facts.attempts:
         if attempt["state"] == "success":
             by_day[attempt["dataset"], attempt["sync_date"]].append(attempt)
     for day, successes in by_day.items():
-        ordered = sorted(successes, key=lambda attempt: attempt["attempt"])
+        ordered = sorted(successes, key=lambda attempt: attempt["started_at"])
         for earlier, later in itertools.pairwise(ordered):
             if later["started_at"] < earlier["ended_at"]:
                 yield (
