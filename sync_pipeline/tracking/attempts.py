@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 from sync_pipeline.database import named_sql
 from sync_pipeline.errors import SupersededError
 from sync_pipeline.tracking import batches, remarks
-from sync_pipeline.tracking.adoption import adopt as adopt
-from sync_pipeline.tracking.adoption import adopt_failure as adopt_failure
 from sync_pipeline.tracking.models import (
     Attempt,
     AttemptState,
@@ -166,12 +164,12 @@ def refuse(
         "run_id": run_id,
         "triggered_by": triggered_by,
     }
-    cursor.execute(_SQL["refused_already"], values)
-    if cursor.fetchone() is not None:
-        return
     if batch_id is not None:
         cursor.execute(_SQL["refuse_planned"], values)
     if batch_id is None or cursor.rowcount == 0:
+        cursor.execute(_SQL["refused_already"], values)
+        if cursor.fetchone() is not None:
+            return
         cursor.execute(_SQL["supersede_ended"], values)
         cursor.execute(_SQL["refuse_unplanned"], values)
     batches.refresh_all(cursor, [batch_id])

@@ -110,7 +110,7 @@ class BegunDay:
 @dataclass(frozen=True)
 class LateSuccess:
     """A day that is in, as it became known afterwards. `number` is that of its attempt, where it
-    is known; `told` whether Dagster knows of it."""
+    is known; `told` whether Dagster knows of it, by this number."""
 
     dataset: str
     day: date

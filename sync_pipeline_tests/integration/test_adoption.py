@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sync_pipeline.tracking import attempts, batches
+from sync_pipeline.tracking import adoption, batches
 from sync_pipeline.tracking.models import LateFailure, LateSuccess
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import (
@@ -58,14 +58,14 @@ def worker(database_url: str) -> Worker:
 def adopt(worker: Worker, **changes: Any) -> bool:
     late = replace(LATE, batch_id=worker.batch_id, **changes)
     with transaction(worker.url) as cursor:
-        return attempts.adopt(cursor, late)
+        return adoption.adopt(cursor, late)
 
 
 def adopt_failure(worker: Worker, error: str = "disk full", **changes: Any) -> bool:
     values = {name: value for name, value in vars(LATE).items() if name not in ("counts", "told")}
     values |= {"batch_id": worker.batch_id, **changes}
     with transaction(worker.url) as cursor:
-        return attempts.adopt_failure(cursor, LateFailure(error=error, **values))
+        return adoption.adopt_failure(cursor, LateFailure(error=error, **values))
 
 
 def at_day(connection: "Connection") -> list[tuple[int | None, str, bool]]:
@@ -136,12 +136,19 @@ class TestNobodyKnew:
         self, worker: Worker, connection: "Connection"
     ) -> None:
         worker.give_up("the run was lost")
-        assert adopt(worker, told=True)
+        assert adopt(worker)
         assert at_day(connection) == [(None, "failed", False), (1, "success", True)]
-        assert history(connection, START)[1]["told_at"] is not None
         assert counted(connection, worker) == (1, 2, 0)
         assert adopt_failure(worker)
         assert at_day(connection)[1:] == [(1, "success", True)]
+
+    @pytest.mark.parametrize("number", [None, 1, 2])
+    def test_dagster_counts_as_told_only_if_it_was_of_the_attempt_with_its_number(
+        self, worker: Worker, connection: "Connection", number: int | None
+    ) -> None:
+        assert adopt(worker, told=True, number=number)
+        assert at_day(connection) == [(1, "success", True)]
+        assert (history(connection, START)[0]["told_at"] is not None) == (number == 1)
 
 
 class TestOwnAttempt:
@@ -152,8 +159,9 @@ class TestOwnAttempt:
         self, worker: Worker, connection: "Connection", number: int | None
     ) -> None:
         worker.begin(START)
-        assert adopt(worker, number=number)
+        assert adopt(worker, number=number, told=True)
         assert at_day(connection) == [(1, "success", True)]
+        assert (history(connection, START)[0]["told_at"] is not None) == (number == 1)
         assert day_record(connection, START)["status"] == "success"
         assert counted(connection, worker) == (1, 0, 0)
 
@@ -212,6 +220,17 @@ class TestOthers:
         other.succeed(attempt)
         assert adoption(worker)
 
+    def test_its_own_attempt_ends_as_it_did_while_another_is_at_the_day(
+        self, worker: Worker, other: Worker, connection: "Connection"
+    ) -> None:
+        worker.begin(START)
+        theirs = other.begin(START)  # right after our commit let the day go
+        assert adopt(worker, number=1)
+        assert at_day(connection) == [(1, "success", True), (2, "syncing", True)]
+        assert counted(connection, worker) == (1, 0, 0)
+        other.succeed(theirs)
+        assert day_record(connection, START)["run_id"] == "other"
+
     @pytest.mark.parametrize("adoption", ADOPTIONS)
     def test_a_later_end_of_the_day_stands(
         self,
@@ -227,6 +246,17 @@ class TestOthers:
         assert day["attempt"] == 2
         assert [number for number, *_ in at_day(connection)] == [2, 1]
         assert sum(counted(connection, worker)) == 1
+
+    def test_an_attempt_had_ended_when_a_later_one_began_however_late_it_is_told(
+        self, worker: Worker, other: Worker, connection: "Connection"
+    ) -> None:
+        own = worker.begin(START)
+        other.sync(START)
+        later = datetime.now(timezone.utc) + timedelta(minutes=1)
+        assert adopt(worker, number=own.number, ended_at=later)
+        first, second = history(connection, START)
+        assert (first["state"], second["state"]) == ("success", "success")
+        assert first["ended_at"] == second["started_at"]
 
     def test_an_earlier_end_of_the_day_does_not(
         self, worker: Worker, other: Worker, connection: "Connection"

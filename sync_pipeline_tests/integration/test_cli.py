@@ -262,6 +262,27 @@ def test_a_batch_whose_process_is_killed_is_closed_and_told_at_once(project: Dat
     assert f"the process of run {record['run_id']} was killed by signal 9" in ended.complaint
 
 
+def test_a_command_that_begins_puts_right_what_a_killed_one_left(project: Databases) -> None:
+    first = date(2025, 8, 1)
+    with running(project, first, finished=2) as (process, key, worker):
+        both = [psutil.Process(process.pid), worker]
+        for one in both:
+            one.suspend()  # so that none sees the other die
+        for one in both:
+            one.kill()
+        psutil.wait_procs(both)
+    assert project.batch(key)["status"] == "syncing"
+    other = days(date(2025, 9, 1), 1)
+    assert backfill(project, other).code == 0
+    record = project.batch(key)
+    assert record["status"] == "failed"
+    assert f"run {record['run_id']} was lost: its process {worker.pid}" in record["error_message"]
+    assert run_of(project, record["run_id"])["status"] == "FAILURE"
+    done = [a["sync_date"] for a in project.attempts(record["id"]) if a["state"] == "success"]
+    assert len(done) == record["success_count"] >= 2
+    assert project.differing_days("orders", done) == []
+
+
 def test_a_batch_that_loses_dagsters_storage_is_closed_and_says_so(project: Databases) -> None:
     with running(project, date(2025, 7, 1), finished=1) as (process, key, _):
         project.target("ALTER SCHEMA dagster RENAME TO gone")

@@ -267,6 +267,14 @@ def test_a_batch_whose_process_is_killed_closes_as_failed(stack: Stack) -> None:
     assert_ended_true(stack, run_id, batch, f"run {run_id} was lost: its process ")
 
 
+def test_a_batch_whose_process_is_told_to_end_says_so(stack: Stack) -> None:
+    batch = days(date(2025, 12, 23), 9)
+    run_id, _ = start_slow_batch(stack, batch)
+    os.kill(process_of(stack, run_id).pid, signal.SIGTERM)
+    assert end_of(stack, run_id) in ("FAILURE", "CANCELED")
+    assert_ended_true(stack, run_id, batch, f"cancelled: the process of run {run_id} was told")
+
+
 def test_a_batch_is_closed_within_a_second_of_its_last_day(stack: Stack) -> None:
     batch = days(date(2025, 12, 20), 3)
     run_id, _ = run_batch_job(stack, batch[0], batch[-1])

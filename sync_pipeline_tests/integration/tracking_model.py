@@ -24,6 +24,11 @@ class Try:
     rows: int = 0
     error: str | None = None
 
+    def refused(self, batch: str | None, day: date, run: str, error: str) -> bool:
+        """Whether it says that the day could not begin in this run, for this reason."""
+        mine = (self.batch, self.day, self.run, self.error) == (batch, day, run, error)
+        return mine and self.state == "failed" and self.number is None
+
 
 @dataclass
 class Day:
@@ -119,6 +124,8 @@ class Model:
         (standing,) = self.standing(batch, day) if batch else [None]
         if standing is not None and standing.state == "pending":
             standing.state, standing.error, standing.run = "failed", error, run
+        elif any(one.refused(batch, day, run, error) for one in self.tries):
+            return  # said before
         else:
             at_work = standing is not None and standing.state == "syncing"
             if standing is not None and not at_work:
