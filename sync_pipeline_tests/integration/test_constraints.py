@@ -73,7 +73,6 @@ RECORDS: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
     ("batch_counts_add_up", BATCH, {"status": "failed", "failed_count": 1}),
     ("batch_counts_add_up", BATCH, {"status": "syncing", "failed_count": 1}),
     ("day_counts_add_up", DAY, {"total_records": 11}),
-    ("already_synced_known", BATCH, {"already_synced": "redo"}),
     ("day_has_no_batch_key", DAY, {"batch_key": "a"}),
     ("one_record_per_day", DAY, {"sync_date": "2025-10-01"}),
     ("one_record_per_batch", BATCH, {"batch_key": "opened"}),
