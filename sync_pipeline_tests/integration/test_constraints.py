@@ -58,7 +58,6 @@ PENDING = {"dataset": "orders", "sync_date": "2025-10-01", "batch_id": FIRST, "s
 RECORDS: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
     ("pkey", BATCH, {"id": FIRST, "batch_key": "another"}),
     ("status_known", DAY, {"status": "done", "end_time": NOW}),
-    ("already_synced_known", BATCH, {"already_synced": "perhaps"}),
     ("kind_known", DAY, {"kind": "week"}),
     ("already_synced_known", BATCH, {"already_synced": "overwrite"}),
     ("kind_in_remarks", DAY, {"remarks": "今天的批量同步失败"}),
