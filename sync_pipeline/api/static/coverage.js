@@ -15,7 +15,10 @@ export class Coverage {
       lastDay: answer.last_day,
       days: answer.days,
     });
-    for (const day of answer.days) this.#byDay.set(day.day, day);
+    for (const day of answer.days) {
+      day.dataset = answer.dataset;
+      this.#byDay.set(day.day, day);
+    }
   }
 
   /** Asks the API; without a range, for the last 365 days. Throws a Problem. */

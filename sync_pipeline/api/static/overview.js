@@ -4,13 +4,13 @@
 import { list } from "./api.js";
 import { Bar, progressWords } from "./bar.js";
 import { everySecond, paceWords } from "./clock.js";
+import { Counts, countStates } from "./counts.js";
 import { Coverage } from "./coverage.js";
 import { dayTip } from "./daytip.js";
 import { h, replace, setAttribute, setText } from "./dom.js";
 import { range } from "./format.js";
 import { t } from "./i18n.js";
-import { countWords, glyph } from "./states.js";
-import { Strip, countStates, stripWords } from "./strip.js";
+import { Strip } from "./strip.js";
 import { hideTip, showTip } from "./tooltip.js";
 
 export class Overview {
@@ -93,19 +93,19 @@ class Line {
     );
     this.link.addEventListener("pointermove", (event) => this.#point(event));
     this.link.addEventListener("pointerleave", hideTip);
-    this.words = h("span", { class: "counts" });
+    this.words = new Counts();
     this.work = h("div", { class: "works" });
     this.element = h(
       "section",
       { class: "line", "aria-label": coverage.dataset },
       h(
-        "h3",
+        "h2",
         {},
         coverage.dataset,
         dataset.description ? h("span", { class: "second" }, dataset.description) : null,
       ),
       h("div", { class: "span" }, this.link, this.#ends()),
-      this.words,
+      this.words.element,
       this.work,
     );
     this.#count();
@@ -128,14 +128,9 @@ class Line {
 
   #count() {
     this.counts = countStates(this.coverage.days);
-    const parts = countWords(this.counts);
-    setAttribute(this.link, "aria-label", stripWords(this.coverage.dataset, parts));
-    replace(
-      this.words,
-      parts.map(({ state, text }) =>
-        h("span", { class: `state ${state}` }, glyph(state), h("span", {}, text)),
-      ),
-    );
+    const counts = this.words.update(this.counts);
+    const label = t("strip.label", { dataset: this.coverage.dataset, counts });
+    setAttribute(this.link, "aria-label", label);
   }
 
   #point(event) {

@@ -28,6 +28,16 @@ export class Selection {
     );
   }
 
+  /** Whether a request is for exactly these days. */
+  is(request) {
+    return (
+      request !== null &&
+      request.dataset === this.dataset &&
+      request.start_date === this.first &&
+      request.end_date === this.last
+    );
+  }
+
   /** Selects from one day to another. */
   set(dataset, anchor, head = anchor) {
     if (dataset === this.dataset && anchor === this.anchor && head === this.head) return;

@@ -73,10 +73,3 @@ export function dayState(record) {
   if (record.failed_count > 0) return "rejected";
   return record.total_records === 0 ? "empty" : "success";
 }
-
-/** Counts of days in words, such as "24 in · 1 failed": those that are not zero. */
-export function countWords(counts, states = DAY_STATES) {
-  return states
-    .filter((state) => state !== "outside" && counts[state])
-    .map((state) => ({ state, text: t(`count.${state}`, { n: counts[state] }) }));
-}

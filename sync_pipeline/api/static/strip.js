@@ -2,7 +2,6 @@
 // where it failed, a low one where it is missing.
 
 import { setAttribute, svg } from "./dom.js";
-import { t } from "./i18n.js";
 
 const HEIGHT = 20;
 const MARKS = {
@@ -53,14 +52,3 @@ function draw(bar, state) {
   setAttribute(bar, "class", state);
   for (const [name, value] of Object.entries(MARKS[state])) setAttribute(bar, name, value);
 }
-
-/** Counts how many days there are of each state. */
-export function countStates(days) {
-  const counts = {};
-  for (const { state } of days) counts[state] = (counts[state] ?? 0) + 1;
-  return counts;
-}
-
-/** The days as one sentence, for who does not see the strip. */
-export const stripWords = (dataset, parts) =>
-  t("strip.label", { dataset, counts: parts.map((part) => part.text).join(t("separator")) });

@@ -20,11 +20,11 @@ export class Year {
   #current = null;
 
   /**
-   * `onOpen` is called with a dataset and a day that is to be shown, `onLeave` with those of a day
-   * outside of this year that the keyboard goes to.
+   * `onOpen` gets a day that is to be shown, `onLeave` a day of another year that the keyboard goes
+   * to.
    */
-  constructor(year, coverage, selection, { onOpen, onLeave }) {
-    this.dataset = coverage.dataset;
+  constructor(coverage, selection, { onOpen, onLeave }) {
+    const year = coverage.from.slice(0, 4);
     this.#coverage = coverage;
     this.#selection = selection;
     this.onOpen = onOpen;
@@ -35,7 +35,7 @@ export class Year {
       "aria-label": t("calendar.of", { dataset: coverage.dataset, year }),
       "aria-multiselectable": "true",
     });
-    const days = coverage.days.filter(({ day }) => day.startsWith(`${year}-`));
+    const { days } = coverage;
     const months = [...new Set(days.map(({ day }) => day.slice(0, 7)))];
     this.grid.append(...months.map((name) => this.#month(name, days)));
     setVariable(
@@ -136,11 +136,11 @@ export class Year {
     const to = this.#target(event.key, day.day);
     if (to) {
       if (event.shiftKey) this.#selection.extend(dataset, to, day.day);
-      if (!this.focus(to)) this.onLeave(dataset, to);
+      if (!this.focus(to)) this.onLeave(to);
     } else if (event.key === " ") {
       if (event.shiftKey) this.#selection.extend(dataset, day.day);
       else this.#selection.set(dataset, day.day);
-    } else if (event.key === "Enter") this.onOpen(dataset, day.day);
+    } else if (event.key === "Enter") this.onOpen(day.day);
     else return;
     event.preventDefault();
   }
