@@ -16,6 +16,7 @@ export class Calendar {
   #app;
   #covered = [];
   #picking = false;
+  #left = false;
 
   constructor(app) {
     this.#app = app;
@@ -29,6 +30,7 @@ export class Calendar {
   /** Loads and shows the calendar. Throws a Problem. */
   async show(root) {
     const datasets = await this.#app.datasets();
+    if (this.#left) return;
     if (this.#app.mayLaunch()) {
       this.dock = new Dock(this.#app, datasets, this.selection, () => this.#selected());
     }
@@ -136,6 +138,7 @@ export class Calendar {
   }
 
   leave() {
+    this.#left = true;
     document.removeEventListener("keydown", this.#onKey);
     hideTip();
   }

@@ -1,6 +1,7 @@
 // The days of a dataset and what is known of each, kept in step with the live stream.
 
 import { coverage } from "./api.js";
+import { noted } from "./latest.js";
 import { dayState } from "./states.js";
 
 export class Coverage {
@@ -23,7 +24,9 @@ export class Coverage {
 
   /** Asks the API; without a range, for the last 365 days. Throws a Problem. */
   static async of(dataset, from = null, to = null) {
-    return new Coverage(await coverage({ dataset, from, to }));
+    const made = new Coverage(await coverage({ dataset, from, to }));
+    made.take(noted());
+    return made;
   }
 
   get(day) {

@@ -95,6 +95,6 @@ function linkTo({ name }) {
 }
 
 const about = ({ description, timezone, schedule }) =>
-  [description, timezone, schedule && t("calendar.at", { time: schedule })]
+  [description, timezone, schedule && t("calendar.at", { time: schedule.split(" ")[0] })]
     .filter(Boolean)
     .join(t("separator"));

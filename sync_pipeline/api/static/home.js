@@ -1,31 +1,37 @@
 // The page of records: how things stand, the form that launches, the list.
 
 import { Filters } from "./filters.js";
-import { h } from "./dom.js";
+import { h, setText } from "./dom.js";
 import { t } from "./i18n.js";
 import { Launch } from "./launch.js";
 import { RecordList } from "./list.js";
 import { Overview } from "./overview.js";
 import { parametersOf, queryOf } from "./query.js";
 
+const TRY_AGAIN = 10_000; // milliseconds
+
 export class Home {
   #app;
   #datasets = [];
+  #root = null;
+  #again = 0;
 
   constructor(app) {
     this.#app = app;
     this.query = queryOf(new URLSearchParams(location.search));
     this.overview = new Overview();
     this.list = new RecordList(app, this.query);
-    this.title = null;
+    this.unknown = h("p", { class: "error block", lang: "en", hidden: true });
   }
 
   /** Loads and shows everything. Throws a Problem. */
   async show(root, restored) {
-    this.#datasets = await this.#app.datasets();
+    this.#root = root;
+    await this.#find();
     this.filters = new Filters(this.query, this.#datasets, (query) => this.#ask(query));
     root.replaceChildren(
       this.overview.headline,
+      this.unknown,
       this.overview.element,
       ...this.#launch(),
       this.#records(),
@@ -34,6 +40,20 @@ export class Home {
       this.overview.load(this.#datasets),
       this.list.load(this.query, restored?.loaded ?? 0),
     ]);
+  }
+
+  /** Asks for the datasets. While Dagster has never answered there are none, but the records are. */
+  async #find() {
+    try {
+      this.#datasets = await this.#app.datasets();
+      this.unknown.hidden = true;
+    } catch (problem) {
+      if (problem.status < 500) throw problem;
+      setText(this.unknown, problem.message);
+      this.unknown.hidden = false;
+      clearTimeout(this.#again);
+      this.#again = setTimeout(() => this.#app.guarded(() => this.reload()), TRY_AGAIN);
+    }
   }
 
   #launch() {
@@ -66,7 +86,9 @@ export class Home {
 
   /** Loads everything again, in place. Throws a Problem. */
   async reload() {
-    this.#datasets = await this.#app.datasets();
+    if (!this.#root) return;
+    if (!this.unknown.hidden || !this.#datasets.length) return this.show(this.#root, this.state());
+    await this.#find();
     await Promise.all([this.overview.load(this.#datasets), this.list.load()]);
   }
 
@@ -76,6 +98,8 @@ export class Home {
   }
 
   leave() {
+    clearTimeout(this.#again);
+    this.#root = null;
     this.overview.destroy();
     this.list.destroy();
   }

@@ -5,6 +5,7 @@ import { everySecond } from "./clock.js";
 import { h, replace, setText } from "./dom.js";
 import { number } from "./format.js";
 import { t } from "./i18n.js";
+import { latest } from "./latest.js";
 import { comparison, filterOf, isNarrowed, matches } from "./query.js";
 import { Row } from "./row.js";
 
@@ -63,11 +64,15 @@ export class RecordList {
     const asked = ++this.#asked;
     const changed = query !== this.#query;
     this.#query = query;
+    const began = performance.now();
     const size = changed ? PAGE : Math.min(MOST_AT_ONCE, Math.max(PAGE, atLeast));
     const page = await list({ ...filterOf(query), page: 1, page_size: size });
     if (asked !== this.#asked) return;
     const kept = new Set(page.records.map((record) => record.id));
-    for (const [id, row] of this.#rows) if (!kept.has(id)) this.#remove(id, row);
+    for (const [id, row] of this.#rows) {
+      // One that came over the stream since then is not in the answer, and stays.
+      if (!kept.has(id) && (changed || row.receivedAt < began)) this.#remove(id, row);
+    }
     this.#take(page);
   }
 
@@ -91,7 +96,9 @@ export class RecordList {
     this.#next = page.next;
     this.#total = page.total;
     this.#estimate = Boolean(page.total_is_estimate);
-    for (const record of page.records) this.#put(record);
+    for (const record of page.records.map(latest)) {
+      if (matches(this.#query, record)) this.#put(record);
+    }
     this.#arrange();
   }
 

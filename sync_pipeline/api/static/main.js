@@ -6,12 +6,14 @@ import { h, throttled } from "./dom.js";
 import { Events } from "./events.js";
 import { Home } from "./home.js";
 import { t } from "./i18n.js";
+import { note } from "./latest.js";
 import { newsOf } from "./news.js";
 import { RecordPage } from "./record.js";
 import { showSignIn } from "./session.js";
 import { Shell } from "./shell.js";
 
 const REFRESH = 10 * 60_000; // a new day begins without any record of it
+const TRY_AGAIN = 5000; // milliseconds
 const LISTEN_FIRST = 800; // milliseconds: what is loaded once the stream is open cannot be missed
 const root = document.querySelector("main");
 const shell = new Shell({ onLanguage: () => start() });
@@ -34,6 +36,7 @@ const events = new Events({
   onState: (state) => {
     shell.live(state);
     opened();
+    if (state === "lost") me().catch(() => null); // a session that is over is said as that
   },
   onRecords: take,
   onReload: () => reload(),
@@ -45,6 +48,7 @@ const reload = throttled(async () => {
 
 /** Takes in records that changed. */
 function take(records) {
+  note(records);
   const news = newsOf(records);
   if (news) shell.say(news.text, news.kind);
   view?.onRecords(records);
@@ -79,7 +83,10 @@ async function show({ restored = null, focus = false } = {}) {
     await shown.show(place, restored);
   } catch (problem) {
     if (problem.name !== "Problem") throw problem;
-    if (current === visit && problem.status !== 401) showProblem(place, problem);
+    if (current !== visit || problem.status === 401) return;
+    showProblem(place, problem);
+    const passing = problem.status === 0 || problem.status >= 500;
+    if (passing) setTimeout(() => current === visit && show({ restored }), TRY_AGAIN);
   }
   if (current !== visit) return;
   if (focus) place.querySelector("h1")?.focus({ preventScroll: true });
@@ -128,7 +135,7 @@ async function start() {
     shell.draw(null);
     if (problem.status !== 401) {
       showProblem(root, problem);
-      setTimeout(start, 3000);
+      setTimeout(start, TRY_AGAIN);
     }
     return;
   }

@@ -10,6 +10,7 @@ import { dayTip } from "./daytip.js";
 import { h, replace, setAttribute, setText } from "./dom.js";
 import { range } from "./format.js";
 import { t } from "./i18n.js";
+import { latest } from "./latest.js";
 import { Strip } from "./strip.js";
 import { hideTip, showTip } from "./tooltip.js";
 
@@ -41,7 +42,7 @@ export class Overview {
       this.element,
       [...this.#lines.values()].map((line) => line.element),
     );
-    this.update(work.records);
+    this.update(work.records.map(latest));
   }
 
   update(records) {

@@ -1,6 +1,6 @@
 // What launching a request would mean, asked of the API while it is written.
 
-import { preview } from "./api.js";
+import { Problem, preview } from "./api.js";
 import { debounced, h, replace } from "./dom.js";
 import { number, range } from "./format.js";
 import { t } from "./i18n.js";
@@ -36,6 +36,7 @@ export class Preview {
     this.#abort = new AbortController();
     try {
       const answer = await preview(request, this.#abort.signal);
+      if (answer.refused_because) throw new Problem(422, answer.refused_because, answer.field);
       this.element.className = "preview";
       replace(this.element, words(answer));
       this.#onAnswer(answer, null);
@@ -48,8 +49,7 @@ export class Preview {
   }
 }
 
-function words({ days, ranges, refused_because: refused }) {
-  if (refused) return [h("span", { class: "error", lang: "en" }, refused)];
+function words({ days, ranges }) {
   const parts = [h("b", {}, t("preview.toSync", { n: days.to_sync, shown: number(days.to_sync) }))];
   if (days.to_sync && days.to_sync < days.total) parts.push(" ", ranged(ranges.to_sync));
   if (days.skipped) {

@@ -10,6 +10,7 @@ import { h, replace, setAttribute, setText, throttled } from "./dom.js";
 import { factsOf } from "./facts.js";
 import { fullDay, number, range } from "./format.js";
 import { t } from "./i18n.js";
+import { latest } from "./latest.js";
 import { StateMark } from "./states.js";
 
 const RELOAD = 1000; // milliseconds, at most this often while days come in
@@ -19,6 +20,7 @@ export class RecordPage {
   #id;
   #reload;
   #stopTicking = () => {};
+  #left = false;
 
   constructor(app, id) {
     this.#app = app;
@@ -30,6 +32,7 @@ export class RecordPage {
   /** Loads and shows the record. Throws a Problem. */
   async show(root) {
     const found = await one(this.#id);
+    if (this.#left) return;
     this.#build(root, found.record);
     this.#take(found);
     this.#stopTicking = everySecond(() => this.#tick());
@@ -85,7 +88,7 @@ export class RecordPage {
   }
 
   #take({ record, days, attempts }) {
-    this.#update(record);
+    this.#update(latest(record));
     this.daymap?.update(days);
     const dagster = record.dagster_url ? record.dagster_url.split("/runs/")[0] : null;
     this.days.update(record.kind === "batch" ? days : attempts, attempts, dagster);
@@ -138,6 +141,7 @@ export class RecordPage {
   }
 
   leave() {
+    this.#left = true;
     this.#reload.cancel();
     this.#stopTicking();
   }
