@@ -14,7 +14,6 @@ from pathlib import Path
 from sync_pipeline_tests.stack_project import Stack
 
 _START_SECONDS = 60
-_COMMAND = "from sync_pipeline.cli import main; main()"
 
 
 @dataclass
@@ -38,7 +37,7 @@ class Site:
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _COMMAND, "api", "--port", str(self.port)],
+                [sys.executable, "-m", "sync_pipeline.api", "--port", str(self.port)],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
