@@ -84,6 +84,7 @@ class _Day:
     attempt: Attempt | None = None
     failed: FailedTry | None = None
     counts: DayCounts | None = None
+    ended: float = 0.0
     recorded: bool = False
 
 
@@ -125,7 +126,8 @@ class DayWorker:
             again(partial(self._load, work), self._dataset.retry, partial(self._before_pause, work))
             assert work.counts is not None  # noqa: S101  it was loaded
             if not work.recorded:
-                self._tracker.succeed(self._begun(work), work.counts, refresh=refresh)
+                begun = self._begun(work)
+                self._tracker.succeed(begun, work.counts, at=work.ended, refresh=refresh)
         except WorkerLostError:
             self._roll_back()  # the records are closed already, by whoever took it for lost
             raise
@@ -192,6 +194,8 @@ class DayWorker:
             loaded = target.load_day(reading)
         work.counts = DayCounts(loaded.rows_read, loaded.rows_loaded, 0, loaded.bytes)
         work.recorded = self._record_within(target, work)
+        # Before the commit, which lets others begin the day.
+        work.ended = time.monotonic()
         target.commit(work.day)
 
     def _begun(self, work: _Day) -> BegunDay:

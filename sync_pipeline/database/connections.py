@@ -36,6 +36,7 @@ def connect(
     connect_timeout_seconds: int = DEFAULT_CONNECT_TIMEOUT_SECONDS,
     statement_timeout_seconds: float | None = None,
     silence_seconds: int | None = None,
+    idle_seconds: float | None = None,
     read_only: bool = False,
     autocommit: bool = False,
 ) -> "Connection":
@@ -43,12 +44,16 @@ def connect(
 
     `setting` is the environment variable the URL came from and `purpose` what the connection is
     for, such as ``sync flights``: it becomes `application_name`. A peer over the network that
-    acknowledges nothing is given up after `silence_seconds`, sooner than by default. A failure
-    raises `error` with a one-line text that names the setting, without the password.
+    acknowledges nothing is given up after `silence_seconds`, sooner than by default. With
+    `idle_seconds`, the server ends a session that does nothing for so long in a transaction: one
+    of a process that is stopped would keep its locks for good. A failure raises `error` with a
+    one-line text that names the setting, without the password.
     """
     options = ["-c TimeZone=UTC", "-c DateStyle=ISO", "-c client_min_messages=warning"]
     if statement_timeout_seconds is not None:
         options.append(f"-c statement_timeout={int(statement_timeout_seconds * 1000)}")
+    if idle_seconds is not None:
+        options.append(f"-c idle_in_transaction_session_timeout={int(idle_seconds * 1000)}")
     if read_only:
         options.append("-c default_transaction_read_only=on")
     try:

@@ -10,6 +10,9 @@ from sync_pipeline.settings import DATABASE_URL, Settings
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
+# Longer than a worker waits for the records in the middle of a day.
+_IDLE_SECONDS = 45
+
 
 def open_target(dataset: Dataset, settings: Settings, purpose: str | None = None) -> "Connection":
     """Return a connection to the target database, not in autocommit; the caller owns it.
@@ -24,4 +27,5 @@ def open_target(dataset: Dataset, settings: Settings, purpose: str | None = None
         purpose=purpose or f"sync {dataset.name}",
         error=TargetUnreachableError,
         statement_timeout_seconds=dataset.target.statement_timeout_seconds,
+        idle_seconds=_IDLE_SECONDS,
     )

@@ -25,7 +25,8 @@ def one_at_a_time(cursor: "Cursor") -> None:
 
 
 def adopt(cursor: "Cursor", late: LateSuccess, *, refresh: bool = True) -> bool:
-    """Enter a success; return False if another run is at the day now, so that it must wait.
+    """Enter a success; return False if it needs an attempt of its own while another run is at the
+    day, so that it must wait.
 
     The run's own attempt at the day becomes the success: the one with `late.number`, also if it
     was closed as failed by somebody who took its worker for dead, else the one it is at. Without
@@ -81,9 +82,10 @@ def _adopt(
     ours = [row for row in found if row[3]]
     if any(AttemptState(row[2]) in known for row in ours):
         return True
-    if any(AttemptState(row[2]) is AttemptState.SYNCING for row in found if row not in ours):
-        return False
     own = ours[0][:2] if ours else None
+    # A number of its own would be later than that of whoever is at the day, and so end their work.
+    if own is None and any(AttemptState(row[2]) is AttemptState.SYNCING for row in found):
+        return False
     cursor.execute(_SQL["supersede_failed"], values | {"own": own and own[0]})
     number = latest + 1 if own is None else own[1]
     # Dagster may have been told of the day without its attempt's number, or with one that was lost.

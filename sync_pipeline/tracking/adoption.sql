@@ -28,8 +28,13 @@ WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded AND sta
   AND (%(state)s = 'success' OR ended_at <= %(ended_at)s)
 
 -- adopt_own: the run's own attempt ends as it did; it stands unless another does
+-- It had ended when a later one began, however late its worker heard of that.
 UPDATE sync_attempt own SET
-    state = %(state)s, ended_at = greatest(started_at, %(ended_at)s), error_message = %(error)s,
+    state = %(state)s, error_message = %(error)s,
+    ended_at = greatest(started_at, least(%(ended_at)s, (
+        SELECT min(later.started_at) FROM sync_attempt later
+        WHERE later.dataset = own.dataset AND later.sync_date = own.sync_date
+          AND later.attempt > own.attempt))),
     rows_read = %(rows_read)s, rows_loaded = %(rows_loaded)s, rows_rejected = %(rows_rejected)s,
     bytes = %(bytes)s, told_at = CASE WHEN %(told)s THEN clock_timestamp() ELSE told_at END,
     superseded = EXISTS (

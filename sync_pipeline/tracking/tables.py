@@ -47,6 +47,7 @@ class Tables:
         self.in_target = settings.tracking_url == settings.database_url
         self._url = settings.tracking_url
         self._setting = settings.tracking_setting
+        self._idle_seconds = settings.lost_after_seconds
         self._logger = logger
         self._connection: Connection | None = None
         self._away = False
@@ -116,6 +117,8 @@ class Tables:
             connect_timeout_seconds=_SHORT_SECONDS if self._away else 10,
             statement_timeout_seconds=_SHORT_SECONDS if self._away else PATIENCE_SECONDS,
             silence_seconds=_SILENCE_SECONDS,
+            # Whoever is silent for so long is lost, and must not keep others from saying so.
+            idle_seconds=self._idle_seconds,
         )
         with connection, connection.cursor() as cursor:
             cursor.execute("SET synchronous_commit = off")

@@ -156,10 +156,10 @@ class Tracker:
             return False
         return True
 
-    def succeed(self, day: BegunDay, counts: DayCounts, *, refresh: bool) -> None:
+    def succeed(self, day: BegunDay, counts: DayCounts, *, at: float, refresh: bool) -> None:
         """Write a day's success after its data was committed: it is in, whatever became of its
-        attempt meanwhile."""
-        self._ledger.record(owed.Succeeded(day, counts, time.monotonic(), refresh))
+        attempt meanwhile. It ended at `at`, by `time.monotonic()`."""
+        self._ledger.record(owed.Succeeded(day, counts, at, refresh))
 
     def fail(self, day: BegunDay, error: str) -> None:
         """Write the failure of a day that had begun; `error` is one line without secrets."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from sync_pipeline_tests.faults import invariants
-from sync_pipeline_tests.faults.facts import gather
+from sync_pipeline_tests.faults.facts import gather, key_of
 
 if TYPE_CHECKING:
     from sync_pipeline_tests.faults.rounds import Round
@@ -41,9 +41,9 @@ def keep(played: "Round", folder: Path) -> Path:
 
 
 def _events(played: "Round", runs: list[dg.DagsterRun]) -> Iterable[str]:
-    keys = {launched.key for launched in played.launched}
+    keys = {launched.key for launched in played.launched} | set(played.elsewhere)
     for run in reversed(runs):
-        if run.tags.get("sync_pipeline/batch_key") in keys:
+        if key_of(run) in keys:
             for entry in played.world.instance.all_logs(run.run_id):
                 kind = entry.dagster_event.event_type_value if entry.dagster_event else "LOG"
                 yield f"{entry.timestamp:.3f} {run.run_id[:8]} {kind} {entry.user_message[:500]}"

@@ -1,7 +1,7 @@
 """What is found once a round is over, at the databases and at Dagster, for the rules to compare."""
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,18 +43,31 @@ def contents(world: World) -> dict[tuple[str, date], list[tuple[int, int]]]:
     return found
 
 
-def told_attempts(world: World) -> dict[tuple[str, date], int]:
-    """The highest attempt number that Dagster's materializations of each day name."""
-    told: dict[tuple[str, date], int] = {}
+@dataclass
+class Told:
+    """What Dagster's materializations say: the highest attempt number of each day, and which runs
+    brought which days while the records were away, so that no number was known."""
+
+    attempts: dict[tuple[str, date], int] = field(default_factory=dict)
+    unnumbered: set[tuple[str, date, str]] = field(default_factory=set)
+
+
+def told(world: World) -> Told:
+    said = Told()
     for dataset in DATASETS:
         found = world.instance.fetch_materializations(dg.AssetKey(dataset), limit=_MOST_EVENTS)
         for record in found.records:
             event = record.asset_materialization
-            if event is None or event.partition is None or "attempt" not in event.metadata:
+            if event is None or event.partition is None:
                 continue
-            day = (dataset, date.fromisoformat(event.partition))
-            told[day] = max(told.get(day, 0), int(str(event.metadata["attempt"].value)))
-    return told
+            day = date.fromisoformat(event.partition)
+            number = event.metadata.get("attempt")
+            if number is None:
+                said.unnumbered.add((dataset, day, record.run_id))
+            else:
+                highest = max(said.attempts.get((dataset, day), 0), int(str(number.value)))
+                said.attempts[dataset, day] = highest
+    return said
 
 
 @dataclass(frozen=True)
@@ -68,7 +81,7 @@ class Facts:
     days: list[Row]
     attempts: list[Row]
     contents: dict[tuple[str, date], list[tuple[int, int]]]
-    told: dict[tuple[str, date], int]
+    told: Told
     runs: list[dg.DagsterRun]
 
     def standing(self, batch: Row) -> list[Row]:
@@ -87,13 +100,13 @@ def gather(played: "Round") -> Facts:
     world = played.world
     return Facts(
         world=world,
-        launched_keys={launched.key: launched.dataset for launched in played.launched},
+        launched_keys={one.key: one.dataset for one in played.launched} | played.elsewhere,
         folder=played.folder,
         batches=batch_records(world),
         days=day_records(world),
         attempts=attempts(world),
         contents=contents(world),
-        told=told_attempts(world),
+        told=told(world),
         runs=list(world.instance.get_runs()),
     )
 

@@ -1,15 +1,15 @@
 """All that rounds share: servers, worlds, the process that workers are forked from, a tiny disk."""
 
-import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from sync_pipeline_tests.faults.disk import TinyDisk, tiny_disk
-from sync_pipeline_tests.faults.plan import Plan
+from sync_pipeline_tests.faults.plan import STACK_KINDS, Plan
 from sync_pipeline_tests.faults.rounds import Round, play
 from sync_pipeline_tests.faults.servers import Server
+from sync_pipeline_tests.faults.stack_rounds import play_on_stack
 from sync_pipeline_tests.faults.world import (
     Layout,
     World,
@@ -40,13 +40,14 @@ class Harness:
     def play(self, plan: Plan) -> Round:
         folder = self._folder / "rounds" / str(plan.number)
         folder.mkdir(parents=True)
+        if plan.kind in STACK_KINDS:
+            return play_on_stack(plan, self.world(plan.layout), folder)
         return play(plan, self.world(plan.layout), folder, self._disk)
 
 
 @contextmanager
 def running_harness() -> Iterator[Harness]:
     """Run all that rounds need, for as long as the block lasts."""
-    logging.getLogger("sync_pipeline").setLevel(logging.CRITICAL)  # faults are what we ask for
     with tempfile.TemporaryDirectory(prefix="sync-pipeline-faults-") as name, ExitStack() as stack:
         folder = Path(name)
         write_project(folder / "project")

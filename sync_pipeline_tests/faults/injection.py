@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sync_pipeline_tests.faults.rounds import Launched, Round
 
 _SECONDS_TO_COME = 5
+_SECONDS_TO_BE_LOST = 8 * LOST_AFTER_SECONDS
 _PURPOSES = {
     "source": "application_name LIKE 'sync_pipeline: read %'",
     "target": "application_name LIKE 'sync_pipeline: sync %'",
@@ -97,8 +98,8 @@ def _sleep(played: "Round", fault: Fault) -> Iterator[None]:
         yield
         if awake:
             return
-        lost = waited(lambda: _signed_off(played, victim), 6 * LOST_AFTER_SECONDS)
-        played.note(f"w{victim.number} asleep, {'lost' if lost else 'not known to be lost'}")
+        if not waited(lambda: _signed_off(played, victim), _SECONDS_TO_BE_LOST):
+            played.violations.append(f"{victim.key}: asleep, and not taken for lost")
         other = played.launch(victim.number, f"{victim.key}-taken-over", resync=True)
         other.worker.process.join(_SECONDS_TO_COME)
     finally:

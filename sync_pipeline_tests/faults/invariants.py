@@ -167,13 +167,16 @@ def a_successful_batch_left_no_day_out(facts: Facts) -> Iterator[str]:
 
 
 def never_two_loaders_of_a_day(facts: Facts) -> Iterator[str]:
-    """The successes of a day follow each other, in the order of their numbers."""
+    """The successes of a day follow each other: none began before the one before it had ended.
+
+    Their numbers need not: one that is told of late gets the next.
+    """
     by_day: dict[tuple[str, date], list[Row]] = defaultdict(list)
     for attempt in facts.attempts:
         if attempt["state"] == "success":
             by_day[attempt["dataset"], attempt["sync_date"]].append(attempt)
     for day, successes in by_day.items():
-        ordered = sorted(successes, key=lambda attempt: attempt["attempt"])
+        ordered = sorted(successes, key=lambda attempt: attempt["started_at"])
         for earlier, later in itertools.pairwise(ordered):
             if later["started_at"] < earlier["ended_at"]:
                 yield (
@@ -183,15 +186,17 @@ def never_two_loaders_of_a_day(facts: Facts) -> Iterator[str]:
 
 
 def dagster_knows_every_synced_day(facts: Facts) -> Iterator[str]:
-    """Every day that is `success` by a run is materialized, by that attempt or a later one."""
+    """Every day that is `success` by a run is materialized, by that attempt or a later one; or by
+    its run, if no number was known because the records were away."""
     for record in facts.days:
         if record["status"] != "success" or record["run_id"] is None:
             continue
-        told = facts.told.get((record["dataset"], record["sync_date"]), 0)
-        if told < record["attempt"]:
+        day = (record["dataset"], record["sync_date"])
+        known = facts.told.attempts.get(day, 0)
+        if known < record["attempt"] and (*day, record["run_id"]) not in facts.told.unnumbered:
             yield (
-                f"day {record['dataset']} {record['sync_date']} is success by attempt "
-                f"{record['attempt']}, Dagster knows of attempt {told}"
+                f"day {day[0]} {day[1]} is success by attempt {record['attempt']}, Dagster knows "
+                f"of attempt {known}"
             )
 
 

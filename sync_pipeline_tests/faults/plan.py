@@ -53,11 +53,16 @@ class Fault:
     again: bool = False
     split: bool = False
 
+    @property
+    def label(self) -> str:
+        """What it does to what and where, for counting."""
+        parts = [self.what.value, self.where]
+        parts += [f"at {self.step.name.lower()}"] if self.step and not self.where else []
+        return " ".join(part for part in parts if part)
+
     def __str__(self) -> str:
-        parts = [self.what.value]
-        parts += [f"{self.where}" if self.where else f"w{self.victim}"]
-        parts += [f"at {self.step.name.lower()}"] if self.step else []
-        return " ".join(parts) + f" after {self.after:.2f} s"
+        step = f" at {self.step.name.lower()}" if self.step else ""
+        return f"{self.what.value} {self.where or f'w{self.victim}'}{step} after {self.after:.2f} s"
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,8 @@ def make_plan(seed: str, number: int, kinds: Sequence[str]) -> Plan:
     """Return the plan of round `number`, counted from 1. The kinds take turns."""
     rng = Random(f"{seed}/{number}")  # noqa: S311  a test's choice, not a secret
     kind = kinds[(number - 1) % len(kinds)]
+    if kind in STACK_KINDS:
+        return _stack_plan(rng, number, seed, kind)
     faults = KINDS[kind](rng)
     works = _racing_works(rng) if kind == "race" else _works(rng)
     faults = [*faults, *_more_faults(rng)] if rng.random() < 0.4 else faults
@@ -101,6 +108,13 @@ def make_plan(seed: str, number: int, kinds: Sequence[str]) -> Plan:
         retry=kind == "retry" or rng.random() < 0.4,
         changed=rng.random() < 0.5,
     )
+
+
+def _stack_plan(rng: Random, number: int, seed: str, kind: str) -> Plan:
+    layout = rng.choice(list(Layout))
+    works = [_work(rng, name, rng.randrange(0, DAYS - 20)) for name in DATASETS]
+    works = [replace(work, count=rng.randint(10, 20), resync=True) for work in works]
+    return Plan(number, seed, kind, layout, tuple(works), (), 0.1, True, False, False)
 
 
 def _works(rng: Random) -> list[Work]:
@@ -214,3 +228,12 @@ KINDS: dict[str, Callable[[Random], list[Fault]]] = {
     "race": _in_a_race,
 }
 """Every kind of round on workers alone, by name, with the faults it brings."""
+
+STACK_KINDS = (
+    "stack_kill_all",
+    "stack_daemon_off",
+    "stack_cancel_run",
+    "stack_cancel_backfill",
+    "stack_kill_run",
+)
+"""Every kind of round on a whole Dagster; what happens in them stands in `stack_rounds`."""

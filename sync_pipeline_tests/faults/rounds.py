@@ -7,6 +7,7 @@ does not end within it is a violation like any other.
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -42,7 +43,8 @@ class Launched:
 
 @dataclass
 class Round:
-    """A round while it is played. `violations` is empty if all that must hold does."""
+    """A round while it is played. `violations` is empty if all that must hold does. `elsewhere` are
+    batches that no worker of ours has: key and dataset."""
 
     plan: Plan
     world: World
@@ -51,12 +53,18 @@ class Round:
     launched: list[Launched] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
-    injected: list[Fault] = field(default_factory=list)
+    struck: list[tuple[str, str]] = field(default_factory=list)
+    elsewhere: dict[str, str] = field(default_factory=dict)
+    memory: Memory = field(default_factory=Memory)
     began: float = field(default_factory=time.monotonic)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def note(self, text: str) -> None:
         self.notes.append(f"{time.monotonic() - self.began:6.2f} s  {text}")
+
+    def strike(self, label: str, said: str) -> None:
+        """Note that a fault struck, by the label under which it is counted."""
+        self.struck.append((label, said))
 
     def launch(
         self, number: int, key: str, *, resync: bool | None = None, retry: bool = False
@@ -100,25 +108,33 @@ class Round:
 
 
 def play(plan: Plan, world: World, folder: Path, disk: TinyDisk | None) -> Round:
-    """Play a round to its end; its logs go into `folder`."""
-    world.reset(plan.pace)
+    """Play a round to its end; its logs go into `folder`. Whatever breaks it is a violation."""
     played = Round(plan, world, folder, disk)
-    if any(fault.what is What.FILL for fault in plan.faults) and disk is not None:
-        move_to_tiny_disk(played)
     try:
-        with _looking(played) if plan.looking else _nobody():
-            _faulty_part(played)
-        undo_all(played)
-        _agree(played)
-        played.violations += invariants.broken(played)
-        if plan.retry and not played.violations:
-            _retry(played)
+        _play(played)
+    except Exception:
+        played.violations.append(f"the round broke off: {traceback.format_exc()}")
     finally:
         undo_all(played)
         for launched in played.launched:
             launched.worker.signal(signal.SIGKILL)
             launched.worker.process.join(_SECONDS_TO_END)
     return played
+
+
+def _play(played: Round) -> None:
+    plan = played.plan
+    played.world.reset(plan.pace)
+    if any(fault.what is What.FILL for fault in plan.faults) and played.disk is not None:
+        move_to_tiny_disk(played)
+    _look(played)  # it has looked before, whoever is off while the faults happen
+    with _looking(played) if plan.looking else _nobody():
+        _faulty_part(played)
+    undo_all(played)
+    _agree(played)
+    played.violations += invariants.broken(played)
+    if plan.retry and not played.violations:
+        _retry(played)
 
 
 def _faulty_part(played: Round) -> None:
@@ -136,7 +152,7 @@ def _inject(played: Round, fault: Fault) -> None:
     done = inject(played, fault)
     played.note(f"{fault}: {'done' if done else 'nobody came'}")
     if done:
-        played.injected.append(fault)
+        played.strike(fault.label, str(fault))
 
 
 def _start(played: Round, number: int) -> None:
@@ -160,9 +176,8 @@ def _looking(played: Round) -> Iterator[None]:
     over = threading.Event()
 
     def look() -> None:
-        memory = Memory()
         while not over.wait(0.2):
-            memory = _look(played, memory)
+            _look(played)
 
     thread = threading.Thread(target=look)
     thread.start()
@@ -179,26 +194,24 @@ def _nobody() -> Iterator[None]:
     yield
 
 
-def _look(played: Round, memory: Memory) -> Memory:
-    """Look once; return what to remember. A look may fail: databases are away."""
-    world, before = played.world, deepcopy(memory)
+def _look(played: Round) -> None:
+    """Look once, as the sensor does. A look may fail: databases are away."""
+    world, memory = played.world, deepcopy(played.memory)
     reconciler = Reconciler(world.instance, world.settings, world.datasets, memory)
     try:
         for correction in reconciler.look():
             played.note(f"corrected: {correction.what}: {correction.why} ({correction.about})")
     except Exception as error:
         played.note(f"look failed: {' '.join(str(error).split())[:300]}")
-        return before
-    return memory
+    else:
+        played.memory = memory
 
 
 def _agree(played: Round) -> None:
     """Look until nothing is open any more."""
-    memory = Memory()
 
     def agreed() -> bool:
-        nonlocal memory
-        memory = _look(played, memory)
+        _look(played)
         return not facts.open_things(played)
 
     if not waited(agreed, _SECONDS_TO_AGREE):

@@ -13,9 +13,10 @@ from typing import Any
 import psutil
 import pytest
 
-from sync_pipeline.stack import RunningDagster, dagster_running
+from sync_pipeline.stack import dagster_running
 from sync_pipeline_tests import command
 from sync_pipeline_tests.command import wait_until
+from sync_pipeline_tests.faults.killing import kill_all
 from sync_pipeline_tests.stack_project import Databases, Stack, days, project
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
@@ -41,18 +42,6 @@ def databases(
 def running(databases: Databases) -> Iterator[Stack]:
     with dagster_running(databases.settings, 0) as dagster:
         yield Stack(databases.settings, dagster)
-
-
-def kill_all(dagster: RunningDagster) -> None:
-    """Kill web server, daemon, code server and runs at once, as a machine that loses power."""
-    main = psutil.Process(dagster.process.pid)
-    everything = [main, *main.children(recursive=True)]
-    for process in everything:
-        process.suspend()  # so that none sees another die
-    for process in everything:
-        process.kill()
-    psutil.wait_procs(everything[1:], PATIENCE_SECONDS)
-    dagster.process.wait()
 
 
 def start_slow_batch(stack: Stack, dataset: str, of: list[date]) -> str:

@@ -1,4 +1,5 @@
-"""A fixed set of random rounds, each kind of fault once: nothing that must hold may break.
+"""A fixed set of random rounds, each kind on workers alone and one on a whole Dagster: nothing that
+must hold may break.
 
 `make faults ROUNDS=500 SEED=2` plays more of them.
 """
@@ -19,13 +20,14 @@ pytestmark = [
 ]
 
 SEED = "ci"
+ROUNDS = [*KINDS, "stack_daemon_off"]
 
 
-@pytest.mark.parametrize("number", range(1, len(KINDS) + 1), ids=list(KINDS))
+@pytest.mark.parametrize("number", range(1, len(ROUNDS) + 1), ids=ROUNDS)
 def test_after_a_round_of_faults_records_target_and_dagster_agree(
     harness: Harness, number: int, tmp_path: Path
 ) -> None:
-    played = harness.play(make_plan(SEED, number, list(KINDS)))
+    played = harness.play(make_plan(SEED, number, ROUNDS))
     if played.violations:
         kept = evidence.keep(played, tmp_path)
         pytest.fail("\n".join([*played.violations, *played.notes, f"evidence: {kept}"]))

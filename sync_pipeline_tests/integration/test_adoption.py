@@ -220,6 +220,17 @@ class TestOthers:
         other.succeed(attempt)
         assert adoption(worker)
 
+    def test_its_own_attempt_ends_as_it_did_while_another_is_at_the_day(
+        self, worker: Worker, other: Worker, connection: "Connection"
+    ) -> None:
+        worker.begin(START)
+        theirs = other.begin(START)  # right after our commit let the day go
+        assert adopt(worker, number=1)
+        assert at_day(connection) == [(1, "success", True), (2, "syncing", True)]
+        assert counted(connection, worker) == (1, 0, 0)
+        other.succeed(theirs)
+        assert day_record(connection, START)["run_id"] == "other"
+
     @pytest.mark.parametrize("adoption", ADOPTIONS)
     def test_a_later_end_of_the_day_stands(
         self,
@@ -235,6 +246,17 @@ class TestOthers:
         assert day["attempt"] == 2
         assert [number for number, *_ in at_day(connection)] == [2, 1]
         assert sum(counted(connection, worker)) == 1
+
+    def test_an_attempt_had_ended_when_a_later_one_began_however_late_it_is_told(
+        self, worker: Worker, other: Worker, connection: "Connection"
+    ) -> None:
+        own = worker.begin(START)
+        other.sync(START)
+        later = datetime.now(timezone.utc) + timedelta(minutes=1)
+        assert adopt(worker, number=own.number, ended_at=later)
+        first, second = history(connection, START)
+        assert (first["state"], second["state"]) == ("success", "success")
+        assert first["ended_at"] == second["started_at"]
 
     def test_an_earlier_end_of_the_day_does_not(
         self, worker: Worker, other: Worker, connection: "Connection"

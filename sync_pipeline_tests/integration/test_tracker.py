@@ -166,7 +166,7 @@ class TestDown:
             elsewhere.create()
             attempt = tracker.begin(DATASET, DAYS[1], new)
             assert attempt is not None
-            tracker.succeed(begun(attempt, new), counts(1), refresh=True)
+            tracker.succeed(begun(attempt, new), counts(1), at=time.monotonic(), refresh=True)
         opened = "SELECT id, success_count, total_days FROM daily_sync_status WHERE kind = 'batch'"
         assert run(elsewhere.url, opened) == [(attempt.batch_id, 1, 5)]
         elsewhere.drop()
@@ -360,7 +360,8 @@ def test_two_workers_that_finish_at_once_are_both_counted_whatever_the_servers_i
     with transaction(database_url) as cursor:
         other.succeed_in(cursor, its_attempt)
         day = begun(ours, as_asked(batch, DAYS[:2]))
-        with in_thread(partial(tracker.succeed, day, counts(1), refresh=True)) as succeeding:
+        succeed = partial(tracker.succeed, day, counts(1), at=time.monotonic(), refresh=True)
+        with in_thread(succeed) as succeeding:
             wait_until_blocked(connection, cursor.connection.info.backend_pid)
             cursor.connection.commit()
             succeeding.result(helpers.PATIENCE_SECONDS)

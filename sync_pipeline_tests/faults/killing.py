@@ -1,0 +1,19 @@
+"""Killing a whole Dagster at once."""
+
+import psutil
+
+from sync_pipeline.stack import RunningDagster
+
+_PATIENCE_SECONDS = 90
+
+
+def kill_all(dagster: RunningDagster) -> None:
+    """Kill web server, daemon, code server and runs at once, as a machine that loses power."""
+    main = psutil.Process(dagster.process.pid)
+    everything = [main, *main.children(recursive=True)]
+    for process in everything:
+        process.suspend()  # so that none sees another die
+    for process in everything:
+        process.kill()
+    psutil.wait_procs(everything[1:], _PATIENCE_SECONDS)
+    dagster.process.wait()
