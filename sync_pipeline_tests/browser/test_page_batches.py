@@ -57,7 +57,7 @@ def test_a_failed_day_is_named_and_turns_green_when_it_is_retried(
     expect(row.get_by_text("Failed")).to_be_visible()
     expect(row.get_by_text("1 of 4 days failed: 2025-11-10.")).to_be_visible()
 
-    row.get_by_role("link", name="events").click()
+    row.get_by_role("link", name="events 2025").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("2025-11-08 → 2025-11-11")
     table = page.get_by_role("table").first
     expect(table.get_by_role("row", name=re.compile("2025-11-10.*Failed"))).to_be_visible()
@@ -92,7 +92,7 @@ def test_a_batch_is_cancelled_once_that_is_confirmed(visit: Open, stack: Stack) 
     page.get_by_role("dialog").get_by_role("button", name="Cancel the batch").click()
 
     expect(row.get_by_text("Failed")).to_be_visible()
-    expect(row.get_by_text("cancelled by")).to_be_visible()
+    expect(row.get_by_text("Not run: 2025-11-15..2025-11-20: cancelled by local")).to_be_visible()
     expect(row.get_by_role("button", name="Retry")).to_be_visible()
     (record,) = _records(stack, "orders", of[0], of[-1])
     assert record["status"] == "failed"

@@ -77,7 +77,7 @@ export class DayTable {
       state ? counts[state] : days.length,
     ]);
     const buttons = [...this.filter.children];
-    if (buttons.map((each) => each.dataset.state).join() !== wanted.join()) {
+    if (!buttons.length || buttons.map((each) => each.dataset.state).join() !== wanted.join()) {
       const focused = this.filter.contains(document.activeElement)
         ? document.activeElement.dataset.state
         : null;

@@ -79,16 +79,19 @@ async function show({ restored = null, focus = false } = {}) {
   const shown = view;
   const place = h("div", { class: "view" });
   root.replaceChildren(place);
+  root.setAttribute("aria-busy", "true");
   try {
     await shown.show(place, restored);
   } catch (problem) {
     if (problem.name !== "Problem") throw problem;
     if (current !== visit || problem.status === 401) return;
     showProblem(place, problem);
+    root.setAttribute("aria-busy", "false");
     const passing = problem.status === 0 || problem.status >= 500;
     if (passing) setTimeout(() => current === visit && show({ restored }), TRY_AGAIN);
   }
   if (current !== visit) return;
+  root.setAttribute("aria-busy", "false");
   if (focus) place.querySelector("h1")?.focus({ preventScroll: true });
   window.scrollTo(0, restored?.scroll ?? 0);
 }

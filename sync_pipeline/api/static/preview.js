@@ -25,10 +25,8 @@ export class Preview {
     this.#later.cancel();
     if (request === null) {
       replace(this.element, t("preview.none"));
-      this.element.className = "preview";
       return;
     }
-    this.element.classList.add("asking");
     this.#later(request);
   }
 
@@ -37,12 +35,10 @@ export class Preview {
     try {
       const answer = await preview(request, this.#abort.signal);
       if (answer.refused_because) throw new Problem(422, answer.refused_because, answer.field);
-      this.element.className = "preview";
       replace(this.element, words(answer));
       this.#onAnswer(answer, null);
     } catch (problem) {
       if (problem.name === "AbortError") return;
-      this.element.className = "preview";
       replace(this.element);
       this.#onAnswer(null, problem);
     }

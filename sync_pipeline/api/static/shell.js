@@ -21,6 +21,7 @@ export class Shell {
 
   /** Draws it anew, as for another language or another user. */
   draw(who) {
+    const focused = this.header.contains(document.activeElement) && document.activeElement.lang;
     document.documentElement.lang = language();
     setText(document.querySelector(".skip"), t("skip"));
     this.state = h("span", { class: "live", role: "status" });
@@ -44,6 +45,7 @@ export class Shell {
     replace(this.footer, h("p", {}, t("foot.times", { zone: zone() })), h("p", {}, t("foot.days")));
     this.live(this.#live);
     this.place();
+    if (focused) this.header.querySelector(`button[lang="${focused}"]`)?.focus();
   }
 
   /** Marks the place that is shown now. */
@@ -78,7 +80,6 @@ export class Shell {
             onclick: () => {
               setLanguage(name);
               this.onLanguage();
-              this.header.querySelector(`button[lang="${name}"]`)?.focus();
             },
           },
           text,
