@@ -29,13 +29,13 @@ def test_a_batch_launched_on_the_page_moves_its_bar_to_the_end(visit: Open, stac
     page.get_by_role("button", name="Launch 6 days").click()
 
     row = row_of(page, of[0], of[-1])
-    expect(row.get_by_text("Syncing")).to_be_visible()
+    expect(state_of(row)).to_have_text("Syncing")
     expect(row.get_by_text("Batch", exact=True)).to_be_visible()
     expect(page.get_by_role("heading", level=1)).to_contain_text("1 batch at work")
     seen = _values_until_full(row.get_by_role("progressbar"), len(of))
     assert len(seen) > 3, seen
     assert seen == sorted(seen)
-    expect(row.get_by_text("Success")).to_be_visible()
+    expect(state_of(row)).to_have_text("Success")
     expect(row.get_by_text("120 rows", exact=True)).to_be_visible()
 
     (record,) = _records(stack, "orders", of[0], of[-1])
@@ -54,7 +54,7 @@ def test_a_failed_day_is_named_and_turns_green_when_it_is_retried(
     fill_in(page, "events", of[0], of[-1])
     page.get_by_role("button", name="Launch 4 days").click()
     row = row_of(page, of[0], of[-1])
-    expect(row.get_by_text("Failed")).to_be_visible()
+    expect(state_of(row)).to_have_text("Failed")
     expect(row.get_by_text("1 of 4 days failed: 2025-11-10.")).to_be_visible()
 
     row.get_by_role("link", name="events 2025").click()
@@ -87,12 +87,12 @@ def test_a_batch_is_cancelled_once_that_is_confirmed(visit: Open, stack: Stack) 
     row.get_by_role("button", name="Cancel").click()
     page.get_by_role("dialog").get_by_role("button", name="Let it run").click()
     expect(page.get_by_role("dialog")).to_have_count(0)
-    expect(row.get_by_text("Syncing")).to_be_visible()
+    expect(state_of(row)).to_have_text("Syncing")
     row.get_by_role("button", name="Cancel").click()
     page.get_by_role("dialog").get_by_role("button", name="Cancel the batch").click()
 
-    expect(row.get_by_text("Failed")).to_be_visible()
-    expect(row.get_by_text("Not run: 2025-11-15..2025-11-20: cancelled by local")).to_be_visible()
+    expect(state_of(row)).to_have_text("Failed")
+    expect(row).to_contain_text("cancelled by local over the API")
     expect(row.get_by_role("button", name="Retry")).to_be_visible()
     (record,) = _records(stack, "orders", of[0], of[-1])
     assert record["status"] == "failed"
@@ -119,7 +119,7 @@ def test_days_that_are_in_are_skipped_and_that_is_said_before(visit: Open, stack
     page = visit("/sync-status")
     fill_in(page, "events", of[1], of[1])
     page.get_by_role("button", name="Launch 1 day").click()
-    expect(row_of(page, of[1], of[1]).get_by_text("Success")).to_be_visible()
+    expect(state_of(row_of(page, of[1], of[1]))).to_have_text("Success")
 
     fill_in(page, "events", of[0], of[-1])
     expect(page.get_by_text("2 days to sync")).to_be_visible()
@@ -129,7 +129,7 @@ def test_days_that_are_in_are_skipped_and_that_is_said_before(visit: Open, stack
     page.get_by_label("days already in").select_option("are skipped")
     page.get_by_role("button", name="Launch 2 days").click()
     row = row_of(page, of[0], of[-1])
-    expect(row.get_by_text("Success")).to_be_visible()
+    expect(state_of(row)).to_have_text("Success")
     expect(row.get_by_text("3 days, 1 skipped")).to_be_visible()
     assert stack.differing_days("events", of) == []
 
@@ -146,6 +146,10 @@ def row_of(page: Page, first: date, last: date) -> Locator:
     """The row of the latest batch over these days."""
     text = str(first) if first == last else f"{first} → {last}"
     return page.get_by_role("row").filter(has_text=text).first
+
+
+def state_of(row: Locator) -> Locator:
+    return row.get_by_role("cell").first
 
 
 def _values_until_full(bar: Locator, full: int) -> list[int]:
