@@ -74,6 +74,7 @@ export class Row {
     setAttribute(this.when, "datetime", record.start_time);
     setAttribute(this.when, "title", fullMoment(record.start_time));
     setText(this.who, record.triggered_by ?? "");
+    setAttribute(this.who, "title", record.triggered_by);
     setText(this.note, record.remarks ?? "");
     setText(this.error, record.error_message ?? "");
     setAttribute(this.error, "title", record.error_message || null);
