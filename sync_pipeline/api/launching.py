@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _BATCH_JOB = "batch_backfill"
 _START_SECONDS = 20.0  # a run that is starting cannot be told to end before it has
+_END_SECONDS = 15.0  # one whose days are done ends a moment later
 _LOOK_SECONDS = 0.3
 
 
@@ -73,19 +74,8 @@ def take_up_again(given: Services, caller: Caller, record_id: int) -> Launched:
     with writing(given.config) as cursor:
         key = _batch_key(_record(cursor, record_id), "retried")
         with requests.one_at_a_time(cursor, key):
-            record = _record(cursor, record_id)
-            progress = reports.progress(cursor, str(record_id))
-            try:
-                if progress is not None:
-                    command_line.retry_of(progress)
-            except RequestError as error:
-                raise ProblemError(409, one_line(error)) from None
-            at_work = [run for run in runs.runs_of(given.dagster, key) if run.at_work]
-            if at_work:
-                raise ProblemError(
-                    409, f"batch {record_id}: run {at_work[0].run_id} is at work on it already"
-                )
-            run_id = _launch(given, record, f"{caller.name}, API")
+            _wait_until_over(given, cursor, key, record_id)
+            run_id = _launch(given, _record(cursor, record_id), f"{caller.name}, API")
             return Launched(_record(cursor, record_id), run_id)
 
 
@@ -156,6 +146,26 @@ def _refuse_other(record: Record, new: NewBatch) -> None:
             "use a new key for a new request",
             field="Idempotency-Key",
         )
+
+
+def _wait_until_over(given: Services, cursor: "Cursor", key: str, record_id: int) -> None:
+    """Wait for the run of a batch that has just closed. Raises ProblemError 409 if one works on."""
+    deadline = time.monotonic() + _END_SECONDS
+    while True:
+        progress = reports.progress(cursor, str(record_id))
+        try:
+            if progress is not None:
+                command_line.retry_of(progress)
+        except RequestError as error:
+            raise ProblemError(409, one_line(error)) from None
+        at_work = [run for run in runs.runs_of(given.dagster, key) if run.at_work]
+        if not at_work:
+            return
+        if time.monotonic() > deadline:
+            raise ProblemError(
+                409, f"batch {record_id}: run {at_work[0].run_id} is at work on it already"
+            )
+        time.sleep(_LOOK_SECONDS)
 
 
 def _open_backfills(given: Services, key: str) -> list[str]:

@@ -47,4 +47,5 @@ def page(record_id: int | None = None) -> FileResponse:
 def install(app: FastAPI) -> None:
     """Add the page and its files to `app`."""
     app.include_router(router)
-    app.mount("/static", _Static(directory=STATIC, check_dir=False), name="static")
+    if STATIC.is_dir():
+        app.mount("/static", _Static(directory=STATIC), name="static")

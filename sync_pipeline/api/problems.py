@@ -15,7 +15,6 @@ from sync_pipeline.errors import RequestError, SyncError, one_line
 _logger = logging.getLogger(__name__)
 
 _TITLES = {
-    400: "Bad request",
     401: "Not signed in",
     403: "Not allowed",
     404: "Not found",
@@ -123,6 +122,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code == 400:  # a body that could not even be read as JSON
+            return answer(ProblemError(422, "the body is not valid JSON"))
         detail = _DETAILS.get(error.status_code, str(error.detail))
         return answer(ProblemError(error.status_code, detail, headers=error.headers))
 

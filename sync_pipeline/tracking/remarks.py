@@ -67,7 +67,7 @@ def failed_days(
         which = (
             "None of them was run" if len(not_run) == len(days) else f"Not run: {_named(not_run)}"
         )
-        text = f"{text}. {which}"
+        text = f"{text.removesuffix('.')}. {which}"
     if broke_off is None or broke_off in first_error:
         return text
     return f"{text}: {broke_off}"

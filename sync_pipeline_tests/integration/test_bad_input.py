@@ -213,7 +213,8 @@ def test_what_turns_out_in_the_batch_fails_it_with_its_reason(
     assert (record["status"], counts) == ("failed", (3, 0, 3))
     assert record["remarks"].startswith(f"批量同步失败: {FAILS[dataset]}")
     reason = record["remarks"].removeprefix("批量同步失败: ")
-    told = f"3 of 3 days failed: {FIRST}..{LAST}. First: {FIRST}: {reason}"
+    told = f"3 of 3 days failed: {FIRST}..{LAST}. First: {FIRST}: {reason.removesuffix('.')}"
+    told += f". Not run: {FIRST + timedelta(days=1)}..{LAST}"
     assert record["error_message"] == told
     # What the person sees: the record, and the reason once more as the only and last line.
     assert (

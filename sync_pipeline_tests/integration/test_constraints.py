@@ -59,6 +59,7 @@ RECORDS: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
     ("pkey", BATCH, {"id": FIRST, "batch_key": "another"}),
     ("status_known", DAY, {"status": "done", "end_time": NOW}),
     ("kind_known", DAY, {"kind": "week"}),
+    ("already_synced_known", BATCH, {"already_synced": "overwrite"}),
     ("kind_in_remarks", DAY, {"remarks": "今天的批量同步失败"}),
     ("kind_in_remarks", BATCH, {"remarks": "单日同步完成", "total_days": 3}),
     ("kind_in_remarks", BATCH, {"remarks": None}),

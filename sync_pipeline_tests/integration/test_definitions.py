@@ -50,7 +50,7 @@ WRONG = {
         "target: orders",
         7,
         "attributes.target 'orders' is not of type 'object'",
-        "target: must be a mapping; its keys are table, lock_timeout_seconds, ",
+        "target: must be a mapping; its keys are table, when_day_is_held, ",
     ),
     "value": Wrong(
         "backfill: single_run",
