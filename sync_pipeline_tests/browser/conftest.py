@@ -30,9 +30,9 @@ def page(request: pytest.FixtureRequest, stack: Stack, tmp_path: Path) -> Iterat
 
 
 @pytest.fixture(scope="session")
-def site(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(stack: Stack) -> Iterator[Site]:
     """The server of the page, over the stack. A test that ends it starts it again."""
-    with site_running(stack, tmp_path_factory.mktemp("site")) as running:
+    with site_running(stack) as running:
         yield running
 
 

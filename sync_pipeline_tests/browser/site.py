@@ -1,76 +1,43 @@
-"""The API's process, which serves the page: started, ended, and started again on the same port."""
+"""The server of the page over a stack: started, ended, and started again at the same address."""
 
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from sync_pipeline.api.server import api_running
+from sync_pipeline.settings import DAGSTER_UI_URL
+from sync_pipeline.stack import free_port
 from sync_pipeline_tests.stack_project import Stack
-
-_START_SECONDS = 60
 
 
 @dataclass
 class Site:
-    """The page's server. `url` is its address, without a slash at the end."""
+    """The page's server; `others` are settings beside the stack's."""
 
     stack: Stack
-    port: int
-    log: Path
-    process: "subprocess.Popen[bytes] | None" = field(default=None)
+    others: Mapping[str, str]
+    port: int = field(default_factory=lambda: free_port(0))
+    running: ExitStack = field(default_factory=ExitStack)
 
     @property
     def url(self) -> str:
+        """Its address, without a slash at the end."""
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        environment = {
-            **self.stack.settings.environment,
-            "SYNC_DAGSTER_UI_URL": self.stack.dagster.url,
-        }
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "sync_pipeline.api", "--port", str(self.port)],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        deadline = time.monotonic() + _START_SECONDS
-        while not self._answers():
-            assert self.process.poll() is None, self.log.read_text()[-2000:]
-            assert time.monotonic() < deadline, self.log.read_text()[-2000:]
-            time.sleep(0.1)
+        others = {DAGSTER_UI_URL: self.stack.dagster.url, **self.others}
+        self.running.enter_context(api_running(self.stack.settings, self.port, **others))
 
     def stop(self) -> None:
-        """End it, as a crash or a restart would: its streams are cut."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-    def _answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.url}/readyz", timeout=5) as response:  # noqa: S310
-                return bool(response.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
+        """End it: its streams end with it."""
+        self.running.close()
 
 
 @contextmanager
-def site_running(stack: Stack, folder: Path) -> Iterator[Site]:
+def site_running(stack: Stack, **others: str) -> Iterator[Site]:
     """Serve the page of `stack` on a free port for as long as the block lasts."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    site = Site(stack, port, folder / "api.log")
+    site = Site(stack, others)
     site.start()
     try:
         yield site

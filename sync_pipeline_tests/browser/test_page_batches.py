@@ -21,7 +21,7 @@ PATIENCE_SECONDS = 90
 
 
 def test_a_batch_launched_on_the_page_moves_its_bar_to_the_end(visit: Open, stack: Stack) -> None:
-    of = days(date(2025, 11, 1), 6)
+    of = days(date(2025, 11, 2), 6)
     stack.pause("orders", of, PAUSE_SECONDS)
     page = visit("/sync-status")
     fill_in(page, "orders", of[0], of[-1])
@@ -41,7 +41,7 @@ def test_a_batch_launched_on_the_page_moves_its_bar_to_the_end(visit: Open, stac
     (record,) = _records(stack, "orders", of[0], of[-1])
     assert (record["status"], record["success_count"]) == ("success", 6)
     assert record["total_records"] == 6 * ROWS_PER_DAY
-    assert record["remarks"].startswith("批量同步完成: 2025-11-01至2025-11-06, 共6天, 成功6")
+    assert record["remarks"].startswith("批量同步完成: 2025-11-02至2025-11-07, 共6天, 成功6")
     assert stack.differing_days("orders", of) == []
 
 
