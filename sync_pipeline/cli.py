@@ -6,23 +6,17 @@ line on standard error; the exit code says which kind it is (`exit_codes`).
 
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
 from sync_pipeline import settings as environment
+from sync_pipeline.consoles import complain, errors, out
 from sync_pipeline.dataset import parse_day
-from sync_pipeline.errors import RequestError, SyncError, TrackingError, one_line
+from sync_pipeline.errors import RequestError, SyncError, one_line
 from sync_pipeline.exit_codes import ExitCode, exit_code_of
-from sync_pipeline.settings import Settings
-
-if TYPE_CHECKING:
-    from sync_pipeline.launch import BatchRequest, LaunchedBatch
-    from sync_pipeline.tracking.models import BatchProgress
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,9 +25,6 @@ app = typer.Typer(
     help="A source's rows into PostgreSQL, day by day, with one true record of it.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-out = Console()
-errors = Console(stderr=True)
-
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
@@ -127,6 +118,7 @@ def backfill(
     as_json: Json = False,
 ) -> None:
     """Sync a range of days as one batch, in this process's care, and show its progress."""
+    from sync_pipeline.batch_shown import run_batch
     from sync_pipeline.launch import BatchRequest
     from sync_pipeline.stack import databases
 
@@ -137,7 +129,7 @@ def backfill(
             f"put the earlier date first: {end} {start}"
         )
     with databases(environment.with_env_file(), with_source=True) as settings:
-        code = _run_batch(settings, request, as_json=as_json)
+        code = run_batch(settings, request, as_json=as_json)
     raise typer.Exit(code)
 
 
@@ -147,6 +139,7 @@ def retry(
     as_json: Json = False,
 ) -> None:
     """Take a failed batch up again: only its unfinished days, in the same record."""
+    from sync_pipeline.batch_shown import run_batch
     from sync_pipeline.following import reading
     from sync_pipeline.launch import retry_of
     from sync_pipeline.stack import databases
@@ -157,7 +150,7 @@ def retry(
             found = reports.progress(cursor, batch)
         if found is None:
             raise RequestError(f"there is no batch {batch}; see: sync-pipeline status")
-        code = _run_batch(settings, retry_of(found), as_json=as_json)
+        code = run_batch(settings, retry_of(found), as_json=as_json)
     raise typer.Exit(code)
 
 
@@ -173,6 +166,7 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Show the latest batches, or one of them with the days that failed."""
+    from sync_pipeline.batch_shown import follow_batch, latest_batch, show_batch
     from sync_pipeline.following import reading
     from sync_pipeline.stack import databases
     from sync_pipeline.terminal import batches_table, list_to_json
@@ -180,10 +174,10 @@ def status(
 
     with databases(environment.with_env_file()) as settings:
         if follow or batch is not None:
-            key = batch or _latest(settings)
+            key = batch or latest_batch(settings)
             if follow:
-                _follow(settings, key, errors if as_json else out)
-            if _show(settings, key, as_json=as_json) is None:
+                follow_batch(settings, key, errors if as_json else out)
+            if show_batch(settings, key, as_json=as_json) is None:
                 raise RequestError(f"there is no batch {key}; see: sync-pipeline status")
             return
         with reading(settings) as cursor:
@@ -217,7 +211,7 @@ def main() -> NoReturn:
     try:
         app()
     except SyncError as error:
-        _complain(one_line(error))
+        complain(one_line(error))
         sys.exit(exit_code_of(error))
     except _Interrupted:
         sys.exit(ExitCode.CANCELLED)
@@ -226,108 +220,3 @@ def main() -> NoReturn:
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise _Interrupted
-
-
-def _run_batch(settings: Settings, request: "BatchRequest", *, as_json: bool) -> ExitCode:
-    """Run a batch, show its progress and its record, say how it ended; return the exit code."""
-    from sync_pipeline.following import follow
-    from sync_pipeline.launch import launched_batch
-    from sync_pipeline.terminal import batch_bar
-
-    shown = errors if as_json else out
-    with launched_batch(settings, request) as batch:
-        shown.print(f"batch {batch.batch_key}, Dagster run {batch.run_id}", soft_wrap=True)
-        with batch_bar(shown) as bar, _signals_cancel(batch) as signals:
-            for progress in follow(settings, batch.record, batch.is_over):
-                bar.show(progress)
-    record = _show(settings, batch.record, as_json=as_json)
-    if record is not None:
-        return _end(batch, record, cancelled=bool(signals))
-    if signals:
-        _complain("the batch was cancelled before it began; nothing was written")
-        return ExitCode.CANCELLED
-    raise TrackingError(
-        f"the batch has no record that could be read; Dagster's run {batch.run_id} says how it "
-        f"ended{f': {batch.error}' if batch.error else ''}"
-    )
-
-
-@contextmanager
-def _signals_cancel(batch: "LaunchedBatch") -> Iterator[list[int]]:
-    """Let Ctrl-C and SIGTERM cancel `batch` in order; yield the list of those that came."""
-    came: list[int] = []
-
-    def cancel(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-        batch.cancel()
-
-    before = {number: signal.signal(number, cancel) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _end(batch: "LaunchedBatch", record: "BatchProgress", *, cancelled: bool) -> ExitCode:
-    """Say in one line why a batch that is over did not go well; return the exit code."""
-    why = record.error_message or batch.error
-    if cancelled:
-        why = why or "too late, all of its days are in"
-        _complain(f"dataset {record.dataset}: batch {record.id} was cancelled: {why}")
-        return ExitCode.CANCELLED
-    if record.status == "success" and batch.process.returncode == ExitCode.OK:
-        return ExitCode.OK
-    why = why or f"see Dagster run {batch.run_id}"
-    _complain(f"dataset {record.dataset}: batch {record.id} failed: {why}")
-    return ExitCode.FAILED
-
-
-def _complain(text: str) -> None:
-    errors.print(f"sync-pipeline: {text}", style="red", markup=False, soft_wrap=True)
-
-
-def _follow(settings: Settings, key: str, console: Console) -> None:
-    from sync_pipeline.following import follow, reading
-    from sync_pipeline.terminal import batch_bar
-    from sync_pipeline.tracking import reports
-
-    def over() -> bool:
-        with reading(settings) as cursor:
-            found = reports.progress(cursor, key)
-        return found is None or found.status != "syncing"
-
-    with batch_bar(console) as bar:
-        for progress in follow(settings, key, over):
-            bar.show(progress)
-
-
-def _latest(settings: Settings) -> str:
-    from sync_pipeline.following import reading
-    from sync_pipeline.tracking import reports
-
-    with reading(settings) as cursor:
-        found = reports.recent_batches(cursor, 1)
-    if not found:
-        raise RequestError("there is no batch to follow yet")
-    return str(found[0].id)
-
-
-def _show(settings: Settings, key: str, *, as_json: bool) -> "BatchProgress | None":
-    """Print the batch's record and its failed days; return the record, None if there is none."""
-    from sync_pipeline.following import reading
-    from sync_pipeline.terminal import failed_days_table, record_table, to_json
-    from sync_pipeline.tracking import reports
-
-    with reading(settings) as cursor:
-        batch = reports.progress(cursor, key)
-        days = [] if batch is None else reports.days_of_batch(cursor, batch.id)
-    if batch is None:
-        return None
-    if as_json:
-        print(to_json(batch, days))  # noqa: T201  rich would fold long lines
-        return batch
-    out.print(record_table(batch))
-    if batch.failed_count:
-        out.print(failed_days_table(days))
-    return batch
