@@ -1,6 +1,15 @@
 """One case a file, by name, in the order they are measured."""
 
-from bench.cases import day_1m, growth_3650, idle_look, memory_5m, year_tracked
+from bench.cases import (
+    api_list,
+    day_1m,
+    event_streams,
+    growth_3650,
+    idle_look,
+    memory_5m,
+    spec_queries,
+    year_tracked,
+)
 from bench.results import Measure
 
 CASES: dict[str, Measure] = {
@@ -9,4 +18,7 @@ CASES: dict[str, Measure] = {
     memory_5m.CASE: memory_5m.measure,
     growth_3650.CASE: growth_3650.measure,
     idle_look.CASE: idle_look.measure,
+    spec_queries.CASE: spec_queries.measure,
+    api_list.CASE: api_list.measure,
+    event_streams.CASE: event_streams.measure,
 }
