@@ -2,7 +2,8 @@
 
 It starts a stack of its own in a temporary folder, with the demo's flights. January goes in by the
 batch job. Then the target is told to refuse a flight that leaves 14 hours late, as there was one
-on 10 February, and all of February is launched as a backfill: 27 days go in and one fails.
+on 10 February, and all of February is launched as a backfill: 27 days go in and one fails. The
+page's own pictures are in scripts/page_pictures.py.
 """
 
 import io
@@ -19,11 +20,13 @@ from playwright.sync_api import Page, expect
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 
+from scripts.page_pictures import picture_page
 from sync_pipeline.dagster_api import Dagster
 from sync_pipeline.demo_data import DATASET
+from sync_pipeline.development import everything_running
 from sync_pipeline.following import reading
 from sync_pipeline.settings import DATA_DIR, PROJECT_ROOT, Settings
-from sync_pipeline.stack import dagster_running, databases
+from sync_pipeline.stack import databases
 from sync_pipeline.terminal import failed_days_table, record_table
 from sync_pipeline.tracking import reports
 from sync_pipeline_tests.browser import chromium
@@ -46,11 +49,12 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         databases(_of_its_own(folder), with_source=True) as settings,
-        dagster_running(settings, 0) as dagster,
+        everything_running(settings, 0, 0) as running,
     ):
-        backfill = _sync(dagster, settings)
+        backfill = _sync(running.dagster, settings)
         _picture_terminal(settings, backfill)
-        _picture_pages(dagster, backfill)
+        _picture_pages(running.dagster, backfill)
+        picture_page(settings, running, IMAGES)
     for picture in sorted(IMAGES.iterdir()):
         print(f"{picture.relative_to(PROJECT_ROOT)}: {picture.stat().st_size / 1000:.0f} kB")
 

@@ -40,17 +40,58 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 @app.command()
 def dev(
     port: Annotated[int, typer.Option(help="Port of the Dagster UI, on this machine only.")] = 3000,
+    page_port: Annotated[int, typer.Option(help="Port of the page and the API, likewise.")] = 8000,
 ) -> None:
-    """Run everything until Ctrl-C: PostgreSQL if none is set, Dagster's UI, daemon, schedules."""
-    from sync_pipeline.stack import dagster_running, databases
+    """Run everything until Ctrl-C: PostgreSQL if none is set, Dagster, the page and the API."""
+    from sync_pipeline.development import everything_running
+    from sync_pipeline.stack import databases
 
     with databases(environment.with_env_file(), with_source=True) as settings:
         out.print("starting Dagster …")
-        with dagster_running(settings, port) as dagster:
-            out.print(f"Dagster UI: {dagster.url}    log: {dagster.log}")
+        with everything_running(settings, port, page_port) as running:
+            out.print(f"page: {running.page_url}    API: {running.api.url}/api/v1", soft_wrap=True)
+            out.print(f"Dagster UI: {running.dagster.url}    log: {running.dagster.log}")
             out.print("status: sync-pipeline status    stop: Ctrl-C")
             with suppress(_Interrupted):  # how it is meant to end
-                dagster.wait()
+                running.dagster.wait()
+
+
+@app.command()
+def api(
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; others than this machine need tokens.")
+    ] = "127.0.0.1",
+) -> None:
+    """Serve the REST API and the page until Ctrl-C. Dagster runs elsewhere."""
+    from sync_pipeline.api.config import Config
+    from sync_pipeline.api.server import serve
+    from sync_pipeline.stack import databases
+
+    given = environment.with_env_file()
+    with suppress(_Interrupted):  # how it is meant to end
+        if given.environment.get(environment.API_TRACKING_URL, "").strip():
+            Config.of(given, host)
+            serve(given, host, port)
+        else:
+            with databases(given) as settings:
+                out.print(
+                    f"page: http://{host}:{port}/sync-status    API: http://{host}:{port}/api/v1"
+                )
+                serve(settings, host, port)
+
+
+@app.command()
+def token(
+    name: Annotated[str, typer.Argument(help="Whose it is; stands in what they launch.")],
+    role: Annotated[str, typer.Argument(help="reader or operator.")],
+) -> None:
+    """Make a token for the API: print it, and its entry for SYNC_API_TOKENS."""
+    from sync_pipeline.api.auth import new_token
+
+    shown, entry = new_token(name, role)
+    out.print(f"token, for {name}: {shown}", highlight=False, soft_wrap=True)
+    out.print(f"entry, for {environment.API_TOKENS}: {entry}", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -8,12 +8,16 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from http.client import HTTPException
 from typing import Any
 
 from sync_pipeline.errors import RequestError, StackError
 
 LOCATION = "sync_pipeline"  # workspace.yaml's location_name
 REPOSITORY = "__repository__"
+DATASET_METADATA = "sync_pipeline/dataset"
+"""Under this name an asset's metadata tells what its `defs.yaml` says."""
+
 _TIMEOUT_SECONDS = 60
 
 _LAUNCH_RUN = """mutation ($params: ExecutionParams!) {
@@ -93,7 +97,13 @@ class Dagster:
             raise RequestError(f"Dagster knows no run {run_id}: {answer.get('message')}")
         return str(answer["status"])
 
-    def graphql(self, query: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def graphql(
+        self,
+        query: str,
+        variables: Mapping[str, Any] | None = None,
+        *,
+        timeout_seconds: float = _TIMEOUT_SECONDS,
+    ) -> dict[str, Any]:
         """Return the `data` of a GraphQL answer. Raises StackError for an error or no answer."""
         request = urllib.request.Request(  # noqa: S310  http, the address of a running Dagster
             f"{self.url}/graphql",
@@ -101,9 +111,9 @@ class Dagster:
             headers={"Content-Type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=timeout_seconds) as response:  # noqa: S310
                 answer = json.load(response)
-        except OSError as error:
+        except (OSError, HTTPException, ValueError) as error:  # ValueError: what is no JSON
             raise StackError(f"Dagster at {self.url} does not answer: {error}") from None
         if answer.get("errors"):
             raise StackError(f"Dagster refused a query: {answer['errors'][0].get('message')}")

@@ -7,6 +7,7 @@ the allowed values stand here and nowhere else; the component and the documents 
 
 import difflib
 import re
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -230,6 +231,21 @@ class Dataset(DatasetSettings):
                 f"dataset {self.name}: {end} cannot be synced yet, {why}; end at {last} or earlier"
             )
         return [start + timedelta(days=n) for n in range((end - start).days + 1)]
+
+
+def find_dataset(datasets: Sequence[Dataset], name: str | None) -> Dataset:
+    """Return the dataset called `name`, or the only one. Raises RequestError naming those there."""
+    known = ", ".join(sorted(dataset.name for dataset in datasets))
+    if not datasets:
+        raise RequestError(
+            "there is no dataset yet; add sync_pipeline/datasets/<name>/defs.yaml (see the README)"
+        )
+    if name is None and len(datasets) > 1:
+        raise RequestError(f"name the dataset, one of: {known}")
+    for dataset in datasets:
+        if name in (None, dataset.name):
+            return dataset
+    raise RequestError(f"there is no dataset {name!r}; known are: {known}")
 
 
 def parse_day(text: str, what: str) -> date:

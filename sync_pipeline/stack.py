@@ -116,7 +116,7 @@ def dagster_running(settings: Settings, port: int) -> Iterator[RunningDagster]:
     `settings` come from `databases`. Port 0 takes a free one. Raises StackError if the port is
     taken, if it does not start, or if the definitions do not load, with what Dagster says.
     """
-    port = _free_port(port)
+    port = free_port(port)
     log = settings.data_dir / "dagster.log"
     command = (sys.executable, "-m", "dagster", "dev", "--log-level", "warning")
     address = ("--host", "127.0.0.1", "--port", str(port))
@@ -191,7 +191,8 @@ def _make_schema(settings: Settings) -> None:
             ) from error
 
 
-def _free_port(port: int) -> int:
+def free_port(port: int, option: str = "--port") -> int:
+    """Return `port`, or a free one for 0. Raises StackError if something listens there."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -199,7 +200,7 @@ def _free_port(port: int) -> int:
         except OSError as error:
             raise StackError(
                 f"port {port} cannot be used: {error.strerror}; stop what listens there, "
-                "or choose another with --port"
+                f"or choose another with {option}"
             ) from None
         return int(probe.getsockname()[1])
 

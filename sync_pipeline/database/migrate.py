@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
+from typing import TYPE_CHECKING
 
 import alembic.command
 import alembic.op
@@ -23,6 +24,9 @@ from sqlalchemy.pool import NullPool
 from sync_pipeline.database.connections import connect
 from sync_pipeline.errors import MigrationError, one_line
 from sync_pipeline.settings import secrets_of
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 VERSION_TABLE = "sync_pipeline_version"
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('sync_pipeline: migrate', 0))"
@@ -83,6 +87,13 @@ def check_version(url: str, setting: str) -> str:
             f"{code_version()}; run: sync-pipeline migrate"
         )
     return found
+
+
+def version_of(cursor: "Cursor") -> str | None:
+    """Return the version of the tracking tables that `cursor` reads."""
+    cursor.execute(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608  a constant
+    row = cursor.fetchone()
+    return None if row is None else str(row[0])
 
 
 def code_version() -> str:

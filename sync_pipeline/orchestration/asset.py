@@ -10,6 +10,7 @@ from datetime import date
 import dagster as dg
 
 from sync_pipeline import settings
+from sync_pipeline.dagster_api import DATASET_METADATA
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.orchestration import identity
 from sync_pipeline.orchestration.days import days_of_backfill, partitions_of, to_days
@@ -44,6 +45,8 @@ def build_asset(dataset: Dataset) -> dg.AssetsDefinition:
             "day_column": dataset.source.day_column,
             "dagster/table_name": dataset.target.table,
             "timezone": dataset.timezone,
+            # For the API, which does not load the definitions. It holds no secret.
+            DATASET_METADATA: dg.MetadataValue.json(dataset.model_dump(mode="json")),
         },
     )
     def daily_sync(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:

@@ -15,7 +15,7 @@ import dagster as dg
 from pydantic import Field
 
 from sync_pipeline import settings
-from sync_pipeline.dataset import Dataset, parse_day
+from sync_pipeline.dataset import Dataset, find_dataset, parse_day
 from sync_pipeline.errors import RequestError, one_line
 from sync_pipeline.orchestration import identity
 from sync_pipeline.orchestration.hooks import sync_hooks
@@ -67,21 +67,6 @@ class Chunk:
     @property
     def mapping_key(self) -> str:
         return f"{self.days[0]:%Y_%m_%d}__{self.days[-1]:%Y_%m_%d}"
-
-
-def find_dataset(datasets: Sequence[Dataset], name: str | None) -> Dataset:
-    """Return the dataset called `name`, or the only one. Raises RequestError naming those there."""
-    known = ", ".join(sorted(dataset.name for dataset in datasets))
-    if not datasets:
-        raise RequestError(
-            "there is no dataset yet; add sync_pipeline/datasets/<name>/defs.yaml (see the README)"
-        )
-    if name is None and len(datasets) > 1:
-        raise RequestError(f"name the dataset, one of: {known}")
-    for dataset in datasets:
-        if name in (None, dataset.name):
-            return dataset
-    raise RequestError(f"there is no dataset {name!r}; known are: {known}")
 
 
 def requested_days(

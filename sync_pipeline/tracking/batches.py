@@ -140,7 +140,25 @@ def refresh(cursor: "Cursor", batch_id: int) -> Counts | None:
     one that the foreign keys of new attempts do not wait for, so that two workers that both add
     an attempt and then refresh do not wait for each other.
     """
-    cursor.execute(_SQL["lock_and_count"], {"id": batch_id})
+    # Two statements in one round trip: the second sees what was committed while the first waited.
+    cursor.execute(f"{_SQL['lock']}; {_SQL['count']}", {"id": batch_id})
+    found = _projection(cursor, batch_id)
+    if found is None:
+        return None
+    counts, values = found
+    cursor.execute(_SQL["project"], values)
+    return counts
+
+
+def projection(cursor: "Cursor", batch_id: int) -> dict[str, Any] | None:
+    """Return what the batch's days say of its record, by column; None if it is gone."""
+    cursor.execute(_SQL["count"], {"id": batch_id})
+    found = _projection(cursor, batch_id)
+    return None if found is None else found[1]
+
+
+def _projection(cursor: "Cursor", batch_id: int) -> tuple[Counts, dict[str, Any]] | None:
+    """Return the counts that were just asked for, and the record's values that follow from them."""
     row = cursor.fetchone()
     if row is None:
         return None
@@ -179,8 +197,7 @@ def refresh(cursor: "Cursor", batch_id: int) -> Counts | None:
         values["duration_seconds"] = seconds
         values["status"] = _closing_status(counts).value
         values["remarks"] = _closing_remarks(values, counts, failures, seconds)
-    cursor.execute(_SQL["project"], values)
-    return counts
+    return counts, values
 
 
 def refresh_all(cursor: "Cursor", batch_ids: Sequence[int | None]) -> None:

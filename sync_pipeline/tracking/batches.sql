@@ -26,7 +26,8 @@ WHERE batch_id = %(batch_id)s AND sync_date = ANY(%(days)s::date[])
 RETURNING sync_date
 
 -- take_up_again: days of the batch that had failed wait again
-UPDATE daily_sync_status SET retried_at = clock_timestamp() WHERE id = %(batch_id)s
+UPDATE daily_sync_status SET retried_at = clock_timestamp(), cancelled_by = NULL
+WHERE id = %(batch_id)s
 
 -- all_with_key: the batch records with this key, one in each dataset it spans
 SELECT id, batch_key, dataset, status, start_date, end_date, total_days
@@ -49,10 +50,10 @@ FROM daily_sync_status
 WHERE status = 'syncing' AND kind = 'batch' AND batch_key IS NOT NULL
 ORDER BY id
 
--- lock_and_count: hold the record until the transaction ends, then count its days by state
--- Two statements in one round trip: the second sees what was committed while the first waited. Each
--- day counts once, by its standing attempt.
-SELECT FROM daily_sync_status WHERE id = %(id)s AND kind = 'batch' FOR NO KEY UPDATE;
+-- lock: hold the record until the transaction ends
+SELECT FROM daily_sync_status WHERE id = %(id)s AND kind = 'batch' FOR NO KEY UPDATE
+
+-- count: its days by state; each day counts once, by its standing attempt
 SELECT record.start_time, coalesce(record.end_time, max(sync_attempt.ended_at)),
        coalesce(min(sync_attempt.sync_date), record.start_date),
        coalesce(max(sync_attempt.sync_date), record.end_date),

@@ -1,16 +1,22 @@
 """A page of a real Chromium for each test; what it showed is kept if the test fails."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from sync_pipeline_tests.browser import chromium
+from sync_pipeline_tests.browser.site import Site, site_running
 from sync_pipeline_tests.stack_project import Stack
 
 PATIENCE_MILLISECONDS = 60_000
 _FAILED = pytest.StashKey[bool]()
+
+Open = Callable[..., Page]
+"""Opens the page of a site in a browser of its own: its address, then what the browser is like."""
 
 
 @pytest.fixture
@@ -19,23 +25,64 @@ def page(request: pytest.FixtureRequest, stack: Stack, tmp_path: Path) -> Iterat
 
     When the test fails, a picture and a trace (`playwright show-trace`) are left in `tmp_path`.
     """
+    with chromium() as browser, ExitStack() as opened:
+        yield _open(browser, opened, request, tmp_path, base_url=stack.dagster.url)
+
+
+@pytest.fixture(scope="session")
+def site(stack: Stack) -> Iterator[Site]:
+    """The server of the page, over the stack. A test that ends it starts it again."""
+    with site_running(stack) as running:
+        yield running
+
+
+@pytest.fixture
+def visit(request: pytest.FixtureRequest, site: Site, tmp_path: Path) -> Iterator[Open]:
+    """A function that opens an address of the site in a browser context of its own.
+
+    What it takes beside the address is Playwright's, such as `locale` or `color_scheme`. A page
+    that complains on its console, as of its Content-Security-Policy, fails the test.
+    """
+    complaints: list[str] = []
+    with chromium() as browser, ExitStack() as opened:
+
+        def open_address(address: str, **options: Any) -> Page:
+            page = _open(browser, opened, request, tmp_path, base_url=site.url, **options)
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.on(
+                "console",
+                lambda said: complaints.append(said.text) if "Policy" in said.text else None,
+            )
+            page.goto(address)
+            return page
+
+        yield open_address
+    assert complaints == []
+
+
+def _open(
+    browser: Browser,
+    opened: ExitStack,
+    request: pytest.FixtureRequest,
+    folder: Path,
+    **options: Any,
+) -> Page:
     expect.set_options(timeout=PATIENCE_MILLISECONDS)
-    with chromium() as browser:
-        context = browser.new_context(
-            base_url=stack.dagster.url,
-            locale="en-US",
-            timezone_id="UTC",
-            viewport={"width": 1440, "height": 900},
-        )
-        context.set_default_timeout(PATIENCE_MILLISECONDS)
-        context.tracing.start(screenshots=True, snapshots=True)
-        opened = context.new_page()
-        yield opened
-        failed = request.node.stash.get(_FAILED, False)
-        if failed:
-            opened.screenshot(path=tmp_path / "page.png")
-        context.tracing.stop(path=tmp_path / "trace.zip" if failed else None)
-        context.close()  # or the trace's own folder would stay
+    usual = {"locale": "en-US", "timezone_id": "UTC", "viewport": {"width": 1440, "height": 900}}
+    context = browser.new_context(**{**usual, **options})
+    context.set_default_timeout(PATIENCE_MILLISECONDS)
+    context.tracing.start(screenshots=True, snapshots=True)
+    page = context.new_page()
+    opened.callback(_close, context, page, request, folder / f"{len(browser.contexts)}")
+    return page
+
+
+def _close(context: BrowserContext, page: Page, request: pytest.FixtureRequest, name: Path) -> None:
+    failed = request.node.stash.get(_FAILED, False)
+    if failed:
+        page.screenshot(path=name.with_suffix(".png"))
+    context.tracing.stop(path=name.with_suffix(".zip") if failed else None)
+    context.close()  # or the trace's own folder would stay
 
 
 @pytest.hookimpl(wrapper=True)

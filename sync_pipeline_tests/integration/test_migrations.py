@@ -38,6 +38,11 @@ VIEWS = {
     "sync_success_rate_by_week",
 }
 
+FUNCTIONS = {
+    *("daily_sync_status_fill", "daily_sync_status_number", "daily_sync_status_notify"),
+    *("sync_open_batch", "sync_withdraw_days", "sync_project_batch"),
+}
+
 
 @pytest.fixture
 def empty_url(make_database: Callable[[str | None], str], server_url: str) -> Iterator[str]:
@@ -83,7 +88,7 @@ def test_an_empty_database_gets_the_tables_and_says_so(empty_url: str) -> None:
     with pytest.raises(MigrationError, match=r"of SYNC_TRACKING_URL are missing, .* migrate$"):
         check_version(empty_url, SETTING)
     assert migrate(empty_url, SETTING) == code_version() == check_version(empty_url, SETTING)
-    assert made(empty_url) == TABLES | VIEWS | {"daily_sync_status_fill"}
+    assert made(empty_url) == TABLES | VIEWS | FUNCTIONS
 
 
 def test_doing_it_again_changes_nothing(empty_url: str) -> None:

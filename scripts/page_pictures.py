@@ -1,0 +1,89 @@
+"""The page's pictures: records, calendar, and both on a phone, with a batch at work.
+
+The rest of the year is launched over the API. Part of the way in, the target's table is locked, so
+that the batch stands still for its picture; then it goes on.
+"""
+
+import json
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from playwright.sync_api import Browser, Page, expect
+
+from sync_pipeline.development import Running
+from sync_pipeline.settings import Settings
+from sync_pipeline_tests.browser import chromium
+
+_REST = {"start_date": "2013-03-01", "end_date": "2013-12-31"}
+_SOME_DAYS = 110
+_FAILED_DAY = "2013-05-03"
+_PATIENCE_SECONDS = 120
+_DESKTOP = {"width": 1440, "height": 900}
+_PHONE = {"width": 390, "height": 844}
+
+
+def picture_page(settings: Settings, running: Running, folder: Path) -> None:
+    """Make the pictures of the page in `folder`, over what is synced so far."""
+    with chromium() as browser, _standing_still(settings, running):
+        page = _open(browser, running, "/sync-status", viewport=_DESKTOP)
+        expect(page.get_by_role("heading", level=1)).to_contain_text("1 batch at work")
+        _take(page, folder / "page.png")
+        page = _open(browser, running, "/sync-status/calendar", viewport=_DESKTOP)
+        page.locator(f'[data-day="{_FAILED_DAY}"]').hover()
+        expect(page.get_by_role("tooltip")).to_be_visible()
+        _take(page, folder / "page-calendar.png", height=480)
+        phone = {"viewport": _PHONE, "device_scale_factor": 2, "locale": "zh-CN"}
+        page = _open(browser, running, "/sync-status", color_scheme="dark", **phone)
+        _take(page, folder / "page-phone.png")
+        page = _open(browser, running, "/sync-status/calendar", **phone)
+        _take(page, folder / "page-calendar-phone.png")
+
+
+@contextmanager
+def _standing_still(settings: Settings, running: Running) -> Iterator[None]:
+    """Launch the rest of the year, and hold it up part of the way in."""
+    launched = _call(running, "/sync-status/sync/batch", _REST)
+    address = f"/sync-status/{launched['record_id']}"
+    _wait(lambda: _call(running, address)["record"]["success_count"] >= _SOME_DAYS)
+    with closing(psycopg2.connect(settings.database_url)) as target, target.cursor() as cursor:
+        cursor.execute("LOCK TABLE flights")
+        yield
+    _wait(lambda: _call(running, address)["record"]["status"] != "syncing")
+
+
+def _call(running: Running, address: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    request = urllib.request.Request(  # noqa: S310  http, our own API
+        f"{running.api.url}/api/v1{address}",
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+        data: dict[str, Any] = json.load(response)["data"]
+    return data
+
+
+def _wait(until: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not until():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"no picture: the batch is not so far in {_PATIENCE_SECONDS} s")
+        time.sleep(0.02)
+
+
+def _open(browser: Browser, running: Running, address: str, **options: Any) -> Page:
+    usual = {"locale": "en-US", "timezone_id": "UTC", "color_scheme": "light"}
+    page = browser.new_context(base_url=running.api.url, **{**usual, **options}).new_page()
+    page.goto(address)
+    expect(page.get_by_role("main")).to_have_attribute("aria-busy", "false")
+    return page
+
+
+def _take(page: Page, path: Path, height: int | None = None) -> None:
+    size = page.viewport_size or _DESKTOP
+    clip = {"x": 0, "y": 0, "width": size["width"], "height": height or size["height"]}
+    page.screenshot(path=path, clip=clip, animations="disabled")  # type: ignore[arg-type]

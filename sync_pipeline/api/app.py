@@ -1,0 +1,88 @@
+"""The application: routes, errors, guards, and the listener that runs beside them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sync_pipeline.api import (
+    coverage,
+    document,
+    events,
+    health,
+    launches,
+    page,
+    problems,
+    records,
+    session,
+)
+from sync_pipeline.api.broker import Word
+from sync_pipeline.api.config import Config
+from sync_pipeline.api.guard import Guard
+from sync_pipeline.api.listener import Listener
+from sync_pipeline.api.services import Services, make_services
+
+BASE = "/api/v1"
+
+
+def create_app(config: Config) -> tuple[ASGIApp, Services]:
+    """Return the application, guarded, and what it works with. Nothing is connected to yet."""
+    given = make_services(config)
+    app = FastAPI(
+        title="Sync Pipeline",
+        version="1",
+        description="Which days are in, what is running, what failed; launching, cancelling and "
+        "retrying batches. docs/api.md says what stays stable.",
+        openapi_url=f"{BASE}/openapi.json",
+        docs_url=None,  # they load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=document.operation_id,
+        lifespan=_lifespan(given),
+    )
+    app.state.services = given
+    problems.install(app, lambda path: document.methods_at(app, path))
+    # Before a record's own address, which takes whatever is left.
+    for part in (coverage, launches, records, events, session):
+        app.include_router(part.router, prefix=BASE)
+    app.include_router(health.router)
+    page.install(app)
+    document.install(app)
+    return Guard(_counted(app, given), config.hosts), given
+
+
+def _lifespan(given: Services) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+
+        def on_chunk(chunk: bytes | None) -> None:
+            loop.call_soon_threadsafe(given.broker.publish, Word.RESET if chunk is None else chunk)
+
+        listener = Listener(given.config, given.links, on_chunk)
+        listener.start()
+        yield
+        given.broker.end()
+        await asyncio.to_thread(listener.stop)
+        given.pool.close()
+
+    return lifespan
+
+
+def _counted(app: FastAPI, given: Services) -> ASGIApp:
+    """Return `app`, with each of its answers counted by route and status."""
+
+    async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                route = getattr(scope.get("route"), "path", "other")
+                if scope["path"].startswith(BASE) and not route.startswith(BASE):
+                    route = BASE + route
+                given.metrics.count(scope["method"], route, message["status"])
+            await send(message)
+
+        await app(scope, receive, send_counted if scope["type"] == "http" else send)
+
+    return counted

@@ -1,0 +1,108 @@
+"""What the environment says of the API: where things are, and who may use it."""
+
+import ipaddress
+import secrets
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from sync_pipeline.api.auth import Token, parse_tokens
+from sync_pipeline.errors import SettingError
+from sync_pipeline.settings import (
+    API_SECRET,
+    API_TOKENS,
+    API_TRACKING_URL,
+    DAGSTER_LINK_URL,
+    DAGSTER_UI_URL,
+    PAGE_URL,
+    Settings,
+)
+
+DEFAULT_DAGSTER = "http://127.0.0.1:3000"
+_SHORTEST_SECRET = 32
+_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that `app.create_app` needs. `hosts` are the names that a request may call this
+    server by, None for any."""
+
+    tracking_url: str
+    tracking_setting: str
+    dagster_url: str = DEFAULT_DAGSTER
+    dagster_link_url: str = DEFAULT_DAGSTER
+    tokens: tuple[Token, ...] = ()
+    secret: bytes = b""
+    hosts: frozenset[str] | None = frozenset(_LOOPBACK_NAMES)
+    https: bool = False
+
+    def __repr__(self) -> str:
+        return "Config(…)"
+
+    @classmethod
+    def of(cls, settings: Settings, host: str) -> "Config":
+        """Return what `settings` say, for a server that listens on `host`.
+
+        Raises SettingError if one of them is wrong, or if tokens are missing on a host that others
+        can reach.
+        """
+        given = settings.environment
+        tokens = parse_tokens(given.get(API_TOKENS, ""))
+        if not tokens and not is_loopback(host):
+            raise SettingError(
+                f"--host {host} can be reached from elsewhere, so {API_TOKENS} must be set; make "
+                "one with: sync-pipeline token NAME operator"
+            )
+        own = bool(given.get(API_TRACKING_URL, "").strip())
+        dagster = _address(settings, DAGSTER_UI_URL) or DEFAULT_DAGSTER
+        page = _address(settings, PAGE_URL)
+        return cls(
+            tracking_url=settings.postgres_url(API_TRACKING_URL) if own else settings.tracking_url,
+            tracking_setting=API_TRACKING_URL if own else settings.tracking_setting,
+            dagster_url=dagster,
+            dagster_link_url=_address(settings, DAGSTER_LINK_URL) or dagster,
+            tokens=tokens,
+            secret=_secret(given.get(API_SECRET, "")),
+            hosts=_hosts(host, page) if is_loopback(host) else None,
+            https=page is not None and page.startswith("https:"),
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches what listens on `host`."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _hosts(host: str, page: str | None) -> frozenset[str]:
+    named = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    at_page = (urlsplit(page).hostname or "") if page else ""
+    return frozenset({*_LOOPBACK_NAMES, named.lower(), at_page} - {""})
+
+
+def _address(settings: Settings, name: str) -> str | None:
+    """Return the http address in a setting, without a slash at its end. Raises SettingError."""
+    value = settings.environment.get(name, "").strip().rstrip("/")
+    if not value:
+        return None
+    try:
+        parts = urlsplit(value)
+        parts.port  # noqa: B018  reading it is the check
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+            raise ValueError
+    except ValueError:
+        raise SettingError(
+            f"{name} is no address; set it to one such as http://127.0.0.1:3000"
+        ) from None
+    return value
+
+
+def _secret(text: str) -> bytes:
+    if text and len(text) < _SHORTEST_SECRET:
+        raise SettingError(
+            f"{API_SECRET} is shorter than {_SHORTEST_SECRET} characters; make one with: "
+            "openssl rand -hex 32"
+        )
+    return text.encode() if text else secrets.token_bytes(32)

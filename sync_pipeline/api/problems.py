@@ -1,0 +1,155 @@
+"""What goes wrong, as application/problem+json: a sentence that says what to do."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from sync_pipeline.errors import RequestError, SyncError, one_line
+
+_logger = logging.getLogger(__name__)
+
+_TITLES = {
+    401: "Not signed in",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Not possible now",
+    413: "Too large",
+    415: "Not JSON",
+    421: "Not this server",
+    422: "Not valid",
+    429: "Too many requests",
+    500: "Internal error",
+    503: "Not available",
+}
+_DETAILS = {
+    404: "there is nothing at this address; the calls are listed in /api/v1/openapi.json",
+    405: "this address does not take that method; see /api/v1/openapi.json",
+}
+
+
+class ProblemOut(BaseModel):
+    """Why a call was not done."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "type": "about:blank",
+                "title": "Not valid",
+                "status": 422,
+                "detail": "dataset orders: 2024-12-31 is before its first day 2025-01-01; …",
+                "field": "start_date",
+            }
+        }
+    )
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str = Field(description="one sentence, which says what to do")
+    field: str | None = Field(default=None, description="what it is about, if it is one field")
+
+
+class ProblemError(Exception):
+    """A call that is not done, with the status and the sentence of its answer."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        field: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.field = field
+        self.headers = headers
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the description of these answers, for a route; 401, 403, 421, 422 and 503 any may
+    give."""
+    return {
+        status: {
+            "description": _TITLES[status],
+            "content": {
+                "application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemOut"}}
+            },
+        }
+        for status in sorted({401, 403, 421, 422, 503, *statuses})
+    }
+
+
+def answer(problem: ProblemError) -> JSONResponse:
+    """Return the response that says `problem`."""
+    title = _TITLES.get(problem.status, "Error")
+    body = ProblemOut(
+        title=title, status=problem.status, detail=problem.detail, field=problem.field
+    )
+    return JSONResponse(
+        body.model_dump(exclude_none=True),
+        problem.status,
+        headers=dict(problem.headers or {}),
+        media_type="application/problem+json",
+    )
+
+
+def install(app: FastAPI, methods_at: Callable[[str], Sequence[str]]) -> None:
+    """Let every error of `app` be answered as a problem; `methods_at` knows the document."""
+
+    @app.exception_handler(ProblemError)
+    async def on_problem(request: Request, error: ProblemError) -> JSONResponse:
+        return answer(error)
+
+    @app.exception_handler(RequestError)
+    async def on_refused(request: Request, error: RequestError) -> JSONResponse:
+        return answer(ProblemError(422, one_line(error)))
+
+    @app.exception_handler(SyncError)
+    async def on_unavailable(request: Request, error: SyncError) -> JSONResponse:
+        return answer(ProblemError(503, one_line(error), headers={"Retry-After": "5"}))
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        return answer(_invalid(error))
+
+    @app.exception_handler(HTTPException)
+    async def on_http(request: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code == 400:  # a body that could not even be read as JSON
+            return answer(ProblemError(422, "the body is not valid JSON"))
+        detail = _DETAILS.get(error.status_code, str(error.detail))
+        headers = dict(error.headers or {})
+        # The framework names only those of the first route that fits the address.
+        if error.status_code == 405 and (methods := methods_at(request.url.path)):
+            headers["Allow"] = ", ".join(methods)
+        return answer(ProblemError(error.status_code, detail, headers=headers))
+
+    @app.exception_handler(Exception)
+    async def on_bug(request: Request, error: Exception) -> JSONResponse:
+        # The server logs it with its stack; what it says may hold anything.
+        return answer(ProblemError(500, "a bug, please report it; the server's log says more"))
+
+
+def _invalid(error: RequestValidationError) -> ProblemError:
+    """Return the first thing that is wrong with a request, by its field."""
+    found = error.errors()[0]
+    where = [str(part) for part in found["loc"][1:] if not isinstance(part, int)]
+    field = where[0] if where and found["type"] != "json_invalid" else None
+    said = str(found["msg"]).removeprefix("Value error, ")
+    if found["type"] == "json_invalid":
+        said = "the body is not valid JSON"
+    elif found["type"] == "extra_forbidden":
+        said = "is not known here; leave it out, or correct its name"
+    elif found["type"] == "missing" and field is None:
+        said = "the body is missing; send JSON"
+    elif field is not None and said.startswith(field):
+        return ProblemError(422, said, field=field)
+    said = said.replace("Input should be", "must be").replace("Field required", "is required")
+    return ProblemError(422, f"{field}: {said}" if field else said, field=field)

@@ -1,0 +1,161 @@
+// The filters above the list.
+
+import { debounced, h, replace, setAttribute } from "./dom.js";
+import { t } from "./i18n.js";
+import { KINDS, SORTS, STATUSES, isNarrowed } from "./query.js";
+
+const TYPING = 300; // milliseconds
+
+/** A form for a query. Calls `onChange` with each new one. */
+export class Filters {
+  constructor(query, datasets, onChange) {
+    this.query = query;
+    this.element = h("form", { class: "filters", role: "search", "aria-label": t("filter.label") });
+    this.element.addEventListener("submit", (event) => event.preventDefault());
+    this.#onChange = onChange;
+    this.#build(datasets);
+  }
+
+  #onChange;
+  #typed = debounced((change) => this.#set(change), TYPING);
+
+  #set(change) {
+    this.query = { ...this.query, ...change };
+    this.clear.hidden = !isNarrowed(this.query);
+    this.#onChange(this.query);
+  }
+
+  /** Shows another query, such as the one the browser went back to. */
+  show(query, datasets) {
+    this.query = query;
+    this.#build(datasets);
+  }
+
+  #build(datasets) {
+    const more = h("div", { class: "more", id: "more-filters" }, this.#fields(datasets));
+    const toggle = h(
+      "button",
+      {
+        type: "button",
+        class: "plain small unfold",
+        "aria-expanded": "false",
+        "aria-controls": "more-filters",
+      },
+      t("filter.more"),
+    );
+    toggle.addEventListener("click", () => {
+      const open = more.classList.toggle("open");
+      setAttribute(toggle, "aria-expanded", String(open));
+    });
+    this.clear = h(
+      "button",
+      { type: "button", class: "plain small", hidden: !isNarrowed(this.query) },
+      t("filter.clear"),
+    );
+    this.clear.addEventListener("click", () => {
+      this.query = {
+        ...this.query,
+        dataset: "",
+        kind: "batch",
+        status: [],
+        from: "",
+        to: "",
+        q: "",
+      };
+      this.#build(datasets);
+      this.#onChange(this.query);
+      this.element.querySelector("input").focus();
+    });
+    replace(this.element, this.#kinds(), this.#statuses(), toggle, more, this.clear);
+  }
+
+  #kinds() {
+    return h(
+      "fieldset",
+      { class: "segments" },
+      h("legend", { class: "unseen" }, t("filter.kind")),
+      KINDS.map((kind) =>
+        h(
+          "label",
+          {},
+          h("input", {
+            type: "radio",
+            name: "kind",
+            value: kind,
+            checked: this.query.kind === kind,
+            onchange: () => this.#set({ kind }),
+          }),
+          h("span", {}, t(`kind.${kind}`)),
+        ),
+      ),
+    );
+  }
+
+  #statuses() {
+    return h(
+      "fieldset",
+      { class: "chips" },
+      h("legend", { class: "unseen" }, t("filter.status")),
+      STATUSES.map((status) =>
+        h(
+          "label",
+          { class: status },
+          h("input", {
+            type: "checkbox",
+            name: "status",
+            value: status,
+            checked: this.query.status.includes(status),
+            onchange: () => this.#set({ status: this.#checked() }),
+          }),
+          h("span", {}, t(`state.${status}`)),
+        ),
+      ),
+    );
+  }
+
+  #checked() {
+    const boxes = this.element.querySelectorAll('input[name="status"]:checked');
+    return [...boxes].map((box) => box.value);
+  }
+
+  #fields(datasets) {
+    const options = [
+      "",
+      ...new Set([...datasets.map((each) => each.name), this.query.dataset].filter(Boolean)),
+    ];
+    return [
+      this.#select("dataset", options, (name) => name || t("filter.allDatasets")),
+      this.#input("from", "date", {}, "change"),
+      this.#input("to", "date", {}, "change"),
+      this.#input("q", "search", { placeholder: t("filter.text"), maxlength: 100 }, "input"),
+      this.#select("sort", SORTS, (name) => t(`sort.${name}`)),
+    ];
+  }
+
+  #select(name, values, textOf) {
+    const select = h(
+      "select",
+      { name, onchange: (event) => this.#set({ [name]: event.target.value }) },
+      values.map((value) =>
+        h("option", { value, selected: this.query[name] === value }, textOf(value)),
+      ),
+    );
+    return h("label", { class: `field ${name}` }, h("span", {}, t(`filter.${name}`)), select);
+  }
+
+  #input(name, type, others, event) {
+    const input = h("input", {
+      name,
+      type,
+      value: this.query[name],
+      autocomplete: "off",
+      ...others,
+    });
+    input.addEventListener(event, () => {
+      const change = { [name]: input.value };
+      if (event === "input") this.#typed(change);
+      else this.#set(change);
+    });
+    return h("label", { class: `field ${name}` }, h("span", {}, t(`filter.${name}`)), input);
+  }
+}

@@ -1,0 +1,171 @@
+// The list of records: loaded in pages, kept in step with the live stream.
+
+import { list } from "./api.js";
+import { everySecond } from "./clock.js";
+import { h, replace, setText } from "./dom.js";
+import { number } from "./format.js";
+import { t } from "./i18n.js";
+import { latest } from "./latest.js";
+import { comparison, filterOf, isNarrowed, matches } from "./query.js";
+import { Row } from "./row.js";
+
+const PAGE = 50;
+const MOST_AT_ONCE = 200;
+const HEADINGS = ["is", "what", "progress", "amounts", "pace", "began", "does", "note"];
+
+export class RecordList {
+  #app;
+  #query;
+  #rows = new Map();
+  #next = null;
+  #total = 0;
+  #estimate = false;
+  #asked = 0;
+  #stopTicking;
+
+  constructor(app, query) {
+    this.#app = app;
+    this.#query = query;
+    this.body = h("div", { class: "rows", role: "rowgroup" });
+    this.count = h("p", { class: "count", role: "status" });
+    this.empty = h("p", { class: "empty", hidden: true });
+    this.more = h("button", { class: "plain more", type: "button", hidden: true }, t("list.more"));
+    this.more.addEventListener("click", () => this.#loadMore());
+    this.element = h(
+      "div",
+      { class: "records" },
+      h(
+        "div",
+        { class: "table", role: "table", "aria-label": t("list.label") },
+        h(
+          "div",
+          { role: "rowgroup" },
+          h("div", { class: "row headings", role: "row" }, HEADINGS.map(heading)),
+        ),
+        this.body,
+      ),
+      this.empty,
+      h("div", { class: "end" }, this.count, this.more),
+    );
+    this.#stopTicking = everySecond(() => this.#tick());
+  }
+
+  /** How many records are shown: the page asks for as many when it is come back to. */
+  get loaded() {
+    return this.#rows.size;
+  }
+
+  destroy() {
+    this.#stopTicking();
+  }
+
+  /** Loads the first records of a query, or the same again. Throws a Problem. */
+  async load(query = this.#query, atLeast = this.#rows.size) {
+    const asked = ++this.#asked;
+    const changed = query !== this.#query;
+    this.#query = query;
+    const began = performance.now();
+    const size = changed ? PAGE : Math.min(MOST_AT_ONCE, Math.max(PAGE, atLeast));
+    const page = await list({ ...filterOf(query), page: 1, page_size: size });
+    if (asked !== this.#asked) return;
+    const kept = new Set(page.records.map((record) => record.id));
+    for (const [id, row] of this.#rows) {
+      // One that came over the stream since then is not in the answer, and stays.
+      if (!kept.has(id) && (changed || row.receivedAt < began)) this.#remove(id, row);
+    }
+    this.#take(page);
+  }
+
+  async #loadMore() {
+    const asked = ++this.#asked;
+    const last = this.body.lastElementChild;
+    this.more.disabled = true;
+    try {
+      const page = await list({ ...filterOf(this.#query), after: this.#next, page_size: PAGE });
+      if (asked !== this.#asked) return;
+      this.#take(page);
+      (last?.nextElementSibling ?? last)?.querySelector("a")?.focus();
+    } catch (problem) {
+      this.#app.say(problem.message, "problem");
+    } finally {
+      this.more.disabled = false;
+    }
+  }
+
+  #take(page) {
+    this.#next = page.next;
+    this.#total = page.total;
+    this.#estimate = Boolean(page.total_is_estimate);
+    for (const record of page.records.map(latest)) {
+      if (matches(this.#query, record)) this.#put(record);
+    }
+    this.#arrange();
+  }
+
+  /** Takes in records that changed. */
+  update(records) {
+    let arrange = false;
+    for (const record of records) {
+      const row = this.#rows.get(record.id);
+      const belongs = matches(this.#query, record);
+      if (row && belongs) {
+        const before = row.record;
+        row.update(record);
+        arrange ||= comparison(this.#query.sort)(before, row.record) !== 0 && before !== row.record;
+      } else if (row) {
+        this.#remove(record.id, row);
+        this.#total -= 1;
+        arrange = true;
+      } else if (belongs && this.#isWithin(record)) {
+        this.#put(record);
+        this.#total += 1;
+        arrange = true;
+      }
+    }
+    if (arrange) this.#arrange();
+  }
+
+  /** Whether a record's place is among those shown, not after them where more are to come. */
+  #isWithin(record) {
+    const last = [...this.#rows.values()].at(-1);
+    return this.#next === null || !last || comparison(this.#query.sort)(record, last.record) < 0;
+  }
+
+  #put(record) {
+    const row = this.#rows.get(record.id);
+    if (row) row.update(record);
+    else this.#rows.set(record.id, new Row(record, this.#app));
+  }
+
+  #remove(id, row) {
+    if (row.element.contains(document.activeElement)) {
+      const near = row.element.nextElementSibling ?? row.element.previousElementSibling;
+      near?.querySelector("a")?.focus();
+    }
+    row.element.remove();
+    this.#rows.delete(id);
+  }
+
+  /** Puts the rows in order, moving only those out of it, so that focus and selection stay. */
+  #arrange() {
+    const compare = comparison(this.#query.sort);
+    const rows = [...this.#rows.values()].sort((a, b) => compare(a.record, b.record));
+    this.#rows = new Map(rows.map((row) => [row.record.id, row]));
+    let at = this.body.firstElementChild;
+    for (const row of rows) {
+      if (row.element === at) at = at.nextElementSibling;
+      else this.body.insertBefore(row.element, at);
+    }
+    this.empty.hidden = rows.length > 0;
+    replace(this.empty, t(isNarrowed(this.#query) ? "list.noneOfThese" : "list.none"));
+    this.more.hidden = this.#next === null;
+    const n = { shown: number(rows.length), total: number(Math.max(this.#total, rows.length)) };
+    setText(this.count, rows.length ? t(this.#estimate ? "list.countAbout" : "list.count", n) : "");
+  }
+
+  #tick() {
+    for (const row of this.#rows.values()) if (row.record.status === "syncing") row.tick();
+  }
+}
+
+const heading = (name) => h("div", { class: name, role: "columnheader" }, t(`column.${name}`));

@@ -1,0 +1,52 @@
+"""A connection on which the API may write: of its own for each request, which are few."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import psycopg2
+
+from sync_pipeline.api.config import Config
+from sync_pipeline.database.connections import connect
+from sync_pipeline.errors import TrackingError, one_line
+from sync_pipeline.settings import secrets_of
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+_PATIENCE_SECONDS = 60.0  # as long as somebody else's request for the same may take
+
+
+@contextmanager
+def writing(config: Config) -> Iterator["Cursor"]:
+    """A cursor each of whose statements is committed by itself. Raises TrackingError."""
+    connection = connect(
+        config.tracking_url,
+        setting=config.tracking_setting,
+        purpose="api, launching",
+        error=TrackingError,
+        statement_timeout_seconds=_PATIENCE_SECONDS,
+        autocommit=True,
+    )
+    with closing(connection), connection.cursor() as cursor:
+        try:
+            yield cursor
+        except psycopg2.Error as error:
+            raise TrackingError(
+                f"the database of {config.tracking_setting} refused: "
+                f"{one_line(error, *secrets_of(config.tracking_url))} (see docs/operations.md for "
+                "what the API's role needs)"
+            ) from error
+
+
+@contextmanager
+def transaction(cursor: "Cursor") -> Iterator[None]:
+    """Let the block be one transaction."""
+    cursor.execute("BEGIN")
+    try:
+        yield
+    except BaseException:
+        with suppress(psycopg2.Error):
+            cursor.execute("ROLLBACK")
+        raise
+    cursor.execute("COMMIT")

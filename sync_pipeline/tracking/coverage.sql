@@ -1,0 +1,13 @@
+-- days_of_dataset: the record of each day of a range that has one
+SELECT sync_date, status, success_count, failed_count, duration_seconds, end_time, id, error_message
+FROM daily_sync_status
+WHERE dataset = %(dataset)s AND kind = 'day' AND sync_date BETWEEN %(first)s AND %(last)s
+ORDER BY sync_date
+
+-- known_days: the first and the last day that anything is known of
+SELECT min(start_date), max(end_date) FROM daily_sync_status WHERE dataset = %(dataset)s
+
+-- synced_days: which days of a range are in
+SELECT sync_date FROM daily_sync_status
+WHERE dataset = %(dataset)s AND kind = 'day' AND status = 'success'
+  AND sync_date BETWEEN %(first)s AND %(last)s

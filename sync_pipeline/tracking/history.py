@@ -1,0 +1,137 @@
+"""Reading records whole: by id, by what changed, and the attempts behind one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+from sync_pipeline.database import named_sql
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+MOST_ATTEMPTS = 1000
+# How long after another record's change one with a lower number may become visible: as long as a
+# worker waits for tables that are locked. In that time come not more numbers than so many.
+_OVERLAP_SECONDS = 30
+_OVERLAP_NUMBERS = 100_000
+
+_SQL = named_sql.load(__package__, "history.sql")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A row of `daily_sync_status`. The last five are a batch's progress, None for a day."""
+
+    id: int
+    sync_date: date
+    status: str
+    total_records: int
+    success_count: int
+    failed_count: int
+    remarks: str | None
+    error_message: str | None
+    start_time: datetime
+    end_time: datetime | None
+    duration_seconds: int | None
+    dataset: str
+    kind: str
+    batch_key: str | None
+    start_date: date
+    end_date: date
+    total_days: int
+    skipped_count: int
+    attempt: int
+    run_id: str | None
+    triggered_by: str | None
+    heartbeat_at: datetime | None
+    already_synced: str | None
+    retried_at: datetime | None
+    cancelled_by: str | None
+    created_at: datetime
+    updated_at: datetime
+    change: int
+    done_days: int | None
+    percent: float | None
+    rows_per_second: float | None
+    eta_seconds: float | None
+    elapsed_seconds: float | None
+
+
+@dataclass(frozen=True)
+class AttemptRow:
+    """A row of `sync_attempt`."""
+
+    id: int
+    sync_date: date
+    state: str
+    attempt: int | None
+    superseded: bool
+    batch_id: int | None
+    rows_read: int
+    rows_loaded: int
+    rows_rejected: int
+    bytes: int
+    duration_seconds: float | None
+    error_message: str | None
+    run_id: str | None
+    triggered_by: str | None
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+def query(text: str) -> str:
+    """Return a query with the columns of a `Record`, and where its progress is from, put in."""
+    return text.format(columns=_SQL["columns"], progress=_SQL["progress"])
+
+
+def records(cursor: "Cursor", ids: Sequence[int]) -> list[Record]:
+    """Return the records with these ids that are there, in the order of their changes."""
+    cursor.execute(query(_SQL["by_ids"]), {"ids": list(ids)})
+    return sorted((Record(*row) for row in cursor.fetchall()), key=lambda record: record.change)
+
+
+def record(cursor: "Cursor", record_id: int) -> Record | None:
+    """Return the record with this id, or None."""
+    found = records(cursor, [record_id])
+    return found[0] if found else None
+
+
+def changed_after(cursor: "Cursor", after: int, limit: int) -> list[Record]:
+    """Return at most `limit` records that may have changed since somebody saw change `after`.
+
+    In the order of their changes. Some of what changed up to half a minute before is among them,
+    because it may have become visible later.
+    """
+    values = {
+        "after": after,
+        "numbers": _OVERLAP_NUMBERS,
+        "seconds": _OVERLAP_SECONDS,
+        "limit": limit,
+    }
+    cursor.execute(query(_SQL["changed_after"]), values)
+    return [Record(*row) for row in cursor.fetchall()]
+
+
+def latest_change(cursor: "Cursor") -> int:
+    """Return the highest number of a change that is visible, 0 if there is none."""
+    cursor.execute(_SQL["latest_change"])
+    row = cursor.fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def days_of(cursor: "Cursor", batch: Record) -> list[AttemptRow]:
+    """Return the standing attempt at each day of a batch, oldest day first."""
+    cursor.execute(_SQL["days_of_batch"], {"id": batch.id})
+    return [AttemptRow(*row) for row in cursor.fetchall()]
+
+
+def attempts_of(cursor: "Cursor", of: Record) -> list[AttemptRow]:
+    """Return a batch's attempts, or those at a day in whatever batch, the newest first.
+
+    At most `MOST_ATTEMPTS`.
+    """
+    name = "attempts_of_batch" if of.kind == "batch" else "attempts_of_day"
+    values = {"id": of.id, "dataset": of.dataset, "day": of.sync_date, "limit": MOST_ATTEMPTS}
+    cursor.execute(_SQL[name], values)
+    return [AttemptRow(*row) for row in cursor.fetchall()]

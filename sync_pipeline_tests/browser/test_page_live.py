@@ -1,0 +1,111 @@
+"""The page follows the record by itself: in every browser, and over a restart of its server."""
+
+from datetime import date
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from sync_pipeline_tests.browser.conftest import Open
+from sync_pipeline_tests.browser.site import Site
+from sync_pipeline_tests.stack_project import Stack
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+_OPEN = """
+INSERT INTO daily_sync_status (sync_date, status, remarks, dataset)
+VALUES (%s, 'syncing', '批量同步: ' || %s || ' 至 ' || %s || ', 共10天', 'orders') RETURNING id
+"""
+_PROGRESS = """
+UPDATE daily_sync_status SET success_count = %s,
+    remarks = '批量同步进度: ' || %s || '/10天, 成功' || %s || ', 失败0, 跳过0' WHERE id = %s
+"""
+_CLOSE = """
+UPDATE daily_sync_status SET status = 'success', success_count = 10,
+    remarks = '批量同步完成: 共10天, 成功10, 失败0, 跳过0, 耗时0分1秒' WHERE id = %s
+"""
+_SOON = 1500  # milliseconds: a change shows in under a second, and the machine may be busy
+
+
+def test_two_browsers_stay_in_step(visit: Open, stack: Stack) -> None:
+    pages = [visit("/sync-status"), visit("/sync-status", locale="zh-CN")]
+    for page, word in zip(pages, ("Live", "实时"), strict=True):
+        expect(page.get_by_text(word, exact=True)).to_be_visible()
+    batch = _open_batch(stack, date(2024, 1, 1))
+    for page in pages:
+        expect(_bar(page, batch)).to_have_attribute("aria-valuenow", "0", timeout=_SOON)
+    for done in (3, 7):
+        _move(stack, batch, done)
+        for page in pages:
+            expect(_bar(page, batch)).to_have_attribute("aria-valuenow", str(done), timeout=_SOON)
+    stack.target(_CLOSE, [batch])
+    for page, word in zip(pages, ("Success", "成功"), strict=True):
+        expect(_row(page, batch).get_by_text(word, exact=True)).to_be_visible(timeout=_SOON)
+
+
+def test_a_page_catches_up_after_its_server_was_restarted(
+    visit: Open, stack: Stack, site: Site
+) -> None:
+    page = visit("/sync-status")
+    expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    page.evaluate("window.neverReloaded = true")
+    before = _open_batch(stack, date(2024, 2, 1))
+    expect(_bar(page, before)).to_have_attribute("aria-valuenow", "0")
+
+    site.stop()
+    try:
+        expect(page.get_by_text("Reconnecting…")).to_be_visible()
+        _move(stack, before, 6)
+        during = _open_batch(stack, date(2024, 3, 1))
+    finally:
+        site.start()
+    expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    expect(_bar(page, before)).to_have_attribute("aria-valuenow", "6")
+    expect(_bar(page, during)).to_have_attribute("aria-valuenow", "0")
+    stack.target(_CLOSE, [before])
+    expect(_row(page, before).get_by_text("Success", exact=True)).to_be_visible(timeout=_SOON)
+    stack.target(_CLOSE, [during])
+    assert page.evaluate("window.neverReloaded")
+
+
+def test_a_record_that_leaves_the_filter_leaves_the_list(visit: Open, stack: Stack) -> None:
+    page = visit("/sync-status?status=syncing&dataset=orders")
+    expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    batch = _open_batch(stack, date(2024, 4, 1))
+    expect(_row(page, batch)).to_be_visible(timeout=_SOON)
+    stack.target(_CLOSE, [batch])
+    expect(_row(page, batch)).to_have_count(0, timeout=_SOON)
+    page.get_by_text("Success", exact=True).click()
+    expect(_row(page, batch)).to_be_visible()
+    assert "status=syncing&status=success" in page.url
+
+
+def test_what_a_record_says_is_shown_as_text(visit: Open, stack: Stack) -> None:
+    attack = "<img src=x onerror=\"document.title='taken'\"><b>not bold</b>"
+    (made,) = stack.target(
+        "INSERT INTO daily_sync_status (sync_date, status, remarks, error_message, dataset)"
+        " VALUES ('2024-05-05', 'failed', '批量同步失败: ' || %s, %s, 'orders') RETURNING id",
+        [attack, attack],
+    )
+    page = visit("/sync-status?q=onerror")
+    expect(_row(page, made["id"]).get_by_text(attack).first).to_be_visible()
+    page.goto(f"/sync-status/{made['id']}")
+    expect(page.get_by_text(attack).first).to_be_visible()
+    assert page.locator("main img, main b").count() == 0
+
+
+def _open_batch(stack: Stack, first: date) -> int:
+    last = first.replace(day=10)
+    (made,) = stack.target(_OPEN, [first.replace(day=5), str(first), str(last)])
+    return int(made["id"])
+
+
+def _move(stack: Stack, batch: int, done: int) -> None:
+    stack.target(_PROGRESS, [done, done, done, batch])
+
+
+def _row(page: Page, batch: int) -> Locator:
+    return page.locator(f'.row[data-id="{batch}"]')
+
+
+def _bar(page: Page, batch: int) -> Locator:
+    return _row(page, batch).get_by_role("progressbar")

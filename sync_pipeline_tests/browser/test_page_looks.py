@@ -1,0 +1,160 @@
+"""The page for everybody: in two languages, on small screens, in the dark, without a mouse or
+without eyes, in any time zone."""
+
+import re
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from sync_pipeline_tests.browser.conftest import Open
+from sync_pipeline_tests.stack_project import Stack
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+_AXE = Path(__file__).parent / "axe" / "axe.min.js"
+_SERIOUS = ("serious", "critical")
+_A_BATCH = """
+INSERT INTO daily_sync_status
+    (sync_date, status, remarks, error_message, dataset, start_time, end_time)
+VALUES ('2024-06-05', 'failed', '批量同步: 2024-06-01 至 2024-06-10, 共10天', 'no connection',
+        'orders', '2024-07-01 12:30+00', '2024-07-01 12:31+00') RETURNING id
+"""
+
+
+_A_DAY = """
+INSERT INTO daily_sync_status (sync_date, status, remarks, dataset, error_message)
+VALUES ('2024-06-20', 'failed', '单日同步失败: no connection', 'orders', 'no connection')
+"""
+
+
+@pytest.fixture(scope="module")
+def addresses(stack: Stack) -> list[str]:
+    """An address of each kind of view."""
+    stack.target(_A_DAY)
+    (made,) = stack.target(_A_BATCH)
+    return ["/sync-status?kind=all", f"/sync-status/{made['id']}", "/sync-status/calendar"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 360])
+def test_axe_finds_nothing_serious(
+    visit: Open, addresses: list[str], scheme: str, width: int
+) -> None:
+    page = visit("about:blank", color_scheme=scheme, viewport={"width": width, "height": 800})
+    for address in addresses:
+        _go(page, address)
+        if "calendar" in address:
+            page.get_by_role("button", name="Missing").first.click()
+            expect(page.get_by_role("form", name="Launch a batch")).to_be_visible()
+        assert _violations(page) == [], address
+
+
+def test_axe_finds_nothing_serious_in_a_question(visit: Open, addresses: list[str]) -> None:
+    page = _shown(visit, "/sync-status?kind=day")
+    page.get_by_role("button", name="Sync again").first.click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    assert _violations(page) == []
+
+
+@pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
+def test_nothing_is_wider_than_a_small_phone(
+    visit: Open, addresses: list[str], locale: str
+) -> None:
+    page = visit("about:blank", locale=locale, viewport={"width": 360, "height": 740})
+    for address in addresses:
+        _go(page, address)
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= 360, address
+
+
+def test_light_and_dark_follow_the_system(visit: Open) -> None:
+    page = _shown(visit, "/sync-status", color_scheme="light")
+    light = _brightness(page)
+    page.emulate_media(color_scheme="dark")
+    assert light > 230 > 60 > _brightness(page)
+
+
+def test_the_language_is_the_browsers_until_another_is_chosen(
+    visit: Open, addresses: list[str]
+) -> None:
+    page = _shown(visit, addresses[1], locale="zh-TW")
+    expect(page.get_by_role("link", name="日历")).to_be_visible()
+    expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
+    page.get_by_role("button", name="English").click()
+    expect(page.get_by_role("link", name="Calendar")).to_be_visible()
+    expect(page.get_by_role("button", name="English")).to_be_focused()
+    remarks = page.get_by_text("批量同步: 2024-06-01 至 2024-06-10, 共10天")
+    expect(remarks).to_have_attribute("lang", "zh-CN")  # the record's own stay as they are
+    page.reload()
+    expect(page.get_by_role("link", name="Calendar")).to_be_visible()
+    page.get_by_role("button", name="中文").click()
+    expect(page.get_by_text("批量", exact=True)).to_be_visible()
+
+
+def test_both_languages_say_all_there_is_to_say(visit: Open) -> None:
+    page = _shown(visit, "/sync-status")
+    names = "async (file) => Object.keys((await import(file)).default)"
+    assert page.evaluate(names, "/static/en.js") == page.evaluate(names, "/static/zh.js")
+
+
+@pytest.mark.parametrize(
+    ("zone", "time"),
+    [("Pacific/Kiritimati", "July 2, 2024"), ("Pacific/Pago_Pago", "July 1, 2024")],
+)
+def test_times_are_the_readers_and_days_the_datasets(
+    visit: Open, addresses: list[str], zone: str, time: str
+) -> None:
+    page = _shown(visit, addresses[1], timezone_id=zone)
+    expect(page.get_by_role("heading", level=1)).to_contain_text("2024-06-01 → 2024-06-10")
+    expect(page.locator("time").first).to_contain_text(time)
+    expect(page.get_by_text(zone)).to_be_visible()
+    page.goto("/sync-status/calendar?dataset=orders")
+    day = page.locator(f'[data-day="{date(2025, 12, 31)}"]')
+    expect(day).to_have_accessible_name(re.compile("Wednesday, December 31, 2025"))
+
+
+def test_the_filters_stand_in_the_address_and_come_back_with_it(visit: Open) -> None:
+    page = _shown(visit, "/sync-status")
+    page.get_by_label("Dataset").select_option("orders")
+    page.get_by_label("Text").fill("no connection")
+    page.get_by_text("Failed", exact=True).first.click()
+    expect(page.get_by_role("row").filter(has_text="no connection").first).to_be_visible()
+    page.wait_for_url("**/sync-status?dataset=orders&status=failed&q=no+connection")
+    page.get_by_role("link", name="orders 2024-06-01").first.click()
+    expect(page.get_by_text("no connection").first).to_be_visible()
+    page.go_back()
+    expect(page.get_by_label("Text")).to_have_value("no connection")
+    expect(page.get_by_label("Dataset")).to_have_value("orders")
+    page.get_by_role("button", name="Clear").click()
+    page.wait_for_url("**/sync-status")
+
+
+def _shown(visit: Open, address: str, **options: Any) -> Page:
+    """A page that has loaded what it shows."""
+    page = visit("about:blank", **options)
+    _go(page, address)
+    return page
+
+
+def _go(page: Page, address: str) -> None:
+    page.goto(address)
+    expect(page.get_by_role("main")).to_have_attribute("aria-busy", "false")
+
+
+def _violations(page: Page) -> list[dict[str, Any]]:
+    page.evaluate(_AXE.read_text())
+    found = page.evaluate("axe.run(document)")["violations"]
+    return [
+        {"rule": each["id"], "html": [node["html"] for node in each["nodes"][:3]]}
+        for each in found
+        if each["impact"] in _SERIOUS
+    ]
+
+
+def _brightness(page: Page) -> float:
+    color = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    numbers = [int(part) for part in color.strip("rgb()").split(",")]
+    return sum(numbers) / len(numbers)

@@ -1,0 +1,76 @@
+"""Where the server asks for tokens: signing in on the page, and what each role finds there.
+
+This module's day is the first of November.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from datetime import date
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from sync_pipeline_tests.browser.conftest import Open
+from sync_pipeline_tests.browser.site import Site, site_running
+from sync_pipeline_tests.browser.test_page_batches import fill_in, row_of, state_of
+from sync_pipeline_tests.stack_project import Stack
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+TOKENS = {"reader": "reading-is-allowed", "operator": "writing-is-allowed"}
+DAY = date(2025, 11, 1)
+
+
+@pytest.fixture(scope="module")
+def guarded(stack: Stack) -> Iterator[Site]:
+    entries = (
+        f"{role}.person:{role}:{hashlib.sha256(token.encode()).hexdigest()}"
+        for role, token in TOKENS.items()
+    )
+    with site_running(stack, SYNC_API_TOKENS=",".join(entries)) as site:
+        yield site
+
+
+def test_a_wrong_token_is_refused_and_a_readers_shows_without_launching(
+    visit: Open, guarded: Site
+) -> None:
+    page = visit(f"{guarded.url}/sync-status")
+    sign_in(page, "guessed")
+    expect(page.get_by_text("this is no token of this server")).to_be_visible()
+    sign_in(page, TOKENS["reader"])
+    expect(page.get_by_role("table", name="Records")).to_be_visible()
+    expect(page.get_by_text("reader.person")).to_be_visible()
+    expect(page.get_by_role("form", name="Launch a batch")).to_have_count(0)
+    expect(page.get_by_role("button", name="Retry")).to_have_count(0)
+
+
+def test_an_operator_launches_in_their_own_name_and_signs_out(visit: Open, guarded: Site) -> None:
+    page = visit(f"{guarded.url}/sync-status")
+    sign_in(page, TOKENS["operator"])
+    fill_in(page, "events", DAY, DAY)
+    page.get_by_role("button", name="Launch 1 day").click()
+    row = row_of(page, DAY, DAY)
+    expect(row).to_contain_text("operator.person, API")
+    expect(state_of(row)).to_have_text("Success")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_label("Token")).to_be_focused()
+    page.reload()
+    expect(page.get_by_label("Token")).to_be_visible()
+
+
+def test_a_session_that_ended_with_its_server_asks_for_the_token_again(
+    visit: Open, guarded: Site
+) -> None:
+    page = visit(f"{guarded.url}/sync-status/calendar")
+    sign_in(page, TOKENS["operator"])
+    expect(page.get_by_role("region", name="events")).to_be_visible()
+    guarded.stop()
+    guarded.start()
+    expect(page.get_by_label("Token")).to_be_visible()
+    sign_in(page, TOKENS["operator"])
+    expect(page.get_by_role("region", name="events")).to_be_visible()
+
+
+def sign_in(page: Page, token: str) -> None:
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="Sign in").click()

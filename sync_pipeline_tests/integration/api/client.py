@@ -1,0 +1,193 @@
+"""A client of the API that sends exactly what it is told, and reads event streams."""
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from sync_pipeline_tests.command import PATIENCE_SECONDS, wait_until
+
+BASE = "/api/v1"
+LIST = f"{BASE}/sync-status/list"
+LAUNCH = f"{BASE}/sync-status/sync/batch"
+PREVIEW = f"{LAUNCH}/preview"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back. Names of headers are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def data(self) -> Any:
+        """The data of a success."""
+        assert self.status < 300, self.body
+        assert self.json["status"] == "success"
+        return self.json["data"]
+
+    @property
+    def problem(self) -> Any:
+        """What is said of a call that was not done."""
+        assert self.headers["content-type"] == "application/problem+json", self.body
+        assert self.json["status"] == self.status
+        return self.json
+
+
+@dataclass(frozen=True)
+class Client:
+    """Speaks to the API at `url`, with these headers on each call."""
+
+    url: str
+    headers: Mapping[str, str] | None = None
+
+    def with_headers(self, **headers: str) -> "Client":
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return Client(self.url, {**(self.headers or {}), **named})
+
+    def get(self, path: str, /, **query: Any) -> Answer:
+        """GET `path`; a trailing _ of a name is left out."""
+        given = {k.rstrip("_"): v for k, v in query.items() if v is not None}
+        return self.send("GET", f"{path}?{urlencode(given, doseq=True)}" if given else path)
+
+    def post(self, path: str, body: Any = None, **headers: str) -> Answer:
+        """POST JSON."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if body is None:
+            return self.send("POST", path, headers=named)
+        return self.send(
+            "POST", path, json.dumps(body).encode(), {"Content-Type": "application/json", **named}
+        )
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        connection = HTTPConnection(urlsplit(self.url).netloc, timeout=PATIENCE_SECONDS)
+        try:
+            connection.request(method, path, body, {**(self.headers or {}), **(headers or {})})
+            response = connection.getresponse()
+            named = {name.lower(): value for name, value in response.getheaders()}
+            return Answer(response.status, named, response.read())
+        finally:
+            connection.close()
+
+    def raw(self, request: bytes) -> bytes:
+        """Send these bytes; return all that comes back until the server has said it all."""
+        where = urlsplit(self.url)
+        address = (where.hostname or "", where.port or 0)
+        with socket.create_connection(address, timeout=10) as opened:
+            opened.sendall(request)
+            opened.shutdown(socket.SHUT_WR)
+            answer = b""
+            while more := opened.recv(65536):
+                answer += more
+            return answer
+
+    def record(self, record_id: int) -> dict[str, Any]:
+        found: dict[str, Any] = self.get(f"{BASE}/sync-status/{record_id}").data["record"]
+        return found
+
+    def wait_for(self, record_id: int, *status: str) -> dict[str, Any]:
+        """Return the record once it has one of these statuses."""
+        found: list[dict[str, Any]] = []
+
+        def is_so() -> bool:
+            found.append(self.record(record_id))
+            return found[-1]["status"] in status
+
+        wait_until(is_so)
+        return found[-1]
+
+    @contextmanager
+    def events(self, after: int | None = None, last: int | None = None) -> Iterator["Events"]:
+        """Listen to the stream as long as the block lasts."""
+        headers = {} if last is None else {"Last-Event-ID": str(last)}
+        query = "" if after is None else f"?after={after}"
+        connection = HTTPConnection(urlsplit(self.url).netloc, timeout=PATIENCE_SECONDS)
+        connection.request(
+            "GET", f"{BASE}/events{query}", headers={**(self.headers or {}), **headers}
+        )
+        response = connection.getresponse()
+        assert response.status == 200, response.read()
+        assert response.headers["content-type"].startswith("text/event-stream")
+        events = Events()
+
+        def read() -> None:
+            lines: list[str] = []
+            try:
+                for raw in response:
+                    line = raw.decode().rstrip("\n")
+                    if line:
+                        lines.append(line)
+                    else:
+                        events.add(lines)
+                        lines = []
+            except (OSError, ValueError, AttributeError):
+                pass  # closed from either side
+            events.ended.set()
+
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        wait_until(lambda: events.began)
+        try:
+            yield events
+        finally:
+            if connection.sock is not None:
+                connection.sock.shutdown(socket.SHUT_RDWR)
+            reader.join(PATIENCE_SECONDS)
+            response.close()
+            connection.close()
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event. `data` is its JSON."""
+
+    name: str
+    id: int | None
+    data: Any
+
+
+class Events:
+    """What a stream has brought so far. `began`: what was missed is in."""
+
+    def __init__(self) -> None:
+        self.all: list[Event] = []
+        self.last_id: int | None = None
+        self.chunks = 0
+        self.ended = threading.Event()
+
+    @property
+    def began(self) -> bool:
+        return self.chunks > 0 or self.ended.is_set()
+
+    def add(self, lines: list[str]) -> None:
+        fields = dict(line.split(": ", 1) for line in lines if not line.startswith(":"))
+        if "id" in fields:
+            self.last_id = int(fields["id"])
+        if "data" in fields:
+            found = Event(fields["event"], self.last_id, json.loads(fields["data"]))
+            self.all.append(found)
+        self.chunks += 1
+
+    def records(self) -> list[dict[str, Any]]:
+        return [event.data for event in self.all if event.name == "record"]
+
+    def wait(self, holds: Callable[[dict[str, Any]], bool], seconds: float = 10) -> dict[str, Any]:
+        """Return the first record for which it holds."""
+        return wait_until(lambda: next(filter(holds, self.records()), None), seconds) or {}

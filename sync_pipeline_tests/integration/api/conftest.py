@@ -1,0 +1,65 @@
+"""Real servers: one beside the stack, and ones that need no Dagster, with a database each."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from sync_pipeline.api.server import api_running
+from sync_pipeline.settings import Settings
+from sync_pipeline.stack import free_port
+from sync_pipeline_tests.command import environment_of
+from sync_pipeline_tests.integration.api.client import Client
+from sync_pipeline_tests.stack_project import Stack
+
+NOBODY = "http://127.0.0.1:9"  # where no Dagster answers
+TOKENS = {"reader": "reading-is-allowed", "operator": "writing-is-allowed"}
+
+
+def entries() -> str:
+    """The setting that knows the tokens."""
+    return ",".join(
+        f"{role}.person:{role}:{hashlib.sha256(token.encode()).hexdigest()}"
+        for role, token in TOKENS.items()
+    )
+
+
+@contextmanager
+def server_on(database_url: str, folder: Path, **others: str) -> Iterator[Client]:
+    """A server on this database, with no Dagster unless `others` name one."""
+    settings = Settings(
+        environment_of({"SYNC_DATABASE_URL": database_url, "SYNC_DATA_DIR": str(folder)})
+    )
+    with api_running(settings, free_port(0), **{"SYNC_DAGSTER_UI_URL": NOBODY, **others}) as api:
+        yield Client(api.url)
+
+
+@pytest.fixture(scope="module")
+def module_database(make_database: Callable[[str | None], str], migrated_template: str) -> str:
+    """A database with the tracking tables, for all tests of a module."""
+    return make_database(migrated_template)
+
+
+@pytest.fixture(scope="module")
+def alone(module_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A server on the module's database, without tokens or a Dagster."""
+    with server_on(module_database, tmp_path_factory.mktemp("api")) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def api(stack: Stack) -> Iterator[Client]:
+    """A server beside the stack, without tokens."""
+    others = {"SYNC_DAGSTER_UI_URL": stack.dagster.url}
+    with api_running(stack.settings, free_port(0), **others) as running:
+        yield Client(running.url)
+
+
+@pytest.fixture(scope="session")
+def guarded(stack: Stack) -> Iterator[Client]:
+    """A server beside the stack that asks for tokens; the client shows none."""
+    others = {"SYNC_DAGSTER_UI_URL": stack.dagster.url, "SYNC_API_TOKENS": entries()}
+    with api_running(stack.settings, free_port(0), **others) as running:
+        yield Client(running.url)

@@ -1,0 +1,379 @@
+"""Nobody gets in where they don't belong: each way in is tried."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from sync_pipeline.api.auth import new_token
+from sync_pipeline.api.turns import MOST_LAUNCHES
+from sync_pipeline_tests import command
+from sync_pipeline_tests.integration.api.client import BASE, LAUNCH, LIST, PREVIEW, Answer, Client
+from sync_pipeline_tests.integration.api.conftest import TOKENS, entries, server_on
+from sync_pipeline_tests.stack_project import Stack
+
+pytestmark = pytest.mark.integration
+
+READS = [
+    *(LIST, f"{BASE}/sync-status/1", f"{BASE}/sync-status/coverage?dataset=orders"),
+    *(f"{BASE}/datasets", f"{BASE}/events", f"{BASE}/me", "/metrics"),
+]
+WRITES = [LAUNCH, f"{BASE}/sync-status/1/cancel", f"{BASE}/sync-status/1/retry"]
+ONE_DAY = {"dataset": "orders", "start_date": "2025-11-01", "end_date": "2025-11-01"}
+HOSTILE = [
+    *("'", "'; DROP TABLE daily_sync_status; --", "1 OR 1=1", "%' OR '1'='1", "$$", "\\", "%%"),
+    *("%(id)s", "{0}", "\x01", "\u202e", "𝒳" * 20, "-1", "9" * 30, "1e400", "NaN"),
+]
+
+
+def with_token(client: Client, role: str) -> Client:
+    return client.with_headers(Authorization=f"Bearer {TOKENS[role]}")
+
+
+@pytest.fixture
+def page(guarded: Client) -> Client:
+    """A browser that has signed in on the page as operator, without the proof that its script
+    shows."""
+    signed_in = guarded.post(f"{BASE}/session", {"token": TOKENS["operator"]})
+    cookie = signed_in.headers["set-cookie"]
+    return guarded.with_headers(Cookie=cookie.split(";")[0], Origin=guarded.url)
+
+
+@pytest.mark.parametrize("path", READS)
+def test_without_a_token_nothing_can_be_read(guarded: Client, path: str) -> None:
+    answer = guarded.get(path)
+    assert answer.problem["status"] == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("path", [*WRITES, PREVIEW])
+def test_without_a_token_nothing_can_be_written(guarded: Client, path: str) -> None:
+    assert guarded.post(path, ONE_DAY).problem["status"] == 401
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        *("", "Bearer", "Bearer ", "Bearer wrong", "Basic cmVhZGVyOg==", "Bearer é"),
+        f"Bearer {hashlib.sha256(TOKENS['operator'].encode()).hexdigest()}",  # the hash, leaked
+        f"Bearer {TOKENS['operator'][:-1]}",
+        f"Bearer {TOKENS['operator'].upper()}",
+    ],
+)
+def test_what_is_no_token_opens_nothing(guarded: Client, shown: str) -> None:
+    headers = {"Authorization": shown.encode("utf-8").decode("latin-1")}
+    assert guarded.send("GET", LIST, headers=headers).problem["status"] == 401
+
+
+@pytest.mark.parametrize("path", WRITES)
+def test_a_reader_reads_and_previews_but_writes_nothing(guarded: Client, path: str) -> None:
+    reader = with_token(guarded, "reader")
+    assert reader.get(LIST).status == 200
+    assert reader.post(PREVIEW, ONE_DAY).status == 200
+    problem = reader.post(path, ONE_DAY).problem
+    assert problem["status"] == 403
+    assert problem["detail"].startswith("reader.person may read only")
+
+
+def test_an_operator_launches_by_name(guarded: Client) -> None:
+    operator = with_token(guarded, "operator")
+    record = operator.post(LAUNCH, ONE_DAY).data["record"]
+    assert record["triggered_by"] == "operator.person, API"
+    assert operator.get(f"{BASE}/me").data["user"] == "operator.person"
+    assert operator.wait_for(record["id"], "success")
+
+
+def test_the_pages_cookie_is_of_no_use_to_scripts_and_other_sites(guarded: Client) -> None:
+    answer = guarded.post(f"{BASE}/session", {"token": TOKENS["reader"]})
+    parts = {part.strip().lower() for part in answer.headers["set-cookie"].split(";")}
+    assert {"httponly", "samesite=strict", "path=/"} <= parts
+    wrong = guarded.post(f"{BASE}/session", {"token": "wrong"})
+    assert (wrong.problem["status"], wrong.problem["field"]) == (401, "token")
+    assert "set-cookie" not in wrong.headers
+
+
+def test_a_session_reads_and_writes_only_with_the_pages_proof(page: Client) -> None:
+    me = page.get(f"{BASE}/me").data
+    assert (me["role"], me["user"]) == ("operator", "operator.person")
+    for proof in ({}, {"X-CSRF-Token": "0" * 64}, {"X-CSRF-Token": "é"}):
+        headers = {k: v.encode().decode("latin-1") for k, v in proof.items()}
+        problem = page.send("POST", WRITES[1], headers=headers).problem
+        assert problem["status"] == 403
+        assert "X-CSRF-Token" in problem["detail"]
+    shown = page.with_headers(X_CSRF_Token=me["csrf_token"])
+    assert shown.post(f"{BASE}/sync-status/99999999/cancel").problem["status"] == 404
+    assert shown.send("DELETE", f"{BASE}/session").status == 204
+
+
+def test_a_session_that_is_forged_or_of_another_server_is_none(
+    guarded: Client, page: Client, stack: Stack, tmp_path: Path
+) -> None:
+    cookie = (page.headers or {})["Cookie"]
+    name, value = cookie.split("=", 1)
+    for forged in (value[:-1] + ("0" if value[-1] != "0" else "1"), f"{value}0", "a.b", ".", "é"):
+        headers = {"Cookie": f"{name}={forged}".encode().decode("latin-1")}
+        assert guarded.send("GET", LIST, headers=headers).problem["status"] == 401
+    others = {"SYNC_API_TOKENS": entries()}
+    with server_on(stack.settings.database_url, tmp_path, **others) as other:
+        assert other.send("GET", LIST, headers={"Cookie": cookie}).status == 401
+
+
+def test_with_one_secret_a_session_outlives_a_restart_but_not_its_token(
+    module_database: str, tmp_path: Path
+) -> None:
+    others = {"SYNC_API_SECRET": "s" * 32, "SYNC_API_TOKENS": entries()}
+    with server_on(module_database, tmp_path, **others) as before:
+        answer = before.post(f"{BASE}/session", {"token": TOKENS["reader"]})
+        cookie = {"Cookie": answer.headers["set-cookie"].split(";")[0]}
+    with server_on(module_database, tmp_path, **others) as after:
+        assert after.send("GET", LIST, headers=cookie).status == 200
+    taken = {**others, "SYNC_API_TOKENS": new_token("reader.person", "reader")[1]}
+    with server_on(module_database, tmp_path, **taken) as after:
+        assert after.send("GET", LIST, headers=cookie).status == 401
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site", "Origin": "http://localhost:3000"},
+    ],
+)
+@pytest.mark.parametrize("path", [*WRITES, f"{BASE}/session"])
+def test_another_sites_page_cannot_write_without_tokens_either(
+    api: Client, path: str, headers: dict[str, str]
+) -> None:
+    proof = {"X-CSRF-Token": api.get(f"{BASE}/me").data["csrf_token"]}
+    sent = {**headers, **proof, "Content-Type": "application/json"}
+    problem = api.send("POST", path, b'{"token": "x"}', sent).problem
+    assert problem["status"] == 403
+    assert "another's" in problem["detail"]
+
+
+def test_a_browser_on_this_machine_needs_the_pages_proof_and_a_script_does_not(api: Client) -> None:
+    path = f"{BASE}/sync-status/99999999/cancel"
+    browser = api.with_headers(Origin=api.url, Sec_Fetch_Site="same-origin")
+    assert browser.post(path, {}).problem["status"] == 403
+    proof = browser.get(f"{BASE}/me").data["csrf_token"]
+    assert browser.post(path, {}, X_CSRF_Token=proof).problem["status"] == 404
+    assert api.post(path).problem["status"] == 404
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", ""]
+)
+def test_a_name_that_leads_to_this_machine_by_a_trick_is_refused(alone: Client, host: str) -> None:
+    answer = alone.send("GET", LIST, headers={"Host": host})
+    assert answer.problem["status"] == 421
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1:1", "[::1]:8000"])
+def test_this_machines_own_names_are_known(alone: Client, host: str) -> None:
+    assert alone.send("GET", LIST, headers={"Host": host}).status == 200
+
+
+def test_nothing_is_shared_with_other_origins(alone: Client) -> None:
+    for method in ("GET", "OPTIONS"):
+        headers = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
+        answer = alone.send(method, LIST, headers=headers)
+        assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize(
+    "path", [LIST, "/", "/healthz", "/nowhere", "/static/nowhere.js", f"{BASE}/sync-status/0"]
+)
+def test_every_answer_carries_the_headers_that_bind_a_browser(alone: Client, path: str) -> None:
+    headers = alone.get(path).headers
+    policy = headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'")
+    assert "unsafe" not in policy
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert "cache-control" in headers
+    assert "server" not in headers
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/../app.py",
+        "/static/%2e%2e/app.py",
+        "/static/..%2fapp.py",
+        "/static/..%5capp.py",
+        "/static//etc/passwd",
+        "/static/%2fetc%2fpasswd",
+        "/static/%00",
+        "/static/" + "../" * 12 + "etc/passwd",
+        f"{BASE}/sync-status/../../../etc/passwd",
+        f"{BASE}/sync-status/%2e%2e",
+        f"{BASE}/sync-status/1%00",
+        f"{BASE}//sync-status/list",
+        "/" + "a" * 8000,
+    ],
+)
+def test_no_path_leads_out_of_what_is_served(alone: Client, path: str) -> None:
+    answer = alone.get(path)
+    assert answer.status in (404, 422), answer
+    assert b"root:" not in answer.body
+    assert b"import" not in answer.body
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+@pytest.mark.parametrize(
+    "name", ["dataset", "kind", "status", "from", "to", "q", "sort", "after", "page", "page_size"]
+)
+def test_nothing_in_a_query_becomes_sql(alone: Client, name: str, value: str) -> None:
+    answer = alone.get(f"{LIST}?{name}={quote(value)}")
+    assert answer.status in (200, 422)
+    if answer.status == 200 and name in ("dataset", "q"):
+        assert answer.data["records"] == []
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_nothing_in_a_path_a_body_or_a_header_becomes_sql(api: Client, value: str) -> None:
+    refused = {404, 405, 409, 422}
+    assert api.get(f"{BASE}/sync-status/{quote(value, safe='')}").status in refused
+    assert api.post(f"{BASE}/sync-status/{quote(value, safe='')}/cancel").status in refused
+    assert api.get(f"{BASE}/sync-status/coverage?dataset={quote(value)}").status in refused
+    assert api.get(f"{BASE}/events?after={quote(value)}").status == 422
+    for name in ONE_DAY:
+        assert api.post(PREVIEW, {**ONE_DAY, name: value}).status == 422
+    key = value.encode("utf-8").decode("latin-1")
+    if "\x01" not in key:
+        answer = api.post(LAUNCH, {**ONE_DAY, "dataset": "no"}, Idempotency_Key=key)
+        assert answer.status == 422
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"null", b"[]", b"{", b"\xff\xfe", b'"x"', b"1e999", b"[" * 2000, b'{"a":NaN}'),
+        b'{"start_date": "2025-01-01", "end_date": 20250101}',
+        b'{"start_date": {"$gt": ""}, "end_date": ["2025-01-01"]}',
+        b'{"start_date": "2025-01-01\\u0000", "end_date": "\\ud800"}',
+    ],
+)
+def test_a_body_that_is_no_request_is_refused(api: Client, body: bytes) -> None:
+    answer = api.send("POST", LAUNCH, body, {"Content-Type": "application/json"})
+    assert answer.problem["status"] == 422
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "", "json"])
+def test_what_is_not_declared_as_json_is_refused(api: Client, kind: str) -> None:
+    answer = api.send("POST", LAUNCH, b'{"start_date":"2025-01-01"}', {"Content-Type": kind})
+    assert answer.problem["status"] == 415
+
+
+def test_a_body_too_large_is_refused_before_it_is_read(alone: Client) -> None:
+    large = b'{"start_date": "' + b"x" * 17_000 + b'"}'
+    answer = alone.send("POST", LAUNCH, large, {"Content-Type": "application/json"})
+    assert answer.problem["status"] == 413
+    head = f"POST {LAUNCH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    promised = alone.raw(f"{head}Content-Length: 99999999999\r\n\r\n".encode())
+    assert b" 413 " in promised.split(b"\r\n")[0]
+    chunk = b"4000\r\n" + b"x" * 0x4000 + b"\r\n"
+    chunked = alone.raw(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + chunk * 3)
+    assert b" 413 " in chunked.split(b"\r\n")[0]
+    for length in ("-1", "1x", "٣"):
+        answer_ = alone.raw(f"{head}Content-Length: {length}\r\n\r\n".encode())
+        assert b" 400 " in answer_ or b" 413 " in answer_
+
+
+@pytest.mark.parametrize("injected", ["a\r\nSet-Cookie: x=1", "a\nX: y", "a%0d%0aX-Evil:%201"])
+def test_no_header_can_be_put_into_an_answer(api: Client, injected: str) -> None:
+    path = quote(injected, safe="%")
+    for answer in (
+        api.get(f"{LIST}?q={path}"),
+        api.get(f"/{path}"),
+        api.get(f"/static/{path}"),
+        api.get(f"{BASE}/sync-status/{path}"),
+    ):
+        assert "x-evil" not in answer.headers
+        assert "set-cookie" not in answer.headers
+        assert "x" not in answer.headers
+
+
+def test_launches_are_limited_for_each_caller_and_reads_are_not(guarded: Client) -> None:
+    operator = with_token(guarded, "operator")
+    refused = {**ONE_DAY, "start_date": "1999-01-01"}
+
+    def launch(_: int) -> Answer:
+        return operator.post(LAUNCH, refused)
+
+    answers = [launch(n) for n in range(MOST_LAUNCHES + 3)]
+    (*_, last) = answers
+    assert answers[0].status == 422
+    assert last.problem["status"] == 429
+    assert int(last.headers["retry-after"]) >= 1
+    assert operator.get(LIST).status == 200
+    assert operator.post(PREVIEW, ONE_DAY).status == 200
+
+
+EVERYWHERE = "0.0.0.0"  # noqa: S104
+SECRET = "hunter2-in-the-url"  # noqa: S105
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://ada:{SECRET}@127.0.0.1:9/target",
+        f"postgresql://ada:{SECRET}@nowhere.invalid/target",
+    ],
+)
+def test_no_secret_stands_in_an_error(tmp_path: Path, url: str) -> None:
+    with server_on(url, tmp_path, SYNC_API_SECRET="k" * 40, SYNC_API_TOKENS=entries()) as client:
+        operator = with_token(client, "operator")
+        answers = [client.get(path) for path in (*READS, "/readyz")]
+        answers += [operator.get(path) for path in (LIST, f"{BASE}/datasets", "/metrics")]
+        answers += [operator.post(path, ONE_DAY) for path in WRITES]
+        said = b"".join(answer.body for answer in answers).decode()
+    said += (tmp_path / "api.log").read_text()
+    for secret in (SECRET, "k" * 40, *TOKENS.values(), entries().split(":")[2][:64]):
+        assert secret not in said
+    assert {answer.status for answer in answers} <= {200, 401, 503}
+    assert "SYNC_DATABASE_URL" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "others", "says"),
+    [
+        (
+            ["--host", EVERYWHERE],
+            {},
+            f"--host {EVERYWHERE} can be reached from elsewhere, so SYNC_API_",
+        ),
+        (["--host", "::"], {}, "can be reached from elsewhere"),
+        ([], {"SYNC_API_TOKENS": "ada:operator:secret-itself"}, "SYNC_API_TOKENS: entry 1 is not"),
+        ([], {"SYNC_API_TOKENS": f"{entries()},{entries()}"}, "is there twice"),
+        ([], {"SYNC_API_SECRET": "short-secret"}, "SYNC_API_SECRET is shorter than 32"),
+        ([], {"SYNC_DAGSTER_UI_URL": "file:///etc/passwd"}, "SYNC_DAGSTER_UI_URL is no address"),
+    ],
+)
+def test_a_server_that_would_not_be_safe_does_not_start(
+    module_database: str, words: list[str], others: dict[str, Any], says: str
+) -> None:
+    given = {"SYNC_API_TRACKING_URL": module_database}
+    ended = command.run(given, "api", "--port", "0", *words, **others)
+    assert ended.code == 2
+    assert ended.errors.count("\n") == 1
+    assert says in ended.errors
+    assert "secret-itself" not in ended.errors
+    assert "short-secret" not in ended.errors
+
+
+def test_the_token_command_makes_a_token_that_opens_the_server(
+    module_database: str, tmp_path: Path
+) -> None:
+    ended = command.run({}, "token", "ada", "operator")
+    assert ended.code == 0
+    shown, entry = (line.split(": ", 1)[1] for line in ended.out.splitlines())
+    with server_on(module_database, tmp_path, SYNC_API_TOKENS=entry) as client:
+        ada = client.with_headers(Authorization=f"Bearer {shown}")
+        assert ada.get(f"{BASE}/me").data["role"] == "operator"
+    assert command.run({}, "token", "a:b", "operator").code == 2
+    assert command.run({}, "token", "ada", "king").code == 2

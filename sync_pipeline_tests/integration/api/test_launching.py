@@ -1,0 +1,276 @@
+"""Launching, retrying and cancelling over the API, with a real Dagster doing the work."""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from sync_pipeline_tests.command import run, started, wait_until
+from sync_pipeline_tests.integration.api.client import BASE, LAUNCH, PREVIEW, Client
+from sync_pipeline_tests.integration.api.conftest import NOBODY, server_on
+from sync_pipeline_tests.integration.api.wire import wire
+from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+
+def body(of: list[date], **others: str) -> dict[str, str]:
+    return {"dataset": "orders", "start_date": str(of[0]), "end_date": str(of[-1]), **others}
+
+
+def test_a_batch_is_syncing_at_once_and_then_goes_in_under_its_one_record(
+    api: Client, stack: Stack
+) -> None:
+    of = days(date(2025, 6, 1), 5)
+    answer = api.post(LAUNCH, body(of))
+    assert answer.status == 202
+    data = answer.data
+    record = data["record"]
+    assert (record["status"], record["remarks"]) == (
+        "syncing",
+        f"批量同步: {of[0]} 至 {of[-1]}, 共5天",
+    )
+    assert record["triggered_by"] == "local, API"
+    assert data["dagster_url"] == f"{stack.dagster.url}/runs/{data['run_id']}"
+    ended = api.wait_for(data["record_id"], "success", "failed")
+    assert (ended["status"], ended["success_count"]) == ("success", 5)
+    assert ended["total_records"] == 5 * ROWS_PER_DAY
+    assert (ended["run_id"], ended["dagster_url"]) == (data["run_id"], data["dagster_url"])
+    assert (ended["done_days"], ended["percent"]) == (5, 100.0)
+    assert len(stack.batches(data["batch_key"])) == 1
+    assert stack.differing_days("orders", of) == []
+    attempts = stack.attempts(data["record_id"])
+    assert {attempt["triggered_by"] for attempt in attempts} == {"local, API"}
+
+
+def test_the_same_key_launches_once_and_another_request_under_it_is_refused(
+    api: Client, stack: Stack
+) -> None:
+    of = days(date(2025, 6, 11), 2)
+    key = f"key-{uuid4()}"
+    first = api.post(LAUNCH, body(of), Idempotency_Key=key)
+    second = api.post(LAUNCH, body(of), Idempotency_Key=key)
+    assert (first.status, second.status) == (202, 200)
+    for name in ("record_id", "batch_key", "run_id", "dagster_url"):
+        assert first.data[name] == second.data[name]
+    other = api.post(LAUNCH, body(of, already_synced="resync"), Idempotency_Key=key).problem
+    assert (other["status"], other["field"]) == (409, "Idempotency-Key")
+    ended = api.wait_for(first.data["record_id"], "success")
+    third = api.post(LAUNCH, body(of), Idempotency_Key=key)
+    assert (third.status, third.data["record"]["id"]) == (200, ended["id"])
+    assert len(stack.batches(first.data["batch_key"])) == 1
+
+
+def test_a_day_that_failed_goes_in_by_a_retry_in_the_same_record(api: Client, stack: Stack) -> None:
+    of = days(date(2025, 6, 21), 3)
+    stack.spoil("orders", of[1])
+    launched = api.post(LAUNCH, body(of)).data
+    failed = api.wait_for(launched["record_id"], "failed")
+    assert (failed["success_count"], failed["failed_count"]) == (2, 1)
+    stack.mend("orders", of[1])
+    stack.pause("orders", of, 2)
+    retry = f"{BASE}/sync-status/{failed['id']}/retry"
+    again = api.post(retry)
+    assert again.status == 202
+    assert again.data["run_id"] != launched["run_id"]
+    refused = api.post(retry).problem
+    assert refused["status"] == 409
+    assert "at work" in refused["detail"]
+    after = api.wait_for(failed["id"], "success")
+    assert (after["success_count"], after["failed_count"]) == (3, 0)
+    detail = api.get(f"{BASE}/sync-status/{failed['id']}").data
+    assert [(a["state"], a["superseded"]) for a in detail["attempts"]].count(("failed", True)) == 1
+    done = api.post(retry).problem
+    assert done["status"] == 409
+    assert "has no unfinished day" in done["detail"]
+
+
+def test_a_cancelled_batch_says_who_cancelled_it_and_can_be_retried(
+    api: Client, stack: Stack
+) -> None:
+    of = days(date(2025, 7, 1), 20)
+    stack.pause("orders", of, 0.4)
+    record_id = api.post(LAUNCH, body(of)).data["record_id"]
+    wait_until(lambda: api.record(record_id)["success_count"] >= 2)
+    cancelled = api.post(f"{BASE}/sync-status/{record_id}/cancel")
+    assert cancelled.status == 202
+    assert cancelled.data["record"]["cancelled_by"] == "local"
+    ended = api.wait_for(record_id, "failed")
+    assert ended["remarks"] == "批量同步失败: cancelled by local over the API"
+    assert ended["success_count"] + ended["failed_count"] == 20
+    assert "Not run: " in ended["error_message"]
+    kept = ended["success_count"]
+    again = api.post(f"{BASE}/sync-status/{record_id}/cancel").problem
+    assert again["status"] == 409
+    stack.pause("orders", of, 0)
+    wait_until(lambda: api.post(f"{BASE}/sync-status/{record_id}/retry").status == 202)
+    after = api.wait_for(record_id, "success")
+    assert (after["success_count"], after["cancelled_by"]) == (20, None)
+    tries = [a["state"] for a in stack.attempts(record_id) if not a["superseded"]]
+    assert tries == ["success"] * 20
+    assert kept < 20
+    assert stack.differing_days("orders", of) == []
+
+
+def test_a_backfill_of_the_dagster_ui_can_be_cancelled_too(api: Client, stack: Stack) -> None:
+    of = days(date(2025, 8, 1), 12)
+    stack.pause("events", of, 0.5)
+    backfill = stack.dagster.launch_backfill(of, asset="events")
+    record = wait_until(lambda: next(iter(stack.batches(backfill)), None))
+    assert record is not None
+    assert api.post(f"{BASE}/sync-status/{record['id']}/cancel").status == 202
+    ended = api.wait_for(record["id"], "failed")
+    assert "cancelled by local over the API" in ended["remarks"]
+    assert ended["dagster_url"] == f"{stack.dagster.url}/runs/b/{backfill}"
+    stack.pause("events", of, 0)
+
+
+def test_what_a_command_line_runs_is_left_to_it(api: Client, stack: Stack) -> None:
+    of = days(date(2025, 8, 21), 6)
+    stack.pause("orders", of, 0.7)
+    words = ("backfill", "orders", of[0], of[-1])
+    with started(stack.settings.environment, *words) as process:
+        query = "SELECT id FROM daily_sync_status WHERE kind = 'batch' AND start_date = %s"
+        record = wait_until(lambda: stack.target(query, [of[0]]))[0]
+        problem = api.post(f"{BASE}/sync-status/{record['id']}/cancel").problem
+        stack.pause("orders", of, 0)
+        assert process.wait(60) == 0
+    assert problem["status"] == 409
+    assert "Ctrl-C" in problem["detail"]
+    assert api.record(record["id"])["status"] == "success"
+
+
+def test_a_batch_that_dagster_does_not_hear_of_is_closed_as_not_run_and_launches_later(
+    stack: Stack, tmp_path: Path
+) -> None:
+    of = days(date(2025, 9, 1), 2)
+    with (
+        wire(stack.dagster.url) as to_dagster,
+        server_on(
+            stack.settings.database_url, tmp_path, SYNC_DAGSTER_UI_URL=to_dagster.url
+        ) as client,
+    ):
+        assert len(client.get(f"{BASE}/datasets").data["datasets"]) == 2
+        to_dagster.cut = True
+        problem = client.post(LAUNCH, body(of), Idempotency_Key="later").problem
+        assert problem["status"] == 503
+        assert "does not answer" in problem["detail"]
+        query = "SELECT * FROM daily_sync_status WHERE kind = 'batch' AND start_date = %s"
+        (record,) = stack.target(query, of[:1])
+        assert record["status"] == "failed"
+        assert "None of them was run" in record["error_message"]
+        assert record["remarks"].startswith(f"批量同步失败: Dagster at {to_dagster.url} does not")
+        to_dagster.cut = False
+        again = client.post(LAUNCH, body(of), Idempotency_Key="later")
+        assert (again.status, again.data["record_id"]) == (202, record["id"])
+        wait_until(lambda: stack.batch(record["batch_key"])["status"] == "success")
+    assert stack.differing_days("orders", of) == []
+
+
+def test_without_dagster_nothing_is_launched_and_records_can_be_read(
+    stack: Stack, tmp_path: Path
+) -> None:
+    before = len(stack.batches())
+    with server_on(stack.settings.database_url, tmp_path) as client:
+        problem = client.post(LAUNCH, body(days(date(2025, 9, 5), 2))).problem
+        assert problem["status"] == 503
+        assert f"Dagster at {NOBODY} does not answer" in problem["detail"]
+        assert client.get(f"{BASE}/sync-status/list").status == 200
+        ready = client.get("/readyz")
+        assert (ready.status, ready.json["dagster"][:15]) == (200, "does not answer")
+    assert len(stack.batches()) == before
+
+
+@pytest.mark.parametrize(
+    ("request_body", "field", "says"),
+    [
+        (
+            {"dataset": "orders", "start_date": "2025-01-03", "end_date": "2025-01-01"},
+            "start_date",
+            "the range 2025-01-03 to 2025-01-01 is reversed; put the earlier date first",
+        ),
+        (
+            {"dataset": "orders", "start_date": "2024-12-31", "end_date": "2025-01-01"},
+            "start_date",
+            "dataset orders: 2024-12-31 is before its first day 2025-01-01; start at 2025-01-01",
+        ),
+        (
+            {"dataset": "orders", "start_date": "2025-12-31", "end_date": "2026-01-01"},
+            "end_date",
+            "2026-01-01 cannot be synced yet, its end_date is 2025-12-31; end at 2025-12-31",
+        ),
+        (
+            {"start_date": "2025-01-01", "end_date": "2025-01-01"},
+            "dataset",
+            "name the dataset, one of: events, orders",
+        ),
+        (
+            {"dataset": "invoices", "start_date": "2025-01-01", "end_date": "2025-01-01"},
+            "dataset",
+            "there is no dataset 'invoices'; known are: events, orders",
+        ),
+        (
+            {"dataset": "orders", "start_date": "2025-1-1", "end_date": "2025-01-01"},
+            "start_date",
+            "'2025-1-1' is not a date; write it as 2025-10-01",
+        ),
+        ({"dataset": "orders", "start_date": "2025-01-01"}, "end_date", "is required"),
+        (
+            {"dataset": "orders", "start_date": "2025-01-01", "end_date": "2025-01-01", "x": 1},
+            "x",
+            "is not known here",
+        ),
+    ],
+)
+def test_what_cannot_be_launched_is_refused_with_its_field_and_nothing_is_written(
+    api: Client, stack: Stack, request_body: dict[str, Any], field: str, says: str
+) -> None:
+    before = len(stack.batches())
+    problem = api.post(LAUNCH, request_body).problem
+    assert (problem["status"], problem["field"]) == (422, field)
+    assert says in problem["detail"]
+    assert len(stack.batches()) == before
+
+
+def test_a_preview_says_what_would_be_synced_skipped_and_refused_and_writes_nothing(
+    api: Client, stack: Stack
+) -> None:
+    of = days(date(2025, 9, 11), 6)
+    record_id = api.post(LAUNCH, body(of[2:4])).data["record_id"]
+    api.wait_for(record_id, "success")
+    before = stack.batches()
+    skip = api.post(PREVIEW, body(of)).data
+    assert skip["days"] == {"total": 6, "to_sync": 4, "skipped": 2, "refused": 0}
+    assert skip["ranges"]["skipped"] == [[str(of[2]), str(of[3])]]
+    assert skip["ranges"]["to_sync"] == [[str(of[0]), str(of[1])], [str(of[4]), str(of[5])]]
+    resync = api.post(PREVIEW, body(of, already_synced="resync")).data
+    assert resync["days"] == {"total": 6, "to_sync": 6, "skipped": 0, "refused": 0}
+    refused = api.post(PREVIEW, body([date(2024, 12, 30), date(2025, 1, 2)])).data
+    assert refused["days"] == {"total": 4, "to_sync": 0, "skipped": 0, "refused": 4}
+    assert "before its first day" in refused["refused_because"]
+    assert refused["field"] == "start_date"
+    assert stack.batches() == before
+
+
+def test_the_datasets_are_as_their_files_say(api: Client) -> None:
+    events, orders = api.get(f"{BASE}/datasets").data["datasets"]
+    assert (events["name"], orders["name"]) == ("events", "orders")
+    assert (orders["first_day"], orders["last_day"]) == ("2025-01-01", "2025-12-31")
+    assert (orders["source"], orders["target"]) == ("orders_source", "orders")
+
+
+def test_a_day_alone_is_not_cancelled_or_retried(api: Client, stack: Stack) -> None:
+    of = days(date(2025, 10, 1), 1)
+    assert run(stack.settings.environment, "backfill", "orders", of[0], of[0]).code == 0
+    (day,) = stack.target(
+        "SELECT id FROM daily_sync_status WHERE kind = 'day' AND dataset = 'orders'"
+        " AND sync_date = %s",
+        of,
+    )
+    for what in ("cancel", "retry"):
+        problem = api.post(f"{BASE}/sync-status/{day['id']}/{what}").problem
+        assert problem["status"] == 409
+        assert "is a day's" in problem["detail"]
+        assert api.post(f"{BASE}/sync-status/99999999/{what}").problem["status"] == 404

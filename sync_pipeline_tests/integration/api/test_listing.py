@@ -1,0 +1,213 @@
+"""Lists of records: filters, orders, pages and places, exactly as the table has them."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import psycopg2
+import pytest
+
+from sync_pipeline_tests.integration import helpers
+from sync_pipeline_tests.integration.api.client import BASE, LIST, Client
+
+pytestmark = pytest.mark.integration
+
+_DAYS = """
+INSERT INTO daily_sync_status (sync_date, status, dataset, kind, start_time, end_time, remarks,
+    total_records, success_count, error_message)
+SELECT '2025-01-01'::date + n, s, d, 'day', t,
+    CASE WHEN s <> 'syncing' THEN t + n * interval '1 s' END,
+    '单日同步: ' || ('2025-01-01'::date + n), n, n,
+    CASE WHEN s = 'failed' THEN 'disk full, 100%' END
+FROM generate_series(0, 59) AS n, unnest(ARRAY['orders', 'events']) AS d,
+LATERAL (SELECT timestamptz '2025-06-01 00:00Z' + (n / 7) * interval '1 hour' AS t,
+    CASE WHEN n % 10 = 3 THEN 'failed' WHEN n = 59 THEN 'syncing' ELSE 'success' END AS s) AS x
+"""
+_BATCHES = """
+INSERT INTO daily_sync_status (sync_date, status, dataset, batch_key, start_date, end_date,
+    total_days, success_count, kind, start_time, remarks)
+SELECT '2025-01-05'::date + n * 10, 'success', 'orders', 'b' || n, '2025-01-01'::date + n * 10,
+    '2025-01-10'::date + n * 10, 10, 10, 'batch', timestamptz '2025-06-02Z' + n * interval '1 min',
+    '批量同步完成: ' || n
+FROM generate_series(0, 5) AS n
+"""
+
+
+@pytest.fixture(scope="module")
+def rows(module_database: str, alone: Client) -> Iterator[list[dict[str, Any]]]:
+    """All records, as the database has them."""
+    helpers.run(module_database, _DAYS)
+    helpers.run(module_database, _BATCHES)
+    with closing(psycopg2.connect(module_database)) as connection:
+        yield helpers.rows(connection, "SELECT * FROM daily_sync_status")
+
+
+def ids(records: Any) -> list[int]:
+    return [record["id"] for record in records]
+
+
+def test_the_list_is_in_the_specifications_envelope_with_every_column(
+    alone: Client, rows: list[dict[str, Any]]
+) -> None:
+    data = alone.get(LIST, page=1, page_size=50).data
+    assert (data["page"], data["page_size"], data["total"]) == (1, 50, len(rows))
+    assert data["total_is_estimate"] is False
+    assert len(data["records"]) == 50
+    for record in data["records"]:
+        (row,) = [row for row in rows if row["id"] == record["id"]]
+        assert set(row) <= set(record)
+        for column in ("id", "status", "remarks", "error_message", "duration_seconds", "change"):
+            assert record[column] == row[column]
+        assert record["sync_date"] == row["sync_date"].isoformat()
+
+
+@pytest.mark.parametrize(
+    ("query", "holds"),
+    [
+        ({"dataset": "events"}, lambda r: r["dataset"] == "events"),
+        ({"kind": "batch"}, lambda r: r["kind"] == "batch"),
+        ({"kind": "day", "status": "failed"}, lambda r: r["status"] == "failed"),
+        (
+            {"status": ["failed", "syncing"], "dataset": "orders"},
+            lambda r: r["status"] != "success" and r["dataset"] == "orders",
+        ),
+        (
+            {"from_": "2025-01-10", "to": "2025-01-12"},
+            lambda r: str(r["start_date"]) <= "2025-01-12" and str(r["end_date"]) >= "2025-01-10",
+        ),
+        ({"from_": "2025-02-20"}, lambda r: str(r["end_date"]) >= "2025-02-20"),
+        ({"to": "2025-01-03"}, lambda r: str(r["start_date"]) <= "2025-01-03"),
+        ({"q": "DISK"}, lambda r: r["status"] == "failed"),
+        ({"q": "100%"}, lambda r: r["status"] == "failed"),
+        ({"q": "1_0"}, lambda r: False),
+        ({"q": "批量同步"}, lambda r: r["kind"] == "batch"),
+        ({"dataset": "nobody's"}, lambda r: False),
+    ],
+)
+def test_filters_give_exactly_what_holds_for_them(
+    alone: Client, rows: list[dict[str, Any]], query: dict[str, Any], holds: Any
+) -> None:
+    data = alone.get(LIST, page_size=200, **query).data
+    expected = {row["id"] for row in rows if holds(row)}
+    assert set(ids(data["records"])) == expected
+    assert data["total"] == len(expected)
+
+
+@pytest.mark.parametrize("down", [False, True])
+@pytest.mark.parametrize("key", ["start_time", "sync_date", "id", "duration_seconds"])
+def test_pages_and_places_walk_every_order_without_a_gap_or_a_repeat(
+    alone: Client, rows: list[dict[str, Any]], key: str, down: bool
+) -> None:
+    def place(row: dict[str, Any]) -> tuple[Any, int]:
+        return (-1 if row[key] is None else row[key], row["id"])
+
+    expected = ids(sorted(rows, key=place, reverse=down))
+    sort = f"-{key}" if down else key
+    by_page: list[int] = []
+    for number in (1, 2, 3):
+        by_page += ids(alone.get(LIST, sort=sort, page=number, page_size=50).data["records"])
+    assert by_page == expected
+    by_place: list[int] = []
+    after = None
+    while True:
+        data = alone.get(LIST, sort=sort, page_size=17, after=after).data
+        by_place += ids(data["records"])
+        after = data["next"]
+        if after is None:
+            break
+    assert by_place == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"page": 0}, "page"),
+        ({"page": 51, "page_size": 200}, "page"),
+        ({"page_size": 201}, "page_size"),
+        ({"status": "done"}, "status"),
+        ({"sort": "remarks"}, "sort"),
+        ({"kind": "week"}, "kind"),
+        ({"from_": "2025-13-01"}, "from"),
+        ({"to": "yesterday"}, "to"),
+        ({"q": "x" * 101}, "q"),
+        ({"q": "\0"}, "q"),
+        ({"after": "AAAA"}, "after"),
+        ({"after": "é"}, "after"),
+        ({"after": "WyJpZCIsMSwxXQ"}, "after"),  # of another order
+    ],
+)
+def test_what_is_wrong_in_a_query_is_named(
+    alone: Client, query: dict[str, Any], field: str
+) -> None:
+    problem = alone.get(LIST, **query).problem
+    assert problem["status"] == 422
+    assert problem.get("field", field) == field
+    assert field in problem["detail"]
+
+
+def test_a_records_page_holds_its_days_and_all_attempts(
+    alone: Client, module_database: str, rows: list[dict[str, Any]]
+) -> None:
+    (batch_id,) = helpers.run(
+        module_database, "SELECT id FROM daily_sync_status WHERE batch_key = 'b0'"
+    )[0]
+    helpers.run(
+        module_database,
+        "INSERT INTO sync_attempt (dataset, sync_date, batch_id, state, attempt, superseded,"
+        " error_message, started_at, ended_at) VALUES"
+        f" ('orders', '2025-01-01', {batch_id}, 'failed', 1, true, 'disk full', now(), now()),"
+        f" ('orders', '2025-01-01', {batch_id}, 'success', 2, false, NULL, now(), now())",
+    )
+    detail = alone.get(f"{BASE}/sync-status/{batch_id}").data
+    assert [(day["sync_date"], day["state"], day["attempt"]) for day in detail["days"]] == [
+        ("2025-01-01", "success", 2)
+    ]
+    assert [(a["attempt"], a["superseded"]) for a in detail["attempts"]] == [(2, False), (1, True)]
+    (day_id,) = helpers.run(
+        module_database,
+        "SELECT id FROM daily_sync_status WHERE kind = 'day' AND dataset = 'orders'"
+        " AND sync_date = '2025-01-01'",
+    )[0]
+    detail = alone.get(f"{BASE}/sync-status/{day_id}").data
+    assert detail["days"] == []
+    assert {a["batch_id"] for a in detail["attempts"]} == {batch_id}
+
+
+def test_a_record_that_is_not_there_is_said_to_be_missing(alone: Client) -> None:
+    problem = alone.get(f"{BASE}/sync-status/999999").problem
+    assert problem["status"] == 404
+    assert "no record 999999" in problem["detail"]
+
+
+def test_coverage_names_every_day_by_its_state_without_a_dagster_too(
+    alone: Client, rows: list[dict[str, Any]]
+) -> None:
+    query = {"dataset": "orders", "from_": "2024-12-31", "to": "2025-03-02"}
+    data = alone.get(f"{BASE}/sync-status/coverage", **query).data
+    states = {day["day"]: day["state"] for day in data["days"]}
+    assert len(states) == 62
+    assert (data["first_day"], data["last_day"]) == ("2025-01-01", "2025-03-01")
+    assert states["2024-12-31"] == states["2025-03-02"] == "outside"
+    assert states["2025-01-01"] == "empty"
+    assert states["2025-01-02"] == "success"
+    assert states["2025-01-04"] == "failed"
+    assert states["2025-03-01"] == "syncing"
+    assert data["counts"]["failed"] == 6
+    assert sum(data["counts"].values()) == 62
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "field"),
+    [
+        ({"dataset": "orders", "from_": "2020-01-01", "to": "2025-01-01"}, 422, "to"),
+        ({"dataset": "orders", "from_": "2025-01-02", "to": "2025-01-01"}, 422, "to"),
+        ({"dataset": "orders", "to": "0001-01-02"}, 422, "from"),
+        ({"dataset": "unknown"}, 404, "dataset"),
+        ({"dataset": "Orders'; --"}, 422, "dataset"),
+    ],
+)
+def test_a_range_that_cannot_be_covered_is_refused(
+    alone: Client, rows: list[dict[str, Any]], query: dict[str, Any], status: int, field: str
+) -> None:
+    problem = alone.get(f"{BASE}/sync-status/coverage", **query).problem
+    assert (problem["status"], problem["field"]) == (status, field)

@@ -1,0 +1,130 @@
+"""The API as a role of its own: it reads and launches, and can rewrite no history."""
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import psycopg2
+import pytest
+from psycopg2.extensions import parse_dsn
+
+from sync_pipeline.settings import PROJECT_ROOT
+from sync_pipeline_tests.command import wait_until
+from sync_pipeline_tests.integration import helpers
+from sync_pipeline_tests.integration.api.client import BASE, LAUNCH, LIST, Client
+from sync_pipeline_tests.integration.api.conftest import server_on
+from sync_pipeline_tests.stack_project import Stack, days
+
+pytestmark = pytest.mark.integration
+
+GRANTS = PROJECT_ROOT / "deploy" / "api_role.sql"
+
+
+@pytest.fixture(scope="module")
+def role_url(stack: Stack) -> Iterator[str]:
+    """The URL of the stack's database as the API's role, with what the documented file grants."""
+    url = stack.settings.database_url
+    dsn = parse_dsn(url)
+    role = f"{dsn['dbname']}_api"
+    helpers.run(url, f"CREATE ROLE {role} LOGIN PASSWORD 'a b'")
+    helpers.run(url, GRANTS.read_text("utf-8").replace("sync_api", role))
+    host, port = dsn.get("host", "127.0.0.1"), dsn.get("port", "5432")
+    yield f"postgresql://{role}:a%20b@/{dsn['dbname']}?host={host}&port={port}"
+    helpers.run(url, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+
+
+@pytest.fixture(scope="module")
+def limited(
+    stack: Stack, role_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Client]:
+    """A server that knows the database by that role alone."""
+    others = {"SYNC_API_TRACKING_URL": role_url, "SYNC_DAGSTER_UI_URL": stack.dagster.url}
+    with server_on("", tmp_path_factory.mktemp("role"), **others) as client:
+        yield client
+
+
+def launch(client: Client, of: list[date]) -> int:
+    body = {"dataset": "orders", "start_date": str(of[0]), "end_date": str(of[-1])}
+    return int(client.post(LAUNCH, body).data["record_id"])
+
+
+def test_it_launches_cancels_retries_and_reads_everything(limited: Client, stack: Stack) -> None:
+    of = days(date(2025, 5, 1), 12)
+    stack.pause("orders", of, 0.4)
+    with limited.events() as events:
+        record_id = launch(limited, of)
+        wait_until(lambda: limited.record(record_id)["success_count"] >= 1)
+        assert limited.post(f"{BASE}/sync-status/{record_id}/cancel").status == 202
+        limited.wait_for(record_id, "failed")
+        stack.pause("orders", of, 0)
+        assert limited.post(f"{BASE}/sync-status/{record_id}/retry").status == 202
+        assert limited.wait_for(record_id, "success")["success_count"] == 12
+        events.wait(lambda r: r["id"] == record_id and r["status"] == "success")
+    query = {"dataset": "orders", "from_": of[0], "to": of[-1]}
+    assert limited.get(f"{BASE}/sync-status/coverage", **query).data["counts"]["success"] == 12
+    assert limited.get(LIST).data["records"]
+    assert limited.get("/readyz").json["ready"]
+    assert b"sync_up 1.0" in limited.get("/metrics").body
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE daily_sync_status SET status = 'success'",
+        "UPDATE daily_sync_status SET remarks = NULL WHERE false",
+        "DELETE FROM daily_sync_status",
+        "DELETE FROM sync_attempt",
+        "TRUNCATE sync_attempt",
+        "INSERT INTO daily_sync_status (sync_date, status) VALUES ('2025-01-01', 'success')",
+        "INSERT INTO sync_attempt (dataset, sync_date) VALUES ('orders', '2025-01-01')",
+        "UPDATE sync_attempt SET state = 'success'",
+        "SELECT * FROM daily_sync_status FOR UPDATE",
+        "DROP TABLE daily_sync_status",
+        "ALTER TABLE daily_sync_status DISABLE TRIGGER ALL",
+        "SELECT setval('daily_sync_status_change', 1)",
+        "SELECT * FROM orders",
+        "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "SELECT sync_open_batch('cli-1', 'orders', '{2025-01-01}', 'x', 'skip', '2025-01-01',"
+        " '批量同步: x')",
+    ],
+)
+def test_it_can_rewrite_nothing_in_sql(role_url: str, statement: str) -> None:
+    with pytest.raises(psycopg2.Error) as caught:
+        helpers.run(role_url, statement)
+    assert caught.value.pgcode in ("42501", "P0001")
+
+
+def test_what_it_may_call_leaves_closed_records_and_days_as_they_are(
+    role_url: str, limited: Client, stack: Stack
+) -> None:
+    record_id = launch(limited, days(date(2025, 5, 21), 2))
+    limited.wait_for(record_id, "success")
+    query = "SELECT * FROM daily_sync_status ORDER BY id"
+    # told_at is written a moment after a batch has closed.
+    of_attempts = (
+        "SELECT id, state, superseded, error_message, ended_at FROM sync_attempt ORDER BY 1"
+    )
+    before, attempts = stack.target(query), stack.target(of_attempts)
+    for row in before:
+        helpers.run(role_url, f"SELECT sync_project_batch({row['id']}, '批量同步: all lost', 'x')")
+        with pytest.raises(psycopg2.Error, match="is no batch at work"):
+            helpers.run(role_url, f"SELECT sync_withdraw_days({row['id']}, 'x', 'y')")
+    assert stack.target(query) == before
+    assert stack.target(of_attempts) == attempts
+
+
+def test_a_table_of_its_own_does_not_stand_in_for_the_real_one(
+    role_url: str, stack: Stack, tmp_path: Path
+) -> None:
+    key = f"api-{tmp_path.name}"
+    opened = helpers.run(
+        role_url,
+        "CREATE TEMP TABLE daily_sync_status (LIKE daily_sync_status INCLUDING DEFAULTS)",
+        "CREATE TEMP TABLE sync_attempt (LIKE sync_attempt INCLUDING DEFAULTS)",
+        f"SELECT sync_open_batch('{key}', 'orders', '{{2025-05-25}}', 'x', 'skip', '2025-05-25',"
+        " '批量同步: 2025-05-25 至 2025-05-25, 共1天')",
+    )
+    assert stack.batch(key)["id"] == opened[0][0]
+    helpers.run(
+        stack.settings.database_url, f"DELETE FROM daily_sync_status WHERE batch_key = '{key}'"
+    )

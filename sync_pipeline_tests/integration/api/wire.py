@@ -1,0 +1,55 @@
+"""A wire between the API and Dagster that can be cut and mended."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit
+
+
+class Wire:
+    """Forwards what comes to `url` as long as it is not cut."""
+
+    def __init__(self, to: str) -> None:
+        self._to = (urlsplit(to).hostname or "", urlsplit(to).port or 0)
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self.cut = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # closed
+            while True:
+                near, _ = self._listening.accept()
+                if self.cut:
+                    near.close()
+                    continue
+                threading.Thread(target=self._forward, args=(near,), daemon=True).start()
+
+    def _forward(self, near: socket.socket) -> None:
+        with near, socket.create_connection(self._to) as far:
+            there = threading.Thread(target=_pump, args=(near, far), daemon=True)
+            there.start()
+            _pump(far, near)
+            there.join()
+
+    def close(self) -> None:
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+
+def _pump(a: socket.socket, b: socket.socket) -> None:
+    with suppress(OSError):
+        while data := a.recv(65536):
+            b.sendall(data)
+        b.shutdown(socket.SHUT_WR)
+
+
+@contextmanager
+def wire(to: str) -> Iterator[Wire]:
+    """A wire to `to` for as long as the block lasts."""
+    made = Wire(to)
+    try:
+        yield made
+    finally:
+        made.close()
