@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sync_pipeline.api import (
     coverage,
+    document,
     events,
     health,
     launches,
@@ -38,15 +39,17 @@ def create_app(config: Config) -> tuple[ASGIApp, Services]:
         docs_url=None,  # they load scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=document.operation_id,
         lifespan=_lifespan(given),
     )
     app.state.services = given
-    problems.install(app)
+    problems.install(app, lambda path: document.methods_at(app, path))
     # Before a record's own address, which takes whatever is left.
     for part in (coverage, launches, records, events, session):
         app.include_router(part.router, prefix=BASE)
     app.include_router(health.router)
     page.install(app)
+    document.install(app)
     return Guard(_counted(app, given), config.hosts), given
 
 

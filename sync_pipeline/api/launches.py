@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Header, Response
 
 from sync_pipeline.api import launching
 from sync_pipeline.api.access import Launcher, Operator, Reader
+from sync_pipeline.api.document import LINKS
 from sync_pipeline.api.launching import Launched
 from sync_pipeline.api.models import (
     BatchIn,
@@ -45,7 +46,8 @@ Key = Annotated[
     summary="Launch a batch",
     responses={
         **responses(409, 413, 415, 429),
-        200: {"description": "Launched before", "model": Envelope[LaunchedOut]},
+        200: {"description": "Launched before", "model": Envelope[LaunchedOut], "links": LINKS},
+        202: {"links": LINKS},
     },
 )
 def launch(

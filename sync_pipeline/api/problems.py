@@ -1,7 +1,7 @@
 """What goes wrong, as application/problem+json: a sentence that says what to do."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -101,8 +101,8 @@ def answer(problem: ProblemError) -> JSONResponse:
     )
 
 
-def install(app: FastAPI) -> None:
-    """Let every error of `app` be answered as a problem."""
+def install(app: FastAPI, methods_at: Callable[[str], Sequence[str]]) -> None:
+    """Let every error of `app` be answered as a problem; `methods_at` knows the document."""
 
     @app.exception_handler(ProblemError)
     async def on_problem(request: Request, error: ProblemError) -> JSONResponse:
@@ -125,7 +125,11 @@ def install(app: FastAPI) -> None:
         if error.status_code == 400:  # a body that could not even be read as JSON
             return answer(ProblemError(422, "the body is not valid JSON"))
         detail = _DETAILS.get(error.status_code, str(error.detail))
-        return answer(ProblemError(error.status_code, detail, headers=error.headers))
+        headers = dict(error.headers or {})
+        # The framework names only those of the first route that fits the address.
+        if error.status_code == 405 and (methods := methods_at(request.url.path)):
+            headers["Allow"] = ", ".join(methods)
+        return answer(ProblemError(error.status_code, detail, headers=headers))
 
     @app.exception_handler(Exception)
     async def on_bug(request: Request, error: Exception) -> JSONResponse:

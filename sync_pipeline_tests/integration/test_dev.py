@@ -3,6 +3,7 @@
 import re
 import signal
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from sync_pipeline.dagster_api import Dagster
 from sync_pipeline_tests import command
+from sync_pipeline_tests.integration.api.client import LAUNCH, Client
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -24,6 +26,7 @@ class Running:
     settings: dict[str, str]
     folder: Path
     port: int
+    page: str
 
     @property
     def processes(self) -> list[psutil.Process]:
@@ -35,12 +38,15 @@ class Running:
 def dev() -> Iterator[Running]:
     with command.folder_for_postgres() as folder:
         settings = {"SYNC_DATA_DIR": str(folder), "HOME": str(folder)}
-        with command.started(settings, "dev", "--port", "0") as process:
+        with command.started(settings, "dev", "--port", "0", "--page-port", "0") as process:
             assert process.stdout is not None
+            page = ""
             for line in process.stdout:
+                if line.startswith("page: "):
+                    page = line.split()[1]
                 found = re.search(r"Dagster UI: http://127\.0\.0\.1:(\d+) ", line)
                 if found:
-                    yield Running(process, settings, folder, int(found[1]))
+                    yield Running(process, settings, folder, int(found[1]), page)
                     break
             else:
                 raise AssertionError("it ended before it was ready")
@@ -50,7 +56,7 @@ def test_everything_runs_side_by_side_until_it_is_stopped(dev: Running) -> None:
     looked = command.run(dev.settings, "doctor")
     assert (looked.code, looked.errors) == (0, "")
     assert "the embedded PostgreSQL runs" in looked.out
-    taken = command.run(dev.settings, "dev", "--port", dev.port)
+    taken = command.run(dev.settings, "dev", "--port", dev.port, "--page-port", 0)
     assert taken.code == 3
     assert re.fullmatch(
         rf"sync-pipeline: port {dev.port} cannot be used: .* or choose another with --port\n",
@@ -58,10 +64,15 @@ def test_everything_runs_side_by_side_until_it_is_stopped(dev: Running) -> None:
     )
     synced = command.run(dev.settings, "backfill", "flights", "2013-01-01", "2013-01-03")
     assert (synced.code, synced.errors) == (0, "")
+    with urllib.request.urlopen(dev.page) as answer:  # noqa: S310  http
+        assert answer.headers["content-type"].startswith("text/html")
+    api = Client(dev.page.removesuffix("/sync-status"))
+    launched = api.post(LAUNCH, {"start_date": "2013-01-04", "end_date": "2013-01-04"}).data
+    assert api.wait_for(launched["record_id"], "success", "failed")["status"] == "success"
     dagster = Dagster(f"http://127.0.0.1:{dev.port}")
     query = "{ runsOrError { ... on Runs { results { jobName status } } } }"
     runs = dagster.graphql(query)["runsOrError"]["results"]
-    assert runs == [{"jobName": "batch_backfill", "status": "SUCCESS"}]
+    assert runs == [{"jobName": "batch_backfill", "status": "SUCCESS"}] * 2
 
     before = dev.processes
     dev.process.send_signal(signal.SIGINT)

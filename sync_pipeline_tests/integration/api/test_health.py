@@ -1,0 +1,91 @@
+"""Whether it is up and ready, its figures, and what its process is made of."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sync_pipeline_tests.integration import helpers
+from sync_pipeline_tests.integration.api.client import BASE, LIST, Client
+from sync_pipeline_tests.integration.api.conftest import server_on
+
+pytestmark = pytest.mark.integration
+
+
+def test_it_is_up_and_ready_with_tables_of_its_version(alone: Client) -> None:
+    assert (alone.get("/healthz").status, alone.get("/healthz").body) == (200, b"ok\n")
+    ready = alone.get("/readyz")
+    assert (ready.status, ready.json["ready"]) == (200, True)
+    assert ready.json["dagster"].startswith("does not answer")
+
+
+def test_it_is_up_but_not_ready_without_tables(
+    make_database: Callable[[str | None], str], tmp_path: Path
+) -> None:
+    with server_on(make_database(None), tmp_path) as client:
+        assert client.get("/healthz").status == 200
+        ready = client.get("/readyz")
+        assert (ready.status, ready.json["ready"]) == (503, False)
+        assert client.get(LIST).problem["status"] == 503
+        assert b"sync_up 0.0" in client.get("/metrics").body
+
+
+def test_the_figures_follow_from_the_records(alone: Client, module_database: str) -> None:
+    helpers.run(
+        module_database,
+        "INSERT INTO daily_sync_status (sync_date, status, dataset, total_records, success_count,"
+        " end_time) VALUES ('2025-01-01', 'success', 'orders', 10, 10, now() - interval '1 hour'),"
+        " ('2025-01-02', 'success', 'orders', 5, 5, now() - interval '1 min'),"
+        " ('2025-01-03', 'failed', 'orders', 0, 0, now())",
+        "INSERT INTO daily_sync_status (sync_date, status, dataset, remarks)"
+        " VALUES ('2025-01-01', 'syncing', 'orders', '批量同步: x')",
+    )
+    alone.get(LIST)
+    text = alone.get("/metrics").body.decode()
+    figures = dict(re.findall(r"^(\w+(?:\{.*\})?) (\S+)$", text, re.M))
+    assert figures["sync_up"] == "1.0"
+    assert figures["sync_running_batches"] == "1.0"
+    assert figures['sync_batches{dataset="orders",status="syncing"}'] == "1.0"
+    assert figures['sync_days{dataset="orders",status="success"}'] == "2.0"
+    assert figures['sync_days{dataset="orders",status="failed"}'] == "1.0"
+    assert figures['sync_rows{dataset="orders"}'] == "15.0"
+    assert 59 < float(figures['sync_seconds_since_last_success{dataset="orders"}']) < 120
+    asked = 'sync_api_requests_total{method="GET",route="/api/v1/sync-status/list",status="200"}'
+    assert float(figures[asked]) >= 1
+
+
+@pytest.mark.parametrize("path", ["/", "/sync-status", "/sync-status/12", "/sync-status/calendar"])
+def test_the_pages_addresses_are_known(alone: Client, path: str) -> None:
+    answer = alone.get(path)
+    if path == "/":
+        assert (answer.status, answer.headers["location"]) == (307, "/sync-status")
+    else:
+        assert answer.status in (200, 404)
+        assert b"/api/v1/sync-status/list" not in answer.body or answer.status == 200
+
+
+def test_its_process_never_imports_dagster_or_the_datasets() -> None:
+    program = (
+        "import sys; import sync_pipeline.api.server, sync_pipeline.api.__main__;"
+        "from sync_pipeline.api.app import create_app; from sync_pipeline.api.config import Config;"
+        "create_app(Config('postgresql://x/y', 'SYNC_DATABASE_URL'))[1];"
+        "print([m for m in sys.modules if m.split('.')[0].startswith('dagster')"
+        " or m.startswith(('sync_pipeline.orchestration', 'sync_pipeline.datasets'))])"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert ended.stdout == "[]\n"
+
+
+def test_a_port_that_is_taken_is_said_in_one_line(alone: Client, module_database: str) -> None:
+    from sync_pipeline_tests import command
+
+    port = alone.url.rsplit(":", 1)[1]
+    ended = command.run({"SYNC_API_TRACKING_URL": module_database}, "api", "--port", port)
+    assert ended.code == 3
+    assert f"port {port} cannot be used" in ended.complaint
+    assert alone.get(f"{BASE}/me").data["user"] == "local"
