@@ -23,6 +23,16 @@ _CLOSE = """
 UPDATE daily_sync_status SET status = 'success', success_count = 10,
     remarks = '批量同步完成: 共10天, 成功10, 失败0, 跳过0, 耗时0分1秒' WHERE id = %s
 """
+_MANY = """
+INSERT INTO daily_sync_status (sync_date, status, remarks, dataset, start_time)
+SELECT day, 'success', '单日同步完成', 'long', '2024-01-01'::timestamptz + n * interval '1 minute'
+FROM generate_series('2023-01-01'::date, '2023-04-30', interval '1 day')
+     WITH ORDINALITY AS d (day, n)
+"""
+_ONE_MORE = """
+INSERT INTO daily_sync_status (sync_date, status, remarks, dataset)
+VALUES ('2023-05-01', 'success', '单日同步完成', 'long')
+"""
 _SOON = 1500  # milliseconds: a change shows in under a second, and the machine may be busy
 
 
@@ -77,6 +87,24 @@ def test_a_record_that_leaves_the_filter_leaves_the_list(visit: Open, stack: Sta
     page.get_by_text("Success", exact=True).click()
     expect(_row(page, batch)).to_be_visible()
     assert "status=syncing&status=success" in page.url
+
+
+def test_a_long_list_is_read_on_page_by_page(visit: Open, stack: Stack) -> None:
+    stack.target(_MANY)
+    page = visit("/sync-status?dataset=long&kind=all")
+    rows = page.locator(".rows .row")
+    expect(page.get_by_text("50 of 120")).to_be_visible()
+    page.get_by_role("button", name="More").click()
+    expect(page.get_by_text("100 of 120")).to_be_visible()
+    expect(rows.nth(50).get_by_role("link").first).to_be_focused()
+    stack.target(_ONE_MORE)  # it comes in on top, and moves nothing on the pages to come
+    expect(page.get_by_text("101 of 121")).to_be_visible()
+    page.get_by_role("button", name="More").click()
+    expect(page.get_by_text("121 of 121")).to_be_visible()
+    expect(page.get_by_role("button", name="More")).to_have_count(0)
+    days = page.locator(".rows .row .days").all_inner_texts()
+    assert len(days) == len(set(days)) == 121
+    stack.target("DELETE FROM daily_sync_status WHERE dataset = 'long'")
 
 
 def test_what_a_record_says_is_shown_as_text(visit: Open, stack: Stack) -> None:

@@ -12,6 +12,7 @@ const STATES = ["failed", "syncing", "pending", "success", "skipped"];
 export class DayTable {
   #lines = new Map();
   #state = "";
+  #superseded = 0;
   #ofBatch;
 
   constructor(ofBatch) {
@@ -32,22 +33,23 @@ export class DayTable {
   /** Shows these days; `attempts` are all of them, also those that others stand in place of. */
   update(days, attempts, dagster) {
     const keys = new Set();
+    let before = null;
     for (const day of days) {
-      const key = this.#ofBatch ? day.sync_date : `${day.attempt}-${day.run_id}-${day.started_at}`;
+      const key = this.#ofBatch ? day.sync_date : `${day.batch_id}-${day.attempt}-${day.run_id}`;
       keys.add(key);
-      if (!this.#lines.has(key)) this.#add(key, day);
-      this.#lines.get(key).update(day, dagster);
+      if (!this.#lines.has(key)) this.#add(key, day, before);
+      before = this.#lines.get(key);
+      before.update(day, dagster);
     }
     for (const [key, line] of this.#lines) {
       if (!keys.has(key)) (line.remove(), this.#lines.delete(key));
     }
     this.#choices(days);
     this.#show();
-    if (this.#ofBatch)
-      this.#earlier(
-        attempts.filter((each) => each.superseded),
-        dagster,
-      );
+    if (!this.#ofBatch) return;
+    const earlier = attempts.filter((each) => each.superseded);
+    if (earlier.length !== this.#superseded) this.#earlier(earlier, dagster);
+    this.#superseded = earlier.length;
   }
 
   /** Brings the line of a day into view, and marks it. */
@@ -59,10 +61,12 @@ export class DayTable {
     line?.row.focus({ preventScroll: true });
   }
 
-  #add(key, day) {
+  /** Adds a line after another, or as the first. */
+  #add(key, day, before) {
     const line = new DayLine(day);
     this.#lines.set(key, line);
-    this.body.append(line.row, line.reason);
+    if (before) before.reason.after(line.row, line.reason);
+    else this.body.prepend(line.row, line.reason);
   }
 
   #choices(days) {

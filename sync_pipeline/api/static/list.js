@@ -11,6 +11,7 @@ import { Row } from "./row.js";
 
 const PAGE = 50;
 const MOST_AT_ONCE = 200;
+const MOST_GROWN = 500; // rows that the stream may add before the list begins anew
 const HEADINGS = ["is", "what", "progress", "amounts", "pace", "began", "does", "note"];
 
 export class RecordList {
@@ -21,6 +22,7 @@ export class RecordList {
   #total = 0;
   #estimate = false;
   #asked = 0;
+  #grown = 0;
   #stopTicking;
 
   constructor(app, query) {
@@ -68,10 +70,11 @@ export class RecordList {
     const size = changed ? PAGE : Math.min(MOST_AT_ONCE, Math.max(PAGE, atLeast));
     const page = await list({ ...filterOf(query), page: 1, page_size: size });
     if (asked !== this.#asked) return;
-    const kept = new Set(page.records.map((record) => record.id));
+    this.#grown = 0;
+    const answered = new Set(page.records.map((record) => record.id));
     for (const [id, row] of this.#rows) {
       // One that came over the stream since then is not in the answer, and stays.
-      if (!kept.has(id) && (changed || row.receivedAt < began)) this.#remove(id, row);
+      if (!answered.has(id) && (changed || row.receivedAt < began)) this.#remove(id, row);
     }
     this.#take(page);
   }
@@ -105,6 +108,7 @@ export class RecordList {
   /** Takes in records that changed. */
   update(records) {
     let arrange = false;
+    const last = [...this.#rows.values()].at(-1)?.record;
     for (const record of records) {
       const row = this.#rows.get(record.id);
       const belongs = matches(this.#query, record);
@@ -116,19 +120,23 @@ export class RecordList {
         this.#remove(record.id, row);
         this.#total -= 1;
         arrange = true;
-      } else if (belongs && this.#isWithin(record)) {
+      } else if (belongs && this.#isWithin(record, last)) {
         this.#put(record);
         this.#total += 1;
+        this.#grown += 1;
         arrange = true;
       }
+    }
+    if (this.#grown > MOST_GROWN) {
+      this.#grown = 0;
+      this.#app.guarded(() => this.load(this.#query, PAGE));
     }
     if (arrange) this.#arrange();
   }
 
   /** Whether a record's place is among those shown, not after them where more are to come. */
-  #isWithin(record) {
-    const last = [...this.#rows.values()].at(-1);
-    return this.#next === null || !last || comparison(this.#query.sort)(record, last.record) < 0;
+  #isWithin(record, last) {
+    return this.#next === null || !last || comparison(this.#query.sort)(record, last) < 0;
   }
 
   #put(record) {
