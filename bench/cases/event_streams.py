@@ -95,7 +95,8 @@ async def _stream(api: RunningApi, heard: Listeners) -> None:
     reader, writer = await asyncio.open_connection(where.hostname, where.port, limit=1 << 24)
     try:
         writer.write(_REQUEST.encode())
-        heard.open += (await reader.readline()).startswith(b"HTTP/1.1 200")
+        answer = await reader.readline()
+        heard.open += answer.startswith(b"HTTP/1.1 200")
         while line := await reader.readline():
             if line.startswith(b"event: reset"):
                 heard.resets += 1
