@@ -44,7 +44,7 @@ def dev(
             out.print(f"Dagster UI: {running.dagster.url}    log: {running.dagster.log}")
             out.print("status: sync-pipeline status    stop: Ctrl-C")
             with suppress(_Interrupted):  # how it is meant to end
-                running.dagster.wait()
+                running.wait()
 
 
 @app.command()

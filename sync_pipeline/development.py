@@ -1,12 +1,16 @@
 """Dagster, the API and the page on one machine: what `sync-pipeline dev` runs."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sync_pipeline.api.server import RunningApi, api_running
+from sync_pipeline.errors import StackError
 from sync_pipeline.settings import DAGSTER_UI_URL, PAGE_URL, Settings
 from sync_pipeline.stack import RunningDagster, dagster_running, free_port
+
+_LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,18 @@ class Running:
     @property
     def page_url(self) -> str:
         return f"{self.api.url}/sync-status"
+
+    def wait(self) -> None:
+        """Return never: raise StackError when a part of it has stopped by itself."""
+        parts: dict[str, RunningDagster | RunningApi] = {
+            "Dagster": self.dagster,
+            "the API": self.api,
+        }
+        while True:
+            for name, part in parts.items():
+                if part.process.poll() is not None:
+                    raise StackError(f"{name} stopped by itself; the end of {part.log} says why")
+            time.sleep(_LOOK_SECONDS)
 
 
 @contextmanager

@@ -103,11 +103,6 @@ class RunningDagster(Dagster):
     process: "subprocess.Popen[bytes]"
     log: Path
 
-    def wait(self) -> None:
-        """Return never: raise StackError when it has stopped by itself."""
-        self.process.wait()
-        raise StackError(f"Dagster stopped by itself; the end of {self.log} says why")
-
 
 @contextmanager
 def dagster_running(settings: Settings, port: int) -> Iterator[RunningDagster]:

@@ -92,3 +92,12 @@ def test_nothing_is_left_running_when_it_is_killed(dev: Running) -> None:
     assert (dev.folder / "postgres" / "postmaster.pid").exists()
     assert command.run(dev.settings, "status").code == 0
     assert not (dev.folder / "postgres" / "postmaster.pid").exists()
+
+
+def test_it_ends_in_one_line_when_a_part_of_it_stops_by_itself(dev: Running) -> None:
+    (api,) = [one for one in dev.processes if "sync_pipeline.api" in one.cmdline()]
+    api.kill()
+    ended = command.end_of(dev.process)
+    assert ended.code == 3
+    assert ended.errors.startswith("sync-pipeline: the API stopped by itself; the end of ")
+    assert ended.errors.count("\n") == 1
