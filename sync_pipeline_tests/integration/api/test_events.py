@@ -96,8 +96,9 @@ def test_a_change_that_becomes_visible_after_a_later_one_is_not_lost(
             record_id = insert(quick, "2025-01-02")
             quick.commit()
             seen = events.wait(lambda r: r["id"] == record_id)["change"]
-        database.commit()
-        assert alone.record(slow)["change"] < seen
+        with alone.events() as witness:
+            database.commit()
+            assert witness.wait(lambda r: r["id"] == slow)["change"] < seen
         with alone.events(after=seen) as events:
             events.wait(lambda r: r["id"] == slow)
 
