@@ -24,7 +24,7 @@ venv: $(READY) ## make .venv with exactly what requirements.lock names
 demo: $(READY) ## ten real days end to end on an embedded PostgreSQL (YEAR=1: all 365)
 	@$(BIN)/sync-pipeline demo $(if $(YEAR),--year)
 
-dev: $(READY) ## leave everything running: Dagster UI on http://localhost:3000
+dev: $(READY) ## leave everything running: the page on http://localhost:8000, Dagster UI on :3000
 	@$(BIN)/sync-pipeline dev
 
 test: $(READY) ## every test, as CI runs them

@@ -188,8 +188,11 @@ class DayWorker:
         work.begun = True
         # Begun before anything is read: an interrupt then always finds the attempt to close.
         attempt = self._tracker.begin(self._dataset.name, work.day, self._batch, work.failed)
-        # While the tables are away, the attempt of the try before stands for this one too.
-        work.attempt = attempt or work.attempt
+        if attempt is None and not self._tracker.in_target:
+            self._begin_unrecorded(work)
+        else:
+            # While the tables are away, the attempt of the try before stands for this one too.
+            work.attempt = attempt or work.attempt
         with target.reading(work.day, self._source) as reading:
             loaded = target.load_day(reading)
         work.counts = DayCounts(loaded.rows_read, loaded.rows_loaded, 0, loaded.bytes)
@@ -197,6 +200,15 @@ class DayWorker:
         # Before the commit, which lets others begin the day.
         work.ended = time.monotonic()
         target.commit(work.day)
+
+    def _begin_unrecorded(self, work: _Day) -> None:
+        """Begin a try that no attempt could be begun for; one of the try before is over.
+
+        Another worker may have had the day in the pause, and the record must not show two at it.
+        """
+        if work.failed is not None:
+            self._tracker.fail(self._begun(work), work.failed.error)
+        work.attempt, work.failed, work.since = None, None, time.monotonic()
 
     def _begun(self, work: _Day) -> BegunDay:
         return BegunDay(self._dataset.name, work.day, self._batch, work.attempt, work.since)

@@ -21,7 +21,11 @@ COMMAND = str(SCRIPTS / "sync-pipeline")
 PATIENCE_SECONDS = 60
 # Set but blank, so that a developer's own .env has no say; wide, so that no line is folded.
 _ENVIRONMENT = {
-    **{value: "" for name, value in vars(settings).items() if name.endswith("_URL")},
+    **{
+        value: ""
+        for name, value in vars(settings).items()
+        if name.endswith(("_URL", "_TOKENS", "_SECRET"))
+    },
     "PATH": os.environ["PATH"],
     "COLUMNS": "1000",
 }

@@ -29,6 +29,12 @@ BASE = "/api/v1"
 
 def create_app(config: Config) -> tuple[ASGIApp, Services]:
     """Return the application, guarded, and what it works with. Nothing is connected to yet."""
+    app, given = make_app(config)
+    return Guard(_counted(app, given), config.hosts), given
+
+
+def make_app(config: Config) -> tuple[FastAPI, Services]:
+    """Return the application alone, and what it works with."""
     given = make_services(config)
     app = FastAPI(
         title="Sync Pipeline",
@@ -50,7 +56,7 @@ def create_app(config: Config) -> tuple[ASGIApp, Services]:
     app.include_router(health.router)
     page.install(app)
     document.install(app)
-    return Guard(_counted(app, given), config.hosts), given
+    return app, given
 
 
 def _lifespan(given: Services) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

@@ -108,6 +108,7 @@ class Listener:
         with connection.cursor() as cursor:
             if self._seen is None:
                 self._seen = history.latest_change(cursor)
+                self._on_chunk(None)  # streams may have begun before anybody listened
                 return
             found = history.changed_after(cursor, self._seen, MOST_REPLAYED + 1)
         if len(found) > MOST_REPLAYED:

@@ -140,6 +140,11 @@ def _refuse(played: "Round", fault: Fault) -> Iterator[None]:
     _try(played, f"GRANT INSERT ON {dataset} TO sync")
 
 
+def _hold(played: "Round", fault: Fault) -> Iterator[None]:
+    pause(fault.lasts)  # the gate is closed meanwhile
+    yield
+
+
 def _fill(played: "Round", fault: Fault) -> Iterator[None]:
     disk = played.disk
     if disk is None:
@@ -180,5 +185,6 @@ _ACTS: dict[What, Callable[["Round", Fault], Iterator[None]]] = {
     What.CUT: _cut,
     What.STOP: _stop,
     What.REFUSE: _refuse,
+    What.HOLD: _hold,
     What.FILL: _fill,
 }

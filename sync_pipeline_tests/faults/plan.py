@@ -17,6 +17,7 @@ class What(str, Enum):
     CUT = "cut"  # pg_terminate_backend connections of one purpose
     STOP = "stop"  # stop a server at once, start it again
     REFUSE = "refuse"  # take the right to insert away from the sync's role, give it back
+    HOLD = "hold"  # hold all workers of a dataset up at a step, so that they crowd there
     FILL = "fill"  # fill the disk that a target table is on, empty it again
 
 
@@ -124,7 +125,9 @@ def _works(rng: Random) -> list[Work]:
 
 def _racing_works(rng: Random) -> list[Work]:
     dataset, first = rng.choice(DATASETS), rng.randrange(DAYS_IN - 20, DAYS - 40)
-    return [_work(rng, dataset, first + rng.randrange(0, 6)) for _ in range(rng.randint(2, 8))]
+    # Some of them begin with the same day at the same moment.
+    starts = [first + rng.choice([0, 0, 0, 1, 2, 5]) for _ in range(rng.randint(2, 8))]
+    return [_work(rng, dataset, start) for start in starts]
 
 
 def _work(rng: Random, dataset: str, first: int) -> Work:
@@ -205,8 +208,10 @@ def _full(rng: Random) -> list[Fault]:
 
 
 def _in_a_race(rng: Random) -> list[Fault]:
+    step = rng.choice([Step.AT_BEGIN, Step.IN_READ, Step.AFTER_DELETE, Step.IN_COPY])
+    crowd = Fault(What.HOLD, _moment(rng, step), step=step, lasts=0.2 + rng.random() * 0.4)
     fault = rng.choice([_killed, _cancelled, _cut("target"), _cut("tracking"), None])
-    return fault(rng) if fault else []
+    return [crowd, *(fault(rng) if fault else [])]
 
 
 def _more_faults(rng: Random) -> list[Fault]:

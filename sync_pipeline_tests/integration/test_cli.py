@@ -263,7 +263,7 @@ def test_a_batch_whose_process_is_killed_is_closed_and_told_at_once(project: Dat
 
 
 def test_a_command_that_begins_puts_right_what_a_killed_one_left(project: Databases) -> None:
-    first = date(2025, 8, 1)
+    first = date(2025, 10, 1)
     with running(project, first, finished=2) as (process, key, worker):
         both = [psutil.Process(process.pid), worker]
         for one in both:
@@ -272,7 +272,7 @@ def test_a_command_that_begins_puts_right_what_a_killed_one_left(project: Databa
             one.kill()
         psutil.wait_procs(both)
     assert project.batch(key)["status"] == "syncing"
-    other = days(date(2025, 9, 1), 1)
+    other = days(date(2025, 11, 1), 1)
     assert backfill(project, other).code == 0
     record = project.batch(key)
     assert record["status"] == "failed"

@@ -154,11 +154,11 @@ def test_what_takes_a_backfill_up_again_completes_its_one_record(
     assert again.after["error_message"] is None
     assert f"共{count}天, 成功{count}, 失败0, 跳过0" in again.after["remarks"]
     assert stack.differing_days(again.plan.dataset, again.plan.days) == []
-    # No record of another key speaks of these days.
+    # No other record was opened for these days.
     others = stack.target(
         "SELECT batch_key FROM daily_sync_status WHERE kind = 'batch' AND dataset = %s"
-        " AND start_date <= %s AND end_date >= %s",
-        [again.plan.dataset, again.plan.days[-1], again.plan.days[0]],
+        " AND start_date <= %s AND end_date >= %s AND id >= %s",
+        [again.plan.dataset, again.plan.days[-1], again.plan.days[0], again.after["id"]],
     )
     assert others == [{"batch_key": again.after["batch_key"]}]
 

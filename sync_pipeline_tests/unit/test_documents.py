@@ -9,6 +9,9 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 from sync_pipeline import dataset, settings
+from sync_pipeline.api.app import make_app
+from sync_pipeline.api.config import Config
+from sync_pipeline.api.models import RecordOut
 from sync_pipeline.cli import app
 from sync_pipeline.exit_codes import ExitCode
 from sync_pipeline.settings import PROJECT_ROOT
@@ -51,7 +54,7 @@ def test_every_setting_stands_in_the_example_of_the_environment() -> None:
     named = {
         value
         for name, value in vars(settings).items()
-        if name.endswith(("_URL", "_DIR", "_SECONDS"))
+        if name.endswith(("_URL", "_DIR", "_SECONDS", "_TOKENS", "_SECRET"))
     }
     for name in named:
         assert re.search(rf"^#{name}=", text(".env.example"), re.M), name
@@ -86,6 +89,27 @@ def test_every_column_and_view_stands_in_the_contract() -> None:
         assert f"| `{column}` |" in section, f"{table}.{column}"
     for view in re.findall(r"COMMENT ON VIEW (\w+)", schema):
         assert f"| `{view}` |" in contract, view
+
+
+def test_every_call_and_its_parameters_stand_in_the_page_of_the_api() -> None:
+    page = text("docs/api.md")
+    app, _ = make_app(Config("postgresql://db/x", "SYNC_DATABASE_URL"))
+    for path, methods in app.openapi()["paths"].items():
+        for method, call in methods.items():
+            assert f"`{method.upper()} {path.removeprefix('/api/v1')}`" in page
+            for parameter in call.get("parameters", ()):
+                name = parameter["name"]
+                if parameter["in"] != "path" and name != "sync_session":
+                    assert re.search(rf"[`?]{name}\b", page), f"{path}: {name}"
+    for figure in re.findall(r'"(sync_\w+)"', text("sync_pipeline/api/metrics.py")):
+        assert f"`{figure}" in page, figure
+
+
+def test_the_api_gives_every_column_of_a_record() -> None:
+    versions = PROJECT_ROOT / "sync_pipeline" / "database" / "migrations" / "versions"
+    schema = "".join(file.read_text("utf-8") for file in versions.glob("*.sql"))
+    columns = set(re.findall(r"COMMENT ON COLUMN daily_sync_status\.(\w+)", schema))
+    assert columns <= set(RecordOut.model_fields)
 
 
 @pytest.mark.parametrize("readme", READMES)

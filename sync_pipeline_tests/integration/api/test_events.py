@@ -168,11 +168,22 @@ def test_changes_made_while_the_database_was_away_from_the_server_are_heard_when
     assert alone.record(record_id)["remarks"] == "while nobody listened"
 
 
+def listens(url: str) -> bool:
+    """Whether the API hears of changes in the database at `url`."""
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT FROM pg_stat_activity WHERE query LIKE 'LISTEN%' OR"
+            " application_name LIKE '%api, events'"
+        )
+        return cursor.rowcount > 0
+
+
 def test_streams_outlive_a_database_that_is_restarted(server: OtherServer, tmp_path: Path) -> None:
     from sync_pipeline.database.migrate import migrate
 
     migrate(server.url, "SYNC_DATABASE_URL")
     with server_on(server.url, tmp_path) as client, client.events() as events:
+        wait_until(lambda: listens(server.url))
         server.stop()
         assert client.get("/readyz").status == 503
         assert client.get(f"{BASE}/sync-status/list").problem["status"] == 503
@@ -180,7 +191,7 @@ def test_streams_outlive_a_database_that_is_restarted(server: OtherServer, tmp_p
         with closing(psycopg2.connect(server.url)) as connection:
             record_id = insert(connection)
             connection.commit()
-        events.wait(lambda r: r["id"] == record_id)
+        events.wait(lambda r: r["id"] == record_id, 30)
         assert not events.ended.is_set()
         assert client.get("/readyz").status == 200
 
