@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from sync_pipeline_tests import stack_project
 from sync_pipeline_tests.browser import chromium
 from sync_pipeline_tests.browser.site import Site, site_running
 from sync_pipeline_tests.stack_project import Stack
@@ -29,7 +30,16 @@ def page(request: pytest.FixtureRequest, stack: Stack, tmp_path: Path) -> Iterat
         yield _open(browser, opened, request, tmp_path, base_url=stack.dagster.url)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
+def stack(
+    make_database: Callable[[str | None], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    """A stack of this package's own, so that its tests choose their days by themselves."""
+    with stack_project.stack(make_database, tmp_path_factory.mktemp("stack")) as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
 def site(stack: Stack) -> Iterator[Site]:
     """The server of the page, over the stack. A test that ends it starts it again."""
     with site_running(stack) as running:

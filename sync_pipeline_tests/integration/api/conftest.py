@@ -10,6 +10,7 @@ import pytest
 from sync_pipeline.api.server import api_running
 from sync_pipeline.settings import Settings
 from sync_pipeline.stack import free_port
+from sync_pipeline_tests import stack_project
 from sync_pipeline_tests.command import environment_of
 from sync_pipeline_tests.integration.api.client import Client
 from sync_pipeline_tests.stack_project import Stack
@@ -49,7 +50,16 @@ def alone(module_database: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
+def stack(
+    make_database: Callable[[str | None], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    """A stack of this package's own, so that its tests choose their days by themselves."""
+    with stack_project.stack(make_database, tmp_path_factory.mktemp("stack")) as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
 def api(stack: Stack) -> Iterator[Client]:
     """A server beside the stack, without tokens."""
     others = {"SYNC_DAGSTER_UI_URL": stack.dagster.url}
@@ -57,7 +67,7 @@ def api(stack: Stack) -> Iterator[Client]:
         yield Client(running.url)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def guarded(stack: Stack) -> Iterator[Client]:
     """A server beside the stack that asks for tokens; the client shows none."""
     others = {"SYNC_DAGSTER_UI_URL": stack.dagster.url, "SYNC_API_TOKENS": entries()}
