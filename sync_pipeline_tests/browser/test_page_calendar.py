@@ -7,9 +7,10 @@ import re
 from datetime import date
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from sync_pipeline_tests.browser.conftest import Open
+from sync_pipeline_tests.command import wait_until
 from sync_pipeline_tests.stack_project import Stack, days
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -61,6 +62,23 @@ def test_days_are_selected_with_the_keyboard_alone(visit: Open, stack: Stack) ->
     page.get_by_role("button", name="Launch 1 day").press("Enter")
     expect(square(page, "events", date(2025, 12, 19))).to_have_class(re.compile("success"))
     assert stack.differing_days("events", [date(2025, 12, 19)]) == []
+
+
+def test_the_focus_stays_on_its_day_while_the_calendar_is_read_anew(visit: Open) -> None:
+    page = visit("/sync-status/calendar?dataset=events")
+    square(page, "events", date(2025, 12, 10)).focus()
+    held: list[Route] = []
+    page.route("**/sync-status/coverage*", lambda route: held.append(route))
+    page.evaluate("window.dispatchEvent(new Event('online'))")
+    wait_until(
+        lambda: page.evaluate("true") and held
+    )  # the browser tells only when it is spoken to
+    before = square(page, "events", date(2025, 12, 10)).element_handle()
+    page.keyboard.press("ArrowDown")
+    for route in held:
+        route.continue_()
+    page.wait_for_function("(square) => !square.isConnected", arg=before)
+    expect(square(page, "events", date(2025, 12, 11))).to_be_focused()
 
 
 def test_the_form_and_the_selection_follow_each_other(visit: Open) -> None:

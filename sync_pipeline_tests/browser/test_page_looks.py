@@ -35,7 +35,11 @@ def addresses(stack: Stack) -> list[str]:
     """An address of each kind of view."""
     stack.target(_A_DAY)
     (made,) = stack.target(_A_BATCH)
-    return ["/sync-status?kind=all", f"/sync-status/{made['id']}", "/sync-status/calendar"]
+    return [
+        "/sync-status?kind=all",
+        f"/sync-status/{made['id']}",
+        "/sync-status/calendar?dataset=orders",
+    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -49,15 +49,20 @@ export class Calendar {
   async #load(datasets) {
     const wanted = datasets.filter((each) => !this.only || each.name === this.only);
     const options = { isAlone: Boolean(this.only), onOpen: (day) => this.#open(day) };
-    this.#covered = await Promise.all(
+    const covered = await Promise.all(
       wanted.map((each) => Covered.load(each, this.selection, options)),
     );
+    if (this.#left) return;
+    const focused = document.activeElement?.closest?.("[data-day]"); // now: it may have moved since
+    const dataset = focused?.closest("[data-dataset]").dataset.dataset;
+    this.#covered = covered;
     const none = wanted.length ? null : h("p", {}, t("calendar.none"));
     replace(
       this.body,
       this.#covered.map((each) => each.element),
       none,
     );
+    if (focused) this.#covered.find((each) => each.name === dataset)?.focus(focused.dataset.day);
   }
 
   #title(datasets) {
@@ -126,11 +131,8 @@ export class Calendar {
 
   /** Loads everything again, in place. Throws a Problem. */
   async reload() {
-    const focused = document.activeElement?.closest?.("[data-day]");
-    const [dataset, day] = [focused?.closest("section").dataset.dataset, focused?.dataset.day];
     await this.#load(await this.#app.datasets());
     this.#onSelection();
-    if (focused) this.#covered.find((each) => each.name === dataset)?.focus(day);
   }
 
   state() {

@@ -38,11 +38,14 @@ export class Overview {
     ]);
     this.#lines = new Map(covered.map((each, n) => [each.dataset, new Line(each, datasets[n])]));
     this.#running.clear();
+    const focused = this.element.contains(document.activeElement) ? document.activeElement : null;
     replace(
       this.element,
       [...this.#lines.values()].map((line) => line.element),
     );
     this.update(work.records.map(latest));
+    const address = focused?.getAttribute("href");
+    if (address) this.element.querySelector(`a[href="${CSS.escape(address)}"]`)?.focus();
   }
 
   update(records) {
