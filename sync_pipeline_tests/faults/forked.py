@@ -62,17 +62,6 @@ class Worker:
     def is_over(self) -> bool:
         return self.process.exitcode is not None
 
-    @property
-    def run_id(self) -> str | None:
-        """The Dagster run it works for, as soon as it has said so."""
-        for line in self.log.read_text(errors="replace").splitlines():
-            if line.startswith("{"):
-                with suppress(ValueError):
-                    found = json.loads(line).get("run_id")
-                    if found:
-                        return str(found)
-        return None
-
     def signal(self, sign: signal.Signals) -> bool:
         """Send a signal; return whether the process was there to take it."""
         if self.is_over:
@@ -81,6 +70,13 @@ class Worker:
             os.kill(self.pid, sign)
             return True
         return False
+
+    def end(self, seconds: float) -> None:
+        """Kill it if it is not over, and what it started: Dagster's own helpers outlive a kill."""
+        self.signal(signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self.process.join(seconds)
 
 
 def start(environment: Mapping[str, str], request: Mapping[str, Any], log: Path) -> Worker:
@@ -120,6 +116,7 @@ def _nothing() -> None:
 
 
 def _work(environment: dict[str, str], request: dict[str, Any], log: str) -> None:
+    os.setsid()  # the leader of its own group, see Worker.end
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     os.environ.clear()
     os.environ.update(environment)

@@ -117,8 +117,7 @@ def play(plan: Plan, world: World, folder: Path, disk: TinyDisk | None) -> Round
     finally:
         undo_all(played)
         for launched in played.launched:
-            launched.worker.signal(signal.SIGKILL)
-            launched.worker.process.join(_SECONDS_TO_END)
+            launched.worker.end(_SECONDS_TO_END)
     return played
 
 

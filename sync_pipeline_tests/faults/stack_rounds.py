@@ -38,7 +38,7 @@ def play_on_stack(plan: Plan, world: World, folder: Path) -> Round:
         played.violations.append(f"the round broke off: {traceback.format_exc()}")
     finally:
         for launched in played.launched:
-            launched.worker.signal(signal.SIGKILL)
+            launched.worker.end(_SECONDS_TO_BEGIN)
     return played
 
 
