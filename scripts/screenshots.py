@@ -9,6 +9,8 @@ page's own pictures are in scripts/page_pictures.py.
 import io
 import os
 import re
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -45,6 +47,8 @@ _SVG = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOT
 
 def main() -> None:
     """Make every picture."""
+    # So that the server and the folder of one that is ended go as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     IMAGES.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory() as folder,

@@ -2,7 +2,8 @@
 
 `databases` completes the settings: an embedded PostgreSQL where no server is named, the tracking
 tables migrated, a schema for Dagster. `dagster_running` adds the web server, the daemon and the
-code server. Nothing started here outlives its owner, not even one that is killed (on Linux).
+code server. Dagster does not outlive its owner, not even one that is killed (on Linux); a killed
+owner leaves the embedded PostgreSQL to its next user (`embedded`).
 """
 
 import ctypes

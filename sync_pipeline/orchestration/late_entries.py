@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-_MOST_RUNS = 100  # a look
 _SETTLED_SECONDS = 10.0  # by then, no run that ended earlier will appear any more
 
 
@@ -125,7 +124,6 @@ def open_records_of_ended_runs(
             statuses=list(FINISHED_STATUSES),
             updated_after=datetime.fromtimestamp(since, timezone.utc),
         ),
-        limit=_MOST_RUNS,
         order_by="update_timestamp",
         ascending=True,
     )

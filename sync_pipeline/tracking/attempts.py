@@ -202,13 +202,6 @@ def is_known(cursor: "Cursor", run_id: str, dataset: str, day: date, state: str)
     return cursor.rowcount > 0
 
 
-def holder(cursor: "Cursor", dataset: str, day: date) -> str | None:
-    """Return the run id of the attempt that is at this day now, or None."""
-    cursor.execute(_SQL["holder"], {"dataset": dataset, "day": day})
-    row = cursor.fetchone()
-    return None if row is None else row[0]
-
-
 def give_up_run(cursor: "Cursor", run_id: str, error: str) -> int:
     """Close what the run `run_id` had begun and not finished; return how many attempts that was.
 

@@ -133,10 +133,6 @@ WHERE dataset = %(dataset)s AND kind = 'day' AND status = 'success'
 SELECT FROM sync_attempt
 WHERE dataset = %(dataset)s AND sync_date = %(day)s AND run_id = %(run_id)s AND state = %(state)s
 
--- holder: who is at this day now
-SELECT run_id, attempt, started_at FROM sync_attempt
-WHERE dataset = %(dataset)s AND sync_date = %(day)s AND state = 'syncing'
-
 -- syncing_of_run: what a run was doing
 SELECT id, attempt, dataset, sync_date, batch_id FROM sync_attempt
 WHERE run_id = %(run_id)s AND state = 'syncing'

@@ -126,12 +126,6 @@ def states_of_days(cursor: "Cursor", batch_key: str, dataset: str) -> dict[date,
     return {day: AttemptState(state) for day, state in cursor.fetchall()}
 
 
-def unfinished_days(cursor: "Cursor", batch_id: int) -> list[date]:
-    """Return the batch's days that are pending or syncing, oldest first."""
-    cursor.execute(_SQL["unfinished_days"], {"id": batch_id})
-    return [row[0] for row in cursor.fetchall()]
-
-
 def refresh(cursor: "Cursor", batch_id: int) -> Counts | None:
     """Write what the batch's days say into its record; return the counts, None if it is gone.
 

@@ -109,7 +109,3 @@ SELECT sync_date, state FROM sync_attempt
 WHERE batch_id = (SELECT id FROM daily_sync_status
                   WHERE batch_key = %(batch_key)s AND dataset = %(dataset)s)
   AND NOT superseded
-
--- unfinished_days: days of the batch that are still pending or syncing
-SELECT sync_date FROM sync_attempt
-WHERE batch_id = %(id)s AND state IN ('pending', 'syncing') ORDER BY sync_date

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from typing import Any
 
@@ -13,10 +12,7 @@ from sync_pipeline_tests.command import wait_until
 from sync_pipeline_tests.integration.api.client import Client
 from sync_pipeline_tests.stack_project import Stack
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here"),
-]
+pytestmark = pytest.mark.integration
 
 LIST = 'curl "http://localhost:8000/api/v1/sync-status/list?page=1&page_size=50"'
 LAUNCH = r"""curl -X POST "http://localhost:8000/api/v1/sync-status/sync/batch" \
