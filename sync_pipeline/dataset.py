@@ -5,18 +5,18 @@ secret: a connection is named by the environment variable that carries its URL. 
 the allowed values stand here and nowhere else; the component and the documents read them here.
 """
 
-import difflib
 import re
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from sync_pipeline.errors import RequestError
+from sync_pipeline.sources.keys import AnySource
+from sync_pipeline.sources.keys.common import Keys, PositiveSeconds, TableName
 
-_ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _DATASET_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
 
 
@@ -30,15 +30,6 @@ def _known_timezone(name: str) -> str:
     return name
 
 
-def _environment_name(name: str) -> str:
-    if not _ENVIRONMENT_NAME.match(name):
-        raise ValueError(
-            "must be the NAME of an environment variable that holds the URL, "
-            "such as SYNC_SOURCE_URL; a URL itself never stands in a file"
-        )
-    return name
-
-
 def _dataset_name(name: str) -> str:
     if not _DATASET_NAME.match(name):
         raise ValueError(
@@ -48,73 +39,15 @@ def _dataset_name(name: str) -> str:
     return name
 
 
-def _table_name(name: str) -> str:
-    parts = name.split(".")
-    if len(parts) > 2 or not all(parts):
-        raise ValueError(f"{name!r} must be 'table' or 'schema.table'")
-    too_long = [part for part in parts if len(part.encode()) > 63]
-    if too_long:
-        raise ValueError(f"{too_long[0]!r} is longer than PostgreSQL's 63 bytes for a name")
-    return name
-
-
 # For `dg check yaml`, which reads the JSON schema: YAML gives a date, JSON knows only text.
 Day = Annotated[
     date, WithJsonSchema({"type": "string", "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"})
 ]
 DatasetName = Annotated[str, AfterValidator(_dataset_name)]
 TimezoneName = Annotated[str, AfterValidator(_known_timezone)]
-EnvironmentName = Annotated[str, AfterValidator(_environment_name)]
-TableName = Annotated[str, AfterValidator(_table_name)]
-PositiveSeconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _only_known_keys(cls, given: Any) -> Any:
-        """Name the keys that are allowed; pydantic's own message names only the wrong one."""
-        unknown = sorted(set(given) - set(cls.model_fields)) if isinstance(given, dict) else []
-        if unknown:
-            near = difflib.get_close_matches(str(unknown[0]), cls.model_fields, n=1)
-            raise ValueError(
-                f"unknown key {unknown[0]!r}"
-                + (f", did you mean {near[0]!r}?" if near else ";")
-                + f" allowed are {', '.join(cls.model_fields)}"
-            )
-        return given
-
-
-class PostgresSource(_Model):
-    """Rows from a table or a query of another PostgreSQL database, read-only."""
-
-    type: Literal["postgres"] = "postgres"
-    url_env: EnvironmentName = Field(description="environment variable with the source's URL")
-    table: TableName | None = Field(default=None, description="source table, or schema.table")
-    query: str | None = Field(default=None, description="a SELECT, in place of table")
-    day_column: str = Field(description="column of type date, timestamp or timestamptz")
-    columns: tuple[str, ...] | None = Field(
-        default=None, min_length=1, description="columns to copy, in order; all of them by default"
-    )
-    connect_timeout_seconds: Annotated[int, Field(ge=2, le=600)] = 10
-    statement_timeout_seconds: PositiveSeconds = 3600
-
-    @model_validator(mode="after")
-    def _one_of_table_and_query(self) -> "PostgresSource":
-        if (self.table is None) == (self.query is None):
-            raise ValueError("give exactly one of 'table' and 'query'")
-        if self.columns is not None:
-            twice = {name for name in self.columns if self.columns.count(name) > 1}
-            if twice:
-                raise ValueError(f"'columns' names {sorted(twice)[0]!r} twice")
-            if self.day_column not in self.columns:
-                raise ValueError(f"'columns' must contain the day_column {self.day_column!r}")
-        return self
-
-
-class PostgresTarget(_Model):
+class PostgresTarget(Keys):
     """The table the rows are synced into, in the database of `SYNC_DATABASE_URL`."""
 
     table: TableName = Field(description="target table, or schema.table; created if missing")
@@ -128,7 +61,7 @@ class PostgresTarget(_Model):
     statement_timeout_seconds: PositiveSeconds = 3600
 
 
-class Retry(_Model):
+class Retry(Keys):
     """How often a day is tried in all, while connections are lost or locks not got in time."""
 
     tries: Annotated[int, Field(ge=1, le=100)] = Field(
@@ -139,13 +72,13 @@ class Retry(_Model):
     )
 
 
-class Every(_Model):
+class Every(Keys):
     """Progress is written after every so many days."""
 
     days: Annotated[int, Field(ge=1)]
 
 
-class Percent(_Model):
+class Percent(Keys):
     """Progress is written after every so many percent of the batch's days."""
 
     percent: Annotated[int, Field(ge=1, le=100)]
@@ -154,7 +87,7 @@ class Percent(_Model):
 Progress = Literal["every_day", "auto"] | Every | Percent
 
 
-class Schedule(_Model):
+class Schedule(Keys):
     """A nightly run over the last finished day and some days before it."""
 
     at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = Field(
@@ -166,14 +99,14 @@ class Schedule(_Model):
     enabled: bool = Field(default=True, description="whether it is on when first loaded")
 
 
-class DatasetSettings(_Model):
+class DatasetSettings(Keys):
     """What a `defs.yaml` says. `start_date` and `end_date` are days in `timezone`, included."""
 
     description: str = ""
     start_date: Day
     end_date: Day | None = None
     timezone: TimezoneName = "UTC"
-    source: PostgresSource
+    source: AnySource
     target: PostgresTarget
     backfill: Literal["single_run"] | Annotated[int, Field(ge=1)] = Field(
         default="single_run",

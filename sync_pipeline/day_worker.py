@@ -116,7 +116,7 @@ class DayWorker:
 
     def open_source(self) -> None:
         """Open the source and make the target's table fit it, likewise. Raises SyncError."""
-        self._secrets += secrets_of(self._settings.postgres_url(self._dataset.source.url_env))
+        self._secrets += self._settings.secrets_in(self._dataset.source.secret_settings)
         again(self._open_source, self._dataset.retry, partial(self._say_again, "source"))
 
     def sync_day(self, day: date, *, refresh: bool) -> DayResult:

@@ -31,6 +31,10 @@ class SourceError(SyncError):
     """The source cannot be reached, refuses, or does not hold what the dataset names."""
 
 
+class NotReadyError(SyncError):
+    """The source does not have the day yet; it may have it later."""
+
+
 class TargetError(SyncError):
     """The target cannot be reached, refuses, or its table does not fit the source."""
 

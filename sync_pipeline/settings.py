@@ -6,7 +6,7 @@ needed, so that a command that does not touch the target does not need its URL.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
@@ -101,6 +101,21 @@ class Settings:
         """The base address of the status page, for links in Dagster's metadata; None if unset."""
         url = self.environment.get(PAGE_URL, "").rstrip("/")
         return url or None
+
+    def required(self, name: str, what: str) -> str:
+        """Return the value of setting `name`. Raises SettingError, which says `what` it is for."""
+        value = self.environment.get(name, "").strip()
+        if not value:
+            raise SettingError(f"{name} is not set; set it to {what}")
+        return value
+
+    def secrets_in(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return what of these settings must not be shown: a URL's passwords, else the value."""
+        found: list[str] = []
+        for name in names:
+            value = self.environment.get(name, "").strip()
+            found += secrets_of(value) if "://" in value else [value] if value else []
+        return tuple(found)
 
     def postgres_url(self, name: str) -> str:
         """Return the PostgreSQL URL in setting `name`.

@@ -98,7 +98,7 @@ def _out(dataset: Dataset) -> DatasetOut:
         first_day=first,
         last_day=last,
         timezone=dataset.timezone,
-        source=dataset.source.table or "query",
+        source=dataset.source.origin,
         target=dataset.target.table,
         schedule=_schedule(dataset),
     )

@@ -49,7 +49,12 @@ def connect(
     of a process that is stopped would keep its locks for good. A failure raises `error` with a
     one-line text that names the setting, without the password.
     """
-    options = ["-c TimeZone=UTC", "-c DateStyle=ISO", "-c client_min_messages=warning"]
+    options = [
+        "-c TimeZone=UTC",
+        "-c DateStyle=ISO",
+        "-c IntervalStyle=postgres",
+        "-c client_min_messages=warning",
+    ]
     if statement_timeout_seconds is not None:
         options.append(f"-c statement_timeout={int(statement_timeout_seconds * 1000)}")
     if idle_seconds is not None:

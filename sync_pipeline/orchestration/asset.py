@@ -33,15 +33,15 @@ def build_asset(dataset: Dataset) -> dg.AssetsDefinition:
         key=asset_key_of(dataset),
         description=dataset.description or _description(dataset),
         group_name="daily_sync",
-        kinds={"postgres"},
+        kinds={dataset.source.type, "postgres"},
         partitions_def=partitions_of(dataset),
         backfill_policy=_backfill_policy(dataset),
         hooks=sync_hooks(),
         # With an output, Dagster would emit an event per partition on top of ours.
         output_required=False,
         metadata={
-            "source": dataset.source.table or "query",
-            "source_url_env": dataset.source.url_env,
+            "source": dataset.source.origin,
+            "source_settings": ", ".join(dataset.source.secret_settings) or "none",
             "day_column": dataset.source.day_column,
             "dagster/table_name": dataset.target.table,
             "timezone": dataset.timezone,
@@ -88,8 +88,8 @@ def _batch_of(
 
 
 def _description(dataset: Dataset) -> str:
-    source = dataset.source.table or "a query"
-    return f"{source} → {dataset.target.table}, day by day. Recorded in daily_sync_status."
+    way = f"{dataset.source.origin} → {dataset.target.table}"
+    return f"{way}, day by day. Recorded in daily_sync_status."
 
 
 def _backfill_policy(dataset: Dataset) -> dg.BackfillPolicy:

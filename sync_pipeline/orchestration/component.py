@@ -19,6 +19,7 @@ from sync_pipeline.errors import SettingError, SyncError, one_line
 from sync_pipeline.orchestration import identity
 from sync_pipeline.orchestration.asset import build_asset
 from sync_pipeline.orchestration.schedule import build_schedule
+from sync_pipeline.sources.keys import KINDS
 
 
 class DailySync(dg.Component):
@@ -106,6 +107,8 @@ def _wrong_keys(error: ValidationError) -> str:
 def _key_of(detail: Any) -> str:
     """Return the key an error is about, without the branch of a union that Dagster adds to it."""
     path = str(detail["loc"][0]).partition(" at ")[0].split(".")
+    if "source" in path and path[-1] != "source" and path[path.index("source") + 1] in KINDS:
+        path.pop(path.index("source") + 1)
     known = len(detail.get("ctx", {}).get("source_position_path", path))
     if detail["type"] == "missing":
         known += 1

@@ -1,15 +1,48 @@
-"""Where rows come from: one file per kind of source, and the protocol they all follow."""
+"""Where rows come from: one file per kind of source, and the protocol they all follow.
 
-from sync_pipeline.dataset import Dataset
-from sync_pipeline.settings import Settings
-from sync_pipeline.sources.base import Source
-from sync_pipeline.sources.postgres import PostgresReader
+A kind is imported when a dataset uses it. What it needs beyond the package's own dependencies is an
+extra of the same name.
+"""
+
+from typing import TYPE_CHECKING
+
+from sync_pipeline.errors import SettingError
+from sync_pipeline.sources.keys import PostgresSource, PythonSource
+
+if TYPE_CHECKING:
+    from sync_pipeline.dataset import Dataset
+    from sync_pipeline.settings import Settings
+    from sync_pipeline.sources.base import Source
 
 
-def open_source(dataset: Dataset, settings: Settings) -> Source:
+def open_source(dataset: "Dataset", settings: "Settings") -> "Source":
     """Return the dataset's source, connected, its shape read and checked.
 
-    Raises SettingError if its URL is not set, SourceError if it cannot be reached or does not
-    hold what the dataset names. The caller closes it.
+    Raises SettingError if a setting or a library it needs is missing, SourceError if it cannot be
+    reached or does not hold what the dataset names. The caller closes it.
     """
-    return PostgresReader(dataset, settings.postgres_url(dataset.source.url_env))
+    try:
+        return _open(dataset, settings)
+    except ImportError as error:
+        if not error.name or error.name.startswith("sync_pipeline"):
+            raise
+        kind = dataset.source.type
+        raise SettingError(
+            f"dataset {dataset.name}: a source of type {kind} needs {error.name}, which is not "
+            f"installed; run: pip install 'sync-pipeline[{kind}]'"
+        ) from error
+
+
+def _open(dataset: "Dataset", settings: "Settings") -> "Source":
+    keys = dataset.source
+    if isinstance(keys, PostgresSource):
+        from sync_pipeline.sources.postgres import PostgresReader
+
+        return PostgresReader(dataset, keys, settings.postgres_url(keys.url_env))
+    from sync_pipeline.sources.arrow import ArrowReader
+
+    if isinstance(keys, PythonSource):
+        from sync_pipeline.sources.python import PythonRows
+
+        return ArrowReader(dataset, PythonRows(dataset, keys))
+    raise AssertionError(keys)

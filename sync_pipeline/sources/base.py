@@ -1,17 +1,28 @@
 """What a source is: something that knows its columns and can deliver one day of rows.
 
-Rows travel in PostgreSQL's binary COPY format, whatever the source is, so that the target has one
-way to load them. A new kind of source is one file beside this one and one line in `__init__`.
+Rows travel in one of PostgreSQL's COPY formats, whatever the source is, so that the target has one
+way to load them. A source that has rows as Arrow record batches is an `ArrowRows`, which `arrow`
+makes a `Source` of. A new kind of source is one file beside this one, one for its keys, and a line
+in each `__init__`.
 """
 
 from dataclasses import dataclass
 from datetime import date
+from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from sync_pipeline.day_bounds import DayType as DayType  # part of a Shape
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
+
+
+class CopyFormat(str, Enum):
+    """How rows travel. Binary is the fastest, and takes a target column of just the source's type;
+    of text, one line a row, the target reads what its column takes."""
+
+    BINARY = "binary"
+    TEXT = "text"
 
 
 @dataclass(frozen=True)
@@ -24,11 +35,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a source delivers: its columns in order, and which of them decides the day."""
+    """What a source delivers: its columns in order, and which of them decides the day. All can
+    deliver text; `binary` says whether this one can deliver that too."""
 
     columns: tuple[Column, ...]
     day_column: str
     day_type: DayType
+    binary: bool = True
 
 
 class ByteSink(Protocol):
@@ -45,10 +58,10 @@ class Source(Protocol):
         """What it delivers, as found when it was opened."""
         ...
 
-    def read_day(self, day: date, out: ByteSink) -> int:
+    def read_day(self, day: date, out: ByteSink, copy_format: CopyFormat) -> int:
         """Write the rows of `day` to `out` and return how many the source itself counted.
 
-        Exactly the columns of `shape`, in PostgreSQL's binary COPY format. Raises SourceError, or
+        Exactly the columns of `shape`, in that COPY format. Raises SourceError, NotReadyError, or
         what `out` raised. The next day can be read after a failure: what broke is opened anew.
         """
         ...

@@ -16,7 +16,8 @@ from sync_pipeline.dataset import Dataset
 from sync_pipeline.day_bounds import day_bounds
 from sync_pipeline.errors import SourceError, SourceUnreachableError, one_line
 from sync_pipeline.settings import secrets_of
-from sync_pipeline.sources.base import ByteSink
+from sync_pipeline.sources.base import ByteSink, CopyFormat
+from sync_pipeline.sources.keys import PostgresSource
 from sync_pipeline.sources.postgres_shape import Selection, select_columns
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 class PostgresReader:
     """A `Source` over one connection. See the protocol for what each method promises."""
 
-    def __init__(self, dataset: Dataset, url: str) -> None:
+    def __init__(self, dataset: Dataset, keys: PostgresSource, url: str) -> None:
         self._dataset = dataset
+        self._keys = keys
         self._url = url
         self._cancelled = False
         self._connection: Connection | None = None
@@ -38,15 +40,15 @@ class PostgresReader:
             raise
         self.shape = self._selection.shape
 
-    def read_day(self, day: date, out: ByteSink) -> int:
-        """Write the rows of `day` to `out` in binary COPY format and return their count."""
+    def read_day(self, day: date, out: ByteSink, copy_format: CopyFormat) -> int:
+        """Write the rows of `day` to `out` in that COPY format and return their count."""
         if self._cancelled:
             self.close()
         whole = False
         try:
             connection = self._connected()
             with connection.cursor() as cursor:
-                cursor.copy_expert(self._copy(day), out)
+                cursor.copy_expert(self._copy(day, copy_format), out)
                 whole = True
                 return cursor.rowcount
         except psycopg2.Error as error:
@@ -78,9 +80,9 @@ class PostgresReader:
     def _select(self) -> Selection:
         """Return what to select, and its shape, as the connected database describes it."""
         try:
-            return select_columns(self._connected(), self._dataset)
+            return select_columns(self._connected(), self._dataset, self._keys)
         except psycopg2.Error as error:
-            source = self._dataset.source
+            source = self._keys
             what = f"table {source.table}" if source.table else "the query"
             raise SourceError(
                 f"dataset {self._dataset.name}: cannot read {what}: {self._said(error)} "
@@ -88,21 +90,22 @@ class PostgresReader:
                 "may SELECT from it)"
             ) from error
 
-    def _copy(self, day: date) -> sql.Composed:
+    def _copy(self, day: date, copy_format: CopyFormat) -> sql.Composed:
         # Nothing is done to the column itself, so that an index on it serves the range.
         bounds = day_bounds(day, self.shape.day_type, self._dataset.zone)
         return sql.SQL(
-            "COPY ({select} WHERE {day} >= {lower} AND {day} < {upper}) TO STDOUT (FORMAT binary)"
+            "COPY ({select} WHERE {day} >= {lower} AND {day} < {upper}) TO STDOUT (FORMAT {how})"
         ).format(
             select=self._selection.select,
             day=sql.Identifier(self.shape.day_column),
             lower=sql.Literal(bounds.lower),
             upper=sql.Literal(bounds.upper),
+            how=sql.SQL(copy_format.value),
         )
 
     def _connected(self) -> "Connection":
         if self._connection is None:
-            source = self._dataset.source
+            source = self._keys
             self._connection = connect(
                 self._url,
                 setting=source.url_env,

@@ -13,6 +13,7 @@ from sync_pipeline.database.named_sql import load
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.errors import SourceError
 from sync_pipeline.sources.base import Column, DayType, Shape
+from sync_pipeline.sources.keys import PostgresSource
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -42,27 +43,26 @@ class _Found:
         return name if self.binary else sql.SQL("{}::text").format(name)
 
 
-def select_columns(connection: "Connection", dataset: Dataset) -> Selection:
+def select_columns(connection: "Connection", dataset: Dataset, source: PostgresSource) -> Selection:
     """Return what to select from the dataset's source, checked against its database.
 
     Raises SourceError for what does not fit the dataset, and the driver's errors, among them the
     one for a missing permission.
     """
-    source = dataset.source
     with connection.cursor() as cursor:
         if source.table is not None:
             name = f"table {source.table}"
             origin: sql.Composable = sql.Identifier(*source.table.split("."))
-            found = _columns_of_table(cursor, dataset, origin)
+            found = _columns_of_table(cursor, dataset, source, origin)
         else:
             name = "its query"
-            origin = sql.SQL("({}\n) AS source").format(sql.SQL(_query(dataset)))
+            origin = sql.SQL("({}\n) AS source").format(sql.SQL(_query(dataset, source)))
             found = _columns_of_query(cursor, dataset, origin)
-        chosen = _choose(dataset, name, found)
+        chosen = _choose(dataset, source, name, found)
         select = sql.SQL("SELECT {} FROM {}").format(
             sql.SQL(", ").join([column.expression() for column in chosen]), origin
         )
-        day_type = _day_type(dataset, name, chosen)
+        day_type = _day_type(dataset, source, name, chosen)
         # Asked before the first day, so that a missing permission is found before the target
         # is touched.
         cursor.execute(select + sql.SQL(" LIMIT 0"))
@@ -70,8 +70,8 @@ def select_columns(connection: "Connection", dataset: Dataset) -> Selection:
     return Selection(name, select, Shape(columns, source.day_column, day_type))
 
 
-def _query(dataset: Dataset) -> str:
-    query = dataset.source.query or ""
+def _query(dataset: Dataset, source: PostgresSource) -> str:
+    query = source.query or ""
     if query.rstrip().endswith(";"):
         raise SourceError(
             f"dataset {dataset.name}: its query ends with ';'; remove the ';' in its defs.yaml"
@@ -79,13 +79,15 @@ def _query(dataset: Dataset) -> str:
     return query
 
 
-def _columns_of_table(cursor: "Cursor", dataset: Dataset, table: sql.Composable) -> list[_Found]:
+def _columns_of_table(
+    cursor: "Cursor", dataset: Dataset, source: PostgresSource, table: sql.Composable
+) -> list[_Found]:
     found = _typed(cursor, table=table.as_string(cursor))
     if not found:
         raise SourceError(
-            f"dataset {dataset.name}: the source has no table {dataset.source.table}; check "
+            f"dataset {dataset.name}: the source has no table {source.table}; check "
             f"'table' in its defs.yaml (upper and lower case matter) and the database and "
-            f"search_path of {dataset.source.url_env}"
+            f"search_path of {source.url_env}"
         )
     return found
 
@@ -117,10 +119,12 @@ def _typed(
     return [_Found(*row) for row in cursor.fetchall()]
 
 
-def _choose(dataset: Dataset, name: str, found: list[_Found]) -> list[_Found]:
+def _choose(
+    dataset: Dataset, source: PostgresSource, name: str, found: list[_Found]
+) -> list[_Found]:
     by_name = {column.name: column for column in found}
-    wanted = dataset.source.columns or tuple(by_name)
-    for key, names in (("columns", wanted), ("day_column", (dataset.source.day_column,))):
+    wanted = source.columns or tuple(by_name)
+    for key, names in (("columns", wanted), ("day_column", (source.day_column,))):
         for column in names:
             if column not in by_name:
                 raise SourceError(
@@ -130,8 +134,8 @@ def _choose(dataset: Dataset, name: str, found: list[_Found]) -> list[_Found]:
     return [by_name[column] for column in wanted]
 
 
-def _day_type(dataset: Dataset, name: str, chosen: list[_Found]) -> DayType:
-    day_column = dataset.source.day_column
+def _day_type(dataset: Dataset, source: PostgresSource, name: str, chosen: list[_Found]) -> DayType:
+    day_column = source.day_column
     found = next(column.type for column in chosen if column.name == day_column)
     # "timestamp(3) with time zone" is a timestamptz too.
     plain = " ".join(word.partition("(")[0] for word in found.split())

@@ -17,7 +17,7 @@ from psycopg2 import sql
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.day_bounds import day_bounds
 from sync_pipeline.errors import CountMismatchError, SyncError, TargetError, one_line
-from sync_pipeline.sources.base import Shape, Source
+from sync_pipeline.sources.base import CopyFormat, Shape, Source
 from sync_pipeline.stream import CHUNK_BYTES, Stream, StreamClosedError, StreamFailedError
 from sync_pipeline.targets.locks import begin, lock_day
 from sync_pipeline.targets.table import identifier, make_or_check
@@ -44,10 +44,12 @@ class Target:
 
     def __init__(self, connection: "Connection", dataset: Dataset) -> None:
         self.connection = connection
+        self.copy_format = CopyFormat.BINARY
         self._dataset = dataset
 
     def prepare(self, shape: Shape) -> None:
-        """Make the target table for rows of `shape`, or check the one that is there.
+        """Make the target table for rows of `shape`, or check the one that is there, and choose how
+        rows travel.
 
         In a transaction of its own, which it commits; several processes may do it at once. Raises
         TargetError, after rolling back, if the table cannot be made or does not fit.
@@ -55,7 +57,7 @@ class Target:
         try:
             with self.connection.cursor() as cursor:
                 begin(cursor, self._dataset)
-                make_or_check(cursor, self._dataset, shape)
+                self.copy_format = make_or_check(cursor, self._dataset, shape)
             self.connection.commit()
         except psycopg2.Error as error:
             self._rollback()
@@ -79,7 +81,7 @@ class Target:
     def reading(self, day: date, source: Source) -> Iterator["Reading"]:
         """Read `day` of `source` ahead of its load, as far as memory is given to it, while the
         block does what comes before. The source is ready for another day afterwards."""
-        reading = Reading(source, day)
+        reading = Reading(source, day, self.copy_format)
         reading.start()
         try:
             yield reading
@@ -127,11 +129,12 @@ class Target:
         return cursor.rowcount
 
     def _load(self, cursor: "Cursor", reading: "Reading") -> int:
-        copy = sql.SQL("COPY {table} ({columns}) FROM STDIN (FORMAT binary)").format(
+        copy = sql.SQL("COPY {table} ({columns}) FROM STDIN (FORMAT {how})").format(
             table=identifier(self._dataset),
             columns=sql.SQL(", ").join(
                 [sql.Identifier(column.name) for column in reading.source.shape.columns]
             ),
+            how=sql.SQL(reading.copy_format.value),
         )
         try:
             cursor.copy_expert(copy, reading.stream.reader(), size=CHUNK_BYTES)
@@ -156,18 +159,19 @@ class Target:
 class Reading(threading.Thread):
     """Reads one day of a source into a stream, beside the thread that loads it."""
 
-    def __init__(self, source: Source, day: date) -> None:
+    def __init__(self, source: Source, day: date, copy_format: CopyFormat) -> None:
         super().__init__(name=f"read {day}", daemon=True)
         self.stream = Stream()
         self.rows = 0
         self.source = source
+        self.copy_format = copy_format
         self.day = day
         self._error: BaseException | None = None
 
     def run(self) -> None:
         out = self.stream.writer()
         try:
-            self.rows = self.source.read_day(self.day, out)
+            self.rows = self.source.read_day(self.day, out, self.copy_format)
             out.flush()
         except BaseException as error:
             self._error = error

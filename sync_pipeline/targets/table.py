@@ -14,7 +14,8 @@ from psycopg2 import errors, sql
 from sync_pipeline.database.named_sql import load
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.errors import TargetError
-from sync_pipeline.sources.base import Column, Shape
+from sync_pipeline.sources.base import Column, CopyFormat, Shape
+from sync_pipeline.targets.fit import format_for
 from sync_pipeline.targets.locks import lock_table
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 _TABLE_KINDS = ("r", "p")  # plain and partitioned
 _KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table", "S": "a sequence"}
-# Text of bounded length fits where text of any length does, in the same binary form.
-_TEXT_TYPES = ("character varying", "text")
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,7 @@ class _Found:
     name: str
     type: str
     bare_type: str
+    category: str
     generated: bool
     required: bool
     may_insert: bool
@@ -52,8 +52,9 @@ def identifier(dataset: Dataset) -> sql.Identifier:
     return sql.Identifier(*dataset.target.table.split("."))
 
 
-def make_or_check(cursor: "Cursor", dataset: Dataset, shape: Shape) -> None:
-    """Make the dataset's target table for rows of `shape`, or check the one that is there.
+def make_or_check(cursor: "Cursor", dataset: Dataset, shape: Shape) -> CopyFormat:
+    """Make the dataset's target table for rows of `shape`, or check the one that is there; return
+    the fastest format that it takes the rows in.
 
     Works in the caller's transaction; several processes may do it at once. Raises TargetError
     with all that does not fit, in one line, and the driver's errors.
@@ -64,8 +65,8 @@ def make_or_check(cursor: "Cursor", dataset: Dataset, shape: Shape) -> None:
         place = _look(cursor, dataset)  # another may have made it while this one waited
     if place.oid is None:
         _create(cursor, dataset, shape, place)
-    else:
-        _check(cursor, dataset, shape, place)
+        return CopyFormat.BINARY if shape.binary else CopyFormat.TEXT
+    return _check(cursor, dataset, shape, place)
 
 
 def _look(cursor: "Cursor", dataset: Dataset) -> _Place:
@@ -115,7 +116,7 @@ def _create(cursor: "Cursor", dataset: Dataset, shape: Shape, place: _Place) -> 
         ) from error
 
 
-def _check(cursor: "Cursor", dataset: Dataset, shape: Shape, place: _Place) -> None:
+def _check(cursor: "Cursor", dataset: Dataset, shape: Shape, place: _Place) -> CopyFormat:
     table = dataset.target.table
     if place.kind not in _TABLE_KINDS:
         raise TargetError(
@@ -140,6 +141,8 @@ def _check(cursor: "Cursor", dataset: Dataset, shape: Shape, place: _Place) -> N
         )
     _check_privileges(cursor, dataset, shape, place, found)
     _warn_without_index(cursor, dataset, shape, place)
+    taken = {_format_of(column, found[column.name]) for column in shape.columns}
+    return CopyFormat.BINARY if shape.binary and taken == {CopyFormat.BINARY} else CopyFormat.TEXT
 
 
 def _difference(column: Column, found: _Found | None) -> str | None:
@@ -147,21 +150,13 @@ def _difference(column: Column, found: _Found | None) -> str | None:
         return f"column {column.name!r} ({column.type}) is missing"
     if found.generated:
         return f"column {column.name!r} is generated, it must be a plain column"
-    if _takes(found, column.type):
+    if _format_of(column, found) is not None:
         return None
     return f"column {column.name!r} is {found.type}, it must be {column.type}"
 
 
-def _takes(found: _Found, source_type: str) -> bool:
-    """Say whether a target column takes every value of `source_type`, in its binary form."""
-    if found.type == source_type:
-        return True
-    bare, bounded, _ = source_type.partition("(")
-    if found.type in _TEXT_TYPES and bare in _TEXT_TYPES:
-        return True
-    # numeric takes any numeric(10,2); "timestamp(3) with time zone" ends behind the bound.
-    plain = bare + source_type.rpartition(")")[2] if bounded else source_type
-    return found.type == found.bare_type == plain
+def _format_of(column: Column, found: _Found) -> CopyFormat | None:
+    return format_for(column.type, found.type, found.bare_type, found.category)
 
 
 def _check_privileges(

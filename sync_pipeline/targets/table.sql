@@ -11,11 +11,12 @@ LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = wanted.schema
 SELECT attname::text AS name,
        format_type(atttypid, atttypmod) AS type,
        format_type(atttypid, -1) AS bare_type,
+       CASE WHEN typtype = 'd' THEN 'domain' ELSE typcategory::text END AS category,
        attgenerated <> '' AS generated,
        attnotnull AND NOT atthasdef AND attidentity = '' AS required,
        has_column_privilege(attrelid, attnum, 'INSERT') AS may_insert,
        has_column_privilege(attrelid, attnum, 'SELECT') AS may_select
-FROM pg_catalog.pg_attribute
+FROM pg_catalog.pg_attribute JOIN pg_catalog.pg_type t ON t.oid = atttypid
 WHERE attrelid = %(oid)s AND attnum > 0 AND NOT attisdropped
 ORDER BY attnum
 

@@ -16,7 +16,7 @@ from sync_pipeline.dataset import Dataset
 from sync_pipeline.errors import CountMismatchError, DayLockedError, SourceError, TargetError
 from sync_pipeline.settings import Settings
 from sync_pipeline.sources import open_source
-from sync_pipeline.sources.base import Source
+from sync_pipeline.sources.base import CopyFormat, Source
 from sync_pipeline.targets import open_target
 from sync_pipeline.targets.postgres import Target
 from sync_pipeline_tests.integration.helpers import replace_day, run, wait_for
@@ -289,7 +289,7 @@ def test_a_bug_in_a_source_comes_out_as_itself(worker: Worker, database_url: str
     class Buggy:
         shape = worker.source.shape
 
-        def read_day(self, day: date, out: Any) -> int:
+        def read_day(self, day: date, out: Any, copy_format: CopyFormat) -> int:
             out.write(b"PGCOPY\n\xff\r\n\0")
             raise ZeroDivisionError
 
@@ -310,8 +310,8 @@ def test_a_source_that_counts_wrong_is_refused(worker: Worker, database_url: str
         cancel = worker.source.cancel
         close = worker.source.close
 
-        def read_day(self, day: date, out: Any) -> int:
-            return worker.source.read_day(day, out) + 1
+        def read_day(self, day: date, out: Any, copy_format: CopyFormat) -> int:
+            return worker.source.read_day(day, out, copy_format) + 1
 
     worker.target.begin_day(DAY)
     with pytest.raises(CountMismatchError, match="gave 200001 rows"):

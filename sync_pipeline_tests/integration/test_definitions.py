@@ -41,7 +41,7 @@ WRONG = {
         "day_column:",
         "day_colum:",
         6,
-        "attributes.source.day_colum Additional properties are not allowed",
+        "is not valid under any of the given schemas",
         "source: unknown key 'day_colum', did you mean 'day_column'? allowed are type, url_env, "
         "table, query, day_column, columns, ",
     ),

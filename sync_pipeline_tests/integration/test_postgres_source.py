@@ -16,7 +16,7 @@ from sync_pipeline.dataset import Dataset
 from sync_pipeline.errors import SettingError, SourceError
 from sync_pipeline.settings import Settings
 from sync_pipeline.sources import open_source
-from sync_pipeline.sources.base import Column, DayType, Shape
+from sync_pipeline.sources.base import Column, CopyFormat, DayType, Shape
 from sync_pipeline_tests.integration.helpers import run
 
 pytestmark = pytest.mark.integration
@@ -184,7 +184,7 @@ def test_a_source_that_does_not_answer_names_the_setting_and_no_password() -> No
 def test_a_lost_connection_fails_its_day_and_the_next_opens_another(source_url: str) -> None:
     run(source_url, ORDERS, "INSERT INTO orders VALUES (1, '2025-10-02', 1)")
     with closing(open_source(dataset(), settings(source_url))) as source:
-        assert source.read_day(DAY, io.BytesIO()) == 1
+        assert source.read_day(DAY, io.BytesIO(), CopyFormat.BINARY) == 1
         run(
             source_url,
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
@@ -192,9 +192,9 @@ def test_a_lost_connection_fails_its_day_and_the_next_opens_another(source_url: 
             "AND datname = current_database()",
         )
         with pytest.raises(SourceError, match="cannot read 2025-10-02 from table orders") as raised:
-            source.read_day(DAY, io.BytesIO())
+            source.read_day(DAY, io.BytesIO(), CopyFormat.BINARY)
         assert isinstance(raised.value.__cause__, psycopg2.OperationalError)
-        assert source.read_day(DAY, io.BytesIO()) == 1
+        assert source.read_day(DAY, io.BytesIO(), CopyFormat.BINARY) == 1
 
 
 def test_a_statement_that_takes_too_long_is_ended_by_the_datasets_limit(source_url: str) -> None:
@@ -204,7 +204,7 @@ def test_a_statement_that_takes_too_long_is_ended_by_the_datasets_limit(source_u
         closing(open_source(limited, settings(source_url))) as source,
         pytest.raises(SourceError, match="statement timeout") as raised,
     ):
-        source.read_day(DAY, io.BytesIO())
+        source.read_day(DAY, io.BytesIO(), CopyFormat.BINARY)
     assert getattr(raised.value.__cause__, "pgcode", None) == "57014"
 
 
@@ -214,7 +214,7 @@ def test_a_read_is_broken_off_from_another_thread(source_url: str) -> None:
         threading.Timer(0.3, source.cancel).start()
         started = time.monotonic()
         with pytest.raises(SourceError, match="canceling statement due to user request"):
-            source.read_day(DAY, io.BytesIO())
+            source.read_day(DAY, io.BytesIO(), CopyFormat.BINARY)
         assert time.monotonic() - started < 10
 
 
@@ -225,7 +225,7 @@ def test_a_cancellation_that_comes_late_does_not_hit_the_next_day(source_url: st
 
         def session() -> bytes:
             read = io.BytesIO()
-            assert source.read_day(DAY, read) == 1
+            assert source.read_day(DAY, read, CopyFormat.BINARY) == 1
             return read.getvalue()
 
         first = session()
@@ -249,8 +249,8 @@ def test_what_the_sink_raises_comes_out_and_the_source_reads_on(source_url: str)
 
     with closing(open_source(dataset(), settings(source_url))) as source:
         with pytest.raises(OSError, match="disk full"):
-            source.read_day(DAY, Full())
-        assert source.read_day(DAY, io.BytesIO()) == 20000
+            source.read_day(DAY, Full(), CopyFormat.BINARY)
+        assert source.read_day(DAY, io.BytesIO(), CopyFormat.BINARY) == 20000
 
 
 def test_a_closed_source_leaves_no_session(source_url: str) -> None:

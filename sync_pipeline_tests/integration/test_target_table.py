@@ -121,11 +121,11 @@ def test_a_missing_schema_is_named_with_what_to_run(database_url: str) -> None:
 def test_every_difference_is_told_in_one_line(database_url: str) -> None:
     run(
         database_url,
-        "CREATE TABLE orders (id bigint, day timestamptz, "
+        "CREATE TABLE orders (id smallint, day timestamptz, "
         "note varchar(20) GENERATED ALWAYS AS ('x') STORED, must text NOT NULL)",
     )
     text = refusal(database_url)
-    assert "column 'id' is bigint, it must be integer" in text
+    assert "column 'id' is smallint, it must be integer" in text
     assert "column 'price' (numeric(10,2)) is missing" in text
     assert "column 'note' is generated" in text
     assert "column 'must' is not in the source and is NOT NULL without a default" in text
@@ -139,6 +139,8 @@ def test_every_difference_is_told_in_one_line(database_url: str) -> None:
         "i int GENERATED ALWAYS AS IDENTITY, twice int GENERATED ALWAYS AS (id * 2) STORED",
         "note text, price numeric, day timestamptz, id int",  # another order, wider types
         "id int PRIMARY KEY, day timestamptz NOT NULL, price numeric(10,2), note varchar",
+        "id bigint, day timestamptz, price numeric(12,4), note text",
+        "id numeric(10), day timestamptz, price numeric, note text",
     ],
 )
 def test_a_table_that_takes_every_row_fits(database_url: str, columns: str) -> None:
@@ -148,7 +150,12 @@ def test_a_table_that_takes_every_row_fits(database_url: str, columns: str) -> N
 
 @pytest.mark.parametrize(
     ("column", "kind"),
-    [("price", "numeric(12,3)"), ("price", "numeric(9,2)"), ("day", "timestamptz(0)")],
+    [
+        ("price", "numeric(12,1)"),
+        ("price", "double precision"),
+        ("price", "numeric(9,2)"),
+        ("day", "timestamptz(0)"),
+    ],
 )
 def test_a_type_that_would_round_or_refuse_does_not_fit(
     database_url: str, column: str, kind: str

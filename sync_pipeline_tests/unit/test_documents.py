@@ -15,6 +15,7 @@ from sync_pipeline.api.models import RecordOut
 from sync_pipeline.cli import app
 from sync_pipeline.exit_codes import ExitCode
 from sync_pipeline.settings import PROJECT_ROOT
+from sync_pipeline.sources.keys import PostgresSource
 
 pytestmark = pytest.mark.unit
 
@@ -25,7 +26,7 @@ DOCUMENTS = [
     *sorted(str(path.relative_to(PROJECT_ROOT)) for path in PROJECT_ROOT.glob("docs/*.md")),
 ]
 GROUPS: dict[str, type[BaseModel]] = {
-    "source": dataset.PostgresSource,
+    "source": PostgresSource,
     "target": dataset.PostgresTarget,
     "schedule": dataset.Schedule,
     "retry": dataset.Retry,

@@ -1,0 +1,115 @@
+"""Record batches in PostgreSQL's COPY formats.
+
+Binary is pgpq's, the quickest way from Arrow into PostgreSQL (bench/README.md has the others).
+Text is for target columns that are wider than the source's, and where rows must be looked at one by
+one: one line is one row.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, time, timedelta
+from typing import Any, Protocol
+
+import pgpq
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sync_pipeline.sources.base import CopyFormat
+
+NULL = "\\N"
+_ESCAPES = (("\\", "\\\\"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t"))
+_OLDEST, _NEWEST = date(1, 1, 1), date(9999, 12, 31)
+
+
+class Encoder(Protocol):
+    """Bytes of a COPY: what comes before all rows, of each batch, after all rows."""
+
+    def begin(self) -> bytes: ...
+
+    def rows(self, batch: pa.RecordBatch) -> bytes: ...
+
+    def end(self) -> bytes: ...
+
+
+def encoder(schema: pa.Schema, copy_format: CopyFormat) -> Encoder:
+    """Return an encoder of batches of `schema`, whose columns travel as `arrow_types` says."""
+    return _Binary(schema) if copy_format is CopyFormat.BINARY else _Text()
+
+
+class _Binary:
+    def __init__(self, schema: pa.Schema) -> None:
+        self._encoder = pgpq.ArrowToPostgresBinaryEncoder(schema)
+
+    def begin(self) -> bytes:
+        return bytes(self._encoder.write_header())
+
+    def rows(self, batch: pa.RecordBatch) -> bytes:
+        return bytes(self._encoder.write_batch(batch))
+
+    def end(self) -> bytes:
+        return bytes(self._encoder.finish())
+
+
+class _Text:
+    def begin(self) -> bytes:
+        return b""
+
+    def rows(self, batch: pa.RecordBatch) -> bytes:
+        if batch.num_rows == 0:
+            return b""
+        lines = pc.binary_join_element_wise(*[_escaped(column) for column in batch], "\t")
+        return ("\n".join(lines.to_pylist()) + "\n").encode()
+
+    def end(self) -> bytes:
+        return b""
+
+
+def _escaped(column: pa.Array) -> pa.Array:
+    text = as_text(column)
+    if pa.types.is_string(column.type) or pa.types.is_list(column.type):
+        for special, escape in _ESCAPES:
+            text = pc.replace_substring(text, special, escape)
+    elif pa.types.is_binary(column.type):
+        text = pc.replace_substring(text, "\\", "\\\\")
+    return pc.fill_null(text, NULL)
+
+
+def as_text(column: pa.Array) -> pa.Array:
+    """Return the values of `column` as PostgreSQL reads them."""
+    kind = column.type
+    if pa.types.is_string(kind):
+        return column
+    if pa.types.is_timestamp(kind) and kind.tz:
+        return pc.binary_join_element_wise(
+            pc.cast(pc.cast(column, pa.timestamp("us")), pa.string()), "+00", ""
+        )
+    if any(is_kind(kind) for is_kind in _CASTABLE):
+        return pc.cast(column, pa.string())
+    return pa.array([None if v is None else _literal(v) for v in column.to_pylist()], pa.string())
+
+
+_CASTABLE: Sequence[Callable[[pa.DataType], bool]] = (
+    pa.types.is_boolean,
+    pa.types.is_integer,
+    pa.types.is_floating,
+    pa.types.is_decimal,
+    pa.types.is_date,
+    pa.types.is_time,
+    pa.types.is_timestamp,
+)
+
+
+def _literal(value: Any) -> str:
+    """Return a value as PostgreSQL reads it."""
+    if isinstance(value, bytes):
+        return f"\\x{value.hex()}"
+    if isinstance(value, timedelta):
+        return f"{value.days} days {value.seconds} seconds {value.microseconds} microseconds"
+    if isinstance(value, list):
+        return "{" + ",".join("NULL" if v is None else _quoted(_literal(v)) for v in value) + "}"
+    if isinstance(value, (date, datetime, time)):
+        return value.isoformat()
+    return str(value)
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,119 @@
+"""Arrow's types as PostgreSQL's: which column each becomes, and the form its values travel in.
+
+Nothing is rounded or cut: nanoseconds that microseconds cannot hold are an error. What PostgreSQL
+has no type for travels as JSON: structs, maps and lists of them.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_PLAIN = {
+    pa.bool_(): "boolean",
+    pa.int16(): "smallint",
+    pa.int32(): "integer",
+    pa.int64(): "bigint",
+    pa.float32(): "real",
+    pa.float64(): "double precision",
+    pa.string(): "text",
+    pa.binary(): "bytea",
+    pa.date32(): "date",
+    pa.time64("us"): "time without time zone",
+    pa.duration("us"): "interval",
+}
+# What holds every value of a type that PostgreSQL does not have.
+_WIDER = {
+    pa.int8(): pa.int16(),
+    pa.uint8(): pa.int16(),
+    pa.uint16(): pa.int32(),
+    pa.uint32(): pa.int64(),
+    pa.uint64(): pa.decimal128(20, 0),
+    pa.float16(): pa.float32(),
+    pa.date64(): pa.date32(),
+    pa.large_string(): pa.string(),
+    pa.string_view(): pa.string(),
+    pa.large_binary(): pa.binary(),
+    pa.binary_view(): pa.binary(),
+    pa.null(): pa.string(),
+}
+
+
+@dataclass(frozen=True)
+class ColumnType:
+    """What an Arrow column becomes: PostgreSQL's type, the Arrow type it travels as, and whether
+    it can travel in binary form."""
+
+    postgres: str
+    arrow: pa.DataType
+    binary: bool = True
+
+
+def column_type(given: pa.DataType) -> ColumnType:
+    """Return what a column of type `given` becomes."""
+    travels = _travels_as(given)
+    if travels in _PLAIN:
+        return ColumnType(_PLAIN[travels], travels)
+    if pa.types.is_decimal128(travels):
+        return ColumnType(f"numeric({travels.precision},{travels.scale})", travels)
+    if pa.types.is_decimal(travels):
+        return ColumnType("numeric", travels, binary=False)
+    if pa.types.is_timestamp(travels):
+        zone = "with" if travels.tz else "without"
+        return ColumnType(f"timestamp {zone} time zone", travels)
+    if pa.types.is_list(travels):
+        element = column_type(travels.value_type)
+        return ColumnType(f"{element.postgres}[]", travels, element.binary)
+    return ColumnType("jsonb", given, binary=False)
+
+
+def travelling(array: pa.Array, becomes: ColumnType) -> pa.Array:
+    """Return `array` in the form it travels in. Raises pyarrow.ArrowInvalid for what it cannot."""
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if becomes.postgres == "jsonb":
+        texts = [None if value is None else _json(value) for value in array.to_pylist()]
+        return pa.array(texts, pa.string())
+    return array if array.type == becomes.arrow else pc.cast(array, becomes.arrow)
+
+
+def _travels_as(given: pa.DataType) -> pa.DataType:
+    if isinstance(given, pa.BaseExtensionType):
+        return _travels_as(given.storage_type)
+    if pa.types.is_dictionary(given):
+        return _travels_as(given.value_type)
+    if given in _WIDER:
+        return _WIDER[given]
+    if pa.types.is_fixed_size_binary(given):
+        return pa.binary()
+    if pa.types.is_decimal(given):
+        if given.scale < 0:
+            return pa.decimal256(76, 0)
+        return pa.decimal128(given.precision, given.scale) if given.precision <= 38 else given
+    if pa.types.is_timestamp(given):
+        return pa.timestamp("us", given.tz)
+    if pa.types.is_time(given):
+        return pa.time64("us")
+    if pa.types.is_duration(given):
+        return pa.duration("us")
+    if (
+        pa.types.is_list(given)
+        or pa.types.is_large_list(given)
+        or pa.types.is_fixed_size_list(given)
+    ):
+        element = _travels_as(given.value_type)
+        if element in _PLAIN or pa.types.is_decimal128(element) or pa.types.is_timestamp(element):
+            return pa.list_(element)
+    return given
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=_as_text)
+
+
+def _as_text(value: Any) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)

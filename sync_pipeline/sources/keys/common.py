@@ -1,0 +1,69 @@
+"""What the keys of every kind of source, and of a dataset, are made of. No library of a source is
+imported here."""
+
+import difflib
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+_ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
+
+def _environment_name(name: str) -> str:
+    if not _ENVIRONMENT_NAME.match(name):
+        raise ValueError(
+            "must be the NAME of an environment variable that holds the URL, "
+            "such as SYNC_SOURCE_URL; a URL itself never stands in a file"
+        )
+    return name
+
+
+def _table_name(name: str) -> str:
+    parts = name.split(".")
+    if len(parts) > 2 or not all(parts):
+        raise ValueError(f"{name!r} must be 'table' or 'schema.table'")
+    too_long = [part for part in parts if len(part.encode()) > 63]
+    if too_long:
+        raise ValueError(f"{too_long[0]!r} is longer than PostgreSQL's 63 bytes for a name")
+    return name
+
+
+EnvironmentName = Annotated[str, AfterValidator(_environment_name)]
+TableName = Annotated[str, AfterValidator(_table_name)]
+PositiveSeconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class Keys(BaseModel):
+    """A mapping in a `defs.yaml`: frozen, and without a key that is not known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_known_keys(cls, given: Any) -> Any:
+        """Name the keys that are allowed; pydantic's own message names only the wrong one."""
+        unknown = sorted(set(given) - set(cls.model_fields)) if isinstance(given, dict) else []
+        if unknown:
+            near = difflib.get_close_matches(str(unknown[0]), cls.model_fields, n=1)
+            raise ValueError(
+                f"unknown key {unknown[0]!r}"
+                + (f", did you mean {near[0]!r}?" if near else ";")
+                + f" allowed are {', '.join(cls.model_fields)}"
+            )
+        return given
+
+
+class SourceKeys(Keys):
+    """What every kind of source can say of itself. Each has a `type` and a `day_column`, the column
+    that says to which day a row belongs."""
+
+    @property
+    def origin(self) -> str:
+        """Where rows come from, in a word or two for people, without secrets."""
+        raise NotImplementedError
+
+    @property
+    def secret_settings(self) -> tuple[str, ...]:
+        """The environment variables whose values must not be shown."""
+        return ()

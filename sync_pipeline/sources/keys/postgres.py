@@ -1,0 +1,47 @@
+"""Keys of `source: {type: postgres}`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from sync_pipeline.sources.keys.common import (
+    EnvironmentName,
+    PositiveSeconds,
+    SourceKeys,
+    TableName,
+)
+
+
+class PostgresSource(SourceKeys):
+    """Rows from a table or a query of another PostgreSQL database, read-only."""
+
+    type: Literal["postgres"] = "postgres"
+    url_env: EnvironmentName = Field(description="environment variable with the source's URL")
+    table: TableName | None = Field(default=None, description="source table, or schema.table")
+    query: str | None = Field(default=None, description="a SELECT, in place of table")
+    day_column: str = Field(description="column of type date, timestamp or timestamptz")
+    columns: tuple[str, ...] | None = Field(
+        default=None, min_length=1, description="columns to copy, in order; all of them by default"
+    )
+    connect_timeout_seconds: Annotated[int, Field(ge=2, le=600)] = 10
+    statement_timeout_seconds: PositiveSeconds = 3600
+
+    @property
+    def origin(self) -> str:
+        return self.table or "query"
+
+    @property
+    def secret_settings(self) -> tuple[str, ...]:
+        return (self.url_env,)
+
+    @model_validator(mode="after")
+    def _one_of_table_and_query(self) -> "PostgresSource":
+        if (self.table is None) == (self.query is None):
+            raise ValueError("give exactly one of 'table' and 'query'")
+        if self.columns is not None:
+            twice = {name for name in self.columns if self.columns.count(name) > 1}
+            if twice:
+                raise ValueError(f"'columns' names {sorted(twice)[0]!r} twice")
+            if self.day_column not in self.columns:
+                raise ValueError(f"'columns' must contain the day_column {self.day_column!r}")
+        return self

@@ -1,0 +1,65 @@
+"""A source that is a generator function of the user's.
+
+It yields rows as mappings by column name, or Arrow record batches. PostgreSQL reads their values as
+the types that the dataset declares, so that a number may come as text.
+"""
+
+import importlib
+from collections.abc import Callable, Generator, Iterable, Mapping
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+
+from sync_pipeline.dataset import Dataset
+from sync_pipeline.errors import SettingError, SourceError, SyncError, one_line
+from sync_pipeline.sources.declared import as_declared, schema_of
+from sync_pipeline.sources.keys import PythonSource
+
+
+class PythonRows:
+    """`ArrowRows` of what a function gives, called once a day."""
+
+    def __init__(self, dataset: Dataset, keys: PythonSource) -> None:
+        self._dataset = dataset
+        self._keys = keys
+        self._function = _find(dataset, keys)
+        self.declared: Mapping[str, str] = keys.columns
+        self.schema = schema_of(keys.columns)
+
+    def read(self, day: date) -> Generator[pa.RecordBatch, None, None]:
+        """Yield what the function gives for `day`. Raises SourceError, with what it raised."""
+        try:
+            rows = self._function(day, **self._keys.options)
+            yield from as_declared(rows, self.schema, self._where(day))
+        except SyncError:
+            raise
+        except Exception as error:
+            raise SourceError(f"{self._where(day)} failed: {one_line(error)}") from error
+
+    def counted(self) -> int | None:
+        return None
+
+    def cancel(self) -> None:
+        """A function of the user's ends between two of its rows."""
+
+    def close(self) -> None:
+        """Nothing is held between two days."""
+
+    def _where(self, day: date) -> str:
+        return f"dataset {self._dataset.name}: {self._keys.function} for {day}"
+
+
+def _find(dataset: Dataset, keys: PythonSource) -> Callable[..., Iterable[Any]]:
+    """Return the function that the dataset names. Raises SettingError."""
+    module, _, name = keys.function.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise SettingError(
+            f"dataset {dataset.name}: cannot import {keys.function}: {one_line(error)}; correct "
+            "'function' in its defs.yaml"
+        ) from None
+    if not callable(found):
+        raise SettingError(f"dataset {dataset.name}: {keys.function} is no function")
+    return found  # type: ignore[no-any-return]

@@ -1,0 +1,46 @@
+"""Which target columns take a source's type whole, and how its values travel there."""
+
+import pytest
+
+from sync_pipeline.sources.base import CopyFormat
+from sync_pipeline.targets.fit import format_for
+
+pytestmark = pytest.mark.unit
+BINARY, TEXT = CopyFormat.BINARY, CopyFormat.TEXT
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "bare", "category", "taken"),
+    [
+        ("integer", "integer", "integer", "N", BINARY),
+        ("numeric(10,2)", "numeric", "numeric", "N", BINARY),
+        ("character varying(9)", "text", "text", "S", BINARY),
+        ("timestamp(3) with time zone", *("timestamp with time zone",) * 2, "D", BINARY),
+        ("smallint", "integer", "integer", "N", TEXT),
+        ("integer", "bigint", "bigint", "N", TEXT),
+        ("bigint", "numeric(19,0)", "numeric", "N", TEXT),
+        ("bigint", "numeric(20,2)", "numeric", "N", None),
+        ("bigint", "integer", "integer", "N", None),
+        ("numeric(10,2)", "numeric(12,3)", "numeric", "N", TEXT),
+        ("numeric(10,2)", "numeric(12,1)", "numeric", "N", None),
+        ("numeric(10,2)", "numeric(10,3)", "numeric", "N", None),
+        ("numeric(10,2)", "double precision", "double precision", "N", None),
+        ("character varying(9)", "character varying(20)", "character varying", "S", TEXT),
+        ("character varying(9)", "character varying(8)", "character varying", "S", None),
+        ("text", "character varying(8)", "character varying", "S", None),
+        ("real", "double precision", "double precision", "N", TEXT),
+        ("double precision", "real", "real", "N", None),
+        ("timestamp with time zone", *("timestamp without time zone",) * 2, "D", None),
+        ("timestamp without time zone", "date", "date", "D", None),
+        ("text", "jsonb", "jsonb", "U", TEXT),
+        ("text", "uuid", "uuid", "U", TEXT),
+        ("text", "mood", "mood", "E", TEXT),
+        ("text", "name", "name", "S", None),
+        ("text", "integer", "integer", "N", None),
+        ("text", "date", "date", "D", None),
+    ],
+)
+def test_a_column_takes_what_it_neither_rounds_nor_cuts(
+    source: str, target: str, bare: str, category: str, taken: CopyFormat | None
+) -> None:
+    assert format_for(source, target, bare, category) is taken
