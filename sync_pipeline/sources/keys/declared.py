@@ -5,7 +5,26 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-_TYPE = re.compile(r"[A-Za-z][\w .]*(\(\d+(, ?\d+)?\))?[\w ]*(\[\])?\Z")
+_TYPE = re.compile(
+    r"(?P<head>[a-z][\w .]*?)(?: ?(?P<bound>\(\d+(?:, ?\d+)?\))(?P<tail>[\w ]*))?(?P<array>\[\])?"
+)
+# PostgreSQL's short names, and how it writes them itself.
+_ALIASES = {
+    "bool": "boolean",
+    "int": "integer",
+    "int2": "smallint",
+    "int4": "integer",
+    "int8": "bigint",
+    "float": "double precision",
+    "float4": "real",
+    "float8": "double precision",
+    "decimal": "numeric",
+    "varchar": "character varying",
+    "char": "character",
+    "time": "time without time zone",
+    "timestamp": "timestamp without time zone",
+    "timestamptz": "timestamp with time zone",
+}
 
 
 def _columns(columns: dict[str, str]) -> dict[str, str]:
@@ -14,9 +33,20 @@ def _columns(columns: dict[str, str]) -> dict[str, str]:
     for name, kind in columns.items():
         if not name or len(name.encode()) > 63:
             raise ValueError(f"{name!r} must be a name of 1 to 63 bytes")
-        if not _TYPE.match(kind):
+        if not _TYPE.fullmatch(kind.strip().lower()):
             raise ValueError(f"{kind!r} must be a PostgreSQL type, such as bigint or numeric(10,2)")
-    return columns
+    return {name: _as_postgres_writes(kind.strip().lower()) for name, kind in columns.items()}
+
+
+def _as_postgres_writes(kind: str) -> str:
+    match = _TYPE.fullmatch(kind)
+    assert match is not None  # noqa: S101  it was checked
+    bound, tail = (match["bound"] or "").replace(" ", ""), match["tail"] or ""
+    named = match["head"] if tail else _ALIASES.get(match["head"], match["head"])
+    first, space, rest = named.partition(" ")
+    if bound and first in ("time", "timestamp"):  # the bound stands in the middle: timestamp(3) …
+        named, bound = f"{first}{bound}{space}{rest}", ""
+    return f"{named}{bound}{tail}{match['array'] or ''}"
 
 
 DeclaredColumns = Annotated[dict[str, str], AfterValidator(_columns)]

@@ -1,0 +1,62 @@
+"""Days of any kind of source, synced into a real PostgreSQL by `sync_days`, with their records."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import pytest
+
+from sync_pipeline.dataset import Dataset
+from sync_pipeline.settings import Settings
+from sync_pipeline.sync import DayResult, sync_days
+from sync_pipeline.tracking.tracker import Tracker
+from sync_pipeline_tests.integration import helpers
+
+DAY = date(2025, 10, 1)
+NEXT_DAY = date(2025, 10, 2)
+
+
+@dataclass
+class Syncing:
+    """A target database, and the settings with which days are synced into its table `landed`."""
+
+    url: str
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def dataset(self, source: dict[str, Any], **changes: Any) -> Dataset:
+        given: dict[str, Any] = {
+            "name": "landed",
+            "start_date": "2000-01-01",
+            "source": source,
+            "target": {"table": "landed"},
+            "retry": {"tries": 1},
+        }
+        return Dataset.model_validate(given | changes)
+
+    def sync(
+        self, source: dict[str, Any], days: Sequence[date] = (DAY,), **changes: Any
+    ) -> list[DayResult]:
+        """Sync `days` from a source with these keys; return what became of each."""
+        settings = Settings({"SYNC_DATABASE_URL": self.url, **self.settings})
+        dataset = self.dataset(source, **changes)
+        with Tracker(settings, run_id="run-1", triggered_by="a test") as tracker:
+            return list(sync_days(dataset, days, settings=settings, tracker=tracker))
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Return what a query of the target finds."""
+        return helpers.run(self.url, query)
+
+    def types(self) -> dict[str, str]:
+        """Return the columns of the table that was made, with their types."""
+        return dict(
+            self.rows(
+                "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
+                "WHERE attrelid = 'landed'::regclass AND attnum > 0 ORDER BY attnum"
+            )
+        )
+
+
+@pytest.fixture
+def syncing(database_url: str) -> Syncing:
+    return Syncing(database_url)

@@ -1,0 +1,107 @@
+"""A generator function of the user's is a source: its rows arrive as the types declared."""
+
+from collections.abc import Iterator
+from datetime import date, datetime, timezone
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from sync_pipeline.errors import SettingError
+from sync_pipeline.sync import Outcome
+from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing
+
+pytestmark = pytest.mark.integration
+
+MODULE = "sync_pipeline_tests.integration.sources.test_python"
+COLUMNS = {"id": "bigint", "amount": "numeric(10,2)", "note": "text", "tags": "jsonb"}
+
+
+def orders(day: date, shop: str = "north") -> Iterator[dict[str, Any]]:
+    yield {"id": 1, "amount": Decimal("9.90"), "note": f"{shop} {day}", "tags": {"a": [1, None]}}
+    yield {"id": "2", "amount": "0.10", "note": None}
+
+
+def as_arrow(day: date) -> Iterator[pa.RecordBatch]:
+    yield pa.record_batch({"id": [1, 2], "amount": [1.5, None], "note": ["a\tb", "\\N"]})
+
+
+def nothing(day: date) -> list[dict[str, Any]]:
+    return []
+
+
+def one_too_many(day: date) -> Iterator[dict[str, Any]]:
+    yield {"id": 1, "amont": 3}
+
+
+def timed(day: date) -> Iterator[dict[str, Any]]:
+    yield {"id": 1, "at": datetime(2025, 9, 30, 16, tzinfo=timezone.utc)}
+
+
+def breaks(day: date) -> Iterator[dict[str, Any]]:
+    yield {"id": 1}
+    raise RuntimeError("the shop's API said no")
+
+
+def keys(function: str, **more: Any) -> dict[str, Any]:
+    given = {"type": "python", "function": f"{MODULE}:{function}", "columns": COLUMNS}
+    return given | more
+
+
+def test_rows_arrive_as_the_types_declared_with_the_day_added(syncing: Syncing) -> None:
+    (done,) = syncing.sync(keys("orders", options={"shop": "south"}))
+    assert done.outcome is Outcome.SUCCESS
+    assert syncing.types() == COLUMNS | {"sync_date": "date"}
+    assert syncing.rows("SELECT * FROM landed ORDER BY id") == [
+        (1, Decimal("9.90"), "south 2025-10-01", {"a": [1, None]}, DAY),
+        (2, Decimal("0.10"), None, None, DAY),
+    ]
+    assert syncing.rows("SELECT total_records, success_count FROM daily_sync_status") == [(2, 2)]
+
+
+def test_record_batches_arrive_like_mappings(syncing: Syncing) -> None:
+    syncing.sync(keys("as_arrow"))
+    assert syncing.rows("SELECT id, amount, note FROM landed ORDER BY id") == [
+        (1, Decimal("1.50"), "a\tb"),
+        (2, None, "\\N"),
+    ]
+
+
+def test_a_day_replaces_itself_and_no_other(syncing: Syncing) -> None:
+    syncing.sync(keys("orders"), [DAY, NEXT_DAY])
+    syncing.sync(keys("nothing"), [DAY])
+    assert syncing.rows("SELECT sync_date, count(*) FROM landed GROUP BY 1") == [(NEXT_DAY, 2)]
+
+
+def test_a_day_column_of_the_rows_is_cut_in_the_datasets_zone(syncing: Syncing) -> None:
+    columns = {"id": "bigint", "at": "timestamptz"}
+    source = keys("timed", columns=columns, day_column="at")
+    for _ in range(2):
+        (done,) = syncing.sync(source, timezone="Asia/Shanghai")
+        assert done.outcome is Outcome.SUCCESS
+    assert syncing.rows("SELECT count(*) FROM landed") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        ("one_too_many", "gave a column 'amont' that 'columns' does not declare"),
+        ("breaks", "test_python:breaks for 2025-10-01 failed: RuntimeError: the shop's API said"),
+    ],
+)
+def test_what_is_wrong_with_the_rows_is_said_and_nothing_changed(
+    syncing: Syncing, function: str, said: str
+) -> None:
+    syncing.sync(keys("orders"))
+    (done,) = syncing.sync(keys(function))
+    assert done.outcome is Outcome.FAILED
+    assert said in (done.error or "")
+    assert syncing.rows("SELECT count(*) FROM landed") == [(2,)]
+
+
+def test_a_function_that_is_not_there_is_named(syncing: Syncing) -> None:
+    with pytest.raises(
+        SettingError, match=r"cannot import .*test_python:ordres.*correct 'function'"
+    ):
+        syncing.sync(keys("ordres"))
