@@ -155,6 +155,24 @@ def retry(
 
 
 @app.command()
+def replay(
+    dataset: Annotated[str, typer.Argument(help="Name of the dataset, a folder in datasets/.")],
+    day: Annotated[
+        str | None, typer.Option(help="One day, such as 2025-10-01; all of them if omitted.")
+    ] = None,
+) -> None:
+    """Load the rows that were set aside (on_bad_row: quarantine), once their cause is mended."""
+    from sync_pipeline.replay_shown import replay_and_show
+    from sync_pipeline.stack import databases
+
+    one_day = None if day is None else parse_day(day, "--day")
+    with databases(environment.with_env_file(), with_source=True) as settings:
+        whole = replay_and_show(settings, dataset, one_day, out)
+    if not whole:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+@app.command()
 def status(
     batch: Annotated[
         str | None, typer.Argument(help="A record's id or a batch key; the latest ones if omitted.")

@@ -59,6 +59,14 @@ class PostgresTarget(Keys):
         default=30, description="how long to wait for a day another worker holds, or for a table"
     )
     statement_timeout_seconds: PositiveSeconds = 3600
+    on_bad_row: Literal["fail", "quarantine"] = Field(
+        default="fail",
+        description="whether a row that the table does not take fails its day, or is kept in "
+        "sync_rejected_row and the others loaded",
+    )
+    most_rejected_rows: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=1000, description="with quarantine: a day with more such rows fails all the same"
+    )
 
 
 class Retry(Keys):

@@ -31,6 +31,7 @@ from sync_pipeline.sources import open_source
 from sync_pipeline.targets import open_target
 from sync_pipeline.targets.locks import purpose_of
 from sync_pipeline.targets.postgres import Target
+from sync_pipeline.targets.rejected import LoadedFor
 from sync_pipeline.tracking.models import (
     Attempt,
     BegunDay,
@@ -194,8 +195,10 @@ class DayWorker:
             # While the tables are away, the attempt of the try before stands for this one too.
             work.attempt = attempt or work.attempt
         with target.reading(work.day, self._source) as reading:
-            loaded = target.load_day(reading)
-        work.counts = DayCounts(loaded.rows_read, loaded.rows_loaded, 0, loaded.bytes)
+            loaded = target.load_day(reading, self._loaded_for(work.attempt))
+        work.counts = DayCounts(
+            loaded.rows_read, loaded.rows_loaded, loaded.rows_rejected, loaded.bytes
+        )
         work.recorded = self._record_within(target, work)
         # Before the commit, which lets others begin the day.
         work.ended = time.monotonic()
@@ -209,6 +212,9 @@ class DayWorker:
         if work.failed is not None:
             self._tracker.fail(self._begun(work), work.failed.error)
         work.attempt, work.failed, work.since = None, None, time.monotonic()
+
+    def _loaded_for(self, attempt: Attempt | None) -> LoadedFor:
+        return LoadedFor(attempt.batch_id if attempt else None, self._tracker.run_id)
 
     def _begun(self, work: _Day) -> BegunDay:
         return BegunDay(self._dataset.name, work.day, self._batch, work.attempt, work.since)

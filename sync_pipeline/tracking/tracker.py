@@ -187,6 +187,14 @@ class Tracker:
 
         self._ledger.ask(work, durable=True)
 
+    def replayed_in(self, cursor: "Cursor", dataset: str, day: date, kept: int) -> None:
+        """Note within the transaction of `cursor` that of a day's rejected rows `kept` are left."""
+        attempts.replayed(cursor, dataset, day, kept)
+
+    def replayed(self, dataset: str, day: date, kept: int) -> None:
+        """Note that of a day's rejected rows `kept` are left, after the others were committed."""
+        self._ledger.record(owed.Replayed(dataset, day, kept))
+
     def mark_told(self, told: Sequence[Attempt]) -> None:
         """Note that Dagster was told of these attempts' success."""
         if told:
