@@ -122,6 +122,11 @@ class DatasetSettings(Keys):
     )
     retry: Retry = Retry()
     progress: Progress = "every_day"
+    warn_when_smaller_than: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.2,
+        description="a day with fewer rows than this part of the median of the 28 days before it "
+        "warns; 0: never",
+    )
     schedule: Schedule | None = None
 
     @model_validator(mode="after")

@@ -26,6 +26,7 @@ from sync_pipeline.tracking.models import (
     DayCounts,
     FailedTry,
     NewBatch,
+    SmallDay,
     SyncedDay,
 )
 
@@ -194,6 +195,11 @@ class Tracker:
     def replayed(self, dataset: str, day: date, kept: int) -> None:
         """Note that of a day's rejected rows `kept` are left, after the others were committed."""
         self._ledger.record(owed.Replayed(dataset, day, kept))
+
+    def small_days(self, dataset: str, days: Sequence[date], part: float) -> list[SmallDay]:
+        """Return those of `days` with fewer rows than `part` of what is usual before them; none if
+        the tables cannot be reached."""
+        return self._ledger.ask(lambda c: attempts.small_days(c, dataset, days, part)) or []
 
     def mark_told(self, told: Sequence[Attempt]) -> None:
         """Note that Dagster was told of these attempts' success."""
