@@ -66,6 +66,9 @@ def test_a_failed_day_is_named_and_turns_green_when_it_is_retried(
     stack.mend("events", of[2])
     page.get_by_role("button", name="Retry").click()
     page.get_by_role("dialog").get_by_role("button", name="Retry 1 day").click()
+    # Dagster takes seconds to start a run; until then nobody is to wonder whether they clicked.
+    expect(page.get_by_text("Starting…")).to_be_visible()
+    expect(page.get_by_role("button", name="Retry")).to_have_count(0)
     expect(table.get_by_role("row", name=re.compile("2025-11-10.*Success"))).to_be_visible()
     expect(table.get_by_text("Failed")).to_have_count(0)
     expect(page.get_by_text("1 earlier attempt, done again since")).to_be_visible()

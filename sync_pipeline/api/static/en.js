@@ -141,6 +141,7 @@ export default {
   "action.cancel": "Cancel",
   "action.retry": "Retry",
   "action.again": "Sync again",
+  "action.starting": "Starting…",
   "action.dagster": "Dagster ↗",
   "action.dagsterOf": "{what} in Dagster (a new tab)",
   "dialog.no": "No",

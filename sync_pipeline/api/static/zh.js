@@ -132,6 +132,7 @@ export default {
   "action.cancel": "取消",
   "action.retry": "重试",
   "action.again": "重新同步",
+  "action.starting": "启动中…",
   "action.dagster": "Dagster ↗",
   "action.dagsterOf": "在 Dagster 中查看 {what}（新标签页）",
   "dialog.no": "否",
