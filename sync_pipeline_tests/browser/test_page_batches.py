@@ -32,6 +32,9 @@ def test_a_batch_launched_on_the_page_moves_its_bar_to_the_end(visit: Open, stac
     expect(state_of(row)).to_have_text("Syncing")
     expect(row.get_by_text("Batch", exact=True)).to_be_visible()
     expect(page.get_by_role("heading", level=1)).to_contain_text("at work")
+    # The form is empty again: a second click is not to launch the same days once more.
+    expect(page.get_by_label("from", exact=True).first).to_have_value("")
+    expect(page.get_by_role("button", name="Launch", exact=True)).to_be_visible()
     seen = _values_until_full(row.get_by_role("progressbar"), len(of))
     assert len(seen) > 3, seen
     assert seen == sorted(seen)

@@ -87,7 +87,7 @@ export class Launch {
     return error;
   }
 
-  /** Writes a range of days into the form. */
+  /** Writes a range of days into the form; empty days empty it. */
   set({ dataset, first, last, resync = null }) {
     this.dataset.value = dataset;
     this.from.value = first;
@@ -110,6 +110,7 @@ export class Launch {
   changed() {
     this.#limit();
     this.#say(null);
+    if (this.request() === null) setText(this.button, t("launch.button"));
     this.preview.show(this.request());
     this.#onChange(this.request());
   }
@@ -146,6 +147,7 @@ export class Launch {
       const n = daysBetween(request.start_date, request.end_date);
       this.#app.say(t("launch.done", { what: nameOf(record), n }));
       this.#app.onRecords([record]);
+      this.set({ dataset: request.dataset, first: "", last: "" });
       this.#onLaunched(record);
     } catch (problem) {
       this.#say(problem);
