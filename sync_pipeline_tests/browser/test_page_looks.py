@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from sync_pipeline_tests.browser.conftest import Open
 from sync_pipeline_tests.stack_project import Stack
@@ -72,6 +72,15 @@ def test_nothing_is_wider_than_a_small_phone(
         _go(page, address)
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= 360, address
+
+
+def test_a_row_stands_in_line_on_a_desk_and_on_a_phone(visit: Open, addresses: list[str]) -> None:
+    page = _shown(visit, "/sync-status", viewport={"width": 1280, "height": 800})
+    row = page.get_by_role("row").filter(has_text="2024-06-01 → 2024-06-10").first
+    assert abs(_box(row.locator(".days"))["y"] - _box(row.locator(".badge"))["y"]) < 10
+    page.set_viewport_size({"width": 360, "height": 740})
+    whole, time = _box(row), _box(row.get_by_role("time"))
+    assert time["x"] + time["width"] == pytest.approx(whole["x"] + whole["width"], abs=1)
 
 
 def test_light_and_dark_follow_the_system(visit: Open) -> None:
@@ -146,6 +155,10 @@ def _shown(visit: Open, address: str, **options: Any) -> Page:
 def _go(page: Page, address: str) -> None:
     page.goto(address)
     expect(page.get_by_role("main")).to_have_attribute("aria-busy", "false")
+
+
+def _box(of: Locator) -> Any:
+    return of.evaluate("element => element.getBoundingClientRect().toJSON()")
 
 
 def _violations(page: Page) -> list[dict[str, Any]]:
