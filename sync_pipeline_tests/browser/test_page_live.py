@@ -26,7 +26,7 @@ UPDATE daily_sync_status SET status = 'success', success_count = 10,
 _MANY = """
 INSERT INTO daily_sync_status (sync_date, status, remarks, dataset, start_time)
 SELECT day, 'success', '单日同步完成', 'long', '2024-01-01'::timestamptz + n * interval '1 minute'
-FROM generate_series('2023-01-01'::date, '2023-04-30', interval '1 day')
+FROM generate_series('2023-01-01'::date, %s, interval '1 day')
      WITH ORDINALITY AS d (day, n)
 """
 _ONE_MORE = """
@@ -90,7 +90,7 @@ def test_a_record_that_leaves_the_filter_leaves_the_list(visit: Open, stack: Sta
 
 
 def test_a_long_list_is_read_on_page_by_page(visit: Open, stack: Stack) -> None:
-    stack.target(_MANY)
+    stack.target(_MANY, [date(2023, 4, 30)])
     page = visit("/sync-status?dataset=long&kind=all")
     rows = page.locator(".rows .row")
     expect(page.get_by_text("50 of 120")).to_be_visible()
@@ -104,6 +104,22 @@ def test_a_long_list_is_read_on_page_by_page(visit: Open, stack: Stack) -> None:
     expect(page.get_by_role("button", name="More")).to_have_count(0)
     days = page.locator(".rows .row .days").all_inner_texts()
     assert len(days) == len(set(days)) == 121
+    stack.target("DELETE FROM daily_sync_status WHERE dataset = 'long'")
+
+
+def test_a_long_list_is_as_long_when_it_is_come_back_to(visit: Open, stack: Stack) -> None:
+    stack.target(_MANY, [date(2023, 9, 30)])
+    page = visit("/sync-status?dataset=long&kind=all")
+    for shown in (50, 100, 150, 200):
+        expect(page.get_by_text(f"{shown} of 273")).to_be_visible()
+        page.get_by_role("button", name="More").click()
+    page.get_by_role("link", name="long 2023-01-31").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("2023-01-31")
+    page.go_back()
+    expect(page.get_by_text("250 of 273")).to_be_visible()
+    expect(page.get_by_role("link", name="long 2023-01-31")).to_be_in_viewport()
+    page.get_by_role("button", name="More").click()
+    expect(page.get_by_text("273 of 273")).to_be_visible()
     stack.target("DELETE FROM daily_sync_status WHERE dataset = 'long'")
 
 
