@@ -99,6 +99,7 @@ def test_a_batch_is_cancelled_once_that_is_confirmed(visit: Open, stack: Stack) 
 
     expect(state_of(row)).to_have_text("Failed")
     expect(row).to_contain_text("cancelled by local over the API")
+    expect(page.get_by_text("Cancelled by local: orders 2025-11-13 → 2025-11-20")).to_be_visible()
     expect(row.get_by_role("button", name="Retry")).to_be_visible()
     (record,) = _records(stack, "orders", of[0], of[-1])
     assert record["status"] == "failed"

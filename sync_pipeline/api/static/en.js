@@ -93,6 +93,7 @@ export default {
   "preview.more": "and {n} more stretches",
 
   "news.success": "Done: {what}",
+  "news.cancelled": "Cancelled by {who}: {what}",
   "news.failed": ({ what, n }) => `Failed: ${what}, ${days(n)}`,
 
   "list.title": "Records",

@@ -84,6 +84,7 @@ export default {
   "preview.more": "另有 {n} 段",
 
   "news.success": "已完成：{what}",
+  "news.cancelled": "{who} 已取消：{what}",
   "news.failed": "失败：{what}，{n} 天",
 
   "list.title": "记录",
