@@ -107,6 +107,30 @@ def test_the_language_is_the_browsers_until_another_is_chosen(
     expect(page.get_by_text("批量", exact=True)).to_be_visible()
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "said"),
+    [
+        ("2025-12-20", "2026-01-02", "orders 目前只到 2025-12-31"),
+        ("2024-12-20", "2025-01-02", "orders 的第一天是 2025-01-01。"),
+        ("2025-01-02", "2025-01-01", "结束日期早于开始日期。"),
+    ],
+)
+def test_what_is_wrong_with_the_days_is_said_in_the_readers_language(
+    visit: Open, first: str, last: str, said: str
+) -> None:
+    form = _shown(visit, "/sync-status", locale="zh-CN").get_by_role("form", name="启动批量同步")
+    form.get_by_label("同步").select_option("orders")
+    form.get_by_label("从", exact=True).fill(first)
+    form.get_by_label("至", exact=True).fill(last)
+    expect(form.get_by_text(said)).to_be_visible()
+
+
+def test_the_servers_own_sentence_follows_what_kind_of_problem_it_is(visit: Open) -> None:
+    page = _shown(visit, "/sync-status/99999999", locale="zh-CN")
+    expect(page.get_by_text("找不到：")).to_be_visible()
+    expect(page.get_by_text("there is no record 99999999")).to_have_attribute("lang", "en")
+
+
 def test_both_languages_say_all_there_is_to_say(visit: Open) -> None:
     page = _shown(visit, "/sync-status")
     names = "async (file) => Object.keys((await import(file)).default)"

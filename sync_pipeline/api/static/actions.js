@@ -79,7 +79,7 @@ export class Actions {
       this.#app.onRecords([answer.record]);
     } catch (problem) {
       starting.delete(record.id);
-      this.#app.say(problem.message, "problem");
+      this.#app.sayProblem(problem);
     } finally {
       this.#busy = false;
       this.update(this.#record);

@@ -33,6 +33,7 @@ export default {
   "session.title": "Sign in",
   "session.why": "This server asks for a token. Whoever runs it has one for you.",
   "session.token": "Token",
+  "session.wrong": "This is no token of this server.",
   "session.in": "Sign in",
   "session.out": "Sign out",
   "role.reader": "may look",
@@ -85,6 +86,9 @@ export default {
   "launch.buttonDays": ({ n }) => `Launch ${days(n)}`,
   "launch.dateMissing": "Choose a day.",
   "launch.done": "Launched: {what}",
+  "launch.reversed": "The last day is before the first.",
+  "launch.early": "The first day of {dataset} is {day}.",
+  "launch.late": "{dataset} goes to {day} so far; end there or earlier.",
   "preview.none": "Choose the days; what that means is shown here before anything begins.",
   "preview.toSync": ({ n, shown }) =>
     n ? `${shown} ${plural(n, "day", "days")} to sync` : "Nothing to sync",
@@ -209,6 +213,14 @@ export default {
 
   "problem.title": "That did not work",
   "problem.back": "Back to the records",
+  "problem.401": "Not signed in:",
+  "problem.403": "Not allowed:",
+  "problem.404": "Not found:",
+  "problem.409": "Not possible now:",
+  "problem.422": "Not valid:",
+  "problem.429": "Too many requests:",
+  "problem.503": "Not available:",
+  "problem.other": "The server failed:",
   "problem.unreachable": "The server does not answer. The page tries again by itself.",
   "problem.status": "The server answered {status}.",
 };

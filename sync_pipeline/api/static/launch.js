@@ -2,10 +2,11 @@
 
 import { launch, newKey } from "./api.js";
 import { nameOf } from "./actions.js";
-import { h, setAttribute, setText } from "./dom.js";
+import { h, replace, setAttribute, setText } from "./dom.js";
 import { daysBetween } from "./format.js";
 import { t } from "./i18n.js";
 import { Preview } from "./preview.js";
+import { daysWords, problemWords } from "./problems.js";
 
 const FIELDS = ["dataset", "start_date", "end_date", "already_synced"];
 let count = 0;
@@ -80,7 +81,6 @@ export class Launch {
     const error = h("p", {
       class: "error",
       id: `${this.id}-${name}-error`,
-      lang: "en",
       hidden: true,
     });
     this.#errors[name] = error;
@@ -115,9 +115,13 @@ export class Launch {
     this.#onChange(this.request());
   }
 
+  #chosen() {
+    return this.#datasets.find((each) => each.name === this.dataset.value);
+  }
+
   /** Lets the browser's calendar offer only days that the dataset has. */
   #limit() {
-    const dataset = this.#datasets.find((each) => each.name === this.dataset.value);
+    const dataset = this.#chosen();
     for (const input of [this.from, this.to]) {
       setAttribute(input, "min", dataset?.first_day ?? null);
       setAttribute(input, "max", dataset?.last_day ?? null);
@@ -170,10 +174,15 @@ export class Launch {
     const at = problem && FIELDS.includes(problem.field) ? problem.field : "form";
     for (const [name, element] of Object.entries(this.#errors)) {
       const shown = problem !== null && name === at;
-      setText(element, shown ? problem.message : "");
+      replace(element, shown ? this.#words(problem) : null);
       element.hidden = !shown;
       const input = this.element.elements[name];
       if (input) setAttribute(input, "aria-invalid", shown ? "true" : null);
     }
+  }
+
+  #words(problem) {
+    const request = this.request();
+    return request ? daysWords(problem, request, this.#chosen()) : problemWords(problem);
   }
 }

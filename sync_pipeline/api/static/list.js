@@ -88,7 +88,7 @@ export class RecordList {
       this.#take(page);
       (last?.nextElementSibling ?? last)?.querySelector("a")?.focus();
     } catch (problem) {
-      this.#app.say(problem.message, "problem");
+      this.#app.sayProblem(problem);
     } finally {
       this.more.disabled = false;
     }
