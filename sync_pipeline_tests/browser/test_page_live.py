@@ -1,5 +1,6 @@
 """The page follows the record by itself: in every browser, and over a restart of its server."""
 
+import re
 from datetime import date
 
 import pytest
@@ -32,6 +33,15 @@ FROM generate_series('2023-01-01'::date, %s, interval '1 day')
 _ONE_MORE = """
 INSERT INTO daily_sync_status (sync_date, status, remarks, dataset)
 VALUES ('2023-05-01', 'success', '单日同步完成', 'long')
+"""
+_TAKEN_UP_AGAIN = """
+INSERT INTO daily_sync_status (sync_date, status, remarks, dataset, start_time, retried_at)
+VALUES ('2024-08-05', 'syncing', '批量同步: 2024-08-01 至 2024-08-10, 共10天', 'orders',
+        clock_timestamp() - interval '1 hour', clock_timestamp()) RETURNING id
+"""
+_FAILED_DAY = """
+INSERT INTO daily_sync_status (sync_date, status, remarks, error_message, dataset)
+VALUES ('2024-08-20', 'failed', '单日同步失败: no room', 'no room', 'orders') RETURNING id
 """
 _SOON = 1500  # milliseconds: a change shows in under a second, and the machine may be busy
 
@@ -121,6 +131,22 @@ def test_a_long_list_is_as_long_when_it_is_come_back_to(visit: Open, stack: Stac
     page.get_by_role("button", name="More").click()
     expect(page.get_by_text("273 of 273")).to_be_visible()
     stack.target("DELETE FROM daily_sync_status WHERE dataset = 'long'")
+
+
+def test_a_batch_taken_up_again_has_been_starting_since_then(visit: Open, stack: Stack) -> None:
+    (made,) = stack.target(_TAKEN_UP_AGAIN)
+    page = visit("/sync-status?dataset=orders")
+    row = _row(page, made["id"])
+    expect(row.get_by_text(re.compile(r"^starting, (\S+) s$"))).to_be_visible()
+    stack.target(_CLOSE, [made["id"]])
+
+
+def test_an_error_is_not_said_twice_in_a_row(visit: Open, stack: Stack) -> None:
+    (made,) = stack.target(_FAILED_DAY)
+    page = visit("/sync-status?kind=day&q=no+room")
+    expect(_row(page, made["id"]).get_by_text("no room")).to_have_count(1)
+    _row(page, made["id"]).get_by_role("link").first.click()
+    expect(page.get_by_text("单日同步失败: no room")).to_be_visible()  # the record, as it is
 
 
 def test_what_a_record_says_is_shown_as_text(visit: Open, stack: Stack) -> None:
