@@ -6,8 +6,10 @@ from datetime import date
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from sync_pipeline.settings import DAGSTER_UI_URL
+from sync_pipeline.stack import free_port
 from sync_pipeline_tests.browser.conftest import Open
-from sync_pipeline_tests.browser.site import Site
+from sync_pipeline_tests.browser.site import Site, site_running
 from sync_pipeline_tests.stack_project import Stack
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -85,6 +87,21 @@ def test_a_page_catches_up_after_its_server_was_restarted(
     expect(_row(page, before).get_by_text("Success", exact=True)).to_be_visible(timeout=_SOON)
     stack.target(_CLOSE, [during])
     assert page.evaluate("window.neverReloaded")
+
+
+def test_without_dagster_the_records_are_there_and_why_nothing_can_be_launched(
+    visit: Open, stack: Stack
+) -> None:
+    batch = _open_batch(stack, date(2024, 9, 1))
+    with site_running(stack, **{DAGSTER_UI_URL: f"http://127.0.0.1:{free_port(0)}"}) as alone:
+        page = visit(f"{alone.url}/sync-status", locale="zh-CN")
+        expect(page.get_by_text("暂时不可用：")).to_be_visible()
+        expect(page.get_by_text("does not answer")).to_have_attribute("lang", "en")
+        expect(_bar(page, batch)).to_have_attribute("aria-valuenow", "0")
+        expect(page.get_by_role("form", name="启动批量同步")).to_have_count(0)
+        _move(stack, batch, 4)
+        expect(_bar(page, batch)).to_have_attribute("aria-valuenow", "4", timeout=_SOON)
+    stack.target(_CLOSE, [batch])
 
 
 def test_a_record_that_leaves_the_filter_leaves_the_list(visit: Open, stack: Stack) -> None:
