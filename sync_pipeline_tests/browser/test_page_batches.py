@@ -44,6 +44,8 @@ def test_a_batch_launched_on_the_page_moves_its_bar_to_the_end(visit: Open, stac
     (record,) = _records(stack, "orders", of[0], of[-1])
     assert (record["status"], record["success_count"]) == ("success", 6)
     assert record["total_records"] == 6 * ROWS_PER_DAY
+    in_dagster = row.get_by_role("link", name="orders in Dagster (a new tab)")
+    expect(in_dagster).to_have_attribute("href", f"{stack.dagster.url}/runs/{record['run_id']}")
     assert record["remarks"].startswith("批量同步完成: 2025-11-02至2025-11-07, 共6天, 成功6")
     assert stack.differing_days("orders", of) == []
 

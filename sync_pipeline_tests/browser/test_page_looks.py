@@ -42,17 +42,27 @@ def addresses(stack: Stack) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("scheme", "locale", "missing", "launch"),
+    [("light", "en-US", "Missing", "Launch a batch"), ("dark", "zh-CN", "缺失", "启动批量同步")],
+)
 @pytest.mark.parametrize("width", [1440, 360])
 def test_axe_finds_nothing_serious(
-    visit: Open, addresses: list[str], scheme: str, width: int
+    visit: Open,
+    addresses: list[str],
+    scheme: str,
+    locale: str,
+    missing: str,
+    launch: str,
+    width: int,
 ) -> None:
-    page = visit("about:blank", color_scheme=scheme, viewport={"width": width, "height": 800})
+    like = {"color_scheme": scheme, "locale": locale}
+    page = visit("about:blank", viewport={"width": width, "height": 800}, **like)
     for address in addresses:
         _go(page, address)
         if "calendar" in address:
-            page.get_by_role("button", name="Missing").first.click()
-            expect(page.get_by_role("form", name="Launch a batch")).to_be_visible()
+            page.get_by_role("button", name=missing).first.click()
+            expect(page.get_by_role("form", name=launch)).to_be_visible()
         assert _violations(page) == [], address
 
 
