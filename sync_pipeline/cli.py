@@ -55,21 +55,19 @@ def api(
     ] = "127.0.0.1",
 ) -> None:
     """Serve the REST API and the page until Ctrl-C. Dagster runs elsewhere."""
-    from sync_pipeline.api.config import Config
     from sync_pipeline.api.server import serve
     from sync_pipeline.stack import databases
+
+    def on_listening(url: str) -> None:
+        out.print(f"page: {url}/sync-status    API: {url}/api/v1")
 
     given = environment.with_env_file()
     with suppress(_Interrupted):  # how it is meant to end
         if given.environment.get(environment.API_TRACKING_URL, "").strip():
-            Config.of(given, host)
-            serve(given, host, port)
+            serve(given, host, port, on_listening)
         else:
             with databases(given) as settings:
-                out.print(
-                    f"page: http://{host}:{port}/sync-status    API: http://{host}:{port}/api/v1"
-                )
-                serve(settings, host, port)
+                serve(settings, host, port, on_listening)
 
 
 @app.command()
