@@ -105,6 +105,32 @@ class Schedule(Keys):
         default=0, description="how many earlier days are synced again, for late rows"
     )
     enabled: bool = Field(default=True, description="whether it is on when first loaded")
+    again_every_minutes: Annotated[int, Field(ge=5, le=720)] | None = Field(
+        default=None, description="how often days of the night that failed are tried again"
+    )
+    again_until: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] | None = Field(
+        default=None, description="time of the same day, HH:MM, after which they no longer are"
+    )
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> "Schedule":
+        if (self.again_every_minutes is None) != (self.again_until is None):
+            raise ValueError("give both 'again_every_minutes' and 'again_until', or neither")
+        if self.again_until is not None and self.again_until <= self.at:
+            raise ValueError(f"again_until {self.again_until} must be later than at {self.at}")
+        return self
+
+    def ticks(self) -> list[str]:
+        """Return the times of day, HH:MM, at which it looks; the first is `at`."""
+        found, last = [_minutes(self.at)], _minutes(self.again_until or self.at)
+        while self.again_every_minutes and found[-1] + self.again_every_minutes <= last:
+            found.append(found[-1] + self.again_every_minutes)
+        return [f"{minutes // 60:02}:{minutes % 60:02}" for minutes in found]
+
+
+def _minutes(text: str) -> int:
+    hour, minute = text.split(":")
+    return int(hour) * 60 + int(minute)
 
 
 class DatasetSettings(Keys):

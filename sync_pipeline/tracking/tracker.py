@@ -15,7 +15,7 @@ import psycopg2
 
 from sync_pipeline.errors import WorkerLostError, one_line
 from sync_pipeline.settings import Settings
-from sync_pipeline.tracking import attempts, batches, owed, tables, workers
+from sync_pipeline.tracking import attempts, batches, nights, owed, tables, workers
 from sync_pipeline.tracking.heartbeat import Heartbeat
 from sync_pipeline.tracking.ledger import Ledger
 from sync_pipeline.tracking.models import (
@@ -199,7 +199,7 @@ class Tracker:
     def small_days(self, dataset: str, days: Sequence[date], part: float) -> list[SmallDay]:
         """Return those of `days` with fewer rows than `part` of what is usual before them; none if
         the tables cannot be reached."""
-        return self._ledger.ask(lambda c: attempts.small_days(c, dataset, days, part)) or []
+        return self._ledger.ask(lambda c: nights.small_days(c, dataset, days, part)) or []
 
     def mark_told(self, told: Sequence[Attempt]) -> None:
         """Note that Dagster was told of these attempts' success."""
