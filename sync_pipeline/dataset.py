@@ -59,6 +59,11 @@ class PostgresTarget(Keys):
         default=30, description="how long to wait for a day another worker holds, or for a table"
     )
     statement_timeout_seconds: PositiveSeconds = 3600
+    on_schema_change: Literal["fail", "add_columns"] = Field(
+        default="fail",
+        description="whether a column that the source gained or lost fails, or is added to the "
+        "table, or left empty in it",
+    )
     on_bad_row: Literal["fail", "quarantine"] = Field(
         default="fail",
         description="whether a row that the table does not take fails its day, or is kept in "

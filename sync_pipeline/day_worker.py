@@ -179,7 +179,14 @@ class DayWorker:
     def _open_source(self) -> None:
         if self._source is None:
             self._source = open_source(self._dataset, self._settings)
-        self._open_target().prepare(self._source.shape)
+        name, shape = self._dataset.name, self._source.shape
+        columns = {column.name: column.type for column in shape.columns}
+        former = self._tracker.source_columns(name)
+        changes = self._open_target().prepare(shape, former)
+        for change in changes:
+            self._logger.warning("dataset %s: %s", name, change)
+        if changes or columns != former:
+            self._tracker.remember_columns(name, columns, changes)
 
     def _load(self, work: _Day) -> None:
         """Try the day once: its transaction, from the lock to the commit."""

@@ -7,7 +7,7 @@ owed, and written before anything else once the tables are back.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ import psycopg2
 
 from sync_pipeline.errors import WorkerLostError, one_line
 from sync_pipeline.settings import Settings
-from sync_pipeline.tracking import attempts, batches, nights, owed, tables, workers
+from sync_pipeline.tracking import attempts, batches, nights, owed, source_columns, tables, workers
 from sync_pipeline.tracking.heartbeat import Heartbeat
 from sync_pipeline.tracking.ledger import Ledger
 from sync_pipeline.tracking.models import (
@@ -195,6 +195,20 @@ class Tracker:
     def replayed(self, dataset: str, day: date, kept: int) -> None:
         """Note that of a day's rejected rows `kept` are left, after the others were committed."""
         self._ledger.record(owed.Replayed(dataset, day, kept))
+
+    def source_columns(self, dataset: str) -> dict[str, str] | None:
+        """Return the type of each column of a source when it was last opened; None if it never
+        was, or the tables cannot be reached."""
+        return self._ledger.ask(lambda cursor: source_columns.seen(cursor, dataset))
+
+    def remember_columns(
+        self, dataset: str, columns: Mapping[str, str], changes: Sequence[str]
+    ) -> None:
+        """Note a source's columns, and what was changed at the target because of them."""
+        self._ledger.ask(
+            lambda cursor: source_columns.remember(cursor, dataset, columns, changes, self.run_id),
+            durable=True,
+        )
 
     def small_days(self, dataset: str, days: Sequence[date], part: float) -> list[SmallDay]:
         """Return those of `days` with fewer rows than `part` of what is usual before them; none if
