@@ -151,6 +151,9 @@ class DatasetSettings(Keys):
         default="single_run",
         description="single_run, or how many days each run of a backfill takes",
     )
+    parallel_days: Annotated[int, Field(ge=1, le=32)] = Field(
+        default=1, description="how many days a run syncs at once, each over its own connections"
+    )
     retry: Retry = Retry()
     progress: Progress = "every_day"
     warn_when_smaller_than: Annotated[float, Field(ge=0, le=1)] = Field(

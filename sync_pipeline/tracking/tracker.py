@@ -56,10 +56,21 @@ class Tracker:
     ) -> None:
         self.run_id = run_id
         self.triggered_by = triggered_by
+        self._settings = settings
         self._heartbeat = heartbeat
         self._logger = logger
         self._ledger = Ledger(settings, owed.By(run_id, triggered_by), logger)
         self.in_target = self._ledger.in_target
+
+    def another(self) -> "Tracker":
+        """Return a tracker for the same run, for another thread; the caller closes it."""
+        return Tracker(
+            self._settings,
+            run_id=self.run_id,
+            triggered_by=self.triggered_by,
+            heartbeat=self._heartbeat,
+            logger=self._logger,
+        )
 
     @property
     def owes(self) -> bool:
