@@ -9,11 +9,16 @@ from bench.cases import (
     memory_5m,
     spec_queries,
     year_tracked,
+    year_vs_peers,
 )
 from bench.results import Measure
 
 CASES: dict[str, Measure] = {
     year_tracked.CASE: year_tracked.measure,
+    year_vs_peers.YEAR_VS_BARE: year_vs_peers.against_bare,
+    year_vs_peers.YEAR_VS_DLT: year_vs_peers.against_dlt,
+    year_vs_peers.YEAR_VS_SLING: year_vs_peers.against_sling,
+    year_vs_peers.YEAR_VS_RUN_PER_DAY: year_vs_peers.against_a_run_per_day,
     day_1m.CASE: day_1m.measure,
     memory_5m.CASE: memory_5m.measure,
     growth_3650.CASE: growth_3650.measure,
