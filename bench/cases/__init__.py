@@ -4,6 +4,7 @@ from bench.cases import (
     api_list,
     day_1m,
     event_streams,
+    files_vs_psql,
     growth_3650,
     idle_look,
     memory_5m,
@@ -15,6 +16,7 @@ from bench.results import Measure
 CASES: dict[str, Measure] = {
     year_tracked.CASE: year_tracked.measure,
     day_1m.CASE: day_1m.measure,
+    files_vs_psql.CASE: files_vs_psql.measure,
     memory_5m.CASE: memory_5m.measure,
     growth_3650.CASE: growth_3650.measure,
     idle_look.CASE: idle_look.measure,

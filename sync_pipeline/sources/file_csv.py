@@ -11,9 +11,6 @@ from sync_pipeline.errors import SourceError
 from sync_pipeline.sources.file_columns import check_columns, in_order
 from sync_pipeline.sources.keys import FilesSource
 
-LARGEST_ROW_BYTES = 4 * 1024 * 1024
-"""A row that is longer is refused."""
-
 _MOST_COLUMNS = 1_664  # PostgreSQL takes 1,600
 _TEXTS = {f"f{number}": pa.string() for number in range(_MOST_COLUMNS)}
 _FIELDS = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
@@ -63,7 +60,7 @@ class CsvFormat:
                 # Rows have numbers, in errors, as long as no threads read them.
                 pacsv.ReadOptions(
                     use_threads=False,
-                    block_size=LARGEST_ROW_BYTES,
+                    block_size=csv.largest_row_mib * 1024 * 1024,
                     autogenerate_column_names=True,
                 ),
                 pacsv.ParseOptions(
@@ -106,8 +103,11 @@ class CsvFormat:
             row, expected, found = fields.groups()
             return f"row {row} has {found} fields, not {expected} as the first"
         if "straddl" in said:
-            most = LARGEST_ROW_BYTES // 1024 // 1024
-            return f"a row is longer than {most} MiB, or the quote of a field is not closed"
+            return (
+                f"a row is longer than {self._keys.csv.largest_row_mib} MiB, or the quote of a "
+                "field is not closed; mend the file, or set 'csv: {largest_row_mib: …}' higher in "
+                "its defs.yaml"
+            )
         if "invalid UTF8" in said:
             return self._not_encoded(said)
         return said

@@ -48,7 +48,9 @@ class FileFinder:
                 f"{self._where(day)}: there is no such file yet; sync the day again when there is, "
                 "or set 'missing_file: empty' in its defs.yaml if it never comes for an empty day"
             )
-        reasons = [self._unready(file, day) for file in files] or [self._unmarked(day)]
+        reasons = [self._unready(file, day) for file in files]
+        if not files:
+            reasons = [self._away(), self._unmarked(day)]
         for reason in reasons:
             if reason is not None:
                 raise NotReadyError(f"{self._where(day)}: {reason}; sync the day again later")
@@ -116,6 +118,18 @@ class FileFinder:
                 path = self._store.shown(file.path)
                 return f"{path} changed {age:.0f} s ago, not {wait:g} s or longer"
         return None
+
+    def _away(self) -> str | None:
+        """Return why no file of any day can be there: a disk that is not mounted, or no bucket."""
+        base, names = self._base(None)
+        # On a server a folder is there only with a file in it.
+        for name in [] if self._store.is_remote else names[:-1]:
+            if name.literal is None:
+                break
+            base = f"{base}/{name.literal}"
+        if self._store.info(base or "/").type != fs.FileType.NotFound:
+            return None
+        return f"its folder {self._store.shown(base)} is not there"
 
     def _unmarked(self, day: date) -> str | None:
         """Return why a day without files is not known to be empty: its folder's marker is

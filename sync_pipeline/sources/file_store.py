@@ -31,6 +31,10 @@ _BUSY = re.compile(
 )
 
 
+class _AwayError(SourceUnreachableError, TransientSourceError):
+    """A server that cannot be connected to now."""
+
+
 class FileStore:
     """The file system that a dataset's path is in."""
 
@@ -41,6 +45,11 @@ class FileStore:
         self.root = str(settings.project_dir) if not self._scheme else ""
         with self.errors(f"dataset {dataset.name}: cannot set up {keys.path}"):
             self.system = _open(keys, settings)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is a server, not this machine's disk."""
+        return bool(self._scheme)
 
     def files_in(self, folder: str) -> list[fs.FileInfo]:
         """Return what lies in `folder`; nothing if it is not there."""
@@ -71,16 +80,14 @@ class FileStore:
             yield
         except (pa.ArrowException, OSError, ValueError) as error:
             text = f"{what}: {one_line(error, *self._secrets)}"
-            if not self._scheme:
+            if not self.is_remote:
                 raise SourceError(text) from error
             raise _of_a_server(text, str(error)) from error
 
 
 def _of_a_server(text: str, said: str) -> SyncError:
     if _UNREACHABLE.search(said):
-        error = SourceUnreachableError(f"{text} (check the endpoint, and that the server runs)")
-        error.__context__ = TransientSourceError(text)
-        return error
+        return _AwayError(f"{text} (check the endpoint, and that the server runs)")
     return TransientSourceError(text) if _BUSY.search(said) else SourceError(text)
 
 

@@ -28,7 +28,6 @@ class FileRows:
         self._store = FileStore(dataset, keys, settings)
         self._finder = FileFinder(dataset, keys, self._store)
         self._days = TextDays(dataset, keys)
-        self._counted: int | None = None
         self._cancelled = False
         self.declared: Mapping[str, str] = keys.columns or {}
         self.schema = schema_of(keys.columns) if keys.columns else self._schema_of_newest()
@@ -42,10 +41,8 @@ class FileRows:
     def read(self, day: date) -> Generator[pa.RecordBatch, None, None]:
         """Yield the rows of `day`. Raises NotReadyError, and SourceError that names the file."""
         self._cancelled = False
-        self._counted = None
+        self._parquet.rows_said = 0
         files = self._finder.of_day(day)
-        if self._keys.file_format == "parquet" and self._keys.pattern.is_daily:
-            self._counted = sum(self._count(file, day) for file in files)
         for file in files:
             where = self._where(file, day)
             with self._store.errors(f"{where}: it cannot be read"):
@@ -56,7 +53,8 @@ class FileRows:
         self._finder.refuse_changed(files, day)
 
     def counted(self) -> int | None:
-        return self._counted
+        knows = self._keys.file_format == "parquet" and self._keys.pattern.is_daily
+        return self._parquet.rows_said if knows else None
 
     def cancel(self) -> None:
         self._cancelled = True
@@ -71,10 +69,6 @@ class FileRows:
         compression = self._keys.compression_of(file.name)
         with self._store.open(file.path, None if compression == "none" else compression) as stream:
             yield from self._lines.rows(stream, where)
-
-    def _count(self, file: File, day: date) -> int:
-        with self._store.errors(f"{self._where(file, day)}: it cannot be read"):
-            return self._parquet.count(file.path, self._store.system)
 
     def _schema_of_newest(self) -> pa.Schema:
         newest = self._finder.newest()

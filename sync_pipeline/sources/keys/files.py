@@ -99,6 +99,10 @@ class Csv(Keys):
         default=("",), description="what an unquoted field says in place of NULL"
     )
     encoding: Annotated[str, AfterValidator(_encoding)] = "utf-8"
+    largest_row_mib: Annotated[int, Field(ge=1, le=512)] = Field(
+        default=1,
+        description="how long a row may be; so much is read at once, and held a few times",
+    )
 
 
 class S3(Keys):

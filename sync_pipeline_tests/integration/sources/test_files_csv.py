@@ -15,7 +15,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sync_pipeline.sources import file_csv
 from sync_pipeline.sync import Outcome
 from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing
 
@@ -186,9 +185,11 @@ def test_a_file_of_many_fields_or_too_few_without_a_header_is_refused(
 
 
 def test_a_row_longer_than_is_read_at_once_is_refused(syncing: Syncing, tmp_path: Path) -> None:
-    long = b"x" * (3 * file_csv.LARGEST_ROW_BYTES)
-    (tmp_path / "2025-10-01.csv").write_bytes(HEADER + b"1,2," + long + b"\n")
-    assert "a row is longer than 4 MiB" in failure(syncing, keys(tmp_path))
+    (tmp_path / "2025-10-01.csv").write_bytes(HEADER + b"1,2," + b"x" * 3_000_000 + b"\n")
+    assert "a row is longer than 1 MiB" in failure(syncing, keys(tmp_path))
+    (done,) = syncing.sync(keys(tmp_path, csv={"largest_row_mib": 3}))
+    assert done.error is None
+    assert syncing.rows("SELECT length(note) FROM landed") == [(3_000_000,)]
 
 
 def test_a_wrong_encoding_is_said(syncing: Syncing, tmp_path: Path) -> None:
