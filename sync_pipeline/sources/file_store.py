@@ -22,7 +22,7 @@ from sync_pipeline.sources.keys import FilesSource
 
 _CONNECT_SECONDS = 10
 _REQUEST_SECONDS = 60
-_GCS_RETRY_SECONDS = 30
+GCS_RETRY_SECONDS = 30
 _UNREACHABLE = re.compile(r"NETWORK_CONNECTION|curlCode|Could ?n[o']t (?:connect|resolve)", re.I)
 _BUSY = re.compile(
     r"SLOW_DOWN|THROTTLING|SERVICE_UNAVAILABLE|INTERNAL_FAILURE|REQUEST_TIMEOUT|HTTP status 5\d\d"
@@ -120,4 +120,4 @@ def _gcs(keys: FilesSource) -> dict[str, Any]:
     if keys.gcs.endpoint:
         scheme, _, address = keys.gcs.endpoint.partition("://")
         options |= {"scheme": scheme, "endpoint_override": address}
-    return {**options, "retry_time_limit": timedelta(seconds=_GCS_RETRY_SECONDS)}
+    return {**options, "retry_time_limit": timedelta(seconds=GCS_RETRY_SECONDS)}

@@ -189,6 +189,7 @@ def test_the_columns_are_those_of_the_newest_day_whatever_changed_last(
 ) -> None:
     for name, column in (("31.12.2024", "old"), ("02.10.2025", "new"), ("03.10.2025", "half")):
         pq.write_table(pa.table({column: [1]}), tmp_path / f"{name}.parquet")
+    put(tmp_path / "31.12.2024.parquet.ok")
     put(tmp_path / "02.10.2025.parquet.ok")
     os.utime(tmp_path / "02.10.2025.parquet", (1, 1))
     source = {

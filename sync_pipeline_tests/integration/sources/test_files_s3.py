@@ -3,6 +3,9 @@ file."""
 
 import socket
 from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+from io import BytesIO
 from typing import Any
 
 import pyarrow as pa
@@ -11,8 +14,13 @@ import pytest
 from moto.server import ThreadedMotoServer
 from pyarrow import fs
 
+from sync_pipeline.dataset import DatasetSettings
 from sync_pipeline.errors import SettingError, SourceUnreachableError, is_transient
+from sync_pipeline.settings import Settings
+from sync_pipeline.sources import open_source
+from sync_pipeline.sources.base import CopyFormat
 from sync_pipeline.sync import Outcome
+from sync_pipeline_tests.integration.sources import files_page
 from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing
 
 pytestmark = pytest.mark.integration
@@ -134,10 +142,39 @@ def test_a_server_that_is_away_ends_the_batch_and_is_tried_again(
     assert syncing.rows("SELECT status FROM daily_sync_status WHERE kind = 'day'") == [("failed",)]
 
 
-def test_no_secret_stands_in_a_record(syncing: Syncing, endpoint: str, lake: fs.FileSystem) -> None:
-    syncing.settings["LAKE_SECRET"] = "in"  # noqa: S105  part of every path: it would be seen
-    (done,) = syncing.sync(keys(endpoint, "in/{day}.csv", columns={"id": "int"}))
-    assert "s3://lake/***/{day}.csv" in (done.error or "")
-    syncing.settings["LAKE_KEY"] = ""
+def test_no_secret_stands_in_an_error(syncing: Syncing, lake: fs.FileSystem) -> None:
+    # A word of what the library says: it would be seen.
+    values = {"LAKE_KEY": "AKIA", "LAKE_SECRET": "bucket"}
+    dataset = syncing.dataset(keys("http://127.0.0.1:1", "{day}.csv", columns={"id": "int"}))
+    source = open_source(dataset, Settings(values))
+    with pytest.raises(SourceUnreachableError, match=r"in \*\*\* 'lake'"):
+        source.read_day(DAY, BytesIO(), CopyFormat.TEXT)
+
+
+def test_a_secret_that_is_not_set_is_named(syncing: Syncing, endpoint: str) -> None:
     with pytest.raises(SettingError, match="LAKE_KEY is not set; set it to the access key"):
         syncing.sync(keys(endpoint, "in/{day}.csv", columns={"id": "int"}))
+
+
+def test_the_example_in_the_document_runs(
+    syncing: Syncing, endpoint: str, lake: fs.FileSystem
+) -> None:
+    given = files_page.ON_S3
+    assert given["type"] == "sync_pipeline.DailySync"
+    DatasetSettings.model_validate(given["attributes"])
+    syncing.settings |= {"SHOP_ACCESS_KEY": "AKIA-of-the-shop", "SHOP_SECRET_KEY": SECRET}
+    put(
+        lake,
+        "orders/2025/10/01/part-1.csv.gz",
+        "order_id;placed_at;amount;note\n7;2025-10-01T00:00:00+08:00;9.5;NULL\n",
+    )
+    put(lake, "orders/2025/10/01/_SUCCESS", "")
+    attributes = dict(given["attributes"])
+    source = attributes.pop("source")
+    path = source["path"].replace("s3://shop-exports", "s3://lake")
+    source = source | {"path": path, "s3": source["s3"] | {"endpoint": endpoint}}
+    (done,) = syncing.sync(source, **attributes)
+    assert done.error is None
+    assert syncing.rows(
+        "SELECT order_id, placed_at AT TIME ZONE 'Asia/Shanghai', amount, note FROM orders"
+    ) == [(7, datetime(2025, 10, 1), Decimal("9.50"), None)]  # noqa: DTZ001
