@@ -86,6 +86,7 @@ def test_a_marker_takes_the_files_name_and_the_day() -> None:
         ("ftp://host/a.csv", "begin with s3:// or gs://"),
         ("s3://bucket", "must name a bucket and a path"),
         ("s3://{day}/a.csv", "must name a bucket"),
+        ("s3://me:secret@bucket/a.csv", "keys and passwords never stand in a path"),
         ("in/", "must end with the name of a file"),
         ("in/**/a.csv", r"\*\* is not known"),
         ("{date}.csv", "{date} is not known"),

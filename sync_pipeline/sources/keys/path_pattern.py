@@ -50,6 +50,8 @@ class PathPattern:
             raise ValueError("must end with the name of a file, not with /")
         if self.scheme and (len(names) < 2 or not names[0].literal):
             raise ValueError("must name a bucket and a path in it: s3://bucket/path")
+        if self.scheme and not re.fullmatch(r"[\w.-]+", names[0].literal or ""):
+            raise ValueError("must name a bucket; keys and passwords never stand in a path")
 
     @property
     def scheme(self) -> str:
