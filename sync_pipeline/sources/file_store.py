@@ -78,7 +78,7 @@ class FileStore:
         that says whether another try may mend it."""
         try:
             yield
-        except (pa.ArrowException, OSError, ValueError) as error:
+        except (pa.ArrowException, OSError) as error:
             text = f"{what}: {one_line(error, *self._secrets)}"
             if not self.is_remote:
                 raise SourceError(text) from error
