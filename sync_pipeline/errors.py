@@ -43,6 +43,10 @@ class SourceUnreachableError(SourceError, UnreachableError):
     """The source's database cannot be connected to."""
 
 
+class TransientSourceError(SourceError):
+    """The source failed in a way that another try may mend, whatever its driver's error is."""
+
+
 class TargetUnreachableError(TargetError, UnreachableError):
     """The target's database cannot be connected to."""
 
@@ -92,12 +96,14 @@ _REFUSED = re.compile(r"FATAL:|no password supplied|certificate|SSL was required
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return whether trying again may help: the driver's error that `error` came from says it.
+    """Return whether trying again may help: the error that `error` came from says it.
 
     A day that another worker holds has been waited for already, and a bug stays one: both are not.
     """
     found: BaseException | None = error
     while isinstance(found, SyncError) and not isinstance(found, _PERMANENT):
+        if isinstance(found, TransientSourceError):
+            return True
         # `raise … from None` hides the context of an error from people only.
         found = found.__cause__ or found.__context__
     return isinstance(found, psycopg2.Error) and _is_transient_state(found)

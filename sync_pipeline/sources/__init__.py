@@ -7,7 +7,7 @@ extra of the same name.
 from typing import TYPE_CHECKING
 
 from sync_pipeline.errors import SettingError
-from sync_pipeline.sources.keys import PostgresSource, PythonSource
+from sync_pipeline.sources.keys import PostgresSource, PythonSource, SqlSource
 
 if TYPE_CHECKING:
     from sync_pipeline.dataset import Dataset
@@ -45,4 +45,9 @@ def _open(dataset: "Dataset", settings: "Settings") -> "Source":
         from sync_pipeline.sources.python import PythonRows
 
         return ArrowReader(dataset, PythonRows(dataset, keys))
+    if isinstance(keys, SqlSource):
+        from sync_pipeline.sources.sql import SqlRows
+
+        what = "a SQLAlchemy URL, such as mysql+pymysql://user:password@host/database"
+        return ArrowReader(dataset, SqlRows(dataset, keys, settings.required(keys.url_env, what)))
     raise AssertionError(keys)
