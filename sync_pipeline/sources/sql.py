@@ -87,8 +87,8 @@ class SqlRows:
 
     def cancel(self) -> None:
         """Break the read off at the driver, and at the server where it goes on by itself."""
-        driver, self._driver = self._driver, None
         self._broken_off = True
+        driver = self._driver
         if driver is not None:
             self._connector.break_off(*driver)
 
@@ -193,12 +193,13 @@ class SqlRows:
         """Close the connection; a statement that goes on is broken off, its rows are not read."""
         connection, self._connection = self._connection, None
         driver, self._driver = self._driver, None
-        self._broken_off = False
+        broken_off, self._broken_off = self._broken_off, False
         if connection is None:
             return
-        if driver is not None and connection.in_transaction():
-            self._connector.break_off(*driver)
+        if driver is not None:
+            if connection.in_transaction() and not broken_off:
+                self._connector.break_off(*driver)
+            self._connector.abandon(driver[0])
         with suppress(Exception):  # it may be lost already
-            self._connector.abandon(connection.connection.driver_connection)
             connection.invalidate()
         connection.close()

@@ -5,8 +5,8 @@ reads much faster than Python; others give Python's own types.
 """
 
 import re
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -33,6 +33,7 @@ class Converter:
         self._kind = kind
         self._zero_as_null = zero_as_null
         self._naive_is_utc = naive_is_utc
+        self._taken = {type(None)} | _taken(kind.arrow)
 
     def array(self, values: Sequence[Any], where: str) -> pa.Array:
         """Return the values as an array. Raises SourceError, which begins with `where`, for the
@@ -53,31 +54,34 @@ class Converter:
             values = [None if v is None else int.from_bytes(_bytes(v), "big") for v in values]
         if self._kind.declared is not None:
             return pa.array([text_of(value) for value in values], pa.string())
+        # Arrow would take 1.5 for the integer 1, and 5 for a date in 1970.
+        if not set(map(type, values)) <= self._taken:
+            raise TypeError
         if pa.types.is_boolean(kind):
             return pa.array([_boolean(value) for value in values], kind)
         if pa.types.is_decimal(kind):
             return _decimals(values, kind)
-        if pa.types.is_temporal(kind) and not pa.types.is_duration(kind):
-            return self._times(values)
         if pa.types.is_float32(kind):
             return pa.array(values, pa.float64()).cast(kind)
-        if pa.types.is_string(kind) and any(isinstance(v, bytes) for v in values):
-            raise TypeError("bytes in a column of text")
+        if str in self._taken and not pa.types.is_string(kind):
+            return self._times(values)
         return pa.array(values, kind)
 
     def _times(self, values: Sequence[Any]) -> pa.Array:
         kind = self._kind.arrow
-        in_seconds = pa.types.is_timestamp(kind) and kind.tz
-        if in_seconds and any(type(v) in (int, float) for v in values):
+        instants = pa.types.is_timestamp(kind) and kind.tz is not None
+        if instants and any(isinstance(v, (int, float)) for v in values):
             return pa.array([_instant(value) for value in values], kind)
         if not any(isinstance(v, str) for v in values):
-            if pa.types.is_timestamp(kind):
-                self._check_zones(values)
+            self._check_zones(values)
             return pa.array(values, kind)
-        texts = pa.array([self._text(value) for value in values], pa.string())
-        if pa.types.is_timestamp(kind) and kind.tz and self._naive_is_utc:
-            return pc.assume_timezone(texts.cast(pa.timestamp("us")), "UTC")
-        return texts.cast(kind)
+        texts = [self._text(value) for value in values]
+        if pa.types.is_time(kind):
+            return pa.array([None if v is None else time.fromisoformat(v) for v in texts], kind)
+        if instants and self._naive_is_utc:
+            naive = pa.array(texts, pa.string()).cast(pa.timestamp("us"))
+            return pc.assume_timezone(naive, "UTC")
+        return pa.array(texts, pa.string()).cast(kind)
 
     def _text(self, value: Any) -> str | None:
         if value is None or (
@@ -87,12 +91,13 @@ class Converter:
         return value if isinstance(value, str) else str(value)
 
     def _check_zones(self, values: Sequence[Any]) -> None:
-        instants = self._kind.arrow.tz is not None
-        if instants and self._naive_is_utc:
+        """Raise ValueError for an instant without a zone, and a local time with one."""
+        kind = self._kind.arrow
+        if not pa.types.is_timestamp(kind) or (kind.tz and self._naive_is_utc):
             return
         for value in values:
-            if isinstance(value, datetime) and (value.tzinfo is not None) != instants:
-                raise ValueError("a zone where there must be none, or none where there must be one")
+            if value is not None and (value.tzinfo is not None) != (kind.tz is not None):
+                raise ValueError(value)
 
     def _cannot_hold(self, value: Any, where: str) -> SourceError:
         shown = repr(value)
@@ -105,6 +110,28 @@ class Converter:
                 "as text under 'types'"
             )
         return SourceError(f"{said}; mend it at the source, or declare the column under 'types'")
+
+
+def _taken(kind: pa.DataType) -> set[type]:
+    """Return the types of values that an Arrow type is made of."""
+    for is_kind, types in _TAKEN:
+        if is_kind(kind):
+            return types | ({int, float} if pa.types.is_timestamp(kind) and kind.tz else set())
+    raise AssertionError(kind)
+
+
+_TAKEN: tuple[tuple[Callable[[pa.DataType], bool], set[type]], ...] = (
+    (pa.types.is_boolean, {bool, int}),
+    (pa.types.is_integer, {bool, int}),
+    (pa.types.is_floating, {float, int}),
+    (pa.types.is_decimal, {Decimal, str, int, float}),
+    (pa.types.is_string, {str}),
+    (pa.types.is_binary, {bytes, bytearray, memoryview}),
+    (pa.types.is_date, {date, str}),
+    (pa.types.is_timestamp, {datetime, str}),
+    (pa.types.is_time, {time, str}),
+    (pa.types.is_duration, {timedelta}),
+)
 
 
 def _bytes(value: Any) -> bytes:
