@@ -1,6 +1,7 @@
 """Days of a real MariaDB: cut in the right zone, counted in their snapshot, in bounded memory."""
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -9,7 +10,9 @@ from typing import Any
 import psutil
 import pytest
 import sqlalchemy as sa
+import yaml
 
+from sync_pipeline.settings import PROJECT_ROOT
 from sync_pipeline.sources.arrow import ArrowReader
 from sync_pipeline.sources.base import CopyFormat
 from sync_pipeline.sources.sql import SqlRows
@@ -188,3 +191,34 @@ class Sink(io.RawIOBase):
     def write(self, data: Any) -> int:
         self.highest = max(self.highest, psutil.Process().memory_info().rss)
         return len(data)
+
+
+def test_the_example_in_the_page_runs(mariadb: MariaDb, syncing: Syncing) -> None:
+    page = (PROJECT_ROOT / "docs/sources/sql.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```yaml\n(.*?)^```", page, re.M | re.S)
+    given = yaml.safe_load(example)
+    assert given["type"] == "sync_pipeline.DailySync"
+    mariadb.run(
+        "CREATE TABLE orders (id int, created_at timestamp, amount decimal(9,2), paid tinyint(1))",
+        "CREATE TABLE loads (loaded_day date)",
+        "SET time_zone = '+00:00'",
+        "INSERT INTO orders VALUES (1, '2025-09-30 16:00:00', 9.9, 1)",
+        "INSERT INTO loads VALUES ('2025-10-01')",
+    )
+    attributes = given["attributes"]
+    done, after = syncing.sync(days=[DAY, NEXT_DAY], **attributes)
+    assert done.outcome is Outcome.SUCCESS, done.error
+    assert "2025-10-02 is not ready" in (after.error or "")
+    assert syncing.rows("SELECT id, amount::text, paid FROM shop_orders") == [(1, "9.90", True)]
+
+
+def test_a_url_with_a_narrower_charset_loses_no_character(
+    mariadb: MariaDb, syncing: Syncing
+) -> None:
+    mariadb.run(
+        "CREATE TABLE t (day date, a text) CHARSET utf8mb4",
+        "INSERT INTO t VALUES ('2025-10-01', '😀')",
+    )
+    syncing.settings["SHOP_URL"] += "&charset=latin1"
+    syncing.sync(TABLE)
+    assert syncing.rows("SELECT a FROM landed") == [("😀",)]

@@ -161,12 +161,12 @@ def test_any_other_dialect_is_read_by_the_standard_types(syncing: Syncing, sourc
     helpers.run(
         source_url,
         "CREATE TABLE t (id int, big bigint, day timestamptz, local timestamp, amount numeric, "
-        "price numeric(10,2), ok boolean, note varchar(9), doc jsonb, key uuid)",
+        "price numeric(10,2), ok boolean, note varchar(9), doc jsonb, key uuid, raw bytea)",
     )
     helpers.run(
         source_url,
         "INSERT INTO t SELECT n, -n, '2025-10-01 00:00+08', '2025-10-01', 1e-9, 1.5, n > 1, '日', "
-        "'{\"a\": 1.0}', '123e4567-e89b-12d3-a456-426655440000' "
+        "'{\"a\": 1.0}', '123e4567-e89b-12d3-a456-426655440000', '\\x00ff' "
         "FROM generate_series(1, 3) n",
     )
     syncing.settings["SHOP_URL"] = with_driver(source_url)
