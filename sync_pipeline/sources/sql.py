@@ -27,7 +27,6 @@ from sync_pipeline.sources.sql_shape import SqlShape, day_of, shape_of
 from sync_pipeline.sources.sql_types import MYSQL
 from sync_pipeline.sources.sql_values import Converter
 
-_FIRST_ROWS = 64
 _BATCH_BYTES = 8 * 1024 * 1024
 
 
@@ -124,7 +123,7 @@ class SqlRows:
         if self._keys.count and self._connector.snapshot:
             self._count = connection.execute(count).scalar_one()
         where = f"dataset {self._dataset.name}: {day} of {self._keys.origin}"
-        size = _FIRST_ROWS
+        size = 1
         result = connection.execute(
             select, execution_options={"stream_results": True, "max_row_buffer": 1}
         )
@@ -150,7 +149,7 @@ class SqlRows:
             statement = statement.bindparams(sa.bindparam("day", day, sa.Date()))
         with connection.execute(statement) as result:
             row = result.first()
-        if row is None or row[0] in (None, 0, "0", b"\0", "f", "false"):
+        if row is None or _is_false(row[0]):
             raise NotReadyError(
                 f"dataset {self._dataset.name}: {day} is not ready: its ready_query returned "
                 f"{'no row' if row is None else repr(row[0])}; try again later"
@@ -203,3 +202,13 @@ class SqlRows:
         with suppress(Exception):  # it may be lost already
             connection.invalidate()
         connection.close()
+
+
+def _is_false(value: Any) -> bool:
+    """Return whether a value says no, in any driver's form of false, 0 or NULL."""
+    if isinstance(value, bytes):  # MySQL's BIT
+        return not any(value)
+    try:
+        return value is None or float(value) == 0
+    except (TypeError, ValueError):
+        return str(value).lower() in ("f", "false")

@@ -16,7 +16,7 @@ import psutil
 import sqlalchemy as sa
 
 _NUMBERS = itertools.count(1)
-_STOP_SECONDS = 60
+_STOP_SECONDS = 20
 
 
 @dataclass
@@ -100,7 +100,10 @@ def running_server(folder: Path) -> Iterator[MariaDb]:
             yield MariaDb(socket, psutil.Process(process.pid))
         finally:
             process.terminate()
-            process.wait(_STOP_SECONDS)
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:  # it waits for a statement that a failed test left
+                process.kill()
             drained.join(_STOP_SECONDS)
 
 
@@ -122,9 +125,12 @@ def fresh_database(server: MariaDb) -> Iterator[MariaDb]:
     """Make a database for one test; drop it at the end."""
     name = f"test_{next(_NUMBERS)}"
     server.run(f"CREATE DATABASE {name}")
+    database = MariaDb(server.socket, server.process, name)
     try:
-        yield MariaDb(server.socket, server.process, name)
+        yield database
     finally:
+        for reader in database.readers():  # a failed test's: it would hold the tables
+            server.run(f"KILL {reader}")
         server.run(f"DROP DATABASE {name}")
 
 

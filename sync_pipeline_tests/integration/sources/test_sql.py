@@ -141,14 +141,14 @@ def test_a_day_is_not_ready_until_the_ready_query_says_so(
 ) -> None:
     mariadb.run(
         "CREATE TABLE t (id int, day date)",
-        "CREATE TABLE loaded (day date, ok boolean, at varchar(9))",
+        "CREATE TABLE loaded (day date, ok decimal(3,1), at varchar(9))",
         "INSERT INTO loaded VALUES ('2025-10-02', 1, '10:30')",
     )
     source = TABLE | {"ready_query": "SELECT ok FROM loaded WHERE day = :day AND at = '10:30'"}
     none, ready = syncing.sync(source, [DAY, NEXT_DAY])
     assert "2025-10-01 is not ready: its ready_query returned no row" in (none.error or "")
     assert ready.outcome is Outcome.SUCCESS
-    for value in ("0", "NULL"):
+    for value in ("0.0", "NULL"):
         mariadb.run(
             "DELETE FROM loaded", f"INSERT INTO loaded VALUES ('2025-10-01', {value}, '10:30')"
         )
@@ -180,7 +180,7 @@ def test_wide_rows_are_read_a_few_at_a_time(mariadb: MariaDb, syncing: Syncing) 
     rows = opened(syncing, SOURCE | {"query": query})
     sizes = [batch.num_rows for batch in rows.read(DAY)]
     rows.close()
-    assert (sizes[0], sum(sizes), max(sizes[1:])) == (64, 500, 8)
+    assert (sizes[:3], sum(sizes), max(sizes)) == ([1, 4, 8], 500, 8)
 
 
 class Sink(io.RawIOBase):
