@@ -55,21 +55,19 @@ def api(
     ] = "127.0.0.1",
 ) -> None:
     """Serve the REST API and the page until Ctrl-C. Dagster runs elsewhere."""
-    from sync_pipeline.api.config import Config
     from sync_pipeline.api.server import serve
     from sync_pipeline.stack import databases
+
+    def on_listening(url: str) -> None:
+        out.print(f"page: {url}/sync-status    API: {url}/api/v1")
 
     given = environment.with_env_file()
     with suppress(_Interrupted):  # how it is meant to end
         if given.environment.get(environment.API_TRACKING_URL, "").strip():
-            Config.of(given, host)
-            serve(given, host, port)
+            serve(given, host, port, on_listening)
         else:
             with databases(given) as settings:
-                out.print(
-                    f"page: http://{host}:{port}/sync-status    API: http://{host}:{port}/api/v1"
-                )
-                serve(settings, host, port)
+                serve(settings, host, port, on_listening)
 
 
 @app.command()
@@ -152,6 +150,24 @@ def retry(
             raise RequestError(f"there is no batch {batch}; see: sync-pipeline status")
         code = run_batch(settings, retry_of(found), as_json=as_json)
     raise typer.Exit(code)
+
+
+@app.command()
+def replay(
+    dataset: Annotated[str, typer.Argument(help="Name of the dataset, a folder in datasets/.")],
+    day: Annotated[
+        str | None, typer.Option(help="One day, such as 2025-10-01; all of them if omitted.")
+    ] = None,
+) -> None:
+    """Load the rows that were set aside (on_bad_row: quarantine), once their cause is mended."""
+    from sync_pipeline.replay_shown import replay_and_show
+    from sync_pipeline.stack import databases
+
+    one_day = None if day is None else parse_day(day, "--day")
+    with databases(environment.with_env_file(), with_source=True) as settings:
+        whole = replay_and_show(settings, dataset, one_day, out)
+    if not whole:
+        raise typer.Exit(ExitCode.FAILED)
 
 
 @app.command()

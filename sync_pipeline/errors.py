@@ -59,6 +59,10 @@ class CountMismatchError(SyncError):
     """The target took another number of rows than the source gave; the day was rolled back."""
 
 
+class RejectedRowsError(SyncError):
+    """The target did not take more rows of a day than the dataset lets it; it was rolled back."""
+
+
 class DayLockedError(SyncError):
     """Another worker holds this dataset's day; it was waited for as long as the setting allows."""
 
@@ -86,7 +90,13 @@ class StackError(SyncError):
 # What another try may mend: connection lost (class 08), server stopped, crashed or starting, too
 # many connections, lock not got in time, serialization failure, deadlock.
 _TRANSIENT_STATES = {"57P01", "57P02", "57P03", "53300", "55P03", "40001", "40P01"}
-_PERMANENT = (DayLockedError, CountMismatchError, SupersededError, SettingError)
+_PERMANENT = (
+    DayLockedError,
+    CountMismatchError,
+    RejectedRowsError,
+    SupersededError,
+    SettingError,
+)
 # While it connects, libpq gives no SQLSTATE. What a server refuses is permanent, but for these.
 _SERVER_IS_BUSY = re.compile(
     r"starting up|shutting down|recovery mode|not (?:yet )?accepting connections"

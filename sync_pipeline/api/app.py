@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sync_pipeline.api import (
@@ -52,7 +52,9 @@ def make_app(config: Config) -> tuple[FastAPI, Services]:
     problems.install(app, lambda path: document.methods_at(app, path))
     # Before a record's own address, which takes whatever is left.
     for part in (coverage, launches, records, events, session):
-        app.include_router(part.router, prefix=BASE)
+        app.include_router(
+            part.router, prefix=BASE, dependencies=[Depends(document.known_query(app))]
+        )
     app.include_router(health.router)
     page.install(app)
     document.install(app)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from sync_pipeline.errors import SettingError
+from sync_pipeline.errors import RequestError, SettingError
 from sync_pipeline.settings import API_TOKENS
 
 SESSION_SECONDS = 12 * 3600
@@ -64,10 +64,15 @@ def parse_tokens(text: str) -> tuple[Token, ...]:
 
 
 def new_token(name: str, role: str) -> tuple[str, str]:
-    """Return a new token and its entry for the setting. Raises SettingError for a wrong name."""
+    """Return a new token and its entry for the setting. Raises RequestError for what cannot be in
+    one."""
     token = secrets.token_urlsafe(32)
     entry = f"{name}:{role}:{hashlib.sha256(token.encode()).hexdigest()}"
-    parse_tokens(entry)
+    if not _ENTRY.fullmatch(entry):
+        raise RequestError(
+            f"{name} {role} cannot be a token's name and role; a name has up to 64 letters, digits "
+            "or . _ @ -, and the role is reader or operator"
+        )
     return token, entry
 
 

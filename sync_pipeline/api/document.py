@@ -1,13 +1,14 @@
 """The OpenAPI document, complete: problems have their schema, and answers lead on to a record."""
 
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from sync_pipeline.api.problems import ProblemOut
+from sync_pipeline.api.problems import UNKNOWN, ProblemError, ProblemOut
 
 _SCHEMAS = "#/components/schemas/{model}"
 _UNUSED = ("HTTPValidationError", "ValidationError")  # FastAPI's own errors, never given here
@@ -43,6 +44,28 @@ def install(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def known_query(app: FastAPI) -> Callable[[Request], Awaitable[None]]:
+    """Return a dependency that refuses what the document does not have in the query of a call: a
+    filter whose name is mistyped is not to find everything."""
+
+    async def only_known(request: Request) -> None:
+        if not request.query_params:
+            return
+        known = {
+            parameter["name"]
+            for methods in app.openapi()["paths"].values()
+            for call in methods.values()
+            if call["operationId"] == request.scope["route"].name
+            for parameter in call.get("parameters", ())
+            if parameter["in"] == "query"
+        }
+        for name in request.query_params:
+            if name not in known:
+                raise ProblemError(422, f"{name}: {UNKNOWN}", field=name)
+
+    return only_known
 
 
 def methods_at(app: FastAPI, path: str) -> list[str]:

@@ -28,6 +28,7 @@ _TITLES = {
     500: "Internal error",
     503: "Not available",
 }
+UNKNOWN = "is not known here; leave it out, or correct its name"
 _DETAILS = {
     404: "there is nothing at this address; the calls are listed in /api/v1/openapi.json",
     405: "this address does not take that method; see /api/v1/openapi.json",
@@ -146,7 +147,7 @@ def _invalid(error: RequestValidationError) -> ProblemError:
     if found["type"] == "json_invalid":
         said = "the body is not valid JSON"
     elif found["type"] == "extra_forbidden":
-        said = "is not known here; leave it out, or correct its name"
+        said = UNKNOWN
     elif found["type"] == "missing" and field is None:
         said = "the body is missing; send JSON"
     elif field is not None and said.startswith(field):

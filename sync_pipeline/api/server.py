@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +25,13 @@ _END_SECONDS = 5
 _START_SECONDS = 60
 
 
-def serve(settings: Settings, host: str, port: int) -> None:
-    """Serve until a signal comes. Raises SettingError, or StackError if it cannot listen there."""
+def serve(
+    settings: Settings, host: str, port: int, on_listening: Callable[[str], None] = lambda url: None
+) -> None:
+    """Serve until a signal comes; call `on_listening` with the address once it is taken.
+
+    Raises SettingError, or StackError if it cannot listen there.
+    """
     config = Config.of(settings, host)
     app, given = create_app(config)
     with closing(_listening(host, port)) as listening:
@@ -43,6 +48,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
             ),
             given,
         )
+        on_listening(_address(host, listening.getsockname()[1]))
         server.run(sockets=[listening])
 
 
@@ -68,7 +74,7 @@ def api_running(
     with log.open("ab") as output:
         process = _start(environment, host, port, output)
     try:
-        api = RunningApi(f"http://{host}:{port}", process, log)
+        api = RunningApi(_address(host, port), process, log)
         _wait_until_up(api)
         yield api
     finally:
@@ -121,6 +127,11 @@ def _wait_until_up(api: RunningApi) -> None:
     raise StackError(f"the API does not answer after {_START_SECONDS} s ({api.log})")
 
 
+def _address(host: str, port: int) -> str:
+    name = host.strip("[]")
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
 def _listening(host: str, port: int) -> socket.socket:
     name = host.strip("[]")
     try:
@@ -128,6 +139,7 @@ def _listening(host: str, port: int) -> socket.socket:
         listening = socket.socket(family, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
+        listening.listen()  # two may bind to a port, one may listen
     except OSError as error:
         raise StackError(
             f"{host} port {port} cannot be used: {error.strerror}; stop what listens there, or "

@@ -13,6 +13,7 @@ from sync_pipeline import settings
 from sync_pipeline.dagster_api import DATASET_METADATA
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.orchestration import identity
+from sync_pipeline.orchestration.checks import check_specs, evaluate
 from sync_pipeline.orchestration.days import days_of_backfill, partitions_of, to_days
 from sync_pipeline.orchestration.hooks import sync_hooks
 from sync_pipeline.orchestration.work import (
@@ -37,6 +38,7 @@ def build_asset(dataset: Dataset) -> dg.AssetsDefinition:
         partitions_def=partitions_of(dataset),
         backfill_policy=_backfill_policy(dataset),
         hooks=sync_hooks(),
+        check_specs=check_specs(dataset),
         # With an output, Dagster would emit an event per partition on top of ours.
         output_required=False,
         metadata={
@@ -49,7 +51,7 @@ def build_asset(dataset: Dataset) -> dg.AssetsDefinition:
             DATASET_METADATA: dg.MetadataValue.json(dataset.model_dump(mode="json")),
         },
     )
-    def daily_sync(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+    def daily_sync(context: dg.AssetExecutionContext) -> Iterator[dg.AssetCheckResult]:
         environment = settings.current()
         days = to_days(context.partition_keys)
         with tracker_for(context.run, environment) as tracker:
@@ -63,8 +65,8 @@ def build_asset(dataset: Dataset) -> dg.AssetsDefinition:
                 batch=batch,
                 resync=True,
             )
+            yield from evaluate(dataset, results, tracker)
         fail_if_a_day_failed(dataset, results)
-        yield from ()
 
     return daily_sync
 

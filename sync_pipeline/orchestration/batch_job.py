@@ -17,7 +17,7 @@ from pydantic import Field
 from sync_pipeline import settings
 from sync_pipeline.dataset import Dataset, find_dataset, parse_day
 from sync_pipeline.errors import RequestError, one_line
-from sync_pipeline.orchestration import identity
+from sync_pipeline.orchestration import checks, identity
 from sync_pipeline.orchestration.hooks import sync_hooks
 from sync_pipeline.orchestration.storage import keep_connections_open
 from sync_pipeline.orchestration.work import (
@@ -117,6 +117,7 @@ def build_batch_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
                 batch=chunk.batch,
                 resync=chunk.batch.resync,
             )
+            checks.tell(context, dataset, checks.evaluate(dataset, results, tracker))
         fail_if_a_day_failed(dataset, results)
         return len(results)
 

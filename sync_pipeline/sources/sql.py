@@ -7,7 +7,6 @@ A connection that failed, that a cancellation was aimed at, or whose rows were n
 is never used again: a driver may read all the rest before it closes. The next day opens a new one.
 """
 
-import re
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -23,7 +22,7 @@ from sync_pipeline.errors import NotReadyError, SourceError
 from sync_pipeline.sources.arrow import ROWS_AT_ONCE
 from sync_pipeline.sources.keys import SqlSource
 from sync_pipeline.sources.sql_connection import Connector
-from sync_pipeline.sources.sql_shape import SqlShape, day_of, shape_of
+from sync_pipeline.sources.sql_shape import SqlShape, day_of, ready_statement, shape_of
 from sync_pipeline.sources.sql_types import MYSQL
 from sync_pipeline.sources.sql_values import Converter
 
@@ -144,15 +143,13 @@ class SqlRows:
         query = self._keys.ready_query
         if query is None:
             return
-        statement = sa.text(re.sub(r":(?!day\b)", r"\:", query))
-        if ":day" in query:
-            statement = statement.bindparams(sa.bindparam("day", day, sa.Date()))
+        statement = ready_statement(query, day, self._dataset)
         with connection.execute(statement) as result:
             row = result.first()
         if row is None or _is_false(row[0]):
             raise NotReadyError(
-                f"dataset {self._dataset.name}: {day} is not ready: its ready_query returned "
-                f"{'no row' if row is None else repr(row[0])}; try again later"
+                f"dataset {self._dataset.name}: the source is not ready for {day}: ready_query "
+                f"found {row[0] if row else 'no row'}; its former rows stand. Try it again later"
             )
 
     @contextmanager

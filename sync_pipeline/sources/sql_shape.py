@@ -1,5 +1,7 @@
 """What a `sql` source selects: its columns, what they become, and the statements of a day."""
 
+import re
+import threading
 import warnings
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -14,6 +16,9 @@ from sync_pipeline.day_bounds import DayType, day_bounds
 from sync_pipeline.errors import SourceError
 from sync_pipeline.sources.keys import SqlSource
 from sync_pipeline.sources.sql_types import MYSQL, Kind, as_declared, kind_of, wire_type
+
+_WARNINGS = threading.Lock()  # filters are of the process, sources are opened by threads
+_PERCENT = re.compile(r"%(\(day\)s|%|)")
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,23 @@ def shape_of(connection: sa.Connection, dataset: Dataset, keys: SqlSource) -> Sq
 def literal(query: str) -> str:
     """Return a query for `sqlalchemy.text` in which a colon is no parameter."""
     return query.replace(":", r"\:")
+
+
+def ready_statement(query: str, day: date, dataset: Dataset) -> sa.TextClause:
+    """Return a `ready_query` with the day for each %(day)s. Raises SourceError for any other %."""
+
+    def replaced(found: re.Match[str]) -> str:
+        if not found[1]:
+            raise SourceError(
+                f"dataset {dataset.name}: its ready_query takes %(day)s and nothing else; write "
+                "any other % as %%"
+            )
+        return "%" if found[1] == "%" else ":day"
+
+    statement = sa.text(_PERCENT.sub(replaced, literal(query)))
+    if "%(day)s" in query:
+        return statement.bindparams(sa.bindparam("day", day, sa.Date()))
+    return statement
 
 
 def day_of(
@@ -95,7 +117,10 @@ def _bounds(
 def _of_table(
     connection: sa.Connection, name: str, schema: str
 ) -> dict[str, TypeEngine[Any] | None]:
-    with warnings.catch_warnings():  # of a type that it does not know, which is said below
+    with (
+        _WARNINGS,
+        warnings.catch_warnings(),
+    ):  # of a type that it does not know, which is said below
         warnings.simplefilter("ignore", sa.exc.SAWarning)
         columns = sa.inspect(connection).get_columns(name, schema or None)
     return {

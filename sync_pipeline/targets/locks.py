@@ -67,9 +67,9 @@ def lock_day(connection: "Connection", dataset: Dataset, day: date) -> None:
     raise DayLockedError(_held(dataset, day, holder))
 
 
-def lock_table(cursor: "Cursor", dataset: Dataset) -> None:
-    """Wait for whoever is just making the dataset's target table; hold the others off."""
-    cursor.execute(_LOCK_TABLE, {"key": f"sync_pipeline table: {dataset.target.table}"})
+def lock_table(cursor: "Cursor", table: str) -> None:
+    """Wait for whoever is just making this table; hold the others off."""
+    cursor.execute(_LOCK_TABLE, {"key": f"sync_pipeline table: {table}"})
 
 
 def begin(cursor: "Cursor", dataset: Dataset) -> None:

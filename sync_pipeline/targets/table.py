@@ -61,7 +61,7 @@ def make_or_check(cursor: "Cursor", dataset: Dataset, shape: Shape) -> CopyForma
     """
     place = _look(cursor, dataset)
     if place.oid is None:
-        lock_table(cursor, dataset)
+        lock_table(cursor, dataset.target.table)
         place = _look(cursor, dataset)  # another may have made it while this one waited
     if place.oid is None:
         _create(cursor, dataset, shape, place)

@@ -101,6 +101,17 @@ def succeed(cursor: "Cursor", attempt: Attempt, counts: DayCounts, *, ago: float
         raise superseded(attempt)
 
 
+def replayed(cursor: "Cursor", dataset: str, day: date, kept: int) -> None:
+    """Note that of the rows set aside of a day all are in now but `kept`. Twice is as once."""
+    values: dict[str, Any] = {"dataset": dataset, "day": day, "kept": kept}
+    cursor.execute(_SQL["replayed"], values)
+    row = cursor.fetchone()
+    if row is not None:
+        counts = DayCounts(row[1], row[1] - kept, kept, 0)
+        said = remarks.day_finished(day, counts)
+        cursor.execute(_SQL["replayed_remarks"], {"id": row[0], "remarks": said})
+
+
 def superseded(attempt: Attempt) -> SupersededError:
     """Return the error of a worker whose attempt is not at its day any more."""
     return SupersededError(

@@ -149,6 +149,15 @@ class SyncedDay:
 
 
 @dataclass(frozen=True)
+class SmallDay:
+    """A day with far fewer rows than is usual: the median of the days before it."""
+
+    day: date
+    rows: int
+    usual: float
+
+
+@dataclass(frozen=True)
 class UntoldDay:
     """A day that is in and that Dagster was not told of. `seconds` is how long it took."""
 

@@ -219,6 +219,23 @@ class Refused:
         return f"{self.day} could not begin: {self.error}"
 
 
+@dataclass(frozen=True)
+class Replayed:
+    """Of a day's rejected rows all are in now but `kept`."""
+
+    dataset: str
+    day: date
+    kept: int
+    batch: NewBatch | None = None
+
+    def write(self, cursor: "Cursor", batch_id: int | None, by: By, *, last: bool) -> bool:
+        attempts.replayed(cursor, self.dataset, self.day, self.kept)
+        return True
+
+    def __str__(self) -> str:
+        return f"rows of {self.day} replayed"
+
+
 def _id(batch_id: int | None) -> int:
     assert batch_id is not None, "the fact's batch was opened before it"  # noqa: S101
     return batch_id

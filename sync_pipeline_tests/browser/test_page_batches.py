@@ -32,6 +32,9 @@ def test_a_batch_launched_on_the_page_moves_its_bar_to_the_end(visit: Open, stac
     expect(state_of(row)).to_have_text("Syncing")
     expect(row.get_by_text("Batch", exact=True)).to_be_visible()
     expect(page.get_by_role("heading", level=1)).to_contain_text("at work")
+    # The form is empty again: a second click is not to launch the same days once more.
+    expect(page.get_by_label("from", exact=True).first).to_have_value("")
+    expect(page.get_by_role("button", name="Launch", exact=True)).to_be_visible()
     seen = _values_until_full(row.get_by_role("progressbar"), len(of))
     assert len(seen) > 3, seen
     assert seen == sorted(seen)
@@ -41,6 +44,8 @@ def test_a_batch_launched_on_the_page_moves_its_bar_to_the_end(visit: Open, stac
     (record,) = _records(stack, "orders", of[0], of[-1])
     assert (record["status"], record["success_count"]) == ("success", 6)
     assert record["total_records"] == 6 * ROWS_PER_DAY
+    in_dagster = row.get_by_role("link", name="orders in Dagster (a new tab)")
+    expect(in_dagster).to_have_attribute("href", f"{stack.dagster.url}/runs/{record['run_id']}")
     assert record["remarks"].startswith("批量同步完成: 2025-11-02至2025-11-07, 共6天, 成功6")
     assert stack.differing_days("orders", of) == []
 
@@ -66,6 +71,9 @@ def test_a_failed_day_is_named_and_turns_green_when_it_is_retried(
     stack.mend("events", of[2])
     page.get_by_role("button", name="Retry").click()
     page.get_by_role("dialog").get_by_role("button", name="Retry 1 day").click()
+    # Dagster takes seconds to start a run; until then nobody is to wonder whether they clicked.
+    expect(page.get_by_text("Starting…")).to_be_visible()
+    expect(page.get_by_role("button", name="Retry")).to_have_count(0)
     expect(table.get_by_role("row", name=re.compile("2025-11-10.*Success"))).to_be_visible()
     expect(table.get_by_text("Failed")).to_have_count(0)
     expect(page.get_by_text("1 earlier attempt, done again since")).to_be_visible()
@@ -93,6 +101,7 @@ def test_a_batch_is_cancelled_once_that_is_confirmed(visit: Open, stack: Stack) 
 
     expect(state_of(row)).to_have_text("Failed")
     expect(row).to_contain_text("cancelled by local over the API")
+    expect(page.get_by_text("Cancelled by local: orders 2025-11-13 → 2025-11-20")).to_be_visible()
     expect(row.get_by_role("button", name="Retry")).to_be_visible()
     (record,) = _records(stack, "orders", of[0], of[-1])
     assert record["status"] == "failed"
@@ -103,13 +112,13 @@ def test_a_batch_is_cancelled_once_that_is_confirmed(visit: Open, stack: Stack) 
 def test_what_cannot_be_launched_is_said_beside_the_field_it_is_about(visit: Open) -> None:
     page = visit("/sync-status")
     fill_in(page, "events", date(2025, 12, 20), date(2026, 1, 2))
-    said = page.get_by_text("dataset events: 2026-01-02 cannot be synced yet")
+    said = page.get_by_text("events goes to 2025-12-31 so far; end there or earlier.")
     expect(said).to_be_visible()
     page.get_by_role("button", name="Launch").click()
     expect(page.get_by_label("to", exact=True)).to_be_focused()
     expect(page.get_by_label("to", exact=True)).to_have_attribute("aria-invalid", "true")
     described = page.get_by_label("to", exact=True).get_attribute("aria-describedby")
-    expect(page.locator(f"[id='{described}']")).to_contain_text("end at 2025-12-31 or earlier")
+    expect(page.locator(f"[id='{described}']")).to_contain_text("end there or earlier")
     page.get_by_label("to", exact=True).fill("2025-12-31")
     expect(said).to_have_count(0)
 

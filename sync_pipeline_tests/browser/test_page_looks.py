@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from sync_pipeline_tests.browser.conftest import Open
 from sync_pipeline_tests.stack_project import Stack
@@ -42,17 +42,27 @@ def addresses(stack: Stack) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("scheme", "locale", "missing", "launch"),
+    [("light", "en-US", "Missing", "Launch a batch"), ("dark", "zh-CN", "缺失", "启动批量同步")],
+)
 @pytest.mark.parametrize("width", [1440, 360])
 def test_axe_finds_nothing_serious(
-    visit: Open, addresses: list[str], scheme: str, width: int
+    visit: Open,
+    addresses: list[str],
+    scheme: str,
+    locale: str,
+    missing: str,
+    launch: str,
+    width: int,
 ) -> None:
-    page = visit("about:blank", color_scheme=scheme, viewport={"width": width, "height": 800})
+    like = {"color_scheme": scheme, "locale": locale}
+    page = visit("about:blank", viewport={"width": width, "height": 800}, **like)
     for address in addresses:
         _go(page, address)
         if "calendar" in address:
-            page.get_by_role("button", name="Missing").first.click()
-            expect(page.get_by_role("form", name="Launch a batch")).to_be_visible()
+            page.get_by_role("button", name=missing).first.click()
+            expect(page.get_by_role("form", name=launch)).to_be_visible()
         assert _violations(page) == [], address
 
 
@@ -72,6 +82,15 @@ def test_nothing_is_wider_than_a_small_phone(
         _go(page, address)
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= 360, address
+
+
+def test_a_row_stands_in_line_on_a_desk_and_on_a_phone(visit: Open, addresses: list[str]) -> None:
+    page = _shown(visit, "/sync-status", viewport={"width": 1280, "height": 800})
+    row = page.get_by_role("row").filter(has_text="2024-06-01 → 2024-06-10").first
+    assert abs(_box(row.locator(".days"))["y"] - _box(row.locator(".badge"))["y"]) < 10
+    page.set_viewport_size({"width": 360, "height": 740})
+    whole, time = _box(row), _box(row.get_by_role("time"))
+    assert time["x"] + time["width"] == pytest.approx(whole["x"] + whole["width"], abs=1)
 
 
 def test_light_and_dark_follow_the_system(visit: Open) -> None:
@@ -96,6 +115,30 @@ def test_the_language_is_the_browsers_until_another_is_chosen(
     expect(page.get_by_role("link", name="Calendar")).to_be_visible()
     page.get_by_role("button", name="中文").click()
     expect(page.get_by_text("批量", exact=True)).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "said"),
+    [
+        ("2025-12-20", "2026-01-02", "orders 目前只到 2025-12-31"),
+        ("2024-12-20", "2025-01-02", "orders 的第一天是 2025-01-01。"),
+        ("2025-01-02", "2025-01-01", "结束日期早于开始日期。"),
+    ],
+)
+def test_what_is_wrong_with_the_days_is_said_in_the_readers_language(
+    visit: Open, first: str, last: str, said: str
+) -> None:
+    form = _shown(visit, "/sync-status", locale="zh-CN").get_by_role("form", name="启动批量同步")
+    form.get_by_label("同步").select_option("orders")
+    form.get_by_label("从", exact=True).fill(first)
+    form.get_by_label("至", exact=True).fill(last)
+    expect(form.get_by_text(said)).to_be_visible()
+
+
+def test_the_servers_own_sentence_follows_what_kind_of_problem_it_is(visit: Open) -> None:
+    page = _shown(visit, "/sync-status/99999999", locale="zh-CN")
+    expect(page.get_by_text("找不到：")).to_be_visible()
+    expect(page.get_by_text("there is no record 99999999")).to_have_attribute("lang", "en")
 
 
 def test_both_languages_say_all_there_is_to_say(visit: Open) -> None:
@@ -146,6 +189,10 @@ def _shown(visit: Open, address: str, **options: Any) -> Page:
 def _go(page: Page, address: str) -> None:
     page.goto(address)
     expect(page.get_by_role("main")).to_have_attribute("aria-busy", "false")
+
+
+def _box(of: Locator) -> Any:
+    return of.evaluate("element => element.getBoundingClientRect().toJSON()")
 
 
 def _violations(page: Page) -> list[dict[str, Any]]:

@@ -5,11 +5,16 @@ import { h, replace } from "./dom.js";
 import { ask } from "./dialog.js";
 import { range } from "./format.js";
 import { t } from "./i18n.js";
+import { latest } from "./latest.js";
+
+const STARTS_WITHIN = 60_000; // milliseconds, after which it may be asked for again
+/** What was asked of records and has not begun yet: by id, the change that the record was at. */
+const starting = new Map();
 
 /** A record in a few words: its dataset and days. */
 export const nameOf = (record) => `${record.dataset} ${range(record.start_date, record.end_date)}`;
 
-/** The buttons that a record allows now, kept in step with it. */
+/** The button that a record allows now, kept in step with it. */
 export class Actions {
   #app;
   #shown = "";
@@ -27,9 +32,9 @@ export class Actions {
     if (wanted === this.#shown) return;
     const hadFocus = this.element.contains(document.activeElement);
     this.#shown = wanted;
-    const button = wanted && this.#button(wanted);
-    replace(this.element, button || null);
-    if (hadFocus && button) button.focus();
+    const shown = wanted === "starting" ? startingWord() : wanted ? this.#button(wanted) : null;
+    replace(this.element, shown);
+    if (hadFocus) shown?.focus();
   }
 
   #button(name) {
@@ -66,17 +71,32 @@ export class Actions {
     )
       return;
     this.#busy = true;
+    if (name !== "cancel") this.#start(record);
     try {
       const answer = await DOES[name](record);
       this.#app.say(t(`${name}.done`, values));
+      if (starting.has(answer.record.id)) starting.set(record.id, answer.record.change);
       this.#app.onRecords([answer.record]);
     } catch (problem) {
-      this.#app.say(problem.message, "problem");
+      starting.delete(record.id);
+      this.#app.sayProblem(problem);
     } finally {
       this.#busy = false;
+      this.update(this.#record);
     }
   }
+
+  /** Shows the record as starting until it changes: a run takes seconds to begin. */
+  #start(record) {
+    starting.set(record.id, record.change);
+    setTimeout(() => {
+      if (starting.delete(record.id)) this.#app.onRecords([latest(record)]);
+    }, STARTS_WITHIN);
+    this.update(record);
+  }
 }
+
+const startingWord = () => h("span", { class: "second", tabindex: "-1" }, t("action.starting"));
 
 const DOES = {
   cancel: (record) => cancel(record.id),
@@ -94,6 +114,7 @@ const DOES = {
 };
 
 function possible(record) {
+  if (starting.get(record.id) === record.change) return "starting";
   if (record.kind === "day") return record.status === "syncing" ? "" : "again";
   if (record.status === "syncing") return "cancel";
   return record.status === "failed" && record.batch_key !== null ? "retry" : "";

@@ -25,9 +25,13 @@ export function paceWords(record, receivedAt) {
   }
   const since = (performance.now() - receivedAt) / 1000;
   if (record.eta_seconds === null || record.eta_seconds === undefined) {
-    const elapsed = duration(Math.floor((record.elapsed_seconds ?? 0) + since));
+    const elapsed = duration(Math.floor((record.elapsed_seconds ?? 0) - before(record) + since));
     return { time: t("pace.starting", { time: elapsed }), speed: "" };
   }
   const left = record.eta_seconds - since;
   return { time: left < 1 ? t("pace.almost") : t("pace.left", { time: roughly(left) }), speed };
 }
+
+/** How long a batch that was taken up again had begun before that, in seconds; of others none. */
+const before = ({ start_time, retried_at }) =>
+  retried_at ? (Date.parse(retried_at) - Date.parse(start_time)) / 1000 : 0;

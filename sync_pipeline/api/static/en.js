@@ -33,6 +33,7 @@ export default {
   "session.title": "Sign in",
   "session.why": "This server asks for a token. Whoever runs it has one for you.",
   "session.token": "Token",
+  "session.wrong": "This is no token of this server.",
   "session.in": "Sign in",
   "session.out": "Sign out",
   "role.reader": "may look",
@@ -85,6 +86,9 @@ export default {
   "launch.buttonDays": ({ n }) => `Launch ${days(n)}`,
   "launch.dateMissing": "Choose a day.",
   "launch.done": "Launched: {what}",
+  "launch.reversed": "The last day is before the first.",
+  "launch.early": "The first day of {dataset} is {day}.",
+  "launch.late": "{dataset} goes to {day} so far; end there or earlier.",
   "preview.none": "Choose the days; what that means is shown here before anything begins.",
   "preview.toSync": ({ n, shown }) =>
     n ? `${shown} ${plural(n, "day", "days")} to sync` : "Nothing to sync",
@@ -93,6 +97,7 @@ export default {
   "preview.more": "and {n} more stretches",
 
   "news.success": "Done: {what}",
+  "news.cancelled": "Cancelled by {who}: {what}",
   "news.failed": ({ what, n }) => `Failed: ${what}, ${days(n)}`,
 
   "list.title": "Records",
@@ -141,6 +146,7 @@ export default {
   "action.cancel": "Cancel",
   "action.retry": "Retry",
   "action.again": "Sync again",
+  "action.starting": "Starting…",
   "action.dagster": "Dagster ↗",
   "action.dagsterOf": "{what} in Dagster (a new tab)",
   "dialog.no": "No",
@@ -207,6 +213,14 @@ export default {
 
   "problem.title": "That did not work",
   "problem.back": "Back to the records",
+  "problem.401": "Not signed in:",
+  "problem.403": "Not allowed:",
+  "problem.404": "Not found:",
+  "problem.409": "Not possible now:",
+  "problem.422": "Not valid:",
+  "problem.429": "Too many requests:",
+  "problem.503": "Not available:",
+  "problem.other": "The server failed:",
   "problem.unreachable": "The server does not answer. The page tries again by itself.",
   "problem.status": "The server answered {status}.",
 };

@@ -1,11 +1,12 @@
 // The page of records: how things stand, the form that launches, the list.
 
 import { Filters } from "./filters.js";
-import { h, setText } from "./dom.js";
+import { h, replace } from "./dom.js";
 import { t } from "./i18n.js";
 import { Launch } from "./launch.js";
 import { RecordList } from "./list.js";
 import { Overview } from "./overview.js";
+import { problemWords } from "./problems.js";
 import { parametersOf, queryOf } from "./query.js";
 
 const TRY_AGAIN = 10_000; // milliseconds
@@ -21,7 +22,7 @@ export class Home {
     this.query = queryOf(new URLSearchParams(location.search));
     this.overview = new Overview();
     this.list = new RecordList(app, this.query);
-    this.unknown = h("p", { class: "error block", lang: "en", hidden: true });
+    this.unknown = h("p", { class: "error block", hidden: true });
   }
 
   /** Loads and shows everything. Throws a Problem. */
@@ -49,7 +50,7 @@ export class Home {
       this.unknown.hidden = true;
     } catch (problem) {
       if (problem.status < 500) throw problem;
-      setText(this.unknown, problem.message);
+      replace(this.unknown, problemWords(problem));
       this.unknown.hidden = false;
       clearTimeout(this.#again);
       this.#again = setTimeout(() => this.#app.guarded(() => this.reload()), TRY_AGAIN);

@@ -2,10 +2,11 @@
 
 import { launch, newKey } from "./api.js";
 import { nameOf } from "./actions.js";
-import { h, setAttribute, setText } from "./dom.js";
+import { h, replace, setAttribute, setText } from "./dom.js";
 import { daysBetween } from "./format.js";
 import { t } from "./i18n.js";
 import { Preview } from "./preview.js";
+import { daysWords, problemWords } from "./problems.js";
 
 const FIELDS = ["dataset", "start_date", "end_date", "already_synced"];
 let count = 0;
@@ -80,14 +81,13 @@ export class Launch {
     const error = h("p", {
       class: "error",
       id: `${this.id}-${name}-error`,
-      lang: "en",
       hidden: true,
     });
     this.#errors[name] = error;
     return error;
   }
 
-  /** Writes a range of days into the form. */
+  /** Writes a range of days into the form; empty days empty it. */
   set({ dataset, first, last, resync = null }) {
     this.dataset.value = dataset;
     this.from.value = first;
@@ -110,13 +110,18 @@ export class Launch {
   changed() {
     this.#limit();
     this.#say(null);
+    if (this.request() === null) setText(this.button, t("launch.button"));
     this.preview.show(this.request());
     this.#onChange(this.request());
   }
 
+  #chosen() {
+    return this.#datasets.find((each) => each.name === this.dataset.value);
+  }
+
   /** Lets the browser's calendar offer only days that the dataset has. */
   #limit() {
-    const dataset = this.#datasets.find((each) => each.name === this.dataset.value);
+    const dataset = this.#chosen();
     for (const input of [this.from, this.to]) {
       setAttribute(input, "min", dataset?.first_day ?? null);
       setAttribute(input, "max", dataset?.last_day ?? null);
@@ -146,6 +151,7 @@ export class Launch {
       const n = daysBetween(request.start_date, request.end_date);
       this.#app.say(t("launch.done", { what: nameOf(record), n }));
       this.#app.onRecords([record]);
+      this.set({ dataset: request.dataset, first: "", last: "" });
       this.#onLaunched(record);
     } catch (problem) {
       this.#say(problem);
@@ -168,10 +174,15 @@ export class Launch {
     const at = problem && FIELDS.includes(problem.field) ? problem.field : "form";
     for (const [name, element] of Object.entries(this.#errors)) {
       const shown = problem !== null && name === at;
-      setText(element, shown ? problem.message : "");
+      replace(element, shown ? this.#words(problem) : null);
       element.hidden = !shown;
       const input = this.element.elements[name];
       if (input) setAttribute(input, "aria-invalid", shown ? "true" : null);
     }
+  }
+
+  #words(problem) {
+    const request = this.request();
+    return request ? daysWords(problem, request, this.#chosen()) : problemWords(problem);
   }
 }

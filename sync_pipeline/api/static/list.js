@@ -67,8 +67,7 @@ export class RecordList {
     const changed = query !== this.#query;
     this.#query = query;
     const began = performance.now();
-    const size = changed ? PAGE : Math.min(MOST_AT_ONCE, Math.max(PAGE, atLeast));
-    const page = await list({ ...filterOf(query), page: 1, page_size: size });
+    const page = await firstOf(query, changed ? PAGE : Math.max(PAGE, atLeast));
     if (asked !== this.#asked) return;
     this.#grown = 0;
     const answered = new Set(page.records.map((record) => record.id));
@@ -89,7 +88,7 @@ export class RecordList {
       this.#take(page);
       (last?.nextElementSibling ?? last)?.querySelector("a")?.focus();
     } catch (problem) {
-      this.#app.say(problem.message, "problem");
+      this.#app.sayProblem(problem);
     } finally {
       this.more.disabled = false;
     }
@@ -174,6 +173,19 @@ export class RecordList {
   #tick() {
     for (const row of this.#rows.values()) if (row.record.status === "syncing") row.tick();
   }
+}
+
+/** Loads the first so many records of a query, as one page. Throws a Problem. */
+async function firstOf(query, count) {
+  const filter = filterOf(query);
+  let page = await list({ ...filter, page_size: Math.min(MOST_AT_ONCE, count) });
+  const records = page.records;
+  while (page.next !== null && records.length < count) {
+    const size = Math.min(MOST_AT_ONCE, count - records.length);
+    page = await list({ ...filter, after: page.next, page_size: size });
+    records.push(...page.records);
+  }
+  return { ...page, records };
 }
 
 const heading = (name) => h("div", { class: name, role: "columnheader" }, t(`column.${name}`));

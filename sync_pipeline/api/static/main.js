@@ -8,6 +8,7 @@ import { Home } from "./home.js";
 import { t } from "./i18n.js";
 import { note } from "./latest.js";
 import { newsOf } from "./news.js";
+import { problemWords } from "./problems.js";
 import { RecordPage } from "./record.js";
 import { showSignIn } from "./session.js";
 import { Shell } from "./shell.js";
@@ -25,7 +26,8 @@ let visit = 0;
 const app = {
   datasets,
   mayLaunch: () => who?.role === "operator",
-  say: (text, kind) => shell.say(text, kind),
+  say: (text) => shell.say(text),
+  sayProblem: (problem) => shell.say(problemWords(problem), "problem"),
   onRecords: take,
   guarded,
   go,
@@ -60,7 +62,7 @@ async function guarded(action) {
     await action();
   } catch (problem) {
     if (problem.name !== "Problem") throw problem;
-    if (problem.status !== 401) shell.say(problem.message, "problem");
+    if (problem.status !== 401) app.sayProblem(problem);
   }
 }
 
@@ -99,7 +101,7 @@ async function show({ restored = null, focus = false } = {}) {
 function showProblem(place, problem) {
   place.replaceChildren(
     h("h1", { tabindex: "-1" }, t("problem.title")),
-    h("p", { class: "error", lang: problem.status ? "en" : null }, problem.message),
+    h("p", { class: "error" }, problemWords(problem)),
     h("p", {}, h("a", { href: "/sync-status" }, t("problem.back"))),
   );
 }

@@ -12,9 +12,9 @@ export function newsOf(records) {
     if (record.kind !== "batch") continue;
     if (record.status === "syncing") working.add(record.id);
     else if (working.delete(record.id)) {
-      const failed = record.status === "failed";
-      const values = { what: nameOf(record), n: record.failed_count };
-      news = { text: t(`news.${record.status}`, values), kind: failed ? "problem" : "done" };
+      const how = record.cancelled_by && record.status === "failed" ? "cancelled" : record.status;
+      const values = { what: nameOf(record), n: record.failed_count, who: record.cancelled_by };
+      news = { text: t(`news.${how}`, values), kind: how === "failed" ? "problem" : "done" };
     }
   }
   return news;

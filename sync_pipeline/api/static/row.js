@@ -75,7 +75,7 @@ export class Row {
     setAttribute(this.when, "title", fullMoment(record.start_time));
     setText(this.who, record.triggered_by ?? "");
     setAttribute(this.who, "title", record.triggered_by);
-    setText(this.note, record.remarks ?? "");
+    setText(this.note, repeatsError(record) ? "" : (record.remarks ?? ""));
     setText(this.error, record.error_message ?? "");
     setAttribute(this.error, "title", record.error_message || null);
     setAttribute(this.run, "href", record.dagster_url ?? null);
@@ -99,3 +99,6 @@ function dayWords(record) {
   if (!record.failed_count) return loaded;
   return loaded + t("separator") + t("day.rejected", { n: number(record.failed_count) });
 }
+
+/** Whether the remarks are the error once more, as a failed day's are. */
+const repeatsError = ({ remarks, error_message: error }) => Boolean(error && remarks?.endsWith(error));

@@ -1,12 +1,13 @@
 // Signing in with a token, where the server asks for one.
 
 import { signIn } from "./api.js";
-import { h, setText } from "./dom.js";
+import { h, replace } from "./dom.js";
 import { t } from "./i18n.js";
+import { problemWords } from "./problems.js";
 
 /** Shows the form in `root`; calls `onDone` once the server has taken the token. */
 export function showSignIn(root, onDone) {
-  const error = h("p", { class: "error", id: "token-error", role: "alert", lang: "en" });
+  const error = h("p", { class: "error", id: "token-error", role: "alert" });
   const token = h("input", {
     id: "token",
     type: "password",
@@ -16,12 +17,12 @@ export function showSignIn(root, onDone) {
   });
   const submit = async (event) => {
     event.preventDefault();
-    setText(error, "");
+    replace(error);
     try {
       await signIn(token.value.trim());
       onDone();
     } catch (problem) {
-      setText(error, problem.message);
+      replace(error, problem.status === 401 ? t("session.wrong") : problemWords(problem));
       token.focus();
     }
   };

@@ -103,9 +103,9 @@ export class Shell {
   }
 
   /** Says what came of something, for a while; a problem for longer. */
-  say(text, kind = "done") {
+  say(words, kind = "done") {
     clearTimeout(this.#timer);
-    replace(this.said, h("p", { class: kind, lang: kind === "problem" ? "en" : null }, text));
+    replace(this.said, h("p", { class: kind }, words));
     this.#timer = setTimeout(() => replace(this.said), kind === "problem" ? 15_000 : 6_000);
   }
 }

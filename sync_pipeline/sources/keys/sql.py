@@ -30,8 +30,8 @@ class SqlSource(SourceKeys):
     )
     ready_query: str | None = Field(
         default=None,
-        description="a SELECT of one value, in which :day is the day; false, 0, NULL or no row: "
-        "the day is not ready",
+        description="a SELECT of one value, with %(day)s for the day; false, 0, NULL or no row: "
+        "the source is not ready, and the day fails",
     )
     count: bool = Field(
         default=True,

@@ -359,7 +359,7 @@ def test_a_server_that_would_not_be_safe_does_not_start(
 ) -> None:
     given = {"SYNC_API_TRACKING_URL": module_database}
     ended = command.run(given, "api", "--port", "0", *words, **others)
-    assert ended.code == 2
+    assert (ended.code, ended.out) == (2, "")
     assert ended.errors.count("\n") == 1
     assert says in ended.errors
     assert "secret-itself" not in ended.errors
@@ -375,5 +375,11 @@ def test_the_token_command_makes_a_token_that_opens_the_server(
     with server_on(module_database, tmp_path, SYNC_API_TOKENS=entry) as client:
         ada = client.with_headers(Authorization=f"Bearer {shown}")
         assert ada.get(f"{BASE}/me").data["role"] == "operator"
-    assert command.run({}, "token", "a:b", "operator").code == 2
-    assert command.run({}, "token", "ada", "king").code == 2
+
+
+@pytest.mark.parametrize("words", [("a:b", "operator"), ("ada", "king"), ("", "reader")])
+def test_a_token_that_no_server_would_take_is_not_made(words: tuple[str, str]) -> None:
+    ended = command.run({}, "token", *words)
+    assert (ended.code, ended.out) == (2, "")
+    assert "the role is reader or operator" in ended.complaint
+    assert "SYNC_API_TOKENS" not in ended.errors

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sync_pipeline_tests import command
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.api.client import BASE, LIST, Client
 from sync_pipeline_tests.integration.api.conftest import server_on
@@ -82,10 +83,20 @@ def test_its_process_never_imports_dagster_or_the_datasets() -> None:
 
 
 def test_a_port_that_is_taken_is_said_in_one_line(alone: Client, module_database: str) -> None:
-    from sync_pipeline_tests import command
-
     port = alone.url.rsplit(":", 1)[1]
     ended = command.run({"SYNC_API_TRACKING_URL": module_database}, "api", "--port", port)
-    assert ended.code == 3
+    assert (ended.code, ended.out) == (3, "")
     assert f"port {port} cannot be used" in ended.complaint
     assert alone.get(f"{BASE}/me").data["user"] == "local"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_the_command_says_where_it_serves_once_it_does(module_database: str, host: str) -> None:
+    given = {"SYNC_API_TRACKING_URL": module_database}
+    with command.started(given, "api", "--host", host, "--port", "0") as process:
+        assert process.stdout is not None
+        said = re.fullmatch(
+            r"page: (\S+)/sync-status    API: \1/api/v1\n", process.stdout.readline()
+        )
+        assert said
+        assert Client(said[1]).get("/healthz").status == 200

@@ -134,6 +134,7 @@ def test_pages_and_places_walk_every_order_without_a_gap_or_a_repeat(
         ({"after": "AAAA"}, "after"),
         ({"after": "é"}, "after"),
         ({"after": "WyJpZCIsMSwxXQ"}, "after"),  # of another order
+        ({"dateset": "orders"}, "dateset"),
     ],
 )
 def test_what_is_wrong_in_a_query_is_named(

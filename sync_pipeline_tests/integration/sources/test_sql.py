@@ -144,16 +144,20 @@ def test_a_day_is_not_ready_until_the_ready_query_says_so(
         "CREATE TABLE loaded (day date, ok decimal(3,1), at varchar(9))",
         "INSERT INTO loaded VALUES ('2025-10-02', 1, '10:30')",
     )
-    source = TABLE | {"ready_query": "SELECT ok FROM loaded WHERE day = :day AND at = '10:30'"}
-    none, ready = syncing.sync(source, [DAY, NEXT_DAY])
-    assert "2025-10-01 is not ready: its ready_query returned no row" in (none.error or "")
-    assert ready.outcome is Outcome.SUCCESS
+    source = TABLE | {
+        "ready_query": "SELECT ok FROM loaded WHERE day = %(day)s AND at LIKE '10:3%%'"
+    }
+    none, after = syncing.sync(source, [DAY, NEXT_DAY])
+    assert "the source is not ready for 2025-10-01: ready_query found no row" in (none.error or "")
+    assert after.outcome is Outcome.SUCCESS
     for value in ("0.0", "NULL"):
         mariadb.run(
             "DELETE FROM loaded", f"INSERT INTO loaded VALUES ('2025-10-01', {value}, '10:30')"
         )
         (done,) = syncing.sync(source)
-        assert "is not ready" in (done.error or "")
+        assert "is not ready for 2025-10-01: ready_query found" in (done.error or "")
+    (done,) = syncing.sync(TABLE | {"ready_query": "SELECT 'x' LIKE '%x'"})
+    assert "takes %(day)s and nothing else; write any other % as %%" in (done.error or "")
 
 
 def test_two_million_rows_do_not_grow_the_process(mariadb: MariaDb, syncing: Syncing) -> None:
@@ -208,7 +212,7 @@ def test_the_example_in_the_page_runs(mariadb: MariaDb, syncing: Syncing) -> Non
     attributes = given["attributes"]
     done, after = syncing.sync(days=[DAY, NEXT_DAY], **attributes)
     assert done.outcome is Outcome.SUCCESS, done.error
-    assert "2025-10-02 is not ready" in (after.error or "")
+    assert "the source is not ready for 2025-10-02" in (after.error or "")
     assert syncing.rows("SELECT id, amount::text, paid FROM shop_orders") == [(1, "9.90", True)]
 
 

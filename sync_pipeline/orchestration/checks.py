@@ -1,0 +1,112 @@
+"""What a run found out about the rows of its days, as Dagster's asset checks.
+
+One evaluation a run and check, whatever the number of days: an event costs more than a small day.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import dagster as dg
+from dagster._core.events import DagsterEvent
+
+from sync_pipeline.dataset import Dataset
+from sync_pipeline.sync import DayResult
+from sync_pipeline.tracking.models import SmallDay
+from sync_pipeline.tracking.tracker import Tracker
+
+ROWS_ACCOUNTED_FOR = "rows_accounted_for"
+DAY_SIZE = "day_size"
+_MOST_NAMED = 20
+
+
+def check_specs(dataset: Dataset) -> list[dg.AssetCheckSpec]:
+    """Return the checks of a dataset's asset."""
+    key = _key(dataset)
+    specs = [
+        dg.AssetCheckSpec(
+            ROWS_ACCOUNTED_FOR,
+            asset=key,
+            description="Every row of the source is in the target; warns of rows set aside.",
+        )
+    ]
+    if dataset.warn_when_smaller_than:
+        specs.append(
+            dg.AssetCheckSpec(
+                DAY_SIZE,
+                asset=key,
+                description="No day has suddenly far fewer rows than the days before it.",
+            )
+        )
+    return specs
+
+
+def evaluate(
+    dataset: Dataset, results: Sequence[DayResult], tracker: Tracker
+) -> Iterator[dg.AssetCheckResult]:
+    """Yield the outcome of each check over the days of a run."""
+    yield _rows_accounted_for(dataset, results)
+    if dataset.warn_when_smaller_than:
+        days = [result.day for result in results if result.counts is not None]
+        small = tracker.small_days(dataset.name, days, dataset.warn_when_smaller_than)
+        yield _day_size(dataset, small)
+
+
+def tell(
+    context: dg.OpExecutionContext, dataset: Dataset, results: Iterator[dg.AssetCheckResult]
+) -> None:
+    """Tell Dagster of outcomes from a step that is not of the asset itself."""
+    for result in results:
+        evaluation = dg.AssetCheckEvaluation(
+            asset_key=_key(dataset),
+            check_name=result.check_name or "",
+            passed=result.passed,
+            metadata=result.metadata,
+            severity=result.severity,
+            description=result.description,
+        )
+        DagsterEvent.asset_check_evaluation(context.get_step_execution_context(), evaluation)
+
+
+def _rows_accounted_for(dataset: Dataset, results: Sequence[DayResult]) -> dg.AssetCheckResult:
+    loaded = [result for result in results if result.counts is not None]
+    rejected = {
+        r.day: r.counts.rows_rejected for r in loaded if r.counts and r.counts.rows_rejected
+    }
+    failed = [result.day for result in results if result.error is not None]
+    named = [f"{day}: {count} rows set aside" for day, count in rejected.items()]
+    named += [f"{day}: failed, its former rows stand" for day in failed]
+    return dg.AssetCheckResult(
+        asset_key=_key(dataset),
+        check_name=ROWS_ACCOUNTED_FOR,
+        passed=not named,
+        severity=dg.AssetCheckSeverity.ERROR if failed else dg.AssetCheckSeverity.WARN,
+        description=_list(named) or None,
+        metadata={
+            "days": len(loaded),
+            "rows_read": sum(result.counts.rows_read for result in loaded if result.counts),
+            "rows_loaded": sum(result.counts.rows_loaded for result in loaded if result.counts),
+            "rows_rejected": sum(rejected.values()),
+        },
+    )
+
+
+def _day_size(dataset: Dataset, small: Sequence[SmallDay]) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=_key(dataset),
+        check_name=DAY_SIZE,
+        passed=not small,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=_list(
+            [f"{one.day}: {one.rows} rows, its peers have {one.usual:g}" for one in small]
+        )
+        or None,
+        metadata={"small_days": len(small)},
+    )
+
+
+def _key(dataset: Dataset) -> dg.AssetKey:
+    return dg.AssetKey(dataset.name)
+
+
+def _list(texts: Sequence[str]) -> str:
+    more = f"; and {len(texts) - _MOST_NAMED} more" if len(texts) > _MOST_NAMED else ""
+    return "; ".join(texts[:_MOST_NAMED]) + more

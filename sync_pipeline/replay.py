@@ -1,0 +1,105 @@
+"""Loading rows that were set aside, once what was wrong with them, or with the table, is mended.
+
+A day's rows go in one transaction, under the day's lock, together with the day's record. A row that
+is still not taken stays where it is, with what was said this time.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+import psycopg2
+from psycopg2 import sql
+
+from sync_pipeline.dataset import Dataset
+from sync_pipeline.errors import TargetError, one_line
+from sync_pipeline.settings import Settings
+from sync_pipeline.targets import open_target, rejected
+from sync_pipeline.targets.careful import said_of
+from sync_pipeline.targets.postgres import Target
+from sync_pipeline.targets.rejected import KeptRow
+from sync_pipeline.targets.table import identifier
+from sync_pipeline.tracking.tracker import Tracker
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What became of the rows kept of a day: how many are in now, how many stay, and what was said
+    of the first of those."""
+
+    day: date
+    loaded: int
+    kept: int
+    error: str | None
+
+
+def replay(
+    dataset: Dataset, settings: Settings, tracker: Tracker, day: date | None = None
+) -> Iterator[Replayed]:
+    """Load the rows kept of `day`, or of every day of `dataset`; yield each day as it is done.
+
+    Raises TargetError, and DayLockedError if a worker holds the day for longer than it is waited.
+    """
+    with closing(open_target(dataset, settings, f"replay {dataset.name}")) as connection:
+        for found in _days(connection, dataset, day):
+            yield _replay_day(connection, dataset, tracker, found)
+
+
+def _days(connection: "Connection", dataset: Dataset, day: date | None) -> list[date]:
+    with connection, connection.cursor() as cursor:
+        if not rejected.prepare(cursor, make=False):
+            return []
+        return rejected.days(cursor, dataset.name, day)
+
+
+def _replay_day(
+    connection: "Connection", dataset: Dataset, tracker: Tracker, day: date
+) -> Replayed:
+    target = Target(connection, dataset)
+    target.begin_day(day)
+    try:
+        with connection.cursor() as cursor:
+            rows = rejected.of_day(cursor, dataset.name, day)
+            errors = [said for row in rows if (said := _load(cursor, dataset, row)) is not None]
+            if tracker.in_target:
+                tracker.replayed_in(cursor, dataset.name, day, len(errors))
+        target.commit(day)
+    except psycopg2.Error as error:
+        connection.rollback()
+        raise TargetError(
+            f"dataset {dataset.name}: cannot load the rows kept of {day}: {one_line(error)}"
+        ) from error
+    if not tracker.in_target:
+        tracker.replayed(dataset.name, day, len(errors))
+    return Replayed(day, len(rows) - len(errors), len(errors), errors[0] if errors else None)
+
+
+def _load(cursor: "Cursor", dataset: Dataset, row: KeptRow) -> str | None:
+    """Load a row; return what was said if it is not taken."""
+    statement = sql.SQL("INSERT INTO {table} ({columns}) VALUES ({values})").format(
+        table=identifier(dataset),
+        columns=sql.SQL(", ").join([sql.Identifier(name) for name in row.values]),
+        values=sql.SQL(", ").join([sql.Placeholder()] * len(row.values)),
+    )
+    cursor.execute("SAVEPOINT one_row")
+    try:
+        cursor.execute(statement, list(row.values.values()))
+        if cursor.rowcount != 1:
+            raise psycopg2.DataError(f"the table took {cursor.rowcount} rows for it")
+    except (psycopg2.DataError, psycopg2.IntegrityError, psycopg2.ProgrammingError) as error:
+        said = said_of(error)
+    except ValueError as error:  # the driver's, for a NUL
+        said = str(error)
+    else:
+        cursor.execute("RELEASE SAVEPOINT one_row")
+        rejected.remove(cursor, row)
+        return None
+    cursor.execute("ROLLBACK TO SAVEPOINT one_row; RELEASE SAVEPOINT one_row")
+    rejected.say(cursor, row, said)
+    return f"row {row.number}: {said}"

@@ -1,0 +1,48 @@
+-- make: where rows are kept that a target table did not take
+CREATE TABLE IF NOT EXISTS sync_rejected_row (
+    id          bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    dataset     text        NOT NULL,
+    sync_date   date        NOT NULL,
+    row_number  bigint      NOT NULL,
+    row_values  json        NOT NULL,
+    error       text        NOT NULL,
+    batch_id    bigint,
+    run_id      text,
+    rejected_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX IF NOT EXISTS sync_rejected_row_of_day ON sync_rejected_row (dataset, sync_date, id);
+COMMENT ON TABLE sync_rejected_row IS
+    'Rows that a target table did not take (on_bad_row: quarantine), until they are replayed or '
+    'their day is synced again.';
+COMMENT ON COLUMN sync_rejected_row.row_number IS 'The row''s place in its day, from 1.';
+COMMENT ON COLUMN sync_rejected_row.row_values IS
+    'Its values by column, as text that PostgreSQL reads.';
+COMMENT ON COLUMN sync_rejected_row.batch_id IS
+    'id in daily_sync_status of the batch; NULL for a day alone.'
+
+-- is_there: whether rows were ever kept here
+SELECT to_regclass('sync_rejected_row') IS NOT NULL
+
+-- forget: what was kept of a day that is synced again
+DELETE FROM sync_rejected_row WHERE dataset = %(dataset)s AND sync_date = %(day)s
+
+-- keep: one row
+INSERT INTO sync_rejected_row
+    (dataset, sync_date, row_number, row_values, error, batch_id, run_id)
+VALUES
+    (%(dataset)s, %(day)s, %(row_number)s, %(row_values)s, %(error)s, %(batch_id)s, %(run_id)s)
+
+-- days: which days of a dataset have rows kept
+SELECT sync_date FROM sync_rejected_row
+WHERE dataset = %(dataset)s AND (%(day)s::date IS NULL OR sync_date = %(day)s)
+GROUP BY sync_date ORDER BY sync_date
+
+-- of_day: the rows kept of a day
+SELECT id, row_number, row_values FROM sync_rejected_row
+WHERE dataset = %(dataset)s AND sync_date = %(day)s ORDER BY id
+
+-- remove: a row that was loaded after all
+DELETE FROM sync_rejected_row WHERE id = %(id)s
+
+-- say: why a row was not taken this time
+UPDATE sync_rejected_row SET error = %(error)s WHERE id = %(id)s

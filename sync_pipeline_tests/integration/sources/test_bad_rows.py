@@ -1,0 +1,204 @@
+"""Every row is accounted for: loaded, or kept with the reason why not, or the day fails."""
+
+from collections.abc import Callable, Iterator
+from datetime import date
+from typing import Any
+
+import pytest
+
+from sync_pipeline.replay import Replayed, replay
+from sync_pipeline.settings import Settings
+from sync_pipeline.sync import DayResult, Outcome
+from sync_pipeline.tracking.tracker import Tracker
+from sync_pipeline_tests.integration import helpers
+from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing
+
+pytestmark = pytest.mark.integration
+
+MODULE = "sync_pipeline_tests.integration.sources.test_bad_rows"
+COLUMNS = {"id": "bigint", "amount": "numeric(6,2)", "note": "text"}
+QUARANTINE = {"table": "landed", "on_bad_row": "quarantine"}
+BAD = (3, 1200, 2499)
+
+
+def many(day: date) -> Iterator[dict[str, Any]]:
+    """2,500 rows, of which three have an amount that is no number or too large."""
+    for number in range(1, 2501):
+        amount = {3: "3,50", 1200: "99999.99", 2499: ""}.get(number, "1.50")
+        yield {"id": number, "amount": amount, "note": None if number % 2 else "a\t\\N\nb"}
+
+
+def with_nul(day: date) -> Iterator[dict[str, Any]]:
+    yield {"id": 1, "note": "good"}
+    yield {"id": 2, "note": "bad\0"}
+
+
+def mended(day: date) -> Iterator[dict[str, Any]]:
+    yield {"id": 1, "amount": "1.00"}
+
+
+def keys(function: str = "many") -> dict[str, Any]:
+    return {"type": "python", "function": f"{MODULE}:{function}", "columns": COLUMNS}
+
+
+def only(results: list[DayResult]) -> DayResult:
+    (result,) = results
+    return result
+
+
+def kept(syncing: Syncing) -> list[tuple[Any, ...]]:
+    return syncing.rows(
+        "SELECT row_number, row_values->>'id', row_values->>'amount', row_values->>'note', error "
+        "FROM sync_rejected_row ORDER BY id"
+    )
+
+
+def day_record(syncing: Syncing, *columns: str) -> tuple[Any, ...]:
+    (found,) = syncing.rows(
+        f"SELECT {', '.join(columns)} FROM daily_sync_status WHERE kind = 'day'"
+    )
+    return found
+
+
+COUNTS = ("status", "total_records", "success_count", "failed_count")
+
+
+def test_a_bad_row_fails_its_day_and_is_named_with_column_and_value(syncing: Syncing) -> None:
+    done = only(syncing.sync(keys()))
+    assert done.outcome is Outcome.FAILED
+    assert 'invalid input syntax for type numeric: "3,50"' in (done.error or "")
+    assert 'line 3, column amount: "3,50"' in (done.error or "")
+    assert syncing.rows("SELECT count(*) FROM landed") == [(0,)]
+
+
+def test_bad_rows_are_kept_with_their_reason_and_the_others_loaded(syncing: Syncing) -> None:
+    done = only(syncing.sync(keys(), target=QUARANTINE))
+    assert done.outcome is Outcome.SUCCESS
+    assert day_record(syncing, *COUNTS) == ("success", 2500, 2497, 3)
+    assert day_record(syncing, "remarks") == (
+        "单日同步完成: 2025-10-01, 读取2500行, 写入2497行, 拒绝3行",
+    )
+    assert kept(syncing) == [
+        (3, "3", "3,50", None, 'invalid input syntax for type numeric: "3,50"'),
+        (
+            1200,
+            "1200",
+            "99999.99",
+            "a\t\\N\nb",
+            "numeric field overflow: A field with precision 6, scale 2 must round to an absolute "
+            "value less than 10^4.",
+        ),
+        (2499, "2499", "", None, 'invalid input syntax for type numeric: ""'),
+    ]
+    loaded = syncing.rows("SELECT count(*), count(note), min(note) FROM landed")
+    assert loaded == [(2497, 1249, "a\t\\N\nb")]
+
+
+def test_what_was_kept_of_a_day_goes_when_it_is_synced_again(syncing: Syncing) -> None:
+    syncing.sync(keys(), [DAY, NEXT_DAY], target=QUARANTINE)
+    syncing.sync(keys("mended"), [DAY])
+    assert syncing.rows("SELECT sync_date, count(*) FROM sync_rejected_row GROUP BY 1") == [
+        (NEXT_DAY, 3)
+    ]
+
+
+def test_a_day_with_more_bad_rows_than_it_may_have_fails_and_keeps_none(syncing: Syncing) -> None:
+    done = only(syncing.sync(keys(), target=QUARANTINE | {"most_rejected_rows": 2}))
+    assert done.outcome is Outcome.FAILED
+    assert "more than 2 rows of 2025-10-01 were not taken by landed" in (done.error or "")
+    assert "row 2499: invalid input syntax" in (done.error or "")
+    assert syncing.rows("SELECT count(*) FROM landed") == [(0,)]
+    assert kept(syncing) == []
+
+
+def test_a_row_that_breaks_a_constraint_is_kept_and_the_first_of_two_alike_loaded(
+    syncing: Syncing,
+) -> None:
+    helpers.run(
+        syncing.url,
+        "CREATE TABLE landed (id bigint PRIMARY KEY, amount numeric(6,2) CHECK (amount < 2), "
+        "note text, sync_date date)",
+        "INSERT INTO landed VALUES (7, 1, NULL, '2025-09-30')",
+    )
+    done = only(syncing.sync(keys(), target=QUARANTINE))
+    assert done.outcome is Outcome.SUCCESS
+    assert [(row[0], row[4].partition(":")[0]) for row in kept(syncing)] == [
+        (3, "invalid input syntax for type numeric"),
+        (7, 'duplicate key value violates unique constraint "landed_pkey"'),
+        (1200, "numeric field overflow"),
+        (2499, "invalid input syntax for type numeric"),
+    ]
+
+
+def test_a_text_with_a_nul_is_kept_as_it_came(syncing: Syncing) -> None:
+    done = only(syncing.sync(keys("with_nul"), target=QUARANTINE))
+    assert done.outcome is Outcome.SUCCESS
+    ((values, error),) = syncing.rows("SELECT row_values::text, error FROM sync_rejected_row")
+    assert "bad\\u0000" in values
+    assert error == 'invalid byte sequence for encoding "UTF8": 0x00'
+
+
+def test_rows_of_a_postgresql_source_are_kept_too(syncing: Syncing, source_url: str) -> None:
+    helpers.run(
+        source_url,
+        "CREATE TABLE orders AS SELECT n AS id, date '2025-10-01' AS day, n * 10 AS amount "
+        "FROM generate_series(1, 20) n",
+    )
+    helpers.run(
+        syncing.url, "CREATE TABLE landed (id int, day date, amount int CHECK (amount <> 70))"
+    )
+    syncing.settings["SYNC_SOURCE_URL"] = source_url
+    source = {"url_env": "SYNC_SOURCE_URL", "table": "orders", "day_column": "day"}
+    syncing.sync(source, target=QUARANTINE)
+    assert day_record(syncing, *COUNTS) == ("success", 20, 19, 1)
+    ((values, error),) = syncing.rows("SELECT row_values, error FROM sync_rejected_row")
+    assert values == {"id": "7", "day": "2025-10-01", "amount": "70"}
+    assert "violates check constraint" in error
+
+
+def test_rows_are_kept_in_the_batchs_name(syncing: Syncing) -> None:
+    syncing.sync(keys(), target=QUARANTINE)
+    assert syncing.rows(
+        "SELECT DISTINCT dataset, sync_date, batch_id, run_id FROM sync_rejected_row"
+    ) == [("landed", DAY, None, "run-1")]
+
+
+def replayed(syncing: Syncing, target: dict[str, Any]) -> list[Replayed]:
+    dataset = syncing.dataset(keys(), target=target)
+    settings = Settings({"SYNC_DATABASE_URL": syncing.url, **syncing.settings})
+    with Tracker(settings, triggered_by="replay") as tracker:
+        return list(replay(dataset, settings, tracker))
+
+
+def test_rows_that_were_kept_are_loaded_once_they_are_mended(syncing: Syncing) -> None:
+    syncing.sync(keys(), target=QUARANTINE)
+    helpers.run(
+        syncing.url,
+        'UPDATE sync_rejected_row SET row_values = \'{"id": "3", "amount": "3.50", '
+        '"note": "by hand", "sync_date": "2025-10-01"}\' WHERE row_number = 3',
+        "ALTER TABLE landed ALTER amount TYPE numeric(9,2)",
+    )
+    assert replayed(syncing, QUARANTINE) == [
+        Replayed(DAY, 2, 1, 'row 2499: invalid input syntax for type numeric: ""')
+    ]
+    assert syncing.rows("SELECT id, amount::text FROM landed WHERE id IN (3, 1200) ORDER BY 1") == [
+        (3, "3.50"),
+        (1200, "99999.99"),
+    ]
+    assert day_record(syncing, *COUNTS) == ("success", 2500, 2499, 1)
+    assert "写入2499行, 拒绝1行" in day_record(syncing, "remarks")[0]
+    assert syncing.rows("SELECT rows_loaded, rows_rejected FROM sync_attempt") == [(2499, 1)]
+    assert [row[0] for row in kept(syncing)] == [2499]
+
+
+def test_a_replay_is_recorded_where_the_records_stand_apart(
+    syncing: Syncing, make_database: Callable[[str | None], str], migrated_template: str
+) -> None:
+    syncing.settings["SYNC_TRACKING_URL"] = make_database(migrated_template)
+    syncing.sync(keys(), target=QUARANTINE)
+    helpers.run(syncing.url, "ALTER TABLE landed ALTER amount TYPE text")
+    assert replayed(syncing, QUARANTINE) == [Replayed(DAY, 3, 0, None)]
+    assert helpers.run(
+        syncing.settings["SYNC_TRACKING_URL"],
+        "SELECT success_count, failed_count FROM daily_sync_status",
+    ) == [(2500, 0)]
