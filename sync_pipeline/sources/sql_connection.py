@@ -40,8 +40,6 @@ _TRANSIENT_MYSQL = {2002, 2003, 2006, 2013, 2055, 1040, 1053, 1205, 1213, 1412, 
 _BUSY_SQLITE = re.compile(r"database (?:table )?is locked|database schema is locked")
 # What a URL's dialect or driver is called, and what to pip install for it.
 _PACKAGES = {
-    "MySQLdb": "mysqlclient",
-    "mysql.connector": "mysql-connector-python",
     "clickhouse": "clickhouse-sqlalchemy",
     "snowflake": "snowflake-sqlalchemy",
     "bigquery": "sqlalchemy-bigquery",
@@ -153,7 +151,7 @@ class Connector:
 
             kept = {k: v for k, v in conversions.items() if k not in _TEXT_FROM_PYMYSQL}
             return {"conv": kept, "connect_timeout": seconds, "read_timeout": seconds}
-        if dialect.driver in ("mysqldb", "psycopg2", "psycopg"):
+        if dialect.driver in ("psycopg2", "psycopg"):
             return {"connect_timeout": seconds}
         if dialect.name == "sqlite":  # it is used, and interrupted, by several threads in turn
             return {"timeout": self._keys.lock_timeout_seconds, "check_same_thread": False}
@@ -201,7 +199,13 @@ def _parsed(dataset: Dataset, keys: SqlSource, text: str) -> sa.URL:
             "mysql+pymysql://user:password@host:3306/database; a '/', '@', '#' or '%' in the user "
             "name or password must be percent-encoded"
         ) from None
-    if url.get_backend_name() in MYSQL:  # less than this cannot hold every character
+    if url.get_backend_name() in MYSQL:
+        if not url.drivername.endswith("+pymysql"):  # others turn a date 0000-00-00 into NULL
+            raise SettingError(
+                f"dataset {dataset.name}: {keys.url_env} must begin with mysql+pymysql://, the "
+                "driver through which MySQL and MariaDB are read"
+            )
+        # Less than this cannot hold every character.
         url = url.update_query_dict({"charset": "utf8mb4"})
     return url
 

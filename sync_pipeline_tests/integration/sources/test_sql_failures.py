@@ -204,8 +204,11 @@ def test_what_a_dataset_has_wrong_is_named_and_not_tried_again(
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("mysql://u:s3cret@h/d", "SHOP_URL needs a driver .*; run: pip install mysqlclient"),
-        ("clickhouse://u:s3cret@h/d", "run: pip install clickhouse-sqlalchemy"),
+        ("mysql://u:s3cret@h/d", r"SHOP_URL must begin with mysql\+pymysql://"),
+        (
+            "clickhouse://u:s3cret@h/d",
+            "SHOP_URL needs a driver .*run: pip install clickhouse-sqlalchemy",
+        ),
         ("oracle+oracledb://u:s3cret@h/d", "run: pip install oracledb"),
         ("mssql+pyodbc://u:s3cret@h/d", "run: pip install pyodbc"),
         ("s3cret", "SHOP_URL is not a SQLAlchemy URL, such as mysql"),
