@@ -31,6 +31,10 @@ class SourceError(SyncError):
     """The source cannot be reached, refuses, or does not hold what the dataset names."""
 
 
+class TransientSourceError(SourceError):
+    """The source failed in a way that another try may mend."""
+
+
 class NotReadyError(SyncError):
     """The source does not have the day yet; it may have it later."""
 
@@ -92,12 +96,15 @@ _REFUSED = re.compile(r"FATAL:|no password supplied|certificate|SSL was required
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return whether trying again may help: the driver's error that `error` came from says it.
+    """Return whether trying again may help: a source that says so, or the driver's error that
+    `error` came from.
 
     A day that another worker holds has been waited for already, and a bug stays one: both are not.
     """
     found: BaseException | None = error
     while isinstance(found, SyncError) and not isinstance(found, _PERMANENT):
+        if isinstance(found, TransientSourceError):
+            return True
         # `raise … from None` hides the context of an error from people only.
         found = found.__cause__ or found.__context__
     return isinstance(found, psycopg2.Error) and _is_transient_state(found)

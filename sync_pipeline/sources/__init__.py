@@ -7,7 +7,7 @@ extra of the same name.
 from typing import TYPE_CHECKING
 
 from sync_pipeline.errors import SettingError
-from sync_pipeline.sources.keys import PostgresSource, PythonSource
+from sync_pipeline.sources.keys import PostgresSource, PythonSource, RestSource
 
 if TYPE_CHECKING:
     from sync_pipeline.dataset import Dataset
@@ -45,4 +45,8 @@ def _open(dataset: "Dataset", settings: "Settings") -> "Source":
         from sync_pipeline.sources.python import PythonRows
 
         return ArrowReader(dataset, PythonRows(dataset, keys))
+    if isinstance(keys, RestSource):
+        from sync_pipeline.sources.rest import RestRows
+
+        return ArrowReader(dataset, RestRows(dataset, keys, settings))
     raise AssertionError(keys)

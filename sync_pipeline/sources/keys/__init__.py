@@ -10,6 +10,7 @@ from pydantic import Discriminator, Tag
 
 from sync_pipeline.sources.keys.postgres import PostgresSource as PostgresSource
 from sync_pipeline.sources.keys.python import PythonSource as PythonSource
+from sync_pipeline.sources.keys.rest import RestSource as RestSource
 
 DEFAULT_KIND = "postgres"
 
@@ -21,9 +22,11 @@ def _kind(given: Any) -> str | None:
     return getattr(given, "type", None)
 
 
-KINDS = ("postgres", "python")
+KINDS = ("postgres", "python", "rest")
 AnySource = Annotated[
-    Annotated[PostgresSource, Tag("postgres")] | Annotated[PythonSource, Tag("python")],
+    Annotated[PostgresSource, Tag("postgres")]
+    | Annotated[PythonSource, Tag("python")]
+    | Annotated[RestSource, Tag("rest")],
     Discriminator(
         _kind,
         custom_error_type="unknown_source",
