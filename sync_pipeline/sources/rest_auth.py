@@ -1,7 +1,8 @@
 """Who asks: dlt's authentication classes, made of the keys under `auth:` and the environment."""
 
+from base64 import b64encode
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote_plus
 
 from dlt.sources.helpers.requests import Session
 from dlt.sources.helpers.rest_client.auth import (
@@ -40,6 +41,8 @@ class Credentials:
         request.headers.pop("Authorization", None)
         if isinstance(self._keys, ApiKeyAuth) and self._keys.location == "header":
             request.headers.pop(self._keys.name, None)
+        elif isinstance(self._keys, ApiKeyAuth):
+            request.url = _without(request.url or "", self._keys.name, *self.secrets)
 
     def renew(self) -> bool:
         """Forget a token that was asked for; return whether there was one."""
@@ -55,12 +58,11 @@ class Credentials:
         found = list(self._settings.secrets_in(names))
         token = getattr(self._auth, "access_token", None)
         found += [token] if token else []
+        if isinstance(self._auth, HttpBasicAuth):
+            found.append(
+                b64encode(f"{self._auth.username}:{self._auth.password}".encode()).decode()
+            )
         return tuple({form for text in found for form in (text, quote(text, ""), quote_plus(text))})
-
-    def hides(self, parameter: str) -> bool:
-        """Return whether this parameter of a query holds the key."""
-        keys = self._keys
-        return isinstance(keys, ApiKeyAuth) and keys.location == "query" and keys.name == parameter
 
     def _made(self, timeout_seconds: float) -> AuthBase | None:
         keys = self._keys
@@ -108,6 +110,18 @@ class _ClientCredentials(OAuth2ClientCredentials):
         if not isinstance(token, str) or not token:
             raise SourceError(f"{self.access_token_url} answered without an access_token")
         return token
+
+
+def _without(url: str, name: str, *values: str) -> str:
+    """Return `url` without a parameter of that name and one of these values; the rest as it is."""
+    head, mark, query = url.partition("?")
+    keep = [
+        part
+        for part in query.split("&")
+        if unquote_plus(part.partition("=")[0]) != name
+        or unquote_plus(part.partition("=")[2]) not in values
+    ]
+    return f"{head}{mark}{'&'.join(keep)}" if any(keep) else head
 
 
 def _nothing(request: PreparedRequest) -> PreparedRequest:

@@ -6,6 +6,7 @@ after `timeout_seconds` at the latest. Credentials go to the API's own host only
 redirect or the address of a next page leads.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -108,8 +109,9 @@ class Transport(requests.Session):
     def shown(self, url: str) -> str:
         """Return `url` for people: no key, no password, and no address out of the environment."""
         parts = urlsplit(url)
+        secrets = self._credentials.secrets
         query = [
-            (name, "***" if self._credentials.hides(name) else value)
+            (name, redact(value, *secrets))
             for name, value in parse_qsl(parts.query, keep_blank_values=True)
         ]
         host = parts.netloc.rpartition("@")[2]
@@ -118,7 +120,7 @@ class Transport(requests.Session):
         ).geturl()
         if self._keys.base_url_env and text.startswith(self._base_url):
             text = f"${self._keys.base_url_env}{text[len(self._base_url) :]}"
-        return redact(text, *self._credentials.secrets)
+        return redact(text, *secrets)
 
     def _first_pause(self) -> dict[str, float]:
         return {"first_pause_seconds": self._dataset.retry.first_pause_seconds}
@@ -150,7 +152,7 @@ class Transport(requests.Session):
         self._waiting = future
         if self._cancelled.is_set():
             raise self._broken_off()
-        threading.Thread(target=_run, args=(work, future), daemon=True, name="request").start()
+        _RequestThread(target=_run, args=(work, future), daemon=True, name="request").start()
         try:
             return future.result()
         finally:
@@ -251,6 +253,17 @@ class Transport(requests.Session):
 
     def _broken_off(self) -> SourceError:
         return SourceError(f"{self.where()}it was broken off")
+
+
+class _RequestThread(threading.Thread):
+    """One whose requests urllib3 does not log: its line holds the key of a query."""
+
+    @classmethod
+    def is_not_current(cls, _: logging.LogRecord) -> bool:
+        return not isinstance(threading.current_thread(), cls)
+
+
+logging.getLogger("urllib3.connectionpool").addFilter(_RequestThread.is_not_current)
 
 
 def _run(work: Callable[[], Answer], future: "Future[Answer]") -> None:

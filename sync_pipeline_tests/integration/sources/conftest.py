@@ -1,6 +1,6 @@
 """Days of any kind of source, synced into a real PostgreSQL by `sync_days`, with their records."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -12,6 +12,7 @@ from sync_pipeline.settings import Settings
 from sync_pipeline.sync import DayResult, sync_days
 from sync_pipeline.tracking.tracker import Tracker
 from sync_pipeline_tests.integration import helpers
+from sync_pipeline_tests.integration.sources import rest_server
 
 DAY = date(2025, 10, 1)
 NEXT_DAY = date(2025, 10, 2)
@@ -60,3 +61,10 @@ class Syncing:
 @pytest.fixture
 def syncing(database_url: str) -> Syncing:
     return Syncing(database_url)
+
+
+@pytest.fixture
+def api() -> Iterator[rest_server.Api]:
+    """An HTTP server that answers as a test tells it to."""
+    with rest_server.running() as api:
+        yield api

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -116,6 +116,19 @@ class Api:
         request.close_connection = True
 
 
+def keys(api: Api, **more: Any) -> dict[str, Any]:
+    """The keys of a source that asks `api`, changed by `more`."""
+    given: dict[str, Any] = {
+        "type": "rest",
+        "base_url": api.url,
+        "path": "orders",
+        "paginator": {"type": "single_page"},
+        "records": "$.data",
+        "columns": {"id": "bigint", "note": "text"},
+    }
+    return given | more
+
+
 @contextmanager
 def running() -> Iterator[Api]:
     api = Api()
@@ -127,7 +140,3 @@ def running() -> Iterator[Api]:
 
 def rows(*ids: int) -> list[dict[str, Any]]:
     return [{"id": number, "note": f"row {number}"} for number in ids]
-
-
-def cut(all_rows: Sequence[Any], start: int, size: int) -> list[Any]:
-    return list(all_rows[start : start + size])

@@ -1,7 +1,6 @@
 """JSON over HTTP is a source: what is asked for, and how its rows arrive."""
 
 import json
-from collections.abc import Iterator
 from datetime import date, datetime, timezone
 from decimal import Decimal
 from typing import Any
@@ -12,29 +11,11 @@ from hypothesis import strategies as st
 
 from sync_pipeline.sync import Outcome
 from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing
-from sync_pipeline_tests.integration.sources.rest_server import Api, Reply, rows, running
+from sync_pipeline_tests.integration.sources.rest_server import Api, Reply, keys, rows
 
 pytestmark = pytest.mark.integration
 
 UTC = timezone.utc
-
-
-@pytest.fixture
-def api() -> Iterator[Api]:
-    with running() as api:
-        yield api
-
-
-def keys(api: Api, **more: Any) -> dict[str, Any]:
-    given: dict[str, Any] = {
-        "type": "rest",
-        "base_url": api.url,
-        "path": "orders",
-        "paginator": {"type": "single_page"},
-        "records": "$.data",
-        "columns": {"id": "bigint", "note": "text"},
-    }
-    return given | more
 
 
 def test_rows_arrive_as_the_types_declared_with_the_day_added(syncing: Syncing, api: Api) -> None:
