@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+import simplejson
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -181,11 +182,7 @@ def test_random_rows_arrive_as_they_were(
     syncing: Syncing, api: Api, given_rows: list[dict[str, Any]]
 ) -> None:
     numbered = [row | {"n": n} for n, row in enumerate(given_rows)]
-    # JSON has one kind of number; decimals are written as such.
-    text = json.dumps({"data": numbered}, default=lambda value: f"<{value:f}>")
-    body = text.replace('"<', "").replace('>"', "").encode()
-    if json.loads(body, parse_float=Decimal)["data"] != numbered:
-        return  # a text that looks like the mark
+    body = simplejson.dumps({"data": numbered}, use_decimal=True).encode()
     api.answer = lambda asked: Reply(body)
     columns = {"n": "int", "text": "text", "number": "numeric", "flag": "boolean", "doc": "jsonb"}
     (done,) = syncing.sync(keys(api, columns=columns))
