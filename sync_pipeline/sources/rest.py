@@ -30,7 +30,7 @@ class RestRows:
         self._dataset = dataset
         self._keys = keys
         self._base_url = keys.base_url or _base_url(dataset, keys, settings)
-        self._credentials = Credentials(dataset, keys, settings)
+        self._credentials = Credentials(dataset, keys, settings, self._base_url)
         self.declared: Mapping[str, str] = keys.columns
         self.schema = schema_of(keys.columns)
         self._batches = Batches(keys, dataset.zone, self.schema)
@@ -47,7 +47,9 @@ class RestRows:
         whole = False
         try:
             for records in client.pages(self._keys, self._request(day), where):
-                yield self._batches.of(records, day, where)
+                batch = self._batches.of(records, day, where)
+                records.clear()  # before the next page is asked for
+                yield batch
             answers.finish()
             self._total = answers.total
             whole = True

@@ -2,7 +2,7 @@
 
 from base64 import b64encode
 from typing import Any
-from urllib.parse import quote, quote_plus, unquote_plus
+from urllib.parse import quote, quote_plus, unquote_plus, urlsplit
 
 from dlt.sources.helpers.requests import Session
 from dlt.sources.helpers.rest_client.auth import (
@@ -24,14 +24,18 @@ from sync_pipeline.sources.keys.rest_auth import ApiKeyAuth, BasicAuth, BearerAu
 class Credentials:
     """What a request to the API's own host is given. `repr` does not show it."""
 
-    def __init__(self, dataset: Dataset, keys: RestSource, settings: Settings) -> None:
+    def __init__(
+        self, dataset: Dataset, keys: RestSource, settings: Settings, base_url: str
+    ) -> None:
         self._keys = keys.auth
+        # Some servers repeat the path that was asked for.
+        self._hidden_path = urlsplit(base_url).path if keys.base_url_env else ""
         self._settings = settings
         self._where = f"dataset {dataset.name}"
         self._auth = self._made(keys.timeout_seconds)
 
     def give(self, request: PreparedRequest) -> None:
-        """Add the credentials to `request`, after what it had of them was taken away."""
+        """Add the credentials to `request`, in place of any that it has, from a .netrc too."""
         self.take(request)
         if self._auth is not None:
             self._auth(request)
@@ -62,7 +66,8 @@ class Credentials:
             found.append(
                 b64encode(f"{self._auth.username}:{self._auth.password}".encode()).decode()
             )
-        return tuple({form for text in found for form in (text, quote(text, ""), quote_plus(text))})
+        forms = {form for text in found for form in (text, quote(text, ""), quote_plus(text))}
+        return (*forms, self._hidden_path)
 
     def _made(self, timeout_seconds: float) -> AuthBase | None:
         keys = self._keys

@@ -55,6 +55,10 @@ class Answer(requests.Response):
     def json(self, **_: Any) -> Any:
         return self.document
 
+    def forget(self) -> None:
+        """Give its memory back, for dlt holds an answer until it has the next."""
+        self.body, self.document = b"", None
+
 
 class Transport(requests.Session):
     """See the module. One thread sends; another may `cancel`."""
@@ -63,7 +67,6 @@ class Transport(requests.Session):
         self, dataset: Dataset, keys: RestSource, base_url: str, credentials: Credentials
     ) -> None:
         super().__init__()
-        self.auth = _nothing  # without it, requests would take a password from a .netrc
         self._dataset = dataset
         self._keys = keys
         self._base_url = base_url
@@ -280,7 +283,3 @@ def _run(work: Callable[[], Answer], future: "Future[Answer]") -> None:
 def _origin(url: str) -> tuple[str, str | None, int | None]:
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-
-
-def _nothing(request: PreparedRequest) -> PreparedRequest:
-    return request

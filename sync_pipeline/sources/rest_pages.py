@@ -25,9 +25,10 @@ class Client(RESTClient):
     ) -> None:
         super().__init__(base_url, session=transport, config=RuntimeConfiguration())
         self._records_of = records_of
+        self._found: list[Any] = []
 
     def pages(self, keys: RestSource, request: dict[str, Any], where: str) -> Iterator[list[Any]]:
-        """Yield the rows of each page. Raises SourceError or NotReadyError."""
+        """Yield the rows of each page, the caller's to keep. Raises SourceError, NotReadyError."""
         found = self.paginate(
             method=keys.method,
             headers=keys.headers,
@@ -40,11 +41,14 @@ class Client(RESTClient):
             page = _next(found, where)
             if page is None:
                 return
-            yield list(page)
+            page.response.forget()
+            self._found.clear()
+            yield page
 
     def extract_response(self, response: requests.Response, data_selector: Any) -> list[Any]:
         """Return the rows of an answer. (dlt's own takes a missing list for an empty one.)"""
-        return self._records_of(response.json())
+        self._found = self._records_of(response.json())
+        return self._found
 
     def _log_request(self, request: requests.Request, prepared_url: str) -> None:
         """Log nothing: dlt's own line can hold a secret that stands in an address."""

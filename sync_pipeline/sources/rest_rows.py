@@ -34,11 +34,13 @@ class DayOfAnswers:
         self._where = where
         self._pages: set[bytes] = set()
         self._short = False
+        self._begun = False
 
     def records(self, answer: Any) -> list[Any]:
         """Return the rows of an answer. Raises SourceError, NotReadyError, CountMismatchError."""
-        if not self._pages and not self._short:
+        if not self._begun:
             self._check_ready(answer)
+        self._begun = True
         self._keep_total(answer)
         found = find(steps_of(self._keys.records), answer)
         if found is None and self.total == 0:

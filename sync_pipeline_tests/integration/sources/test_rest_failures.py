@@ -233,7 +233,7 @@ def test_a_read_that_hangs_ends_soon_when_cancelled_and_the_next_works(
     began = time.monotonic()
     source.cancel()
     thread.join(PATIENCE_SECONDS)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     assert [str(error) for error in raised] == [
         f"dataset landed: cannot read {DAY}: it was broken off"
     ]
