@@ -52,7 +52,7 @@ def failed(syncing: Syncing, source: dict[str, Any]) -> str:
 )
 def test_what_is_transient_is_asked_for_again(syncing: Syncing, api: Api, reply: Reply) -> None:
     api.replies(reply, GOOD)
-    (done,) = syncing.sync(keys(api, timeout_seconds=0.3), **QUICK)
+    (done,) = syncing.sync(keys(api, timeout_seconds=1), **QUICK)
     assert done.error is None
     assert len(api.asked) == 2
     assert syncing.rows("SELECT id FROM landed") == [(1,)]
@@ -74,8 +74,8 @@ def test_a_page_that_failed_is_asked_for_again_without_those_before(
     [
         (Reply({"error": "oops"}, 500), '/orders: 500 Internal Server Error {"error": "oops"}'),
         (Reply({"data": rows(1)}, cut=True), "the connection broke off before the answer was"),
-        (Reply(silent=True), "the server was silent for timeout_seconds (0.2)"),
-        (Reply({"data": rows(1)}, stuck=True), "silent for timeout_seconds (0.2)"),
+        (Reply(silent=True), "the server was silent for timeout_seconds (0.5)"),
+        (Reply({"data": rows(1)}, stuck=True), "silent for timeout_seconds (0.5)"),
     ],
     ids=["500", "cut", "silent", "stuck"],
 )
@@ -83,7 +83,7 @@ def test_after_all_tries_the_day_is_tried_again_from_its_first_page(
     syncing: Syncing, api: Api, reply: Reply, said: str
 ) -> None:
     api.replies(reply)
-    source = keys(api, tries=2, timeout_seconds=0.2)
+    source = keys(api, tries=2, timeout_seconds=0.5)
     (done,) = syncing.sync(source, retry={"tries": 2, "first_pause_seconds": 0.01})
     assert said in (done.error or "")
     assert len(api.asked) == 4
