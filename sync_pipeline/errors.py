@@ -106,7 +106,8 @@ _REFUSED = re.compile(r"FATAL:|no password supplied|certificate|SSL was required
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return whether trying again may help: the error that `error` came from says it.
+    """Return whether trying again may help: a source that says so, or the driver's error that
+    `error` came from.
 
     A day that another worker holds has been waited for already, and a bug stays one: both are not.
     """

@@ -7,7 +7,13 @@ extra of the same name.
 from typing import TYPE_CHECKING
 
 from sync_pipeline.errors import SettingError
-from sync_pipeline.sources.keys import FilesSource, PostgresSource, PythonSource, SqlSource
+from sync_pipeline.sources.keys import (
+    FilesSource,
+    PostgresSource,
+    PythonSource,
+    RestSource,
+    SqlSource,
+)
 
 if TYPE_CHECKING:
     from sync_pipeline.dataset import Dataset
@@ -54,4 +60,8 @@ def _open(dataset: "Dataset", settings: "Settings") -> "Source":
 
         what = "a SQLAlchemy URL, such as mysql+pymysql://user:password@host/database"
         return ArrowReader(dataset, SqlRows(dataset, keys, settings.required(keys.url_env, what)))
+    if isinstance(keys, RestSource):
+        from sync_pipeline.sources.rest import RestRows
+
+        return ArrowReader(dataset, RestRows(dataset, keys, settings))
     raise AssertionError(keys)

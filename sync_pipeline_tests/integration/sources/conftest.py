@@ -16,6 +16,7 @@ from sync_pipeline.settings import PROJECT_ROOT, Settings
 from sync_pipeline.sync import DayResult, sync_days
 from sync_pipeline.tracking.tracker import Tracker
 from sync_pipeline_tests.integration import helpers
+from sync_pipeline_tests.integration.sources import rest_server
 from sync_pipeline_tests.integration.sources.mariadb import MariaDb, fresh_database, running_server
 
 DAY = date(2025, 10, 1)
@@ -91,3 +92,10 @@ def mariadb(mariadb_server: MariaDb, syncing: Syncing) -> Iterator[MariaDb]:
     with fresh_database(mariadb_server) as database:
         syncing.settings["SHOP_URL"] = database.url
         yield database
+
+
+@pytest.fixture
+def api() -> Iterator[rest_server.Api]:
+    """An HTTP server that answers as a test tells it to."""
+    with rest_server.running() as api:
+        yield api
