@@ -32,13 +32,11 @@ WITH bound AS (
              WHEN %(instants)s THEN trim(found[2], '''')::timestamptz AT TIME ZONE 'UTC'
              ELSE trim(found[2], '''')::timestamp END) AS part
     FROM bound WHERE found IS NOT NULL
-), day AS (
-    SELECT tsrange(%(lower)s, %(upper)s) AS whole
 )
 SELECT coalesce(array_agg(oid::regclass::text ORDER BY part), '{}') AS names,
-       coalesce(range_agg(part) @> min(whole), false) AS all_of_it,
+       coalesce(range_agg(part) @> tsrange(%(lower)s, %(upper)s), false) AS all_of_it,
        CASE WHEN count(*) = 1 THEN min(oid) FILTER (WHERE relkind = 'p') END AS partitioned
-FROM taken JOIN day ON part && whole
+FROM taken WHERE part && tsrange(%(lower)s, %(upper)s)
 
 -- exists: whether a table of that name is there
 SELECT to_regclass(%(table)s) IS NOT NULL

@@ -31,12 +31,13 @@ class Writing:
     syncing: Syncing
     columns: dict[str, str] = field(default_factory=lambda: dict(COLUMNS))
     changes: dict[str, Any] = field(default_factory=dict)
+    day_column: dict[str, str] = field(default_factory=dict)
 
     def give(self, day: date, *rows: Row) -> None:
         GIVEN.setdefault(self.syncing.url, {})[day] = list(rows)
 
     def sync(self, *days: date, **target: Any) -> list[DayResult]:
-        return self.syncing.sync(self._source, days, **self._changes(target))
+        return self.syncing.sync(self.source, days, **self._changes(target))
 
     def one(self, day: date, **target: Any) -> DayResult:
         (result,) = self.sync(day, **target)
@@ -44,7 +45,7 @@ class Writing:
 
     def replay(self, **target: Any) -> list[Replayed]:
         settings = Settings({"SYNC_DATABASE_URL": self.syncing.url})
-        dataset = self.syncing.dataset(self._source, **self._changes(target))
+        dataset = self.syncing.dataset(self.source, **self._changes(target))
         with Tracker(settings, triggered_by="replay") as tracker:
             return list(replay(dataset, settings, tracker))
 
@@ -65,13 +66,14 @@ class Writing:
         )
 
     @property
-    def _source(self) -> dict[str, Any]:
+    def source(self) -> dict[str, Any]:
         GIVEN.setdefault(self.syncing.url, {})
         return {
             "type": "python",
             "function": f"{__name__}:rows_of",
             "columns": self.columns,
             "options": {"database": self.syncing.url},
+            **self.day_column,
         }
 
     def _changes(self, target: dict[str, Any]) -> dict[str, Any]:
