@@ -1,6 +1,6 @@
 """Days whose rows a test sets, synced into the table `landed` by any write mode."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -19,9 +19,14 @@ GIVEN: dict[str, dict[date, list[Row]]] = {}
 COLUMNS = {"id": "bigint", "note": "text"}
 
 
-def rows_of(day: date, database: str) -> list[Row]:
+DISTURBED: dict[tuple[str, date], Callable[[], Iterable[Row]]] = {}
+"""What a day's first reading gives instead."""
+
+
+def rows_of(day: date, database: str) -> Iterable[Row]:
     """The function that the datasets of these tests name as their source."""
-    return GIVEN[database].get(day, [])
+    disturbed = DISTURBED.pop((database, day), None)
+    return GIVEN[database].get(day, []) if disturbed is None else disturbed()
 
 
 @dataclass
@@ -35,6 +40,9 @@ class Writing:
 
     def give(self, day: date, *rows: Row) -> None:
         GIVEN.setdefault(self.syncing.url, {})[day] = list(rows)
+
+    def disturb(self, day: date, reading: Callable[[], Iterable[Row]]) -> None:
+        DISTURBED[self.syncing.url, day] = reading
 
     def sync(self, *days: date, **target: Any) -> list[DayResult]:
         return self.syncing.sync(self.source, days, **self._changes(target))
