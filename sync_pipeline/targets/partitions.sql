@@ -15,28 +15,19 @@ WHERE c.oid = %(oid)s
 -- oid: of the target table
 SELECT to_regclass(%(table)s)::oid
 
--- taking: which partitions take a part of the day, whether they take all of it, and the only one if
--- it is partitioned in its turn; bounds are compared as times of no zone, instants as those of UTC
-WITH bound AS (
-    SELECT c.oid, c.relkind,
-           regexp_match(pg_get_expr(c.relpartbound, c.oid),
-                        '^FOR VALUES FROM \((.*)\) TO \((.*)\)$') AS found
-    FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
-    WHERE i.inhparent = %(oid)s
-), taken AS (
-    SELECT oid, relkind, tsrange(
-        CASE WHEN found[1] = 'MINVALUE' THEN NULL
-             WHEN %(instants)s THEN trim(found[1], '''')::timestamptz AT TIME ZONE 'UTC'
-             ELSE trim(found[1], '''')::timestamp END,
-        CASE WHEN found[2] = 'MAXVALUE' THEN NULL
-             WHEN %(instants)s THEN trim(found[2], '''')::timestamptz AT TIME ZONE 'UTC'
-             ELSE trim(found[2], '''')::timestamp END) AS part
-    FROM bound WHERE found IS NOT NULL
-)
-SELECT coalesce(array_agg(oid::regclass::text ORDER BY part), '{}') AS names,
-       coalesce(range_agg(part) @> tsrange(%(lower)s, %(upper)s), false) AS all_of_it,
-       CASE WHEN count(*) = 1 THEN min(oid) FILTER (WHERE relkind = 'p') END AS partitioned
-FROM taken WHERE part && tsrange(%(lower)s, %(upper)s)
+-- partitions: of a table, and the transaction that attached each
+SELECT inhrelid, xmin::text FROM pg_catalog.pg_inherits WHERE inhparent = %(oid)s
 
--- exists: whether a table of that name is there
-SELECT to_regclass(%(table)s) IS NOT NULL
+-- bounds: of partitions by RANGE on one column, as times of no zone, instants as those of UTC, within
+-- the years that have a day
+SELECT c.oid, c.oid::regclass::text, c.relkind = 'p',
+       greatest(CASE WHEN bound[1] = 'MINVALUE' THEN '-infinity'::timestamp
+                     WHEN %(instants)s THEN trim(bound[1], '''')::timestamptz AT TIME ZONE 'UTC'
+                     ELSE trim(bound[1], '''')::timestamp END, '0001-01-01'),
+       least(CASE WHEN bound[2] = 'MAXVALUE' THEN 'infinity'::timestamp
+                  WHEN %(instants)s THEN trim(bound[2], '''')::timestamptz AT TIME ZONE 'UTC'
+                  ELSE trim(bound[2], '''')::timestamp END, '9999-12-31')
+FROM pg_catalog.pg_class c
+CROSS JOIN LATERAL regexp_match(pg_get_expr(c.relpartbound, c.oid),
+                                '^FOR VALUES FROM \((.*)\) TO \((.*)\)$') AS bound
+WHERE c.oid = ANY (%(oids)s)

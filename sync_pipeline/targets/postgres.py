@@ -21,7 +21,7 @@ from sync_pipeline.targets import rejected
 from sync_pipeline.targets.careful import CarefulLoad, is_rows_fault
 from sync_pipeline.targets.locks import begin, lock_day
 from sync_pipeline.targets.names import identifier, listed
-from sync_pipeline.targets.partitions import partition_for
+from sync_pipeline.targets.partitions import Partitions
 from sync_pipeline.targets.reading import Reading
 from sync_pipeline.targets.rejected import LoadedFor, Rejected
 from sync_pipeline.targets.table import make_or_check
@@ -52,7 +52,7 @@ class Target:
         self._copy_format = CopyFormat.BINARY
         self._dataset = dataset
         self._keeps_rejected = False
-        self._partitioned = False
+        self._partitions: Partitions | None = None
 
     def prepare(self, shape: Shape) -> None:
         """Make the target table for rows of `shape`, or check the one that is there, and choose how
@@ -65,7 +65,8 @@ class Target:
             with self.connection.cursor() as cursor:
                 begin(cursor, self._dataset)
                 table = make_or_check(cursor, self._dataset, shape)
-                self._copy_format, self._partitioned = table.copy_format, table.partitioned
+                self._copy_format = table.copy_format
+                self._partitions = Partitions(self._dataset, shape) if table.partitioned else None
                 self._keeps_rejected = rejected.prepare(cursor, make=self._quarantines)
             self.connection.commit()
         except psycopg2.Error as error:
@@ -136,9 +137,7 @@ class Target:
     ) -> Loaded:
         """Load the day, into a partition of its own if the table has none that takes it."""
         shape = reading.source.shape
-        partition = None
-        if self._partitioned:
-            partition = partition_for(cursor, self._dataset, shape, reading.day)
+        partition = self._partitions and self._partitions.make_for(cursor, reading.day)
         into = partition.into if partition else identifier(self._dataset)
         write = writing(self._dataset, shape, reading.day, into)
         deleted = write.begin(cursor)

@@ -13,7 +13,7 @@ from sync_pipeline.sources import open_source
 from sync_pipeline.sources.base import Column, DayType, Shape
 from sync_pipeline.sync import Outcome
 from sync_pipeline.targets import open_target
-from sync_pipeline.targets.partitions import partition_for
+from sync_pipeline.targets.partitions import Partitions
 from sync_pipeline.targets.postgres import Target
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import wait_until_blocked
@@ -116,7 +116,7 @@ def test_the_rows_of_a_new_partition_are_not_read_again_to_attach_it(writing: Wr
     dataset = writing.syncing.dataset(writing.source)
     target = open_target(dataset, Settings({"SYNC_DATABASE_URL": writing.syncing.url}))
     with closing(target) as connection, connection.cursor() as cursor:
-        partition = partition_for(cursor, dataset, shape, DAY)
+        partition = Partitions(dataset, shape).make_for(cursor, DAY)
         assert partition is not None
         cursor.execute("SET client_min_messages = debug1")
         partition.finish(cursor, rows=1)
