@@ -49,6 +49,8 @@ format: $(READY) ## format the code and mend what lint can mend
 lock: $(READY) ## compile requirements.lock from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate --no-emit-package pandas --no-emit-package numpy --all-extras pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate bench/peers/requirements.in -o bench/peers/requirements.lock
 
 clean: ## remove the virtual environment and all local data
 	@rm -rf $(VENV) .data

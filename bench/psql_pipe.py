@@ -1,4 +1,5 @@
-"""The peer of one large day: two `psql` and a pipe, as a person would do it by hand."""
+"""The peers of one large day: two `psql` and a pipe, or one and a file, as a person would do it by
+hand."""
 
 import subprocess
 import time
@@ -25,3 +26,28 @@ def copy_day(source: str, target: str, *, select: str, into: str, where: str) ->
     if reader.returncode or writer.returncode:
         raise StackError(f"psql failed: {reader.returncode} reading, {writer.returncode} writing")
     return seconds
+
+
+def write_file(path: str, source: str, table: str) -> None:
+    """Write `table` at `source` to a CSV file with a header. Raises StackError if psql fails."""
+    _run(source, f"\\copy {table} to '{path}' (format csv, header)")
+
+
+def copy_file(path: str, target: str, *, into: str, where: str) -> float:
+    """Replace the rows `where` of `into` at `target` by those of a CSV file, in one transaction;
+    return the seconds it took. Raises StackError if psql fails."""
+    started = time.monotonic()
+    _run(
+        target,
+        f"DELETE FROM {into} WHERE {where}",
+        f"\\copy {into} from '{path}' (format csv, header)",
+    )
+    return time.monotonic() - started
+
+
+def _run(url: str, *commands: str) -> None:
+    psql = (program("psql"), "--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1")
+    given = [part for command in commands for part in ("--command", command)]
+    done = subprocess.run([*psql, "--single-transaction", *given, url], check=False)
+    if done.returncode:
+        raise StackError(f"psql failed: {done.returncode}")

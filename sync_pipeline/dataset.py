@@ -68,6 +68,11 @@ class PostgresTarget(Keys):
         default=30, description="how long to wait for a day another worker holds, or for a table"
     )
     statement_timeout_seconds: PositiveSeconds = 3600
+    on_schema_change: Literal["fail", "add_columns"] = Field(
+        default="fail",
+        description="whether a column that the source gained or lost fails, or is added to the "
+        "table, or left empty in it",
+    )
     on_bad_row: Literal["fail", "quarantine"] = Field(
         default="fail",
         description="whether a row that the table does not take fails its day, or is kept in "
@@ -131,6 +136,32 @@ class Schedule(Keys):
         default=0, description="how many earlier days are synced again, for late rows"
     )
     enabled: bool = Field(default=True, description="whether it is on when first loaded")
+    again_every_minutes: Annotated[int, Field(ge=5, le=720)] | None = Field(
+        default=None, description="how often days of the night that failed are tried again"
+    )
+    again_until: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] | None = Field(
+        default=None, description="time of the same day, HH:MM, after which they no longer are"
+    )
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> "Schedule":
+        if (self.again_every_minutes is None) != (self.again_until is None):
+            raise ValueError("give both 'again_every_minutes' and 'again_until', or neither")
+        if self.again_until is not None and self.again_until <= self.at:
+            raise ValueError(f"again_until {self.again_until} must be later than at {self.at}")
+        return self
+
+    def ticks(self) -> list[str]:
+        """Return the times of day, HH:MM, at which it looks; the first is `at`."""
+        found, last = [_minutes(self.at)], _minutes(self.again_until or self.at)
+        while self.again_every_minutes and found[-1] + self.again_every_minutes <= last:
+            found.append(found[-1] + self.again_every_minutes)
+        return [f"{minutes // 60:02}:{minutes % 60:02}" for minutes in found]
+
+
+def _minutes(text: str) -> int:
+    hour, minute = text.split(":")
+    return int(hour) * 60 + int(minute)
 
 
 class DatasetSettings(Keys):
@@ -145,6 +176,9 @@ class DatasetSettings(Keys):
     backfill: Literal["single_run"] | Annotated[int, Field(ge=1)] = Field(
         default="single_run",
         description="single_run, or how many days each run of a backfill takes",
+    )
+    parallel_days: Annotated[int, Field(ge=1, le=32)] = Field(
+        default=1, description="how many days a run syncs at once, each over its own connections"
     )
     retry: Retry = Retry()
     progress: Progress = "every_day"

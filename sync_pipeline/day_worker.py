@@ -7,8 +7,10 @@ try an attempt of its own.
 """
 
 import logging
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
@@ -62,7 +64,8 @@ class Outcome(str, Enum):
 @dataclass(frozen=True)
 class DayResult:
     """What became of one day. `seconds` is wall-clock time; `error` one line without secrets;
-    `synced` what a skipped day was found to be, where that is known."""
+    `synced` what a skipped day was found to be, where that is known; `unrecorded` whether something
+    of this run could not be recorded yet."""
 
     day: date
     outcome: Outcome
@@ -71,6 +74,11 @@ class DayResult:
     error: str | None = None
     attempt: Attempt | None = None
     synced: SyncedDay | None = None
+    unrecorded: bool = False
+
+
+class _Stopped(BaseException):
+    """This worker was told to stop."""
 
 
 @dataclass
@@ -110,21 +118,52 @@ class DayWorker:
         self._target: Target | None = None
         self._secrets = secrets_of(settings.database_url)
         self._failed_in_a_row = 0
+        self._stop = threading.Event()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        """Break off what this worker does in another thread; its day is rolled back and recorded as
+        cancelled. Harmless if it does nothing."""
+        self._stop.set()
+        target, source = self._target, self._source
+        if target is not None:
+            with suppress(psycopg2.Error):  # closed or lost meanwhile
+                target.connection.cancel()
+        if source is not None:
+            source.cancel()
+
+    def opens(self) -> bool:
+        """Open target and source; return whether that could be done. The log says why not."""
+        try:
+            self.open_target()
+            self.open_source()
+        except SyncError as error:
+            self._logger.warning(
+                "dataset %s: a worker fewer than parallel_days says: %s",
+                self._dataset.name,
+                one_line(error, *self._secrets),
+            )
+            return False
+        return True
 
     def open_target(self) -> None:
         """Connect to the target, in as many tries as a day has. Raises SyncError."""
-        again(self._open_target, self._dataset.retry, partial(self._say_again, "target"))
+        self._again(self._open_target, partial(self._say_again, "target"))
 
     def open_source(self) -> None:
         """Open the source and make the target's table fit it, likewise. Raises SyncError."""
         self._secrets += self._settings.secrets_in(self._dataset.source.secret_settings)
-        again(self._open_source, self._dataset.retry, partial(self._say_again, "source"))
+        self._again(self._open_source, partial(self._say_again, "source"))
 
     def sync_day(self, day: date, *, refresh: bool) -> DayResult:
         """Replace one day and record it; its failure is returned, not raised."""
         work = _Day(day, refresh, time.monotonic())
         try:
-            again(partial(self._load, work), self._dataset.retry, partial(self._before_pause, work))
+            self._again(partial(self._load, work), partial(self._before_pause, work))
             assert work.counts is not None  # noqa: S101  it was loaded
             if not work.recorded:
                 begun = self._begun(work)
@@ -133,14 +172,25 @@ class DayWorker:
             self._roll_back()  # the records are closed already, by whoever took it for lost
             raise
         except Exception as error:
+            if self.stopped:
+                return self._failed(work, _Stopped())
             self._break_off_after(error)
+            return self._failed(work, error)
+        except _Stopped as error:
             return self._failed(work, error)
         except BaseException as error:
             self._failed(work, error)
             raise
         self._failed_in_a_row = 0
         seconds = time.monotonic() - work.since
-        return DayResult(day, Outcome.SUCCESS, seconds, work.counts, attempt=work.attempt)
+        return DayResult(
+            day,
+            Outcome.SUCCESS,
+            seconds,
+            work.counts,
+            attempt=work.attempt,
+            unrecorded=self._tracker.owes,
+        )
 
     def fail_day(self, day: date, error: SyncError) -> DayResult:
         """Record an attempt at `day` that failed with `error` before it could move a row."""
@@ -186,7 +236,23 @@ class DayWorker:
     def _open_source(self) -> None:
         if self._source is None:
             self._source = open_source(self._dataset, self._settings)
-        self._open_target().prepare(self._source.shape)
+        name, shape = self._dataset.name, self._source.shape
+        columns = {column.name: column.type for column in shape.columns}
+        former = self._tracker.source_columns(name)
+        changes = self._open_target().prepare(shape, former)
+        for change in changes:
+            self._logger.warning("dataset %s: %s", name, change)
+        if changes or columns != former:
+            self._tracker.remember_columns(name, columns, changes)
+
+    def _again(
+        self, work: Callable[[], object], before_pause: Callable[[Exception, float], object]
+    ) -> None:
+        again(work, self._dataset.retry, before_pause, self._sleep)
+
+    def _sleep(self, seconds: float) -> None:
+        if self._stop.wait(seconds):
+            raise _Stopped
 
     def _load(self, work: _Day) -> None:
         """Try the day once: its transaction, from the lock to the commit."""
@@ -207,6 +273,8 @@ class DayWorker:
             loaded.rows_read, loaded.rows_loaded, loaded.rows_rejected, loaded.bytes
         )
         work.recorded = self._record_within(target, work)
+        if self.stopped:
+            raise _Stopped
         # Before the commit, which lets others begin the day.
         work.ended = time.monotonic()
         target.commit(work.day)
@@ -277,7 +345,14 @@ class DayWorker:
         else:
             self._tracker.refuse(self._dataset.name, work.day, self._batch, text)
         seconds = time.monotonic() - work.since
-        return DayResult(work.day, Outcome.FAILED, seconds, error=text, attempt=work.attempt)
+        return DayResult(
+            work.day,
+            Outcome.FAILED,
+            seconds,
+            error=text,
+            attempt=work.attempt,
+            unrecorded=self._tracker.owes,
+        )
 
     def _roll_back(self) -> None:
         if self._target is None:

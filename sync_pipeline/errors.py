@@ -31,6 +31,10 @@ class SourceError(SyncError):
     """The source cannot be reached, refuses, or does not hold what the dataset names."""
 
 
+class TransientSourceError(SourceError):
+    """The source failed in a way that another try may mend, as its own library says."""
+
+
 class NotReadyError(SyncError):
     """The source does not have the day yet; it may have it later."""
 
@@ -108,6 +112,8 @@ def is_transient(error: BaseException) -> bool:
     """
     found: BaseException | None = error
     while isinstance(found, SyncError) and not isinstance(found, _PERMANENT):
+        if isinstance(found, TransientSourceError):
+            return True
         # `raise … from None` hides the context of an error from people only.
         found = found.__cause__ or found.__context__
     return isinstance(found, psycopg2.Error) and _is_transient_state(found)

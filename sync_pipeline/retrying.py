@@ -16,7 +16,10 @@ _T = TypeVar("_T")
 
 
 def again(
-    work: Callable[[], _T], retry: Retry, before_pause: Callable[[Exception, float], object]
+    work: Callable[[], _T],
+    retry: Retry,
+    before_pause: Callable[[Exception, float], object],
+    sleep: Callable[[float], object] = time.sleep,
 ) -> _T:
     """Return what `work` returns, done at most `retry.tries` times.
 
@@ -30,7 +33,7 @@ def again(
             if not is_transient(error):
                 raise
             before_pause(error, pause)
-        time.sleep(pause)
+        sleep(pause)
     return work()
 
 

@@ -13,6 +13,7 @@ from sync_pipeline.day_worker import DayResult as DayResult
 from sync_pipeline.day_worker import DayWorker
 from sync_pipeline.day_worker import Outcome as Outcome
 from sync_pipeline.errors import SyncError
+from sync_pipeline.parallel import Crew
 from sync_pipeline.settings import Settings
 from sync_pipeline.tracking.models import AttemptState, NewBatch
 from sync_pipeline.tracking.progress import days_between_writes
@@ -49,24 +50,63 @@ def sync_days(
     if skipped and batch is not None:
         tracker.skip(batch, skipped)
     for day in sorted(done.union(skipped)):
-        yield DayResult(day, Outcome.SKIPPED, synced=synced.get(day))
+        yield DayResult(day, Outcome.SKIPPED, synced=synced.get(day), unrecorded=tracker.owes)
     to_do = [day for day in days if day not in done and day not in skipped]
     if not to_do:
         return
-    worker = DayWorker(dataset, settings, tracker, batch, logger)
+    every = days_between_writes(dataset.progress, len(states or batch.days) if batch else 1)
+    parallel = min(dataset.parallel_days, len(to_do))
+    # One that works in a thread writes over a connection of its own.
+    trackers = [tracker] if parallel == 1 else [tracker.another() for _ in range(parallel)]
+    workers = [DayWorker(dataset, settings, own, batch, logger) for own in trackers]
     try:
-        every = days_between_writes(dataset.progress, len(states or batch.days) if batch else 1)
-        yield from _sync(worker, to_do, every)
-        if batch is not None and every > 1:
+        if parallel == 1:
+            yield from _sync(workers[0], to_do, every)
+        else:
+            yield from _sync_in_parallel(workers, to_do, every, tracker, batch)
+        if batch is not None and (every > 1 or parallel > 1):
             tracker.refresh(batch)
-        if worker.broken_by is not None:
-            raise worker.broken_by
+        if workers[0].broken_by is not None:
+            raise workers[0].broken_by
     finally:
-        worker.close()
+        for worker in workers:
+            worker.close()
+        for own in set(trackers) - {tracker}:
+            own.close()
 
 
 def _sync(worker: DayWorker, days: Sequence[date], every: int) -> Iterator[DayResult]:
     """Sync `days`, writing the batch's progress after `every` so many, until one breaks off."""
+    yield from _open(worker, days)
+    for number, day in enumerate(days, 1):
+        yield worker.sync_day(day, refresh=number % every == 0)
+        if worker.broken_by is not None:
+            worker.give_up(days[number:], worker.broken_by)
+            return
+
+
+def _sync_in_parallel(
+    workers: Sequence[DayWorker],
+    days: Sequence[date],
+    every: int,
+    tracker: Tracker,
+    batch: NewBatch | None,
+) -> Iterator[DayResult]:
+    """Sync `days`, several at once, likewise."""
+    yield from _open(workers[0], days)
+    crew = Crew(workers, days)
+    for number, result in enumerate(crew.results(), 1):
+        # Not in the day's own transaction, where each would wait for the other's commit.
+        if batch is not None and number % every == 0:
+            tracker.refresh(batch)
+        yield result
+    if crew.broken_by is not None:
+        workers[0].broken_by = crew.broken_by
+        workers[0].give_up(crew.left, crew.broken_by)
+
+
+def _open(worker: DayWorker, days: Sequence[date]) -> Iterator[DayResult]:
+    """Open target and source. If that fails, the days are recorded as not run."""
     try:
         worker.open_target()
     except SyncError as error:
@@ -78,8 +118,3 @@ def _sync(worker: DayWorker, days: Sequence[date], every: int) -> Iterator[DayRe
         yield worker.fail_day(days[0], error)
         worker.give_up(days[1:], error)
         raise
-    for number, day in enumerate(days, 1):
-        yield worker.sync_day(day, refresh=number % every == 0)
-        if worker.broken_by is not None:
-            worker.give_up(days[number:], worker.broken_by)
-            return

@@ -4,17 +4,24 @@ from bench.cases import (
     api_list,
     day_1m,
     event_streams,
+    files_vs_psql,
     growth_3650,
     idle_look,
     memory_5m,
     spec_queries,
     year_tracked,
+    year_vs_peers,
 )
 from bench.results import Measure
 
 CASES: dict[str, Measure] = {
     year_tracked.CASE: year_tracked.measure,
+    year_vs_peers.YEAR_VS_BARE: year_vs_peers.against_bare,
+    year_vs_peers.YEAR_VS_DLT: year_vs_peers.against_dlt,
+    year_vs_peers.YEAR_VS_SLING: year_vs_peers.against_sling,
+    year_vs_peers.YEAR_VS_RUN_PER_DAY: year_vs_peers.against_a_run_per_day,
     day_1m.CASE: day_1m.measure,
+    files_vs_psql.CASE: files_vs_psql.measure,
     memory_5m.CASE: memory_5m.measure,
     growth_3650.CASE: growth_3650.measure,
     idle_look.CASE: idle_look.measure,

@@ -50,7 +50,7 @@ class MaterializationLog:
     def add(self, result: DayResult) -> None:
         """Log `result`'s day: as materialized if it is in, loaded just now or skipped; else as
         failed. While the records are away, log how it ended too."""
-        if self._tracker.owes:
+        if result.unrecorded:
             ended_at = datetime.now(timezone.utc)
             self._context.log_event(observation(self._asset_key, result, ended_at, self._batch))
         if result.outcome is Outcome.FAILED:

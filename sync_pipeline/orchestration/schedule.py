@@ -1,26 +1,36 @@
 """The nightly schedule: the last finished day, and the days before it that may have late rows.
 
-With a look-back the days go as one run over a range, so that Dagster's start is paid once.
+With a look-back the days go as one run over a range, so that Dagster's start is paid once. Later
+ticks, if the dataset asks for them, take up the days of the night that failed, each in the record
+of its batch: a source that was not ready then may be now.
 """
 
-from datetime import timedelta
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from sync_pipeline import settings
 from sync_pipeline.dataset import Dataset, Schedule
+from sync_pipeline.errors import TrackingError, one_line
+from sync_pipeline.following import reading
 from sync_pipeline.orchestration import identity
+from sync_pipeline.tracking import nights
+from sync_pipeline.tracking.models import day_ranges
+
+_Asked = dg.RunRequest | list[dg.RunRequest] | dg.SkipReason
 
 
 def build_schedule(
     dataset: Dataset, schedule: Schedule, job: UnresolvedAssetJobDefinition
 ) -> dg.ScheduleDefinition:
     """Return the schedule that runs `job` every night at the set time in the dataset's zone."""
-    hour, minute = schedule.at.split(":")
+    crons = [f"{int(tick[3:])} {int(tick[:2])} * * *" for tick in schedule.ticks()]
 
     @dg.schedule(
         name=f"{dataset.name}_nightly",
-        cron_schedule=f"{int(minute)} {int(hour)} * * *",
+        cron_schedule=crons[0] if len(crons) == 1 else crons,
         execution_timezone=dataset.timezone,
         job=job,
         default_status=dg.DefaultScheduleStatus.RUNNING
@@ -28,22 +38,44 @@ def build_schedule(
         else dg.DefaultScheduleStatus.STOPPED,
         description=f"Sync the last finished day and the {schedule.look_back_days} before it.",
     )
-    def nightly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    def nightly(context: dg.ScheduleEvaluationContext) -> _Asked:
         now = context.scheduled_execution_time
         yesterday = now.astimezone(dataset.zone).date() - timedelta(days=1)
         last = dataset.last_day(now)
         first = max(dataset.start_date, yesterday - timedelta(days=schedule.look_back_days))
         if last < first:
             return dg.SkipReason(f"no day of {dataset.name} to sync: its last one is {last}")
-        run_key = f"{dataset.name} {first} {last}"
-        if first == last:
-            return dg.RunRequest(run_key=run_key, partition_key=last.isoformat())
-        return dg.RunRequest(
-            run_key=run_key,
-            tags={
-                identity.RANGE_START_TAG: first.isoformat(),
-                identity.RANGE_END_TAG: last.isoformat(),
-            },
-        )
+        if _is_nightly(schedule, now.astimezone(dataset.zone)):
+            return _request(f"{dataset.name} {first} {last}", first, last)
+        try:
+            again = list(_again(dataset, first, last, now))
+        except TrackingError as error:
+            return dg.SkipReason(one_line(error))
+        return again or dg.SkipReason(f"no day from {first} to {last} has failed")
 
     return nightly
+
+
+def _is_nightly(schedule: Schedule, local: datetime) -> bool:
+    later = schedule.ticks()[1:]
+    return not later or local.strftime("%H:%M") < later[0]
+
+
+def _again(dataset: Dataset, first: date, last: date, now: datetime) -> Iterator[dg.RunRequest]:
+    """Yield a run for each stretch of days that failed, or that nobody has tried."""
+    with reading(settings.current()) as cursor:
+        failed = nights.failed_latest(cursor, dataset.name, first, last)
+    for key in sorted(set(failed.values()), key=str):
+        for start, end in day_ranges([day for day in failed if failed[day] == key]):
+            yield _request(f"{dataset.name} {start} {end} {now.isoformat()}", start, end, key)
+
+
+def _request(run_key: str, first: date, last: date, batch_key: str | None = None) -> dg.RunRequest:
+    tags = {} if batch_key is None else {identity.BATCH_KEY_TAG: batch_key}
+    if first == last:
+        return dg.RunRequest(run_key=run_key, partition_key=last.isoformat(), tags=tags)
+    tags |= {
+        identity.RANGE_START_TAG: first.isoformat(),
+        identity.RANGE_END_TAG: last.isoformat(),
+    }
+    return dg.RunRequest(run_key=run_key, tags=tags)

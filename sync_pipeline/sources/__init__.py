@@ -7,7 +7,7 @@ extra of the same name.
 from typing import TYPE_CHECKING
 
 from sync_pipeline.errors import SettingError
-from sync_pipeline.sources.keys import PostgresSource, PythonSource
+from sync_pipeline.sources.keys import FilesSource, PostgresSource, PythonSource
 
 if TYPE_CHECKING:
     from sync_pipeline.dataset import Dataset
@@ -45,4 +45,8 @@ def _open(dataset: "Dataset", settings: "Settings") -> "Source":
         from sync_pipeline.sources.python import PythonRows
 
         return ArrowReader(dataset, PythonRows(dataset, keys))
+    if isinstance(keys, FilesSource):
+        from sync_pipeline.sources.files import FileRows
+
+        return ArrowReader(dataset, FileRows(dataset, keys, settings))
     raise AssertionError(keys)

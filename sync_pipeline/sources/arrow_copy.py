@@ -56,8 +56,9 @@ class _Text:
     def rows(self, batch: pa.RecordBatch) -> bytes:
         if batch.num_rows == 0:
             return b""
-        lines = pc.binary_join_element_wise(*[_escaped(column) for column in batch], "\t")
-        return ("\n".join(lines.to_pylist()) + "\n").encode()
+        columns = [_escaped(column) for column in batch]
+        columns[-1] = pc.binary_join_element_wise(columns[-1], "", "\n")
+        return _bytes_of(pc.binary_join_element_wise(*columns, "\t"))
 
     def end(self) -> bytes:
         return b""
@@ -66,11 +67,22 @@ class _Text:
 def _escaped(column: pa.Array) -> pa.Array:
     text = as_text(column)
     if pa.types.is_string(column.type) or pa.types.is_list(column.type):
+        found = _bytes_of(text)
         for special, escape in _ESCAPES:
-            text = pc.replace_substring(text, special, escape)
+            if special.encode() in found:
+                text = pc.replace_substring(text, special, escape)
     elif pa.types.is_binary(column.type):
         text = pc.replace_substring(text, "\\", "\\\\")
     return pc.fill_null(text, NULL)
+
+
+def _bytes_of(text: pa.Array) -> bytes:
+    """Return the values of a column of strings, one behind the other, as they lie in memory."""
+    _, offsets, values = text.buffers()
+    if offsets is None or values is None:
+        return b""
+    bounds = memoryview(offsets).cast("i")
+    return bytes(memoryview(values)[bounds[text.offset] : bounds[text.offset + len(text)]])
 
 
 def as_text(column: pa.Array) -> pa.Array:

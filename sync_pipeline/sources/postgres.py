@@ -14,7 +14,7 @@ from psycopg2 import sql
 from sync_pipeline.database.connections import connect
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.day_bounds import day_bounds
-from sync_pipeline.errors import SourceError, SourceUnreachableError, one_line
+from sync_pipeline.errors import NotReadyError, SourceError, SourceUnreachableError, one_line
 from sync_pipeline.settings import secrets_of
 from sync_pipeline.sources.base import ByteSink, CopyFormat
 from sync_pipeline.sources.keys import PostgresSource
@@ -22,6 +22,7 @@ from sync_pipeline.sources.postgres_shape import Selection, select_columns
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 
 class PostgresReader:
@@ -48,6 +49,7 @@ class PostgresReader:
         try:
             connection = self._connected()
             with connection.cursor() as cursor:
+                self._refuse_if_not_ready(cursor, day)
                 cursor.copy_expert(self._copy(day, copy_format), out)
                 whole = True
                 return cursor.rowcount
@@ -59,6 +61,23 @@ class PostgresReader:
         finally:
             if not whole:
                 self.close()
+
+    def _refuse_if_not_ready(self, cursor: "Cursor", day: date) -> None:
+        if self._keys.ready_query is None:
+            return
+        try:
+            cursor.execute(self._keys.ready_query, {"day": day})
+        except (ValueError, TypeError, KeyError) as error:  # the driver's, before it asks
+            raise SourceError(
+                f"dataset {self._dataset.name}: its ready_query takes %(day)s and nothing else; "
+                f"write any other % as %% ({one_line(error)})"
+            ) from None
+        row = cursor.fetchone()
+        if row is None or not row[0]:
+            raise NotReadyError(
+                f"dataset {self._dataset.name}: the source is not ready for {day}: ready_query "
+                f"found {row[0] if row else 'no row'}; its former rows stand. Try it again later"
+            )
 
     def cancel(self) -> None:
         """Break off a read that goes on in another thread; harmless if there is none."""

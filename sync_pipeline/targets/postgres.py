@@ -4,7 +4,7 @@ Nothing is committed here, so that the caller can write its record of the day in
 transaction. After any error the caller rolls back, and the day's old rows stand.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
@@ -17,7 +17,7 @@ from sync_pipeline.dataset import Dataset
 from sync_pipeline.errors import CountMismatchError, SyncError, TargetError, one_line
 from sync_pipeline.sources.base import CopyFormat, Shape, Source
 from sync_pipeline.stream import CHUNK_BYTES
-from sync_pipeline.targets import rejected
+from sync_pipeline.targets import rejected, schema_change
 from sync_pipeline.targets.careful import CarefulLoad, is_rows_fault
 from sync_pipeline.targets.locks import begin, lock_day
 from sync_pipeline.targets.names import identifier, listed
@@ -54,16 +54,19 @@ class Target:
         self._keeps_rejected = False
         self._partitions: Partitions | None = None
 
-    def prepare(self, shape: Shape) -> None:
+    def prepare(self, shape: Shape, former: Mapping[str, str] | None = None) -> list[str]:
         """Make the target table for rows of `shape`, or check the one that is there, and choose how
         rows travel.
 
-        In a transaction of its own, which it commits; several processes may do it at once. Raises
-        TargetError, after rolling back, if the table cannot be made or does not fit.
+        `former` are the source's columns when it was last opened, with their types. Returns what
+        was changed because it has others now. In a transaction of its own, which it commits;
+        several processes may do it at once. Raises TargetError, after rolling back, if the table
+        cannot be made or does not fit.
         """
         try:
             with self.connection.cursor() as cursor:
                 begin(cursor, self._dataset)
+                changes = schema_change.follow(cursor, self._dataset, shape, former)
                 table = make_or_check(cursor, self._dataset, shape)
                 self._copy_format = table.copy_format
                 self._partitions = Partitions(self._dataset, shape) if table.partitioned else None
@@ -75,6 +78,7 @@ class Target:
         except BaseException:
             self._rollback()
             raise
+        return changes
 
     def begin_day(self, day: date) -> None:
         """Begin the transaction of `day`: its time limits, and the lock of (dataset, day).

@@ -31,3 +31,7 @@ SELECT EXISTS (
     JOIN pg_catalog.pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = p.partattrs[0]
     WHERE p.partrelid = %(oid)s AND a.attname = %(day)s
 )
+
+-- column_names: the columns of a table that may be there
+SELECT attname::text FROM pg_catalog.pg_attribute
+WHERE attrelid = to_regclass(%(table)s) AND attnum > 0 AND NOT attisdropped

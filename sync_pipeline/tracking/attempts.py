@@ -16,7 +16,6 @@ from sync_pipeline.tracking.models import (
     AttemptState,
     DayCounts,
     FailedTry,
-    SmallDay,
     SyncedDay,
     UntoldDay,
 )
@@ -24,7 +23,6 @@ from sync_pipeline.tracking.models import (
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-_LEAST_PEERS = 7
 _SQL = named_sql.load(__package__, "attempts.sql")
 
 
@@ -206,16 +204,6 @@ def synced_days(cursor: "Cursor", dataset: str, days: Sequence[date]) -> dict[da
     """Return those of `days` that are in, by their day records."""
     cursor.execute(_SQL["synced_days"], {"dataset": dataset, "days": list(days)})
     return {row[0]: SyncedDay(*row[1:]) for row in cursor.fetchall()}
-
-
-def small_days(cursor: "Cursor", dataset: str, days: Sequence[date], part: float) -> list[SmallDay]:
-    """Return those of `days` that have fewer rows than `part` of what is usual before them.
-
-    Usual is the median of the 28 days before, if at least seven of them are in.
-    """
-    values = {"dataset": dataset, "days": list(days), "part": part, "least": _LEAST_PEERS}
-    cursor.execute(_SQL["small_days"], values)
-    return [SmallDay(*row) for row in cursor.fetchall()]
 
 
 def is_known(cursor: "Cursor", run_id: str, dataset: str, day: date, state: str) -> bool:

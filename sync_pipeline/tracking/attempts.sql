@@ -150,20 +150,6 @@ SELECT sync_date, id, attempt, success_count FROM daily_sync_status
 WHERE dataset = %(dataset)s AND kind = 'day' AND status = 'success'
   AND sync_date = ANY(%(days)s::date[])
 
--- small_days: days with fewer rows than this part of the median of the days just before them
-SELECT record.sync_date, record.total_records, peers.median
-FROM daily_sync_status record
-CROSS JOIN LATERAL (
-    SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY total_records) AS median, count(*) AS known
-    FROM daily_sync_status peer
-    WHERE peer.dataset = record.dataset AND peer.kind = 'day' AND peer.status = 'success'
-      AND peer.sync_date >= record.sync_date - 28 AND peer.sync_date < record.sync_date
-) AS peers
-WHERE record.dataset = %(dataset)s AND record.kind = 'day' AND record.status = 'success'
-  AND record.sync_date = ANY(%(days)s::date[])
-  AND peers.known >= %(least)s AND record.total_records < %(part)s * peers.median
-ORDER BY record.sync_date
-
 -- is_known: whether a run's attempt at a day, or its skipping it, ended so
 SELECT FROM sync_attempt
 WHERE dataset = %(dataset)s AND sync_date = %(day)s AND run_id = %(run_id)s AND state = %(state)s

@@ -7,7 +7,7 @@ owed, and written before anything else once the tables are back.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ import psycopg2
 
 from sync_pipeline.errors import WorkerLostError, one_line
 from sync_pipeline.settings import Settings
-from sync_pipeline.tracking import attempts, batches, owed, tables, workers
+from sync_pipeline.tracking import attempts, batches, nights, owed, source_columns, tables, workers
 from sync_pipeline.tracking.heartbeat import Heartbeat
 from sync_pipeline.tracking.ledger import Ledger
 from sync_pipeline.tracking.models import (
@@ -56,10 +56,21 @@ class Tracker:
     ) -> None:
         self.run_id = run_id
         self.triggered_by = triggered_by
+        self._settings = settings
         self._heartbeat = heartbeat
         self._logger = logger
         self._ledger = Ledger(settings, owed.By(run_id, triggered_by), logger)
         self.in_target = self._ledger.in_target
+
+    def another(self) -> "Tracker":
+        """Return a tracker for the same run, for another thread; the caller closes it."""
+        return Tracker(
+            self._settings,
+            run_id=self.run_id,
+            triggered_by=self.triggered_by,
+            heartbeat=self._heartbeat,
+            logger=self._logger,
+        )
 
     @property
     def owes(self) -> bool:
@@ -196,10 +207,24 @@ class Tracker:
         """Note that of a day's rejected rows `kept` are left, after the others were committed."""
         self._ledger.record(owed.Replayed(dataset, day, kept))
 
+    def source_columns(self, dataset: str) -> dict[str, str] | None:
+        """Return the type of each column of a source when it was last opened; None if it never
+        was, or the tables cannot be reached."""
+        return self._ledger.ask(lambda cursor: source_columns.seen(cursor, dataset))
+
+    def remember_columns(
+        self, dataset: str, columns: Mapping[str, str], changes: Sequence[str]
+    ) -> None:
+        """Note a source's columns, and what was changed at the target because of them."""
+        self._ledger.ask(
+            lambda cursor: source_columns.remember(cursor, dataset, columns, changes, self.run_id),
+            durable=True,
+        )
+
     def small_days(self, dataset: str, days: Sequence[date], part: float) -> list[SmallDay]:
         """Return those of `days` with fewer rows than `part` of what is usual before them; none if
         the tables cannot be reached."""
-        return self._ledger.ask(lambda c: attempts.small_days(c, dataset, days, part)) or []
+        return self._ledger.ask(lambda c: nights.small_days(c, dataset, days, part)) or []
 
     def mark_told(self, told: Sequence[Attempt]) -> None:
         """Note that Dagster was told of these attempts' success."""

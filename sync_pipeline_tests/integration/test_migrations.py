@@ -28,6 +28,7 @@ pytestmark = pytest.mark.integration
 SETTING = "SYNC_TRACKING_URL"
 TABLES = {
     *("daily_sync_status", "sync_attempt", "sync_worker", "sync_correction"),
+    "sync_source_columns",
     VERSION_TABLE,
 }
 VIEWS = {

@@ -23,7 +23,7 @@ READMES = ["README.md", "README.zh-CN.md"]
 DOCUMENTS = [
     *READMES,
     *("CHANGELOG.md", "CONTRIBUTING.md", "bench/README.md"),
-    *sorted(str(path.relative_to(PROJECT_ROOT)) for path in PROJECT_ROOT.glob("docs/*.md")),
+    *sorted(str(path.relative_to(PROJECT_ROOT)) for path in PROJECT_ROOT.glob("docs/**/*.md")),
 ]
 GROUPS: dict[str, type[BaseModel]] = {
     "source": PostgresSource,

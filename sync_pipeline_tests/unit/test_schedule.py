@@ -5,8 +5,9 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from pydantic import ValidationError
 
-from sync_pipeline.dataset import Dataset
+from sync_pipeline.dataset import Dataset, Schedule
 from sync_pipeline.orchestration import identity
 from sync_pipeline.orchestration.asset import build_asset
 from sync_pipeline.orchestration.schedule import build_schedule
@@ -66,3 +67,22 @@ def test_it_goes_on_looking_back_after_the_last_day_and_then_stops() -> None:
 
 def test_one_night_is_asked_for_once() -> None:
     assert nightly(NIGHT).run_key == nightly(NIGHT).run_key
+
+
+def test_later_ticks_stand_between_the_night_and_the_time_they_end() -> None:
+    ticks = Schedule(at="02:30", again_every_minutes=45, again_until="05:00").ticks()
+    assert ticks == ["02:30", "03:15", "04:00", "04:45"]
+    assert Schedule(at="02:30").ticks() == ["02:30"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"again_every_minutes": 30}, "give both"),
+        ({"again_until": "05:00"}, "give both"),
+        ({"again_every_minutes": 30, "again_until": "02:30"}, "must be later than at 02:30"),
+    ],
+)
+def test_ticks_that_cannot_be_are_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Schedule(at="02:30", **given)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Tag
 
+from sync_pipeline.sources.keys.files import FilesSource as FilesSource
 from sync_pipeline.sources.keys.postgres import PostgresSource as PostgresSource
 from sync_pipeline.sources.keys.python import PythonSource as PythonSource
 
@@ -21,9 +22,11 @@ def _kind(given: Any) -> str | None:
     return getattr(given, "type", None)
 
 
-KINDS = ("postgres", "python")
+KINDS = ("postgres", "python", "files")
 AnySource = Annotated[
-    Annotated[PostgresSource, Tag("postgres")] | Annotated[PythonSource, Tag("python")],
+    Annotated[PostgresSource, Tag("postgres")]
+    | Annotated[PythonSource, Tag("python")]
+    | Annotated[FilesSource, Tag("files")],
     Discriminator(
         _kind,
         custom_error_type="unknown_source",

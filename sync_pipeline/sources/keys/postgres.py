@@ -23,6 +23,11 @@ class PostgresSource(SourceKeys):
     columns: tuple[str, ...] | None = Field(
         default=None, min_length=1, description="columns to copy, in order; all of them by default"
     )
+    ready_query: str | None = Field(
+        default=None,
+        description="a SELECT of one value, with %(day)s for the day; false, 0, NULL or no row: "
+        "the source is not ready, and the day fails",
+    )
     connect_timeout_seconds: Annotated[int, Field(ge=2, le=600)] = 10
     statement_timeout_seconds: PositiveSeconds = 3600
 

@@ -1,14 +1,16 @@
 """Days of any kind of source, synced into a real PostgreSQL by `sync_days`, with their records."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
 import pytest
+import yaml
 
 from sync_pipeline.dataset import Dataset
-from sync_pipeline.settings import Settings
+from sync_pipeline.settings import PROJECT_ROOT, Settings
 from sync_pipeline.sync import DayResult, sync_days
 from sync_pipeline.tracking.tracker import Tracker
 from sync_pipeline_tests.integration import helpers
@@ -55,6 +57,14 @@ class Syncing:
                 "WHERE attrelid = 'landed'::regclass AND attnum > 0 ORDER BY attnum"
             )
         )
+
+
+def example(document: str) -> dict[str, Any]:
+    """Return the attributes of the whole `defs.yaml` that a document shows."""
+    text = (PROJECT_ROOT / document).read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```yaml\n(type: .*?)^```", text, re.M | re.S)
+    attributes: dict[str, Any] = yaml.safe_load(block)["attributes"]
+    return attributes
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from sync_pipeline.errors import SettingError
 from sync_pipeline.sync import Outcome
-from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing
+from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing, example
 
 pytestmark = pytest.mark.integration
 
@@ -58,6 +58,13 @@ def test_rows_arrive_as_the_types_declared_with_the_day_added(syncing: Syncing) 
         (2, Decimal("0.10"), None, None, DAY),
     ]
     assert syncing.rows("SELECT total_records, success_count FROM daily_sync_status") == [(2, 2)]
+
+
+def test_the_example_of_the_documents_runs(syncing: Syncing) -> None:
+    attributes = example("docs/sources/python.md")
+    (done,) = syncing.sync(attributes.pop("source"), **attributes)
+    assert done.outcome is Outcome.SUCCESS
+    assert syncing.rows("SELECT note FROM orders WHERE id = 1") == [("north 2025-10-01",)]
 
 
 def test_record_batches_arrive_like_mappings(syncing: Syncing) -> None:

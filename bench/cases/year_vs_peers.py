@@ -1,0 +1,159 @@
+"""The same year of real days as `year_tracked`, two days at once, against what others do.
+
+Ours is the whole: 365 transactions, each with its record, checks and Dagster's events.
+"""
+
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import date, timedelta
+from pathlib import Path
+
+from bench import peers
+from bench.bare_loop import copy_days
+from bench.batch import run_batch
+from bench.pairs import measure_pairs, ratio, raw
+from bench.project import project_of
+from bench.results import Result, Say
+from bench.stack import empty, make_target_table, query_one, run_sql
+from sync_pipeline.dataset import Dataset, PostgresTarget
+from sync_pipeline.demo_data import DATASET, load_flights
+from sync_pipeline.errors import StackError
+from sync_pipeline.launch import BatchRequest
+from sync_pipeline.settings import SOURCE_URL, Settings
+from sync_pipeline.sources.keys import PostgresSource
+
+YEAR_VS_BARE = "year_vs_bare"
+YEAR_VS_DLT = "year_vs_dlt"
+YEAR_VS_SLING = "year_vs_sling"
+YEAR_VS_RUN_PER_DAY = "year_vs_run_per_day"
+PARALLEL_DAYS = 2
+_DAYS = [date(2013, 1, 1) + timedelta(days=n) for n in range(365)]
+_RUNS = 10
+_BARE = "flights_bare"
+_ROWS = 336_776
+_Way = Callable[[], float]
+
+
+def against_bare(settings: Settings, say: Say) -> Result:
+    """Against a bare loop over the same days."""
+
+    def make(source: str, target: str) -> _Way:
+        bare = _dataset(_BARE)
+        make_target_table(settings, bare)
+
+        def copy() -> float:
+            empty(settings, bare)
+            where = {"table": DATASET, "into": _BARE, "day_column": "flight_date"}
+            return copy_days(source, target, **where, days=_DAYS)
+
+        return copy
+
+    return _measure(
+        settings, say, YEAR_VS_BARE, "a bare loop, one transaction a day", 1.5, make, pairs=7
+    )
+
+
+def against_dlt(settings: Settings, say: Say) -> Result:
+    """Against dlt, which copies the whole table once and keeps no record of days."""
+
+    def make(source: str, target: str) -> _Way:
+        command = [peers.python(), peers.DLT, source, target, DATASET]
+
+        def copy() -> float:
+            _, printed = peers.run(command)
+            _check(target, "bench_dlt.flights", "DROP SCHEMA bench_dlt CASCADE")
+            return float(printed)
+
+        return copy
+
+    return _measure(settings, say, YEAR_VS_DLT, "dlt, the whole table once", 1.0, make)
+
+
+def against_sling(settings: Settings, say: Say) -> Result:
+    """Against sling, which copies the whole table once and keeps no record of days."""
+
+    def make(source: str, target: str) -> _Way:
+        into = "public.flights_sling"
+        command = [peers.sling(), "run", "--src-conn", source, "--src-stream", f"public.{DATASET}"]
+        command += ["--tgt-conn", target, "--tgt-object", into, "--mode", "full-refresh"]
+
+        def copy() -> float:
+            seconds, _ = peers.run(command)
+            _check(target, into, f"DROP TABLE {into}")
+            return seconds
+
+        return copy
+
+    return _measure(settings, say, YEAR_VS_SLING, "sling, the whole table once", 1.0, make)
+
+
+def against_a_run_per_day(settings: Settings, say: Say) -> Result:
+    """Against ten days of the same asset, a Dagster run each, scaled to 365."""
+
+    def make(source: str, target: str) -> _Way:
+        dagster = str(Path(sys.executable).parent / "dagster")
+        command = [dagster, "asset", "materialize", "--select", DATASET]
+        command += ["-m", "sync_pipeline.definitions", "--partition"]
+
+        def run_each() -> float:
+            seconds = 0.0
+            for day in _DAYS[:_RUNS]:
+                seconds += peers.run([*command, day.isoformat()], settings.environment)[0]
+            return seconds / _RUNS * len(_DAYS)
+
+        return run_each
+
+    return _measure(
+        settings, say, YEAR_VS_RUN_PER_DAY, "a Dagster run a day, ten of them scaled", 0.1, make
+    )
+
+
+def _measure(
+    settings: Settings,
+    say: Say,
+    case: str,
+    against: str,
+    goal: float,
+    make: Callable[[str, str], _Way],
+    pairs: int = 3,
+) -> Result:
+    source, target = settings.postgres_url(SOURCE_URL), settings.database_url
+    load_flights(source)
+    ours = _dataset("flights_by_two", parallel_days=PARALLEL_DAYS)
+    make_target_table(settings, ours)
+    request = BatchRequest(ours.name, _DAYS[0], _DAYS[-1], resync=True)
+    with ExitStack() as stack:
+        project = stack.enter_context(project_of([ours], settings))
+
+        def through_the_batch_job() -> float:
+            empty(settings, ours)
+            return run_batch(project, request).run_seconds
+
+        measured = measure_pairs(pairs, through_the_batch_job, make(source, target), say)
+    return Result(
+        case,
+        f"365 days, 336,776 rows: the batch job's run, tracked, {PARALLEL_DAYS} days at once",
+        against,
+        ratio(measured),
+        goal,
+        raw(measured),
+    )
+
+
+def _dataset(table: str, **more: int) -> Dataset:
+    return Dataset(
+        name=table,
+        start_date=_DAYS[0],
+        source=PostgresSource(url_env=SOURCE_URL, table=DATASET, day_column="flight_date"),
+        target=PostgresTarget(table=table),
+        **more,
+    )
+
+
+def _check(target: str, table: str, clear: str) -> None:
+    """Make sure that a peer copied all rows; make room for its next turn."""
+    found = query_one(target, f"SELECT count(*) FROM {table}", [])
+    if found != (_ROWS,):
+        raise StackError(f"{table} holds {found[0]} rows, not {_ROWS}")
+    run_sql(target, clear)

@@ -1,0 +1,23 @@
+-- small_days: days with fewer rows than this part of the median of the days just before them
+SELECT record.sync_date, record.total_records, peers.median
+FROM daily_sync_status record
+CROSS JOIN LATERAL (
+    SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY total_records) AS median, count(*) AS known
+    FROM daily_sync_status peer
+    WHERE peer.dataset = record.dataset AND peer.kind = 'day' AND peer.status = 'success'
+      AND peer.sync_date >= record.sync_date - 28 AND peer.sync_date < record.sync_date
+) AS peers
+WHERE record.dataset = %(dataset)s AND record.kind = 'day' AND record.status = 'success'
+  AND record.sync_date = ANY(%(days)s::date[])
+  AND peers.known >= %(least)s AND record.total_records < %(part)s * peers.median
+ORDER BY record.sync_date
+
+-- failed_latest: days whose latest attempt failed or that have none, with the key of its batch
+SELECT day::date, batch.batch_key
+FROM generate_series(%(first)s::date, %(last)s::date, interval '1 day') AS day
+LEFT JOIN LATERAL (
+    SELECT state, batch_id FROM sync_attempt
+    WHERE dataset = %(dataset)s AND sync_date = day::date ORDER BY id DESC LIMIT 1
+) AS latest ON true
+LEFT JOIN daily_sync_status batch ON batch.id = latest.batch_id
+WHERE coalesce(latest.state, 'failed') = 'failed'

@@ -1,0 +1,275 @@
+"""CSV files arrive as the types that a dataset declares, whatever way they are written."""
+
+import bz2
+import csv
+import gzip
+import io
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sync_pipeline.sync import Outcome
+from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing
+
+pytestmark = pytest.mark.integration
+
+COLUMNS = {"id": "bigint", "amount": "numeric(10,2)", "note": "text"}
+TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
+AWKWARD = st.text(st.sampled_from("a\"'\\\t\n\r,;{}N.😀日 "), max_size=8)
+
+
+def keys(folder: Path, name: str = "{day}.csv", **more: Any) -> dict[str, Any]:
+    return {"type": "files", "path": f"{folder}/{name}", "columns": COLUMNS} | more
+
+
+def failure(syncing: Syncing, source: dict[str, Any], **changes: Any) -> str:
+    """Sync a day that fails; return what is said, which names the dataset and the day."""
+    (done,) = syncing.sync(source, **changes)
+    assert done.outcome is Outcome.FAILED
+    assert done.error is not None
+    assert done.error.startswith("dataset landed: ")
+    assert "2025-10-01" in done.error
+    assert "\n" not in done.error
+    return done.error
+
+
+def test_a_days_file_arrives_with_the_day_added(syncing: Syncing, tmp_path: Path) -> None:
+    (tmp_path / "2025-10-01.csv").write_text('id,amount,note\n1,9.90,"a, ""b"""\n2,,\n3,-1,""\n')
+    (tmp_path / "2025-10-02.csv").write_text("id,amount,note\n4,0,x\n")
+    for _ in range(2):
+        first, second = syncing.sync(keys(tmp_path), [DAY, NEXT_DAY])
+        assert (first.outcome, second.outcome) == (Outcome.SUCCESS, Outcome.SUCCESS)
+    assert syncing.types() == COLUMNS | {"sync_date": "date"}
+    assert syncing.rows("SELECT * FROM landed ORDER BY id") == [
+        (1, Decimal("9.90"), 'a, "b"', DAY),
+        (2, None, None, DAY),
+        (3, Decimal("-1.00"), "", DAY),
+        (4, Decimal("0.00"), "x", NEXT_DAY),
+    ]
+    assert first.counts is not None
+    assert (first.counts.rows_read, first.counts.rows_loaded) == (3, 3)
+
+
+@given(rows=st.lists(st.tuples(TEXTS | AWKWARD, TEXTS | AWKWARD), min_size=1, max_size=20))
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_every_text_arrives_whole(
+    syncing: Syncing, tmp_path: Path, rows: list[tuple[str, str]]
+) -> None:
+    columns = {"n": "bigint", "order": "text", "A b": "text"}
+    with (tmp_path / "2025-10-01.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC)
+        writer.writerow(columns)
+        writer.writerows((n, *row) for n, row in enumerate(rows))
+    (done,) = syncing.sync(keys(tmp_path, columns=columns))
+    assert done.error is None
+    assert syncing.rows('SELECT "order", "A b" FROM landed ORDER BY n') == rows
+
+
+@pytest.mark.parametrize(
+    ("ending", "compress"),
+    [
+        ("gz", gzip.compress),
+        ("gz", lambda data: gzip.compress(data[:9]) + gzip.compress(data[9:])),
+        ("bz2", bz2.compress),
+        ("zst", lambda data: pa.compress(data, "zstd", asbytes=True)),
+    ],
+    ids=["gzip", "gzip of two members", "bz2", "zstd"],
+)
+def test_a_compressed_file_is_read(
+    syncing: Syncing, tmp_path: Path, ending: str, compress: Callable[[bytes], bytes]
+) -> None:
+    data = compress(b"id,amount,note\n1,2,x\n")
+    (tmp_path / f"2025-10-01.csv.{ending}").write_bytes(data)
+    syncing.sync(keys(tmp_path, f"{{day}}.csv.{ending}"))
+    assert syncing.rows("SELECT id, amount, note FROM landed") == [(1, 2, "x")]
+
+
+@pytest.mark.parametrize("lost", [1, 9, 300])
+def test_a_truncated_gzip_is_an_error_that_names_the_file(
+    syncing: Syncing, tmp_path: Path, lost: int
+) -> None:
+    rows = b"".join(b"%d,%d,\n" % (n, n * 7919 % 997) for n in range(2000))
+    path = tmp_path / "2025-10-01.csv.gz"
+    path.write_bytes(gzip.compress(b"id,amount,note\n" + rows)[:-lost])
+    said = failure(syncing, keys(tmp_path, "{day}.csv.gz"))
+    assert f"{path} for 2025-10-01: it cannot be read: " in said
+    assert "runcated" in said
+    assert syncing.rows("SELECT count(*) FROM landed") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("how", "data", "expected"),
+    [
+        ({"delimiter": ";"}, b"id;amount;note\n1;2;a,b\n", (1, 2, "a,b")),
+        ({"delimiter": "\t", "quote": ""}, b'id\tamount\tnote\n1\t2\t"\n', (1, 2, '"')),
+        ({"quote": "'"}, b"id,amount,note\n1,2,'it''s, \"'\n", (1, 2, "it's, \"")),
+        ({"header": False}, b"1,2,x\n", (1, 2, "x")),
+        ({"null_values": ["NA", "-"]}, b"id,amount,note\nNA,-,\n", (None, None, "")),
+        ({"null_values": ["NA"]}, b'id,amount,note\n1,NA,"NA"\n', (1, None, "NA")),
+        (
+            {"encoding": "gb18030"},
+            "id,amount,note\n1,2,日本😀\n".encode("gb18030"),
+            (1, 2, "日本😀"),
+        ),
+        ({"encoding": "utf-16"}, "id,amount,note\n1,2,日\n".encode("utf-16"), (1, 2, "日")),
+        ({}, "\ufeffnote,id,amount\r\nx,1,2\r\n".encode(), (1, 2, "x")),
+        ({}, b"id,amount,note\n\n1,2,x\n\n", (1, 2, "x")),
+        ({}, b'id,amount,note\n1,2,"x"', (1, 2, "x")),
+        ({}, b'id,amount,note\n1,2,""', (1, 2, "")),
+        ({}, b'id,amount,note\n1,2,""""', (1, 2, '"')),
+        ({}, b'id,amount,note\n1,2,5" x', (1, 2, '5" x')),
+    ],
+)
+def test_a_file_is_read_as_it_is_said_to_be_written(
+    syncing: Syncing, tmp_path: Path, how: dict[str, Any], data: bytes, expected: Any
+) -> None:
+    (tmp_path / "2025-10-01.csv").write_bytes(data)
+    (done,) = syncing.sync(keys(tmp_path, csv=how))
+    assert done.error is None
+    assert syncing.rows("SELECT id, amount, note FROM landed") == [expected]
+
+
+HEADER = b"id,amount,note\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", ".csv for 2025-10-01 is empty, without even the header"),
+        (HEADER + b"1,2,x\n1,2\n", "row 3 has 2 fields, not 3 as the first"),
+        (HEADER + b"1,2,x\n" * 900_000 + b"1,2,x,y\n", "row 900002 has 4 fields, not 3"),
+        (HEADER + b'1,2,"x\n3,4,y\n', "the quote of its last field is not closed"),
+        (HEADER + b'1,2,"', "the quote of its last field is not closed"),
+        (HEADER + b'1,"2,x\n3,4,y\n', "row 2 has 2 fields, not 3"),
+        (HEADER + b"1,2,\xff\n", "it is not written in utf-8"),
+        (b"id,amount\n1,2\n", "has no column 'note'; it has 'id', 'amount'"),
+        (b"id,amount,note,tip\n1,2,x,3\n", "has a column 'tip' that 'columns' does not have"),
+        (b"id,amount,note,id\n1,2,x,3\n", "has two columns named 'id'"),
+        (HEADER + b"1,many,x\n", 'numeric: "many"'),
+        (HEADER + b"1,2,\0\n", "0x00"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_and_nothing_changed(
+    syncing: Syncing, tmp_path: Path, data: bytes, said: str
+) -> None:
+    path = tmp_path / "2025-10-01.csv"
+    path.write_bytes(HEADER + b"1,2,x\n")
+    syncing.sync(keys(tmp_path))
+    path.write_bytes(data)
+    assert said in failure(syncing, keys(tmp_path))
+    assert syncing.rows("SELECT count(*) FROM landed") == [(1,)]
+
+
+def test_other_columns_are_left_out_and_missing_ones_null_where_that_is_said(
+    syncing: Syncing, tmp_path: Path
+) -> None:
+    (tmp_path / "2025-10-01.csv").write_text("tip,id\n3,1\n")
+    source = keys(tmp_path, extra_columns="ignore", missing_columns="null")
+    syncing.sync(source)
+    assert syncing.rows("SELECT id, amount, note FROM landed") == [(1, None, None)]
+
+
+def test_a_file_of_many_fields_or_too_few_without_a_header_is_refused(
+    syncing: Syncing, tmp_path: Path
+) -> None:
+    (tmp_path / "2025-10-01.csv").write_text("1,2\n")
+    said = failure(syncing, keys(tmp_path, csv={"header": False}))
+    assert "its first row has 2 fields, but 'columns' declares 3" in said
+
+
+def test_a_row_longer_than_is_read_at_once_is_refused(syncing: Syncing, tmp_path: Path) -> None:
+    (tmp_path / "2025-10-01.csv").write_bytes(HEADER + b"1,2," + b"x" * 3_000_000 + b"\n")
+    assert "a row is longer than 1 MiB" in failure(syncing, keys(tmp_path))
+    (done,) = syncing.sync(keys(tmp_path, csv={"largest_row_mib": 3}))
+    assert done.error is None
+    assert syncing.rows("SELECT length(note) FROM landed") == [(3_000_000,)]
+
+
+def test_a_wrong_encoding_is_said(syncing: Syncing, tmp_path: Path) -> None:
+    (tmp_path / "2025-10-01.csv").write_bytes(HEADER + b"1,2,\x81")
+    said = failure(syncing, keys(tmp_path, csv={"encoding": "gb18030"}))
+    assert "it is not written in gb18030" in said
+
+
+def test_one_column_may_be_empty_on_a_line(syncing: Syncing, tmp_path: Path) -> None:
+    (tmp_path / "2025-10-01.csv").write_text('note\n\n""\nx\n')
+    syncing.sync(keys(tmp_path, columns={"note": "text"}))
+    assert syncing.rows("SELECT note FROM landed ORDER BY 1 NULLS FIRST") == [
+        (None,),
+        ("",),
+        ("x",),
+    ]
+
+
+TIMED = {"id": "bigint", "at": "timestamptz"}
+
+
+def test_rows_of_a_day_are_found_in_a_file_of_many_in_the_datasets_zone(
+    syncing: Syncing, tmp_path: Path
+) -> None:
+    # 2025-10-01 in Shanghai begins at 16:00 the day before, in UTC.
+    (tmp_path / "all.csv").write_text(
+        "id,at\n1,2025-09-30 15:59:59.999999+00\n2,2025-09-30 16:00:00Z\n"
+        "3,2025-10-01T23:59:59+08:00\n4,2025-10-02 00:00+0800\n5,\n"
+    )
+    source = keys(tmp_path, "*.csv", columns=TIMED, day_column="at")
+    for _ in range(2):
+        first, second = syncing.sync(source, [DAY, NEXT_DAY], timezone="Asia/Shanghai")
+        assert (first.error, second.error) == (None, None)
+    assert syncing.rows("SELECT id FROM landed ORDER BY id") == [(2,), (3,), (4,)]
+
+
+def test_a_file_of_a_month_gives_each_day_its_rows(syncing: Syncing, tmp_path: Path) -> None:
+    (tmp_path / "2025-10.csv").write_text("id,day\n1,2025-10-01\n2,2025-10-02\n3,2025-10-02\n")
+    source = keys(
+        tmp_path, "{day:%Y-%m}.csv", columns={"id": "int", "day": "date"}, day_column="day"
+    )
+    syncing.sync(source, [DAY, NEXT_DAY, date(2025, 10, 3)])
+    assert syncing.rows("SELECT day, count(*) FROM landed GROUP BY 1 ORDER BY 1") == [
+        (DAY, 1),
+        (NEXT_DAY, 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("at", "said"),
+    [
+        ("2025-10-02", "whose day_column 'day' is '2025-10-02'"),
+        ("", "whose day_column 'day' is empty"),
+        ("01.10.2025", "that is no date, written as 2025-10-01"),
+    ],
+)
+def test_a_days_file_with_a_row_of_another_is_refused(
+    syncing: Syncing, tmp_path: Path, at: str, said: str
+) -> None:
+    (tmp_path / "2025-10-01.csv").write_text(f"id,day\n1,2025-10-01\n2,{at}\n")
+    source = keys(tmp_path, columns={"id": "int", "day": "date"}, day_column="day")
+    assert said in failure(syncing, source)
+
+
+@pytest.mark.parametrize("at", ["2025-10-01 12:00", "2025-10-01 23:59:59.9999999+00"])
+def test_an_instant_that_is_not_exact_is_refused(syncing: Syncing, tmp_path: Path, at: str) -> None:
+    (tmp_path / "all.csv").write_text(f"id,at\n1,{at}\n")
+    source = keys(tmp_path, "all.csv", columns=TIMED, day_column="at")
+    assert "written as 2025-10-01 12:00:00+08:00, with an offset" in failure(syncing, source)
+
+
+def test_many_blocks_arrive_in_order_with_the_row_count(syncing: Syncing, tmp_path: Path) -> None:
+    out = io.StringIO("id,amount,note\n")
+    out.seek(0, io.SEEK_END)
+    for n in range(200_000):
+        out.write(f'{n},{n}.25,"line {n}\nof ""two"""\n')
+    (tmp_path / "2025-10-01.csv.gz").write_bytes(gzip.compress(out.getvalue().encode(), 1))
+    (done,) = syncing.sync(keys(tmp_path, "{day}.csv.gz"))
+    assert done.counts is not None
+    assert done.counts.rows_loaded == 200_000
+    assert syncing.rows(
+        "SELECT count(*) FROM landed WHERE note = 'line ' || id || E'\\nof \"two\"'"
+    ) == [(200_000,)]

@@ -1,0 +1,196 @@
+"""Parquet files arrive with their own types; a day is found in a file of many by its statistics."""
+
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sync_pipeline.errors import NotReadyError, SourceError
+from sync_pipeline.sync import Outcome
+from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing
+from sync_pipeline_tests.integration.sources.test_arrow import VALUES, as_python
+
+pytestmark = pytest.mark.integration
+
+UTC = timezone.utc
+
+
+def keys(folder: Path, name: str = "{day}.parquet", **more: Any) -> dict[str, Any]:
+    return {"type": "files", "path": f"{folder}/{name}"} | more
+
+
+def write(folder: Path, columns: dict[str, Any], name: str = "2025-10-01", **how: Any) -> Path:
+    path = folder / f"{name}.parquet"
+    pq.write_table(pa.table(columns), path, **how)
+    return path
+
+
+@pytest.mark.parametrize("kind", [k for k in VALUES if k != pa.binary(4)], ids=str)
+@given(data=st.data())
+@settings(max_examples=5, suppress_health_check=list(HealthCheck))
+def test_every_value_arrives_whole(
+    syncing: Syncing, tmp_path: Path, kind: pa.DataType, data: st.DataObject
+) -> None:
+    values = data.draw(st.lists(st.none() | VALUES[kind], min_size=1, max_size=20))
+    order = pa.array(range(len(values)), pa.int32())
+    write(tmp_path, {"n": order, "x": pa.array(values, kind)})
+    syncing.rows("DROP TABLE IF EXISTS landed")
+    (done,) = syncing.sync(keys(tmp_path))
+    assert done.error is None
+    found = [as_python(value) for (value,) in syncing.rows("SELECT x FROM landed ORDER BY n")]
+    if kind == pa.float32():
+        found = pa.array(found, kind).to_pylist()
+    assert found == values
+
+
+def test_the_table_is_made_with_the_types_of_the_newest_file(
+    syncing: Syncing, tmp_path: Path
+) -> None:
+    write(tmp_path, {"id": pa.array([1], pa.int32())}, "2025-09-30")
+    write(
+        tmp_path,
+        {"id": pa.array([2], pa.int64()), "sum": pa.array([Decimal("1.50")]), "select": ["x"]},
+    )
+    (done,) = syncing.sync(keys(tmp_path))
+    assert done.error is None
+    assert syncing.types() == {
+        "id": "bigint",
+        "sum": "numeric(3,2)",
+        "select": "text",
+        "sync_date": "date",
+    }
+    (old,) = syncing.sync(keys(tmp_path), [date(2025, 9, 30)])
+    assert "2025-09-30.parquet for 2025-09-30 has no column 'sum'" in (old.error or "")
+    (old,) = syncing.sync(keys(tmp_path, missing_columns="null"), [date(2025, 9, 30)])
+    assert old.error is None
+    assert syncing.rows("SELECT id, sum FROM landed ORDER BY id") == [
+        (1, None),
+        (2, Decimal("1.50")),
+    ]
+
+
+def test_a_column_that_the_newest_file_has_not_is_refused(syncing: Syncing, tmp_path: Path) -> None:
+    write(tmp_path, {"id": [1], "old": [1]})
+    write(tmp_path, {"id": [2]}, "2025-10-02")
+    (done,) = syncing.sync(keys(tmp_path))
+    assert "has a column 'old' that the newest file does not have" in (done.error or "")
+    (done,) = syncing.sync(keys(tmp_path, extra_columns="ignore"))
+    assert done.outcome is Outcome.SUCCESS
+
+
+INSTANTS = [
+    datetime(2025, 9, 30, 15, 59, 59, 999_999, UTC),
+    datetime(2025, 9, 30, 16, 0, tzinfo=UTC),
+    datetime(2025, 10, 1, 15, 59, 59, tzinfo=UTC),
+    datetime(2025, 10, 1, 16, 0, tzinfo=UTC),
+    None,
+]
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.timestamp(unit, "UTC") for unit in ("ms", "us", "ns")], ids=str
+)
+def test_rows_of_a_day_are_found_in_the_datasets_zone(
+    syncing: Syncing, tmp_path: Path, kind: pa.DataType
+) -> None:
+    instants = [at and at.replace(microsecond=at.microsecond // 1000 * 1000) for at in INSTANTS]
+    write(tmp_path, {"id": range(5), "at": pa.array(instants, kind)}, "all")
+    source = keys(tmp_path, "all.parquet", day_column="at")
+    for _ in range(2):
+        (done,) = syncing.sync(source, timezone="Asia/Shanghai")
+        assert done.error is None
+    assert syncing.rows("SELECT id FROM landed ORDER BY 1") == [(1,), (2,)]
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.date32(), pa.date64(), pa.timestamp("s"), pa.timestamp("ns")], ids=str
+)
+def test_rows_of_a_local_day_are_found(syncing: Syncing, tmp_path: Path, kind: pa.DataType) -> None:
+    days = pa.array([DAY - timedelta(days=1), DAY, NEXT_DAY], pa.date32()).cast(kind)
+    write(tmp_path, {"id": range(3), "day": days}, "all")
+    (done,) = syncing.sync(keys(tmp_path, "all.parquet", day_column="day"))
+    assert done.error is None
+    assert syncing.rows("SELECT id FROM landed") == [(1,)]
+    (far,) = syncing.sync(
+        keys(tmp_path, "all.parquet", day_column="day"), [date(1500, 1, 1)], start_date="1500-01-01"
+    )
+    assert far.counts is not None
+    assert far.counts.rows_read == 0
+
+
+def test_parts_of_a_file_that_hold_no_row_of_the_day_are_not_read(
+    syncing: Syncing, tmp_path: Path
+) -> None:
+    days = [DAY] * 1000 + [NEXT_DAY] * 1000
+    path = write(tmp_path, {"id": range(2000), "day": days}, "all", row_group_size=1000)
+    group = pq.read_metadata(path).row_group(1).column(0)
+    with path.open("r+b") as file:
+        file.seek(group.dictionary_page_offset or group.data_page_offset)
+        file.write(b"\xff" * 64)
+    source = keys(tmp_path, "all.parquet", day_column="day")
+    first, second = syncing.sync(source, [DAY, NEXT_DAY])
+    assert first.error is None
+    assert syncing.rows("SELECT count(*) FROM landed") == [(1000,)]
+    assert f"{path} for 2025-10-02: it cannot be read" in (second.error or "")
+
+
+def test_declared_columns_are_parsed_by_postgresql(syncing: Syncing, tmp_path: Path) -> None:
+    columns = {"id": "bigint", "sum": "numeric(9,2)", "tags": "jsonb", "day": "date"}
+    table = {
+        "day": pa.array([DAY, NEXT_DAY]),
+        "id": pa.array(["1", "2"]),
+        "sum": pa.array([1.5, None]),
+        "tags": pa.array([{"a": 1}, None]),
+    }
+    write(tmp_path, table, "all")
+    (done,) = syncing.sync(keys(tmp_path, "all.parquet", columns=columns, day_column="day"))
+    assert done.error is None
+    assert syncing.types() == columns
+    assert syncing.rows("SELECT * FROM landed") == [(1, Decimal("1.50"), {"a": 1}, DAY)]
+
+
+@pytest.mark.parametrize("kept", [0, 3, -4, -20])
+def test_a_corrupt_file_is_an_error_that_names_it(
+    syncing: Syncing, tmp_path: Path, kept: int
+) -> None:
+    write(tmp_path, {"id": [1]}, "2025-10-02")
+    path = write(tmp_path, {"id": list(range(1000))})
+    path.write_bytes(path.read_bytes()[:kept])
+    (done,) = syncing.sync(keys(tmp_path))
+    assert f"dataset landed: {path} for 2025-10-01: it cannot be read: " in (done.error or "")
+    assert "\n" not in (done.error or "")
+
+
+def test_the_newest_file_must_be_whole_and_there(syncing: Syncing, tmp_path: Path) -> None:
+    with pytest.raises(NotReadyError, match=r"there is no file yet in .* to take"):
+        syncing.sync(keys(tmp_path))
+    (tmp_path / "2025-10-01.parquet").write_bytes(b"PAR1")
+    with pytest.raises(SourceError, match=r"cannot take the columns from .*2025-10-01\.parquet"):
+        syncing.sync(keys(tmp_path))
+
+
+def test_a_path_without_a_day_needs_a_day_column(syncing: Syncing, tmp_path: Path) -> None:
+    write(tmp_path, {"id": [1]}, "all")
+    with pytest.raises(SourceError, match="has no day_column 'sync_date'"):
+        syncing.sync(keys(tmp_path, "all.parquet"))
+
+
+def test_a_days_file_with_a_row_of_another_day_is_refused(syncing: Syncing, tmp_path: Path) -> None:
+    write(tmp_path, {"id": [1, 2], "day": [DAY, NEXT_DAY]})
+    (done,) = syncing.sync(keys(tmp_path, day_column="day"))
+    assert "gave a row of 2025-10-02 for 2025-10-01" in (done.error or "")
+
+
+def test_dates_after_2262_of_the_old_type_int96_arrive(syncing: Syncing, tmp_path: Path) -> None:
+    at = datetime(9999, 12, 31, 23, 59, 59, 999_999)  # noqa: DTZ001
+    table = {"at": pa.array([at], pa.timestamp("us"))}
+    write(tmp_path, table, use_deprecated_int96_timestamps=True)
+    (done,) = syncing.sync(keys(tmp_path))
+    assert done.error is None
+    assert syncing.rows("SELECT at FROM landed") == [(at,)]

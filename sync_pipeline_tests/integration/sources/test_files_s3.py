@@ -1,0 +1,180 @@
+"""Files are read from S3 over HTTP as from a disk, and a server that is away is not a missing
+file."""
+
+import socket
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+from io import BytesIO
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from moto.server import ThreadedMotoServer
+from pyarrow import fs
+
+from sync_pipeline.dataset import DatasetSettings
+from sync_pipeline.errors import SettingError, SourceUnreachableError, is_transient
+from sync_pipeline.settings import Settings
+from sync_pipeline.sources import open_source
+from sync_pipeline.sources.base import CopyFormat
+from sync_pipeline.sync import Outcome
+from sync_pipeline_tests.integration.sources import files_page
+from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing
+
+pytestmark = pytest.mark.integration
+
+SECRET = "wJalr-secret-of-the-lake"  # noqa: S105  a test's
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """A real S3 server, over HTTP."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def lake(endpoint: str, syncing: Syncing) -> Iterator[fs.FileSystem]:
+    """The test's own bucket ``lake``, and the environment with the keys to it."""
+    syncing.settings |= {"LAKE_KEY": "AKIA-of-the-lake", "LAKE_SECRET": SECRET}
+    system = fs.S3FileSystem(
+        access_key="AKIA-of-the-lake",
+        secret_key=SECRET,
+        scheme="http",
+        endpoint_override=endpoint.removeprefix("http://"),
+        allow_bucket_creation=True,
+        allow_bucket_deletion=True,
+    )
+    system.create_dir("lake")
+    yield system
+    system.delete_dir("lake")
+
+
+def keys(endpoint: str, path: str, **more: Any) -> dict[str, Any]:
+    s3 = {"endpoint": endpoint, "access_key_env": "LAKE_KEY", "secret_key_env": "LAKE_SECRET"}
+    return {"type": "files", "path": f"s3://lake/{path}", "s3": s3} | more
+
+
+def put(lake: fs.FileSystem, path: str, data: str) -> None:
+    with lake.open_output_stream(f"lake/{path}", compression="detect") as out:
+        out.write(data.encode())
+
+
+def test_csv_of_a_bucket_arrives(syncing: Syncing, endpoint: str, lake: fs.FileSystem) -> None:
+    put(lake, "in/2025/10/01/a.csv.gz", "id\n1\n")
+    put(lake, "in/2025/10/01/b.csv.gz", "id\n2\n")
+    put(lake, "in/2025/10/02/a.csv.gz", "id\n3\n")
+    source = keys(endpoint, "in/{day:%Y/%m/%d}/*.csv.gz", columns={"id": "int"})
+    first, second = syncing.sync(source, [DAY, NEXT_DAY])
+    assert (first.error, second.error) == (None, None)
+    assert syncing.rows("SELECT sync_date, id FROM landed ORDER BY id") == [
+        (DAY, 1),
+        (DAY, 2),
+        (NEXT_DAY, 3),
+    ]
+
+
+def test_parquet_of_a_bucket_arrives_with_its_types(
+    syncing: Syncing, endpoint: str, lake: fs.FileSystem
+) -> None:
+    for day in (DAY, NEXT_DAY):
+        table = pa.table({"id": range(50_000), "day": [day] * 50_000})
+        pq.write_table(table, f"lake/in/{day:%Y%m%d}.parquet", filesystem=lake)
+    source = keys(endpoint, "in/*.parquet", day_column="day")
+    (done,) = syncing.sync(source, [NEXT_DAY])
+    assert done.error is None
+    assert syncing.rows("SELECT day, count(*) FROM landed GROUP BY 1") == [(NEXT_DAY, 50_000)]
+
+
+def test_a_bucket_without_the_days_file_or_its_marker_is_not_ready(
+    syncing: Syncing, endpoint: str, lake: fs.FileSystem
+) -> None:
+    source = keys(endpoint, "in/{day}.csv", columns={"id": "int"}, ready={"marker": "{file}.done"})
+    (done,) = syncing.sync(source)
+    assert "is not ready in s3://lake/in/{day}.csv: there is no such file yet" in (done.error or "")
+    put(lake, "in/2025-10-01.csv", "id\n1\n")
+    (done,) = syncing.sync(source)
+    assert "s3://lake/in/2025-10-01.csv.done, which says that" in (done.error or "")
+    put(lake, "in/2025-10-01.csv.done", "")
+    (done,) = syncing.sync(source)
+    assert done.outcome is Outcome.SUCCESS
+
+
+def test_an_object_that_was_just_written_has_to_settle(
+    syncing: Syncing, endpoint: str, lake: fs.FileSystem
+) -> None:
+    put(lake, "in/2025-10-01.csv", "id\n1\n")
+    source = keys(endpoint, "in/{day}.csv", columns={"id": "int"})
+    (done,) = syncing.sync(source | {"ready": {"settle_seconds": 3600}})
+    assert "not 3600 s or longer" in (done.error or "")
+    (done,) = syncing.sync(source)
+    assert done.outcome is Outcome.SUCCESS
+
+
+@pytest.mark.parametrize("path", ["{day}.csv", "{day}*.csv"])
+def test_a_bucket_that_is_not_there_is_no_empty_day(
+    syncing: Syncing, endpoint: str, lake: fs.FileSystem, path: str
+) -> None:
+    source = keys(endpoint, path, columns={"id": "int"}, missing_file="empty")
+    (done,) = syncing.sync(source)
+    assert done.outcome is Outcome.SUCCESS
+    (done,) = syncing.sync(source | {"path": f"s3://laek/{path}"})
+    assert done.outcome is Outcome.FAILED
+    assert "s3://laek" in (done.error or "")
+
+
+def test_a_server_that_is_away_ends_the_batch_and_is_tried_again(
+    syncing: Syncing, lake: fs.FileSystem
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # not listening: a connection is refused
+        endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        source = keys(endpoint, "{day}.csv", columns={"id": "int"})
+        with pytest.raises(SourceUnreachableError, match="cannot look at s3://lake/") as caught:
+            syncing.sync(source, [DAY, NEXT_DAY])
+    assert is_transient(caught.value)
+    assert SECRET not in str(caught.value)
+    assert syncing.rows("SELECT status FROM daily_sync_status WHERE kind = 'day'") == [("failed",)]
+
+
+def test_no_secret_stands_in_an_error(syncing: Syncing, lake: fs.FileSystem) -> None:
+    # A word of what the library says: it would be seen.
+    values = {"LAKE_KEY": "AKIA", "LAKE_SECRET": "bucket"}
+    dataset = syncing.dataset(keys("http://127.0.0.1:1", "{day}.csv", columns={"id": "int"}))
+    source = open_source(dataset, Settings(values))
+    with pytest.raises(SourceUnreachableError, match=r"in \*\*\* 'lake'"):
+        source.read_day(DAY, BytesIO(), CopyFormat.TEXT)
+
+
+def test_a_secret_that_is_not_set_is_named(syncing: Syncing, endpoint: str) -> None:
+    with pytest.raises(SettingError, match="LAKE_KEY is not set; set it to the access key"):
+        syncing.sync(keys(endpoint, "in/{day}.csv", columns={"id": "int"}))
+
+
+def test_the_example_in_the_document_runs(
+    syncing: Syncing, endpoint: str, lake: fs.FileSystem
+) -> None:
+    given = files_page.ON_S3
+    assert given["type"] == "sync_pipeline.DailySync"
+    DatasetSettings.model_validate(given["attributes"])
+    syncing.settings |= {"SHOP_ACCESS_KEY": "AKIA-of-the-shop", "SHOP_SECRET_KEY": SECRET}
+    put(
+        lake,
+        "orders/2025/10/01/part-1.csv.gz",
+        "order_id;placed_at;amount;note\n7;2025-10-01T00:00:00+08:00;9.5;NULL\n",
+    )
+    put(lake, "orders/2025/10/01/_SUCCESS", "")
+    attributes = dict(given["attributes"])
+    source = attributes.pop("source")
+    path = source["path"].replace("s3://shop-exports", "s3://lake")
+    source = source | {"path": path, "s3": source["s3"] | {"endpoint": endpoint}}
+    (done,) = syncing.sync(source, **attributes)
+    assert done.error is None
+    assert syncing.rows(
+        "SELECT order_id, placed_at AT TIME ZONE 'Asia/Shanghai', amount, note FROM orders"
+    ) == [(7, datetime(2025, 10, 1), Decimal("9.50"), None)]  # noqa: DTZ001

@@ -1,0 +1,73 @@
+"""What Dagster shows of a run's rows: all are accounted for, and no day is far too small."""
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from sync_pipeline_tests.integration.test_runs import end_of
+from sync_pipeline_tests.stack_project import Stack, days
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+BEFORE = days(date(2025, 9, 14), 8)
+SMALL, LAST = days(date(2025, 9, 22), 2)
+
+
+def latest(stack: Stack, check: str) -> dict[str, Any]:
+    """The latest outcome of a check of `events`."""
+    query = """query ($key: AssetKeyInput!, $check: String!) {
+        assetCheckExecutions(assetKey: $key, checkName: $check, limit: 1) {
+            runId status evaluation { severity description metadataEntries {
+                label ... on IntMetadataEntry { intValue } } } } }"""
+    answer = stack.dagster.graphql(query, {"key": {"path": ["events"]}, "check": check})
+    (found,) = answer["assetCheckExecutions"]
+    evaluation = found["evaluation"]
+    return {
+        "run": found["runId"],
+        "passed": found["status"] == "SUCCEEDED",
+        "severity": evaluation["severity"],
+        "said": evaluation["description"],
+        **{entry["label"]: entry["intValue"] for entry in evaluation["metadataEntries"]},
+    }
+
+
+def sync(stack: Stack, first: date, last: date) -> str:
+    request = {"dataset": "events", "start_date": str(first), "end_date": str(last)}
+    run_id = stack.dagster.launch_job("batch_backfill", config=request)
+    end_of(stack, run_id)
+    return run_id
+
+
+def test_a_day_suddenly_far_smaller_than_those_before_it_warns(stack: Stack) -> None:
+    stack.source("DELETE FROM events_rows WHERE day = %s AND id > 2", [SMALL])
+    sync(stack, BEFORE[0], BEFORE[-1])
+    assert latest(stack, "day_size")["passed"]
+    run_id = sync(stack, SMALL, SMALL)
+    found = latest(stack, "day_size")
+    assert (found["run"], found["passed"], found["severity"]) == (run_id, False, "WARN")
+    assert found["said"] == "2025-09-22: 2 rows, its peers have 20"
+    (record,) = stack.target(
+        "SELECT status FROM daily_sync_status WHERE dataset = 'events' AND kind = 'day'"
+        " AND sync_date = %s",
+        [SMALL],
+    )
+    assert record["status"] == "success"
+
+
+def test_the_rows_of_each_run_are_accounted_for(stack: Stack) -> None:
+    run_id = stack.dagster.launch_job("events_daily_sync", tags={"dagster/partition": str(LAST)})
+    assert end_of(stack, run_id) == "SUCCESS"
+    found = latest(stack, "rows_accounted_for")
+    assert (found["run"], found["passed"]) == (run_id, True)
+    counted = {name: found[name] for name in ("days", "rows_read", "rows_loaded", "rows_rejected")}
+    assert counted == {"days": 1, "rows_read": 20, "rows_loaded": 20, "rows_rejected": 0}
+
+
+def test_a_day_that_failed_is_an_error_of_the_check(stack: Stack) -> None:
+    stack.spoil("events", LAST)
+    run_id = stack.dagster.launch_job("events_daily_sync", tags={"dagster/partition": str(LAST)})
+    assert end_of(stack, run_id) == "FAILURE"
+    found = latest(stack, "rows_accounted_for")
+    assert (found["run"], found["passed"], found["severity"]) == (run_id, False, "ERROR")
+    assert found["said"] == "2025-09-23: failed, its former rows stand"

@@ -1,0 +1,149 @@
+"""Empty is not missing: a source that is not ready fails the day, and the schedule tries again."""
+
+from collections.abc import Callable
+from datetime import date, datetime, timedelta, timezone
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from sync_pipeline.orchestration import identity
+from sync_pipeline.orchestration.asset import build_asset
+from sync_pipeline.orchestration.schedule import build_schedule
+from sync_pipeline.sync import Outcome
+from sync_pipeline.tracking import batches
+from sync_pipeline.tracking.models import NewBatch
+from sync_pipeline_tests.integration import helpers
+from sync_pipeline_tests.integration.helpers import Pipeline, Worker, open_batch, run, transaction
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`"),  # beta, says Dagster
+]
+
+DAYS = helpers.days(3)
+READY = "SELECT ready FROM loads WHERE day = %(day)s"
+
+
+@pytest.fixture
+def pipeline(source_url: str, database_url: str) -> Pipeline:
+    made = Pipeline(source_url, database_url)
+    made.make_source()
+    run(source_url, "CREATE TABLE loads (day date, ready boolean)")
+    return made
+
+
+def source(**more: Any) -> dict[str, Any]:
+    table = {"url_env": "SYNC_SOURCE_URL", "table": "orders_source", "day_column": "day"}
+    return table | {"ready_query": READY} | more
+
+
+def test_a_day_that_is_not_ready_fails_with_its_rows_kept(pipeline: Pipeline) -> None:
+    day = DAYS[0]
+    run(pipeline.source, f"INSERT INTO loads VALUES ('{day}', true)")
+    assert pipeline.sync([day], source=source())[0].outcome is Outcome.SUCCESS
+    for state, said in (("false", "found False"), ("NULL", "found None")):
+        run(pipeline.source, f"UPDATE loads SET ready = {state}; DELETE FROM orders")
+        (done,) = pipeline.sync([day], source=source())
+        assert done.outcome is Outcome.FAILED
+        assert f"the source is not ready for {day}: ready_query {said}" in (done.error or "")
+    run(pipeline.source, "DELETE FROM loads")
+    (done,) = pipeline.sync([day], source=source())
+    assert "ready_query found no row" in (done.error or "")
+    assert pipeline.loaded() == {day: 10}
+
+
+def test_an_empty_answer_of_a_ready_source_clears_the_day(pipeline: Pipeline) -> None:
+    day = DAYS[0]
+    run(pipeline.source, f"INSERT INTO loads VALUES ('{day}', true)")
+    pipeline.sync([day], source=source())
+    run(pipeline.source, "DELETE FROM orders")
+    (done,) = pipeline.sync([day], source=source())
+    assert done.outcome is Outcome.SUCCESS
+    assert pipeline.loaded() == {}
+
+
+def test_a_question_that_cannot_be_asked_is_explained(pipeline: Pipeline) -> None:
+    (done,) = pipeline.sync(DAYS[:1], source=source(ready_query="SELECT 'x' LIKE '%x'"))
+    assert "its ready_query takes %(day)s and nothing else; write any other % as %%" in (
+        done.error or ""
+    )
+
+
+def asked(pipeline: Pipeline, hour: int, look_back_days: int) -> Any:
+    """What the schedule asks for at this hour of the night after the last of DAYS."""
+    times = {"at": "02:00", "again_every_minutes": 60, "again_until": "06:00"}
+    dataset = pipeline.dataset(schedule={**times, "look_back_days": look_back_days})
+    assert dataset.schedule is not None
+    job = dg.define_asset_job("orders_daily_sync", selection=[build_asset(dataset)])
+    schedule = build_schedule(dataset, dataset.schedule, job)
+    night = DAYS[-1] + timedelta(days=1)
+    at = datetime(night.year, night.month, night.day, hour, tzinfo=timezone.utc)
+    return schedule(dg.build_schedule_context(scheduled_execution_time=at))
+
+
+def end(pipeline: Pipeline, batch: Any, day: date, error: str | None = None) -> None:
+    worker = Worker(pipeline.target, batch)
+    attempt = worker.begin(day)
+    if error is None:
+        worker.succeed(attempt)
+    else:
+        worker.fail(attempt, error)
+
+
+@pytest.fixture
+def at_night(
+    pipeline: Pipeline, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[int, int], Any]:
+    monkeypatch.setenv("SYNC_DATABASE_URL", pipeline.target)
+    return lambda hour, look_back: asked(pipeline, hour, look_back)
+
+
+def test_only_the_days_that_failed_are_tried_again_in_their_own_batch(
+    pipeline: Pipeline, at_night: Callable[[int, int], Any]
+) -> None:
+    batch = open_batch(pipeline.target, DAYS)
+    assert isinstance(at_night(3, 2), dg.SkipReason)  # they are at work
+    end(pipeline, batch, DAYS[0])
+    end(pipeline, batch, DAYS[1], "not ready")
+    end(pipeline, batch, DAYS[2], "not ready")
+    (request,) = at_night(3, 2)
+    assert request.tags == {
+        identity.BATCH_KEY_TAG: batch.batch_key,
+        identity.RANGE_START_TAG: str(DAYS[1]),
+        identity.RANGE_END_TAG: str(DAYS[2]),
+    }
+    (later,) = at_night(4, 2)
+    assert later.run_key != request.run_key
+    end(pipeline, batch, DAYS[1])
+    (request,) = at_night(5, 2)
+    assert request.partition_key == str(DAYS[2])
+    end(pipeline, batch, DAYS[2])
+    assert isinstance(at_night(6, 2), dg.SkipReason)
+
+
+def test_a_day_alone_is_tried_again_alone_and_a_night_that_was_missed_made_up_for(
+    pipeline: Pipeline, at_night: Callable[[int, int], Any]
+) -> None:
+    (request,) = at_night(3, 0)
+    assert (request.partition_key, dict(request.tags)) == (str(DAYS[-1]), {})
+    end(pipeline, None, DAYS[-1])
+    assert isinstance(at_night(3, 0), dg.SkipReason)
+    assert at_night(2, 0).partition_key == str(DAYS[-1])
+
+
+def test_a_failed_night_taken_up_again_is_one_record(pipeline: Pipeline) -> None:
+    run(pipeline.source, f"INSERT INTO loads VALUES ('{DAYS[0]}', true), ('{DAYS[1]}', true)")
+    batch = open_batch(pipeline.target, DAYS)
+    pipeline.sync(DAYS, batch, source=source())
+    run(pipeline.source, f"INSERT INTO loads VALUES ('{DAYS[2]}', true)")
+    with transaction(pipeline.target) as cursor:
+        new = NewBatch(batch.batch_key, batch.dataset, DAYS[2:], "run-2")
+        batches.take_up_again(
+            cursor, batch.id, new, DAYS[2:], datetime.now(timezone.utc) + timedelta(minutes=1)
+        )
+    pipeline.sync(DAYS[2:], batch, source=source(), run_id="run-2")
+    assert run(
+        pipeline.target,
+        "SELECT status, success_count, failed_count FROM daily_sync_status WHERE kind = 'batch'",
+    ) == [("success", 3, 0)]

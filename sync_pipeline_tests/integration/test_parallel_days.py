@@ -1,0 +1,151 @@
+"""Several days at once in one run: each recorded as ever, and all stopped when the caller stops."""
+
+import re
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+import pytest
+
+from sync_pipeline.day_worker import CANCELLED
+from sync_pipeline.errors import SyncError
+from sync_pipeline.sync import Outcome
+from sync_pipeline_tests.conftest import drop_database
+from sync_pipeline_tests.integration import helpers
+from sync_pipeline_tests.integration.helpers import (
+    PATIENCE_SECONDS,
+    Pipeline,
+    gate_closed,
+    history,
+    in_thread,
+    open_batch,
+    record,
+    rows,
+    run,
+    wait_for,
+)
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+
+pytestmark = pytest.mark.integration
+
+DAYS = helpers.days(12)
+THREE: dict[str, Any] = {"parallel_days": 3}
+
+
+@pytest.fixture
+def pipeline(source_url: str, database_url: str) -> Pipeline:
+    made = Pipeline(source_url, database_url)
+    made.make_source()
+    return made
+
+
+def at_work(connection: "Connection") -> list[date]:
+    found = rows(connection, "SELECT sync_date FROM sync_attempt WHERE state = 'syncing'")
+    return sorted(row["sync_date"] for row in found)
+
+
+def counts(connection: "Connection", batch_id: int) -> tuple[Any, ...]:
+    found = record(connection, batch_id)
+    return tuple(found[name] for name in ("status", "success_count", "failed_count"))
+
+
+@pytest.mark.parametrize("progress", ["every_day", {"days": 5}], ids=["every_day", "every_five"])
+def test_every_day_is_in_and_the_batch_is_closed(
+    pipeline: Pipeline, connection: "Connection", progress: Any
+) -> None:
+    batch = open_batch(pipeline.target, DAYS)
+    results = pipeline.sync(DAYS, batch, **THREE, progress=progress)
+    assert sorted(result.day for result in results) == DAYS
+    assert {result.outcome for result in results} == {Outcome.SUCCESS}
+    assert pipeline.loaded() == dict.fromkeys(DAYS, 10)
+    assert counts(connection, batch.id) == ("success", 12, 0)
+
+
+def test_as_many_days_are_at_work_as_the_dataset_says(
+    pipeline: Pipeline, connection: "Connection"
+) -> None:
+    batch = open_batch(pipeline.target, DAYS)
+    with in_thread(lambda: pipeline.sync(DAYS, batch, **THREE)) as syncing:
+        with gate_closed(pipeline.source):
+            wait_for(lambda: len(at_work(connection)) == 3 or syncing.done())
+            assert not syncing.done()
+            assert len(at_work(connection)) == 3
+        assert len(syncing.result(PATIENCE_SECONDS)) == 12
+
+
+def test_a_day_that_fails_stops_no_other(pipeline: Pipeline, connection: "Connection") -> None:
+    run(pipeline.source, f"INSERT INTO broken VALUES ('{DAYS[4]}')")
+    batch = open_batch(pipeline.target, DAYS)
+    results = pipeline.sync(DAYS, batch, **THREE)
+    failed = [result.day for result in results if result.outcome is Outcome.FAILED]
+    assert failed == [DAYS[4]]
+    assert counts(connection, batch.id) == ("failed", 11, 1)
+
+
+def test_a_caller_that_stops_rolls_back_the_days_in_work(
+    pipeline: Pipeline, connection: "Connection"
+) -> None:
+    batch = open_batch(pipeline.target, DAYS)
+    results = pipeline.start(DAYS, batch, **THREE)
+    first = next(results)
+    with gate_closed(pipeline.source):
+        # Two or three are at the gate; whoever stops does not wait for it to open.
+        wait_for(lambda: len(at_work(connection)) == 3)
+        stopped = at_work(connection)
+        results.close()  # type: ignore[attr-defined]
+    assert at_work(connection) == []
+    in_work = [history(connection, day)[-1] for day in stopped]
+    assert {(row["state"], row["error_message"]) for row in in_work} == {("failed", CANCELLED)}
+    assert first.day in pipeline.loaded()
+    assert not set(stopped) & set(pipeline.loaded())
+    sessions = "SELECT FROM pg_stat_activity WHERE application_name LIKE 'sync_pipeline: sync run%'"
+    wait_for(lambda: not rows(connection, sessions))
+
+
+def test_a_worker_that_gets_no_connection_leaves_its_days_to_the_others(
+    pipeline: Pipeline, connection: "Connection", caplog: pytest.LogCaptureFixture
+) -> None:
+    source = psycopg2.extensions.parse_dsn(pipeline.source)
+    run(
+        pipeline.source,
+        "CREATE ROLE one_at_a_time LOGIN CONNECTION LIMIT 1",
+        "GRANT SELECT ON ALL TABLES IN SCHEMA public TO one_at_a_time",
+    )
+    try:
+        url = f"postgresql://one_at_a_time@/{source['dbname']}?host={source['host']}"
+        narrow = Pipeline(url, pipeline.target)
+        batch = open_batch(pipeline.target, DAYS)
+        results = narrow.sync(DAYS, batch, **THREE)
+    finally:
+        run(pipeline.source, "DROP OWNED BY one_at_a_time; DROP ROLE one_at_a_time")
+    assert [result.outcome for result in results] == [Outcome.SUCCESS] * 12
+    assert counts(connection, batch.id) == ("success", 12, 0)
+    assert "a worker fewer than parallel_days says" in caplog.text
+
+
+def test_days_that_nobody_began_when_the_target_went_are_named(
+    pipeline: Pipeline, make_database: Any, migrated_template: str, server_url: str
+) -> None:
+    apart = Pipeline(pipeline.source, make_database(None), make_database(migrated_template))
+    batch = open_batch(apart.tracking or "", DAYS)
+    results = apart.start(DAYS, batch, **THREE)
+    with in_thread(lambda: list(results)) as syncing:
+        with gate_closed(pipeline.source):
+            wait_for(lambda: len(held(apart.target)) == 3)
+            drop_database(server_url, psycopg2.extensions.parse_dsn(apart.target)["dbname"])
+        with pytest.raises(SyncError, match="cannot connect to the database"):
+            syncing.result(PATIENCE_SECONDS)
+    (found,) = run(
+        apart.tracking or "",
+        "SELECT status, success_count, failed_count, error_message FROM daily_sync_status "
+        "WHERE kind = 'batch'",
+    )
+    assert found[:3] == ("failed", 0, 12)
+    # Whoever failed first may have had others begin one more day each.
+    assert re.search(r"Not run: 2025-10-0[4-6]\.\.2025-10-12", found[3])
+
+
+def held(url: str) -> list[tuple[Any, ...]]:
+    return run(url, "SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2")

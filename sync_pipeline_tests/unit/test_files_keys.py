@@ -1,0 +1,83 @@
+"""What the keys of a source of files mean, and what is said about wrong ones."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from sync_pipeline.sources.keys import FilesSource
+
+pytestmark = pytest.mark.unit
+
+
+def files(**keys: Any) -> FilesSource:
+    given = {"path": "{day}.csv", "columns": {"id": "bigint"}} | keys
+    return FilesSource.model_validate({k: v for k, v in given.items() if v is not None})
+
+
+@pytest.mark.parametrize(
+    ("path", "file_format", "delimiter"),
+    [
+        ("{day}.csv", "csv", ","),
+        ("{day}.TSV.gz", "csv", "\t"),
+        ("{day}.ndjson.zst", "jsonl", ","),
+        ("{day}/*.snappy.parquet", "parquet", ","),
+    ],
+)
+def test_the_format_is_what_the_path_ends_with(path: str, file_format: str, delimiter: str) -> None:
+    keys = files(path=path)
+    assert (keys.file_format, keys.delimiter) == (file_format, delimiter)
+
+
+def test_a_files_name_says_how_it_is_compressed_unless_the_key_does() -> None:
+    assert [files().compression_of(f"a.csv{end}") for end in ("", ".gz", ".zst", ".bz2")] == [
+        "none",
+        "gzip",
+        "zstd",
+        "bz2",
+    ]
+    assert files(compression="none").compression_of("a.csv.gz") == "none"
+
+
+def test_a_tab_and_a_blank_mean_themselves() -> None:
+    csv = files(csv={"delimiter": "\t", "null_values": ["", " "]}).csv
+    assert (csv.delimiter, csv.null_values) == ("\t", ("", " "))
+
+
+def test_only_the_names_of_secrets_stand_in_a_file() -> None:
+    s3 = {"access_key_env": "LAKE_KEY", "secret_key_env": "LAKE_SECRET"}
+    assert files(path="s3://lake/{day}.csv", s3=s3).secret_settings == ("LAKE_KEY", "LAKE_SECRET")
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"columns": None}, "'columns' must declare the columns of csv files"),
+        ({"path": "{day}"}, "give 'format'"),
+        ({"path": "all.csv"}, "'columns' must contain the day_column 'sync_date'"),
+        ({"ready": {}}, "give 'marker', 'settle_seconds', or both"),
+        ({"ready": {"marker": "../done"}}, "must be a name beside the file"),
+        ({"ready": {"marker": "{name}"}}, "{name} is not known"),
+        (
+            {"path": "all.parquet", "ready": {"marker": "{day}"}, "columns": None},
+            "the ready marker has a day",
+        ),
+        ({"csv": {"delimiter": ";;"}}, "';;' must be one ASCII character"),
+        ({"csv": {"encoding": "utf-9"}}, "'utf-9' is no encoding"),
+        ({"csv": {"encoding": "base64"}}, "'base64' is no encoding"),
+        ({"path": "{day}.jsonl", "csv": {}}, "'csv' goes with csv files"),
+        ({"s3": {"region": "x"}}, "'s3' goes with a path that begins with s3://"),
+        ({"gcs": {"anonymous": True}}, "'gcs' goes with a path that begins with gs://"),
+        ({"path": "s3://b/{day}.csv", "s3": {"access_key_env": "A"}}, "give both"),
+        (
+            {"path": "s3://b/{day}.csv", "s3": {"endpoint": "http://me:secret@host"}},
+            "must be http://host:port",
+        ),
+        ({"path": "{day}.parquet", "compression": "gzip"}, "parquet has its own"),
+        ({"delimiter": ";"}, "unknown key 'delimiter'"),
+    ],
+)
+def test_keys_that_do_not_go_together_are_refused(keys: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        files(**keys)
+    assert said in str(caught.value)
