@@ -1,16 +1,18 @@
 """Days whose rows a test sets, synced into the table `landed` by any write mode."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
 import pytest
+from psycopg2.extensions import parse_dsn
 
 from sync_pipeline.replay import Replayed, replay
 from sync_pipeline.settings import Settings
 from sync_pipeline.sync import DayResult
 from sync_pipeline.tracking.tracker import Tracker
+from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.sources.conftest import Syncing
 
 Row = dict[str, Any]
@@ -99,3 +101,30 @@ def errors(results: Sequence[DayResult]) -> list[str]:
 @pytest.fixture
 def writing(database_url: str) -> Writing:
     return Writing(Syncing(database_url))
+
+
+@dataclass(frozen=True)
+class User:
+    """A user of the target database who may write its records, and no table yet."""
+
+    name: str
+    url: str
+
+    def of(self, writing: Writing) -> Writing:
+        """The same source and target, with this user at the target."""
+        return replace(writing, syncing=replace(writing.syncing, url=self.url))
+
+
+@pytest.fixture
+def user(database_url: str) -> Iterator[User]:
+    dsn = parse_dsn(database_url)
+    name = f"writer_{dsn['dbname']}"
+    helpers.run(
+        database_url,
+        f"CREATE ROLE {name} LOGIN PASSWORD 'sesame'",
+        f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {name}",
+        f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {name}",
+    )
+    url = f"postgresql://{name}:sesame@/{dsn['dbname']}?host={dsn['host']}"
+    yield User(name, url + (f"&port={dsn['port']}" if "port" in dsn else ""))
+    helpers.run(database_url, f"DROP OWNED BY {name}", f"DROP ROLE {name}")

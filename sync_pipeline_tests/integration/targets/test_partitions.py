@@ -18,7 +18,7 @@ from sync_pipeline.targets.postgres import Target
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import wait_until_blocked
 from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY
-from sync_pipeline_tests.integration.targets.conftest import Writing, errors, row
+from sync_pipeline_tests.integration.targets.conftest import User, Writing, errors, row
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -409,4 +409,19 @@ def test_a_worker_that_dies_before_its_commit_leaves_no_partition(
         )
     assert partitions(writing) == {}
     assert errors(writing.sync(DAY)) == []
+    assert placed(writing) == [("landed_2025_10_01", 1)]
+
+
+def test_a_user_who_does_not_own_the_table_is_told_what_its_owner_may_run(
+    writing: Writing, user: User
+) -> None:
+    run(writing, BY_DAY, f"GRANT ALL ON landed TO {user.name}")
+    theirs = user.of(writing)
+    theirs.give(DAY, row(1))
+    for _ in range(2):  # without the right to make a table, and to attach it
+        said = failure(theirs, DAY)
+        assert f"the target's user {user.name} may not make one (its owner may); run as" in said
+        run(writing, f"GRANT CREATE ON SCHEMA public TO {user.name}")
+    run(writing, said.rpartition("owner: ")[2])
+    assert errors(theirs.sync(DAY)) == []
     assert placed(writing) == [("landed_2025_10_01", 1)]
