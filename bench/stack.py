@@ -15,8 +15,8 @@ from sync_pipeline.settings import DATA_DIR, DATABASE_URL, Settings
 from sync_pipeline.sources import open_source
 from sync_pipeline.stack import DAGSTER_HOME, databases
 from sync_pipeline.targets import open_target
+from sync_pipeline.targets.names import identifier
 from sync_pipeline.targets.postgres import Target
-from sync_pipeline.targets.table import identifier
 
 
 @contextmanager

@@ -51,6 +51,15 @@ class PostgresTarget(Keys):
     """The table the rows are synced into, in the database of `SYNC_DATABASE_URL`."""
 
     table: TableName = Field(description="target table, or schema.table; created if missing")
+    write: Literal["replace_day", "upsert", "append_only"] = Field(
+        default="replace_day",
+        description="how a day's rows are written: in the place of the day's rows, of the rows "
+        "with the same key, or besides what is there",
+    )
+    key: tuple[str, ...] = Field(
+        default=(),
+        description="for upsert and append_only: the columns that tell a row from every other",
+    )
     when_day_is_held: Literal["wait", "fail"] = Field(
         default="wait",
         description="whether a day that another worker holds is waited for, or fails at once",
@@ -72,6 +81,23 @@ class PostgresTarget(Keys):
     most_rejected_rows: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         default=1000, description="with quarantine: a day with more such rows fails all the same"
     )
+
+    @model_validator(mode="after")
+    def _key_where_it_is_used(self) -> "PostgresTarget":
+        if self.write == "upsert" and not self.key:
+            raise ValueError(
+                "write: upsert needs 'key', the columns that tell a row from every other, such as "
+                "key: [id]"
+            )
+        if self.write == "replace_day" and self.key:
+            raise ValueError(
+                "write: replace_day replaces whole days and has no use for 'key'; remove it, or "
+                "set write: upsert or append_only"
+            )
+        twice = next((name for name in self.key if self.key.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"'key' names column {twice!r} twice; name it once")
+        return self
 
 
 class Retry(Keys):

@@ -219,11 +219,18 @@ class DayWorker:
             self._target.connection.close()
 
     def _open_target(self) -> Target:
-        """Open the target if it is not open, or no longer; return it."""
+        """Open the target if it is not open, or no longer, for the rows that come; return it."""
         if self._target is None or self._target.connection.closed:
             purpose = purpose_of(self._dataset, self._tracker.run_id)
             connection = open_target(self._dataset, self._settings, purpose)
-            self._target = Target(connection, self._dataset)
+            target = Target(connection, self._dataset)
+            try:
+                if self._source is not None:
+                    target.prepare(self._source.shape)
+            except BaseException:
+                connection.close()
+                raise
+            self._target = target
         return self._target
 
     def _open_source(self) -> None:

@@ -11,16 +11,14 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 import psycopg2
-from psycopg2 import sql
 
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.errors import TargetError, one_line
 from sync_pipeline.settings import Settings
-from sync_pipeline.targets import open_target, rejected
+from sync_pipeline.targets import one_row, open_target, rejected
 from sync_pipeline.targets.careful import said_of
 from sync_pipeline.targets.postgres import Target
 from sync_pipeline.targets.rejected import KeptRow
-from sync_pipeline.targets.table import identifier
 from sync_pipeline.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -82,16 +80,9 @@ def _replay_day(
 
 def _load(cursor: "Cursor", dataset: Dataset, row: KeptRow) -> str | None:
     """Load a row; return what was said if it is not taken."""
-    statement = sql.SQL("INSERT INTO {table} ({columns}) VALUES ({values})").format(
-        table=identifier(dataset),
-        columns=sql.SQL(", ").join([sql.Identifier(name) for name in row.values]),
-        values=sql.SQL(", ").join([sql.Placeholder()] * len(row.values)),
-    )
     cursor.execute("SAVEPOINT one_row")
     try:
-        cursor.execute(statement, list(row.values.values()))
-        if cursor.rowcount != 1:
-            raise psycopg2.DataError(f"the table took {cursor.rowcount} rows for it")
+        one_row.insert(cursor, dataset, row.values)
     except (psycopg2.DataError, psycopg2.IntegrityError, psycopg2.ProgrammingError) as error:
         said = said_of(error)
     except ValueError as error:  # the driver's, for a NUL

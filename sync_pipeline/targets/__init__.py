@@ -1,4 +1,4 @@
-"""How a day replaces its old self in PostgreSQL."""
+"""How a day is written into PostgreSQL."""
 
 from typing import TYPE_CHECKING
 

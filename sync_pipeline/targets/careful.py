@@ -46,9 +46,16 @@ def said_of(error: psycopg2.Error) -> str:
     return said if not detail or detail.startswith("Failing row") else f"{said}: {detail}"
 
 
+def values_of(line: bytes, columns: Sequence[str]) -> dict[str, str | None]:
+    """Return the values in a line of COPY's text form, by column, as text; None for NULL."""
+    fields = line.decode("utf-8", "backslashreplace").split("\t")
+    return dict(zip(columns, map(_unescaped, fields), strict=True))
+
+
 class CarefulLoad:
     """Copies lines into a table by `copy`, a COPY from text, and calls `on_rejected` for each that
-    it does not take. `loaded` counts the others."""
+    it does not take. `copied` counts the others. If `numbered`, the first column that is copied is
+    the row's number in the day."""
 
     def __init__(
         self,
@@ -56,12 +63,15 @@ class CarefulLoad:
         copy: str,
         columns: Sequence[str],
         on_rejected: Callable[[RejectedRow], None],
+        *,
+        numbered: bool = False,
     ) -> None:
-        self.loaded = 0
+        self.copied = 0
         self._cursor = cursor
         self._copy = copy
         self._columns = columns
         self._on_rejected = on_rejected
+        self._numbered = numbered
 
     def load(self, chunks: Iterator[bytes]) -> None:
         """Load all lines of a stream of bytes. Raises the driver's errors that are no row's fault,
@@ -73,19 +83,23 @@ class CarefulLoad:
 
     def _load(self, lines: Sequence[bytes], number: int) -> None:
         while lines:
-            error = self._try(lines)
+            error = self._try(lines, number)
             if error is None:
                 return
             if len(lines) == 1:
-                self._on_rejected(RejectedRow(number, self._values(lines[0]), error.said))
+                self._on_rejected(
+                    RejectedRow(number, values_of(lines[0], self._columns), error.said)
+                )
                 return
             bad = error.line if error.line is not None else len(lines) // 2 + 1
             self._load(lines[: bad - 1], number)
             self._load(lines[bad - 1 : bad], number + bad - 1)
             lines, number = lines[bad:], number + bad
 
-    def _try(self, lines: Sequence[bytes]) -> "_Error | None":
+    def _try(self, lines: Sequence[bytes], number: int) -> "_Error | None":
         """Copy `lines`; return what went wrong, after which it is as if they had not been."""
+        if self._numbered:
+            lines = [b"%d\t%b" % (n, line) for n, line in enumerate(lines, number)]
         self._cursor.execute("SAVEPOINT careful")
         try:
             self._cursor.copy_expert(self._copy, io.BytesIO(b"\n".join(lines) + b"\n"))
@@ -93,13 +107,9 @@ class CarefulLoad:
             # Released too: a savepoint that stays would have the next inside it.
             self._cursor.execute("ROLLBACK TO SAVEPOINT careful; RELEASE SAVEPOINT careful")
             return _Error.of(error, len(lines))
-        self.loaded += self._cursor.rowcount
+        self.copied += self._cursor.rowcount
         self._cursor.execute("RELEASE SAVEPOINT careful")
         return None
-
-    def _values(self, line: bytes) -> dict[str, str | None]:
-        fields = line.decode("utf-8", "backslashreplace").split("\t")
-        return dict(zip(self._columns, map(_unescaped, fields), strict=True))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How a day replaces its old self: delete, stream in, compare counts, in the caller's transaction.
+"""How a day is loaded: written as the dataset says, counts compared, in the caller's transaction.
 
 Nothing is committed here, so that the caller can write its record of the day in the same
 transaction. After any error the caller rolls back, and the day's old rows stand.
@@ -14,16 +14,18 @@ import psycopg2
 from psycopg2 import sql
 
 from sync_pipeline.dataset import Dataset
-from sync_pipeline.day_bounds import day_bounds
 from sync_pipeline.errors import CountMismatchError, SyncError, TargetError, one_line
 from sync_pipeline.sources.base import CopyFormat, Shape, Source
 from sync_pipeline.stream import CHUNK_BYTES
 from sync_pipeline.targets import rejected, schema_change
 from sync_pipeline.targets.careful import CarefulLoad, is_rows_fault
 from sync_pipeline.targets.locks import begin, lock_day
+from sync_pipeline.targets.names import identifier, listed
+from sync_pipeline.targets.partitions import Partitions
 from sync_pipeline.targets.reading import Reading
 from sync_pipeline.targets.rejected import LoadedFor, Rejected
-from sync_pipeline.targets.table import identifier, make_or_check
+from sync_pipeline.targets.table import make_or_check
+from sync_pipeline.targets.write_modes import Writing, explanation, writing
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Loaded:
-    """One day's load: rows the source counted, rows taken, rows set aside, rows they replaced,
-    bytes moved."""
+    """One day's load: rows the source counted, those of them that the target holds now, rows set
+    aside, rows of the day that were deleted first, bytes moved."""
 
     rows_read: int
     rows_loaded: int
@@ -50,6 +52,7 @@ class Target:
         self._copy_format = CopyFormat.BINARY
         self._dataset = dataset
         self._keeps_rejected = False
+        self._partitions: Partitions | None = None
 
     def prepare(self, shape: Shape, former: Mapping[str, str] | None = None) -> list[str]:
         """Make the target table for rows of `shape`, or check the one that is there, and choose how
@@ -64,7 +67,9 @@ class Target:
             with self.connection.cursor() as cursor:
                 begin(cursor, self._dataset)
                 changes = schema_change.follow(cursor, self._dataset, shape, former)
-                self._copy_format = make_or_check(cursor, self._dataset, shape)
+                table = make_or_check(cursor, self._dataset, shape)
+                self._copy_format = table.copy_format
+                self._partitions = Partitions(self._dataset, shape) if table.partitioned else None
                 self._keeps_rejected = rejected.prepare(cursor, make=self._quarantines)
             self.connection.commit()
         except psycopg2.Error as error:
@@ -100,7 +105,8 @@ class Target:
             reading.stop()
 
     def load_day(self, reading: Reading, loaded_for: LoadedFor | None = None) -> Loaded:
-        """Delete the rows of the day that is being read, load the new ones. No commit.
+        """Load the rows of the day that is being read, as the dataset's write mode has it. No
+        commit.
 
         Returns the counts. Raises SourceError or TargetError, whichever side failed first;
         CountMismatchError if the two sides counted differently, RejectedRowsError if too many rows
@@ -111,22 +117,17 @@ class Target:
             with self.connection.cursor() as cursor:
                 if self._keeps_rejected:
                     rejected.forget(cursor, self._dataset.name, day)
-                deleted = self._delete(cursor, day, reading.source.shape)
-                if self._quarantines:
-                    loaded = self._load_or_reject(cursor, reading, loaded_for or LoadedFor())
-                else:
-                    loaded = _Counts(reading, self._load(cursor, reading))
+                loaded = self._load_into_partition(cursor, reading, loaded_for or LoadedFor())
         except psycopg2.Error as error:
-            raise self._failed(f"cannot load {day} into", error) from error
-        rows, taken = loaded.reading.rows, loaded.loaded + loaded.rejected
-        if taken != rows:
+            hint = explanation(error, self._dataset, day)
+            raise self._failed(f"cannot load {day} into", error, hint) from error
+        if loaded.rows_loaded + loaded.rows_rejected != loaded.rows_read:
             raise CountMismatchError(
-                f"dataset {self._dataset.name}: the source gave {rows} rows for {day}, but "
-                f"{self._dataset.target.table} took {loaded.loaded}; the day was rolled back. Look "
-                "for a trigger or a rule on the target table that drops or adds rows"
+                f"dataset {self._dataset.name}: the source gave {loaded.rows_read} rows for {day}, "
+                f"but {self._dataset.target.table} took {loaded.rows_loaded}; the day was rolled "
+                "back. Look for a trigger or a rule on the target table that drops or adds rows"
             )
-        size = loaded.reading.stream.bytes
-        return Loaded(rows, loaded.loaded, loaded.rejected, deleted, size)
+        return loaded
 
     def commit(self, day: date) -> None:
         """Commit the transaction of `day`. Raises TargetError."""
@@ -135,55 +136,57 @@ class Target:
         except psycopg2.Error as error:
             raise self._failed(f"cannot commit {day} to", error) from error
 
-    def _delete(self, cursor: "Cursor", day: date, shape: Shape) -> int:
-        bounds = day_bounds(day, shape.day_type, self._dataset.zone)
-        cursor.execute(
-            sql.SQL("DELETE FROM {table} WHERE {day} >= {lower} AND {day} < {upper}").format(
-                table=identifier(self._dataset),
-                day=sql.Identifier(shape.day_column),
-                lower=sql.Literal(bounds.lower),
-                upper=sql.Literal(bounds.upper),
-            )
-        )
-        return cursor.rowcount
+    def _load_into_partition(
+        self, cursor: "Cursor", reading: Reading, loaded_for: LoadedFor
+    ) -> Loaded:
+        """Load the day, into a partition of its own if the table has none that takes it."""
+        shape = reading.source.shape
+        partition = self._partitions and self._partitions.make_for(cursor, reading.day)
+        into = partition.into if partition else identifier(self._dataset)
+        write = writing(self._dataset, shape, reading.day, into)
+        deleted = write.begin(cursor)
+        if self._quarantines:
+            counts = self._load_or_reject(cursor, reading, write, loaded_for)
+        else:
+            counts = _Counts(reading, self._load(cursor, reading, write))
+        read = counts.reading
+        if partition:
+            partition.finish(cursor, read.rows)
+        return Loaded(read.rows, counts.loaded, counts.rejected, deleted, read.stream.bytes)
 
-    def _load(self, cursor: "Cursor", reading: Reading) -> int:
+    def _load(self, cursor: "Cursor", reading: Reading, write: Writing) -> int:
         with _reading_to_its_end(reading):
-            copy = self._copy(cursor, reading)
+            copy = _copy(cursor, reading, write)
             cursor.copy_expert(copy, reading.stream.reader(), size=CHUNK_BYTES)
-        return cursor.rowcount
+        return write.take(cursor, cursor.rowcount)
 
     def _load_or_reject(
-        self, cursor: "Cursor", reading: Reading, loaded_for: LoadedFor
+        self, cursor: "Cursor", reading: Reading, write: Writing, loaded_for: LoadedFor
     ) -> "_Counts":
         """Load the day at once; if a row is not taken, read it again and load it row by row."""
         cursor.execute("SAVEPOINT at_once")
         try:
-            return _Counts(reading, self._load(cursor, reading))
+            return _Counts(reading, self._load(cursor, reading, write))
         except psycopg2.Error as error:
             if not is_rows_fault(error):
                 raise
         cursor.execute("ROLLBACK TO SAVEPOINT at_once")
         kept = Rejected(cursor, self._dataset, reading.day, loaded_for)
         columns = [column.name for column in reading.source.shape.columns]
+        write.begin_carefully(cursor)
         with self.reading(reading.day, reading.source, CopyFormat.TEXT) as again:
-            load = CarefulLoad(cursor, self._copy(cursor, again), columns, kept.keep)
+            load = CarefulLoad(
+                cursor,
+                _copy(cursor, again, write),
+                columns,
+                kept.keep,
+                numbered=write.row_numbers is not None,
+            )
             with _reading_to_its_end(again):
                 reader = again.stream.reader()
                 load.load(iter(lambda: reader.read(CHUNK_BYTES), b""))
-        return _Counts(again, load.loaded, kept.count)
-
-    def _copy(self, cursor: "Cursor", reading: Reading) -> str:
-        columns = [sql.Identifier(column.name) for column in reading.source.shape.columns]
-        return (
-            sql.SQL("COPY {table} ({columns}) FROM STDIN (FORMAT {how})")
-            .format(
-                table=identifier(self._dataset),
-                columns=sql.SQL(", ").join(columns),
-                how=sql.SQL(reading.copy_format.value),
-            )
-            .as_string(cursor)
-        )
+        loaded = write.take_carefully(cursor, load.copied, kept.keep)
+        return _Counts(again, loaded, kept.count)
 
     @property
     def _quarantines(self) -> bool:
@@ -193,10 +196,10 @@ class Target:
         with suppress(psycopg2.Error):  # a lost connection has rolled back already
             self.connection.rollback()
 
-    def _failed(self, what: str, error: psycopg2.Error) -> SyncError:
+    def _failed(self, what: str, error: psycopg2.Error, hint: str = "") -> SyncError:
         return TargetError(
             f"dataset {self._dataset.name}: {what} the target table "
-            f"{self._dataset.target.table}: {one_line(error)}"
+            f"{self._dataset.target.table}: {one_line(error)}{hint}"
         )
 
 
@@ -207,6 +210,19 @@ class _Counts:
     reading: Reading
     loaded: int
     rejected: int = 0
+
+
+def _copy(cursor: "Cursor", reading: Reading, write: Writing) -> str:
+    names = [column.name for column in reading.source.shape.columns]
+    return (
+        sql.SQL("COPY {table} ({columns}) FROM STDIN (FORMAT {how})")
+        .format(
+            table=write.copies_into,
+            columns=listed([write.row_numbers, *names] if write.row_numbers else names),
+            how=sql.SQL(reading.copy_format.value),
+        )
+        .as_string(cursor)
+    )
 
 
 @contextmanager

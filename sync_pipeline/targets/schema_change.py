@@ -14,7 +14,7 @@ from sync_pipeline.dataset import Dataset
 from sync_pipeline.errors import TargetError
 from sync_pipeline.sources.base import Column, Shape
 from sync_pipeline.targets.locks import lock_table
-from sync_pipeline.targets.table import identifier
+from sync_pipeline.targets.names import identifier
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812

@@ -15,14 +15,17 @@ from sync_pipeline.database.named_sql import load
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.errors import TargetError
 from sync_pipeline.sources.base import Column, CopyFormat, Shape
+from sync_pipeline.targets import key
 from sync_pipeline.targets.fit import format_for
 from sync_pipeline.targets.locks import lock_table
+from sync_pipeline.targets.names import identifier, listed, quoted
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 _logger = logging.getLogger(__name__)
-_TABLE_KINDS = ("r", "p")  # plain and partitioned
+_PARTITIONED = "p"
+_TABLE_KINDS = ("r", _PARTITIONED)
 _KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table", "S": "a sequence"}
 
 
@@ -45,27 +48,34 @@ class _Found:
     required: bool
     may_insert: bool
     may_select: bool
+    may_update: bool
 
 
-def identifier(dataset: Dataset) -> sql.Identifier:
-    """Return the quoted name of the dataset's target table."""
-    return sql.Identifier(*dataset.target.table.split("."))
+@dataclass(frozen=True)
+class Table:
+    """The target table as it was made or found: the fastest format that it takes the rows in, and
+    whether it is partitioned."""
+
+    copy_format: CopyFormat
+    partitioned: bool
 
 
-def make_or_check(cursor: "Cursor", dataset: Dataset, shape: Shape) -> CopyFormat:
+def make_or_check(cursor: "Cursor", dataset: Dataset, shape: Shape) -> Table:
     """Make the dataset's target table for rows of `shape`, or check the one that is there; return
-    the fastest format that it takes the rows in.
+    what it is.
 
     Works in the caller's transaction; several processes may do it at once. Raises TargetError
-    with all that does not fit, in one line, and the driver's errors.
+    with all that does not fit, in one line, SettingError for a wrong key, and the driver's errors.
     """
+    key.check_columns(dataset, shape)
     place = _look(cursor, dataset)
     if place.oid is None:
         lock_table(cursor, dataset.target.table)
         place = _look(cursor, dataset)  # another may have made it while this one waited
     if place.oid is None:
         _create(cursor, dataset, shape, place)
-        return CopyFormat.BINARY if shape.binary else CopyFormat.TEXT
+        taken = CopyFormat.BINARY if shape.binary else CopyFormat.TEXT
+        return Table(taken, partitioned=False)
     return _check(cursor, dataset, shape, place)
 
 
@@ -80,7 +90,7 @@ def _look(cursor: "Cursor", dataset: Dataset) -> _Place:
         user = cursor.connection.info.user
         raise TargetError(
             f"dataset {dataset.name}: the target's user {user} may not look into schema {schema}; "
-            f"run: GRANT USAGE ON SCHEMA {_quoted(cursor, schema)} TO {_quoted(cursor, user)}"
+            f"run: GRANT USAGE ON SCHEMA {quoted(cursor, schema)} TO {quoted(cursor, user)}"
         ) from error
     row = cursor.fetchone()
     assert row is not None  # noqa: S101  the query always gives one row
@@ -91,7 +101,7 @@ def _create(cursor: "Cursor", dataset: Dataset, shape: Shape, place: _Place) -> 
     schema, _, _ = dataset.target.table.rpartition(".")
     if place.schema is None:
         what = f"schema {schema} does not exist" if schema else "its search_path names no schema"
-        fix = f"run: CREATE SCHEMA {_quoted(cursor, schema)}" if schema else "name one in 'table'"
+        fix = f"run: CREATE SCHEMA {quoted(cursor, schema)}" if schema else "name one in 'table'"
         raise TargetError(
             f"dataset {dataset.name}: cannot make the target table {dataset.target.table}: {what} "
             f"in the target database; {fix}"
@@ -100,6 +110,8 @@ def _create(cursor: "Cursor", dataset: Dataset, shape: Shape, place: _Place) -> 
         sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.type))
         for column in shape.columns
     ]
+    if dataset.target.key:
+        columns.append(sql.SQL("PRIMARY KEY ({})").format(listed(dataset.target.key)))
     try:
         cursor.execute(
             sql.SQL("CREATE TABLE {table} ({columns}); CREATE INDEX ON {table} ({day})").format(
@@ -112,11 +124,11 @@ def _create(cursor: "Cursor", dataset: Dataset, shape: Shape, place: _Place) -> 
         raise TargetError(
             f"dataset {dataset.name}: the target's user {place.user} may not make the table "
             f"{dataset.target.table}; run: GRANT CREATE ON SCHEMA "
-            f"{_quoted(cursor, place.schema)} TO {_quoted(cursor, place.user)}"
+            f"{quoted(cursor, place.schema)} TO {quoted(cursor, place.user)}"
         ) from error
 
 
-def _check(cursor: "Cursor", dataset: Dataset, shape: Shape, place: _Place) -> CopyFormat:
+def _check(cursor: "Cursor", dataset: Dataset, shape: Shape, place: _Place) -> Table:
     table = dataset.target.table
     if place.kind not in _TABLE_KINDS:
         raise TargetError(
@@ -124,6 +136,7 @@ def _check(cursor: "Cursor", dataset: Dataset, shape: Shape, place: _Place) -> C
             f"{_KINDS.get(place.kind or '', 'not a table')}, rows can be loaded into a table only; "
             "name a table in 'target', or drop this and let one be made"
         )
+    assert place.oid is not None  # noqa: S101  the caller looked
     cursor.execute(load(__package__, "table.sql")["columns"], {"oid": place.oid})
     found = {row[0]: _Found(*row) for row in cursor.fetchall()}
     differences = [_difference(column, found.get(column.name)) for column in shape.columns]
@@ -140,9 +153,11 @@ def _check(cursor: "Cursor", dataset: Dataset, shape: Shape, place: _Place) -> C
             f"{'; '.join(told)}. Alter the table, or drop it and it will be made anew"
         )
     _check_privileges(cursor, dataset, shape, place, found)
+    key.check_table(cursor, dataset, place.oid)
     _warn_without_index(cursor, dataset, shape, place)
     taken = {_format_of(column, found[column.name]) for column in shape.columns}
-    return CopyFormat.BINARY if shape.binary and taken == {CopyFormat.BINARY} else CopyFormat.TEXT
+    binary = shape.binary and taken == {CopyFormat.BINARY}
+    return Table(CopyFormat.BINARY if binary else CopyFormat.TEXT, place.kind == _PARTITIONED)
 
 
 def _difference(column: Column, found: _Found | None) -> str | None:
@@ -162,18 +177,22 @@ def _format_of(column: Column, found: _Found) -> CopyFormat | None:
 def _check_privileges(
     cursor: "Cursor", dataset: Dataset, shape: Shape, place: _Place, found: dict[str, _Found]
 ) -> None:
-    missing = []
-    if not found[shape.day_column].may_select:
-        missing.append("SELECT")
-    if not all(found[column.name].may_insert for column in shape.columns):
-        missing.append("INSERT")
-    if not place.may_delete:
-        missing.append("DELETE")
+    target = dataset.target
+    columns = [found[column.name] for column in shape.columns]
+    changed = [column for column in columns if column.name not in target.key]
+    compared = columns if target.key else [found[shape.day_column]]
+    may = {
+        "SELECT": all(column.may_select for column in compared),
+        "INSERT": all(column.may_insert for column in columns),
+        "UPDATE": target.write != "upsert" or all(column.may_update for column in changed),
+        "DELETE": target.write != "replace_day" or place.may_delete,
+    }
+    missing = [privilege for privilege, granted in may.items() if not granted]
     if missing:
         raise TargetError(
             f"dataset {dataset.name}: the target's user {place.user} may not change the table "
             f"{dataset.target.table}; run: GRANT {', '.join(missing)} ON "
-            f"{identifier(dataset).as_string(cursor)} TO {_quoted(cursor, place.user)}"
+            f"{identifier(dataset).as_string(cursor)} TO {quoted(cursor, place.user)}"
         )
 
 
@@ -187,7 +206,7 @@ def _warn_without_index(cursor: "Cursor", dataset: Dataset, shape: Shape, place:
         _warn_once(
             f"dataset {dataset.name}: the target table {dataset.target.table} has no index on "
             f"{shape.day_column!r}, every day reads all of it; run: CREATE INDEX ON "
-            f"{identifier(dataset).as_string(cursor)} ({_quoted(cursor, shape.day_column)})"
+            f"{identifier(dataset).as_string(cursor)} ({quoted(cursor, shape.day_column)})"
         )
 
 
@@ -195,7 +214,3 @@ def _warn_without_index(cursor: "Cursor", dataset: Dataset, shape: Shape, place:
 def _warn_once(message: str) -> None:
     """Log a warning the first time this process has it to say."""
     _logger.warning("%s", message)
-
-
-def _quoted(cursor: "Cursor", name: str) -> str:
-    return sql.Identifier(name).as_string(cursor)

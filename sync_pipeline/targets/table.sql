@@ -15,7 +15,8 @@ SELECT attname::text AS name,
        attgenerated <> '' AS generated,
        attnotnull AND NOT atthasdef AND attidentity = '' AS required,
        has_column_privilege(attrelid, attnum, 'INSERT') AS may_insert,
-       has_column_privilege(attrelid, attnum, 'SELECT') AS may_select
+       has_column_privilege(attrelid, attnum, 'SELECT') AS may_select,
+       has_column_privilege(attrelid, attnum, 'UPDATE') AS may_update
 FROM pg_catalog.pg_attribute JOIN pg_catalog.pg_type t ON t.oid = atttypid
 WHERE attrelid = %(oid)s AND attnum > 0 AND NOT attisdropped
 ORDER BY attnum

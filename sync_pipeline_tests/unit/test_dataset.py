@@ -142,7 +142,10 @@ def test_a_day_is_finished_from_midnight_in_its_zone_on(moment: datetime) -> Non
         ({"retry": {"times": 3}}, "retry: .*unknown key 'times', did you mean 'tries'"),
         ({"tiemzone": "UTC"}, ": .*unknown key 'tiemzone', did you mean 'timezone'.* allowed are"),
         ({"source__tabel": "x"}, "source: .*unknown key 'tabel', did you mean 'table'"),
-        ({"target__zzz": 1}, "target: .*unknown key 'zzz'; allowed are table, when_day"),
+        (
+            {"target__zzz": 1},
+            "target: .*unknown key 'zzz'; allowed are table, write, key, when_day",
+        ),
     ],
 )
 def test_a_wrong_value_in_the_yaml_is_named_with_what_it_must_be(
@@ -200,3 +203,22 @@ def test_anything_else_is_not_a_date_and_is_named(text: str) -> None:
     with pytest.raises(RequestError) as caught:
         parse_day(text, "start")
     assert str(caught.value) == f"start: {text!r} is not a date; write it as 2025-10-01"
+
+
+def test_a_write_mode_and_its_key_go_together() -> None:
+    assert orders().target.write == "replace_day"
+    keyed = orders(target__write="append_only", target__key=["id", "day"])
+    assert keyed.target.key == ("id", "day")
+    assert orders(target__write="append_only").target.key == ()
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ({"write": "upsert"}, "write: upsert needs 'key', the columns that tell a row"),
+        ({"key": ["id"]}, "write: replace_day replaces whole days and has no use for 'key'"),
+        ({"write": "upsert", "key": ["a", "b", "a"]}, "'key' names column 'a' twice"),
+    ],
+)
+def test_a_key_that_does_not_go_with_the_mode_is_refused(target: dict[str, Any], said: str) -> None:
+    assert said in complaint(target={"table": "orders"} | target)

@@ -1,0 +1,73 @@
+"""The key of a target: columns of the source, kept unique by an index that the table has."""
+
+from typing import TYPE_CHECKING
+
+from sync_pipeline.database.named_sql import load
+from sync_pipeline.dataset import Dataset
+from sync_pipeline.errors import SettingError, TargetError
+from sync_pipeline.sources.base import Shape
+from sync_pipeline.targets.names import identifier, listed, quoted
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+_SQL = load(__package__, "key.sql")
+
+
+def check_columns(dataset: Dataset, shape: Shape) -> None:
+    """Raise SettingError if the key names a column that the source does not have."""
+    names = [column.name for column in shape.columns]
+    for name in dataset.target.key:
+        if name not in names:
+            raise SettingError(
+                f"dataset {dataset.name}: target.key names {name!r}, which the source does not "
+                f"have; its columns are {', '.join(names)}. Correct the key in its defs.yaml"
+            )
+
+
+def check_table(cursor: "Cursor", dataset: Dataset, oid: int) -> None:
+    """Raise TargetError if no index keeps the key unique in the table that is there, or if this
+    user may not make the temporary table that rows with a key are copied into."""
+    key = list(dataset.target.key)
+    if not key:
+        return
+    cursor.execute(_SQL["unique"], {"oid": oid, "key": key})
+    late, index = cursor.fetchone() or (None, None)
+    if index is None:
+        raise TargetError(_without_index(cursor, dataset, oid))
+    if late:
+        table = identifier(dataset).as_string(cursor)
+        raise TargetError(
+            f"dataset {dataset.name}: the unique constraint {index} of {dataset.target.table} is "
+            "DEFERRABLE, and rows cannot be found by it; make it a plain one, run: "
+            f"ALTER TABLE {table} DROP CONSTRAINT {index}, ADD UNIQUE "
+            f"({listed(key).as_string(cursor)})"
+        )
+    cursor.execute(_SQL["may_stage"])
+    may, database = cursor.fetchone() or (True, "")
+    if not may:
+        user = cursor.connection.info.user
+        raise TargetError(
+            f"dataset {dataset.name}: the target's user {user} may not make the temporary table "
+            f"that rows are copied into; run: GRANT TEMPORARY ON DATABASE "
+            f"{quoted(cursor, database)} TO {quoted(cursor, user)}"
+        )
+
+
+def _without_index(cursor: "Cursor", dataset: Dataset, oid: int) -> str:
+    key = list(dataset.target.key)
+    cursor.execute(_SQL["partitioned_by"], {"oid": oid})
+    missing = [name for (name,) in cursor.fetchall() if name not in key]
+    key += missing
+    columns = ", ".join(quoted(cursor, name) for name in key)
+    also = (
+        f"set target.key to {key}, since a partitioned table's key needs the columns that it is "
+        "partitioned by, and "
+        if missing
+        else ""
+    )
+    return (
+        f"dataset {dataset.name}: {dataset.target.table} has no unique index on its key "
+        f"({', '.join(dataset.target.key)}), by which rows are found; {also}run: "
+        f"CREATE UNIQUE INDEX ON {identifier(dataset).as_string(cursor)} ({columns})"
+    )

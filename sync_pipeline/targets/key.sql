@@ -1,0 +1,20 @@
+-- unique: the indexes that keep a key unique, and which of them do so at the commit only
+SELECT NOT i.indimmediate, quote_ident(c.relname)
+FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+CROSS JOIN LATERAL (
+    SELECT array_agg(a.attname::text) AS names FROM pg_catalog.pg_attribute a
+    WHERE a.attrelid = i.indrelid
+      AND a.attnum = ANY ((i.indkey::smallint[])[0:i.indnkeyatts - 1])
+) AS columns
+WHERE i.indrelid = %(oid)s AND i.indisunique AND i.indisvalid
+  AND i.indpred IS NULL AND i.indexprs IS NULL
+  AND names @> %(key)s::text[] AND names <@ %(key)s::text[]
+ORDER BY i.indimmediate
+
+-- partitioned_by: the columns that a table is partitioned by, which its unique indexes must have
+SELECT a.attname::text FROM pg_catalog.pg_partitioned_table p
+JOIN pg_catalog.pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = ANY (p.partattrs)
+WHERE p.partrelid = %(oid)s
+
+-- may_stage: whether this user may make temporary tables, and in which database
+SELECT has_database_privilege(current_database(), 'TEMPORARY'), current_database()

@@ -1,0 +1,33 @@
+-- partitioning: how a table is partitioned, and whether rows must come through it: partitions that
+-- are made apart have none of its triggers, foreign keys and identity columns
+SELECT c.oid, n.nspname::text, c.relname::text,
+       coalesce(p.partstrat = 'r' AND p.partnatts = 1 AND a.attname = %(day)s, false) AS by_day,
+       p.partdefid <> 0 AS has_default,
+       EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid)
+       OR EXISTS (SELECT FROM pg_catalog.pg_attribute i
+                  WHERE i.attrelid = c.oid AND i.attidentity <> '' AND NOT i.attisdropped)
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = c.oid
+LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = p.partattrs[0]
+WHERE c.oid = %(oid)s
+
+-- oid: of the target table
+SELECT to_regclass(%(table)s)::oid
+
+-- partitions: of a table, and the transaction that attached each
+SELECT inhrelid, xmin::text FROM pg_catalog.pg_inherits WHERE inhparent = %(oid)s
+
+-- bounds: of partitions by RANGE on one column, as times of no zone, instants as those of UTC, within
+-- the years that have a day
+SELECT c.oid, c.oid::regclass::text, c.relkind = 'p',
+       greatest(CASE WHEN bound[1] = 'MINVALUE' THEN '-infinity'::timestamp
+                     WHEN %(instants)s THEN trim(bound[1], '''')::timestamptz AT TIME ZONE 'UTC'
+                     ELSE trim(bound[1], '''')::timestamp END, '0001-01-01'),
+       least(CASE WHEN bound[2] = 'MAXVALUE' THEN 'infinity'::timestamp
+                  WHEN %(instants)s THEN trim(bound[2], '''')::timestamptz AT TIME ZONE 'UTC'
+                  ELSE trim(bound[2], '''')::timestamp END, '9999-12-31')
+FROM pg_catalog.pg_class c
+CROSS JOIN LATERAL regexp_match(pg_get_expr(c.relpartbound, c.oid),
+                                '^FOR VALUES FROM \((.*)\) TO \((.*)\)$') AS bound
+WHERE c.oid = ANY (%(oids)s)
