@@ -10,16 +10,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
-from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING
 
 import psycopg2
 
 from sync_pipeline.dataset import Dataset
+from sync_pipeline.day_result import DayResult, Outcome
+from sync_pipeline.ends import Ends
 from sync_pipeline.errors import (
     SyncError,
     UnreachableError,
@@ -29,9 +28,6 @@ from sync_pipeline.errors import (
 )
 from sync_pipeline.retrying import again
 from sync_pipeline.settings import Settings, secrets_of
-from sync_pipeline.sources import open_source
-from sync_pipeline.targets import open_target
-from sync_pipeline.targets.locks import purpose_of
 from sync_pipeline.targets.postgres import Target
 from sync_pipeline.targets.rejected import LoadedFor
 from sync_pipeline.tracking.models import (
@@ -40,41 +36,13 @@ from sync_pipeline.tracking.models import (
     DayCounts,
     FailedTry,
     NewBatch,
-    SyncedDay,
 )
 from sync_pipeline.tracking.tracker import Tracker
-
-if TYPE_CHECKING:
-    from sync_pipeline.sources.base import Source
 
 CANCELLED = "cancelled while it ran; the day was rolled back"
 MOST_FAILED_IN_A_ROW = 3
 """After so many days in a row that failed for transient errors in all of their tries, the days
 after them are not tried."""
-
-
-class Outcome(str, Enum):
-    """How a day ended."""
-
-    SUCCESS = "success"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-
-
-@dataclass(frozen=True)
-class DayResult:
-    """What became of one day. `seconds` is wall-clock time; `error` one line without secrets;
-    `synced` what a skipped day was found to be, where that is known; `unrecorded` whether something
-    of this run could not be recorded yet."""
-
-    day: date
-    outcome: Outcome
-    seconds: float = 0.0
-    counts: DayCounts | None = None
-    error: str | None = None
-    attempt: Attempt | None = None
-    synced: SyncedDay | None = None
-    unrecorded: bool = False
 
 
 class _Stopped(BaseException):
@@ -114,8 +82,7 @@ class DayWorker:
         self._tracker = tracker
         self._batch = batch
         self._logger = logger
-        self._source: Source | None = None
-        self._target: Target | None = None
+        self._ends = Ends(dataset, settings, tracker, logger)
         self._secrets = secrets_of(settings.database_url)
         self._failed_in_a_row = 0
         self._stop = threading.Event()
@@ -129,18 +96,13 @@ class DayWorker:
         """Break off what this worker does in another thread; its day is rolled back and recorded as
         cancelled. Harmless if it does nothing."""
         self._stop.set()
-        target, source = self._target, self._source
-        if target is not None:
-            with suppress(psycopg2.Error):  # closed or lost meanwhile
-                target.connection.cancel()
-        if source is not None:
-            source.cancel()
+        self._ends.break_off()
 
     def opens(self) -> bool:
         """Open target and source; return whether that could be done. The log says why not."""
         try:
             self.open_target()
-            self.open_source()
+            self.open_source(wait=False)
         except SyncError as error:
             self._logger.warning(
                 "dataset %s: a worker fewer than parallel_days says: %s",
@@ -152,12 +114,14 @@ class DayWorker:
 
     def open_target(self) -> None:
         """Connect to the target, in as many tries as a day has. Raises SyncError."""
-        self._again(self._open_target, partial(self._say_again, "target"))
+        self._again(self._ends.open_target, partial(self._say_again, "target"))
 
-    def open_source(self) -> None:
-        """Open the source and make the target's table fit it, likewise. Raises SyncError."""
+    def open_source(self, *, wait: bool = True) -> None:
+        """Open the source and make the target's table fit it, likewise. Raises SyncError, without
+        `wait` also if too many workers read the source already."""
         self._secrets += self._settings.secrets_in(self._dataset.source.secret_settings)
-        self._again(self._open_source, partial(self._say_again, "source"))
+        open_it = partial(self._ends.open_source, self._sleep if wait else None)
+        self._again(open_it, partial(self._say_again, "source"))
 
     def sync_day(self, day: date, *, refresh: bool) -> DayResult:
         """Replace one day and record it; its failure is returned, not raised."""
@@ -169,7 +133,7 @@ class DayWorker:
                 begun = self._begun(work)
                 self._tracker.succeed(begun, work.counts, at=work.ended, refresh=refresh)
         except WorkerLostError:
-            self._roll_back()  # the records are closed already, by whoever took it for lost
+            self._ends.roll_back()  # the records are closed already, by whoever took it for lost
             raise
         except Exception as error:
             if self.stopped:
@@ -196,11 +160,11 @@ class DayWorker:
         """Record an attempt at `day` that failed with `error` before it could move a row."""
         work = _Day(day, refresh=True, since=time.monotonic())
         try:
-            self._open_target().begin_day(day)
+            self._ends.open_target().begin_day(day)
             work.begun = True
             work.attempt = self._tracker.begin(self._dataset.name, day, self._batch)
         except WorkerLostError:
-            self._roll_back()
+            self._ends.roll_back()
             raise
         except (SyncError, psycopg2.Error):
             self._logger.debug("the day is somebody else's; its record is left alone")
@@ -213,37 +177,7 @@ class DayWorker:
 
     def close(self) -> None:
         """Close source and target; what is not committed is rolled back."""
-        if self._source is not None:
-            self._source.close()
-        if self._target is not None:
-            self._target.connection.close()
-
-    def _open_target(self) -> Target:
-        """Open the target if it is not open, or no longer, for the rows that come; return it."""
-        if self._target is None or self._target.connection.closed:
-            purpose = purpose_of(self._dataset, self._tracker.run_id)
-            connection = open_target(self._dataset, self._settings, purpose)
-            target = Target(connection, self._dataset)
-            try:
-                if self._source is not None:
-                    target.prepare(self._source.shape)
-            except BaseException:
-                connection.close()
-                raise
-            self._target = target
-        return self._target
-
-    def _open_source(self) -> None:
-        if self._source is None:
-            self._source = open_source(self._dataset, self._settings)
-        name, shape = self._dataset.name, self._source.shape
-        columns = {column.name: column.type for column in shape.columns}
-        former = self._tracker.source_columns(name)
-        changes = self._open_target().prepare(shape, former)
-        for change in changes:
-            self._logger.warning("dataset %s: %s", name, change)
-        if changes or columns != former:
-            self._tracker.remember_columns(name, columns, changes)
+        self._ends.close()
 
     def _again(
         self, work: Callable[[], object], before_pause: Callable[[Exception, float], object]
@@ -256,8 +190,7 @@ class DayWorker:
 
     def _load(self, work: _Day) -> None:
         """Try the day once: its transaction, from the lock to the commit."""
-        assert self._source is not None  # noqa: S101  open_source came first
-        target = self._open_target()
+        target = self._ends.open_target()
         target.begin_day(work.day)
         work.begun = True
         # Begun before anything is read: an interrupt then always finds the attempt to close.
@@ -267,7 +200,7 @@ class DayWorker:
         else:
             # While the tables are away, the attempt of the try before stands for this one too.
             work.attempt = attempt or work.attempt
-        with target.reading(work.day, self._source) as reading:
+        with target.reading(work.day, self._ends.source) as reading:
             loaded = target.load_day(reading, self._loaded_for(work.attempt))
         work.counts = DayCounts(
             loaded.rows_read, loaded.rows_loaded, loaded.rows_rejected, loaded.bytes
@@ -306,7 +239,7 @@ class DayWorker:
 
     def _before_pause(self, work: _Day, error: Exception, pause: float) -> None:
         """Let the day go, whose attempt stays open, until the next try begins another."""
-        self._roll_back()
+        self._ends.roll_back()
         if work.attempt is not None:
             work.failed = FailedTry(work.attempt, one_line(error, *self._secrets))
         self._say_again(f"day {work.day}", error, pause)
@@ -332,7 +265,7 @@ class DayWorker:
             )
 
     def _failed(self, work: _Day, error: BaseException) -> DayResult:
-        self._roll_back()
+        self._ends.roll_back()
         text = one_line(error, *self._secrets)
         if not isinstance(error, Exception):
             text = CANCELLED
@@ -353,12 +286,3 @@ class DayWorker:
             attempt=work.attempt,
             unrecorded=self._tracker.owes,
         )
-
-    def _roll_back(self) -> None:
-        if self._target is None:
-            return
-        try:
-            self._target.connection.rollback()
-        except psycopg2.Error:
-            # The server rolls back by itself what a lost connection leaves behind.
-            self._target.connection.close()

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from queue import SimpleQueue
 
-from sync_pipeline.day_worker import DayResult, DayWorker
+from sync_pipeline.day_result import DayResult
+from sync_pipeline.day_worker import DayWorker
 from sync_pipeline.errors import SyncError
 
 _STOP_AGAIN_SECONDS = 0.2

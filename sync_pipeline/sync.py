@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 
 from sync_pipeline.dataset import Dataset
-from sync_pipeline.day_worker import DayResult as DayResult
+from sync_pipeline.day_result import DayResult as DayResult
+from sync_pipeline.day_result import Outcome as Outcome
 from sync_pipeline.day_worker import DayWorker
-from sync_pipeline.day_worker import Outcome as Outcome
 from sync_pipeline.errors import SyncError
 from sync_pipeline.parallel import Crew
 from sync_pipeline.settings import Settings

@@ -14,7 +14,7 @@ import dagster as dg
 from dagster._core.storage.dagster_run import FINISHED_STATUSES, RunRecord
 
 from sync_pipeline.dataset import Dataset
-from sync_pipeline.day_worker import Outcome
+from sync_pipeline.day_result import Outcome
 from sync_pipeline.errors import RequestError
 from sync_pipeline.orchestration import identity
 from sync_pipeline.orchestration.batch_job import requested_days

@@ -15,7 +15,7 @@ import dagster as dg
 from dagster import AssetRecordsFilter
 
 from sync_pipeline.dataset import Dataset
-from sync_pipeline.day_worker import DayResult, Outcome
+from sync_pipeline.day_result import DayResult, Outcome
 from sync_pipeline.orchestration.memory import Heard
 from sync_pipeline.tracking.models import DayCounts, NewBatch, day_ranges
 

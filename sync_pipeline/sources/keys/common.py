@@ -67,3 +67,8 @@ class SourceKeys(Keys):
     def secret_settings(self) -> tuple[str, ...]:
         """The environment variables whose values must not be shown."""
         return ()
+
+    @property
+    def slots(self) -> tuple[str, int] | None:
+        """What source this is, and how many workers may read it at once; None for any number."""
+        return None

@@ -28,6 +28,9 @@ class PostgresSource(SourceKeys):
         description="a SELECT of one value, with %(day)s for the day; false, 0, NULL or no row: "
         "the source is not ready, and the day fails",
     )
+    most_connections: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        default=None, description="how many workers read this source at once, over all runs"
+    )
     connect_timeout_seconds: Annotated[int, Field(ge=2, le=600)] = 10
     statement_timeout_seconds: PositiveSeconds = 3600
 
@@ -38,6 +41,10 @@ class PostgresSource(SourceKeys):
     @property
     def secret_settings(self) -> tuple[str, ...]:
         return (self.url_env,)
+
+    @property
+    def slots(self) -> tuple[str, int] | None:
+        return None if self.most_connections is None else (self.url_env, self.most_connections)
 
     @model_validator(mode="after")
     def _one_of_table_and_query(self) -> "PostgresSource":

@@ -41,6 +41,9 @@ class SqlSource(SourceKeys):
     zero_dates: Literal["fail", "as_null"] = Field(
         default="fail", description="what becomes of MySQL's dates such as 0000-00-00"
     )
+    most_connections: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        default=None, description="how many workers read this source at once, over all runs"
+    )
     connect_timeout_seconds: Annotated[int, Field(ge=2, le=600)] = 10
     statement_timeout_seconds: PositiveSeconds = Field(
         default=3600, description="how long reading one day may take"
@@ -56,6 +59,10 @@ class SqlSource(SourceKeys):
     @property
     def secret_settings(self) -> tuple[str, ...]:
         return (self.url_env,)
+
+    @property
+    def slots(self) -> tuple[str, int] | None:
+        return None if self.most_connections is None else (self.url_env, self.most_connections)
 
     @model_validator(mode="after")
     def _consistent(self) -> "SqlSource":

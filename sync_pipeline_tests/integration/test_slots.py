@@ -1,0 +1,82 @@
+"""How many workers read a source at once is a setting that holds over all runs."""
+
+from collections.abc import Iterator
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sync_pipeline.sync import DayResult, Outcome
+from sync_pipeline_tests.integration import helpers
+from sync_pipeline_tests.integration.helpers import (
+    PATIENCE_SECONDS,
+    Pipeline,
+    execute,
+    gate_closed,
+    in_thread,
+    open_batch,
+    rows,
+    wait_for,
+)
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+
+pytestmark = pytest.mark.integration
+
+DAYS = helpers.days(6)
+
+
+@pytest.fixture
+def pipeline(source_url: str, database_url: str) -> Pipeline:
+    made = Pipeline(source_url, database_url)
+    made.make_source()
+    return made
+
+
+def start(pipeline: Pipeline, of: list[date], most: int, **more: Any) -> Iterator[DayResult]:
+    source = {"url_env": "SYNC_SOURCE_URL", "table": "orders_source", "day_column": "day"}
+    return pipeline.start(of, source=source | {"most_connections": most}, **more)
+
+
+def readers(connection: "Connection") -> int:
+    name = "sync_pipeline: read orders"
+    sessions = "SELECT FROM pg_stat_activity WHERE application_name = %s AND state = 'active'"
+    return len(rows(connection, sessions, [name]))
+
+
+def slot_waiters(connection: "Connection") -> int:
+    """Sessions that look for a slot: those that hold one and those that wait."""
+    sessions = "SELECT FROM pg_stat_activity WHERE application_name = 'sync_pipeline: slot'"
+    return len(rows(connection, sessions))
+
+
+def test_a_worker_waits_until_another_run_lets_it_read(
+    pipeline: Pipeline, connection: "Connection"
+) -> None:
+    first, second = start(pipeline, DAYS[:1], 1), start(pipeline, DAYS[1:2], 1, run_id="run-2")
+    with (
+        gate_closed(pipeline.source) as gate,
+        in_thread(lambda: list(first)) as one,
+        in_thread(lambda: list(second)) as two,
+    ):
+        wait_for(lambda: slot_waiters(connection) == 2 and readers(connection) == 1)
+        assert not one.done()
+        assert not two.done()
+        execute(gate, "SELECT pg_advisory_unlock(42)")
+        results = one.result(PATIENCE_SECONDS) + two.result(PATIENCE_SECONDS)
+    assert [result.outcome for result in results] == [Outcome.SUCCESS] * 2
+    wait_for(lambda: slot_waiters(connection) == 0)
+
+
+def test_days_at_once_are_no_more_than_the_slots(
+    pipeline: Pipeline, connection: "Connection", caplog: pytest.LogCaptureFixture
+) -> None:
+    batch = open_batch(pipeline.target, DAYS)
+    results = start(pipeline, DAYS, 2, batch=batch, parallel_days=4)
+    with in_thread(lambda: list(results)) as syncing:
+        with gate_closed(pipeline.source):
+            wait_for(lambda: "read the source as its most_connections lets" in caplog.text)
+            assert readers(connection) <= 2
+        assert len(syncing.result(PATIENCE_SECONDS)) == len(DAYS)
+    assert pipeline.loaded() == dict.fromkeys(DAYS, 10)
