@@ -31,10 +31,6 @@ class SourceError(SyncError):
     """The source cannot be reached, refuses, or does not hold what the dataset names."""
 
 
-class TransientSourceError(SourceError):
-    """The source failed in a way that another try may mend, as its own library says."""
-
-
 class NotReadyError(SyncError):
     """The source does not have the day yet; it may have it later."""
 
@@ -45,6 +41,10 @@ class TargetError(SyncError):
 
 class SourceUnreachableError(SourceError, UnreachableError):
     """The source's database cannot be connected to."""
+
+
+class TransientSourceError(SourceError):
+    """The source failed in a way that another try may mend, whatever its driver's error is."""
 
 
 class TargetUnreachableError(TargetError, UnreachableError):
@@ -106,7 +106,8 @@ _REFUSED = re.compile(r"FATAL:|no password supplied|certificate|SSL was required
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return whether trying again may help: the driver's error that `error` came from says it.
+    """Return whether trying again may help: a source that says so, or the driver's error that
+    `error` came from.
 
     A day that another worker holds has been waited for already, and a bug stays one: both are not.
     """

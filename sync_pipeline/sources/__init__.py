@@ -7,7 +7,13 @@ extra of the same name.
 from typing import TYPE_CHECKING
 
 from sync_pipeline.errors import SettingError
-from sync_pipeline.sources.keys import FilesSource, PostgresSource, PythonSource
+from sync_pipeline.sources.keys import (
+    FilesSource,
+    PostgresSource,
+    PythonSource,
+    RestSource,
+    SqlSource,
+)
 
 if TYPE_CHECKING:
     from sync_pipeline.dataset import Dataset
@@ -49,4 +55,13 @@ def _open(dataset: "Dataset", settings: "Settings") -> "Source":
         from sync_pipeline.sources.files import FileRows
 
         return ArrowReader(dataset, FileRows(dataset, keys, settings))
+    if isinstance(keys, SqlSource):
+        from sync_pipeline.sources.sql import SqlRows
+
+        what = "a SQLAlchemy URL, such as mysql+pymysql://user:password@host/database"
+        return ArrowReader(dataset, SqlRows(dataset, keys, settings.required(keys.url_env, what)))
+    if isinstance(keys, RestSource):
+        from sync_pipeline.sources.rest import RestRows
+
+        return ArrowReader(dataset, RestRows(dataset, keys, settings))
     raise AssertionError(keys)

@@ -21,6 +21,13 @@ ROWS_AT_ONCE = 16_384
 MOST_NAME_BYTES = 63
 
 
+_DAY_TYPES = {
+    DayType.DATE: pa.date32(),
+    DayType.TIMESTAMP: pa.timestamp("us"),
+    DayType.TIMESTAMPTZ: pa.timestamp("us", "UTC"),
+}
+
+
 class ArrowRows(Protocol):
     """A source of record batches. `read`, `counted` and `close` are called by one thread at a time;
     `cancel` by another."""
@@ -139,9 +146,9 @@ class ArrowReader:
 
     def _check_day(self, part: pa.RecordBatch, day: date) -> None:
         """Raise SourceError for a row of another day: no sync of this one would find it again."""
-        if self._adds_day or self.shape.day_column in self._rows.declared:
+        if self._adds_day:
             return
-        column = part.column(self.shape.day_column)
+        column = self._days_of(part, day)
         bounds = day_bounds(day, self.shape.day_type, self._dataset.zone)
         found = pc.min_max(column)
         lowest, highest = found["min"], found["max"]
@@ -156,6 +163,20 @@ class ArrowReader:
                 f"dataset {self._dataset.name}: {self._dataset.source.origin} gave a row of {day} "
                 f"whose day_column {self.shape.day_column!r} is empty"
             )
+
+    def _days_of(self, part: pa.RecordBatch, day: date) -> pa.Array:
+        """Return the day column, read if it is declared and travels as text."""
+        name, day_type = self.shape.day_column, self.shape.day_type
+        column = part.column(name)
+        if name not in self._rows.declared:
+            return column
+        try:
+            return pc.cast(column, _DAY_TYPES[day_type])
+        except pa.ArrowInvalid as error:
+            raise SourceError(
+                f"dataset {self._dataset.name}: {self._dataset.source.origin} gave a row of {day} "
+                f"whose day_column {name!r} is no {day_type.value} in ISO 8601: {error}"
+            ) from error
 
     def _column(self, name: str) -> Column:
         return Column(name, self._rows.declared.get(name, self._types[name].postgres))

@@ -50,8 +50,7 @@ def _from_mappings(
         return
     _refuse_unknown({str(name) for row in mappings for name in row}, schema, where)
     columns = [
-        pa.array([_text_of(row.get(name)) for row in mappings], pa.string())
-        for name in schema.names
+        pa.array([text_of(row.get(name)) for row in mappings], pa.string()) for name in schema.names
     ]
     yield pa.record_batch(columns, schema=schema)
 
@@ -76,7 +75,7 @@ def _refuse_unknown(names: set[str], schema: pa.Schema, where: str) -> None:
         )
 
 
-def _text_of(value: Any) -> str | None:
+def text_of(value: Any) -> str | None:
     """Return `value` as PostgreSQL reads it; None for its NULL."""
     if value is None or isinstance(value, str):
         return value

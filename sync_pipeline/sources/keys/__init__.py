@@ -11,6 +11,8 @@ from pydantic import Discriminator, Tag
 from sync_pipeline.sources.keys.files import FilesSource as FilesSource
 from sync_pipeline.sources.keys.postgres import PostgresSource as PostgresSource
 from sync_pipeline.sources.keys.python import PythonSource as PythonSource
+from sync_pipeline.sources.keys.rest import RestSource as RestSource
+from sync_pipeline.sources.keys.sql import SqlSource as SqlSource
 
 DEFAULT_KIND = "postgres"
 
@@ -22,11 +24,13 @@ def _kind(given: Any) -> str | None:
     return getattr(given, "type", None)
 
 
-KINDS = ("postgres", "python", "files")
+KINDS = ("postgres", "sql", "files", "rest", "python")
 AnySource = Annotated[
     Annotated[PostgresSource, Tag("postgres")]
-    | Annotated[PythonSource, Tag("python")]
-    | Annotated[FilesSource, Tag("files")],
+    | Annotated[SqlSource, Tag("sql")]
+    | Annotated[FilesSource, Tag("files")]
+    | Annotated[RestSource, Tag("rest")]
+    | Annotated[PythonSource, Tag("python")],
     Discriminator(
         _kind,
         custom_error_type="unknown_source",

@@ -1,9 +1,11 @@
 """Days of any kind of source, synced into a real PostgreSQL by `sync_days`, with their records."""
 
 import re
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from sync_pipeline.settings import PROJECT_ROOT, Settings
 from sync_pipeline.sync import DayResult, sync_days
 from sync_pipeline.tracking.tracker import Tracker
 from sync_pipeline_tests.integration import helpers
+from sync_pipeline_tests.integration.sources import rest_server
+from sync_pipeline_tests.integration.sources.mariadb import MariaDb, fresh_database, running_server
 
 DAY = date(2025, 10, 1)
 NEXT_DAY = date(2025, 10, 2)
@@ -70,3 +74,28 @@ def example(document: str) -> dict[str, Any]:
 @pytest.fixture
 def syncing(database_url: str) -> Syncing:
     return Syncing(database_url)
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariaDb]:
+    # A short path: that of a socket has at most 107 bytes.
+    with (
+        tempfile.TemporaryDirectory(prefix="sync_pipeline_tests-") as folder,
+        running_server(Path(folder)) as server,
+    ):
+        yield server
+
+
+@pytest.fixture
+def mariadb(mariadb_server: MariaDb, syncing: Syncing) -> Iterator[MariaDb]:
+    """A fresh database on a real MariaDB, which `SHOP_URL` names in the settings of `syncing`."""
+    with fresh_database(mariadb_server) as database:
+        syncing.settings["SHOP_URL"] = database.url
+        yield database
+
+
+@pytest.fixture
+def api() -> Iterator[rest_server.Api]:
+    """An HTTP server that answers as a test tells it to."""
+    with rest_server.running() as api:
+        yield api

@@ -39,6 +39,10 @@ def timed(day: date) -> Iterator[dict[str, Any]]:
     yield {"id": 1, "at": datetime(2025, 9, 30, 16, tzinfo=timezone.utc)}
 
 
+def at_any_time(day: date, at: str | None) -> Iterator[dict[str, Any]]:
+    yield {"at": at}
+
+
 def breaks(day: date) -> Iterator[dict[str, Any]]:
     yield {"id": 1}
     raise RuntimeError("the shop's API said no")
@@ -88,6 +92,21 @@ def test_a_day_column_of_the_rows_is_cut_in_the_datasets_zone(syncing: Syncing) 
         (done,) = syncing.sync(source, timezone="Asia/Shanghai")
         assert done.outcome is Outcome.SUCCESS
     assert syncing.rows("SELECT count(*) FROM landed") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("at", "said"),
+    [
+        ("2025-09-30T15:59:59Z", "gave a row of 2025-09-30 15:59:59+00:00 for 2025-10-01"),
+        ("yesterday", "day_column 'at' is no timestamp with time zone in ISO 8601"),
+        (None, "day_column 'at' is empty"),
+    ],
+)
+def test_a_row_of_another_day_is_refused(syncing: Syncing, at: str | None, said: str) -> None:
+    source = keys("at_any_time", columns={"at": "timestamptz"}, day_column="at", options={"at": at})
+    (done,) = syncing.sync(source, timezone="Asia/Shanghai")
+    assert done.outcome is Outcome.FAILED
+    assert said in (done.error or "")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,143 @@
+"""A real MariaDB server of the tests' own, in a temporary folder, on a Unix socket only."""
+
+import itertools
+import os
+import shutil
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import sqlalchemy as sa
+
+_NUMBERS = itertools.count(1)
+_STOP_SECONDS = 20
+
+
+@dataclass
+class MariaDb:
+    """A running server; `database` is one that is there for this test only."""
+
+    socket: Path
+    process: psutil.Process
+    database: str = ""
+
+    @property
+    def url(self) -> str:
+        return self.url_of("root", "")
+
+    def url_of(self, user: str, password: str, *, driver: str = "mysql+pymysql") -> str:
+        return f"{driver}://{user}:{password}@localhost/{self.database}?unix_socket={self.socket}"
+
+    def run(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Run statements as they stand, and return the rows of the last one."""
+        engine = sa.create_engine(self.url, poolclass=sa.NullPool)
+        found: list[tuple[Any, ...]] = []
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            for statement in statements:
+                result = connection.exec_driver_sql(statement.replace("%", "%%"))
+                found = [tuple(row) for row in result] if result.returns_rows else []
+        return found
+
+    def fill(self, table: str, rows: list[dict[str, Any]]) -> None:
+        """Insert rows with bound values, as they would come from a program."""
+        engine = sa.create_engine(self.url, poolclass=sa.NullPool)
+        columns = ", ".join(f"`{name}`" for name in rows[0])
+        values = ", ".join(f":c{n}" for n in range(len(rows[0])))
+        with engine.begin() as connection:
+            connection.execute(sa.text("SET time_zone = '+00:00'"))
+            connection.execute(
+                sa.text(f"INSERT INTO {table} ({columns}) VALUES ({values})"),
+                [{f"c{n}": value for n, value in enumerate(row.values())} for row in rows],
+            )
+
+    def readers(self) -> list[int]:
+        """Return the server's threads that run a statement in this test's database."""
+        return [
+            row[0]
+            for row in self.run(
+                "SELECT id FROM information_schema.processlist "
+                f"WHERE db = '{self.database}' AND command = 'Query' AND id <> connection_id()"
+            )
+        ]
+
+
+@contextmanager
+def running_server(folder: Path) -> Iterator[MariaDb]:
+    """Run a server in `folder` for as long as the block lasts. Raises FileNotFoundError if MariaDB
+    is not installed: a test that needs it must not pass without."""
+    data, socket = folder / "data", folder / "s.sock"
+    user = ["--user=root"] if os.geteuid() == 0 else []
+    made = subprocess.run(
+        [
+            _program("mariadb-install-db"),
+            "--no-defaults",
+            f"--datadir={data}",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+            *user,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stdout + made.stderr
+    arguments = [
+        *("--no-defaults", f"--datadir={data}", f"--socket={socket}", "--skip-networking"),
+        *("--innodb-flush-log-at-trx-commit=0", "--max-allowed-packet=64M", "--sql-mode="),
+        *("--character-set-server=utf8mb4", "--default-time-zone=+05:00", *user),
+    ]
+    with subprocess.Popen(
+        [_program("mariadbd"), *arguments], stderr=subprocess.PIPE, text=True
+    ) as process:
+        drained = _wait_until_ready(process)
+        try:
+            yield MariaDb(socket, psutil.Process(process.pid))
+        finally:
+            process.terminate()
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:  # it waits for a statement that a failed test left
+                process.kill()
+            drained.join(_STOP_SECONDS)
+
+
+def _wait_until_ready(process: "subprocess.Popen[str]") -> threading.Thread:
+    """Return once the server says that it is ready, with the thread that reads what it says on."""
+    assert process.stderr is not None
+    said: deque[str] = deque(maxlen=20)
+    for line in process.stderr:
+        said.append(line)
+        if "ready for connections" in line:
+            drained = threading.Thread(target=said.extend, args=(process.stderr,), daemon=True)
+            drained.start()
+            return drained
+    raise AssertionError("".join(said))
+
+
+@contextmanager
+def fresh_database(server: MariaDb) -> Iterator[MariaDb]:
+    """Make a database for one test; drop it at the end."""
+    name = f"test_{next(_NUMBERS)}"
+    server.run(f"CREATE DATABASE {name}")
+    database = MariaDb(server.socket, server.process, name)
+    try:
+        yield database
+    finally:
+        for reader in database.readers():  # a failed test's: it would hold the tables
+            server.run(f"KILL {reader}")
+        server.run(f"DROP DATABASE {name}")
+
+
+def _program(name: str) -> str:
+    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/usr/bin")
+    if path is None:
+        raise FileNotFoundError(
+            f"no {name} on the PATH; install it, on Debian: apt-get install mariadb-server"
+        )
+    return path

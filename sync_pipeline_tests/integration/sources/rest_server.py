@@ -1,0 +1,142 @@
+"""A real HTTP server on a free port of this machine, which misbehaves as a test tells it to."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+PATIENCE_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request: its query by name (the last of a name), its headers by lower-case name."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Reply:
+    """An answer. `cut` drops the connection in the middle of the body; `silent` never answers,
+    `stuck` not after the first half of the body."""
+
+    body: Any = b""
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    cut: bool = False
+    silent: bool = False
+    stuck: bool = False
+
+    @property
+    def bytes(self) -> bytes:
+        return self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
+
+
+class Api:
+    """What was asked, and how it is answered: by `answer`, of one request after the other."""
+
+    def __init__(self) -> None:
+        self.asked: list[Asked] = []
+        self.answer: Callable[[Asked], Reply | Any] = lambda _: {"data": []}
+        self.reached = threading.Event()
+        self.released = threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def replies(self, *replies: Any) -> None:
+        """Answer with these, one after the other; with the last for ever."""
+        rest = list(replies)
+        self.answer = lambda _: rest.pop(0) if len(rest) > 1 else rest[0]
+
+    def close(self) -> None:
+        self.released.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(PATIENCE_SECONDS)
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        api = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                api._serve(self)
+
+            do_POST = do_GET  # noqa: N815  the name that the standard library calls
+
+            def log_message(self, format: str, *args: Any) -> None: ...
+
+        return Handler
+
+    def _serve(self, request: BaseHTTPRequestHandler) -> None:
+        parts = urlsplit(request.path)
+        body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        asked = Asked(request.command, parts.path, query, headers, body)
+        self.asked.append(asked)
+        given = self.answer(asked)
+        self._send(request, given if isinstance(given, Reply) else Reply(given))
+
+    def _send(self, request: BaseHTTPRequestHandler, reply: Reply) -> None:
+        if reply.silent:
+            self._wait(request)
+            return
+        body = reply.bytes
+        request.send_response(reply.status)
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        for name, value in (headers | reply.headers).items():
+            request.send_header(name, value)
+        request.end_headers()
+        half = body[: len(body) // 2] if reply.cut or reply.stuck else body
+        request.wfile.write(half)
+        request.wfile.flush()
+        if reply.stuck:
+            self._wait(request)
+        request.close_connection = reply.cut or request.close_connection
+
+    def _wait(self, request: BaseHTTPRequestHandler) -> None:
+        self.reached.set()
+        self.released.wait(PATIENCE_SECONDS)
+        request.close_connection = True
+
+
+def keys(api: Api, **more: Any) -> dict[str, Any]:
+    """The keys of a source that asks `api`, changed by `more`."""
+    given: dict[str, Any] = {
+        "type": "rest",
+        "base_url": api.url,
+        "path": "orders",
+        "paginator": {"type": "single_page"},
+        "records": "$.data",
+        "columns": {"id": "bigint", "note": "text"},
+    }
+    return given | more
+
+
+@contextmanager
+def running() -> Iterator[Api]:
+    api = Api()
+    try:
+        yield api
+    finally:
+        api.close()
+
+
+def rows(*ids: int) -> list[dict[str, Any]]:
+    return [{"id": number, "note": f"row {number}"} for number in ids]

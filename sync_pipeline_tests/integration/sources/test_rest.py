@@ -1,0 +1,194 @@
+"""JSON over HTTP is a source: what is asked for, and how its rows arrive."""
+
+import json
+from datetime import date, datetime, timezone
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import simplejson
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sync_pipeline.sync import Outcome
+from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing
+from sync_pipeline_tests.integration.sources.rest_server import Api, Reply, keys, rows
+
+pytestmark = pytest.mark.integration
+
+UTC = timezone.utc
+
+
+def test_rows_arrive_as_the_types_declared_with_the_day_added(syncing: Syncing, api: Api) -> None:
+    api.answer = lambda asked: {"data": rows(1, 2)}
+    (done,) = syncing.sync(keys(api))
+    assert done.outcome is Outcome.SUCCESS
+    assert syncing.types() == {"id": "bigint", "note": "text", "sync_date": "date"}
+    assert syncing.rows("SELECT * FROM landed ORDER BY id") == [
+        (1, "row 1", DAY),
+        (2, "row 2", DAY),
+    ]
+    assert syncing.rows("SELECT total_records, success_count FROM daily_sync_status") == [(2, 2)]
+
+
+def test_an_empty_list_is_a_success_that_clears_its_day_and_no_other(
+    syncing: Syncing, api: Api
+) -> None:
+    api.replies({"data": rows(1)}, {"data": rows(2)}, {"data": []})
+    syncing.sync(keys(api), [DAY, NEXT_DAY])
+    (done,) = syncing.sync(keys(api), [DAY])
+    assert done.outcome is Outcome.SUCCESS
+    assert syncing.rows("SELECT sync_date, id FROM landed") == [(NEXT_DAY, 2)]
+
+
+def test_the_day_stands_in_path_query_and_body_as_each_api_wants_it(
+    syncing: Syncing, api: Api
+) -> None:
+    source = keys(
+        api,
+        method="POST",
+        path="orders/{day:%Y/%m/%d}",
+        params={"until": "{next_day:%d.%m.%Y}", "deep": True, "kind": ["a", "b"], "size": 5},
+        body={"from": "{begin}", "range": ["{begin_epoch}", "{end_epoch_ms}"], "utc": "{end_utc}"},
+        headers={"X-Version": "7"},
+    )
+    (done,) = syncing.sync(source, timezone="Asia/Shanghai")
+    assert done.outcome is Outcome.SUCCESS
+    (asked,) = api.asked
+    assert (asked.method, asked.path) == ("POST", "/orders/2025/10/01")
+    assert asked.query == {"until": "02.10.2025", "deep": "true", "kind": "b", "size": "5"}
+    assert json.loads(asked.body) == {
+        "from": "2025-10-01T00:00:00+08:00",
+        "range": [1759248000, 1759334400000],
+        "utc": "2025-10-01T16:00:00+00:00",
+    }
+    assert asked.headers["x-version"] == "7"
+
+
+def test_a_day_of_23_hours_is_asked_for_as_such(syncing: Syncing, api: Api) -> None:
+    source = keys(api, params={"from": "{begin_epoch}", "to": "{end_epoch}"})
+    syncing.sync(source, [date(2025, 3, 9)], timezone="America/New_York")
+    query = api.asked[0].query
+    assert int(query["to"]) - int(query["from"]) == 23 * 3600
+
+
+def test_numbers_are_not_rounded_wherever_they_stand(syncing: Syncing, api: Api) -> None:
+    long = "1234567890123456789012345678901234567890.1000000000000000000000000001"
+    api.answer = lambda asked: Reply(
+        f'{{"data": [{{"n": {long}, "big": {10**40}, "j": {{"a": [{long}, 1.10]}}, "t": 1.10}}]}}'
+        "".encode()
+    )
+    columns = {"n": "numeric", "big": "numeric", "j": "jsonb", "t": "text"}
+    (done,) = syncing.sync(keys(api, columns=columns))
+    assert done.error is None
+    assert syncing.rows("SELECT n::text, big::text, j->'a'->>0, j->'a'->>1, t FROM landed") == [
+        (long, str(10**40), long, "1.10", "1.10")
+    ]
+
+
+def test_an_integer_longer_than_python_reads_arrives_whole(syncing: Syncing, api: Api) -> None:
+    digits = "7" * 5000
+    api.answer = lambda asked: Reply(f'{{"data": [{{"n": {digits}, "j": [{digits}]}}]}}'.encode())
+    (done,) = syncing.sync(keys(api, columns={"n": "numeric", "j": "jsonb"}))
+    assert done.error is None
+    assert syncing.rows("SELECT n::text, j->>0 FROM landed") == [(digits, digits)]
+
+
+def test_null_empty_string_and_text_beyond_the_bmp_stay_apart(syncing: Syncing, api: Api) -> None:
+    notes = [None, "", "\\N", "NULL", "a\tb\n", "日😀\U0010ffff", "null"]
+    api.answer = lambda asked: {"data": [{"id": n, "note": v} for n, v in enumerate(notes)]}
+    syncing.sync(keys(api))
+    assert [note for (note,) in syncing.rows("SELECT note FROM landed ORDER BY id")] == notes
+
+
+def test_fields_of_other_names_and_deeper_ones_are_found_by_path(
+    syncing: Syncing, api: Api
+) -> None:
+    api.answer = lambda asked: {
+        "d": {"results": [{"Id": 1, "who": {"first name": "Zoë"}, "tags": ["a", "b"], "x": 0}]}
+    }
+    source = keys(
+        api,
+        records="$.d.results",
+        columns={"id": "bigint", "select": "text", "tag": "text", "who": "jsonb"},
+        paths={"id": "Id", "select": "$.who['first name']", "tag": "tags[1]"},
+    )
+    syncing.sync(source)
+    assert syncing.rows('SELECT id, "select", tag, who FROM landed') == [
+        (1, "Zoë", "b", {"first name": "Zoë"})
+    ]
+
+
+def test_a_day_column_of_the_rows_is_cut_in_the_datasets_zone(syncing: Syncing, api: Api) -> None:
+    at = "2025-09-30T16:00:00Z"
+    api.answer = lambda asked: {"data": [{"id": 1, "at": at}]}
+    source = keys(api, columns={"id": "bigint", "at": "timestamptz"}, day_column="at")
+    for _ in range(2):
+        (done,) = syncing.sync(source, timezone="Asia/Shanghai")
+        assert done.outcome is Outcome.SUCCESS
+    assert syncing.rows("SELECT at FROM landed") == [(datetime(2025, 9, 30, 16, tzinfo=UTC),)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "said"),
+    [
+        ("timestamptz", "2025-10-02T00:00:00Z", "a row of 2025-10-02 00:00:00+00:00 came in"),
+        ("timestamptz", "2025-10-01 12:00:00", "expected a zone offset"),
+        ("timestamp", "2025-10-01T12:00:00Z", "expected no zone offset"),
+        ("date", "2025-10-02", "a row of 2025-10-02 came in day_column 'at'"),
+        ("date", "yesterday", "day_column 'at' cannot be read as date"),
+        ("date", None, "day_column 'at' is empty"),
+    ],
+)
+def test_a_row_of_another_day_is_refused(
+    syncing: Syncing, api: Api, kind: str, value: str | None, said: str
+) -> None:
+    api.answer = lambda asked: {"data": [{"at": value}]}
+    (done,) = syncing.sync(keys(api, columns={"at": kind}, day_column="at"))
+    assert done.outcome is Outcome.FAILED
+    assert said in (done.error or "")
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**30), 10**30)
+    | st.decimals(-(10**20), 10**20, places=7)
+    | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["", "a", "日", '"', "\\"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+ROWS = st.fixed_dictionaries(
+    {
+        "text": st.none()
+        | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])),
+        "number": st.none() | st.decimals(-(10**25), 10**25, places=9),
+        "flag": st.none() | st.booleans(),
+        "doc": JSON,
+    }
+)
+
+
+@given(given_rows=st.lists(ROWS, max_size=12))
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+def test_random_rows_arrive_as_they_were(
+    syncing: Syncing, api: Api, given_rows: list[dict[str, Any]]
+) -> None:
+    numbered = [row | {"n": n} for n, row in enumerate(given_rows)]
+    body = simplejson.dumps({"data": numbered}, use_decimal=True).encode()
+    api.answer = lambda asked: Reply(body)
+    columns = {"n": "int", "text": "text", "number": "numeric", "flag": "boolean", "doc": "jsonb"}
+    (done,) = syncing.sync(keys(api, columns=columns))
+    assert done.error is None
+    found = syncing.rows("SELECT text, number, flag, doc::text FROM landed ORDER BY n")
+    assert [
+        {"text": t, "number": n, "flag": f, "doc": d and json.loads(d, parse_float=Decimal)}
+        for t, n, f, d in found
+    ] == given_rows

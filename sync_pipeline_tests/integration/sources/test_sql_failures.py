@@ -1,0 +1,253 @@
+"""What can go wrong with a real MariaDB: said in one line, retried where that may help."""
+
+import threading
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from sync_pipeline.errors import SettingError, SourceError, SourceUnreachableError, is_transient
+from sync_pipeline.sources.arrow import ArrowReader
+from sync_pipeline.sources.base import CopyFormat
+from sync_pipeline.sources.sql import SqlRows
+from sync_pipeline.stream import Stream
+from sync_pipeline.sync import Outcome
+from sync_pipeline_tests.integration import helpers
+from sync_pipeline_tests.integration.sources.conftest import DAY, Syncing
+from sync_pipeline_tests.integration.sources.mariadb import MariaDb
+from sync_pipeline_tests.integration.sources.test_sql import SOURCE, TABLE, once_executed, opened
+
+pytestmark = pytest.mark.integration
+
+# Much more than a socket holds: the server is not through with it when the first rows arrive.
+MANY = "INSERT INTO t SELECT seq, '2025-10-01', REPEAT('x', 1000) FROM seq_1_to_20000"
+# The server would not notice by itself that nobody waits for this any longer.
+SLOW = SOURCE | {
+    "query": "SELECT day, BENCHMARK(1000000000000, MD5(day)) AS s FROM t",
+    "count": False,
+    "connect_timeout_seconds": 2,
+}
+
+
+@pytest.mark.parametrize("tries", [1, 3])
+def test_a_connection_killed_in_the_middle_rolls_the_day_back_and_is_tried_again(
+    mariadb: MariaDb, syncing: Syncing, tries: int
+) -> None:
+    mariadb.run(
+        "CREATE TABLE t (id int, day date, note text)",
+        "INSERT INTO t VALUES (0, '2025-10-01', 'old')",
+    )
+    syncing.sync(TABLE)
+    mariadb.run("DELETE FROM t", MANY)
+
+    def kill() -> None:
+        (thread,) = mariadb.readers()
+        mariadb.run(f"KILL {thread}")
+
+    with once_executed("SELECT id,", kill):
+        (done,) = syncing.sync(TABLE, retry={"tries": tries, "first_pause_seconds": 0.01})
+    tried = [state for (state,) in syncing.rows("SELECT state FROM sync_attempt ORDER BY id")]
+    if tries == 1:
+        assert "cannot read 2025-10-01 from t: OperationalError: (2013, 'Lost" in (done.error or "")
+        assert syncing.rows("SELECT note FROM landed") == [("old",)]
+        assert tried == ["success", "failed"]
+    else:
+        assert done.outcome is Outcome.SUCCESS
+        assert syncing.rows("SELECT count(*) FROM landed") == [(20_000,)]
+        assert tried == ["success", "failed", "success"]
+
+
+def test_a_lock_that_is_not_got_in_time_may_be_got_later(
+    mariadb: MariaDb, syncing: Syncing
+) -> None:
+    mariadb.run("CREATE TABLE t (id int, day date)")
+    rows = opened(syncing, TABLE | {"lock_timeout_seconds": 1})
+    with sa.create_engine(mariadb.url, poolclass=sa.NullPool).connect() as other:
+        other.exec_driver_sql("LOCK TABLES t WRITE")
+        with pytest.raises(SourceError, match="Lock wait timeout exceeded") as caught:
+            list(rows.read(DAY))
+        assert is_transient(caught.value)
+        other.exec_driver_sql("UNLOCK TABLES")
+    assert list(rows.read(DAY)) == []
+    rows.close()
+
+
+def hangs(syncing: Syncing, **keys: Any) -> tuple[ArrowReader, threading.Thread, list[Exception]]:
+    """Begin a read that waits for the server; return it, its thread, and what it raises."""
+    dataset = syncing.dataset(SLOW | keys)
+    source: Any = dataset.source
+    reader = ArrowReader(dataset, SqlRows(dataset, source, syncing.settings["SHOP_URL"]))
+    raised: list[Exception] = []
+
+    def read() -> None:
+        try:
+            reader.read_day(DAY, Stream().writer(), CopyFormat.TEXT)
+        except Exception as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    return reader, thread, raised
+
+
+def reading(mariadb: MariaDb) -> int:
+    """Wait until the server works for the reader, and return its thread."""
+    found: list[int] = []
+
+    def is_there() -> bool:
+        found[:] = mariadb.readers()
+        return bool(found)
+
+    helpers.wait_for(is_there)
+    return found[0]
+
+
+def test_a_read_that_waits_ends_when_it_is_cancelled_and_so_does_its_query(
+    mariadb: MariaDb, syncing: Syncing
+) -> None:
+    mariadb.run("CREATE TABLE t (day date)", "INSERT INTO t VALUES ('2025-10-01')")
+    reader, thread, raised = hangs(syncing)
+    reading(mariadb)
+    reader.cancel()
+    thread.join(helpers.PATIENCE_SECONDS)
+    assert not thread.is_alive()
+    assert isinstance(raised[0], SourceError)
+    helpers.wait_for(lambda: not mariadb.readers())
+    reader.close()
+
+
+def test_a_read_ends_when_it_is_cancelled_though_the_server_hangs(
+    mariadb: MariaDb, syncing: Syncing
+) -> None:
+    mariadb.run("CREATE TABLE t (day date)", "INSERT INTO t VALUES ('2025-10-01')")
+    reader, thread, raised = hangs(syncing)
+    left = reading(mariadb)
+    mariadb.process.suspend()
+    try:
+        reader.cancel()
+        thread.join(helpers.PATIENCE_SECONDS)
+        assert not thread.is_alive()
+        assert isinstance(raised[0], SourceError)
+        reader.close()
+    finally:
+        mariadb.process.resume()
+    mariadb.run(f"KILL {left}")
+
+
+def test_a_day_that_takes_too_long_is_broken_off(mariadb: MariaDb, syncing: Syncing) -> None:
+    mariadb.run("CREATE TABLE t (day date)", "INSERT INTO t VALUES ('2025-10-01')")
+    (done,) = syncing.sync(SLOW | {"statement_timeout_seconds": 0.5}, retry={"tries": 5})
+    assert "took longer than 0.5 seconds; set a longer 'statement" in (done.error or "")
+    assert syncing.rows("SELECT count(*) FROM sync_attempt") == [(1,)]
+    helpers.wait_for(lambda: not mariadb.readers())
+
+
+def test_a_day_that_fails_leaves_the_next_one_unharmed(mariadb: MariaDb, syncing: Syncing) -> None:
+    mariadb.run("CREATE TABLE t (id int, day date, note text)", MANY)
+    rows = opened(syncing, TABLE)
+    reads = rows.read(DAY)
+    next(reads)
+    reads.close()  # as when the target fails
+    assert sum(batch.num_rows for batch in rows.read(DAY)) == 20_000
+    rows.close()
+
+
+@pytest.mark.parametrize(
+    ("user", "transient", "said"),
+    [
+        ("root:wrong@localhost", False, "cannot connect to the database of SHOP_URL.*1045"),
+        ("root:s3cret@127.0.0.1:1", True, "cannot connect to the database of SHOP_URL.*2003"),
+        ("root:s3cret@localhost", False, "Unknown database"),
+    ],
+)
+def test_a_database_that_cannot_be_connected_to_is_named_without_its_password(
+    mariadb: MariaDb, syncing: Syncing, user: str, transient: bool, said: str
+) -> None:
+    mariadb.run("CREATE OR REPLACE USER guest@localhost IDENTIFIED BY 's3cret'")
+    name = user.replace("root", "guest")
+    url = f"mysql+pymysql://{name}/nowhere"
+    if "localhost" in user:
+        url = f"{url}?unix_socket={mariadb.socket}"
+    if "Unknown" in said:
+        mariadb.run("GRANT SELECT ON *.* TO guest@localhost")
+    syncing.settings["SHOP_URL"] = url
+    with pytest.raises(SourceUnreachableError, match=said) as caught:
+        opened(syncing, TABLE)
+    assert is_transient(caught.value) is transient
+    assert "s3cret" not in str(caught.value)
+    mariadb.run("DROP USER guest@localhost")
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"table": "none"}, "the source has no table none; check 'table'"),
+        ({"query": "SELECT * FROM none"}, "cannot read the query: .*doesn't exist"),
+        ({"query": "SELECT 1 AS a, 2 AS a"}, "Duplicate column name 'a'"),
+        ({"table": "t", "columns": ["day", "no"]}, "t has no column 'no'; correct 'columns'"),
+        ({"table": "t", "types": {"no": "text"}}, "t has no column 'no'; correct 'types'"),
+        ({"table": "t", "day_column": "id"}, "day_column 'id' of t is of type integer"),
+        ({"table": "t"}, "types of these columns of t are not known: place; declare each"),
+        ({"query": "SELECT * FROM t"}, "types of these columns of query are not known: place"),
+    ],
+    ids=str,
+)
+def test_what_a_dataset_has_wrong_is_named_and_not_tried_again(
+    mariadb: MariaDb, syncing: Syncing, keys: dict[str, Any], said: str
+) -> None:
+    mariadb.run("CREATE TABLE t (id int, day date, place point)")
+    with pytest.raises(SourceError, match=f"dataset landed: .*{said}") as caught:
+        syncing.sync(SOURCE | keys | ({"columns": ["id"]} if "id" in keys.values() else {}))
+    assert not is_transient(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("mysql://u:s3cret@h/d", r"SHOP_URL must begin with mysql\+pymysql://"),
+        (
+            "clickhouse://u:s3cret@h/d",
+            "SHOP_URL needs a driver .*run: pip install clickhouse-sqlalchemy",
+        ),
+        ("oracle+oracledb://u:s3cret@h/d", "run: pip install oracledb"),
+        ("mssql+pyodbc://u:s3cret@h/d", "run: pip install pyodbc"),
+        ("s3cret", "SHOP_URL is not a SQLAlchemy URL, such as mysql"),
+        ("", "SHOP_URL is not set; set it to a SQLAlchemy URL"),
+    ],
+)
+def test_a_url_that_cannot_be_used_says_what_to_do(syncing: Syncing, url: str, said: str) -> None:
+    syncing.settings["SHOP_URL"] = url
+    with pytest.raises(SettingError, match=said) as caught:
+        syncing.sync(TABLE)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_zero_date_is_named_or_becomes_null_or_stays_text(
+    mariadb: MariaDb, syncing: Syncing
+) -> None:
+    mariadb.run(
+        "CREATE TABLE t (day date, a date, b datetime)",
+        "INSERT INTO t VALUES ('2025-10-01', '2025-01-31', '2025-01-31 10:00')",
+        "INSERT INTO t VALUES ('2025-10-01', '2025-00-31', '0000-00-00')",
+    )
+    (done,) = syncing.sync(TABLE)
+    assert "column 'a' has the value '2025-00-31', which is no date" in (done.error or "")
+    assert "set 'zero_dates: as_null'" in (done.error or "")
+    syncing.sync(TABLE | {"zero_dates": "as_null"})
+    assert syncing.rows("SELECT a::text, b::text FROM landed ORDER BY a NULLS LAST") == [
+        ("2025-01-31", "2025-01-31 10:00:00"),
+        (None, None),
+    ]
+    syncing.sync(TABLE | {"types": {"a": "text", "b": "text"}}, target={"table": "texts"})
+    assert syncing.rows("SELECT a, b FROM texts ORDER BY a LIMIT 1") == [
+        ("2025-00-31", "0000-00-00 00:00:00")
+    ]
+
+
+def test_a_nul_in_a_text_is_refused_and_nothing_changed(mariadb: MariaDb, syncing: Syncing) -> None:
+    mariadb.run("CREATE TABLE t (day date, a text)", "INSERT INTO t VALUES ('2025-10-01', 'old')")
+    syncing.sync(TABLE)
+    mariadb.run("INSERT INTO t VALUES ('2025-10-01', CONCAT('a', CHAR(0)))")
+    (done,) = syncing.sync(TABLE)
+    assert "0x00" in (done.error or "")
+    assert syncing.rows("SELECT a FROM landed") == [("old",)]

@@ -1,0 +1,163 @@
+"""The keys of a `rest` source: what they allow, what they refuse, and that they are documented."""
+
+import re
+from datetime import date
+from typing import Any, get_args
+from zoneinfo import ZoneInfo
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from sync_pipeline.settings import PROJECT_ROOT
+from sync_pipeline.sources.keys import RestSource, rest_auth, rest_pages
+from sync_pipeline.sources.keys.json_path import MISSING, find, steps_of
+from sync_pipeline.sources.keys.placeholders import filled, values_of
+
+pytestmark = pytest.mark.unit
+
+DAY = date(2025, 10, 1)
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+PAGE = (PROJECT_ROOT / "docs/sources/rest.md").read_text(encoding="utf-8")
+
+
+def source(**changes: Any) -> RestSource:
+    given: dict[str, Any] = {
+        "type": "rest",
+        "base_url": "https://api.example.com/v1/",
+        "paginator": {"type": "single_page"},
+        "records": "$",
+        "columns": {"id": "bigint"},
+    }
+    return RestSource.model_validate(given | changes)
+
+
+@pytest.mark.parametrize(
+    ("path", "steps"),
+    [
+        ("$", ()),
+        ("$.data.orders", ("data", "orders")),
+        ("d.results[0].x-y", ("d", "results", 0, "x-y")),
+        ("$['@odata.count']", ("@odata.count",)),
+        ('$["it\'s"][12]', ("it's", 12)),
+        ("$[3]", (3,)),
+        ("日.本", ("日", "本")),
+    ],
+)
+def test_a_path_is_names_and_indexes(path: str, steps: tuple[str | int, ...]) -> None:
+    assert steps_of(path) == steps
+
+
+@pytest.mark.parametrize("path", ["$..a", "a[*]", "a[?(@.b)]", "a[-1]", "a.", "a[1", "a b", "$ "])
+def test_another_path_is_refused(path: str) -> None:
+    with pytest.raises(ValueError, match="must be a path of names and indexes"):
+        steps_of(path)
+
+
+def test_null_is_found_and_nothing_is_missing() -> None:
+    document = {"a": [{"b": None}]}
+    assert find(steps_of("a[0].b"), document) is None
+    for path in ("a[1].b", "a.b", "a[0].b.c", "c", "$[0]"):
+        assert find(steps_of(path), document) is MISSING
+
+
+def test_every_placeholder_is_what_the_document_says() -> None:
+    values = values_of(DAY, SHANGHAI)
+    (table,) = re.findall(r"\| placeholder.*?\n\n", PAGE, re.S)
+    shown = []
+    for row in table.splitlines()[2:]:
+        if row:
+            left, right = row.strip("|").split("|")
+            templates = re.findall(r"`(.*?)`", left)
+            said = re.findall(r"`(.*?)`", right)[: len(templates)]
+            assert [str(filled(one, values)) for one in templates] == said
+            shown += templates
+    assert {f"{{{name}}}" for name in values} <= set(shown)
+
+
+def test_a_whole_placeholder_of_a_number_is_a_number_and_a_brace_can_be_written() -> None:
+    values = values_of(DAY, SHANGHAI)
+    template = {"a": ["{begin_epoch}", "x{begin_epoch}", "{{day}}", True, None, 1.5]}
+    assert filled(template, values) == {"a": [1759248000, "x1759248000", "{day}", True, None, 1.5]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"base_url": None}, "exactly one of 'base_url' and 'base_url_env'"),
+        ({"base_url_env": "X"}, "exactly one of 'base_url' and 'base_url_env'"),
+        ({"base_url": "ftp://host"}, "must begin with https:// or http://"),
+        ({"base_url": "https://a:b@host"}, "must not hold a user name or a password"),
+        ({"base_url": "https://host?key=x"}, "must not hold a query"),
+        ({"path": "https://other/"}, "'path' is what follows the base URL"),
+        ({"path": "a?b=c"}, "its query is 'params'"),
+        (
+            {"path": "{today}"},
+            "{today} in '{today}' is no placeholder; there are {day}, {next_day}",
+        ),
+        ({"params": {"a": "{day.__class__}"}}, "is no placeholder"),
+        ({"params": {"a": ["{day!r}"]}}, "is no placeholder"),
+        ({"method": "POST", "body": {"a": [{"b": "{nope}"}]}}, "is no placeholder"),
+        ({"body": {"a": 1}}, "need method: POST"),
+        (
+            {"paginator": {"type": "cursor", "cursor_path": "a", "body_path": "b"}},
+            "need method: POST",
+        ),
+        ({"paginator": {"type": "cursor", "cursor_path": "a"}}, "exactly one of 'param' and 'bod"),
+        ({"paginator": {"type": "guess"}}, "single_page"),
+        ({"paginator": {"type": "json_link"}}, "next_url_path"),
+        ({"headers": {"authorization": "x"}}, "'headers' hold no secrets"),
+        ({"columns": {"tags": "text[]"}}, "declare a JSON list as jsonb"),
+        ({"paths": {"other": "$.x"}}, "'paths' names 'other', which 'columns' does not declare"),
+        ({"records": "$.data[*]"}, "must be a path of names and indexes"),
+        (
+            {"auth": {"type": "bearer", "token_env": "s3cr-et"}},
+            "must be the NAME of an environment",
+        ),
+        ({"auth": {"type": "bearer", "token": "x"}}, "unknown key 'token', did you mean 'token_e"),
+    ],
+)
+def test_what_does_not_fit_is_said(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        source(**changes)
+    assert said in str(caught.value)
+
+
+def test_the_paginator_must_be_chosen() -> None:
+    with pytest.raises(ValidationError, match="paginator"):
+        RestSource.model_validate(source().model_dump(exclude={"paginator"}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({}, ()),
+        ({"base_url": None, "base_url_env": "URL"}, ("URL",)),
+        (
+            {"auth": {"type": "basic", "username_env": "USER_NAME", "password_env": "PASS"}},
+            ("PASS",),
+        ),
+    ],
+)
+def test_the_settings_that_hold_secrets_are_known(
+    changes: dict[str, Any], names: tuple[str, ...]
+) -> None:
+    assert source(**changes).secret_settings == names
+
+
+def test_an_address_of_the_environment_is_named_by_its_setting() -> None:
+    assert source(path="/orders").origin == "https://api.example.com/v1/orders"
+    assert source(base_url=None, base_url_env="URL", path="orders").origin == "$URL/orders"
+
+
+def models(union: Any) -> tuple[type[BaseModel], ...]:
+    return get_args(get_args(union)[0])
+
+
+@pytest.mark.parametrize(
+    "model", [RestSource, *models(rest_auth.Auth), *models(rest_pages.Paginator)]
+)
+def test_every_key_is_documented(model: type[BaseModel]) -> None:
+    for name in model.model_fields:
+        assert f"`{name}`" in PAGE or f"\n    {name}: " in PAGE, name
+    (kind,) = get_args(model.model_fields["type"].annotation)
+    assert f"`{kind}`" in PAGE or f"type: {kind}" in PAGE
