@@ -2,6 +2,7 @@
 
 from bench.cases import (
     api_list,
+    arrow_copy,
     day_1m,
     event_streams,
     files_vs_psql,
@@ -23,6 +24,8 @@ CASES: dict[str, Measure] = {
     day_1m.CASE: day_1m.measure,
     files_vs_psql.CASE: files_vs_psql.measure,
     memory_5m.CASE: memory_5m.measure,
+    arrow_copy.ARROW_VS_CSV: arrow_copy.against_csv,
+    arrow_copy.ARROW_VS_ADBC: arrow_copy.against_adbc,
     growth_3650.CASE: growth_3650.measure,
     idle_look.CASE: idle_look.measure,
     spec_queries.CASE: spec_queries.measure,

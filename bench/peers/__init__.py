@@ -59,3 +59,6 @@ def sling() -> str:
 
 DLT = str(_HERE / "dlt_child.py")
 """A script for the peers' Python: source, target, table; prints the seconds of dlt's own run."""
+
+ARROW = str(_HERE / "arrow_child.py")
+"""A script for the peers' Python: a way and the target; prints how long a million rows took."""

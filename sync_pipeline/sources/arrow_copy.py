@@ -5,6 +5,7 @@ Text is for target columns that are wider than the source's, and where rows must
 one: one line is one row.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Any, Protocol
@@ -91,9 +92,10 @@ def as_text(column: pa.Array) -> pa.Array:
     if pa.types.is_string(kind):
         return column
     if pa.types.is_timestamp(kind) and kind.tz:
-        return pc.binary_join_element_wise(
-            pc.cast(pc.cast(column, pa.timestamp("us")), pa.string()), "+00", ""
-        )
+        local = pc.cast(pc.cast(column, pa.timestamp("us")), pa.string())
+        return _with_eras(pc.binary_join_element_wise(local, "+00", ""))
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return _with_eras(pc.cast(column, pa.string()))
     if any(is_kind(kind) for is_kind in _CASTABLE):
         return pc.cast(column, pa.string())
     return pa.array([None if v is None else _literal(v) for v in column.to_pylist()], pa.string())
@@ -104,10 +106,25 @@ _CASTABLE: Sequence[Callable[[pa.DataType], bool]] = (
     pa.types.is_integer,
     pa.types.is_floating,
     pa.types.is_decimal,
-    pa.types.is_date,
     pa.types.is_time,
-    pa.types.is_timestamp,
 )
+
+
+_BEFORE_YEAR_1 = re.compile(r"(?P<sign>-?)(?P<year>\d{4,})(?P<rest>-.*)")
+
+
+def _with_eras(text: pa.Array) -> pa.Array:
+    """Return dates with those before year 1 as PostgreSQL reads them: Arrow's year 0 is 1 BC."""
+    if not pc.any(pc.or_(pc.starts_with(text, "-"), pc.starts_with(text, "0000-"))).as_py():
+        return text
+    return pa.array([None if t is None else _with_era(t) for t in text.to_pylist()], pa.string())
+
+
+def _with_era(text: str) -> str:
+    found = _BEFORE_YEAR_1.fullmatch(text)
+    if found is None or not (found["sign"] or int(found["year"]) == 0):
+        return text
+    return f"{int(found['year']) + 1:04}{found['rest']} BC"
 
 
 def _literal(value: Any) -> str:

@@ -44,8 +44,10 @@ attributes:
   source: {{url_env: SYNC_SOURCE_URL, table: {name}_source, day_column: day}}
   target: {{table: {name}, lock_timeout_seconds: 1.5}}
   progress: {progress}
+  parallel_days: {parallel_days}
 """
 _PROGRESS = {"orders": "every_day", "events": "auto", "visits": "{percent: 20}"}
+_PARALLEL_DAYS = {"orders": 1, "events": 1, "visits": 3}
 _ROLES = ("source", "target", "tracking", "dagster")
 
 
@@ -161,7 +163,11 @@ def write_project(folder: Path) -> None:
     """Write the project of the rounds into `folder`."""
     stack_project.write_project(folder, dict.fromkeys(DATASETS, "single_run"))
     for name in DATASETS:
-        values = {"name": name, "progress": _PROGRESS[name]}
+        values = {
+            "name": name,
+            "progress": _PROGRESS[name],
+            "parallel_days": _PARALLEL_DAYS[name],
+        }
         text = _DEFS.format(start=FIRST, end=day_number(DAYS - 1), **values)
         (folder / "team" / "datasets" / name / "defs.yaml").write_text(text)
 

@@ -82,8 +82,10 @@ def reader(dataset: Dataset, *batches: pa.RecordBatch, **how: Any) -> ArrowReade
     return ArrowReader(dataset, Batches(*batches, **how))
 
 
-def landed(syncing: Syncing, batch: pa.RecordBatch, copy_format: CopyFormat) -> list[Any]:
-    """Copy a batch into a table as its shape says, and return the rows."""
+def landed(
+    syncing: Syncing, batch: pa.RecordBatch, copy_format: CopyFormat, what: str = "x"
+) -> list[Any]:
+    """Copy a batch into a table as its shape says; return `what` of each row."""
     source = reader(dataset_of(syncing), batch)
     out = io.BytesIO()
     assert source.read_day(DAY, out, copy_format) == batch.num_rows
@@ -94,7 +96,7 @@ def landed(syncing: Syncing, batch: pa.RecordBatch, copy_format: CopyFormat) -> 
         cursor.execute("SET TimeZone = 'UTC'")
         cursor.execute(f"CREATE TEMP TABLE landed (n serial, {columns})")
         cursor.copy_expert(f"COPY landed ({names}) FROM STDIN (FORMAT {copy_format.value})", out)
-        cursor.execute("SELECT x FROM landed ORDER BY n")
+        cursor.execute(f"SELECT {what} FROM landed ORDER BY n")
         return [value for (value,) in cursor.fetchall()]
 
 
@@ -164,6 +166,26 @@ def test_what_is_no_number_arrives(syncing: Syncing, value: float) -> None:
     for copy_format in CopyFormat:
         (found,) = landed(syncing, batch, copy_format)
         assert repr(found) == repr(value)
+
+
+DAYS_OF_YEAR_0 = -719_528  # to its first day, from 1970
+FAR = {
+    DAYS_OF_YEAR_0 - 1: "2-12-31 BC",
+    DAYS_OF_YEAR_0: "1-01-01 BC",
+    DAYS_OF_YEAR_0 + 366: "1-01-01 AD",
+    2_932_897: "10000-01-01 AD",
+}
+
+
+@pytest.mark.parametrize("copy_format", list(CopyFormat))
+@pytest.mark.parametrize("kind", [pa.date32(), pa.timestamp("us"), pa.timestamp("us", "UTC")])
+def test_days_before_the_year_1_and_after_9999_arrive(
+    syncing: Syncing, kind: pa.DataType, copy_format: CopyFormat
+) -> None:
+    dates = pa.array([*FAR, None], pa.int32()).cast(pa.date32())
+    batch = pa.record_batch([dates.cast(pa.timestamp("us")).cast(kind)], names=["x"])
+    found = landed(syncing, batch, copy_format, "to_char(x, 'FMYYYY-MM-DD BC')")
+    assert found == [*FAR.values(), None]
 
 
 def test_nanoseconds_are_not_cut_but_refused(syncing: Syncing) -> None:
