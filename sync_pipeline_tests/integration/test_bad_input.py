@@ -88,7 +88,7 @@ def bad_databases(
         made.source("DROP VIEW no_table_source")
         made.source("ALTER VIEW no_column_source RENAME COLUMN day TO tag")
         made.target("ALTER TABLE other_columns DROP COLUMN paused")
-        made.target("ALTER TABLE other_columns ALTER COLUMN id TYPE bigint")
+        made.target("ALTER TABLE other_columns ALTER COLUMN id TYPE smallint")
         yield made
 
 
@@ -188,7 +188,7 @@ FAILS = {
     ),
     "other_columns": (
         "the target table other_columns does not fit the source: "
-        "column 'id' is bigint, it must be integer; column 'paused' (text) is missing. "
+        "column 'id' is smallint, it must be integer; column 'paused' (text) is missing. "
         "Alter the table, or drop it and it will be made anew"
     ),
     "wrong_password": "cannot connect to the database of SYNC_LOCKED_URL: ",
