@@ -45,6 +45,11 @@ class Reading(threading.Thread):
         """Raise what made the load fail if that was not the target: the source, or a signal."""
         cause = self.stream.interruption
         if isinstance(cause, StreamFailedError) and self._error is not None:
-            raise self._error
+            came_from = self._error.__context__
+            try:
+                raise self._error
+            finally:
+                # Else it would seem to come from what it made of the load; see `is_transient`.
+                self._error.__context__ = came_from
         if cause is not None:
             raise cause

@@ -50,7 +50,7 @@ WRONG = {
         "target: orders",
         7,
         "attributes.target 'orders' is not of type 'object'",
-        "target: must be a mapping; its keys are table, when_day_is_held, ",
+        "target: must be a mapping; its keys are table, write, key, ",
     ),
     "value": Wrong(
         "backfill: single_run",

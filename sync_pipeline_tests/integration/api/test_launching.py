@@ -120,7 +120,9 @@ def test_a_backfill_of_the_dagster_ui_can_be_cancelled_too(api: Client, stack: S
     backfill = stack.dagster.launch_backfill(of, asset="events")
     record = wait_until(lambda: next(iter(stack.batches(backfill)), None))
     assert record is not None
-    assert api.post(f"{BASE}/sync-status/{record['id']}/cancel").status == 202
+    cancel = f"{BASE}/sync-status/{record['id']}/cancel"
+    # While a run of it is just starting, which may take long, it says: try again.
+    wait_until(lambda: api.post(cancel).status == 202)
     ended = api.wait_for(record["id"], "failed")
     assert "cancelled by local over the API" in ended["remarks"]
     assert ended["dagster_url"] == f"{stack.dagster.url}/runs/b/{backfill}"
