@@ -3,6 +3,7 @@ imported here."""
 
 import difflib
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -72,3 +73,17 @@ class SourceKeys(Keys):
     def slots(self) -> tuple[str, int] | None:
         """What source this is, and how many workers may read it at once; None for any number."""
         return None
+
+
+def check_selection(
+    table: str | None, query: str | None, columns: Sequence[str] | None, day_column: str
+) -> None:
+    """Raise ValueError, which names the key, if what is read of a database is not one thing."""
+    if (table is None) == (query is None):
+        raise ValueError("give exactly one of 'table' and 'query'")
+    if columns is not None:
+        twice = {name for name in columns if columns.count(name) > 1}
+        if twice:
+            raise ValueError(f"'columns' names {sorted(twice)[0]!r} twice")
+        if day_column not in columns:
+            raise ValueError(f"'columns' must contain the day_column {day_column!r}")

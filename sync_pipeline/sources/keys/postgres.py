@@ -9,6 +9,7 @@ from sync_pipeline.sources.keys.common import (
     PositiveSeconds,
     SourceKeys,
     TableName,
+    check_selection,
 )
 
 
@@ -48,12 +49,5 @@ class PostgresSource(SourceKeys):
 
     @model_validator(mode="after")
     def _one_of_table_and_query(self) -> "PostgresSource":
-        if (self.table is None) == (self.query is None):
-            raise ValueError("give exactly one of 'table' and 'query'")
-        if self.columns is not None:
-            twice = {name for name in self.columns if self.columns.count(name) > 1}
-            if twice:
-                raise ValueError(f"'columns' names {sorted(twice)[0]!r} twice")
-            if self.day_column not in self.columns:
-                raise ValueError(f"'columns' must contain the day_column {self.day_column!r}")
+        check_selection(self.table, self.query, self.columns, self.day_column)
         return self

@@ -4,7 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sync_pipeline.sources.keys.common import EnvironmentName, PositiveSeconds, SourceKeys
+from sync_pipeline.sources.keys.common import (
+    EnvironmentName,
+    PositiveSeconds,
+    SourceKeys,
+    check_selection,
+)
 from sync_pipeline.sources.keys.declared import DeclaredColumns
 
 
@@ -66,15 +71,8 @@ class SqlSource(SourceKeys):
 
     @model_validator(mode="after")
     def _consistent(self) -> "SqlSource":
-        if (self.table is None) == (self.query is None):
-            raise ValueError("give exactly one of 'table' and 'query'")
+        check_selection(self.table, self.query, self.columns, self.day_column)
         for key, query in (("query", self.query), ("ready_query", self.ready_query)):
             if query is not None and query.rstrip().endswith(";"):
                 raise ValueError(f"'{key}' ends with ';'; remove the ';'")
-        if self.columns is not None:
-            twice = {name for name in self.columns if self.columns.count(name) > 1}
-            if twice:
-                raise ValueError(f"'columns' names {sorted(twice)[0]!r} twice")
-            if self.day_column not in self.columns:
-                raise ValueError(f"'columns' must contain the day_column {self.day_column!r}")
         return self
