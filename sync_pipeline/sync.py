@@ -5,6 +5,7 @@ is replaced and recorded stands in `day_worker`. Nothing here knows Dagster.
 """
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from datetime import date
 
@@ -20,6 +21,7 @@ from sync_pipeline.tracking.progress import days_between_writes
 from sync_pipeline.tracking.tracker import Tracker
 
 _DONE = (AttemptState.SUCCESS, AttemptState.SKIPPED)
+_STALE_SECONDS = 0.5
 _logger = logging.getLogger(__name__)
 
 
@@ -95,10 +97,14 @@ def _sync_in_parallel(
     """Sync `days`, several at once, likewise."""
     yield from _open(workers[0], days)
     crew = Crew(workers, days)
+    written = time.monotonic()
     for number, result in enumerate(crew.results(), 1):
-        # Not in the day's own transaction, where each would wait for the other's commit.
-        if batch is not None and number % every == 0:
+        # Not in the day's own transaction, where each would wait for the other's commit. Of quick
+        # days that are each to be written, once for as many as are at work.
+        slow = every == 1 and time.monotonic() - written > _STALE_SECONDS
+        if batch is not None and (slow or number % max(every, len(workers)) == 0):
             tracker.refresh(batch)
+            written = time.monotonic()
         yield result
     if crew.broken_by is not None:
         workers[0].broken_by = crew.broken_by
