@@ -34,6 +34,7 @@ hypothesis.settings.load_profile("untimed")
 _WITH_A_STACK_OF_THEIR_OWN = ("browser", "api")
 
 
+@pytest.hookimpl(tryfirst=True)  # before what deals them out reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests together that share a Dagster, or what their module makes, however many
     processes the tests are dealt out to."""
