@@ -27,9 +27,9 @@ demo: $(READY) ## ten real days end to end on an embedded PostgreSQL (YEAR=1: al
 dev: $(READY) ## leave everything running: the page on http://localhost:8000, Dagster UI on :3000
 	@$(BIN)/sync-pipeline dev
 
-# Two at once: they wait for Dagster most of the time. The longest, which stand first, begin first.
+# Faster where there are cores to spare: make test ARGS="-n 2 --dist loadscope"
 test: $(READY) ## every test, as CI runs them
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest $(ARGS)
 
 check: $(READY) ## the quick part: format, lint, types, unit tests
 	@$(BIN)/ruff format --check .

@@ -31,19 +31,6 @@ hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
 
-_WITH_A_STACK_OF_THEIR_OWN = ("browser", "api")
-
-
-@pytest.hookimpl(tryfirst=True)  # before what deals them out reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests together that share a Dagster, or what their module makes, however many
-    processes the tests are dealt out to."""
-    for item in items:
-        package = item.path.parent.name
-        group = package if package in _WITH_A_STACK_OF_THEIR_OWN else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
     """The URL of a PostgreSQL server on which databases may be created."""
