@@ -109,6 +109,7 @@ class DayWorker:
                 self._dataset.name,
                 one_line(error, *self._secrets),
             )
+            self._ends.close()  # its slot too
             return False
         return True
 

@@ -41,10 +41,10 @@ class Crew:
         If the caller stops, the days in work are rolled back and recorded as failed before this
         returns. Raises WorkerLostError when this process was taken for lost.
         """
-        for thread in self._threads:
-            thread.start()
         at_work = len(self._threads)
         try:
+            for thread in self._threads:
+                thread.start()
             while at_work:
                 said = self._said.get()
                 if said is None:
@@ -75,6 +75,8 @@ class Crew:
             self.broken_by = self.broken_by or worker.broken_by
 
     def _stop(self) -> None:
+        for worker in self._workers:  # all of them first, so that none begins another day
+            worker.stop()
         for worker, thread in zip(self._workers, self._threads, strict=True):
             while thread.is_alive():
                 # Again and again: a cancellation that arrives between statements has no effect.

@@ -61,20 +61,22 @@ def _replay_day(
 ) -> Replayed:
     target = Target(connection, dataset)
     target.begin_day(day)
+    # Under the day's lock, so that it stays the latest until the commit.
+    synced = tracker.synced_days(dataset.name, [day]).get(day)
     try:
         with connection.cursor() as cursor:
             rows = rejected.of_day(cursor, dataset.name, day)
             errors = [said for row in rows if (said := _load(cursor, dataset, row)) is not None]
-            if tracker.in_target:
-                tracker.replayed_in(cursor, dataset.name, day, len(errors))
+            if synced is not None and tracker.in_target:
+                tracker.replayed_in(cursor, synced, len(errors))
         target.commit(day)
     except psycopg2.Error as error:
         connection.rollback()
         raise TargetError(
             f"dataset {dataset.name}: cannot load the rows kept of {day}: {one_line(error)}"
         ) from error
-    if not tracker.in_target:
-        tracker.replayed(dataset.name, day, len(errors))
+    if synced is not None and not tracker.in_target:
+        tracker.replayed(dataset.name, synced, len(errors))
     return Replayed(day, len(rows) - len(errors), len(errors), errors[0] if errors else None)
 
 

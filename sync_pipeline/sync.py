@@ -66,15 +66,15 @@ def sync_days(
             yield from _sync(workers[0], to_do, every)
         else:
             yield from _sync_in_parallel(workers, to_do, every, tracker, batch)
-        if batch is not None and (every > 1 or parallel > 1):
-            tracker.refresh(batch)
-        if workers[0].broken_by is not None:
-            raise workers[0].broken_by
     finally:
         for worker in workers:
             worker.close()
         for own in set(trackers) - {tracker}:
-            own.close()
+            own.hand_over(tracker)
+    if batch is not None and (every > 1 or parallel > 1):
+        tracker.refresh(batch)
+    if workers[0].broken_by is not None:
+        raise workers[0].broken_by
 
 
 def _sync(worker: DayWorker, days: Sequence[date], every: int) -> Iterator[DayResult]:

@@ -89,17 +89,18 @@ def _rows_accounted_for(dataset: Dataset, results: Sequence[DayResult]) -> dg.As
     )
 
 
-def _day_size(dataset: Dataset, small: Sequence[SmallDay]) -> dg.AssetCheckResult:
+def _day_size(dataset: Dataset, small: Sequence[SmallDay] | None) -> dg.AssetCheckResult:
+    """Return the outcome for the small days that were found; None: the records were away."""
+    said = [f"{one.day}: {one.rows} rows, its peers have {one.usual:g}" for one in small or ()]
+    if small is None:
+        said = ["not looked at: the records could not be asked"]
     return dg.AssetCheckResult(
         asset_key=_key(dataset),
         check_name=DAY_SIZE,
-        passed=not small,
+        passed=not said,
         severity=dg.AssetCheckSeverity.WARN,
-        description=_list(
-            [f"{one.day}: {one.rows} rows, its peers have {one.usual:g}" for one in small]
-        )
-        or None,
-        metadata={"small_days": len(small)},
+        description=_list(said) or None,
+        metadata={"small_days": len(small or ())},
     )
 
 

@@ -6,16 +6,18 @@ of its batch: a source that was not ready then may be now.
 """
 
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from sync_pipeline import settings
 from sync_pipeline.dataset import Dataset, Schedule
 from sync_pipeline.errors import TrackingError, one_line
 from sync_pipeline.following import reading
 from sync_pipeline.orchestration import identity
+from sync_pipeline.orchestration.days import days_of_run
 from sync_pipeline.tracking import nights
 from sync_pipeline.tracking.models import day_ranges
 
@@ -45,10 +47,12 @@ def build_schedule(
         first = max(dataset.start_date, yesterday - timedelta(days=schedule.look_back_days))
         if last < first:
             return dg.SkipReason(f"no day of {dataset.name} to sync: its last one is {last}")
-        if _is_nightly(schedule, now.astimezone(dataset.zone)):
+        if _is_nightly(dataset, schedule, now.astimezone(dataset.zone)):
             return _request(f"{dataset.name} {first} {last}", first, last)
         try:
-            again = list(_again(dataset, first, last, now))
+            again = list(
+                _again(dataset, first, last, now, _days_at_work(context.instance, dataset))
+            )
         except TrackingError as error:
             return dg.SkipReason(one_line(error))
         return again or dg.SkipReason(f"no day from {first} to {last} has failed")
@@ -56,15 +60,34 @@ def build_schedule(
     return nightly
 
 
-def _is_nightly(schedule: Schedule, local: datetime) -> bool:
+def _is_nightly(dataset: Dataset, schedule: Schedule, local: datetime) -> bool:
+    """Return whether this is the tick of the night, for which a second run is never asked."""
     later = schedule.ticks()[1:]
-    return not later or local.strftime("%H:%M") < later[0]
+    time = local.strftime("%H:%M")
+    if not later or time < later[0]:
+        return True
+    hour, minute = schedule.at.split(":")
+    wanted = local.replace(hour=int(hour), minute=int(minute), fold=0)
+    there_is = wanted.astimezone(timezone.utc).astimezone(dataset.zone) == wanted
+    # Dagster comes when the clocks have jumped, which may be at a later tick.
+    return not there_is and time == later[0]
 
 
-def _again(dataset: Dataset, first: date, last: date, now: datetime) -> Iterator[dg.RunRequest]:
-    """Yield a run for each stretch of days that failed, or that nobody has tried."""
+def _days_at_work(instance: dg.DagsterInstance, dataset: Dataset) -> set[date]:
+    """Return the days of runs that are not over, begun or still waiting."""
+    which = dg.RunsFilter(
+        job_name=identity.job_name_of(dataset.name), statuses=list(NOT_FINISHED_STATUSES)
+    )
+    return {day for run in instance.get_runs(which) for day in days_of_run(run) or ()}
+
+
+def _again(
+    dataset: Dataset, first: date, last: date, now: datetime, at_work: set[date]
+) -> Iterator[dg.RunRequest]:
+    """Yield a run for each stretch of days that failed, or that nobody has tried or will."""
     with reading(settings.current()) as cursor:
-        failed = nights.failed_latest(cursor, dataset.name, first, last)
+        latest = nights.failed_latest(cursor, dataset.name, first, last)
+    failed = {day: key for day, key in latest.items() if day not in at_work}
     for key in sorted(set(failed.values()), key=str):
         for start, end in day_ranges([day for day in failed if failed[day] == key]):
             yield _request(f"{dataset.name} {start} {end} {now.isoformat()}", start, end, key)

@@ -8,7 +8,7 @@ import dagster as dg
 
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.errors import SyncError, one_line
-from sync_pipeline.orchestration import identity
+from sync_pipeline.orchestration import checks, identity
 from sync_pipeline.orchestration.cancel import why_interrupted
 from sync_pipeline.orchestration.materializations import MaterializationLog
 from sync_pipeline.orchestration.storage import keep_connections_open
@@ -70,6 +70,7 @@ def sync_in_step(
                 log.add(result)
                 _say(context, dataset, result)
     except SyncError as error:
+        checks.tell(context, dataset, checks.evaluate(dataset, results, tracker))
         raise failure(one_line(error)) from None
     except BaseException as error:
         if batch is not None and not isinstance(error, Exception):

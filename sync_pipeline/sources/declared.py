@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Generator, Iterable, Mapping
-from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -10,6 +9,7 @@ import pyarrow as pa
 from sync_pipeline.errors import SourceError
 from sync_pipeline.sources.arrow import ROWS_AT_ONCE
 from sync_pipeline.sources.arrow_copy import as_text
+from sync_pipeline.sources.arrow_types import column_type, travelling
 
 
 def schema_of(columns: Mapping[str, str]) -> pa.Schema:
@@ -25,22 +25,21 @@ def as_declared(
     A column that a row lacks is NULL. Raises SourceError, which begins with `where`, for a column
     that was not declared.
     """
-    given = iter(rows)
-    while chunk := list(islice(given, ROWS_AT_ONCE)):
-        mappings = []
-        for row in chunk:
-            if isinstance(row, Mapping):
-                mappings.append(row)
-            elif isinstance(row, pa.RecordBatch):
-                yield from _from_mappings(mappings, schema, where)
-                mappings = []
-                yield _from_arrow(row, schema, where)
-            else:
-                raise SourceError(
-                    f"{where} gave {type(row).__name__}; it must yield mappings by column name, or "
-                    "Arrow record batches"
-                )
-        yield from _from_mappings(mappings, schema, where)
+    mappings: list[Mapping[str, Any]] = []
+    for row in rows:
+        if isinstance(row, Mapping):
+            mappings.append(row)
+        elif not isinstance(row, pa.RecordBatch):
+            raise SourceError(
+                f"{where} gave {type(row).__name__}; it must yield mappings by column name, or "
+                "Arrow record batches"
+            )
+        if len(mappings) == ROWS_AT_ONCE or isinstance(row, pa.RecordBatch):
+            yield from _from_mappings(mappings, schema, where)
+            mappings = []
+        if isinstance(row, pa.RecordBatch):
+            yield _from_arrow(row, schema, where)
+    yield from _from_mappings(mappings, schema, where)
 
 
 def _from_mappings(
@@ -58,12 +57,17 @@ def _from_mappings(
 def _from_arrow(batch: pa.RecordBatch, schema: pa.Schema, where: str) -> pa.RecordBatch:
     _refuse_unknown(set(batch.schema.names), schema, where)
     columns = [
-        as_text(batch.column(name))
+        _arrow_text(batch.column(name))
         if name in batch.schema.names
         else pa.nulls(batch.num_rows, pa.string())
         for name in schema.names
     ]
     return pa.record_batch(columns, schema=schema)
+
+
+def _arrow_text(column: pa.Array) -> pa.Array:
+    """Return a column as text. Raises pyarrow.ArrowInvalid for what would be rounded."""
+    return as_text(travelling(column, column_type(column.type)))
 
 
 def _refuse_unknown(names: set[str], schema: pa.Schema, where: str) -> None:

@@ -5,7 +5,8 @@ the types that the dataset declares, so that a number may come as text.
 """
 
 import importlib
-from collections.abc import Callable, Generator, Iterable, Mapping
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from datetime import date
 from typing import Any
 
@@ -26,11 +27,13 @@ class PythonRows:
         self._function = _find(dataset, keys)
         self.declared: Mapping[str, str] = keys.columns
         self.schema = schema_of(keys.columns)
+        self._cancelled = threading.Event()
 
     def read(self, day: date) -> Generator[pa.RecordBatch, None, None]:
         """Yield what the function gives for `day`. Raises SourceError, with what it raised."""
+        self._cancelled.clear()
         try:
-            rows = self._function(day, **self._keys.options)
+            rows = self._until_cancelled(self._function(day, **self._keys.options), day)
             yield from as_declared(rows, self.schema, self._where(day))
         except SyncError:
             raise
@@ -41,10 +44,17 @@ class PythonRows:
         return None
 
     def cancel(self) -> None:
-        """A function of the user's ends between two of its rows."""
+        """Let the function go after its next row."""
+        self._cancelled.set()
 
     def close(self) -> None:
         """Nothing is held between two days."""
+
+    def _until_cancelled(self, rows: Iterable[Any], day: date) -> Iterator[Any]:
+        for row in rows:
+            if self._cancelled.is_set():
+                raise SourceError(f"{self._where(day)} was broken off")
+            yield row
 
     def _where(self, day: date) -> str:
         return f"dataset {self._dataset.name}: {self._keys.function} for {day}"

@@ -6,12 +6,10 @@ from sync_pipeline.database.connections import connect
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.errors import TargetUnreachableError
 from sync_pipeline.settings import DATABASE_URL, Settings
+from sync_pipeline.targets.locks import IDLE_SECONDS
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
-
-# Longer than a worker waits for the records in the middle of a day.
-_IDLE_SECONDS = 45
 
 
 def open_target(dataset: Dataset, settings: Settings, purpose: str | None = None) -> "Connection":
@@ -27,5 +25,5 @@ def open_target(dataset: Dataset, settings: Settings, purpose: str | None = None
         purpose=purpose or f"sync {dataset.name}",
         error=TargetUnreachableError,
         statement_timeout_seconds=dataset.target.statement_timeout_seconds,
-        idle_seconds=_IDLE_SECONDS,
+        idle_seconds=IDLE_SECONDS,
     )

@@ -5,6 +5,8 @@ it ends. `pg_locks` shows them: the dataset's hash as `classid`, the day's numbe
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,9 @@ from sync_pipeline.errors import DayLockedError
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+IDLE_SECONDS = 45
+"""How long a day's transaction may do nothing: longer than a worker waits for the records in it."""
 
 # Read committed, whatever the server's default: what is deleted must be what stands there after
 # the lock was waited for, not before.
@@ -75,6 +80,16 @@ def lock_table(cursor: "Cursor", table: str) -> None:
 def begin(cursor: "Cursor", dataset: Dataset) -> None:
     """Begin a transaction with the dataset's time limits."""
     cursor.execute(_BEGIN, _limits(dataset))
+
+
+@contextmanager
+def waiting_long(cursor: "Cursor", dataset: Dataset) -> Iterator[None]:
+    """Let the transaction do nothing for as long as a statement of it may take, in the block, which
+    waits for the source."""
+    limit = "SET LOCAL idle_in_transaction_session_timeout = %s"
+    cursor.execute(limit, [_limits(dataset)["statement_timeout"]])
+    yield
+    cursor.execute(limit, [IDLE_SECONDS * 1000])
 
 
 def _limits(dataset: Dataset) -> dict[str, object]:

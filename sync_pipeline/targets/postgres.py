@@ -19,7 +19,7 @@ from sync_pipeline.sources.base import CopyFormat, Shape, Source
 from sync_pipeline.stream import CHUNK_BYTES
 from sync_pipeline.targets import rejected, schema_change
 from sync_pipeline.targets.careful import CarefulLoad, is_rows_fault
-from sync_pipeline.targets.locks import begin, lock_day
+from sync_pipeline.targets.locks import begin, lock_day, waiting_long
 from sync_pipeline.targets.names import identifier, listed
 from sync_pipeline.targets.partitions import Partitions
 from sync_pipeline.targets.reading import Reading
@@ -182,7 +182,8 @@ class Target:
                 kept.keep,
                 numbered=write.row_numbers is not None,
             )
-            with _reading_to_its_end(again):
+            # Between two chunks of rows no statement is under way, unlike in one COPY.
+            with waiting_long(cursor, self._dataset), _reading_to_its_end(again):
                 reader = again.stream.reader()
                 load.load(iter(lambda: reader.read(CHUNK_BYTES), b""))
         loaded = write.take_carefully(cursor, load.copied, kept.keep)

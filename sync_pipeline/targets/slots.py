@@ -1,7 +1,8 @@
 """How many workers may read a source at once, over all runs, however they were launched.
 
 A slot is an advisory lock that a session at the target holds, so that it is free again when its
-worker ends, however it ends. (A pool of Dagster's belongs to an op, and the batch job's serves all
+worker ends, however it ends; a target that restarts frees them all, also of workers that read on.
+(A pool of Dagster's belongs to an op, and the batch job's serves all
 datasets.)
 """
 

@@ -6,13 +6,15 @@ whose days share keys wait for each other, but never in a circle.
 """
 
 import io
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, NoReturn
 
 import psycopg2
 from psycopg2 import sql
 
 from sync_pipeline.dataset import Dataset
+from sync_pipeline.errors import TargetError
 from sync_pipeline.sources.base import Shape
 from sync_pipeline.targets.careful import (
     ROWS_AT_ONCE,
@@ -34,6 +36,7 @@ KEY_FAULTS = ("23502", "23505")
 _TABLE = sql.Identifier("pg_temp", TABLE)
 _ONE_ROW_A_KEY = sql.SQL("ADD CONSTRAINT one_row_a_key PRIMARY KEY ({key})")
 _NUMBER = "sync_pipeline row number"
+_SHOWN_CHARACTERS = 40
 
 
 class Staged:
@@ -43,6 +46,7 @@ class Staged:
 
     def __init__(self, dataset: Dataset, shape: Shape, into: sql.Identifier) -> None:
         self.row_numbers: str | None = None
+        self._dataset = dataset
         self._names = [column.name for column in shape.columns]
         self._key = listed(dataset.target.key)
         self._into = into
@@ -66,7 +70,33 @@ class Staged:
     def take(self, cursor: "Cursor", copied: int) -> int:
         # Made afterwards: sorting once is quicker than keeping the order row by row.
         self._alter(cursor, _ONE_ROW_A_KEY.format(key=self._key))
+        if self._dataset.target.on_bad_row == "quarantine":  # which is told of each bad row
+            return self._move(cursor, copied, sql.SQL(""))
+        cursor.execute("SAVEPOINT taken")
+        try:
+            return self._move(cursor, copied, sql.SQL(""))
+        except psycopg2.Error as error:
+            if not is_rows_fault(error):
+                raise
+        cursor.execute("ROLLBACK TO SAVEPOINT taken")
+        self._name_bad_row(cursor)
         return self._move(cursor, copied, sql.SQL(""))
+
+    def _name_bad_row(self, cursor: "Cursor") -> None:
+        """Raise TargetError with the number, the key and the fault of a bad row, the first by key;
+        of many rows that are moved at once the database says less."""
+        # Numbered in the order in which they were copied.
+        number = sql.SQL("ADD {} bigint GENERATED ALWAYS AS IDENTITY UNIQUE")
+        self._alter(cursor, number.format(sql.Identifier(_NUMBER)))
+        self.take_carefully(cursor, 0, self._refuse)
+
+    def _refuse(self, row: RejectedRow) -> NoReturn:
+        key = {name: row.values[name] or "" for name in self._dataset.target.key}
+        shown = ", ".join(f"{name} {value[:_SHOWN_CHARACTERS]!r}" for name, value in key.items())
+        raise TargetError(
+            f"dataset {self._dataset.name}: cannot load row {row.number} ({shown}) into the target "
+            f"table {self._dataset.target.table}: {row.error}"
+        )
 
     def begin_carefully(self, cursor: "Cursor") -> None:
         """Have each row numbered, and a key that is NULL or known refused at once."""
@@ -77,12 +107,10 @@ class Staged:
     def take_carefully(
         self, cursor: "Cursor", copied: int, on_rejected: Callable[[RejectedRow], None]
     ) -> int:
-        return sum(
-            self._move_or_reject(cursor, numbers, on_rejected)
-            for numbers in self._numbers_by_key(cursor)
-        )
+        with closing(self._numbers_by_key(cursor)) as some:
+            return sum(self._move_or_reject(cursor, numbers, on_rejected) for numbers in some)
 
-    def _numbers_by_key(self, cursor: "Cursor") -> Iterator[list[int]]:
+    def _numbers_by_key(self, cursor: "Cursor") -> Generator[list[int], None, None]:
         """Yield the numbers of all rows in the order of their keys, some at a time."""
         query = sql.SQL("SELECT {number} FROM {staged} ORDER BY {key}").format(
             number=sql.Identifier(_NUMBER), staged=_TABLE, key=self._key

@@ -101,15 +101,16 @@ def succeed(cursor: "Cursor", attempt: Attempt, counts: DayCounts, *, ago: float
         raise superseded(attempt)
 
 
-def replayed(cursor: "Cursor", dataset: str, day: date, kept: int) -> None:
-    """Note that of the rows set aside of a day all are in now but `kept`. Twice is as once."""
-    values: dict[str, Any] = {"dataset": dataset, "day": day, "kept": kept}
+def replayed(cursor: "Cursor", day: SyncedDay, kept: int) -> None:
+    """Note that of the rows set aside of a day all are in now but `kept`; nothing if the day has
+    been synced again since. Twice is as once."""
+    values = {"record_id": day.record_id, "number": day.attempt, "kept": kept}
     cursor.execute(_SQL["replayed"], values)
     row = cursor.fetchone()
     if row is not None:
-        counts = DayCounts(row[1], row[1] - kept, kept, 0)
-        said = remarks.day_finished(day, counts)
-        cursor.execute(_SQL["replayed_remarks"], {"id": row[0], "remarks": said})
+        sync_date, rows = row
+        said = remarks.day_finished(sync_date, DayCounts(rows, rows - kept, kept, 0))
+        cursor.execute(_SQL["replayed_remarks"], {"id": day.record_id, "remarks": said})
 
 
 def superseded(attempt: Attempt) -> SupersededError:

@@ -65,21 +65,20 @@ WHERE daily_sync_status.id = %(record_id)s
 
 -- replayed: rows of a day that had been set aside are in now, all but so many
 WITH record AS (
-    SELECT id, attempt, total_records FROM daily_sync_status
-    WHERE dataset = %(dataset)s AND sync_date = %(day)s AND kind = 'day' AND status = 'success'
-      AND failed_count > 0
+    SELECT * FROM daily_sync_status
+    WHERE id = %(record_id)s AND attempt = %(number)s AND kind = 'day' AND status = 'success'
     FOR UPDATE
 ), done AS (
     UPDATE sync_attempt SET
         rows_loaded = rows_read - %(kept)s, rows_rejected = %(kept)s
     FROM record
-    WHERE sync_attempt.dataset = %(dataset)s AND sync_attempt.sync_date = %(day)s
+    WHERE sync_attempt.dataset = record.dataset AND sync_attempt.sync_date = record.sync_date
       AND sync_attempt.attempt = record.attempt AND sync_attempt.state = 'success'
 )
 UPDATE daily_sync_status SET
     success_count = record.total_records - %(kept)s, failed_count = %(kept)s
 FROM record WHERE daily_sync_status.id = record.id
-RETURNING daily_sync_status.id, record.total_records
+RETURNING record.sync_date, record.total_records
 
 -- replayed_remarks: the day's sentence with the new counts
 UPDATE daily_sync_status SET remarks = %(remarks)s WHERE id = %(id)s

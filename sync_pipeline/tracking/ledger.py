@@ -74,6 +74,12 @@ class Ledger:
         finally:
             self._tables.close()
 
+    def hand_over(self, to: "Ledger") -> None:
+        """Leave what is owed to another ledger of the same run; close the connection."""
+        to._owed.extend(self._owed)
+        self._owed.clear()
+        self._tables.close()
+
     def _settle(self) -> None:
         try:
             self._pay()

@@ -5,14 +5,21 @@ are those of `time.monotonic()`, so that no clock but the database's enters a re
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from sync_pipeline.errors import SupersededError
-from sync_pipeline.tracking import adoption, attempts, batches
-from sync_pipeline.tracking.models import BegunDay, DayCounts, LateFailure, LateSuccess, NewBatch
+from sync_pipeline.tracking import adoption, attempts, batches, source_columns
+from sync_pipeline.tracking.models import (
+    BegunDay,
+    DayCounts,
+    LateFailure,
+    LateSuccess,
+    NewBatch,
+    SyncedDay,
+)
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -224,16 +231,34 @@ class Replayed:
     """Of a day's rejected rows all are in now but `kept`."""
 
     dataset: str
-    day: date
+    day: SyncedDay
     kept: int
     batch: NewBatch | None = None
 
     def write(self, cursor: "Cursor", batch_id: int | None, by: By, *, last: bool) -> bool:
-        attempts.replayed(cursor, self.dataset, self.day, self.kept)
+        attempts.replayed(cursor, self.day, self.kept)
         return True
 
     def __str__(self) -> str:
-        return f"rows of {self.day} replayed"
+        return f"rows of {self.dataset}, record {self.day.record_id}, replayed"
+
+
+@dataclass(frozen=True)
+class ColumnsChanged:
+    """The columns of a source are others than when it was last opened, and what was changed at the
+    target because of them."""
+
+    dataset: str
+    columns: Mapping[str, str]
+    changes: Sequence[str]
+    batch: NewBatch | None = None
+
+    def write(self, cursor: "Cursor", batch_id: int | None, by: By, *, last: bool) -> bool:
+        source_columns.remember(cursor, self.dataset, self.columns, self.changes, by.run_id)
+        return True
+
+    def __str__(self) -> str:
+        return f"columns of {self.dataset}"
 
 
 def _id(batch_id: int | None) -> int:

@@ -63,7 +63,7 @@ class Tracker:
         self.in_target = self._ledger.in_target
 
     def another(self) -> "Tracker":
-        """Return a tracker for the same run, for another thread; the caller closes it."""
+        """Return a tracker for the same run, for another thread; it is handed over in the end."""
         return Tracker(
             self._settings,
             run_id=self.run_id,
@@ -71,6 +71,10 @@ class Tracker:
             heartbeat=self._heartbeat,
             logger=self._logger,
         )
+
+    def hand_over(self, to: "Tracker") -> None:
+        """Leave to another tracker of the run what could not be written yet, and close."""
+        self._ledger.hand_over(to._ledger)
 
     @property
     def owes(self) -> bool:
@@ -199,11 +203,11 @@ class Tracker:
 
         self._ledger.ask(work, durable=True)
 
-    def replayed_in(self, cursor: "Cursor", dataset: str, day: date, kept: int) -> None:
+    def replayed_in(self, cursor: "Cursor", day: SyncedDay, kept: int) -> None:
         """Note within the transaction of `cursor` that of a day's rejected rows `kept` are left."""
-        attempts.replayed(cursor, dataset, day, kept)
+        attempts.replayed(cursor, day, kept)
 
-    def replayed(self, dataset: str, day: date, kept: int) -> None:
+    def replayed(self, dataset: str, day: SyncedDay, kept: int) -> None:
         """Note that of a day's rejected rows `kept` are left, after the others were committed."""
         self._ledger.record(owed.Replayed(dataset, day, kept))
 
@@ -216,15 +220,12 @@ class Tracker:
         self, dataset: str, columns: Mapping[str, str], changes: Sequence[str]
     ) -> None:
         """Note a source's columns, and what was changed at the target because of them."""
-        self._ledger.ask(
-            lambda cursor: source_columns.remember(cursor, dataset, columns, changes, self.run_id),
-            durable=True,
-        )
+        self._ledger.record(owed.ColumnsChanged(dataset, columns, changes))
 
-    def small_days(self, dataset: str, days: Sequence[date], part: float) -> list[SmallDay]:
-        """Return those of `days` with fewer rows than `part` of what is usual before them; none if
+    def small_days(self, dataset: str, days: Sequence[date], part: float) -> list[SmallDay] | None:
+        """Return those of `days` with fewer rows than `part` of what is usual before them; None if
         the tables cannot be reached."""
-        return self._ledger.ask(lambda c: nights.small_days(c, dataset, days, part)) or []
+        return self._ledger.ask(lambda c: nights.small_days(c, dataset, days, part))
 
     def mark_told(self, told: Sequence[Attempt]) -> None:
         """Note that Dagster was told of these attempts' success."""

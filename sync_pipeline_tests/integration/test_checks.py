@@ -71,3 +71,16 @@ def test_a_day_that_failed_is_an_error_of_the_check(stack: Stack) -> None:
     found = latest(stack, "rows_accounted_for")
     assert (found["run"], found["passed"], found["severity"]) == (run_id, False, "ERROR")
     assert found["said"] == "2025-09-23: failed, its former rows stand"
+
+
+def test_a_run_that_breaks_off_says_what_it_found_so_far(stack: Stack) -> None:
+    stack.source("ALTER VIEW events_source RENAME TO events_elsewhere")
+    try:
+        run_id = stack.dagster.launch_job(
+            "events_daily_sync", tags={"dagster/partition": str(LAST)}
+        )
+        assert end_of(stack, run_id) == "FAILURE"
+    finally:
+        stack.source("ALTER VIEW events_elsewhere RENAME TO events_source")
+    found = latest(stack, "rows_accounted_for")
+    assert (found["run"], found["passed"], found["severity"]) == (run_id, False, "ERROR")

@@ -1,7 +1,8 @@
 """Empty is not missing: a source that is not ready fails the day, and the schedule tries again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -70,7 +71,7 @@ def test_a_question_that_cannot_be_asked_is_explained(pipeline: Pipeline) -> Non
     )
 
 
-def asked(pipeline: Pipeline, hour: int, look_back_days: int) -> Any:
+def asked(pipeline: Pipeline, instance: dg.DagsterInstance, hour: int, look_back_days: int) -> Any:
     """What the schedule asks for at this hour of the night after the last of DAYS."""
     times = {"at": "02:00", "again_every_minutes": 60, "again_until": "06:00"}
     dataset = pipeline.dataset(schedule={**times, "look_back_days": look_back_days})
@@ -79,7 +80,8 @@ def asked(pipeline: Pipeline, hour: int, look_back_days: int) -> Any:
     schedule = build_schedule(dataset, dataset.schedule, job)
     night = DAYS[-1] + timedelta(days=1)
     at = datetime(night.year, night.month, night.day, hour, tzinfo=timezone.utc)
-    return schedule(dg.build_schedule_context(scheduled_execution_time=at))
+    context = dg.build_schedule_context(instance=instance, scheduled_execution_time=at)
+    return schedule(context)
 
 
 def end(pipeline: Pipeline, batch: Any, day: date, error: str | None = None) -> None:
@@ -92,11 +94,35 @@ def end(pipeline: Pipeline, batch: Any, day: date, error: str | None = None) -> 
 
 
 @pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as made:
+        yield made
+
+
+@pytest.fixture
 def at_night(
-    pipeline: Pipeline, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline,
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    instance: dg.DagsterInstance,
 ) -> Callable[[int, int], Any]:
     monkeypatch.setenv("SYNC_DATABASE_URL", pipeline.target)
-    return lambda hour, look_back: asked(pipeline, hour, look_back)
+    return lambda hour, look_back: asked(pipeline, instance, hour, look_back)
+
+
+def test_a_day_whose_run_has_not_begun_it_is_not_asked_for_again(
+    at_night: Callable[[int, int], Any], instance: dg.DagsterInstance
+) -> None:
+    (request,) = at_night(3, 0)
+    assert request.partition_key == str(DAYS[-1])
+    instance.add_run(
+        dg.DagsterRun(
+            job_name=identity.job_name_of(helpers.DATASET),
+            status=dg.DagsterRunStatus.NOT_STARTED,
+            tags={"dagster/partition": str(DAYS[-1])},
+        )
+    )
+    assert isinstance(at_night(3, 0), dg.SkipReason)
 
 
 def test_only_the_days_that_failed_are_tried_again_in_their_own_batch(

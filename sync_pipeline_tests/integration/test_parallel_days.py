@@ -1,6 +1,7 @@
 """Several days at once in one run: each recorded as ever, and all stopped when the caller stops."""
 
 import re
+import threading
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,10 @@ import pytest
 
 from sync_pipeline.day_worker import CANCELLED
 from sync_pipeline.errors import SyncError
-from sync_pipeline.sync import Outcome
+from sync_pipeline.parallel import Crew
+from sync_pipeline.sync import DayResult, Outcome
+from sync_pipeline.tracking import owed
+from sync_pipeline.tracking.tracker import Tracker
 from sync_pipeline_tests.conftest import drop_database
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import (
@@ -102,6 +106,49 @@ def test_a_caller_that_stops_rolls_back_the_days_in_work(
     assert not set(stopped) & set(pipeline.loaded())
     sessions = "SELECT FROM pg_stat_activity WHERE application_name LIKE 'sync_pipeline: sync run%'"
     wait_for(lambda: not rows(connection, sessions))
+
+
+def test_no_worker_begins_another_day_while_one_is_slow_to_stop() -> None:
+    began = [0, 0]
+
+    class Busy:
+        """A worker whose first day takes until long after it was told to stop; or quick ones."""
+
+        broken_by = None
+
+        def __init__(self, number: int) -> None:
+            self.number = number
+            self.stopped = False
+            self.release = threading.Event()
+
+        def opens(self) -> bool:
+            return True
+
+        def stop(self) -> None:
+            self.stopped = True
+
+        def sync_day(self, day: date, *, refresh: bool) -> DayResult:
+            began[self.number] += 1
+            self.release.wait(1.0 if self.number == 0 else 0.01)
+            return DayResult(day, Outcome.SUCCESS)
+
+    workers: Any = [Busy(0), Busy(1)]
+    results = Crew(workers, helpers.days(1000)).results()
+    next(results)
+    at_close = began[1]
+    results.close()  # type: ignore[attr-defined]
+    assert began[0] == 1
+    assert began[1] <= at_close + 1
+
+
+def test_what_a_thread_could_not_record_is_recorded_by_the_run(pipeline: Pipeline) -> None:
+    with Tracker(pipeline.settings, run_id="run-1") as tracker:
+        other = tracker.another()
+        other._ledger._owed.append(owed.Refused(helpers.DATASET, DAYS[0], None, "held"))
+        other.hand_over(tracker)
+        assert tracker.owes
+    found = run(pipeline.target, "SELECT sync_date, state, error_message FROM sync_attempt")
+    assert found == [(DAYS[0], "failed", "held")]
 
 
 def test_a_worker_that_gets_no_connection_leaves_its_days_to_the_others(

@@ -63,6 +63,13 @@ def test_a_new_column_is_added_and_written_down(pipeline: Pipeline) -> None:
     assert len(corrections(pipeline)) == 1
 
 
+def test_tables_that_are_older_than_this_are_no_reason_to_track_nothing(
+    pipeline: Pipeline,
+) -> None:
+    run(pipeline.target, "DROP TABLE sync_source_columns")
+    assert sync(pipeline).attempt is not None
+
+
 def test_a_dropped_column_is_refused_until_it_is_dropped_at_the_target_too(
     pipeline: Pipeline,
 ) -> None:

@@ -86,3 +86,32 @@ def test_later_ticks_stand_between_the_night_and_the_time_they_end() -> None:
 def test_ticks_that_cannot_be_are_refused(given: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         Schedule(at="02:30", **given)
+
+
+@pytest.mark.parametrize(
+    ("at", "tick", "look_back"),
+    [
+        # On 2025-03-09 New York's clocks went from 02:00 to 03:00: Dagster comes at 03:00.
+        ("02:30", datetime(2025, 3, 9, 7, 0, tzinfo=timezone.utc), ("2025-03-06", "2025-03-08")),
+        ("02:30", datetime(2025, 3, 10, 6, 30, tzinfo=timezone.utc), ("2025-03-07", "2025-03-09")),
+    ],
+)
+def test_a_night_without_its_hour_is_asked_for_all_the_same(
+    at: str, tick: datetime, look_back: tuple[str, str]
+) -> None:
+    again = {"again_every_minutes": 30, "again_until": "05:00", "look_back_days": 2}
+    dataset = Dataset.model_validate(
+        {
+            "name": "orders",
+            "start_date": date(2025, 1, 1),
+            "timezone": "America/New_York",
+            "source": {"url_env": "SHOP_URL", "table": "orders", "day_column": "day"},
+            "target": {"table": "orders"},
+            "schedule": {"at": at, **again},
+        }
+    )
+    assert dataset.schedule is not None
+    job = dg.define_asset_job("orders_daily_sync", selection=[build_asset(dataset)])
+    schedule = build_schedule(dataset, dataset.schedule, job)
+    asked = schedule(dg.build_schedule_context(scheduled_execution_time=tick))
+    assert ranges(asked) == look_back

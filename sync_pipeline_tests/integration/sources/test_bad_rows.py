@@ -1,11 +1,13 @@
 """Every row is accounted for: loaded, or kept with the reason why not, or the day fails."""
 
+import threading
 from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Any
 
 import pytest
 
+from sync_pipeline import targets
 from sync_pipeline.replay import Replayed, replay
 from sync_pipeline.settings import Settings
 from sync_pipeline.sync import DayResult, Outcome
@@ -28,13 +30,28 @@ def many(day: date) -> Iterator[dict[str, Any]]:
         yield {"id": number, "amount": amount, "note": None if number % 2 else "a\t\\N\nb"}
 
 
+def slow_at_the_third(day: date) -> Iterator[dict[str, Any]]:
+    """A bad row, and a source that is silent for longer than a transaction may do nothing."""
+    yield {"id": 1, "amount": "none"}
+    PAUSE.wait(2.5)
+    yield {"id": 2, "amount": "1"}
+
+
 def with_nul(day: date) -> Iterator[dict[str, Any]]:
     yield {"id": 1, "note": "good"}
     yield {"id": 2, "note": "bad\0"}
 
 
+def two_of_which_one_is_dear(day: date) -> Iterator[dict[str, Any]]:
+    yield {"id": 9, "amount": "1.00"}
+    yield {"id": 5, "amount": "3.00"}
+
+
 def mended(day: date) -> Iterator[dict[str, Any]]:
     yield {"id": 1, "amount": "1.00"}
+
+
+PAUSE = threading.Event()
 
 
 def keys(function: str = "many") -> dict[str, Any]:
@@ -136,6 +153,38 @@ def test_a_text_with_a_nul_is_kept_as_it_came(syncing: Syncing) -> None:
     ((values, error),) = syncing.rows("SELECT row_values::text, error FROM sync_rejected_row")
     assert "bad\\u0000" in values
     assert error == 'invalid byte sequence for encoding "UTF8": 0x00'
+
+
+def test_a_source_that_is_silent_for_long_has_its_bad_rows_kept_too(
+    syncing: Syncing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(targets, "IDLE_SECONDS", 1)
+    done = only(syncing.sync(keys("slow_at_the_third"), target=QUARANTINE))
+    assert done.outcome is Outcome.SUCCESS, done.error
+    assert day_record(syncing, *COUNTS) == ("success", 2, 1, 1)
+
+
+def test_with_a_key_a_bad_row_is_named_by_its_number_and_its_key(syncing: Syncing) -> None:
+    helpers.run(
+        syncing.url,
+        "CREATE TABLE landed (id bigint PRIMARY KEY, amount numeric(6,2) CHECK (amount < 2),"
+        " note text, sync_date date)",
+    )
+    upsert = {"table": "landed", "write": "upsert", "key": ["id"]}
+    done = only(syncing.sync(keys("two_of_which_one_is_dear"), target=upsert))
+    assert "cannot load row 2 (id '5') into the target table landed: new row" in (done.error or "")
+    assert 'violates check constraint "landed_amount_check"' in (done.error or "")
+    assert syncing.rows("SELECT count(*) FROM landed") == [(0,)]
+
+
+def test_a_replay_that_is_noted_late_leaves_a_later_sync_alone(syncing: Syncing) -> None:
+    syncing.sync(keys(), target=QUARANTINE)
+    settings = Settings({"SYNC_DATABASE_URL": syncing.url})
+    with Tracker(settings, triggered_by="replay") as tracker:
+        before = tracker.synced_days("landed", [DAY])[DAY]
+        syncing.sync(keys(), target=QUARANTINE)
+        tracker.replayed("landed", before, 0)
+    assert day_record(syncing, *COUNTS) == ("success", 2500, 2497, 3)
 
 
 def test_rows_of_a_postgresql_source_are_kept_too(syncing: Syncing, source_url: str) -> None:

@@ -1,6 +1,9 @@
 """A generator function of the user's is a source: its rows arrive as the types declared."""
 
+import io
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import date, datetime, timezone
 from decimal import Decimal
 from typing import Any
@@ -8,8 +11,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from sync_pipeline.errors import SettingError
+from sync_pipeline.errors import SettingError, SourceError
+from sync_pipeline.settings import Settings
+from sync_pipeline.sources import open_source
+from sync_pipeline.sources.base import CopyFormat
+from sync_pipeline.sources.declared import as_declared, schema_of
 from sync_pipeline.sync import Outcome
+from sync_pipeline_tests.integration.helpers import in_thread, wait_for
 from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing, example
 
 pytestmark = pytest.mark.integration
@@ -25,6 +33,22 @@ def orders(day: date, shop: str = "north") -> Iterator[dict[str, Any]]:
 
 def as_arrow(day: date) -> Iterator[pa.RecordBatch]:
     yield pa.record_batch({"id": [1, 2], "amount": [1.5, None], "note": ["a\tb", "\\N"]})
+
+
+def without_end(day: date) -> Iterator[dict[str, Any]]:
+    """Rows for as long as they are asked for, each after a moment."""
+    for number in range(10_000_000):
+        GIVEN.append(number)
+        PAUSE.wait(0.01)
+        yield {"id": number}
+
+
+def in_nanoseconds(day: date) -> Iterator[pa.RecordBatch]:
+    yield pa.record_batch({"at": pa.array([1], pa.timestamp("ns"))})
+
+
+def structured(day: date) -> Iterator[pa.RecordBatch]:
+    yield pa.record_batch({"tags": pa.array([{"a": 1, "b": None}])})
 
 
 def nothing(day: date) -> list[dict[str, Any]]:
@@ -46,6 +70,10 @@ def at_any_time(day: date, at: str | None) -> Iterator[dict[str, Any]]:
 def breaks(day: date) -> Iterator[dict[str, Any]]:
     yield {"id": 1}
     raise RuntimeError("the shop's API said no")
+
+
+GIVEN: list[int] = []
+PAUSE = threading.Event()
 
 
 def keys(function: str, **more: Any) -> dict[str, Any]:
@@ -77,6 +105,40 @@ def test_record_batches_arrive_like_mappings(syncing: Syncing) -> None:
         (1, Decimal("1.50"), "a\tb"),
         (2, None, "\\N"),
     ]
+
+
+def test_record_batches_are_passed_on_one_by_one() -> None:
+    taken: list[int] = []
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for number in range(3):
+            taken.append(number)
+            yield pa.record_batch({"id": [number]})
+
+    declared = as_declared(batches(), schema_of({"id": "bigint"}), "a test")
+    assert next(declared).to_pylist() == [{"id": "0"}]
+    assert taken == [0]
+
+
+def test_what_would_be_rounded_is_refused_and_a_struct_is_json(syncing: Syncing) -> None:
+    columns = {"at": "timestamp"}
+    (done,) = syncing.sync(keys("in_nanoseconds", columns=columns))
+    assert done.outcome is Outcome.FAILED
+    assert "would lose data" in (done.error or "")
+    (done,) = syncing.sync(keys("structured", columns={"tags": "jsonb"}), target={"table": "tags"})
+    assert syncing.rows("SELECT tags FROM tags") == [({"a": 1, "b": None},)]
+
+
+def test_a_function_is_broken_off_after_its_next_row(syncing: Syncing) -> None:
+    with (
+        closing(open_source(syncing.dataset(keys("without_end")), Settings({}))) as source,
+        in_thread(lambda: source.read_day(DAY, io.BytesIO(), CopyFormat.TEXT)) as reading,
+    ):
+        wait_for(lambda: len(GIVEN) > 2)
+        source.cancel()
+        with pytest.raises(SourceError, match="for 2025-10-01 was broken off"):
+            reading.result(10)
+    assert len(GIVEN) < 1000
 
 
 def test_a_day_replaces_itself_and_no_other(syncing: Syncing) -> None:
