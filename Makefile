@@ -27,7 +27,6 @@ demo: $(READY) ## ten real days end to end on an embedded PostgreSQL (YEAR=1: al
 dev: $(READY) ## leave everything running: the page on http://localhost:8000, Dagster UI on :3000
 	@$(BIN)/sync-pipeline dev
 
-# Faster where there are cores to spare: make test ARGS="-n 2 --dist loadscope"
 test: $(READY) ## every test, as CI runs them
 	@$(BIN)/python -m pytest $(ARGS)
 
