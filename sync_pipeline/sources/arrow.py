@@ -12,20 +12,13 @@ from sync_pipeline.dataset import Dataset
 from sync_pipeline.day_bounds import day_bounds
 from sync_pipeline.errors import CountMismatchError, SourceError, one_line
 from sync_pipeline.sources.arrow_copy import encoder
-from sync_pipeline.sources.arrow_types import column_type, travelling
+from sync_pipeline.sources.arrow_types import DAY_TYPES, column_type, travelling
 from sync_pipeline.sources.base import ByteSink, Column, CopyFormat, DayType, Shape
 
 ROWS_AT_ONCE = 16_384
 """Rows that are encoded at once."""
 
 MOST_NAME_BYTES = 63
-
-
-_DAY_TYPES = {
-    DayType.DATE: pa.date32(),
-    DayType.TIMESTAMP: pa.timestamp("us"),
-    DayType.TIMESTAMPTZ: pa.timestamp("us", "UTC"),
-}
 
 
 class ArrowRows(Protocol):
@@ -171,7 +164,7 @@ class ArrowReader:
         if name not in self._rows.declared:
             return column
         try:
-            return pc.cast(column, _DAY_TYPES[day_type])
+            return pc.cast(column, DAY_TYPES[day_type])
         except pa.ArrowInvalid as error:
             raise SourceError(
                 f"dataset {self._dataset.name}: {self._dataset.source.origin} gave a row of {day} "

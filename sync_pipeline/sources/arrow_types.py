@@ -11,6 +11,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sync_pipeline.day_bounds import DayType
+
+DAY_TYPES = {
+    DayType.DATE: pa.date32(),
+    DayType.TIMESTAMP: pa.timestamp("us"),
+    DayType.TIMESTAMPTZ: pa.timestamp("us", "UTC"),
+}
+"""What a day column is read as."""
+
 _PLAIN = {
     pa.bool_(): "boolean",
     pa.int16(): "smallint",

@@ -9,13 +9,9 @@ import pyarrow.compute as pc
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.day_bounds import DayType, day_bounds
 from sync_pipeline.errors import SourceError
+from sync_pipeline.sources.arrow_types import DAY_TYPES
 from sync_pipeline.sources.keys import FilesSource
 
-ARROW_TYPES = {
-    DayType.DATE: pa.date32(),
-    DayType.TIMESTAMP: pa.timestamp("us"),
-    DayType.TIMESTAMPTZ: pa.timestamp("us", "UTC"),
-}
 _WRITTEN = {
     DayType.DATE: "2025-10-01",
     DayType.TIMESTAMP: "2025-10-01 12:00:00, without an offset",
@@ -52,7 +48,7 @@ class TextDays:
 
     def _is_of(self, day: date, texts: pa.Array, where: str) -> pa.Array:
         assert self._type is not None  # noqa: S101  asked by `of`
-        kind = ARROW_TYPES[self._type]
+        kind = DAY_TYPES[self._type]
         try:
             values = pc.cast(texts, kind)
         except pa.ArrowInvalid as error:

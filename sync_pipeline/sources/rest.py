@@ -33,7 +33,7 @@ class RestRows:
         self._credentials = Credentials(dataset, keys, settings, self._base_url)
         self.declared: Mapping[str, str] = keys.columns
         self.schema = schema_of(keys.columns)
-        self._batches = Batches(keys, dataset.zone, self.schema)
+        self._batches = Batches(keys, self.schema)
         self._transport = self._connected()
         self._total: int | None = None
 
@@ -47,7 +47,7 @@ class RestRows:
         whole = False
         try:
             for records in client.pages(self._keys, self._request(day), where):
-                batch = self._batches.of(records, day, where)
+                batch = self._batches.of(records, where)
                 records.clear()  # before the next page is asked for
                 yield batch
             answers.finish()

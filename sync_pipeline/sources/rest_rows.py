@@ -1,27 +1,18 @@
 """The answers of one day, page by page: their rows, what they say of themselves, and a batch."""
 
 from collections.abc import Callable
-from datetime import date
 from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from sync_pipeline.day_bounds import DayType, day_bounds
-from sync_pipeline.errors import CountMismatchError, NotReadyError, SourceError, one_line
+from sync_pipeline.errors import CountMismatchError, NotReadyError, SourceError
 from sync_pipeline.sources.keys import RestSource
 from sync_pipeline.sources.keys.json_path import MISSING, Steps, find, steps_of
 from sync_pipeline.sources.keys.rest_pages import Offset
 from sync_pipeline.sources.rest_json import written
 
-_ARROW = {
-    DayType.DATE: pa.date32(),
-    DayType.TIMESTAMP: pa.timestamp("us"),
-    DayType.TIMESTAMPTZ: pa.timestamp("us", "UTC"),
-}
 _MOST_NAMES_SHOWN = 10
 
 
@@ -119,18 +110,17 @@ class DayOfAnswers:
 
 
 class Batches:
-    """Makes batches of text of rows, and refuses a row of another day."""
+    """Makes batches of text of rows."""
 
-    def __init__(self, keys: RestSource, zone: ZoneInfo, schema: pa.Schema) -> None:
+    def __init__(self, keys: RestSource, schema: pa.Schema) -> None:
         self._keys = keys
-        self._zone = zone
         self._schema = schema
         self._columns = [
             (name, steps_of(keys.paths[name]) if name in keys.paths else (name,), _form(kind))
             for name, kind in keys.columns.items()
         ]
 
-    def of(self, records: list[Any], day: date, where: str) -> pa.RecordBatch:
+    def of(self, records: list[Any], where: str) -> pa.RecordBatch:
         """Return `records` as the declared columns. Raises SourceError, beginning with `where`."""
         try:
             arrays = [
@@ -142,9 +132,7 @@ class Batches:
         except RecursionError:
             text = f"{where}a row is nested too deeply"
         else:
-            batch = pa.record_batch(arrays, schema=self._schema)
-            self._check_day(batch, day, where)
-            return batch
+            return pa.record_batch(arrays, schema=self._schema)
         raise SourceError(text)
 
     def _values(
@@ -163,28 +151,6 @@ class Batches:
                 value = None
             values.append(None if value is None else form(value))
         return values
-
-    def _check_day(self, batch: pa.RecordBatch, day: date, where: str) -> None:
-        """Raise SourceError for a row of another day: no sync of this one would find it again."""
-        name = self._keys.day_column
-        if name not in self._keys.columns or not batch.num_rows:
-            return
-        day_type = DayType(self._keys.columns[name])
-        try:
-            found = pc.cast(batch.column(name), _ARROW[day_type])
-        except pa.ArrowInvalid as error:
-            text = f"{where}day_column {name!r} cannot be read as {day_type.value}: "
-            raise SourceError(text + one_line(error)) from None
-        bounds = day_bounds(day, day_type, self._zone)
-        if found.null_count:
-            raise SourceError(f"{where}a row's day_column {name!r} is empty")
-        extremes = pc.min_max(found)
-        for value in (extremes["min"].as_py(), extremes["max"].as_py()):
-            if not bounds.lower <= value < bounds.upper:
-                raise SourceError(
-                    f"{where}a row of {value} came in day_column {name!r}; correct 'params', or "
-                    "the dataset's timezone"
-                )
 
 
 def _form(kind: str) -> Callable[[Any], str]:

@@ -132,11 +132,11 @@ def test_a_day_column_of_the_rows_is_cut_in_the_datasets_zone(syncing: Syncing, 
 @pytest.mark.parametrize(
     ("kind", "value", "said"),
     [
-        ("timestamptz", "2025-10-02T00:00:00Z", "a row of 2025-10-02 00:00:00+00:00 came in"),
+        ("timestamptz", "2025-10-02T00:00:00Z", "gave a row of 2025-10-02 00:00:00+00:00 for"),
         ("timestamptz", "2025-10-01 12:00:00", "expected a zone offset"),
         ("timestamp", "2025-10-01T12:00:00Z", "expected no zone offset"),
-        ("date", "2025-10-02", "a row of 2025-10-02 came in day_column 'at'"),
-        ("date", "yesterday", "day_column 'at' cannot be read as date"),
+        ("date", "2025-10-02", "gave a row of 2025-10-02 for 2025-10-01 in its day_column 'at'"),
+        ("date", "yesterday", "day_column 'at' is no date in ISO 8601"),
         ("date", None, "day_column 'at' is empty"),
     ],
 )
