@@ -1,7 +1,8 @@
-"""The process whose memory `memory_5m` measures: it syncs one day and says what it held.
+"""The process whose memory is measured: it syncs one day and says what it held.
 
-Started as `python -m bench.memory_child ROWS`, with complete settings in the environment. Answers
-on standard output with one JSON object, in bytes.
+Started as `python -m bench.memory_child ROWS postgres|csv|parquet FOLDER`, the folder being that of
+the files, with complete settings in the environment. Answers on standard output with one JSON
+object, in bytes.
 """
 
 import json
@@ -10,9 +11,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from bench import wide_rows
 from bench.one_day import sync_day
-from bench.wide_rows import DAY, dataset
+from bench.wide_rows import DAY
 from sync_pipeline import settings as environment
+from sync_pipeline.dataset import Dataset
 from sync_pipeline.settings import Settings
 from sync_pipeline.sources import open_source
 from sync_pipeline.targets import open_target
@@ -21,11 +24,17 @@ from sync_pipeline.tracking.tracker import Tracker
 _PROCESS = Path("/proc/self")
 
 
-def main(rows: int) -> None:
+def main(rows: int, source: str, folder: Path) -> None:
     """Sync a day of `rows` rows; print memory before, and the most that was held since."""
     settings = environment.current()
-    orders = dataset("orders_synced")
-    with _connected(settings):
+    table = f"orders_{source}_{rows}"
+    if source == "postgres":
+        orders = wide_rows.dataset(table)
+    else:
+        from bench import wide_files  # with pyarrow, which would count for the others too
+
+        orders = wide_files.dataset(table, folder, source)
+    with _connected(orders, settings):
         # The peak of the imports would hide one of the day's.
         (_PROCESS / "clear_refs").write_text("5")
         idle = _memory("VmRSS")
@@ -34,12 +43,11 @@ def main(rows: int) -> None:
 
 
 @contextmanager
-def _connected(settings: Settings) -> Iterator[None]:
+def _connected(orders: Dataset, settings: Settings) -> Iterator[None]:
     """Hold a connection of each kind that a sync opens.
 
     The day opens its own beside them, so that the figure errs on the high side.
     """
-    orders = dataset("orders_synced")
     with (
         Tracker(settings) as tracker,
         closing(open_source(orders, settings)),
@@ -58,4 +66,4 @@ def _memory(name: str) -> int:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))

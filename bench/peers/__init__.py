@@ -62,3 +62,7 @@ DLT = str(_HERE / "dlt_child.py")
 
 ARROW = str(_HERE / "arrow_child.py")
 """A script for the peers' Python: a way and the target; prints how long a million rows took."""
+
+DUCKDB = str(_HERE / "duckdb_child.py")
+"""A script for the peers' Python: Parquet file, target, table, which rows it replaces; prints the
+seconds."""

@@ -1,0 +1,87 @@
+"""One large day from a file: what reading it and tracking cost beside what others do with it."""
+
+from collections.abc import Callable
+
+from bench import peers, wide_rows
+from bench.one_day import sync_day
+from bench.pairs import measure_pairs, ratio, raw
+from bench.psql_pipe import copy_file
+from bench.results import Result, Say
+from bench.stack import empty, make_target_table, query_one
+from bench.wide_files import dataset, file_in, files_of
+from sync_pipeline.dataset import Dataset
+from sync_pipeline.errors import StackError
+from sync_pipeline.settings import Settings
+
+FILES_VS_PSQL = "files_vs_psql"
+FILES_VS_DUCKDB = "files_vs_duckdb"
+_GOAL = 2.0
+_PAIRS = 7
+_ROWS = 1_000_000
+_DAY = wide_rows.DAY
+_WHERE = f"{wide_rows.DAY_COLUMN} >= '{_DAY}' AND {wide_rows.DAY_COLUMN} < date '{_DAY}' + 1"
+
+
+def against_psql(settings: Settings, say: Say) -> Result:
+    """A CSV file through `sync_days` against psql's ``\\copy`` of it."""
+
+    def copy(file: str, table: str) -> float:
+        return copy_file(file, settings.database_url, into=table, where=_WHERE)
+
+    against = "psql's \\copy of the file, the same delete"
+    return _measure(settings, say, FILES_VS_PSQL, "csv", against, copy)
+
+
+def against_duckdb(settings: Settings, say: Say) -> Result:
+    """A Parquet file through `sync_days` against DuckDB, which inserts it by a binary COPY."""
+
+    def insert(file: str, table: str) -> float:
+        command = [peers.python(), peers.DUCKDB, file, settings.database_url, table, _WHERE]
+        return float(peers.run(command)[1])
+
+    against = "DuckDB's INSERT of the file, the same delete"
+    return _measure(settings, say, FILES_VS_DUCKDB, "parquet", against, insert)
+
+
+def _measure(
+    settings: Settings,
+    say: Say,
+    case: str,
+    ending: str,
+    against: str,
+    load: Callable[[str, str], float],
+) -> Result:
+    say(f"making files of {_ROWS:,} rows")
+    wide_rows.make_day(settings, _ROWS)
+    with files_of(settings) as folder:
+        synced = dataset("orders_synced", folder, ending)
+        peer = dataset("orders_copied", folder, ending)
+        for one in (synced, peer):
+            make_target_table(settings, one)
+
+        def through_the_product() -> float:
+            empty(settings, synced)
+            return sync_day(synced, _DAY, settings, _ROWS)
+
+        def through_the_peer() -> float:
+            empty(settings, peer)
+            seconds = load(file_in(folder, ending), peer.target.table)
+            _check(settings, peer)
+            return seconds
+
+        pairs = measure_pairs(_PAIRS, through_the_product, through_the_peer, say)
+    return Result(
+        case,
+        f"one {ending} day of {_ROWS:,} rows: sync_days, tracked",
+        against,
+        ratio(pairs),
+        _GOAL,
+        raw(pairs),
+    )
+
+
+def _check(settings: Settings, peer: Dataset) -> None:
+    """Make sure that the peer loaded all rows."""
+    found = query_one(settings.database_url, f"SELECT count(*) FROM {peer.target.table}", [])
+    if found != (_ROWS,):
+        raise StackError(f"{peer.target.table} holds {found[0]} rows, not {_ROWS}")

@@ -1,0 +1,27 @@
+"""Replaces a day's rows by those of a Parquet file with DuckDB and its PostgreSQL extension.
+
+Run by the peers' own Python; prints the seconds from DuckDB's start to the commit, without imports.
+"""
+
+import sys
+import time
+
+import duckdb
+from duckdb_extensions import import_extension
+
+
+def main(file: str, target: str, table: str, where: str) -> None:
+    """Replace the rows `where`, in one transaction, and print the seconds."""
+    import_extension("postgres_scanner")  # which its package carries
+    started = time.monotonic()
+    with duckdb.connect() as duck:
+        duck.execute(f"LOAD postgres_scanner; ATTACH '{target}' AS target (TYPE postgres)")
+        duck.execute("BEGIN")
+        duck.execute("CALL postgres_execute('target', ?)", [f"DELETE FROM {table} WHERE {where}"])
+        duck.execute(f"INSERT INTO target.{table} SELECT * FROM read_parquet('{file}')")
+        duck.execute("COMMIT")
+    print(time.monotonic() - started)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
