@@ -136,11 +136,13 @@ def dagster_running(settings: Settings, port: int) -> Iterator[RunningDagster]:
 
 
 def end_with_parent(sign: signal.Signals) -> Callable[[], None]:
-    """Return what a child runs before its program, so that it gets `sign` when we die (Linux)."""
+    """Return what a child runs before its program, so that it gets `sign` when we die (Linux), and
+    obeys it though we were started to ignore it, as a shell's background jobs are."""
     library = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
     parent = os.getpid()
 
     def in_child() -> None:
+        signal.signal(sign, signal.SIG_DFL)
         if library is not None:
             library.prctl(_PR_SET_PDEATHSIG, int(sign), 0, 0, 0)
             if os.getppid() != parent:  # it died before the line above

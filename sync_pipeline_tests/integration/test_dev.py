@@ -3,6 +3,7 @@
 import re
 import signal
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import psutil
 import pytest
 
 from sync_pipeline.dagster_api import Dagster
+from sync_pipeline.stack import end_with_parent
 from sync_pipeline_tests import command
 from sync_pipeline_tests.integration.api.client import LAUNCH, Client
 
@@ -32,6 +34,14 @@ class Running:
     def processes(self) -> list[psutil.Process]:
         main = psutil.Process(self.process.pid)
         return [main, *main.children(recursive=True)]
+
+
+@pytest.fixture
+def interrupts_ignored() -> Iterator[None]:
+    """What starts now ignores interrupts, as a shell's background jobs do."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
@@ -101,3 +111,15 @@ def test_it_ends_in_one_line_when_a_part_of_it_stops_by_itself(dev: Running) -> 
     assert ended.code == 3
     assert ended.errors.startswith("sync-pipeline: the API stopped by itself; the end of ")
     assert ended.errors.count("\n") == 1
+
+
+@pytest.mark.usefixtures("interrupts_ignored")
+def test_dagster_obeys_an_interrupt_though_its_owner_ignores_them() -> None:
+    ask = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    said = subprocess.run(
+        [sys.executable, "-c", ask],
+        preexec_fn=end_with_parent(signal.SIGINT),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    assert said.stdout == b"True\n"
