@@ -28,7 +28,7 @@ dev: $(READY) ## leave everything running: the page on http://localhost:8000, Da
 	@$(BIN)/sync-pipeline dev
 
 test: $(READY) ## every test, as CI runs them
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --no-loadscope-reorder $(ARGS)
 
 check: $(READY) ## the quick part: format, lint, types, unit tests
 	@$(BIN)/ruff format --check .

@@ -10,17 +10,17 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import psycopg2
 import pytest
 from psycopg2 import sql
+from xdist.scheduler import LoadScopeScheduling
 
 from sync_pipeline import embedded
 from sync_pipeline.database.migrate import migrate
 from sync_pipeline.settings import with_database
-from sync_pipeline_tests import stack_project
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -29,6 +29,20 @@ _NUMBERS = itertools.count(1)
 # An example that takes long says something of the machine only.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
+
+
+class _ByStack(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Deals out the folders whose tests share what takes long to start as a whole."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::")[0]
+        folder, _, _ = file.rpartition("/")
+        return file if folder.endswith(("/integration", "/unit")) else folder
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Say which tests go to the same of several processes (`-n 2`)."""
+    return _ByStack(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -65,15 +79,6 @@ def make_database(server_url: str) -> Iterator[Callable[[str | None], str]]:
     yield make
     for name in made:
         drop_database(server_url, name)
-
-
-@pytest.fixture(scope="session")
-def stack(
-    make_database: Callable[[str | None], str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[stack_project.Stack]:
-    """Two datasets and a real Dagster that runs them. Each test takes days of its own."""
-    with stack_project.stack(make_database, tmp_path_factory.mktemp("stack")) as running:
-        yield running
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sync_pipeline_tests.integration.test_runs import end_of
+from sync_pipeline_tests.integration.stack.test_runs import end_of
 from sync_pipeline_tests.stack_project import Stack, days
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
