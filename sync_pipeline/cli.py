@@ -37,7 +37,10 @@ def dev(
     from sync_pipeline.development import everything_running
     from sync_pipeline.stack import databases
 
-    with databases(environment.with_env_file(), with_source=True) as settings:
+    given = environment.with_env_file()
+    with databases(given, with_source=True) as settings:
+        if not given.environment.get(environment.DATABASE_URL, "").strip():
+            out.print(f"PostgreSQL: {settings.database_url}", highlight=False, soft_wrap=True)
         out.print("starting Dagster …")
         with everything_running(settings, port, page_port) as running:
             out.print(f"page: {running.page_url}    API: {running.api.url}/api/v1", soft_wrap=True)

@@ -18,7 +18,7 @@ from sync_pipeline import embedded
 from sync_pipeline.database.migrate import check_version
 from sync_pipeline.errors import SyncError, one_line
 from sync_pipeline.launch import connect_to_storage
-from sync_pipeline.settings import DATABASE_URL, Settings
+from sync_pipeline.settings import DATABASE_URL, Settings, with_database
 from sync_pipeline.stack import databases
 
 _HEARTBEAT_SECONDS = 120
@@ -60,7 +60,7 @@ def _examine(given: Settings) -> Iterator[Finding]:
             yield from _rest(given)
         return
     running = embedded.find_running(given.data_dir / "postgres")
-    said = "runs" if running else "is started when needed"
+    said = f"runs: {with_database(running, 'sync')}" if running else "is started when needed"
     yield Finding("target", True, f"{DATABASE_URL} is not set; the embedded PostgreSQL {said}")
     try:
         with databases(given, with_source=True) as settings:

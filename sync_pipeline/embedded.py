@@ -43,7 +43,8 @@ from sync_pipeline.settings import DATABASE_URL, with_database
 VERSION = 18
 _START_SECONDS = 120  # crash recovery reads back up to max_wal_size, maybe from a slow disk
 _STOP_SECONDS = 60
-_SOCKET = ".s.PGSQL.5432"
+_PORT = 5432  # only a part of the socket's name
+_SOCKET = f".s.PGSQL.{_PORT}"
 _SOCKET_PATH_BYTES = 103  # sun_path without its NUL: 103 on macOS, 107 on Linux
 _SETTINGS = {
     "listen_addresses": "",
@@ -122,7 +123,7 @@ class _Postmaster:
 
     @property
     def url(self) -> str:
-        return f"postgresql://postgres@/postgres?host={quote(self.socket_dir)}"
+        return f"postgresql://postgres@/postgres?host={quote(self.socket_dir)}&port={_PORT}"
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,17 @@ class Settings:
         """The folder for the embedded PostgreSQL, Dagster's files and demo data (absolute)."""
         return Path(self.environment.get(DATA_DIR) or PROJECT_ROOT / ".data").expanduser().resolve()
 
+    def make_data_dir(self) -> Path:
+        """Make the data folder if it is not there; return it. Raises SettingError."""
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingError(
+                f"{DATA_DIR}: {self.data_dir} cannot be made a folder: {error.strerror}; set it to "
+                "a folder that you may write into"
+            ) from None
+        return self.data_dir
+
     @property
     def project_dir(self) -> Path:
         """The folder of the pyproject.toml whose datasets are synced (absolute); this checkout's
@@ -154,9 +165,14 @@ def current() -> Settings:
 
 
 def with_env_file(folder: Path = PROJECT_ROOT) -> Settings:
-    """Return the settings of the environment, and of `.env` in `folder` for what it leaves open."""
-    in_file = {key: value or "" for key, value in dotenv_values(folder / ".env").items()}
-    return Settings({**in_file, **os.environ})
+    """Return the settings of the environment, and for what it leaves open of `.env` in the folder
+    of the project whose datasets are synced, then in `folder`."""
+    given = Settings({**_env_file(folder), **os.environ})
+    return Settings({**given.environment, **_env_file(given.project_dir), **os.environ})
+
+
+def _env_file(folder: Path) -> dict[str, str]:
+    return {name: value or "" for name, value in dotenv_values(folder / ".env").items()}
 
 
 def with_driver(url: str) -> str:

@@ -71,9 +71,10 @@ def databases(given: Settings, *, with_source: bool = False) -> Iterator[Setting
 
     On the embedded PostgreSQL the target is the database `sync`, and the source `source` unless
     `SYNC_SOURCE_URL` is set; `with_source` loads the demo's flights into it. Raises what
-    `server_running` does, and MigrationError, SourceError or TargetError.
+    `server_running` does, and SettingError, MigrationError, SourceError or TargetError.
     """
     given.lost_after_seconds  # noqa: B018  a wrong one is refused here, not in the middle of a run
+    given.make_data_dir()
     with server_running(given) as server:
         values = dict(given.environment)
         if not values.get(DATABASE_URL, "").strip():

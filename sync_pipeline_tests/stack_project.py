@@ -15,22 +15,13 @@ from typing import Any
 import psycopg2
 from psycopg2.extras import RealDictCursor
 
-from sync_pipeline.settings import Settings
+from sync_pipeline.settings import PROJECT_ROOT, Settings
 from sync_pipeline.stack import RunningDagster, dagster_running, databases
 
 START = date(2025, 1, 1)
 LAST = date(2025, 12, 31)
 ROWS_PER_DAY = 20
 
-_PYPROJECT = """
-[tool.dg]
-directory_type = "project"
-
-[tool.dg.project]
-root_module = "team"
-defs_module = "team.datasets"
-code_location_name = "sync_pipeline"
-"""
 _DEFS = """
 type: sync_pipeline.DailySync
 attributes:
@@ -170,11 +161,17 @@ def stack(make_database: Callable[[str | None], str], folder: Path) -> Iterator[
 def write_project(folder: Path, datasets: Mapping[str, str]) -> None:
     package = folder / "team" / "datasets"
     package.mkdir(parents=True)
-    (folder / "pyproject.toml").write_text(_PYPROJECT)
+    (folder / "pyproject.toml").write_text(_pyproject())
     for init in (package.parent, package):
         (init / "__init__.py").touch()
     for name, backfill in datasets.items():
         write_dataset(folder, name, backfill)
+
+
+def _pyproject() -> str:
+    """Return what docs/operations.md tells others to write for a project of their own."""
+    text = (PROJECT_ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    return text.split("```toml\n")[1].split("```")[0]
 
 
 def write_dataset(project_folder: Path, name: str, backfill: str) -> Path:

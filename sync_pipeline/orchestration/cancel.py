@@ -1,9 +1,13 @@
 """Who or what cancelled a run, in the words of the record."""
 
+import os
+
 import dagster as dg
 
 from sync_pipeline.launch import COMMAND_LINE
 from sync_pipeline.orchestration import identity
+
+_OWNER = os.getppid()  # the command, in a process that one has launched
 
 
 def why_interrupted(instance: dg.DagsterInstance, run_id: str) -> str:
@@ -18,7 +22,10 @@ def why_interrupted(instance: dg.DagsterInstance, run_id: str) -> str:
         return cancelled_in_dagster(instance, run)
     who = identity.triggered_by(run)
     if who.endswith(COMMAND_LINE):
-        return f"cancelled by {who.removesuffix(COMMAND_LINE)} at the command line"
+        user = who.removesuffix(COMMAND_LINE)
+        if os.getppid() != _OWNER:
+            return f"cancelled: the command that {user} had launched it by was killed"
+        return f"cancelled by {user} at the command line"
     return f"cancelled: the process of run {run_id} was told to end"
 
 

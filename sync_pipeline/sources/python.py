@@ -37,6 +37,9 @@ class PythonRows:
             yield from as_declared(rows, self.schema, self._where(day))
         except SyncError:
             raise
+        except SystemExit as error:  # of a library: nobody told the run to end
+            said = f"{self._where(day)} ended by sys.exit({error.code!r}); raise an error instead"
+            raise SourceError(said) from error
         except Exception as error:
             raise SourceError(f"{self._where(day)} failed: {one_line(error)}") from error
 

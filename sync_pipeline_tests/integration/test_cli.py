@@ -18,6 +18,7 @@ import pytest
 from sync_pipeline_tests import stack_project
 from sync_pipeline_tests.command import (
     COMMAND,
+    PATIENCE_SECONDS,
     Ended,
     end_of,
     environment_of,
@@ -260,6 +261,16 @@ def test_a_batch_whose_process_is_killed_is_closed_and_told_at_once(project: Dat
     record = project.batch(key)
     assert (record["status"], record["success_count"] >= 1) == ("failed", True)
     assert f"the process of run {record['run_id']} was killed by signal 9" in ended.complaint
+
+
+def test_a_batch_whose_command_is_killed_ends_in_order_and_says_so(project: Databases) -> None:
+    with running(project, date(2025, 2, 1), finished=1) as (process, key, worker):
+        process.kill()
+        psutil.wait_procs([worker], PATIENCE_SECONDS)
+    record = project.batch(key)
+    user = record["triggered_by"].removesuffix(", command line")
+    said = f"cancelled: the command that {user} had launched it by was killed"
+    assert (record["status"], record["remarks"]) == ("failed", f"批量同步失败: {said}")
 
 
 def test_a_command_that_begins_puts_right_what_a_killed_one_left(project: Databases) -> None:

@@ -6,10 +6,12 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+import psycopg2
 import pytest
 
 from sync_pipeline.dagster_api import Dagster
@@ -29,6 +31,7 @@ class Running:
     folder: Path
     port: int
     page: str
+    postgres: str
 
     @property
     def processes(self) -> list[psutil.Process]:
@@ -50,13 +53,15 @@ def dev() -> Iterator[Running]:
         settings = {"SYNC_DATA_DIR": str(folder), "HOME": str(folder)}
         with command.started(settings, "dev", "--port", "0", "--page-port", "0") as process:
             assert process.stdout is not None
-            page = ""
+            page = postgres = ""
             for line in process.stdout:
+                if line.startswith("PostgreSQL: "):
+                    postgres = line.split()[1]
                 if line.startswith("page: "):
                     page = line.split()[1]
                 found = re.search(r"Dagster UI: http://127\.0\.0\.1:(\d+) ", line)
                 if found:
-                    yield Running(process, settings, folder, int(found[1]), page)
+                    yield Running(process, settings, folder, int(found[1]), page, postgres)
                     break
             else:
                 raise AssertionError("it ended before it was ready")
@@ -65,7 +70,7 @@ def dev() -> Iterator[Running]:
 def test_everything_runs_side_by_side_until_it_is_stopped(dev: Running) -> None:
     looked = command.run(dev.settings, "doctor")
     assert (looked.code, looked.errors) == (0, "")
-    assert "the embedded PostgreSQL runs" in looked.out
+    assert f"the embedded PostgreSQL runs: {dev.postgres}" in looked.out
     taken = command.run(dev.settings, "dev", "--port", dev.port, "--page-port", 0)
     assert taken.code == 3
     assert re.fullmatch(
@@ -74,6 +79,9 @@ def test_everything_runs_side_by_side_until_it_is_stopped(dev: Running) -> None:
     )
     synced = command.run(dev.settings, "backfill", "flights", "2013-01-01", "2013-01-03")
     assert (synced.code, synced.errors) == (0, "")
+    with closing(psycopg2.connect(dev.postgres)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT status, total_days FROM daily_sync_status WHERE kind = 'batch'")
+        assert cursor.fetchall() == [("success", 3)]
     with urllib.request.urlopen(dev.page) as answer:  # noqa: S310  http
         assert answer.headers["content-type"].startswith("text/html")
     dagster = Dagster(f"http://127.0.0.1:{dev.port}")

@@ -138,7 +138,7 @@ def lives(pid: int) -> bool:
 
 def test_starts_and_answers_on_a_unix_socket_only(folder: Path) -> None:
     with running(folder, settings=FAST) as url:
-        assert url == f"postgresql://postgres@/postgres?host={folder}"
+        assert url == f"postgresql://postgres@/postgres?host={folder}&port=5432"
         assert find_running(folder) == url
         assert str(ask(url, "SHOW server_version")).startswith("18.")
         assert ask(url, "SHOW listen_addresses") == ""
@@ -146,6 +146,14 @@ def test_starts_and_answers_on_a_unix_socket_only(folder: Path) -> None:
         assert ask(url, "SHOW max_connections") == "200"
         assert ask(url, "SHOW fsync") == "off"
         assert (folder / "log").stat().st_size > 0
+
+
+def test_a_port_in_the_environment_is_not_its_own(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPORT", "5999")
+    with running(folder, settings=FAST) as url:
+        assert ask(ensure_database(url, "sync"), "SELECT current_database()") == "sync"
 
 
 def test_writes_durably_unless_told_otherwise(folder: Path) -> None:

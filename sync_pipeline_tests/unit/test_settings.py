@@ -150,3 +150,23 @@ def test_a_worker_counts_as_lost_after_half_a_minute_unless_set() -> None:
 def test_another_time_than_seconds_is_refused_with_what_is_allowed(text: str) -> None:
     with pytest.raises(SettingError, match=r"SYNC_LOST_AFTER_SECONDS is .* from 1 to 3600"):
         _ = of(SYNC_LOST_AFTER_SECONDS=text).lost_after_seconds
+
+
+def test_what_the_environment_leaves_open_is_read_from_the_projects_file_then_the_checkouts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (tmp_path / ".env").write_text(f"SYNC_PROJECT_DIR={project}\nA_URL=checkout\nB_URL=checkout\n")
+    (project / ".env").write_text("B_URL=project\nC_URL=project\n")
+    monkeypatch.delenv("SYNC_PROJECT_DIR", raising=False)
+    monkeypatch.setenv("C_URL", "environment")
+    found = settings.with_env_file(tmp_path).environment
+    assert [found[f"{name}_URL"] for name in "ABC"] == ["checkout", "project", "environment"]
+
+
+def test_a_data_folder_that_cannot_be_made_is_named_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    given = of(SYNC_DATA_DIR=str(tmp_path / "file"))
+    with pytest.raises(SettingError, match=r"SYNC_DATA_DIR: .*/file cannot be made a folder"):
+        given.make_data_dir()

@@ -72,6 +72,11 @@ def breaks(day: date) -> Iterator[dict[str, Any]]:
     raise RuntimeError("the shop's API said no")
 
 
+def exits(day: date) -> Iterator[dict[str, Any]]:
+    yield {"id": 1}
+    raise SystemExit(3)
+
+
 GIVEN: list[int] = []
 PAUSE = threading.Event()
 
@@ -176,6 +181,7 @@ def test_a_row_of_another_day_is_refused(syncing: Syncing, at: str | None, said:
     [
         ("one_too_many", "gave a column 'amont' that 'columns' does not declare"),
         ("breaks", "test_python:breaks for 2025-10-01 failed: RuntimeError: the shop's API said"),
+        ("exits", "test_python:exits for 2025-10-01 ended by sys.exit(3); raise an error instead"),
     ],
 )
 def test_what_is_wrong_with_the_rows_is_said_and_nothing_changed(
