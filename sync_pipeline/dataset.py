@@ -8,7 +8,7 @@ the allowed values stand here and nowhere else; the component and the documents 
 import re
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
@@ -204,6 +204,13 @@ class Dataset(DatasetSettings):
     @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.timezone)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what was given of it, as JSON knows it, for `model_validate` to read back.
+
+        Without the defaults: some keys must not stand beside others, whatever they say.
+        """
+        return self.model_dump(mode="json", exclude_unset=True)
 
     def last_day(self, now: datetime) -> date:
         """Return the last day that is over at `now` (an aware time), or `end_date` if earlier."""
