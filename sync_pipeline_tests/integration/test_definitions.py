@@ -34,6 +34,7 @@ class Wrong:
     line: int
     dg: str
     told: str
+    dg_line: int | None = None  # if it is another: its check does not look into a union
 
 
 WRONG = {
@@ -51,6 +52,29 @@ WRONG = {
         7,
         "attributes.target 'orders' is not of type 'object'",
         "target: must be a mapping; its keys are table, write, key, ",
+    ),
+    "kind of source": Wrong(
+        "source: {url_env: SYNC_SOURCE_URL, table: orders_source, day_column: day}",
+        "source: {type: mysql, url_env: SYNC_SOURCE_URL}",
+        6,
+        "is not valid under any of the given schemas",
+        "source: must be a mapping whose type is one of postgres, sql, files, rest, python",
+    ),
+    "no source": Wrong(
+        "source: {url_env: SYNC_SOURCE_URL, table: orders_source, day_column: day}",
+        "source: SHOP_URL",
+        6,
+        "attributes.source 'SHOP_URL' is not valid under any of the given schemas",
+        "source: must be a mapping whose type is one of postgres, sql, files, rest, python",
+    ),
+    "value in the source": Wrong(
+        "source: {url_env: SYNC_SOURCE_URL, table: orders_source, day_column: day}",
+        "source:\n    type: files\n    path: '{day}.csv'\n    missing_columns: null\n"
+        "    columns: {id: bigint}\n    csv:\n      header: maybe",
+        12,
+        "is not valid under any of the given schemas",
+        "source.csv.header: must be a valid boolean",
+        dg_line=6,
     ),
     "value": Wrong(
         "backfill: single_run",
@@ -163,7 +187,8 @@ def test_dg_check_yaml_names_the_file_and_the_key(
 ) -> None:
     ended = told[what, "dg"]
     assert ended.code == 1
-    assert f"orders/defs.yaml:{WRONG[what].line} - sync_pipeline.DailySync " in ended.out
+    line = WRONG[what].dg_line or WRONG[what].line
+    assert f"orders/defs.yaml:{line} - sync_pipeline.DailySync " in ended.out
     assert WRONG[what].dg in ended.out
 
 
