@@ -210,6 +210,29 @@ def test_doctor_says_the_same(told: dict[tuple[str, str], Ended]) -> None:
     assert f"/orders/defs.yaml, line {wrong.line}: {wrong.told}" in said
 
 
+def test_doctor_goes_on_after_a_dataset_whose_url_its_driver_does_not_take(
+    target_url: str, tmp_path: Path
+) -> None:
+    write_project(tmp_path, {"events": "single_run", "orders": "single_run"})
+    for name in ("events", "orders"):
+        file = tmp_path / "team" / "datasets" / name / "defs.yaml"
+        file.write_text(file.read_text().replace("source: {", "source: {type: sql, "))
+    ended = run(
+        {"SYNC_DATABASE_URL": target_url, "SYNC_PROJECT_DIR": str(tmp_path)},
+        "doctor",
+        SYNC_DATA_DIR=str(tmp_path),
+        SYNC_SOURCE_URL="mysql+pymysql://u:s3cret@127.0.0.1:1/d?foo=1",
+    )
+    found = [line for line in ended.out.splitlines() if line.startswith("FAIL dataset")]
+    said = "the URL in SYNC_SOURCE_URL cannot be used: TypeError: "
+    assert [line.partition("Connection")[0] for line in found] == [
+        f"FAIL dataset events: {said}",
+        f"FAIL dataset orders: {said}",
+    ]
+    assert all("'foo'; correct its options: foo" in line for line in found)
+    assert "s3cret" not in ended.out + ended.errors
+
+
 def test_what_is_no_yaml_at_all_is_told_in_one_line_with_its_file(
     target_url: str, tmp_path: Path
 ) -> None:
