@@ -34,7 +34,7 @@ class PythonRows:
         self._cancelled.clear()
         try:
             rows = self._until_cancelled(self._function(day, **self._keys.options), day)
-            yield from as_declared(rows, self.schema, self._where(day))
+            yield from as_declared(rows, self.declared, self._where(day))
         except SyncError:
             raise
         except Exception as error:
