@@ -23,6 +23,7 @@ DAY_TYPES = {
 }
 """What a day column is read as."""
 
+_MOST_SHOWN = 40
 _PLAIN = {
     pa.bool_(): "boolean",
     pa.int16(): "smallint",
@@ -107,6 +108,16 @@ def naming(column: str, kind: pa.DataType, where: str) -> Iterator[None]:
             f"{where}: column {column!r} has a value {what}; declare the column as text under "
             "'columns', or mend it at the source"
         ) from error
+
+
+def first_unreadable(texts: pa.Array, day_type: DayType) -> str:
+    """Return, as an error shows it, the first of some texts that is no value of a day's type."""
+    for text in texts:
+        try:
+            pc.cast(text, DAY_TYPES[day_type])
+        except pa.ArrowInvalid:
+            return repr(text.as_py()[:_MOST_SHOWN])
+    raise AssertionError(day_type)
 
 
 def unwrapped(array: pa.Array) -> pa.Array:

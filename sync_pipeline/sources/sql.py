@@ -146,8 +146,14 @@ class SqlRows:
         if query is None:
             return
         statement = ready_statement(query, day, self._dataset)
-        with connection.execute(statement) as result:
-            row = result.first()
+        try:
+            with connection.execute(statement) as result:
+                row = result.first()
+        except SQLAlchemyError as error:
+            raise SourceError(
+                f"dataset {self._dataset.name}: its ready_query fails for {day}: "
+                f"{self._connector.said(error)} (check it in the dataset's defs.yaml)"
+            ) from self._connector.cause(error)
         if row is None or _is_false(row[0]):
             raise NotReadyError(
                 f"dataset {self._dataset.name}: the source is not ready for {day}: ready_query "

@@ -144,8 +144,8 @@ class Connector:
             )
         except (ImportError, NoSuchModuleError) as error:
             raise SettingError(
-                f"dataset {self._dataset.name}: the URL in {self._keys.url_env} needs a driver "
-                f"that is not installed; run: pip install {_package(error, self._url)}"
+                f"dataset {self._dataset.name}: the URL in {self._keys.url_env} "
+                f"{_lacking(error, self._url)}"
             ) from None
         except (ArgumentError, ValueError, TypeError) as error:
             raise SettingError(self._unusable(error)) from None
@@ -242,8 +242,16 @@ def _secrets_in(url: sa.URL) -> tuple[str, ...]:
     return tuple(text for text in (str(url.password or ""), *in_query) if text)
 
 
-def _package(error: Exception, url: sa.URL) -> str:
-    if isinstance(error, ImportError) and error.name:
-        return _PACKAGES.get(error.name, error.name.partition(".")[0])
+def _lacking(error: Exception, url: sa.URL) -> str:
+    """Return what is to be done about a dialect or a driver that is not installed."""
     backend = url.get_backend_name()
-    return _PACKAGES.get(backend, f"a SQLAlchemy dialect for {backend}")
+    if isinstance(error, ImportError) and error.name:
+        package = _PACKAGES.get(error.name, error.name.partition(".")[0])
+    elif backend in _PACKAGES:
+        package = _PACKAGES[backend]
+    else:
+        return (
+            f"begins with {url.drivername}://, which SQLAlchemy does not know; correct it, or "
+            f"install a package with a dialect for {backend}"
+        )
+    return f"needs a driver that is not installed; run: pip install {package}"

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from sync_pipeline.errors import SettingError, SourceError
+from sync_pipeline.errors import NotReadyError, SettingError, SourceError
 from sync_pipeline.settings import Settings
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.base import CopyFormat
@@ -72,6 +72,11 @@ def breaks(day: date) -> Iterator[dict[str, Any]]:
     raise RuntimeError("the shop's API said no")
 
 
+def comes_later(day: date) -> Iterator[dict[str, Any]]:
+    raise NotReadyError("come back at nine")
+    yield {}
+
+
 GIVEN: list[int] = []
 PAUSE = threading.Event()
 
@@ -97,6 +102,23 @@ def test_the_example_of_the_documents_runs(syncing: Syncing) -> None:
     (done,) = syncing.sync(attributes.pop("source"), **attributes)
     assert done.outcome is Outcome.SUCCESS
     assert syncing.rows("SELECT note FROM orders WHERE id = 1") == [("north 2025-10-01",)]
+
+
+def test_a_day_that_is_not_ready_is_recorded_with_its_dataset_and_the_day(syncing: Syncing) -> None:
+    (done,) = syncing.sync(keys("comes_later"))
+    assert done.outcome is Outcome.FAILED
+    told = f"dataset landed: {MODULE}:comes_later for 2025-10-01: come back at nine"
+    assert syncing.rows("SELECT error_message FROM sync_attempt") == [(told,)]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_type_that_the_target_does_not_know_is_named_with_its_column(
+    syncing: Syncing, there: bool
+) -> None:
+    if there:
+        syncing.sync(keys("orders"))
+    with pytest.raises(SettingError, match="column 'id' is of type bigintt, which the target's"):
+        syncing.sync(keys("orders", columns=COLUMNS | {"id": "bigintt"}))
 
 
 def test_record_batches_arrive_like_mappings(syncing: Syncing) -> None:
@@ -160,7 +182,7 @@ def test_a_day_column_of_the_rows_is_cut_in_the_datasets_zone(syncing: Syncing) 
     ("at", "said"),
     [
         ("2025-09-30T15:59:59Z", "gave a row of 2025-09-30 15:59:59+00:00 for 2025-10-01"),
-        ("yesterday", "day_column 'at' is no timestamp with time zone in ISO 8601"),
+        ("yesterday", "day_column 'at' is 'yesterday', no timestamp with time zone in ISO 8601"),
         (None, "day_column 'at' is empty"),
     ],
 )

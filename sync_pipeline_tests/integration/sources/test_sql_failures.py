@@ -215,6 +215,10 @@ def test_what_a_dataset_has_wrong_is_named_and_not_tried_again(
         ("mysql+pymysql://u:half@s3cret/3@127.0.0.1:9/d", "'@'.* must be percent-encoded"),
         ("mysql+pymysql://u:half@s3cret?3@127.0.0.1:9/d", "'@'.* must be percent-encoded"),
         ("mysql+pymysql://h:9/d?user=u&password=half@s3cret", "'@'.* must be percent-encoded"),
+        (
+            "mysqll://u:s3cret@h/d",
+            "SHOP_URL begins with mysqll://, which SQLAlchemy does not know; c",
+        ),
         ("s3cret", "SHOP_URL is not a SQLAlchemy URL, such as mysql"),
         ("", "SHOP_URL is not set; set it to a SQLAlchemy URL"),
     ],

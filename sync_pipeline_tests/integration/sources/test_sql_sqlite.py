@@ -187,6 +187,14 @@ def test_nothing_can_be_written_through_a_source(
     assert "attempt to write a readonly database" in (done.error or "")
 
 
+def test_a_ready_query_that_fails_is_named(shop: sqlite3.Connection, syncing: Syncing) -> None:
+    shop.execute("CREATE TABLE t (id INTEGER, day DATE)")
+    (done,) = syncing.sync(TABLE | {"ready_query": "SELEC 1"})
+    assert (done.error or "").startswith(
+        "dataset landed: its ready_query fails for 2025-10-01: OperationalError: near"
+    )
+
+
 def test_a_file_that_is_not_there_is_named_and_not_made(syncing: Syncing, tmp_path: Path) -> None:
     path = tmp_path / "no.db"
     syncing.settings["SHOP_URL"] = f"sqlite:///{path}"
