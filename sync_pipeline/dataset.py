@@ -8,15 +8,23 @@ the allowed values stand here and nowhere else; the component and the documents 
 import re
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    WithJsonSchema,
+    WrapValidator,
+    model_validator,
+)
 
 from sync_pipeline.errors import RequestError
 from sync_pipeline.sources.keys import AnySource
 from sync_pipeline.sources.keys.common import Keys, PositiveSeconds, TableName
 
+_TIME_OF_DAY = r"^([01]\d|2[0-3]):[0-5]\d$"
 _DATASET_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
 
 
@@ -123,15 +131,38 @@ class Percent(Keys):
     percent: Annotated[int, Field(ge=1, le=100)]
 
 
-Progress = Literal["every_day", "auto"] | Every | Percent
+def _progress(given: Any, _handler: object) -> Any:
+    """Choose by the key that is given: of a union, each branch would answer what is wrong."""
+    for policy in (Every, Percent):
+        if isinstance(given, policy):
+            return given
+        if isinstance(given, dict) and set(given) == set(policy.model_fields):
+            return policy.model_validate(given)
+    if given not in ("every_day", "auto"):
+        raise ValueError("must be every_day, auto, {days: 10} or {percent: 5}")
+    return given
+
+
+Progress = Annotated[Literal["every_day", "auto"] | Every | Percent, WrapValidator(_progress)]
+
+
+def _time_of_day(given: Any) -> Any:
+    if not isinstance(given, str) or not re.fullmatch(_TIME_OF_DAY, given):
+        raise ValueError(
+            "must be a time of day from 00:00 to 23:59 in quotes, such as '02:30'; without them, "
+            "YAML reads 12:30 as the number 750"
+        )
+    return given
+
+
+# The pattern is for `dg check yaml`, which reads the JSON schema.
+TimeOfDay = Annotated[str, Field(pattern=_TIME_OF_DAY), BeforeValidator(_time_of_day)]
 
 
 class Schedule(Keys):
     """A nightly run over the last finished day and some days before it."""
 
-    at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = Field(
-        description="time of day HH:MM in the dataset's time zone"
-    )
+    at: TimeOfDay = Field(description="time of day HH:MM in the dataset's time zone")
     look_back_days: Annotated[int, Field(ge=0, le=366)] = Field(
         default=0, description="how many earlier days are synced again, for late rows"
     )
@@ -139,7 +170,7 @@ class Schedule(Keys):
     again_every_minutes: Annotated[int, Field(ge=5, le=720)] | None = Field(
         default=None, description="how often days of the night that failed are tried again"
     )
-    again_until: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] | None = Field(
+    again_until: TimeOfDay | None = Field(
         default=None, description="time of the same day, HH:MM, after which they no longer are"
     )
 
@@ -204,6 +235,13 @@ class Dataset(DatasetSettings):
     @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.timezone)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what was given of it, as JSON knows it, for `model_validate` to read back.
+
+        Without the defaults: some keys must not stand beside others, whatever they say.
+        """
+        return self.model_dump(mode="json", exclude_unset=True)
 
     def last_day(self, now: datetime) -> date:
         """Return the last day that is over at `now` (an aware time), or `end_date` if earlier."""

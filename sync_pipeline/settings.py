@@ -143,8 +143,7 @@ class Settings:
         try:
             parts = urlsplit(value)
             parts.port  # noqa: B018  reading it is the check
-            # What a driver would read as host or database, and show, may be half a password.
-            if parts.netloc.count("@") > 1 or "@" in parts.path or parts.fragment:
+            if may_cut_a_password(parts):
                 raise ValueError
         except ValueError:
             raise SettingError(
@@ -191,6 +190,12 @@ def with_search_path(url: str, schema: str) -> str:
 def with_database(url: str, database: str) -> str:
     """Return `url` with another database on the same server."""
     return _url(urlsplit(url)._replace(path=f"/{quote(database, safe='')}"))
+
+
+def may_cut_a_password(parts: SplitResult) -> bool:
+    """Return whether what a driver would read as host or database, and show, may be half a
+    password, of which a sign is not percent-encoded."""
+    return parts.netloc.count("@") > 1 or "@" in parts.path or bool(parts.fragment)
 
 
 def secrets_of(url: str) -> tuple[str, ...]:

@@ -48,7 +48,7 @@ def build_asset(dataset: Dataset) -> dg.AssetsDefinition:
             "dagster/table_name": dataset.target.table,
             "timezone": dataset.timezone,
             # For the API, which does not load the definitions. It holds no secret.
-            DATASET_METADATA: dg.MetadataValue.json(dataset.model_dump(mode="json")),
+            DATASET_METADATA: dg.MetadataValue.json(dataset.as_json()),
         },
     )
     def daily_sync(context: dg.AssetExecutionContext) -> Iterator[dg.AssetCheckResult]:

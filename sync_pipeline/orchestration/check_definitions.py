@@ -43,8 +43,9 @@ def _findings(environment: Settings) -> Iterator[tuple[str, bool, str]]:
     for dataset in datasets:
         try:
             yield f"dataset {dataset.name}", True, _look(dataset, environment)
-        except SyncError as error:
-            yield f"dataset {dataset.name}", False, one_line(error)
+        except Exception as error:  # whatever it is, the next dataset is looked at
+            said = one_line(error).removeprefix(f"dataset {dataset.name}: ")
+            yield f"dataset {dataset.name}", False, said
 
 
 def _look(dataset: Dataset, environment: Settings) -> str:

@@ -13,13 +13,11 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel, ValidationError
 
-from sync_pipeline import dataset as models
 from sync_pipeline.dataset import Dataset, DatasetSettings
 from sync_pipeline.errors import SettingError, SyncError, one_line
 from sync_pipeline.orchestration import identity
 from sync_pipeline.orchestration.asset import build_asset
 from sync_pipeline.orchestration.schedule import build_schedule
-from sync_pipeline.sources.keys import KINDS
 
 
 class DailySync(dg.Component):
@@ -105,10 +103,8 @@ def _wrong_keys(error: ValidationError) -> str:
 
 
 def _key_of(detail: Any) -> str:
-    """Return the key an error is about, without the branch of a union that Dagster adds to it."""
+    """Return the key an error is about, without the branch of a union that pydantic adds to it."""
     path = str(detail["loc"][0]).partition(" at ")[0].split(".")
-    if "source" in path and path[-1] != "source" and path[path.index("source") + 1] in KINDS:
-        path.pop(path.index("source") + 1)
     known = len(detail.get("ctx", {}).get("source_position_path", path))
     if detail["type"] == "missing":
         known += 1
@@ -120,8 +116,5 @@ def _allowed(detail: Any) -> str:
         return "required, and missing"
     if detail["type"] == "extra_forbidden":  # of our own models, the message names all keys
         return "not a key of a defs.yaml, which holds type and attributes"
-    model = getattr(models, str(detail.get("ctx", {}).get("class_name")), None)
-    if model is not None:
-        return f"must be a mapping; its keys are {', '.join(model.model_fields)}"
     text = str(detail["msg"]).removeprefix("Value error, ")
     return text.replace("Input should be", "must be")

@@ -12,7 +12,13 @@ from sync_pipeline.dataset import Dataset
 from sync_pipeline.day_bounds import day_bounds
 from sync_pipeline.errors import CountMismatchError, SourceError, one_line
 from sync_pipeline.sources.arrow_copy import encoder
-from sync_pipeline.sources.arrow_types import DAY_TYPES, column_type, travelling
+from sync_pipeline.sources.arrow_types import (
+    DAY_TYPES,
+    column_type,
+    first_unreadable,
+    naming,
+    travelling,
+)
 from sync_pipeline.sources.base import ByteSink, Column, CopyFormat, DayType, Shape
 
 ROWS_AT_ONCE = 16_384
@@ -123,10 +129,13 @@ class ArrowReader:
             yield part
 
     def _as_it_travels(self, batch: pa.RecordBatch, day: date) -> pa.RecordBatch:
+        where = f"dataset {self._dataset.name}: {self._dataset.source.origin} for {day}"
         columns = []
         for name, kind in self._types.items():
             if name in batch.schema.names:
-                columns.append(travelling(batch.column(name), kind))
+                given = batch.column(name)
+                with naming(name, given.type, where):
+                    columns.append(travelling(given, kind))
             elif self._adds_day and name == self.shape.day_column:
                 columns.append(pa.repeat(pa.scalar(day, pa.date32()), batch.num_rows))
             else:
@@ -168,7 +177,8 @@ class ArrowReader:
         except pa.ArrowInvalid as error:
             raise SourceError(
                 f"dataset {self._dataset.name}: {self._dataset.source.origin} gave a row of {day} "
-                f"whose day_column {name!r} is no {day_type.value} in ISO 8601: {error}"
+                f"whose day_column {name!r} is {first_unreadable(column, day_type)}, no "
+                f"{day_type.value} in ISO 8601"
             ) from error
 
     def _column(self, name: str) -> Column:

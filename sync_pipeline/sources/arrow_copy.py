@@ -92,7 +92,7 @@ def as_text(column: pa.Array) -> pa.Array:
     if pa.types.is_string(kind):
         return column
     if pa.types.is_timestamp(kind) and kind.tz:
-        local = pc.cast(pc.cast(column, pa.timestamp("us")), pa.string())
+        local = pc.cast(pc.cast(column, pa.timestamp(kind.unit)), pa.string())
         return _with_eras(pc.binary_join_element_wise(local, "+00", ""))
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return _with_eras(pc.cast(column, pa.string()))

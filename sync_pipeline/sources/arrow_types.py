@@ -5,6 +5,8 @@ has no type for travels as JSON: structs, maps and lists of them.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sync_pipeline.day_bounds import DayType
+from sync_pipeline.errors import SourceError, one_line
 
 DAY_TYPES = {
     DayType.DATE: pa.date32(),
@@ -20,6 +23,7 @@ DAY_TYPES = {
 }
 """What a day column is read as."""
 
+_MOST_SHOWN = 40
 _PLAIN = {
     pa.bool_(): "boolean",
     pa.int16(): "smallint",
@@ -79,15 +83,48 @@ def column_type(given: pa.DataType) -> ColumnType:
 
 
 def travelling(array: pa.Array, becomes: ColumnType) -> pa.Array:
-    """Return `array` in the form it travels in. Raises pyarrow.ArrowInvalid for what it cannot."""
-    if isinstance(array, pa.ExtensionArray):
-        array = array.storage
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
+    """Return `array` in the form it travels in. Raises pyarrow.ArrowException, and ValueError for
+    nanoseconds within JSON, for what it cannot hold."""
+    array = unwrapped(array)
     if becomes.postgres == "jsonb":
         texts = [None if value is None else _json(value) for value in array.to_pylist()]
         return pa.array(texts, pa.string())
     return array if array.type == becomes.arrow else pc.cast(array, becomes.arrow)
+
+
+@contextmanager
+def naming(column: str, kind: pa.DataType, where: str) -> Iterator[None]:
+    """Raise what cannot be held of a column within the block as a SourceError that begins with
+    `where`."""
+    try:
+        yield
+    except (pa.ArrowException, ValueError) as error:
+        becomes = column_type(kind).postgres
+        is_cut = "nanosecond" in str(error).lower() or "would lose data" in str(error)
+        what = (
+            f"finer than {becomes} holds" if is_cut else f"that is no {becomes}, {one_line(error)}"
+        )
+        raise SourceError(
+            f"{where}: column {column!r} has a value {what}; declare the column as text under "
+            "'columns', or mend it at the source"
+        ) from error
+
+
+def first_unreadable(texts: pa.Array, day_type: DayType) -> str:
+    """Return, as an error shows it, the first of some texts that is no value of a day's type."""
+    for text in texts:
+        try:
+            pc.cast(text, DAY_TYPES[day_type])
+        except pa.ArrowInvalid:
+            return repr(text.as_py()[:_MOST_SHOWN])
+    raise AssertionError(day_type)
+
+
+def unwrapped(array: pa.Array) -> pa.Array:
+    """Return the values of an array of an extension's type, or of a dictionary."""
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
 
 def _travels_as(given: pa.DataType) -> pa.DataType:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from sync_pipeline.errors import SourceError
 from sync_pipeline.sources.arrow import ROWS_AT_ONCE
 from sync_pipeline.sources.arrow_copy import as_text
-from sync_pipeline.sources.arrow_types import column_type, travelling
+from sync_pipeline.sources.arrow_types import column_type, naming, travelling, unwrapped
 
 
 def schema_of(columns: Mapping[str, str]) -> pa.Schema:
@@ -18,13 +18,15 @@ def schema_of(columns: Mapping[str, str]) -> pa.Schema:
 
 
 def as_declared(
-    rows: Iterable[Any], schema: pa.Schema, where: str
+    rows: Iterable[Any], columns: Mapping[str, str], where: str
 ) -> Generator[pa.RecordBatch, None, None]:
-    """Yield `rows`, mappings by column name or record batches, as batches of text.
+    """Yield `rows`, mappings by column name or record batches, as batches of text, which PostgreSQL
+    reads as the types of `columns`.
 
     A column that a row lacks is NULL. Raises SourceError, which begins with `where`, for a column
     that was not declared.
     """
+    schema = schema_of(columns)
     mappings: list[Mapping[str, Any]] = []
     for row in rows:
         if isinstance(row, Mapping):
@@ -38,7 +40,7 @@ def as_declared(
             yield from _from_mappings(mappings, schema, where)
             mappings = []
         if isinstance(row, pa.RecordBatch):
-            yield _from_arrow(row, schema, where)
+            yield _from_arrow(row, columns, schema, where)
     yield from _from_mappings(mappings, schema, where)
 
 
@@ -54,20 +56,28 @@ def _from_mappings(
     yield pa.record_batch(columns, schema=schema)
 
 
-def _from_arrow(batch: pa.RecordBatch, schema: pa.Schema, where: str) -> pa.RecordBatch:
+def _from_arrow(
+    batch: pa.RecordBatch, declared: Mapping[str, str], schema: pa.Schema, where: str
+) -> pa.RecordBatch:
     _refuse_unknown(set(batch.schema.names), schema, where)
-    columns = [
-        _arrow_text(batch.column(name))
+    texts = [
+        declared_text(batch.column(name), name, declared[name], where)
         if name in batch.schema.names
         else pa.nulls(batch.num_rows, pa.string())
         for name in schema.names
     ]
-    return pa.record_batch(columns, schema=schema)
+    return pa.record_batch(texts, schema=schema)
 
 
-def _arrow_text(column: pa.Array) -> pa.Array:
-    """Return a column as text. Raises pyarrow.ArrowInvalid for what would be rounded."""
-    return as_text(travelling(column, column_type(column.type)))
+def declared_text(column: pa.Array, name: str, declared: str, where: str) -> pa.Array:
+    """Return a column as text for PostgreSQL to read as `declared`: with nanoseconds, if that is a
+    text itself. Raises SourceError, which begins with `where`, for what would be rounded."""
+    column = unwrapped(column)
+    is_time = pa.types.is_timestamp(column.type) or pa.types.is_time(column.type)
+    if is_time and declared.startswith(("text", "character")):
+        return as_text(column)
+    with naming(name, column.type, where):
+        return as_text(travelling(column, column_type(column.type)))
 
 
 def _refuse_unknown(names: set[str], schema: pa.Schema, where: str) -> None:

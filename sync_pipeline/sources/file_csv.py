@@ -100,7 +100,9 @@ class CsvFormat:
     def _reason(self, said: str) -> str:
         fields = _FIELDS.search(said)
         if fields:
-            row, expected, found = fields.groups()
+            row, expected, found = map(int, fields.groups())
+            if self._keys.csv.header:  # which is the first to pyarrow
+                return f"row {row - 1} below the header has {found} fields, not {expected} as it"
             return f"row {row} has {found} fields, not {expected} as the first"
         if "straddl" in said:
             return (

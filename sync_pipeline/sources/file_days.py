@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.day_bounds import DayType, day_bounds
 from sync_pipeline.errors import SourceError
-from sync_pipeline.sources.arrow_types import DAY_TYPES
+from sync_pipeline.sources.arrow_types import DAY_TYPES, first_unreadable
 from sync_pipeline.sources.keys import FilesSource
 
 _WRITTEN = {
@@ -53,8 +53,9 @@ class TextDays:
             values = pc.cast(texts, kind)
         except pa.ArrowInvalid as error:
             raise SourceError(
-                f"{where} has a value in its day_column {self._column!r} that is no "
-                f"{self._type.value}, written as {_WRITTEN[self._type]}: {error}"
+                f"{where} has {first_unreadable(texts, self._type)} in its day_column "
+                f"{self._column!r}, which is no {self._type.value} written as "
+                f"{_WRITTEN[self._type]}"
             ) from error
         bounds = day_bounds(day, self._type, self._dataset.zone)
         lower, upper = (pa.scalar(bound, kind) for bound in (bounds.lower, bounds.upper))

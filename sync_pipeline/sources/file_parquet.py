@@ -12,8 +12,8 @@ from pyarrow import fs
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.day_bounds import DayType, day_bounds
 from sync_pipeline.sources.arrow import ROWS_AT_ONCE
-from sync_pipeline.sources.arrow_copy import as_text
-from sync_pipeline.sources.arrow_types import column_type, travelling
+from sync_pipeline.sources.arrow_types import column_type
+from sync_pipeline.sources.declared import declared_text
 from sync_pipeline.sources.file_columns import check_columns, in_order
 from sync_pipeline.sources.keys import FilesSource
 
@@ -70,19 +70,20 @@ class ParquetFormat:
                 columns=wanted if len(wanted) < len(found) else None,
                 use_threads=False,
             ):
-                yield in_order(self._of_day(batch, bounds), self._schema)
+                yield in_order(self._of_day(batch, bounds, where), self._schema)
 
-    def _of_day(self, batch: pa.RecordBatch, bounds: _Range | None) -> pa.RecordBatch:
+    def _of_day(self, batch: pa.RecordBatch, bounds: _Range | None, where: str) -> pa.RecordBatch:
         rows = batch
         if bounds is not None:
             values = batch.column(self._keys.day_column)
             at_least = pc.greater_equal(values, bounds[0])
             rows = batch.filter(pc.and_(at_least, pc.less(values, bounds[1])))
-        return self._declared(rows) if self._keys.columns else rows
-
-    def _declared(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        texts = [as_text(travelling(column, column_type(column.type))) for column in batch]
-        return pa.record_batch(texts, names=batch.schema.names)
+        declared = self._keys.columns
+        if not declared:
+            return rows
+        names = rows.schema.names
+        texts = [declared_text(rows.column(name), name, declared[name], where) for name in names]
+        return pa.record_batch(texts, names=names)
 
     def _bounds(self, day: date, found: pa.Schema) -> _Range | None:
         """Return the range [lower, upper) of the file's values that are of `day`; None where their

@@ -72,6 +72,11 @@ class PostgresReader:
                 f"dataset {self._dataset.name}: its ready_query takes %(day)s and nothing else; "
                 f"write any other % as %% ({one_line(error)})"
             ) from None
+        except psycopg2.Error as error:
+            raise SourceError(
+                f"dataset {self._dataset.name}: its ready_query fails for {day}: "
+                f"{self._said(error)} (check it in the dataset's defs.yaml)"
+            ) from error
         row = cursor.fetchone()
         if row is None or not row[0]:
             raise NotReadyError(

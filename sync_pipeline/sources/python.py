@@ -30,13 +30,16 @@ class PythonRows:
         self._cancelled = threading.Event()
 
     def read(self, day: date) -> Generator[pa.RecordBatch, None, None]:
-        """Yield what the function gives for `day`. Raises SourceError, with what it raised."""
+        """Yield what the function gives for `day`. Raises what it raised, with the dataset and the
+        day: a SyncError as itself, anything else as a SourceError."""
         self._cancelled.clear()
         try:
             rows = self._until_cancelled(self._function(day, **self._keys.options), day)
-            yield from as_declared(rows, self.schema, self._where(day))
-        except SyncError:
-            raise
+            yield from as_declared(rows, self.declared, self._where(day))
+        except SyncError as error:
+            if str(error).startswith(f"dataset {self._dataset.name}: "):
+                raise
+            raise type(error)(f"{self._where(day)}: {one_line(error)}") from error
         except SystemExit as error:  # of a library: nobody told the run to end
             said = f"{self._where(day)} ended by sys.exit({error.code!r}); raise an error instead"
             raise SourceError(said) from error

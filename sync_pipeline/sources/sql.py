@@ -22,9 +22,9 @@ from sync_pipeline.errors import NotReadyError, SourceError
 from sync_pipeline.sources.arrow import ROWS_AT_ONCE
 from sync_pipeline.sources.keys import SqlSource
 from sync_pipeline.sources.sql_connection import Connector
-from sync_pipeline.sources.sql_shape import SqlShape, day_of, ready_statement, shape_of
+from sync_pipeline.sources.sql_shape import SqlShape, day_of, ready_statement, shape_of, strays_of
 from sync_pipeline.sources.sql_types import MYSQL
-from sync_pipeline.sources.sql_values import Converter
+from sync_pipeline.sources.sql_values import Converter, shown
 
 _BATCH_BYTES = 8 * 1024 * 1024
 
@@ -39,6 +39,7 @@ class SqlRows:
         self._connection: sa.Connection | None = None
         self._driver: tuple[Any, int | None] | None = None
         self._broken_off = False
+        self._days_checked = False
         self._connector = Connector(dataset, keys, url)
         self._dialect = self._connector.dialect.name
         try:
@@ -118,6 +119,7 @@ class SqlRows:
         for statement in self._connector.snapshot:
             connection.exec_driver_sql(statement)
         self._check_ready(connection, day)
+        self._check_all_days(connection)
         count, select = day_of(self._shape, day, self._dataset, self._dialect)
         if self._keys.count and self._connector.snapshot:
             self._count = connection.execute(count).scalar_one()
@@ -144,13 +146,36 @@ class SqlRows:
         if query is None:
             return
         statement = ready_statement(query, day, self._dataset)
-        with connection.execute(statement) as result:
-            row = result.first()
+        try:
+            with connection.execute(statement) as result:
+                row = result.first()
+        except SQLAlchemyError as error:
+            raise SourceError(
+                f"dataset {self._dataset.name}: its ready_query fails for {day}: "
+                f"{self._connector.said(error)} (check it in the dataset's defs.yaml)"
+            ) from self._connector.cause(error)
         if row is None or _is_false(row[0]):
             raise NotReadyError(
                 f"dataset {self._dataset.name}: the source is not ready for {day}: ready_query "
                 f"found {row[0] if row else 'no row'}; its former rows stand. Try it again later"
             )
+
+    def _check_all_days(self, connection: sa.Connection) -> None:
+        """Raise SourceError for a value that its column does not promise, and that no day would
+        find. It takes a look at all rows, once."""
+        strays = strays_of(self._shape, self._dataset, self._dialect)
+        if strays is None or self._days_checked:
+            return
+        with connection.execute(strays.statement) as result:
+            row = result.first()
+        if row is not None:
+            raise SourceError(
+                f"dataset {self._dataset.name}: the day_column {self._keys.day_column!r} of "
+                f"{self._keys.origin} has the value {shown(row[0])}, whose row no day would find; "
+                f"it must be {strays.promised}. Mend it at the source, or give a 'query' that "
+                "converts it"
+            )
+        self._days_checked = True
 
     @contextmanager
     def _limited(self, day: date) -> Iterator[None]:

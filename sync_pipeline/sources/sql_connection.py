@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
@@ -22,7 +23,7 @@ from sync_pipeline.errors import (
     TransientSourceError,
     one_line,
 )
-from sync_pipeline.settings import secrets_of
+from sync_pipeline.settings import may_cut_a_password, secrets_of
 from sync_pipeline.sources.keys import SqlSource
 from sync_pipeline.sources.sql_types import MYSQL
 
@@ -73,7 +74,7 @@ class Connector:
         """Return a connection with its session set up. Raises SourceUnreachableError."""
         self._check_file()
         try:
-            connection = self._engine.connect()
+            connection = self._opened()
             try:
                 for statement in self._session():
                     connection.exec_driver_sql(statement)
@@ -91,6 +92,14 @@ class Connector:
                 "the server runs)"
             ) from self.cause(error)
         return connection
+
+    def _opened(self) -> sa.Connection:
+        try:
+            return self._engine.connect()
+        except SQLAlchemyError:
+            raise
+        except Exception as error:  # the driver's, about what it was given: the URL's options
+            raise SourceUnreachableError(self._unusable(error)) from error
 
     def said(self, error: BaseException) -> str:
         """Return what the driver says, in one line without secrets and without the statement."""
@@ -135,14 +144,18 @@ class Connector:
             )
         except (ImportError, NoSuchModuleError) as error:
             raise SettingError(
-                f"dataset {self._dataset.name}: the URL in {self._keys.url_env} needs a driver "
-                f"that is not installed; run: pip install {_package(error, self._url)}"
+                f"dataset {self._dataset.name}: the URL in {self._keys.url_env} "
+                f"{_lacking(error, self._url)}"
             ) from None
         except (ArgumentError, ValueError, TypeError) as error:
-            raise SettingError(
-                f"dataset {self._dataset.name}: the URL in {self._keys.url_env} cannot be used: "
-                f"{self.said(error)}"
-            ) from None
+            raise SettingError(self._unusable(error)) from None
+
+    def _unusable(self, error: Exception) -> str:
+        options = ", ".join(self._url.query)
+        return (
+            f"dataset {self._dataset.name}: the URL in {self._keys.url_env} cannot be used: "
+            f"{self.said(error)}; correct " + (f"its options: {options}" if options else "it")
+        )
 
     def _arguments(self, dialect: sa.Dialect) -> Mapping[str, Any]:
         seconds = self._keys.connect_timeout_seconds
@@ -150,7 +163,12 @@ class Connector:
             from pymysql.converters import conversions
 
             kept = {k: v for k, v in conversions.items() if k not in _TEXT_FROM_PYMYSQL}
-            return {"conv": kept, "connect_timeout": seconds, "read_timeout": seconds}
+            return {
+                "conv": kept,
+                "charset": "utf8mb4",  # less cannot hold every character
+                "connect_timeout": seconds,
+                "read_timeout": seconds,
+            }
         if dialect.driver in ("psycopg2", "psycopg"):
             return {"connect_timeout": seconds}
         if dialect.name == "sqlite":  # it is used, and interrupted, by several threads in turn
@@ -192,21 +210,21 @@ class Connector:
 
 def _parsed(dataset: Dataset, keys: SqlSource, text: str) -> sa.URL:
     try:
-        url = sa.make_url(text)
+        url, parts = sa.make_url(text), urlsplit(text)
+        if parts.netloc and (may_cut_a_password(parts) or "@" in parts.query):
+            raise ValueError
     except (ArgumentError, ValueError):
         raise SettingError(
             f"dataset {dataset.name}: {keys.url_env} is not a SQLAlchemy URL, such as "
-            "mysql+pymysql://user:password@host:3306/database; a '/', '@', '#' or '%' in the user "
-            "name or password must be percent-encoded"
+            "mysql+pymysql://user:password@host:3306/database; a '/', '@', '#', '?' or '%' in the "
+            "user name or password, and an '@' anywhere else, must be percent-encoded"
         ) from None
-    if url.get_backend_name() in MYSQL:
-        if not url.drivername.endswith("+pymysql"):  # others turn a date 0000-00-00 into NULL
-            raise SettingError(
-                f"dataset {dataset.name}: {keys.url_env} must begin with mysql+pymysql://, the "
-                "driver through which MySQL and MariaDB are read"
-            )
-        # Less than this cannot hold every character.
-        url = url.update_query_dict({"charset": "utf8mb4"})
+    if url.get_backend_name() in MYSQL and not url.drivername.endswith("+pymysql"):
+        # Others turn a date 0000-00-00 into NULL.
+        raise SettingError(
+            f"dataset {dataset.name}: {keys.url_env} must begin with mysql+pymysql://, the "
+            "driver through which MySQL and MariaDB are read"
+        )
     return url
 
 
@@ -224,8 +242,16 @@ def _secrets_in(url: sa.URL) -> tuple[str, ...]:
     return tuple(text for text in (str(url.password or ""), *in_query) if text)
 
 
-def _package(error: Exception, url: sa.URL) -> str:
-    if isinstance(error, ImportError) and error.name:
-        return _PACKAGES.get(error.name, error.name.partition(".")[0])
+def _lacking(error: Exception, url: sa.URL) -> str:
+    """Return what is to be done about a dialect or a driver that is not installed."""
     backend = url.get_backend_name()
-    return _PACKAGES.get(backend, f"a SQLAlchemy dialect for {backend}")
+    if isinstance(error, ImportError) and error.name:
+        package = _PACKAGES.get(error.name, error.name.partition(".")[0])
+    elif backend in _PACKAGES:
+        package = _PACKAGES[backend]
+    else:
+        return (
+            f"begins with {url.drivername}://, which SQLAlchemy does not know; correct it, or "
+            f"install a package with a dialect for {backend}"
+        )
+    return f"needs a driver that is not installed; run: pip install {package}"

@@ -92,6 +92,37 @@ def day_of(
     return count, sa.select(*columns).select_from(shape.rows).where(within)
 
 
+@dataclass(frozen=True)
+class Strays:
+    """What finds one value of the day column that no day's range would, looking at all rows; and
+    how such a value must be written."""
+
+    statement: sa.Select[Any]
+    promised: str
+
+
+def strays_of(shape: SqlShape, dataset: Dataset, dialect: str) -> Strays | None:
+    """Return how days that would be missed are found; None where the database holds every value to
+    its column's type, as all but SQLite do."""
+    if dialect != "sqlite":
+        return None
+    name = dataset.source.day_column
+    kind = shape.kinds[name].arrow
+    column: sa.ColumnElement[Any] = sa.column(name)
+    stray: sa.ColumnElement[bool]
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        stray = sa.func.typeof(column).in_(["text", "blob"])
+        promised = "a number of seconds since 1970"
+    else:
+        text = sa.func.substr(column, 1, 10)
+        # Without a change of 0 days, SQLite gives 2025-02-30 back as it is.
+        stray = text.is_distinct_from(sa.func.date(text, "+0 days"))
+        promised = "text that begins as 2025-10-01"
+    # Without a day, a row belongs to none.
+    stray = sa.and_(column.is_not(None), stray)
+    return Strays(sa.select(column).select_from(shape.rows).where(stray).limit(1), promised)
+
+
 def _bounds(
     day: date, kind: pa.DataType, dataset: Dataset, dialect: str
 ) -> tuple[sa.BindParameter[Any], sa.BindParameter[Any]]:

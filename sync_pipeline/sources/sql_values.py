@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sync_pipeline.errors import SourceError
+from sync_pipeline.sources.arrow_types import column_type
 from sync_pipeline.sources.declared import text_of
 from sync_pipeline.sources.sql_types import Kind
 
@@ -100,16 +101,20 @@ class Converter:
                 raise ValueError(value)
 
     def _cannot_hold(self, value: Any, where: str) -> SourceError:
-        shown = repr(value)
-        shown = shown if len(shown) <= _MOST_SHOWN else shown[: _MOST_SHOWN - 1] + "…"
-        what = self._kind.declared or self._kind.arrow
-        said = f"{where}: column {self._name!r} has the value {shown}, which is no {what}"
+        what = self._kind.declared or column_type(self._kind.arrow).postgres
+        said = f"{where}: column {self._name!r} has the value {shown(value)}, which is no {what}"
         if isinstance(value, str) and _ZERO_DATE.match(value):
             return SourceError(
                 f"{said}; mend it at the source, set 'zero_dates: as_null', or declare the column "
                 "as text under 'types'"
             )
         return SourceError(f"{said}; mend it at the source, or declare the column under 'types'")
+
+
+def shown(value: Any) -> str:
+    """Return a value as an error shows it: its beginning, if it is long."""
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 1] + "…"
 
 
 def _taken(kind: pa.DataType) -> set[type]:

@@ -4,6 +4,7 @@ Nothing is committed here, so that the caller can write its record of the day in
 transaction. After any error the caller rolls back, and the day's old rows stand.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,12 +25,15 @@ from sync_pipeline.targets.names import identifier, listed
 from sync_pipeline.targets.partitions import Partitions
 from sync_pipeline.targets.reading import Reading
 from sync_pipeline.targets.rejected import LoadedFor, Rejected
-from sync_pipeline.targets.table import make_or_check
+from sync_pipeline.targets.table import check_types, make_or_check
 from sync_pipeline.targets.write_modes import Writing, explanation, writing
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+# A line is a row of the COPY, not one of the source's file.
+_LINE_OF_COPY = re.compile(r"\bCOPY .+?, line (\d+)")
 
 
 @dataclass(frozen=True)
@@ -61,11 +65,12 @@ class Target:
         `former` are the source's columns when it was last opened, with their types. Returns what
         was changed because it has others now. In a transaction of its own, which it commits;
         several processes may do it at once. Raises TargetError, after rolling back, if the table
-        cannot be made or does not fit.
+        cannot be made or does not fit, SettingError for a type or a key that cannot be.
         """
         try:
             with self.connection.cursor() as cursor:
                 begin(cursor, self._dataset)
+                check_types(cursor, self._dataset, shape)
                 changes = schema_change.follow(cursor, self._dataset, shape, former)
                 table = make_or_check(cursor, self._dataset, shape)
                 self._copy_format = table.copy_format
@@ -198,9 +203,10 @@ class Target:
             self.connection.rollback()
 
     def _failed(self, what: str, error: psycopg2.Error, hint: str = "") -> SyncError:
+        said = _LINE_OF_COPY.sub(r"row \1 of the day", one_line(error))
         return TargetError(
             f"dataset {self._dataset.name}: {what} the target table "
-            f"{self._dataset.target.table}: {one_line(error)}{hint}"
+            f"{self._dataset.target.table}: {said}{hint}"
         )
 
 

@@ -29,12 +29,12 @@ from sync_pipeline.targets.one_row import on_conflict
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-TABLE = "sync_pipeline_staged"
+TABLE = "the rows of the day"  # as PostgreSQL's errors show it
 KEY_FAULTS = ("23502", "23505")
 """What the temporary table says of a key that is NULL, or that two rows have."""
 
 _TABLE = sql.Identifier("pg_temp", TABLE)
-_ONE_ROW_A_KEY = sql.SQL("ADD CONSTRAINT one_row_a_key PRIMARY KEY ({key})")
+_ONE_ROW_A_KEY = sql.SQL('ADD CONSTRAINT "target.key" PRIMARY KEY ({key})')
 _NUMBER = "sync_pipeline row number"
 _SHOWN_CHARACTERS = 40
 

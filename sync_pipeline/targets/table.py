@@ -13,7 +13,7 @@ from psycopg2 import errors, sql
 
 from sync_pipeline.database.named_sql import load
 from sync_pipeline.dataset import Dataset
-from sync_pipeline.errors import TargetError
+from sync_pipeline.errors import SettingError, TargetError
 from sync_pipeline.sources.base import Column, CopyFormat, Shape
 from sync_pipeline.targets import key
 from sync_pipeline.targets.fit import format_for
@@ -58,6 +58,22 @@ class Table:
 
     copy_format: CopyFormat
     partitioned: bool
+
+
+def check_types(cursor: "Cursor", dataset: Dataset, shape: Shape) -> None:
+    """Raise SettingError for a column of a type that the target's PostgreSQL does not have."""
+    cursor.execute(
+        load(__package__, "table.sql")["unknown_types"],
+        {"types": [column.type for column in shape.columns]},
+    )
+    unknown = {name for (name,) in cursor.fetchall()}
+    for column in shape.columns:
+        if column.type in unknown:
+            raise SettingError(
+                f"dataset {dataset.name}: column {column.name!r} is of type {column.type}, which "
+                "the target's PostgreSQL does not know; correct the type in its defs.yaml, or "
+                "create it there"
+            )
 
 
 def make_or_check(cursor: "Cursor", dataset: Dataset, shape: Shape) -> Table:

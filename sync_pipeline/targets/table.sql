@@ -35,3 +35,6 @@ SELECT EXISTS (
 -- column_names: the columns of a table that may be there
 SELECT attname::text FROM pg_catalog.pg_attribute
 WHERE attrelid = to_regclass(%(table)s) AND attnum > 0 AND NOT attisdropped
+
+-- unknown_types: those of some types that this PostgreSQL does not have
+SELECT name FROM unnest(%(types)s::text[]) AS name WHERE to_regtype(name) IS NULL

@@ -34,6 +34,7 @@ class Wrong:
     line: int
     dg: str
     told: str
+    dg_line: int | None = None  # if it is another: its check does not look into a union
 
 
 WRONG = {
@@ -51,6 +52,29 @@ WRONG = {
         7,
         "attributes.target 'orders' is not of type 'object'",
         "target: must be a mapping; its keys are table, write, key, ",
+    ),
+    "kind of source": Wrong(
+        "source: {url_env: SYNC_SOURCE_URL, table: orders_source, day_column: day}",
+        "source: {type: mysql, url_env: SYNC_SOURCE_URL}",
+        6,
+        "is not valid under any of the given schemas",
+        "source: must be a mapping whose type is one of postgres, sql, files, rest, python",
+    ),
+    "no source": Wrong(
+        "source: {url_env: SYNC_SOURCE_URL, table: orders_source, day_column: day}",
+        "source: SHOP_URL",
+        6,
+        "attributes.source 'SHOP_URL' is not valid under any of the given schemas",
+        "source: must be a mapping whose type is one of postgres, sql, files, rest, python",
+    ),
+    "value in the source": Wrong(
+        "source: {url_env: SYNC_SOURCE_URL, table: orders_source, day_column: day}",
+        "source:\n    type: files\n    path: '{day}.csv'\n    missing_columns: null\n"
+        "    columns: {id: bigint}\n    csv:\n      header: maybe",
+        12,
+        "is not valid under any of the given schemas",
+        "source.csv.header: must be a valid boolean",
+        dg_line=6,
     ),
     "value": Wrong(
         "backfill: single_run",
@@ -163,7 +187,8 @@ def test_dg_check_yaml_names_the_file_and_the_key(
 ) -> None:
     ended = told[what, "dg"]
     assert ended.code == 1
-    assert f"orders/defs.yaml:{WRONG[what].line} - sync_pipeline.DailySync " in ended.out
+    line = WRONG[what].dg_line or WRONG[what].line
+    assert f"orders/defs.yaml:{line} - sync_pipeline.DailySync " in ended.out
     assert WRONG[what].dg in ended.out
 
 
@@ -183,6 +208,29 @@ def test_doctor_says_the_same(told: dict[tuple[str, str], Ended]) -> None:
     assert (ended.code, ended.errors) == (1, "")
     (said,) = (line for line in ended.out.splitlines() if line.startswith("FAIL definitions: "))
     assert f"/orders/defs.yaml, line {wrong.line}: {wrong.told}" in said
+
+
+def test_doctor_goes_on_after_a_dataset_whose_url_its_driver_does_not_take(
+    target_url: str, tmp_path: Path
+) -> None:
+    write_project(tmp_path, {"events": "single_run", "orders": "single_run"})
+    for name in ("events", "orders"):
+        file = tmp_path / "team" / "datasets" / name / "defs.yaml"
+        file.write_text(file.read_text().replace("source: {", "source: {type: sql, "))
+    ended = run(
+        {"SYNC_DATABASE_URL": target_url, "SYNC_PROJECT_DIR": str(tmp_path)},
+        "doctor",
+        SYNC_DATA_DIR=str(tmp_path),
+        SYNC_SOURCE_URL="mysql+pymysql://u:s3cret@127.0.0.1:1/d?foo=1",
+    )
+    found = [line for line in ended.out.splitlines() if line.startswith("FAIL dataset")]
+    said = "the URL in SYNC_SOURCE_URL cannot be used: TypeError: "
+    assert [line.partition("Connection")[0] for line in found] == [
+        f"FAIL dataset events: {said}",
+        f"FAIL dataset orders: {said}",
+    ]
+    assert all("'foo'; correct its options: foo" in line for line in found)
+    assert "s3cret" not in ended.out + ended.errors
 
 
 def test_what_is_no_yaml_at_all_is_told_in_one_line_with_its_file(

@@ -65,6 +65,9 @@ def test_an_empty_answer_of_a_ready_source_clears_the_day(pipeline: Pipeline) ->
 
 
 def test_a_question_that_cannot_be_asked_is_explained(pipeline: Pipeline) -> None:
+    (done,) = pipeline.sync(DAYS[:1], source=source(ready_query="SELEC 1"))
+    told = f"dataset orders: its ready_query fails for {DAYS[0]}: syntax error at or near"
+    assert (done.error or "").startswith(told)
     (done,) = pipeline.sync(DAYS[:1], source=source(ready_query="SELECT 'x' LIKE '%x'"))
     assert "its ready_query takes %(day)s and nothing else; write any other % as %%" in (
         done.error or ""

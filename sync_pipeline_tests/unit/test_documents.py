@@ -1,5 +1,6 @@
 """The documents name everything they promise to name: settings, commands, columns, keys."""
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -139,9 +140,12 @@ def test_every_make_target_that_is_named_is_there(document: str) -> None:
     assert set(re.findall(r"\bmake ([a-z]+)\b", "\n".join(blocks(document)))) <= targets
 
 
-@pytest.mark.parametrize("readme", READMES)
-def test_the_dataset_in_the_readme_is_a_valid_one(readme: str) -> None:
-    (example,) = [block for block in blocks(readme) if block.startswith("type: ")]
-    given = yaml.safe_load(example)
-    assert given["type"] == "sync_pipeline.DailySync"
-    dataset.DatasetSettings.model_validate(given["attributes"])
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_dataset_in_the_documents_is_a_valid_one_and_goes_through_json(document: str) -> None:
+    examples = [block for block in blocks(document) if block.startswith("type: ")]
+    for example in examples:
+        given = yaml.safe_load(example)
+        assert given["type"] == "sync_pipeline.DailySync"
+        read = dataset.Dataset.model_validate(given["attributes"] | {"name": "orders"})
+        assert dataset.Dataset.model_validate(json.loads(json.dumps(read.as_json()))) == read
+    assert examples or document not in READMES

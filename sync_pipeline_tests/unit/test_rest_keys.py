@@ -87,6 +87,7 @@ def test_a_whole_placeholder_of_a_number_is_a_number_and_a_brace_can_be_written(
         ({"base_url_env": "X"}, "exactly one of 'base_url' and 'base_url_env'"),
         ({"base_url": "ftp://host"}, "must begin with https:// or http://"),
         ({"base_url": "https://a:b@host"}, "must not hold a user name or a password"),
+        ({"base_url": "https://a/b:secret@host"}, "must not hold a user name or a password"),
         ({"base_url": "https://host?key=x"}, "must not hold a query"),
         ({"path": "https://other/"}, "'path' is what follows the base URL"),
         ({"path": "a?b=c"}, "its query is 'params'"),

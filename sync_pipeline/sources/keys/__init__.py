@@ -4,37 +4,17 @@ They are apart from the sources themselves, so that reading a dataset imports no
 libraries that sources need.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Discriminator, Tag
-
+from sync_pipeline.sources.keys.common import by_type
 from sync_pipeline.sources.keys.files import FilesSource as FilesSource
 from sync_pipeline.sources.keys.postgres import PostgresSource as PostgresSource
 from sync_pipeline.sources.keys.python import PythonSource as PythonSource
 from sync_pipeline.sources.keys.rest import RestSource as RestSource
 from sync_pipeline.sources.keys.sql import SqlSource as SqlSource
 
-DEFAULT_KIND = "postgres"
-
-
-def _kind(given: Any) -> str | None:
-    """Return which kind of source is meant; None for what is no mapping."""
-    if isinstance(given, dict):
-        return str(given.get("type", DEFAULT_KIND))
-    return getattr(given, "type", None)
-
-
-KINDS = ("postgres", "sql", "files", "rest", "python")
 AnySource = Annotated[
-    Annotated[PostgresSource, Tag("postgres")]
-    | Annotated[SqlSource, Tag("sql")]
-    | Annotated[FilesSource, Tag("files")]
-    | Annotated[RestSource, Tag("rest")]
-    | Annotated[PythonSource, Tag("python")],
-    Discriminator(
-        _kind,
-        custom_error_type="unknown_source",
-        custom_error_message=f"must be a mapping whose type is one of {', '.join(KINDS)}",
-    ),
+    PostgresSource | SqlSource | FilesSource | RestSource | PythonSource,
+    by_type(PostgresSource, SqlSource, FilesSource, RestSource, PythonSource, default="postgres"),
 ]
 """Any of them; without a `type` it is PostgreSQL."""

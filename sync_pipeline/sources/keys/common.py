@@ -4,9 +4,17 @@ imported here."""
 import difflib
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WrapValidator,
+    model_validator,
+)
 
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
@@ -32,6 +40,15 @@ def _table_name(name: str) -> str:
 
 EnvironmentName = Annotated[str, AfterValidator(_environment_name)]
 TableName = Annotated[str, AfterValidator(_table_name)]
+
+
+def _null_word(given: Any) -> Any:
+    return "null" if given is None else given
+
+
+NullWord = BeforeValidator(_null_word)
+"""For a key that may say `null`: without quotes, YAML does not read that as a word."""
+
 PositiveSeconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -44,6 +61,8 @@ class Keys(BaseModel):
     @classmethod
     def _only_known_keys(cls, given: Any) -> Any:
         """Name the keys that are allowed; pydantic's own message names only the wrong one."""
+        if not isinstance(given, (dict, cls)):
+            raise ValueError(f"must be a mapping; its keys are {', '.join(cls.model_fields)}")
         unknown = sorted(set(given) - set(cls.model_fields)) if isinstance(given, dict) else []
         if unknown:
             near = difflib.get_close_matches(str(unknown[0]), cls.model_fields, n=1)
@@ -53,6 +72,25 @@ class Keys(BaseModel):
                 + f" allowed are {', '.join(cls.model_fields)}"
             )
         return given
+
+
+def by_type(*kinds: type[Keys], default: str | None = None) -> WrapValidator:
+    """Return what reads a mapping as that one of `kinds` whose `type` it gives.
+
+    Unlike pydantic's own discriminator, it adds nothing to the path of a key that is wrong, by
+    which the line of the file is found.
+    """
+    known = {get_args(kind.model_fields["type"].annotation)[0]: kind for kind in kinds}
+
+    def read(given: Any, _handler: object) -> Any:
+        if isinstance(given, kinds):
+            return given
+        chosen = str(given.get("type", default)) if isinstance(given, dict) else None
+        if chosen not in known:
+            raise ValueError(f"must be a mapping whose type is one of {', '.join(known)}")
+        return known[chosen].model_validate(given)
+
+    return WrapValidator(read)
 
 
 class SourceKeys(Keys):

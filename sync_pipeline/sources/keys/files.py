@@ -4,9 +4,15 @@ import codecs
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from sync_pipeline.sources.keys.common import EnvironmentName, Keys, PositiveSeconds, SourceKeys
+from sync_pipeline.sources.keys.common import (
+    EnvironmentName,
+    Keys,
+    NullWord,
+    PositiveSeconds,
+    SourceKeys,
+)
 from sync_pipeline.sources.keys.declared import DeclaredColumns
 from sync_pipeline.sources.keys.path_pattern import PathPattern, parts_of
 
@@ -166,9 +172,11 @@ class FilesSource(SourceKeys):
     extra_columns: Literal["fail", "ignore"] = Field(
         default="fail", description="what a column does that only the file has"
     )
-    missing_columns: Literal["fail", "null"] = Field(
-        default="fail", description="what a column is that a csv or parquet file lacks"
-    )
+    missing_columns: Annotated[
+        Literal["fail", "null"],
+        NullWord,
+        WithJsonSchema({"enum": ["fail", "null", None]}),
+    ] = Field(default="fail", description="what a column is that a csv or parquet file lacks")
     missing_file: Literal["not_ready", "empty"] = Field(
         default="not_ready", description="what a day without a file is"
     )

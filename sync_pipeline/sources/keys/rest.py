@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from sync_pipeline.sources.keys.common import EnvironmentName, PositiveSeconds, SourceKeys
+from sync_pipeline.sources.keys.common import EnvironmentName, NullWord, PositiveSeconds, SourceKeys
 from sync_pipeline.sources.keys.declared import DeclaredColumns
 from sync_pipeline.sources.keys.json_path import JsonPath
 from sync_pipeline.sources.keys.placeholders import checked_template
@@ -47,9 +47,11 @@ class RestSource(SourceKeys):
         default_factory=dict,
         description="JSONPath in the row of a column whose field has another name, or lies deeper",
     )
-    absent_fields: Literal["refuse", "null"] = Field(
-        default="refuse", description="what a row becomes that lacks a field of 'columns'"
-    )
+    absent_fields: Annotated[
+        Literal["refuse", "null"],
+        NullWord,
+        WithJsonSchema({"enum": ["refuse", "null", None]}),
+    ] = Field(default="refuse", description="what a row becomes that lacks a field of 'columns'")
     day_column: str = Field(
         default="sync_date",
         description="column of type date, timestamp or timestamptz; if 'columns' has it not, it "

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sync_pipeline.sources.keys.common import EnvironmentName, Keys
+from sync_pipeline.sources.keys.common import EnvironmentName, Keys, by_type
 from sync_pipeline.sources.keys.rest_url import HttpUrl
 
 
@@ -60,4 +60,7 @@ class OAuth2Auth(Keys):
         return (self.client_secret_env,)
 
 
-Auth = Annotated[BearerAuth | ApiKeyAuth | BasicAuth | OAuth2Auth, Field(discriminator="type")]
+Auth = Annotated[
+    BearerAuth | ApiKeyAuth | BasicAuth | OAuth2Auth,
+    by_type(BearerAuth, ApiKeyAuth, BasicAuth, OAuth2Auth),
+]

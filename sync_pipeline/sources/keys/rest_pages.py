@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sync_pipeline.sources.keys.common import Keys
+from sync_pipeline.sources.keys.common import Keys, by_type
 from sync_pipeline.sources.keys.json_path import JsonPath
 
 _Parameter = Annotated[str, Field(min_length=1)]
@@ -89,5 +89,5 @@ class PageNumber(Keys):
 
 Paginator = Annotated[
     SinglePage | JsonLink | HeaderLink | HeaderCursor | Cursor | Offset | PageNumber,
-    Field(discriminator="type"),
+    by_type(SinglePage, JsonLink, HeaderLink, HeaderCursor, Cursor, Offset, PageNumber),
 ]

@@ -15,8 +15,11 @@ def http_url(url: str) -> str:
         raise ValueError("must be a valid URL, such as https://api.example.com/v1") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must begin with https:// or http:// and name a host")
-    if "@" in parts.netloc:
-        raise ValueError("must not hold a user name or a password; give them as 'auth'")
+    if "@" in parts.netloc + parts.path:  # in the path, it may follow half a password
+        raise ValueError(
+            "must not hold a user name or a password; give them as 'auth' (an '@' of the path "
+            "itself is written %40)"
+        )
     if parts.query or parts.fragment:
         raise ValueError("must not hold a query; give it as 'params'")
     return url.rstrip("/")

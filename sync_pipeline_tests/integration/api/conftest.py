@@ -9,13 +9,21 @@ import pytest
 
 from sync_pipeline.api.server import api_running
 from sync_pipeline.settings import Settings
-from sync_pipeline.stack import free_port
+from sync_pipeline.stack import dagster_running, free_port
 from sync_pipeline_tests import stack_project
 from sync_pipeline_tests.command import environment_of
 from sync_pipeline_tests.integration.api.client import Client
 from sync_pipeline_tests.stack_project import Stack
 
 NOBODY = "http://127.0.0.1:9"  # where no Dagster answers
+DELIVERIES = """
+type: sync_pipeline.DailySync
+attributes:
+  start_date: 2025-06-01
+  end_date: 2025-06-30
+  source: {type: files, path: "{day}.csv", columns: {id: bigint}}
+  target: {table: deliveries}
+"""
 TOKENS = {"reader": "reading-is-allowed", "operator": "writing-is-allowed"}
 
 
@@ -54,9 +62,17 @@ def alone(module_database: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def stack(
     make_database: Callable[[str | None], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
-    """A stack of this package's own, so that its tests choose their days by themselves."""
-    with stack_project.stack(make_database, tmp_path_factory.mktemp("stack")) as running:
-        yield running
+    """A stack of this package's own, so that its tests choose their days by themselves.
+
+    Beside its two datasets of PostgreSQL it has `deliveries`, of files.
+    """
+    folder = tmp_path_factory.mktemp("stack")
+    with stack_project.project(make_database, folder) as made:
+        deliveries = stack_project.write_dataset(folder, "deliveries", "single_run")
+        (deliveries / "defs.yaml").write_text(DELIVERIES)
+        (folder / "2025-06-01.csv").write_text("id\n1\n2\n")
+        with dagster_running(made.settings, 0) as dagster:
+            yield Stack(made.settings, dagster)
 
 
 @pytest.fixture(scope="package")

@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
 def body(of: list[date], **others: str) -> dict[str, str]:
+    """What launches these days of `orders`, unless `others` name another dataset."""
     return {"dataset": "orders", "start_date": str(of[0]), "end_date": str(of[-1]), **others}
 
 
@@ -154,7 +155,7 @@ def test_a_batch_that_dagster_does_not_hear_of_is_closed_as_not_run_and_launches
             stack.settings.database_url, tmp_path, SYNC_DAGSTER_UI_URL=to_dagster.url
         ) as client,
     ):
-        assert len(client.get(f"{BASE}/datasets").data["datasets"]) == 2
+        assert len(client.get(f"{BASE}/datasets").data["datasets"]) == 3
         to_dagster.cut = True
         problem = client.post(LAUNCH, body(of), Idempotency_Key="later").problem
         assert problem["status"] == 503
@@ -206,12 +207,12 @@ def test_without_dagster_nothing_is_launched_and_records_can_be_read(
         (
             {"start_date": "2025-01-01", "end_date": "2025-01-01"},
             "dataset",
-            "name the dataset, one of: events, orders",
+            "name the dataset, one of: deliveries, events, orders",
         ),
         (
             {"dataset": "invoices", "start_date": "2025-01-01", "end_date": "2025-01-01"},
             "dataset",
-            "there is no dataset 'invoices'; known are: events, orders",
+            "there is no dataset 'invoices'; known are: deliveries, events, orders",
         ),
         (
             {"dataset": "orders", "start_date": "2025-1-1", "end_date": "2025-01-01"},
@@ -257,10 +258,18 @@ def test_a_preview_says_what_would_be_synced_skipped_and_refused_and_writes_noth
 
 
 def test_the_datasets_are_as_their_files_say(api: Client) -> None:
-    events, orders = api.get(f"{BASE}/datasets").data["datasets"]
+    deliveries, events, orders = api.get(f"{BASE}/datasets").data["datasets"]
     assert (events["name"], orders["name"]) == ("events", "orders")
+    assert (deliveries["name"], deliveries["source"]) == ("deliveries", "{day}.csv")
     assert (orders["first_day"], orders["last_day"]) == ("2025-01-01", "2025-12-31")
     assert (orders["source"], orders["target"]) == ("orders_source", "orders")
+
+
+def test_a_batch_of_files_is_launched_like_any_other(api: Client, stack: Stack) -> None:
+    answer = api.post(LAUNCH, body(days(date(2025, 6, 1), 1), dataset="deliveries"))
+    assert answer.status == 202
+    ended = api.wait_for(answer.data["record_id"], "success", "failed")
+    assert (ended["status"], ended["error_message"], ended["total_records"]) == ("success", None, 2)
 
 
 def test_a_day_alone_is_not_cancelled_or_retried(api: Client, stack: Stack) -> None:

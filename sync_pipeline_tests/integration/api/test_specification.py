@@ -41,8 +41,8 @@ def test_the_list_answers_in_the_envelope_that_is_printed(api: Client) -> None:
 def test_a_batch_is_launched_and_found_in_the_list_by_its_remarks_and_progress(
     api: Client, stack: Stack
 ) -> None:
-    problem = curl(api, LAUNCH)  # this stack has two datasets
-    assert problem["detail"] == "name the dataset, one of: events, orders"
+    problem = curl(api, LAUNCH)  # this stack has several datasets
+    assert problem["detail"] == "name the dataset, one of: deliveries, events, orders"
     named = LAUNCH.replace('{"start', '{"dataset": "orders", "start')
     launched = curl(api, named)["data"]["record"]
     assert launched["status"] == "syncing"

@@ -84,7 +84,7 @@ def test_a_bad_row_fails_its_day_and_is_named_with_column_and_value(syncing: Syn
     done = only(syncing.sync(keys()))
     assert done.outcome is Outcome.FAILED
     assert 'invalid input syntax for type numeric: "3,50"' in (done.error or "")
-    assert 'line 3, column amount: "3,50"' in (done.error or "")
+    assert 'row 3 of the day, column amount: "3,50"' in (done.error or "")
     assert syncing.rows("SELECT count(*) FROM landed") == [(0,)]
 
 

@@ -143,16 +143,19 @@ HEADER = b"id,amount,note\n"
     ("data", "said"),
     [
         (b"", ".csv for 2025-10-01 is empty, without even the header"),
-        (HEADER + b"1,2,x\n1,2\n", "row 3 has 2 fields, not 3 as the first"),
-        (HEADER + b"1,2,x\n" * 900_000 + b"1,2,x,y\n", "row 900002 has 4 fields, not 3"),
+        (HEADER + b"1,2,x\n1,2\n", "row 2 below the header has 2 fields, not 3 as it"),
+        (
+            HEADER + b"1,2,x\n" * 900_000 + b"1,2,x,y\n",
+            "row 900001 below the header has 4 fields, not 3",
+        ),
         (HEADER + b'1,2,"x\n3,4,y\n', "the quote of its last field is not closed"),
         (HEADER + b'1,2,"', "the quote of its last field is not closed"),
-        (HEADER + b'1,"2,x\n3,4,y\n', "row 2 has 2 fields, not 3"),
+        (HEADER + b'1,"2,x\n3,4,y\n', "row 1 below the header has 2 fields, not 3"),
         (HEADER + b"1,2,\xff\n", "it is not written in utf-8"),
         (b"id,amount\n1,2\n", "has no column 'note'; it has 'id', 'amount'"),
         (b"id,amount,note,tip\n1,2,x,3\n", "has a column 'tip' that 'columns' does not have"),
         (b"id,amount,note,id\n1,2,x,3\n", "has two columns named 'id'"),
-        (HEADER + b"1,many,x\n", 'numeric: "many"'),
+        (HEADER + b"0,0,x\n1,many,x\n", 'row 2 of the day, column amount: "many"'),
         (HEADER + b"1,2,\0\n", "0x00"),
     ],
 )
@@ -243,7 +246,10 @@ def test_a_file_of_a_month_gives_each_day_its_rows(syncing: Syncing, tmp_path: P
     [
         ("2025-10-02", "whose day_column 'day' is '2025-10-02'"),
         ("", "whose day_column 'day' is empty"),
-        ("01.10.2025", "that is no date, written as 2025-10-01"),
+        (
+            "01.10.2025",
+            "has '01.10.2025' in its day_column 'day', which is no date written as 2025-10-01",
+        ),
     ],
 )
 def test_a_days_file_with_a_row_of_another_is_refused(

@@ -84,6 +84,43 @@ def test_a_column_that_the_newest_file_has_not_is_refused(syncing: Syncing, tmp_
     assert done.outcome is Outcome.SUCCESS
 
 
+def test_nanoseconds_are_refused_or_arrive_whole_in_a_column_that_is_declared_as_text(
+    syncing: Syncing, tmp_path: Path
+) -> None:
+    one, kinds = [1_759_276_800_000_000_001], (pa.timestamp("ns"), pa.timestamp("ns", "UTC"))
+    times = {f"t{n}": pa.array(one, kind) for n, kind in enumerate(kinds)}
+    times["t2"] = pa.array([1], pa.time64("ns"))
+    times["t3"] = times["t0"].dictionary_encode()
+    write(tmp_path, times)
+    (done,) = syncing.sync(keys(tmp_path))
+    assert (
+        "2025-10-01: column 't0' has a value finer than timestamp without time zone holds; declare "
+        "the column as text under 'columns'"
+    ) in (done.error or "")
+    syncing.rows("DROP TABLE landed")
+    (done,) = syncing.sync(keys(tmp_path, columns=dict.fromkeys(times, "timestamp")))
+    assert "column 't0' has a value finer than timestamp" in (done.error or "")
+    syncing.rows("DROP TABLE landed")
+    texts = dict.fromkeys(times, "text") | {"t1": "varchar(40)"}
+    (done,) = syncing.sync(keys(tmp_path, columns=texts))
+    assert done.error is None
+    assert syncing.rows("SELECT t0, t1, t2, t3 FROM landed") == [
+        (
+            "2025-10-01 00:00:00.000000001",
+            "2025-10-01 00:00:00.000000001+00",
+            "00:00:00.000000001",
+            "2025-10-01 00:00:00.000000001",
+        )
+    ]
+
+
+def test_nanoseconds_within_a_struct_are_refused_too(syncing: Syncing, tmp_path: Path) -> None:
+    struct = pa.StructArray.from_arrays([pa.array([1], pa.timestamp("ns"))], ["at"])
+    write(tmp_path, {"doc": struct})
+    (done,) = syncing.sync(keys(tmp_path))
+    assert "column 'doc' has a value finer than jsonb holds" in (done.error or "")
+
+
 INSTANTS = [
     datetime(2025, 9, 30, 15, 59, 59, 999_999, UTC),
     datetime(2025, 9, 30, 16, 0, tzinfo=UTC),

@@ -11,11 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from sync_pipeline.errors import SettingError, SourceError
+from sync_pipeline.errors import NotReadyError, SettingError, SourceError
 from sync_pipeline.settings import Settings
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.base import CopyFormat
-from sync_pipeline.sources.declared import as_declared, schema_of
+from sync_pipeline.sources.declared import as_declared
 from sync_pipeline.sync import Outcome
 from sync_pipeline_tests.integration.helpers import in_thread, wait_for
 from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing, example
@@ -77,6 +77,11 @@ def exits(day: date) -> Iterator[dict[str, Any]]:
     raise SystemExit(3)
 
 
+def comes_later(day: date) -> Iterator[dict[str, Any]]:
+    raise NotReadyError("come back at nine")
+    yield {}
+
+
 GIVEN: list[int] = []
 PAUSE = threading.Event()
 
@@ -104,6 +109,23 @@ def test_the_example_of_the_documents_runs(syncing: Syncing) -> None:
     assert syncing.rows("SELECT note FROM orders WHERE id = 1") == [("north 2025-10-01",)]
 
 
+def test_a_day_that_is_not_ready_is_recorded_with_its_dataset_and_the_day(syncing: Syncing) -> None:
+    (done,) = syncing.sync(keys("comes_later"))
+    assert done.outcome is Outcome.FAILED
+    told = f"dataset landed: {MODULE}:comes_later for 2025-10-01: come back at nine"
+    assert syncing.rows("SELECT error_message FROM sync_attempt") == [(told,)]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_type_that_the_target_does_not_know_is_named_with_its_column(
+    syncing: Syncing, there: bool
+) -> None:
+    if there:
+        syncing.sync(keys("orders"))
+    with pytest.raises(SettingError, match="column 'id' is of type bigintt, which the target's"):
+        syncing.sync(keys("orders", columns=COLUMNS | {"id": "bigintt"}))
+
+
 def test_record_batches_arrive_like_mappings(syncing: Syncing) -> None:
     syncing.sync(keys("as_arrow"))
     assert syncing.rows("SELECT id, amount, note FROM landed ORDER BY id") == [
@@ -120,7 +142,7 @@ def test_record_batches_are_passed_on_one_by_one() -> None:
             taken.append(number)
             yield pa.record_batch({"id": [number]})
 
-    declared = as_declared(batches(), schema_of({"id": "bigint"}), "a test")
+    declared = as_declared(batches(), {"id": "bigint"}, "a test")
     assert next(declared).to_pylist() == [{"id": "0"}]
     assert taken == [0]
 
@@ -129,7 +151,7 @@ def test_what_would_be_rounded_is_refused_and_a_struct_is_json(syncing: Syncing)
     columns = {"at": "timestamp"}
     (done,) = syncing.sync(keys("in_nanoseconds", columns=columns))
     assert done.outcome is Outcome.FAILED
-    assert "would lose data" in (done.error or "")
+    assert "for 2025-10-01: column 'at' has a value finer than timestamp" in (done.error or "")
     (done,) = syncing.sync(keys("structured", columns={"tags": "jsonb"}), target={"table": "tags"})
     assert syncing.rows("SELECT tags FROM tags") == [({"a": 1, "b": None},)]
 
@@ -165,7 +187,7 @@ def test_a_day_column_of_the_rows_is_cut_in_the_datasets_zone(syncing: Syncing) 
     ("at", "said"),
     [
         ("2025-09-30T15:59:59Z", "gave a row of 2025-09-30 15:59:59+00:00 for 2025-10-01"),
-        ("yesterday", "day_column 'at' is no timestamp with time zone in ISO 8601"),
+        ("yesterday", "day_column 'at' is 'yesterday', no timestamp with time zone in ISO 8601"),
         (None, "day_column 'at' is empty"),
     ],
 )

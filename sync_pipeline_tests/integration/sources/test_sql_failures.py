@@ -211,6 +211,14 @@ def test_what_a_dataset_has_wrong_is_named_and_not_tried_again(
         ),
         ("oracle+oracledb://u:s3cret@h/d", "run: pip install oracledb"),
         ("mssql+pyodbc://u:s3cret@h/d", "run: pip install pyodbc"),
+        ("mysql+pymysql://u:half@s3cret#3@127.0.0.1:9/d", "'@'.* must be percent-encoded"),
+        ("mysql+pymysql://u:half@s3cret/3@127.0.0.1:9/d", "'@'.* must be percent-encoded"),
+        ("mysql+pymysql://u:half@s3cret?3@127.0.0.1:9/d", "'@'.* must be percent-encoded"),
+        ("mysql+pymysql://h:9/d?user=u&password=half@s3cret", "'@'.* must be percent-encoded"),
+        (
+            "mysqll://u:s3cret@h/d",
+            "SHOP_URL begins with mysqll://, which SQLAlchemy does not know; c",
+        ),
         ("s3cret", "SHOP_URL is not a SQLAlchemy URL, such as mysql"),
         ("", "SHOP_URL is not set; set it to a SQLAlchemy URL"),
     ],
@@ -219,6 +227,26 @@ def test_a_url_that_cannot_be_used_says_what_to_do(syncing: Syncing, url: str, s
     syncing.settings["SHOP_URL"] = url
     with pytest.raises(SettingError, match=said) as caught:
         syncing.sync(TABLE)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("foo=1", "unexpected keyword argument 'foo'; correct its options: foo"),
+        ("ssl_mode=REQUIRED&charset=x", "'ssl_mode'; correct its options: ssl_mode, charset"),
+        ("max_allowed_packet=1&local_infile=x", "'x'; correct its options: max_allowed_packet, l"),
+        ("ssl_ca=/not/there", "No such file or directory; correct its options: ssl_ca"),
+    ],
+)
+def test_an_option_that_the_driver_does_not_take_is_named_and_not_tried_again(
+    syncing: Syncing, option: str, said: str
+) -> None:
+    syncing.settings["SHOP_URL"] = f"mysql+pymysql://u:s3cret@127.0.0.1:1/d?{option}"
+    told = f"^dataset landed: the URL in SHOP_URL cannot be used: .*{said}"
+    with pytest.raises((SettingError, SourceUnreachableError), match=told) as caught:
+        syncing.sync(TABLE)
+    assert not is_transient(caught.value)
     assert "s3cret" not in str(caught.value)
 
 

@@ -105,17 +105,55 @@ def test_a_query_of_sqlite_declares_its_types(shop: sqlite3.Connection, syncing:
 
 
 @pytest.mark.parametrize(
+    ("kind", "declared", "stray", "promised"),
+    [
+        ("TEXT", "date", "2025/10/01", "text that begins as 2025-10-01"),
+        ("DATE", "date", "2025-10-1", "text that begins as 2025-10-01"),
+        ("DATE", "date", "2025-02-30", "text that begins as 2025-10-01"),
+        ("DATE", "date", 20251001, "text that begins as 2025-10-01"),
+        ("DATE", "date", 2460950, "text that begins as 2025-10-01"),  # a Julian day
+        ("DATETIME", "timestamp", "01.10.2025 12:00", "text that begins as 2025-10-01"),
+        ("BLOB", "timestamp", b"2025-10-01", "text that begins as 2025-10-01"),
+        ("INTEGER", "timestamptz", "2025-10-01 12:00:00", "a number of seconds since 1970"),
+    ],
+)
+@pytest.mark.parametrize("selection", [{"table": "t"}, {"query": "SELECT day, id FROM t"}])
+def test_a_day_in_a_form_that_no_day_would_find_is_named_and_not_missed(
+    shop: sqlite3.Connection,
+    syncing: Syncing,
+    selection: dict[str, str],
+    kind: str,
+    declared: str,
+    stray: Any,
+    promised: str,
+) -> None:
+    shop.execute(f"CREATE TABLE t (day {kind}, id INTEGER)")
+    good = {"date": "2025-10-01", "timestamp": "2025-10-01 00:00:00"}.get(declared, 1759276800)
+    shop.executemany("INSERT INTO t VALUES (?, 1)", [(None,), (good,)])
+    source = SOURCE | selection | {"types": {"day": declared, "id": "bigint"}}
+    (done,) = syncing.sync(source)
+    assert (done.outcome, done.error) == (Outcome.SUCCESS, None)
+    shop.execute("INSERT INTO t VALUES (?, 2)", (stray,))
+    (done,) = syncing.sync(source)
+    assert (
+        f"the day_column 'day' of {selection.get('table', 'query')} has the value {stray!r}, whose "
+        f"row no day would find; it must be {promised}. Mend it at the source"
+    ) in (done.error or "")
+    assert syncing.rows("SELECT id FROM landed") == [(1,)]
+
+
+@pytest.mark.parametrize(
     ("kind", "value", "said"),
     [
-        ("INTEGER", "many", "column 'x' has the value 'many', which is no int64"),
-        ("INTEGER", 1.5, "column 'x' has the value 1.5, which is no int64"),
-        ("DATE", 20251001, "column 'x' has the value 20251001, which is no date32[day]"),
-        ("DATETIME", 0, "column 'x' has the value 0, which is no timestamp[us]"),
-        ("TEXT", b"\xff", r"column 'x' has the value b'\xff', which is no string"),
-        ("BOOLEAN", 2, "column 'x' has the value 2, which is no bool"),
-        ("DECIMAL(5,2)", 1.234, "column 'x' has the value 1.234, which is no decimal128(5, 2)"),
-        ("DATETIME", "2025-10-01T00:00:00+02:00", "which is no timestamp[us]"),
-        ("DATE", "1.10.2025", "column 'x' has the value '1.10.2025', which is no date32[day]"),
+        ("INTEGER", "many", "column 'x' has the value 'many', which is no bigint"),
+        ("INTEGER", 1.5, "column 'x' has the value 1.5, which is no bigint"),
+        ("DATE", 20251001, "column 'x' has the value 20251001, which is no date"),
+        ("DATETIME", 0, "column 'x' has the value 0, which is no timestamp without time zone"),
+        ("TEXT", b"\xff", r"column 'x' has the value b'\xff', which is no text"),
+        ("BOOLEAN", 2, "column 'x' has the value 2, which is no boolean"),
+        ("DECIMAL(5,2)", 1.234, "column 'x' has the value 1.234, which is no numeric(5,2)"),
+        ("DATETIME", "2025-10-01T00:00:00+02:00", "which is no timestamp without time zone"),
+        ("DATE", "1.10.2025", "column 'x' has the value '1.10.2025', which is no date"),
     ],
 )
 def test_a_value_that_its_column_does_not_promise_is_named(
@@ -147,6 +185,14 @@ def test_nothing_can_be_written_through_a_source(
     query = "DELETE FROM t RETURNING 1"
     (done,) = syncing.sync(TABLE | {"ready_query": query})
     assert "attempt to write a readonly database" in (done.error or "")
+
+
+def test_a_ready_query_that_fails_is_named(shop: sqlite3.Connection, syncing: Syncing) -> None:
+    shop.execute("CREATE TABLE t (id INTEGER, day DATE)")
+    (done,) = syncing.sync(TABLE | {"ready_query": "SELEC 1"})
+    assert (done.error or "").startswith(
+        "dataset landed: its ready_query fails for 2025-10-01: OperationalError: near"
+    )
 
 
 def test_a_file_that_is_not_there_is_named_and_not_made(syncing: Syncing, tmp_path: Path) -> None:

@@ -186,12 +186,12 @@ def test_bad_rows_of_every_kind_are_set_aside_and_the_others_written(
     assert writing.counts(DAY) == (2492, 2487, 5)
     assert writing.syncing.rows("SELECT count(*), count(at) FROM landed") == [(2487, 2487)]
     found = [(number, key, said.partition(":")[0]) for number, key, said in writing.rejected()]
-    unique = 'duplicate key value violates unique constraint "one_row_a_key"'
+    unique = 'duplicate key value violates unique constraint "target.key"'
     assert found == [
         (
             2,
             None,
-            'null value in column "id" of relation "sync_pipeline_staged" violates not-null '
+            'null value in column "id" of relation "the rows of the day" violates not-null '
             "constraint",
         ),
         (991, "no number", "invalid input syntax for type bigint"),
