@@ -222,3 +222,12 @@ def test_a_write_mode_and_its_key_go_together() -> None:
 )
 def test_a_key_that_does_not_go_with_the_mode_is_refused(target: dict[str, Any], said: str) -> None:
     assert said in complaint(target={"table": "orders"} | target)
+
+
+@pytest.mark.parametrize("table", ["daily_sync_status", "public.sync_attempt", "sync_day_gap"])
+def test_a_table_of_the_products_own_is_no_target(table: str) -> None:
+    assert complaint(target__table=table) == (
+        f"target.table: Value error, {table!r} is a table in which sync-pipeline keeps its own "
+        "records; name another"
+    )
+    assert orders(target__table="sales.sync_attempt").target.table == "sales.sync_attempt"
