@@ -35,3 +35,7 @@ SELECT EXISTS (
 -- column_names: the columns of a table that may be there
 SELECT attname::text FROM pg_catalog.pg_attribute
 WHERE attrelid = to_regclass(%(table)s) AND attnum > 0 AND NOT attisdropped
+
+-- column_type: the type of a column of a table that may be there
+SELECT format_type(atttypid, -1) FROM pg_catalog.pg_attribute
+WHERE attrelid = to_regclass(%(table)s) AND attname = %(column)s AND NOT attisdropped
