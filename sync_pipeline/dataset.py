@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from sync_pipeline.errors import RequestError
+from sync_pipeline.own_tables import OWN_TABLES
 from sync_pipeline.sources.keys import AnySource
 from sync_pipeline.sources.keys.common import Keys, PositiveSeconds, TableName
 
@@ -47,6 +48,18 @@ def _dataset_name(name: str) -> str:
     return name
 
 
+def _in_schema(table: str) -> str:
+    return table if "." in table else f"public.{table}"
+
+
+def _not_our_own(table: str) -> str:
+    if _in_schema(table) in map(_in_schema, OWN_TABLES):
+        raise ValueError(
+            f"{table!r} is a table in which sync-pipeline keeps its own records; name another"
+        )
+    return table
+
+
 # For `dg check yaml`, which reads the JSON schema: YAML gives a date, JSON knows only text.
 Day = Annotated[
     date, WithJsonSchema({"type": "string", "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"})
@@ -58,7 +71,9 @@ TimezoneName = Annotated[str, AfterValidator(_known_timezone)]
 class PostgresTarget(Keys):
     """The table the rows are synced into, in the database of `SYNC_DATABASE_URL`."""
 
-    table: TableName = Field(description="target table, or schema.table; created if missing")
+    table: Annotated[TableName, AfterValidator(_not_our_own)] = Field(
+        description="target table, or schema.table; created if missing"
+    )
     write: Literal["replace_day", "upsert", "append_only"] = Field(
         default="replace_day",
         description="how a day's rows are written: in the place of the day's rows, of the rows "
@@ -106,6 +121,11 @@ class PostgresTarget(Keys):
         if twice is not None:
             raise ValueError(f"'key' names column {twice!r} twice; name it once")
         return self
+
+    @property
+    def full_name(self) -> str:
+        """The table with its schema, which is PostgreSQL's usual one if none is given."""
+        return _in_schema(self.table)
 
 
 class Retry(Keys):

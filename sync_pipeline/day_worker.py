@@ -87,6 +87,16 @@ class DayWorker:
         self._failed_in_a_row = 0
         self._stop = threading.Event()
 
+    def another(self) -> "DayWorker":
+        """Return a worker like this one, for another thread; it is handed over in the end."""
+        tracker = self._tracker.another()
+        return DayWorker(self._dataset, self._settings, tracker, self._batch, self._logger)
+
+    def hand_over(self, to: "DayWorker") -> None:
+        """Close, and leave to another worker of the run what could not be recorded yet."""
+        self.close()
+        self._tracker.hand_over(to._tracker)
+
     @property
     def stopped(self) -> bool:
         """Whether `stop` was called."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 
 from sync_pipeline import settings
+from sync_pipeline.clashes import refuse_clashes
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.orchestration.batch_job import build_batch_job
 from sync_pipeline.orchestration.component import DailySync, loading
@@ -19,10 +20,11 @@ from sync_pipeline.orchestration.sensors import build_sensors
 def load_datasets(project: Path) -> list[Dataset]:
     """Return the datasets of the project at `project`, the folder of its pyproject.toml.
 
-    Raises SettingError, in one line, if a `defs.yaml` cannot be read.
+    Raises SettingError, in one line, if a `defs.yaml` cannot be read, or two clash.
     """
     with _dagster_quiet(), loading(project):
         components = _tree(project).get_all_components(of_type=DailySync)
+    refuse_clashes([(component.dataset, component.file) for component in components])
     return [component.dataset for component in components]
 
 

@@ -43,13 +43,18 @@ class Ends:
         return self._source
 
     def open_target(self) -> Target:
-        """Open the target if it is not open, or no longer, for the rows that come; return it."""
+        """Open the target if it is not open, or no longer, for the rows that come; return it.
+
+        If its table is missing, the days that are recorded as in are not in any more.
+        """
         if self._target is None or self._target.connection.closed:
             purpose = purpose_of(self._dataset, self._tracker.run_id)
             connection = open_target(self._dataset, self._settings, purpose)
-            target = Target(connection, self._dataset)
+            target = Target(connection, self._dataset, self._days_are_gone)
             try:
-                if self._source is not None:
+                if self._source is None:
+                    target.look()
+                else:
                     target.prepare(self._source.shape)
             except BaseException:
                 connection.close()
@@ -97,6 +102,9 @@ class Ends:
         except psycopg2.Error:
             # The server rolls back by itself what a lost connection leaves behind.
             self._target.connection.close()
+
+    def _days_are_gone(self) -> None:
+        self._tracker.days_are_gone(self._dataset.name, self._dataset.target.table)
 
     def close(self) -> None:
         """Close source and target; what is not committed is rolled back."""

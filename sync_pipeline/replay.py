@@ -1,10 +1,11 @@
 """Loading rows that were set aside, once what was wrong with them, or with the table, is mended.
 
-A day's rows go in one transaction, under the day's lock, together with the day's record. A row that
-is still not taken stays where it is, with what was said this time.
+A day's rows go in one transaction, under the day's lock, together with the day's record; those of a
+day that is not in wait until it is. A row that is still not taken, or belongs to another day, stays
+where it is, with what was said this time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
@@ -19,11 +20,17 @@ from sync_pipeline.targets import one_row, open_target, rejected
 from sync_pipeline.targets.careful import said_of
 from sync_pipeline.targets.postgres import Target
 from sync_pipeline.targets.rejected import KeptRow
+from sync_pipeline.targets.row_day import RowDay
 from sync_pipeline.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+_NOT_IN = (
+    "the day's latest sync did not succeed, or its record cannot be read: sync the day again, "
+    "which reads its rows anew"
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,8 @@ def replay(
 ) -> Iterator[Replayed]:
     """Load the rows kept of `day`, or of every day of `dataset`; yield each day as it is done.
 
-    Raises TargetError, and DayLockedError if a worker holds the day for longer than it is waited.
+    A day that is not recorded as in is left as it is, and `error` says so. Raises TargetError, and
+    DayLockedError if a worker holds the day for longer than it is waited.
     """
     with closing(open_target(dataset, settings, f"replay {dataset.name}")) as connection:
         for found in _days(connection, dataset, day):
@@ -66,8 +74,11 @@ def _replay_day(
     try:
         with connection.cursor() as cursor:
             rows = rejected.of_day(cursor, dataset.name, day)
-            errors = [said for row in rows if (said := _load(cursor, dataset, row)) is not None]
-            if synced is not None and tracker.in_target:
+            if synced is None:
+                connection.rollback()
+                return Replayed(day, 0, len(rows), _NOT_IN)
+            errors = _load_all(cursor, dataset, day, rows)
+            if tracker.in_target:
                 tracker.replayed_in(cursor, synced, len(errors))
         target.commit(day)
     except psycopg2.Error as error:
@@ -75,16 +86,25 @@ def _replay_day(
         raise TargetError(
             f"dataset {dataset.name}: cannot load the rows kept of {day}: {one_line(error)}"
         ) from error
-    if synced is not None and not tracker.in_target:
+    if not tracker.in_target:
         tracker.replayed(dataset.name, synced, len(errors))
     return Replayed(day, len(rows) - len(errors), len(errors), errors[0] if errors else None)
 
 
-def _load(cursor: "Cursor", dataset: Dataset, row: KeptRow) -> str | None:
+def _load_all(cursor: "Cursor", dataset: Dataset, day: date, rows: Sequence[KeptRow]) -> list[str]:
+    """Load rows kept of a day; return what was said of those that are not taken."""
+    row_day = RowDay(cursor, dataset, day)
+    said = [_load(cursor, dataset, row_day, row) for row in rows]
+    return [error for error in said if error is not None]
+
+
+def _load(cursor: "Cursor", dataset: Dataset, row_day: RowDay, row: KeptRow) -> str | None:
     """Load a row; return what was said if it is not taken."""
     cursor.execute("SAVEPOINT one_row")
     try:
-        one_row.insert(cursor, dataset, row.values)
+        values = row.values()
+        row_day.check(values)
+        one_row.insert(cursor, dataset, values)
     except (psycopg2.DataError, psycopg2.IntegrityError, psycopg2.ProgrammingError) as error:
         said = said_of(error)
     except ValueError as error:  # the driver's, for a NUL

@@ -23,8 +23,9 @@ from sync_pipeline.orchestration.schedule import build_schedule
 class DailySync(dg.Component):
     """Syncs one dataset into PostgreSQL, day by day, each day recorded in daily_sync_status."""
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, file: Path) -> None:
         self.dataset = dataset
+        self.file = file
 
     @classmethod
     def get_model_cls(cls) -> type[BaseModel]:
@@ -34,16 +35,17 @@ class DailySync(dg.Component):
     @classmethod
     def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> "DailySync":
         """Return the component for a `defs.yaml`. Raises SettingError for a bad folder name."""
+        file = context.path / "defs.yaml"
         if not isinstance(attributes, DatasetSettings):  # validated by Dagster, if there are any
             required = [
                 name for name, key in DatasetSettings.model_fields.items() if key.is_required()
             ]
             raise SettingError(
-                f"{context.path / 'defs.yaml'}: attributes: required, and missing; at least "
+                f"{file}: attributes: required, and missing; at least "
                 f"{', '.join(required)} stand under it"
             )
         try:
-            return cls(Dataset(name=context.path.name, **dict(attributes)))
+            return cls(Dataset(name=context.path.name, **dict(attributes)), file)
         except ValidationError as error:
             reason = error.errors()[0]["msg"].removeprefix("Value error, ")
             raise SettingError(

@@ -5,7 +5,7 @@ transaction. After any error the caller rolls back, and the day's old rows stand
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
@@ -25,7 +25,7 @@ from sync_pipeline.targets.names import identifier, listed
 from sync_pipeline.targets.partitions import Partitions
 from sync_pipeline.targets.reading import Reading
 from sync_pipeline.targets.rejected import LoadedFor, Rejected
-from sync_pipeline.targets.table import check_types, make_or_check
+from sync_pipeline.targets.table import check_types, is_missing, make_or_check
 from sync_pipeline.targets.write_modes import Writing, explanation, writing
 
 if TYPE_CHECKING:
@@ -49,14 +49,28 @@ class Loaded:
 
 
 class Target:
-    """The dataset's table at the target, over a connection that the caller owns."""
+    """The dataset's table at the target, over a connection that the caller owns.
 
-    def __init__(self, connection: "Connection", dataset: Dataset) -> None:
+    `on_missing` is called when there is no such table, before anybody makes it.
+    """
+
+    def __init__(
+        self,
+        connection: "Connection",
+        dataset: Dataset,
+        on_missing: Callable[[], object] = lambda: None,
+    ) -> None:
         self.connection = connection
+        self._on_missing = on_missing
         self._copy_format = CopyFormat.BINARY
         self._dataset = dataset
         self._keeps_rejected = False
         self._partitions: Partitions | None = None
+
+    def look(self) -> None:
+        """Look whether the target table is there. Raises TargetError."""
+        with self._looking() as cursor:
+            self._tell_if_missing(cursor)
 
     def prepare(self, shape: Shape, former: Mapping[str, str] | None = None) -> list[str]:
         """Make the target table for rows of `shape`, or check the one that is there, and choose how
@@ -67,22 +81,14 @@ class Target:
         several processes may do it at once. Raises TargetError, after rolling back, if the table
         cannot be made or does not fit, SettingError for a type or a key that cannot be.
         """
-        try:
-            with self.connection.cursor() as cursor:
-                begin(cursor, self._dataset)
-                check_types(cursor, self._dataset, shape)
-                changes = schema_change.follow(cursor, self._dataset, shape, former)
-                table = make_or_check(cursor, self._dataset, shape)
-                self._copy_format = table.copy_format
-                self._partitions = Partitions(self._dataset, shape) if table.partitioned else None
-                self._keeps_rejected = rejected.prepare(cursor, make=self._quarantines)
-            self.connection.commit()
-        except psycopg2.Error as error:
-            self._rollback()
-            raise self._failed("cannot prepare", error) from error
-        except BaseException:
-            self._rollback()
-            raise
+        with self._looking() as cursor:
+            check_types(cursor, self._dataset, shape)
+            self._tell_if_missing(cursor)
+            changes = schema_change.follow(cursor, self._dataset, shape, former)
+            table = make_or_check(cursor, self._dataset, shape)
+            self._copy_format = table.copy_format
+            self._partitions = Partitions(self._dataset, shape) if table.partitioned else None
+            self._keeps_rejected = rejected.prepare(cursor, make=self._quarantines)
         return changes
 
     def begin_day(self, day: date) -> None:
@@ -140,6 +146,25 @@ class Target:
             self.connection.commit()
         except psycopg2.Error as error:
             raise self._failed(f"cannot commit {day} to", error) from error
+
+    @contextmanager
+    def _looking(self) -> Iterator["Cursor"]:
+        """A cursor in a transaction of its own, committed at the end of the block."""
+        try:
+            with self.connection.cursor() as cursor:
+                begin(cursor, self._dataset)
+                yield cursor
+            self.connection.commit()
+        except psycopg2.Error as error:
+            self._rollback()
+            raise self._failed("cannot prepare", error) from error
+        except BaseException:
+            self._rollback()
+            raise
+
+    def _tell_if_missing(self, cursor: "Cursor") -> None:
+        if is_missing(cursor, self._dataset):
+            self._on_missing()
 
     def _load_into_partition(
         self, cursor: "Cursor", reading: Reading, loaded_for: LoadedFor

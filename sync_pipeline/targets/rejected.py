@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
+import psycopg2
+
 from sync_pipeline.database import named_sql
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.errors import RejectedRowsError
@@ -48,11 +50,22 @@ def forget(cursor: "Cursor", dataset: str, day: date) -> None:
 
 @dataclass(frozen=True)
 class KeptRow:
-    """A row that is kept: its number in its day, and its values as text, by column."""
+    """A row that is kept: its number in its day, and its values as JSON, which people mend."""
 
     id: int
     number: int
-    values: dict[str, str | None]
+    written: str
+
+    def values(self) -> dict[str, str | None]:
+        """Return its values as text, by column. Raises psycopg2.DataError if that is not what is
+        written."""
+        found = json.loads(self.written, parse_int=str, parse_float=str, parse_constant=str)
+        if not isinstance(found, dict) or not found:
+            raise psycopg2.DataError(
+                "its row_values are no JSON object of values by column, such as "
+                '{"id": "7", "day": "2025-10-01"}'
+            )
+        return {name: _text(value) for name, value in found.items()}
 
 
 def days(cursor: "Cursor", dataset: str, day: date | None = None) -> list[date]:
@@ -111,6 +124,10 @@ class Rejected:
                 "run_id": self._for.run_id,
             },
         )
+
+
+def _text(value: object) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value)
 
 
 def _said(row: RejectedRow) -> str:

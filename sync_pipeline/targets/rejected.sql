@@ -38,7 +38,7 @@ WHERE dataset = %(dataset)s AND (%(day)s::date IS NULL OR sync_date = %(day)s)
 GROUP BY sync_date ORDER BY sync_date
 
 -- of_day: the rows kept of a day
-SELECT id, row_number, row_values FROM sync_rejected_row
+SELECT id, row_number, row_values::text FROM sync_rejected_row
 WHERE dataset = %(dataset)s AND sync_date = %(day)s ORDER BY id
 
 -- remove: a row that was loaded after all

@@ -76,6 +76,15 @@ def check_types(cursor: "Cursor", dataset: Dataset, shape: Shape) -> None:
             )
 
 
+def is_missing(cursor: "Cursor", dataset: Dataset) -> bool:
+    """Return whether the dataset has no target table. If so, none is made by another process before
+    the caller's transaction ends. Raises TargetError if its schema may not be looked into."""
+    if _look(cursor, dataset).oid is not None:
+        return False
+    lock_table(cursor, dataset.target.table)
+    return _look(cursor, dataset).oid is None
+
+
 def make_or_check(cursor: "Cursor", dataset: Dataset, shape: Shape) -> Table:
     """Make the dataset's target table for rows of `shape`, or check the one that is there; return
     what it is.

@@ -38,3 +38,7 @@ WHERE attrelid = to_regclass(%(table)s) AND attnum > 0 AND NOT attisdropped
 
 -- unknown_types: those of some types that this PostgreSQL does not have
 SELECT name FROM unnest(%(types)s::text[]) AS name WHERE to_regtype(name) IS NULL
+
+-- column_type: the type of a column of a table that may be there
+SELECT format_type(atttypid, -1) FROM pg_catalog.pg_attribute
+WHERE attrelid = to_regclass(%(table)s) AND attname = %(column)s AND NOT attisdropped

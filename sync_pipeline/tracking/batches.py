@@ -121,7 +121,8 @@ def open_batches(cursor: "Cursor") -> list[Batch]:
 
 
 def states_of_days(cursor: "Cursor", batch_key: str, dataset: str) -> dict[date, AttemptState]:
-    """Return how each day of a batch stands; nothing if there is no such batch."""
+    """Return how each day of a batch stands; nothing if there is no such batch. A day that it did,
+    and whose rows are gone, is failed."""
     cursor.execute(_SQL["states_of_days"], {"batch_key": batch_key, "dataset": dataset})
     return {day: AttemptState(state) for day, state in cursor.fetchall()}
 

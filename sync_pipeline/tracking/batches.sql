@@ -105,7 +105,14 @@ WHERE id = %(id)s
 SELECT clock_timestamp()
 
 -- states_of_days: how each day of the batch with this key stands
-SELECT sync_date, state FROM sync_attempt
+-- The latest attempt at a day succeeded, and the day has failed: its rows have gone since.
+SELECT sync_date, CASE WHEN state IN ('success', 'skipped') AND EXISTS (
+    SELECT FROM daily_sync_status record
+    JOIN sync_attempt latest USING (dataset, sync_date, attempt)
+    WHERE record.kind = 'day' AND record.status = 'failed' AND latest.state = 'success'
+      AND record.dataset = of_batch.dataset AND record.sync_date = of_batch.sync_date
+) THEN 'failed' ELSE state END
+FROM sync_attempt of_batch
 WHERE batch_id = (SELECT id FROM daily_sync_status
                   WHERE batch_key = %(batch_key)s AND dataset = %(dataset)s)
   AND NOT superseded

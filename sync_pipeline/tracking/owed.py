@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from sync_pipeline.errors import SupersededError
-from sync_pipeline.tracking import adoption, attempts, batches, source_columns
+from sync_pipeline.tracking import adoption, attempts, batches, gone, source_columns
 from sync_pipeline.tracking.models import (
     BegunDay,
     DayCounts,
@@ -241,6 +241,25 @@ class Replayed:
 
     def __str__(self) -> str:
         return f"rows of {self.dataset}, record {self.day.record_id}, replayed"
+
+
+@dataclass(frozen=True)
+class DaysGone:
+    """The target table of a dataset was missing: the days that were in by then are in no more."""
+
+    dataset: str
+    table: str
+    at: float
+    batch: NewBatch | None = None
+
+    def write(self, cursor: "Cursor", batch_id: int | None, by: By, *, last: bool) -> bool:
+        # Somebody may have loaded a day into a new table since.
+        before = _moment(cursor, self.at)
+        gone.days_are_gone(cursor, self.dataset, self.table, before, by.run_id)
+        return True
+
+    def __str__(self) -> str:
+        return f"target table {self.table} of {self.dataset} missing"
 
 
 @dataclass(frozen=True)

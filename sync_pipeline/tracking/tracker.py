@@ -107,6 +107,10 @@ class Tracker:
         """Mark days of a batch as skipped."""
         self._ledger.record(owed.Skipped(new, days))
 
+    def days_are_gone(self, dataset: str, table: str) -> None:
+        """Note that the dataset's target table is missing now, and with it the days that are in."""
+        self._ledger.record(owed.DaysGone(dataset, table, time.monotonic()))
+
     def begin(
         self, dataset: str, day: date, new: NewBatch | None, after: FailedTry | None = None
     ) -> Attempt | None:

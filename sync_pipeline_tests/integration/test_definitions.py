@@ -248,3 +248,28 @@ def test_a_wrong_yaml_leaves_no_record(told: dict[tuple[str, str], Ended], targe
     with closing(psycopg2.connect(target_url)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM daily_sync_status")
         assert cursor.fetchone() == (0,)
+
+
+def test_datasets_of_one_name_and_of_one_table_are_refused_with_both_files(
+    target_url: str, tmp_path: Path
+) -> None:
+    write_project(tmp_path, {"orders": "single_run", "events": "2"})
+    ours = {"SYNC_DATABASE_URL": target_url, "SYNC_PROJECT_DIR": str(tmp_path)}
+    words = ("backfill", "orders", "2025-01-01", "2025-01-02")
+    datasets = tmp_path / "team" / "datasets"
+    events, orders = (datasets / name / "defs.yaml" for name in ("events", "orders"))
+    events.write_text(events.read_text().replace("{table: events}", "{table: public.orders}"))
+    one_table = run(ours, *words, SYNC_DATA_DIR=str(tmp_path / "data"))
+    (datasets / "old").mkdir()
+    events.parent.rename(datasets / "old" / "orders")
+    one_name = run(ours, *words, SYNC_DATA_DIR=str(tmp_path / "data"))
+    assert [(ended.code, ended.errors.count("\n")) for ended in (one_table, one_name)] == [
+        (2, 1),
+        (2, 1),
+    ]
+    assert "both load the table" in one_table.errors
+    assert f"{events}" in one_table.errors
+    assert f"{orders}" in one_table.errors
+    assert "two datasets are called orders: " in one_name.errors
+    assert f"{orders}" in one_name.errors
+    assert f"{datasets / 'old' / 'orders' / 'defs.yaml'}" in one_name.errors

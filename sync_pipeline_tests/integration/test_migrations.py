@@ -11,6 +11,7 @@ import pytest
 
 from sync_pipeline.database.migrate import VERSION_TABLE, check_version, code_version, migrate
 from sync_pipeline.errors import MigrationError
+from sync_pipeline.own_tables import OWN_TABLES
 from sync_pipeline.settings import with_database
 from sync_pipeline_tests.conftest import drop_database
 from sync_pipeline_tests.integration.helpers import (
@@ -235,3 +236,7 @@ def test_old_history_is_kept_and_told_apart(empty_url: str) -> None:
     assert migrate(empty_url, SETTING) == code_version()
     found = run(empty_url, "SELECT status, already_synced, retried_at FROM sync_batch_progress")
     assert found == [("failed", None, None)]
+
+
+def test_what_stands_in_the_database_for_the_product_is_known_as_its_own() -> None:
+    assert TABLES | VIEWS | {"sync_rejected_row"} == OWN_TABLES

@@ -298,3 +298,12 @@ def test_null_is_a_word_with_and_without_quotes(
     assert plain == quoted != orders(source=source).source
     # What `dg check yaml` goes by:
     assert None in Dataset.model_json_schema()["$defs"][kind]["properties"][key]["enum"]
+
+
+@pytest.mark.parametrize("table", ["daily_sync_status", "public.sync_attempt", "sync_day_gap"])
+def test_a_table_of_the_products_own_is_no_target(table: str) -> None:
+    assert complaint(target__table=table) == (
+        f"target.table: Value error, {table!r} is a table in which sync-pipeline keeps its own "
+        "records; name another"
+    )
+    assert orders(target__table="sales.sync_attempt").target.table == "sales.sync_attempt"

@@ -1,17 +1,14 @@
 """Every row is accounted for: loaded, or kept with the reason why not, or the day fails."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
 import pytest
 
 from sync_pipeline import targets
-from sync_pipeline.replay import Replayed, replay
-from sync_pipeline.settings import Settings
 from sync_pipeline.sync import DayResult, Outcome
-from sync_pipeline.tracking.tracker import Tracker
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing
 
@@ -177,16 +174,6 @@ def test_with_a_key_a_bad_row_is_named_by_its_number_and_its_key(syncing: Syncin
     assert syncing.rows("SELECT count(*) FROM landed") == [(0,)]
 
 
-def test_a_replay_that_is_noted_late_leaves_a_later_sync_alone(syncing: Syncing) -> None:
-    syncing.sync(keys(), target=QUARANTINE)
-    settings = Settings({"SYNC_DATABASE_URL": syncing.url})
-    with Tracker(settings, triggered_by="replay") as tracker:
-        before = tracker.synced_days("landed", [DAY])[DAY]
-        syncing.sync(keys(), target=QUARANTINE)
-        tracker.replayed("landed", before, 0)
-    assert day_record(syncing, *COUNTS) == ("success", 2500, 2497, 3)
-
-
 def test_rows_of_a_postgresql_source_are_kept_too(syncing: Syncing, source_url: str) -> None:
     helpers.run(
         source_url,
@@ -210,44 +197,3 @@ def test_rows_are_kept_in_the_batchs_name(syncing: Syncing) -> None:
     assert syncing.rows(
         "SELECT DISTINCT dataset, sync_date, batch_id, run_id FROM sync_rejected_row"
     ) == [("landed", DAY, None, "run-1")]
-
-
-def replayed(syncing: Syncing, target: dict[str, Any]) -> list[Replayed]:
-    dataset = syncing.dataset(keys(), target=target)
-    settings = Settings({"SYNC_DATABASE_URL": syncing.url, **syncing.settings})
-    with Tracker(settings, triggered_by="replay") as tracker:
-        return list(replay(dataset, settings, tracker))
-
-
-def test_rows_that_were_kept_are_loaded_once_they_are_mended(syncing: Syncing) -> None:
-    syncing.sync(keys(), target=QUARANTINE)
-    helpers.run(
-        syncing.url,
-        'UPDATE sync_rejected_row SET row_values = \'{"id": "3", "amount": "3.50", '
-        '"note": "by hand", "sync_date": "2025-10-01"}\' WHERE row_number = 3',
-        "ALTER TABLE landed ALTER amount TYPE numeric(9,2)",
-    )
-    assert replayed(syncing, QUARANTINE) == [
-        Replayed(DAY, 2, 1, 'row 2499: invalid input syntax for type numeric: ""')
-    ]
-    assert syncing.rows("SELECT id, amount::text FROM landed WHERE id IN (3, 1200) ORDER BY 1") == [
-        (3, "3.50"),
-        (1200, "99999.99"),
-    ]
-    assert day_record(syncing, *COUNTS) == ("success", 2500, 2499, 1)
-    assert "写入2499行, 拒绝1行" in day_record(syncing, "remarks")[0]
-    assert syncing.rows("SELECT rows_loaded, rows_rejected FROM sync_attempt") == [(2499, 1)]
-    assert [row[0] for row in kept(syncing)] == [2499]
-
-
-def test_a_replay_is_recorded_where_the_records_stand_apart(
-    syncing: Syncing, make_database: Callable[[str | None], str], migrated_template: str
-) -> None:
-    syncing.settings["SYNC_TRACKING_URL"] = make_database(migrated_template)
-    syncing.sync(keys(), target=QUARANTINE)
-    helpers.run(syncing.url, "ALTER TABLE landed ALTER amount TYPE text")
-    assert replayed(syncing, QUARANTINE) == [Replayed(DAY, 3, 0, None)]
-    assert helpers.run(
-        syncing.settings["SYNC_TRACKING_URL"],
-        "SELECT success_count, failed_count FROM daily_sync_status",
-    ) == [(2500, 0)]

@@ -1,0 +1,10 @@
+-- days_are_gone: days that were in before this moment are in no more
+WITH gone AS (
+    UPDATE daily_sync_status SET
+        status = 'failed', total_records = 0, success_count = 0, failed_count = 0,
+        remarks = %(remarks)s, error_message = %(error)s
+    WHERE dataset = %(dataset)s AND kind = 'day' AND status = 'success' AND end_time < %(before)s
+      AND attempt > 0  -- not one written by hand
+    RETURNING sync_date
+)
+SELECT count(*), min(sync_date), max(sync_date) FROM gone

@@ -1,0 +1,149 @@
+"""A target table that is gone took its days with it, and the records say so."""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sync_pipeline.sync import Outcome
+from sync_pipeline.tracking import owed
+from sync_pipeline.tracking.owed import By
+from sync_pipeline_tests.integration import helpers
+from sync_pipeline_tests.integration.helpers import (
+    Pipeline,
+    Worker,
+    open_batch,
+    record,
+    rows,
+    run,
+    transaction,
+)
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+
+pytestmark = pytest.mark.integration
+
+DAYS = helpers.days(6)
+GONE = "the target table orders was missing: the rows of this day are gone; sync the day again"
+
+
+@pytest.fixture
+def pipeline(source_url: str, database_url: str) -> Pipeline:
+    made = Pipeline(source_url, database_url)
+    made.make_source()
+    return made
+
+
+def states(url: str) -> list[str]:
+    found = run(url, "SELECT state FROM sync_day_coverage ORDER BY sync_date")
+    return [state for (state,) in found]
+
+
+def corrections(url: str) -> list[tuple[Any, ...]]:
+    return run(url, "SELECT what, why, dataset, run_id FROM sync_correction")
+
+
+@pytest.mark.parametrize("parallel", [1, 3])
+def test_days_of_a_table_that_was_dropped_are_in_no_more_and_those_asked_for_are_synced(
+    pipeline: Pipeline, connection: "Connection", parallel: int
+) -> None:
+    pipeline.sync(DAYS)
+    run(pipeline.target, "DROP TABLE orders")
+    batch = open_batch(pipeline.target, DAYS[:4])
+    results = pipeline.sync(DAYS[:4], batch, resync=False, run_id="run-2", parallel_days=parallel)
+    assert {result.outcome for result in results} == {Outcome.SUCCESS}
+    assert pipeline.loaded() == dict.fromkeys(DAYS[:4], 10)
+    assert states(pipeline.target) == ["success"] * 4 + ["failed"] * 2
+    gone = helpers.day_record(connection, DAYS[5])
+    assert (gone["error_message"], gone["remarks"]) == (GONE, f"单日同步失败: {GONE}")
+    assert (gone["total_records"], gone["success_count"], gone["failed_count"]) == (0, 0, 0)
+    assert corrections(pipeline.target) == [
+        (
+            "6 days, the first 2025-10-01, the last 2025-10-06, are recorded as in no more",
+            "the target table orders was missing",
+            "orders",
+            "run-2",
+        )
+    ]
+    assert record(connection, batch.id)["skipped_count"] == 0
+
+
+def test_a_batch_of_days_that_are_all_in_finds_the_table_gone(
+    pipeline: Pipeline, connection: "Connection"
+) -> None:
+    pipeline.sync(DAYS)
+    run(pipeline.target, "DROP TABLE orders")
+    batch = open_batch(pipeline.target, DAYS)
+    assert len(pipeline.sync(DAYS, batch, resync=False)) == 6
+    found = record(connection, batch.id)
+    assert (found["status"], found["success_count"], found["skipped_count"]) == ("success", 6, 0)
+    assert pipeline.loaded() == dict.fromkeys(DAYS, 10)
+
+
+def test_another_table_in_the_yaml_holds_none_of_the_days(pipeline: Pipeline) -> None:
+    pipeline.sync(DAYS)
+    changed = {"table": "orders_anew"}
+    pipeline.sync(DAYS[:2], resync=False, target=changed)
+    assert run(pipeline.target, "SELECT count(*) FROM orders_anew") == [(20,)]
+    assert states(pipeline.target) == ["success"] * 2 + ["failed"] * 4
+
+
+def test_a_first_sync_corrects_nothing_and_a_table_that_is_there_keeps_its_days(
+    pipeline: Pipeline,
+) -> None:
+    pipeline.sync(DAYS[:3])
+    again = pipeline.sync(DAYS, resync=False)
+    assert [result.outcome for result in again] == [Outcome.SKIPPED] * 3 + [Outcome.SUCCESS] * 3
+    assert corrections(pipeline.target) == []
+
+
+def test_a_batch_that_is_taken_up_again_does_its_own_days_again_too(
+    pipeline: Pipeline, connection: "Connection"
+) -> None:
+    batch = open_batch(pipeline.target, DAYS[:3])
+    run(pipeline.source, f"INSERT INTO broken VALUES ('{DAYS[1]}')")
+    pipeline.sync(DAYS[:3], batch)
+    assert record(connection, batch.id)["status"] == "failed"
+    run(pipeline.source, "DELETE FROM broken")
+    run(pipeline.target, "DROP TABLE orders")
+    pipeline.sync(DAYS[:3], batch, resync=False, run_id="run-2")
+    found = record(connection, batch.id)
+    assert (found["status"], found["success_count"], found["total_records"]) == ("success", 3, 30)
+    assert pipeline.loaded() == dict.fromkeys(DAYS[:3], 10)
+
+
+def test_records_that_stand_apart_say_so_too(
+    pipeline: Pipeline, make_database: Callable[[str | None], str], migrated_template: str
+) -> None:
+    tracking = make_database(migrated_template)
+    apart = Pipeline(pipeline.source, pipeline.target, tracking)
+    apart.sync(DAYS)
+    run(apart.target, "DROP TABLE orders")
+    apart.sync(DAYS[:2], resync=False)
+    assert states(tracking) == ["success"] * 2 + ["failed"] * 4
+
+
+def test_what_is_noted_late_leaves_alone_what_was_loaded_into_the_new_table(
+    pipeline: Pipeline, connection: "Connection"
+) -> None:
+    worker = Worker(pipeline.target)
+    worker.sync(DAYS[0], DAYS[1])
+    found_missing = owed.DaysGone("orders", "orders", time.monotonic())
+    worker.sync(DAYS[1])
+    for _ in range(2):
+        with transaction(pipeline.target) as cursor:
+            assert found_missing.write(cursor, None, By("run-2", None), last=True)
+    assert states(pipeline.target) == ["failed", "success"]
+    assert len(rows(connection, "SELECT * FROM sync_correction")) == 1
+
+
+def test_what_a_person_wrote_of_a_day_is_left_alone(pipeline: Pipeline) -> None:
+    run(
+        pipeline.target,
+        "INSERT INTO daily_sync_status (dataset, sync_date, status) "
+        "VALUES ('orders', '2025-09-30', 'success')",
+    )
+    pipeline.sync(DAYS[:1])
+    assert states(pipeline.target) == ["success", "success"]
