@@ -13,9 +13,16 @@ from sync_pipeline.exit_codes import ExitCode
 from sync_pipeline.following import follow, reading
 from sync_pipeline.launch import BatchRequest, LaunchedBatch, launched_batch
 from sync_pipeline.settings import Settings
-from sync_pipeline.terminal import batch_bar, failed_days_table, record_table, to_json
-from sync_pipeline.tracking import reports
-from sync_pipeline.tracking.models import BatchProgress
+from sync_pipeline.terminal import (
+    batch_bar,
+    failed_days_table,
+    record_table,
+    set_aside_text,
+    small_days_text,
+    to_json,
+)
+from sync_pipeline.tracking import nights, reports
+from sync_pipeline.tracking.models import AttemptState, BatchProgress
 
 
 def run_batch(settings: Settings, request: BatchRequest, *, as_json: bool) -> ExitCode:
@@ -28,6 +35,8 @@ def run_batch(settings: Settings, request: BatchRequest, *, as_json: bool) -> Ex
                 bar.show(progress)
     record = show_batch(settings, batch.record, as_json=as_json)
     if record is not None:
+        if not as_json:
+            _show_small_days(settings, batch, record)
         return _end(batch, record, cancelled=bool(signals))
     if signals:
         complain("the batch was cancelled before it began; nothing was written")
@@ -53,6 +62,16 @@ def _signals_cancel(batch: LaunchedBatch) -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _show_small_days(settings: Settings, batch: LaunchedBatch, record: BatchProgress) -> None:
+    with reading(settings) as cursor:
+        days = reports.days_of_batch(cursor, record.id)
+        loaded = [day.sync_date for day in days if day.state is AttemptState.SUCCESS]
+        small = nights.small_days(cursor, record.dataset, loaded, batch.warn_when_smaller_than)
+    said = small_days_text(small)
+    if said is not None:
+        out.print(said, soft_wrap=True)
 
 
 def _end(batch: LaunchedBatch, record: BatchProgress, *, cancelled: bool) -> ExitCode:
@@ -92,7 +111,8 @@ def latest_batch(settings: Settings) -> str:
 
 
 def show_batch(settings: Settings, key: str, *, as_json: bool) -> BatchProgress | None:
-    """Print the batch's record and its failed days; return the record, None if there is none."""
+    """Print the batch's record, its failed days, and of which days rows were set aside; return the
+    record, None if there is none."""
     with reading(settings) as cursor:
         batch = reports.progress(cursor, key)
         days = [] if batch is None else reports.days_of_batch(cursor, batch.id)
@@ -104,4 +124,7 @@ def show_batch(settings: Settings, key: str, *, as_json: bool) -> BatchProgress 
     out.print(record_table(batch))
     if batch.failed_count:
         out.print(failed_days_table(days))
+    set_aside = set_aside_text(batch, days)
+    if set_aside is not None:
+        out.print(set_aside, soft_wrap=True)
     return batch

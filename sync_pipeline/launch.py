@@ -57,6 +57,7 @@ class LaunchedBatch:
     run_id: str
     dataset: str
     total_days: int
+    warn_when_smaller_than: float
     process: "subprocess.Popen[str]"
     error: str | None = None
 
@@ -168,7 +169,15 @@ def _ask(
         said = [text for text in errors.read().splitlines() if text.strip()]
         raise StackError(f"the batch did not start: {said[-1] if said else 'no reason given'}")
     record = key if request.failed is None else str(request.failed.id)
-    return LaunchedBatch(key, record, answer["run_id"], answer["dataset"], answer["days"], process)
+    return LaunchedBatch(
+        key,
+        record,
+        answer["run_id"],
+        answer["dataset"],
+        answer["days"],
+        answer["warn_when_smaller_than"],
+        process,
+    )
 
 
 def _answer(line: str) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from sync_pipeline.tracking.models import BatchProgress
+from sync_pipeline.tracking.models import BatchProgress, SmallDay
 from sync_pipeline.tracking.reports import DayOfBatch
 
+_MOST_NAMED = 20
 _STYLES = {"success": "green", "failed": "red", "syncing": "cyan", "skipped": "dim"}
 
 
@@ -122,6 +123,25 @@ def failed_days_table(days: Iterable[DayOfBatch]) -> Table:
     return table
 
 
+def set_aside_text(batch: BatchProgress, days: Iterable[DayOfBatch]) -> Text | None:
+    """Return how many rows of which days were set aside, and where they are; None if none was."""
+    counts = {day.sync_date: day.rows_rejected for day in days if day.rows_rejected}
+    if not counts:
+        return None
+    named = _listed([f"{day} ({count:,})" for day, count in counts.items()])
+    return Text(
+        f"rows set aside: {sum(counts.values()):,}, of {named}. They are in sync_rejected_row of "
+        f"the target, with the reason; mend it, then: sync-pipeline replay {batch.dataset}",
+        "yellow",
+    )
+
+
+def small_days_text(days: Iterable[SmallDay]) -> Text | None:
+    """Return which days are suddenly small; None if none is."""
+    named = [f"{one.day} ({one.rows:,} rows, usual are {one.usual:,.0f})" for one in days]
+    return Text(f"suddenly small: {_listed(named)}", "yellow") if named else None
+
+
 def to_json(batch: BatchProgress, days: Sequence[DayOfBatch] | None = None) -> str:
     """Return a batch, with its days if they are given, as one JSON object."""
     value = asdict(batch)
@@ -139,6 +159,11 @@ def _plain(value: object) -> str:
     if isinstance(value, (date, datetime)):
         return value.isoformat()
     raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _listed(texts: Sequence[str]) -> str:
+    more = f", and {len(texts) - _MOST_NAMED} more days" if len(texts) > _MOST_NAMED else ""
+    return ", ".join(texts[:_MOST_NAMED]) + more
 
 
 def _said(value: object) -> str:

@@ -100,7 +100,13 @@ def _run(request: Request, environment: Settings, answers: IO[str]) -> int:
             job_code_origin=job.get_python_origin(),
             remote_job_origin=_origin(),
         )
-        _say(answers, run_id=run.run_id, dataset=dataset.name, days=len(days))
+        _say(
+            answers,
+            run_id=run.run_id,
+            dataset=dataset.name,
+            days=len(days),
+            warn_when_smaller_than=dataset.warn_when_smaller_than,
+        )
         for event in core_execute_run(job, run, instance, inject_env_vars=False):
             if _is_interrupted(event):
                 # Said before the run ends, so that Dagster shows it as cancelled, not as failed.

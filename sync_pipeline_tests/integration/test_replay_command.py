@@ -34,7 +34,12 @@ def test_rows_that_were_set_aside_are_loaded_once_their_cause_is_mended(
 ) -> None:
     given = project.settings.environment
     assert run(given, "replay", "orders").out == "no row of orders is kept\n"
-    assert run(given, "backfill", "orders", DAY, DAY).code == 0
+    ended = run(given, "backfill", "orders", DAY, DAY)
+    assert ended.code == 0
+    assert (
+        "rows set aside: 1, of 2025-03-03 (1). They are in sync_rejected_row of the target, with "
+        "the reason; mend it, then: sync-pipeline replay orders\n"
+    ) in ended.out
     assert len(project.rows_of("orders", DAY)) == ROWS_PER_DAY - 1
     ended = run(given, "replay", "orders")
     assert ended.code == 1
