@@ -111,11 +111,11 @@ def test_a_backfill_says_what_it_did_and_leaves_a_true_record(
 
 
 def test_a_backfill_names_the_days_that_are_suddenly_small(project: Databases) -> None:
-    of = days(date(2025, 8, 1), 8)
+    of = days(date(2025, 9, 1), 8)
     project.source("DELETE FROM orders_rows WHERE day = %s AND id > 2", [of[-1]])
     ended = backfill(project, of)
     assert ended.code == 0
-    assert "suddenly small: 2025-08-08 (2 rows, usual are 20)\n" in ended.out
+    assert "suddenly small: 2025-09-08 (2 rows, usual are 20)\n" in ended.out
 
 
 def test_dagster_shows_the_run_of_a_backfill_as_one_of_its_own(

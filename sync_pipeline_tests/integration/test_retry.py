@@ -2,9 +2,11 @@
 
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import date
 from typing import Any
 
+import psycopg2
 import pytest
 
 from sync_pipeline_tests import stack_project
@@ -97,14 +99,16 @@ def test_a_retried_batch_is_syncing_from_the_beginning_of_the_retry(project: Dat
     record = record_of(project, of)
     for day in of:
         project.mend("orders", day)
-    project.pause("orders", of[:1], 2)
-    with started(project.settings.environment, "retry", str(record["id"])) as process:
-        again = wait_until(lambda: (r := record_of(project, of))["status"] == "syncing" and r)
-        assert again
-        assert (again["success_count"], again["failed_count"]) == (0, 0)
-        assert (again["end_time"], again["error_message"]) == (None, None)
-        refused = retry(project, record["id"])
-        assert end_of(process).code == 0
+    with closing(psycopg2.connect(project.settings.database_url)) as other:
+        other.cursor().execute("LOCK TABLE orders IN EXCLUSIVE MODE")  # no day goes in meanwhile
+        with started(project.settings.environment, "retry", str(record["id"])) as process:
+            again = wait_until(lambda: (r := record_of(project, of))["status"] == "syncing" and r)
+            assert again
+            assert (again["success_count"], again["failed_count"]) == (0, 0)
+            assert (again["end_time"], again["error_message"]) == (None, None)
+            refused = retry(project, record["id"])
+            other.rollback()
+            assert end_of(process).code == 0
     assert refused.code == 2
     assert refused.complaint.endswith(
         f"batch {record['id']} is at work; follow it: sync-pipeline status {record['id']} --follow"
