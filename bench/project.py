@@ -36,7 +36,8 @@ def project_of(datasets: list[Dataset], settings: Settings) -> Iterator[Settings
 
 def _write(dataset: Dataset, folder: Path) -> None:
     folder.mkdir()
-    attributes = dataset.model_dump(mode="json", exclude={"name"}, exclude_none=True)
+    attributes = dataset.as_json()
+    del attributes["name"]  # which is its folder's
     component = {"type": "sync_pipeline.DailySync", "attributes": attributes}
     # JSON is YAML too.
     (folder / "defs.yaml").write_text(json.dumps(component))

@@ -259,9 +259,12 @@ class Dataset(DatasetSettings):
     def as_json(self) -> dict[str, Any]:
         """Return what was given of it, as JSON knows it, for `model_validate` to read back.
 
-        Without the defaults: some keys must not stand beside others, whatever they say.
+        Without the defaults, since some keys must not stand beside others, whatever they say; but
+        always with the source's type, by which the others are read.
         """
-        return self.model_dump(mode="json", exclude_unset=True)
+        written = self.model_dump(mode="json", exclude_unset=True)
+        written["source"]["type"] = self.source.type
+        return written
 
     def last_day(self, now: datetime) -> date:
         """Return the last day that is over at `now` (an aware time), or `end_date` if earlier."""

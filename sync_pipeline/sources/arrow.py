@@ -14,6 +14,7 @@ from sync_pipeline.errors import CountMismatchError, SourceError, one_line
 from sync_pipeline.sources.arrow_copy import encoder
 from sync_pipeline.sources.arrow_types import (
     DAY_TYPES,
+    WRITTEN,
     column_type,
     first_unreadable,
     naming,
@@ -178,7 +179,7 @@ class ArrowReader:
             raise SourceError(
                 f"dataset {self._dataset.name}: {self._dataset.source.origin} gave a row of {day} "
                 f"whose day_column {name!r} is {first_unreadable(column, day_type)}, no "
-                f"{day_type.value} in ISO 8601"
+                f"{day_type.value} written as {WRITTEN[day_type]}"
             ) from error
 
     def _column(self, name: str) -> Column:

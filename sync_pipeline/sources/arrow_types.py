@@ -23,6 +23,13 @@ DAY_TYPES = {
 }
 """What a day column is read as."""
 
+WRITTEN = {
+    DayType.DATE: "2025-10-01",
+    DayType.TIMESTAMP: "2025-10-01 12:00:00, without an offset",
+    DayType.TIMESTAMPTZ: "2025-10-01 12:00:00+08:00, with an offset",
+}
+"""How a day is written where it stands as text."""
+
 _MOST_SHOWN = 40
 _PLAIN = {
     pa.bool_(): "boolean",

@@ -9,14 +9,8 @@ import pyarrow.compute as pc
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.day_bounds import DayType, day_bounds
 from sync_pipeline.errors import SourceError
-from sync_pipeline.sources.arrow_types import DAY_TYPES, first_unreadable
+from sync_pipeline.sources.arrow_types import DAY_TYPES, WRITTEN, first_unreadable
 from sync_pipeline.sources.keys import FilesSource
-
-_WRITTEN = {
-    DayType.DATE: "2025-10-01",
-    DayType.TIMESTAMP: "2025-10-01 12:00:00, without an offset",
-    DayType.TIMESTAMPTZ: "2025-10-01 12:00:00+08:00, with an offset",
-}
 
 
 class TextDays:
@@ -55,7 +49,7 @@ class TextDays:
             raise SourceError(
                 f"{where} has {first_unreadable(texts, self._type)} in its day_column "
                 f"{self._column!r}, which is no {self._type.value} written as "
-                f"{_WRITTEN[self._type]}"
+                f"{WRITTEN[self._type]}"
             ) from error
         bounds = day_bounds(day, self._type, self._dataset.zone)
         lower, upper = (pa.scalar(bound, kind) for bound in (bounds.lower, bounds.upper))

@@ -81,7 +81,8 @@ class Connector:
                 connection.rollback()
                 if self.dialect.driver == "pymysql":  # its connect_timeout does not cover a log-in
                     driver: Any = connection.connection.driver_connection
-                    driver._read_timeout = self._keys.statement_timeout_seconds
+                    # Later than the limit of a day, whose error says what to do.
+                    driver._read_timeout = self._keys.statement_timeout_seconds + 5
             except BaseException:
                 connection.close()
                 raise

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from sync_pipeline.dataset import Dataset, Every, Percent, parse_day
 from sync_pipeline.errors import RequestError
-from sync_pipeline.sources.keys import PostgresSource
+from sync_pipeline.sources.keys import FilesSource, PostgresSource
 
 pytestmark = pytest.mark.unit
 
@@ -246,6 +246,11 @@ SOURCES: dict[str, dict[str, Any]] = {
 def test_a_dataset_of_any_source_is_read_back_from_its_json(source: str) -> None:
     read = orders(source=SOURCES[source], progress={"days": 5}, schedule={"at": "02:30"})
     assert Dataset.model_validate(json.loads(json.dumps(read.as_json()))) == read
+
+
+def test_a_source_made_without_its_type_is_read_back_as_what_it_is() -> None:
+    read = orders(source=FilesSource(path="{day}.parquet"))
+    assert Dataset.model_validate(read.as_json()) == read
 
 
 def test_a_dataset_cannot_be_changed_once_it_is_read() -> None:

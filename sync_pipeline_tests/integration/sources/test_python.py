@@ -187,7 +187,10 @@ def test_a_day_column_of_the_rows_is_cut_in_the_datasets_zone(syncing: Syncing) 
     ("at", "said"),
     [
         ("2025-09-30T15:59:59Z", "gave a row of 2025-09-30 15:59:59+00:00 for 2025-10-01"),
-        ("yesterday", "day_column 'at' is 'yesterday', no timestamp with time zone in ISO 8601"),
+        (
+            "yesterday",
+            "'yesterday', no timestamp with time zone written as 2025-10-01 12:00:00+08:00",
+        ),
         (None, "day_column 'at' is empty"),
     ],
 )

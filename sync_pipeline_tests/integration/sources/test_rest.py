@@ -133,10 +133,14 @@ def test_a_day_column_of_the_rows_is_cut_in_the_datasets_zone(syncing: Syncing, 
     ("kind", "value", "said"),
     [
         ("timestamptz", "2025-10-02T00:00:00Z", "gave a row of 2025-10-02 00:00:00+00:00 for"),
-        ("timestamptz", "2025-10-01 12:00:00", "expected a zone offset"),
-        ("timestamp", "2025-10-01T12:00:00Z", "expected no zone offset"),
+        (
+            "timestamptz",
+            "2025-10-01 12:00:00",
+            "no timestamp with time zone written as 2025-10-01 12:00:00+08:00, with an offset",
+        ),
+        ("timestamp", "2025-10-01T12:00:00Z", "written as 2025-10-01 12:00:00, without an offset"),
         ("date", "2025-10-02", "gave a row of 2025-10-02 for 2025-10-01 in its day_column 'at'"),
-        ("date", "yesterday", "day_column 'at' is no date in ISO 8601"),
+        ("date", "yesterday", "day_column 'at' is 'yesterday', no date written as 2025-10-01"),
         ("date", None, "day_column 'at' is empty"),
     ],
 )
