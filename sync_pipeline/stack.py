@@ -70,8 +70,9 @@ def databases(given: Settings, *, with_source: bool = False) -> Iterator[Setting
     """Yield `given` made complete: every database there, the tracking tables at this version.
 
     On the embedded PostgreSQL the target is the database `sync`, and the source `source` unless
-    `SYNC_SOURCE_URL` is set; `with_source` loads the demo's flights into it. Raises what
-    `server_running` does, and SettingError, MigrationError, SourceError or TargetError.
+    `SYNC_SOURCE_URL` is set; `with_source` loads the demo's flights into it, unless the datasets
+    are those of another project. Raises what `server_running` does, and SettingError,
+    MigrationError, SourceError or TargetError.
     """
     given.lost_after_seconds  # noqa: B018  a wrong one is refused here, not in the middle of a run
     given.make_data_dir()
@@ -81,7 +82,7 @@ def databases(given: Settings, *, with_source: bool = False) -> Iterator[Setting
             values[DATABASE_URL] = embedded.ensure_database(server, "sync")
             if not values.get(SOURCE_URL, "").strip():
                 values[SOURCE_URL] = embedded.ensure_database(server, "source")
-                if with_source:
+                if with_source and given.project_dir == PROJECT_ROOT:
                     load_flights(values[SOURCE_URL])
         settings = Settings(values)
         if not values.get(DAGSTER_URL, "").strip():

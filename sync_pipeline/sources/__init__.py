@@ -35,7 +35,7 @@ def open_source(dataset: "Dataset", settings: "Settings") -> "Source":
         kind = dataset.source.type
         raise SettingError(
             f"dataset {dataset.name}: a source of type {kind} needs {error.name}, which is not "
-            f"installed; install the extra {kind!r}, in a checkout: pip install '.[{kind}]'"
+            f"installed; install the extra {kind!r}, in a checkout: pip install -e '.[{kind}]'"
         ) from error
 
 

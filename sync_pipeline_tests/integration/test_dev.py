@@ -15,7 +15,8 @@ import psycopg2
 import pytest
 
 from sync_pipeline.dagster_api import Dagster
-from sync_pipeline.stack import end_with_parent
+from sync_pipeline.settings import Settings
+from sync_pipeline.stack import databases, end_with_parent
 from sync_pipeline_tests import command
 from sync_pipeline_tests.integration.api.client import LAUNCH, Client
 
@@ -131,3 +132,15 @@ def test_dagster_obeys_an_interrupt_though_its_owner_ignores_them() -> None:
         check=True,
     )
     assert said.stdout == b"True\n"
+
+
+def test_a_project_of_ones_own_needs_no_flights(tmp_path: Path) -> None:
+    with command.folder_for_postgres() as folder:
+        given = Settings({"SYNC_DATA_DIR": str(folder), "SYNC_PROJECT_DIR": str(tmp_path)})
+        with (
+            databases(given, with_source=True) as settings,
+            closing(psycopg2.connect(settings.postgres_url("SYNC_SOURCE_URL"))) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute("SELECT to_regclass('flights')")
+            assert cursor.fetchall() == [(None,)]
