@@ -9,15 +9,17 @@ from datetime import date
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Response, Route, expect
 
 from sync_pipeline_tests.browser.conftest import Open
+from sync_pipeline_tests.command import wait_until
 from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 PAUSE_SECONDS = 0.6  # a day takes so long, so that its batch can be watched
 PATIENCE_SECONDS = 90
+LIST = "/sync-status/list?kind=batch&sort"
 
 
 def test_a_batch_launched_on_the_page_moves_its_bar_to_the_end(visit: Open, stack: Stack) -> None:
@@ -48,6 +50,27 @@ def test_a_batch_launched_on_the_page_moves_its_bar_to_the_end(visit: Open, stac
     expect(in_dagster).to_have_attribute("href", f"{stack.dagster.url}/runs/{record['run_id']}")
     assert record["remarks"].startswith("批量同步完成: 2025-11-02至2025-11-07, 共6天, 成功6")
     assert stack.differing_days("orders", of) == []
+
+
+def test_what_was_filled_in_stays_while_the_page_is_read_anew(visit: Open) -> None:
+    of = days(date(2025, 11, 25), 6)
+    page = visit("/static/icon.svg")
+    held: list[Route] = []
+    asked: list[Response] = []
+    page.route("**/api/v1/datasets", lambda route: held.append(route))
+    page.on("response", lambda one: asked.append(one) if one.url.endswith("/api/v1/me") else None)
+    page.goto("/sync-status")
+    # Whoever opens the page reads it anew as soon as changes are heard of.
+    wait_until(lambda: page.evaluate("true") and held and len(asked) == 2)
+    with page.expect_response(lambda one: LIST in one.url):
+        held[0].continue_()
+    fill_in(page, "orders", of[0], of[-1])
+    wait_until(lambda: page.evaluate("true") and len(held) == 2)
+    with page.expect_response(lambda one: LIST in one.url):
+        held[1].continue_()
+    expect(page.get_by_label("Sync", exact=True)).to_have_value("orders")
+    expect(page.get_by_label("from", exact=True).first).to_have_value(str(of[0]))
+    expect(page.get_by_text("6 days to sync")).to_be_visible()
 
 
 def test_a_failed_day_is_named_and_turns_green_when_it_is_retried(

@@ -88,7 +88,7 @@ export class Home {
   /** Loads everything again, in place. Throws a Problem. */
   async reload() {
     if (!this.#root) return;
-    if (!this.unknown.hidden || !this.#datasets.length) return this.show(this.#root, this.state());
+    if (!this.#datasets.length) return this.show(this.#root, this.state());
     await this.#find();
     await Promise.all([this.overview.load(this.#datasets), this.list.load()]);
   }

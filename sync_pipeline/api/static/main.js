@@ -21,6 +21,7 @@ const shell = new Shell({ onLanguage: () => start() });
 let who = null;
 let view = null;
 let visit = 0;
+let showing = null;
 
 /** What the views may use. */
 const app = {
@@ -45,6 +46,7 @@ const events = new Events({
 });
 const reload = throttled(async () => {
   who = await me().catch(() => who);
+  await showing; // a view half shown would be built twice, over what was filled in meanwhile
   await guarded(() => view?.reload());
 }, 1000);
 
@@ -73,7 +75,12 @@ function viewOf(path) {
 }
 
 /** Shows the view of the address; `restored` is what it was left with, if it is come back to. */
-async function show({ restored = null, focus = false } = {}) {
+function show(options = {}) {
+  showing = present(options);
+  return showing;
+}
+
+async function present({ restored = null, focus = false }) {
   const current = ++visit;
   view?.leave();
   view = viewOf(location.pathname);
