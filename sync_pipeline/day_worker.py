@@ -1,9 +1,9 @@
 """`DayWorker`: one worker's source, target and tracker, for one day after another.
 
 A day is replaced in the target and recorded in the same transaction, so that data and record become
-visible together or not at all. Where the records live in another database, they follow the commit.
-A day that fails rolls back to its former content. After a transient error it is tried again, each
-try an attempt of its own.
+visible together or not at all. Where the records live in another database, they follow the commit,
+and the outbox holds the day in between. A day that fails rolls back to its former content. After a
+transient error it is tried again, each try an attempt of its own.
 """
 
 import logging
@@ -37,6 +37,7 @@ from sync_pipeline.tracking.models import (
     FailedTry,
     NewBatch,
 )
+from sync_pipeline.tracking.outbox import Outbox
 from sync_pipeline.tracking.tracker import Tracker
 
 CANCELLED = "cancelled while it ran; the day was rolled back"
@@ -83,6 +84,7 @@ class DayWorker:
         self._batch = batch
         self._logger = logger
         self._ends = Ends(dataset, settings, tracker, logger)
+        self._outbox = Outbox(tracker.run_id, logger)
         self._secrets = secrets_of(settings.database_url)
         self._failed_in_a_row = 0
         self._stop = threading.Event()
@@ -143,6 +145,8 @@ class DayWorker:
             if not work.recorded:
                 begun = self._begun(work)
                 self._tracker.succeed(begun, work.counts, at=work.ended, refresh=refresh)
+            if not self._tracker.owes:
+                self._outbox.recorded()
         except WorkerLostError:
             self._ends.roll_back()  # the records are closed already, by whoever took it for lost
             raise
@@ -188,6 +192,7 @@ class DayWorker:
 
     def close(self) -> None:
         """Close source and target; what is not committed is rolled back."""
+        self._ends.clear(self._outbox)
         self._ends.close()
 
     def _again(
@@ -217,11 +222,15 @@ class DayWorker:
             loaded.rows_read, loaded.rows_loaded, loaded.rows_rejected, loaded.bytes
         )
         work.recorded = self._record_within(target, work)
+        if not work.recorded:
+            with target.connection.cursor() as cursor:
+                self._outbox.add(cursor, self._begun(work), work.counts)
         if self.stopped:
             raise _Stopped
         # Before the commit, which lets others begin the day.
         work.ended = time.monotonic()
         target.commit(work.day)
+        self._outbox.committed()
 
     def _begin_unrecorded(self, work: _Day) -> None:
         """Begin a try that no attempt could be begun for; one of the try before is over.

@@ -18,6 +18,7 @@ from sync_pipeline.targets import open_target
 from sync_pipeline.targets.locks import purpose_of
 from sync_pipeline.targets.postgres import Target
 from sync_pipeline.targets.slots import Slot
+from sync_pipeline.tracking.outbox import Outbox
 from sync_pipeline.tracking.tracker import Tracker
 
 
@@ -102,6 +103,12 @@ class Ends:
         except psycopg2.Error:
             # The server rolls back by itself what a lost connection leaves behind.
             self._target.connection.close()
+
+    def clear(self, outbox: Outbox) -> None:
+        """Remove from the outbox what is recorded, after undoing what is not committed."""
+        if self._target is not None and not self._target.connection.closed:
+            self.roll_back()
+            outbox.clear(self._target.connection)
 
     def _days_are_gone(self) -> None:
         self._tracker.days_are_gone(self._dataset.name, self._dataset.target.table)

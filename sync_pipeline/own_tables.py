@@ -1,6 +1,6 @@
 """What the product itself keeps in a database, and so can be no dataset's target.
 
-The migrations make them, and `targets/rejected.sql`; a test compares.
+The migrations make them, `targets/rejected.sql` and `tracking/outbox.sql`; a test compares.
 """
 
 OWN_TABLES = frozenset(
@@ -11,6 +11,7 @@ OWN_TABLES = frozenset(
         "sync_correction",
         "sync_day_coverage",
         "sync_day_gap",
+        "sync_outbox",
         "sync_pipeline_version",
         "sync_rejected_row",
         "sync_slowest_day",

@@ -1,28 +1,34 @@
 """Entering in the records what happened while they were away, once they are back.
 
-Two things tell of it: what workers told Dagster of days (`unrecorded`), and runs that ended without
-the record of their batch. Doing it twice is doing it once.
+Three things tell of it: what workers told Dagster of days (`unrecorded`), the outbox at the target
+(`tracking.outbox`), and runs that ended without the record of their batch. Doing it twice is doing
+it once.
 """
 
+import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from datetime import datetime, timezone
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import psycopg2
 from dagster._core.storage.dagster_run import FINISHED_STATUSES, RunRecord
 
+from sync_pipeline.database.connections import connect
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.day_result import Outcome
-from sync_pipeline.errors import RequestError
+from sync_pipeline.errors import RequestError, TargetUnreachableError, one_line
 from sync_pipeline.orchestration import identity
 from sync_pipeline.orchestration.batch_job import requested_days
 from sync_pipeline.orchestration.cancel import cancelled_in_dagster
 from sync_pipeline.orchestration.days import days_of_run
 from sync_pipeline.orchestration.memory import Heard, Memory
 from sync_pipeline.orchestration.unrecorded import UnrecordedDay, told_by_run, unheard
-from sync_pipeline.tracking import adoption, attempts, batches, corrections
+from sync_pipeline.settings import DATABASE_URL, Settings
+from sync_pipeline.tracking import adoption, attempts, batches, corrections, outbox
 from sync_pipeline.tracking.corrections import Correction
 from sync_pipeline.tracking.models import LateFailure, LateSuccess, NewBatch
 
@@ -30,6 +36,8 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
+_logger = logging.getLogger(__name__)
+_MOST_AT_ONCE = 500  # a look
 _SETTLED_SECONDS = 10.0  # by then, no run that ended earlier will appear any more
 
 
@@ -59,8 +67,11 @@ def enter_days(
                 yield _correction(told)
 
 
-def enter_days_of_run(cursor: "Cursor", instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
-    """Enter the days that `run`, which is over, told Dagster of, before the rest of it is closed.
+def enter_days_of_run(
+    cursor: "Cursor", instance: dg.DagsterInstance, run: dg.DagsterRun, settings: Settings
+) -> None:
+    """Enter the days of `run`, which is over, before the rest of it is closed: those it told
+    Dagster of, and those in the outbox.
 
     Commits after each, so that none of them is held for long.
     """
@@ -68,44 +79,120 @@ def enter_days_of_run(cursor: "Cursor", instance: dg.DagsterInstance, run: dg.Da
         if _enter(cursor, instance, told) is Entry.ENTERED:
             corrections.write(cursor, _correction(told))
         cursor.connection.commit()
+    for correction in empty_outbox(cursor.connection, instance, settings, of_run=run.run_id):
+        corrections.write(cursor, correction)
+        cursor.connection.commit()
 
 
-def _enter(cursor: "Cursor", instance: dg.DagsterInstance, told: UnrecordedDay) -> Entry:
+def empty_outbox(
+    connection: "Connection",
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    *,
+    of_run: str | None = None,
+    at_work: Collection[str] = (),
+) -> Iterator[Correction]:
+    """Enter the days in the outbox at the target, all or those of a run, and remove them from it;
+    yield what was not known yet.
+
+    Those of runs in `at_work` are left to their workers, and those of runs that Dagster does not
+    know to those whose records they are. What cannot be done now, the target being away, is left.
+    """
+    try:
+        with _target(connection, settings) as target:
+            with target, target.cursor() as cursor:
+                found = [
+                    entry
+                    for entry in outbox.entries(cursor)
+                    if entry.run_id not in at_work and of_run in (None, entry.run_id)
+                ]
+            for entry in found[:_MOST_AT_ONCE]:
+                if instance.get_run_by_id(entry.run_id) is None:
+                    continue
+                loaded = _loaded(entry)
+                with connection, connection.cursor() as cursor:
+                    entered = _enter(cursor, instance, loaded, told=False)
+                if entered is Entry.WAITS:
+                    continue
+                with target, target.cursor() as cursor:
+                    outbox.remove(cursor, [entry.id])
+                if entered is Entry.ENTERED:
+                    yield _correction(loaded, "its worker ended between its commit and its record")
+    except (TargetUnreachableError, psycopg2.Error) as error:
+        _logger.warning("the outbox is looked at again later: %s", one_line(error))
+
+
+@contextmanager
+def _target(connection: "Connection", settings: Settings) -> Iterator["Connection"]:
+    """The target: over `connection`, if the records are in it too."""
+    if settings.tracking_url == settings.database_url:
+        yield connection
+        return
+    with closing(
+        connect(
+            settings.database_url,
+            setting=DATABASE_URL,
+            purpose="outbox",
+            error=TargetUnreachableError,
+        )
+    ) as target:
+        yield target
+
+
+def _loaded(entry: outbox.Entry) -> UnrecordedDay:
+    return UnrecordedDay(
+        dataset=entry.dataset,
+        day=entry.day,
+        outcome=Outcome.SUCCESS,
+        started_at=entry.started_at,
+        ended_at=entry.ended_at,
+        counts=entry.counts,
+        error=None,
+        number=entry.number,
+        batch=entry.batch,
+        run_id=entry.run_id,
+    )
+
+
+def _enter(
+    cursor: "Cursor", instance: dg.DagsterInstance, day: UnrecordedDay, *, told: bool = True
+) -> Entry:
+    """Enter a day; `told` says that Dagster knows of it."""
     adoption.one_at_a_time(cursor)
-    if attempts.is_known(cursor, told.run_id, told.dataset, told.day, told.outcome.value):
+    if attempts.is_known(cursor, day.run_id, day.dataset, day.day, day.outcome.value):
         return Entry.KNOWN
-    run = instance.get_run_by_id(told.run_id)
-    batch = batches.open_batch(cursor, told.batch) if told.batch else None
+    run = instance.get_run_by_id(day.run_id)
+    batch = batches.open_batch(cursor, day.batch) if day.batch else None
     about: dict[str, Any] = {
-        "dataset": told.dataset,
-        "day": told.day,
-        "run_id": told.run_id,
+        "dataset": day.dataset,
+        "day": day.day,
+        "run_id": day.run_id,
         "triggered_by": identity.triggered_by(run) if run else None,
         "batch_id": batch.id if batch else None,
-        "started_at": told.started_at,
-        "ended_at": told.ended_at,
-        "number": told.number,
+        "started_at": day.started_at,
+        "ended_at": day.ended_at,
+        "number": day.number,
     }
-    if told.outcome is Outcome.SUCCESS and told.counts is not None:
-        done = adoption.adopt(cursor, LateSuccess(**about, counts=told.counts, told=True))
-    elif told.outcome is Outcome.FAILED:
-        error = told.error or "the day failed"
+    if day.outcome is Outcome.SUCCESS and day.counts is not None:
+        done = adoption.adopt(cursor, LateSuccess(**about, counts=day.counts, told=told))
+    elif day.outcome is Outcome.FAILED:
+        error = day.error or "the day failed"
         done = adoption.adopt_failure(cursor, LateFailure(**about, error=error))
     else:
         done = True
         if batch is not None:
-            attempts.skip(cursor, batch.id, [told.day], told.run_id)
+            attempts.skip(cursor, batch.id, [day.day], day.run_id)
     return Entry.ENTERED if done else Entry.WAITS
 
 
-def _correction(told: UnrecordedDay) -> Correction:
+def _correction(day: UnrecordedDay, why: str = "the records were away when it ended") -> Correction:
     return Correction(
-        f"a day that ended as {told.outcome.value} was recorded afterwards",
-        "the records were away when it ended",
-        dataset=told.dataset,
-        sync_date=told.day,
-        batch_key=told.batch.batch_key if told.batch else None,
-        run_id=told.run_id,
+        f"a day that ended as {day.outcome.value} was recorded afterwards",
+        why,
+        dataset=day.dataset,
+        sync_date=day.day,
+        batch_key=day.batch.batch_key if day.batch else None,
+        run_id=day.run_id,
     )
 
 

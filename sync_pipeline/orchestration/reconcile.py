@@ -8,7 +8,7 @@ open (workers, unfinished runs, open batches, untold days), never at history.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -26,7 +26,11 @@ from sync_pipeline.database.connections import connect
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.errors import SyncError, TrackingError, one_line
 from sync_pipeline.orchestration import identity
-from sync_pipeline.orchestration.late_entries import enter_days, open_records_of_ended_runs
+from sync_pipeline.orchestration.late_entries import (
+    empty_outbox,
+    enter_days,
+    open_records_of_ended_runs,
+)
 from sync_pipeline.orchestration.materializations import tell_past_day
 from sync_pipeline.orchestration.memory import Memory
 from sync_pipeline.orchestration.records import close_run
@@ -80,6 +84,7 @@ class Reconciler:
         with closing(connection):
             self._enter_late(connection)
             at_work = self._end_lost_workers(connection)
+            self._empty_outbox(connection, at_work=at_work)
             self._end_runs_without_worker(connection, at_work)
             self._give_up_attempts(connection)
             self._close_batches(connection)
@@ -105,8 +110,17 @@ class Reconciler:
             with connection, connection.cursor() as cursor:
                 # First of all: from here on it cannot commit, even if it wakes up.
                 workers.sign_off(cursor, seen.worker)
+            self._empty_outbox(connection, of_run=seen.worker.run_id)
             self._end_run(connection, seen.worker.run_id, why)
         return at_work
+
+    def _empty_outbox(
+        self, connection: "Connection", *, of_run: str | None = None, at_work: Collection[str] = ()
+    ) -> None:
+        """Enter the days that are in and were not recorded, before they are held for failed."""
+        about = (connection, self._instance, self._settings)
+        for correction in empty_outbox(*about, of_run=of_run, at_work=at_work):
+            self._correct(connection, correction)
 
     def _why_lost(self, seen: SeenWorker) -> str | None:
         run_id, silent = seen.worker.run_id, seen.silent_seconds

@@ -52,8 +52,9 @@ def _run_sensor(
     )
     def record_run(context: dg.RunStatusSensorContext) -> dg.SkipReason:
         run = context.dagster_run
-        with tracking(settings.current()) as cursor:
-            enter_days_of_run(cursor, context.instance, run)
+        current = settings.current()
+        with tracking(current) as cursor:
+            enter_days_of_run(cursor, context.instance, run, current)
             close_run(cursor, context.instance, run, text(context))
         return dg.SkipReason(f"run {run.run_id} ended {status.value}; its records are closed")
 

@@ -6,7 +6,7 @@ is known even if the worker ends before the records are back. `late_entries` ent
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -17,7 +17,8 @@ from dagster import AssetRecordsFilter
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.day_result import DayResult, Outcome
 from sync_pipeline.orchestration.memory import Heard
-from sync_pipeline.tracking.models import DayCounts, NewBatch, day_ranges
+from sync_pipeline.tracking import batch_json
+from sync_pipeline.tracking.models import DayCounts, NewBatch
 
 _UNRECORDED = "unrecorded"
 _logger = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ def observation(
         "counts": asdict(result.counts) if result.counts else None,
         "error": result.error,
         "number": result.attempt.number if result.attempt else None,
-        "batch": _from_batch(batch) if batch else None,
+        "batch": batch_json.to_json(batch) if batch else None,
     }
     return dg.AssetObservation(
         asset_key,
@@ -110,38 +111,9 @@ def _told(event: dg.EventLogEntry) -> UnrecordedDay | None:
             DayCounts(**told["counts"]) if told["counts"] else None,
             told["error"],
             told["number"],
-            _to_batch(dataset, told["batch"]) if told["batch"] else None,
+            batch_json.from_json(dataset, told["batch"]) if told["batch"] else None,
             event.run_id,
         )
     except (KeyError, TypeError, ValueError):
         _logger.exception("an observation of %s is not as this version writes it", dataset)
         return None
-
-
-def _from_batch(batch: NewBatch) -> dict[str, Any]:
-    return {
-        "batch_key": batch.batch_key,
-        "ranges": [[str(a), str(b)] for a, b in day_ranges(batch.days)],
-        "run_id": batch.run_id,
-        "triggered_by": batch.triggered_by,
-        "resync": batch.resync,
-    }
-
-
-def _to_batch(dataset: str, told: dict[str, Any]) -> NewBatch:
-    return NewBatch(
-        told["batch_key"],
-        dataset,
-        _days(told["ranges"]),
-        told["run_id"],
-        told["triggered_by"],
-        told["resync"],
-    )
-
-
-def _days(ranges: Sequence[Sequence[str]]) -> list[date]:
-    days: list[date] = []
-    for first, last in ranges:
-        start, end = date.fromisoformat(first), date.fromisoformat(last)
-        days += [start + timedelta(days=n) for n in range((end - start).days + 1)]
-    return days

@@ -149,6 +149,19 @@ def no_day_holds_a_mixture(facts: Facts) -> Iterator[str]:
                 yield f"day {dataset} {day} holds {_described(held)}"
 
 
+def rows_that_are_in_are_recorded(facts: Facts) -> Iterator[str]:
+    """Whatever rows a day holds, a success brought them: no worker's end hides a commit."""
+    brought: dict[tuple[str, date], int] = defaultdict(int)
+    for attempt in facts.attempts:
+        if attempt["state"] == "success":
+            day = (attempt["dataset"], attempt["sync_date"])
+            brought[day] = max(brought[day], facts.world.generation_of(attempt["id"]))
+    for day, rows in facts.contents.items():
+        generation = max(amount // 1000 for _, amount in rows)
+        if generation > brought[day]:
+            yield f"day {day[0]} {day[1]} holds {_described(rows)}, which no success brought"
+
+
 def _described(rows: Sequence[tuple[int, int]]) -> str:
     by_generation: dict[int, int] = defaultdict(int)
     for _, amount in rows:
@@ -236,6 +249,7 @@ RULES: Sequence[Callable[[Facts], Iterator[str]]] = (
     a_day_record_is_its_latest_attempt,
     a_synced_day_holds_exactly_its_source_rows,
     no_day_holds_a_mixture,
+    rows_that_are_in_are_recorded,
     a_successful_batch_left_no_day_out,
     never_two_loaders_of_a_day,
     dagster_knows_every_synced_day,

@@ -239,4 +239,4 @@ def test_old_history_is_kept_and_told_apart(empty_url: str) -> None:
 
 
 def test_what_stands_in_the_database_for_the_product_is_known_as_its_own() -> None:
-    assert TABLES | VIEWS | {"sync_rejected_row"} == OWN_TABLES
+    assert TABLES | VIEWS | {"sync_rejected_row", "sync_outbox"} == OWN_TABLES
