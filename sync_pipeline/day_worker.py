@@ -16,14 +16,14 @@ from functools import partial
 
 import psycopg2
 
+from sync_pipeline.breaker import Breaker
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.day_result import DayResult, Outcome
 from sync_pipeline.ends import Ends
 from sync_pipeline.errors import (
+    DayDoneError,
     SyncError,
-    UnreachableError,
     WorkerLostError,
-    is_transient,
     one_line,
 )
 from sync_pipeline.retrying import again
@@ -41,9 +41,6 @@ from sync_pipeline.tracking.outbox import Outbox
 from sync_pipeline.tracking.tracker import Tracker
 
 CANCELLED = "cancelled while it ran; the day was rolled back"
-MOST_FAILED_IN_A_ROW = 3
-"""After so many days in a row that failed for transient errors in all of their tries, the days
-after them are not tried."""
 
 
 class _Stopped(BaseException):
@@ -53,7 +50,8 @@ class _Stopped(BaseException):
 @dataclass
 class _Day:
     """How far the work on one day has come: whether its lock was got, the attempt that is open, and
-    the try before it. `since` is when it began, by `time.monotonic()`."""
+    the try before it. `since` is when it began and `ended` when its commit was asked for, by
+    `time.monotonic()`; `committing` is true from there on, unless the commit fails."""
 
     day: date
     refresh: bool
@@ -63,11 +61,12 @@ class _Day:
     failed: FailedTry | None = None
     counts: DayCounts | None = None
     ended: float = 0.0
+    committing: bool = False
     recorded: bool = False
 
 
 class DayWorker:
-    """Syncs days of one dataset. `broken_by` says why those after the last are not worth a try."""
+    """Syncs days of one dataset."""
 
     def __init__(
         self,
@@ -76,23 +75,39 @@ class DayWorker:
         tracker: Tracker,
         batch: NewBatch | None,
         logger: logging.Logger,
+        *,
+        resync: bool = True,
+        breaker: Breaker | None = None,
     ) -> None:
-        self.broken_by: SyncError | None = None
         self._dataset = dataset
         self._settings = settings
         self._tracker = tracker
         self._batch = batch
+        self._resync = resync
         self._logger = logger
         self._ends = Ends(dataset, settings, tracker, logger)
         self._outbox = Outbox(tracker.run_id, logger)
         self._secrets = secrets_of(settings.database_url)
-        self._failed_in_a_row = 0
+        self._breaker = breaker or Breaker(dataset)
         self._stop = threading.Event()
 
     def another(self) -> "DayWorker":
         """Return a worker like this one, for another thread; it is handed over in the end."""
         tracker = self._tracker.another()
-        return DayWorker(self._dataset, self._settings, tracker, self._batch, self._logger)
+        return DayWorker(
+            self._dataset,
+            self._settings,
+            tracker,
+            self._batch,
+            self._logger,
+            resync=self._resync,
+            breaker=self._breaker,
+        )
+
+    @property
+    def broken_by(self) -> SyncError | None:
+        """Why the days after the last are not worth a try."""
+        return self._breaker.broken_by
 
     def hand_over(self, to: "DayWorker") -> None:
         """Close, and leave to another worker of the run what could not be recorded yet."""
@@ -137,39 +152,33 @@ class DayWorker:
         self._again(open_it, partial(self._say_again, "source"))
 
     def sync_day(self, day: date, *, refresh: bool) -> DayResult:
-        """Replace one day and record it; its failure is returned, not raised."""
+        """Replace one day and record it; its failure is returned, not raised. A day that somebody
+        else has brought in since it was looked at is skipped, as `resync` and the batch say."""
         work = _Day(day, refresh, time.monotonic())
         try:
             self._again(partial(self._load, work), partial(self._before_pause, work))
-            assert work.counts is not None  # noqa: S101  it was loaded
-            if not work.recorded:
-                begun = self._begun(work)
-                self._tracker.succeed(begun, work.counts, at=work.ended, refresh=refresh)
-            if not self._tracker.owes:
-                self._outbox.recorded()
+            self._record(work)
+        except DayDoneError:
+            return self._done(work)
         except WorkerLostError:
             self._ends.roll_back()  # the records are closed already, by whoever took it for lost
             raise
         except Exception as error:
             if self.stopped:
                 return self._failed(work, _Stopped())
-            self._break_off_after(error)
+            if work.ended and self._came_in_at_last(work):
+                return self._success(work)
+            self._breaker.day_failed(error, *self._secrets)
             return self._failed(work, error)
         except _Stopped as error:
             return self._failed(work, error)
         except BaseException as error:
-            self._failed(work, error)
+            if work.committing and self._ends.have_committed:  # told to end while it did
+                self._record(work)
+            else:
+                self._failed(work, error)
             raise
-        self._failed_in_a_row = 0
-        seconds = time.monotonic() - work.since
-        return DayResult(
-            day,
-            Outcome.SUCCESS,
-            seconds,
-            work.counts,
-            attempt=work.attempt,
-            unrecorded=self._tracker.owes,
-        )
+        return self._success(work)
 
     def fail_day(self, day: date, error: SyncError) -> DayResult:
         """Record an attempt at `day` that failed with `error` before it could move a row."""
@@ -177,10 +186,12 @@ class DayWorker:
         try:
             self._ends.open_target().begin_day(day)
             work.begun = True
-            work.attempt = self._tracker.begin(self._dataset.name, day, self._batch)
+            work.attempt = self._begin(work)
         except WorkerLostError:
             self._ends.roll_back()
             raise
+        except DayDoneError:
+            return self._done(work)
         except (SyncError, psycopg2.Error):
             self._logger.debug("the day is somebody else's; its record is left alone")
         return self._failed(work, error)
@@ -209,8 +220,13 @@ class DayWorker:
         target = self._ends.open_target()
         target.begin_day(work.day)
         work.begun = True
+        if work.ended and self._came_in(target, work):
+            self._ends.roll_back()
+            self._outbox.committed()
+            return
+        work.ended = 0.0
         # Begun before anything is read: an interrupt then always finds the attempt to close.
-        attempt = self._tracker.begin(self._dataset.name, work.day, self._batch, work.failed)
+        attempt = self._begin(work)
         if attempt is None and not self._tracker.in_target:
             self._begin_unrecorded(work)
         else:
@@ -229,8 +245,25 @@ class DayWorker:
             raise _Stopped
         # Before the commit, which lets others begin the day.
         work.ended = time.monotonic()
-        target.commit(work.day)
+        work.committing = True
+        try:
+            target.commit(work.day)
+        except SyncError:
+            work.committing = False
+            raise
         self._outbox.committed()
+
+    def _begin(self, work: _Day) -> Attempt | None:
+        return self._tracker.begin(
+            self._dataset.name, work.day, self._batch, work.failed, again=self._resync
+        )
+
+    def _came_in(self, target: Target, work: _Day) -> bool:
+        """Whether the commit of the try before was made, whose answer was lost."""
+        if work.recorded and work.attempt is not None:
+            return self._tracker.is_success(work.attempt)
+        with target.connection.cursor() as cursor:
+            return self._outbox.has_latest(cursor)
 
     def _begin_unrecorded(self, work: _Day) -> None:
         """Begin a try that no attempt could be begun for; one of the try before is over.
@@ -273,16 +306,51 @@ class DayWorker:
             one_line(error, *self._secrets),
         )
 
-    def _break_off_after(self, error: Exception) -> None:
-        """Find out from a day's error whether the days after it are worth a try."""
-        if isinstance(error, UnreachableError):
-            self.broken_by = error
-        self._failed_in_a_row = self._failed_in_a_row + 1 if is_transient(error) else 0
-        if self.broken_by is None and self._failed_in_a_row >= MOST_FAILED_IN_A_ROW:
-            self.broken_by = SyncError(
-                f"dataset {self._dataset.name}: {self._failed_in_a_row} days in a row failed in "
-                f"all of their tries: {one_line(error, *self._secrets)}"
-            )
+    def _came_in_at_last(self, work: _Day) -> bool:
+        """Likewise, when no other try is made."""
+        try:
+            came_in = self._came_in(self._ends.open_target(), work)
+        except (SyncError, psycopg2.Error):
+            return False
+        if came_in:
+            self._ends.roll_back()
+            self._outbox.committed()
+            self._record(work)
+        return came_in
+
+    def _success(self, work: _Day) -> DayResult:
+        self._breaker.day_succeeded()
+        seconds = time.monotonic() - work.since
+        return DayResult(
+            work.day,
+            Outcome.SUCCESS,
+            seconds,
+            work.counts,
+            attempt=work.attempt,
+            unrecorded=self._tracker.owes,
+        )
+
+    def _record(self, work: _Day) -> None:
+        """Record a day that is in, if that was not done with its rows."""
+        assert work.counts is not None  # noqa: S101  it was loaded
+        if not work.recorded:
+            begun = self._begun(work)
+            self._tracker.succeed(begun, work.counts, at=work.ended, refresh=work.refresh)
+        if not self._tracker.owes:
+            self._outbox.recorded()
+
+    def _done(self, work: _Day) -> DayResult:
+        """Leave a day to whoever has brought it in."""
+        self._ends.roll_back()
+        if work.failed is not None:
+            self._tracker.fail(self._begun(work), work.failed.error)
+        if self._batch is not None:
+            self._tracker.skip(self._batch, [work.day])
+        synced = self._tracker.synced_days(self._dataset.name, [work.day]).get(work.day)
+        seconds = time.monotonic() - work.since
+        return DayResult(
+            work.day, Outcome.SKIPPED, seconds, synced=synced, unrecorded=self._tracker.owes
+        )
 
     def _failed(self, work: _Day, error: BaseException) -> DayResult:
         self._ends.roll_back()

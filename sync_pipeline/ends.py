@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import psycopg2
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.errors import SourceUnreachableError
@@ -103,6 +104,16 @@ class Ends:
         except psycopg2.Error:
             # The server rolls back by itself what a lost connection leaves behind.
             self._target.connection.close()
+
+    @property
+    def have_committed(self) -> bool:
+        """Whether the target's connection has nothing under way: its last commit was made."""
+        target = self._target
+        return (
+            target is not None
+            and not target.connection.closed
+            and target.connection.info.transaction_status == TRANSACTION_STATUS_IDLE
+        )
 
     def clear(self, outbox: Outbox) -> None:
         """Remove from the outbox what is recorded, after undoing what is not committed."""

@@ -71,6 +71,10 @@ class SupersededError(SyncError):
     """A later attempt at the same day began while this one worked; this one's rows were refused."""
 
 
+class DayDoneError(SyncError):
+    """A day that was to be synced has been brought in meanwhile; nothing is left to do."""
+
+
 class WorkerLostError(SupersededError):
     """This worker fell silent and was taken for lost; its run was ended, and it must stop."""
 

@@ -12,17 +12,15 @@ from queue import SimpleQueue
 
 from sync_pipeline.day_result import DayResult
 from sync_pipeline.day_worker import DayWorker
-from sync_pipeline.errors import SyncError
 
 _STOP_AGAIN_SECONDS = 0.2
 
 
 class Crew:
     """Workers at the same days, of which the first has source and target open. The caller closes
-    them. `broken_by` says why days were left."""
+    them."""
 
     def __init__(self, workers: Sequence[DayWorker], days: Sequence[date]) -> None:
-        self.broken_by: SyncError | None = None
         self._workers = workers
         self._waiting = deque(days)
         self._said: SimpleQueue[DayResult | BaseException | None] = SimpleQueue()
@@ -66,13 +64,12 @@ class Crew:
         self._said.put(None)
 
     def _work(self, worker: DayWorker) -> None:
-        while self.broken_by is None and not worker.stopped:
+        while worker.broken_by is None and not worker.stopped:
             try:
                 day = self._waiting.popleft()
             except IndexError:
                 return
             self._said.put(worker.sync_day(day, refresh=False))
-            self.broken_by = self.broken_by or worker.broken_by
 
     def _stop(self) -> None:
         for worker in self._workers:  # all of them first, so that none begins another day

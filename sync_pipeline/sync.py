@@ -39,16 +39,16 @@ def sync_days(
     """Sync `days` one after the other; yield each day's result as soon as it is known.
 
     With `resync` false, days that are already in are skipped. Days that are done in `batch`, which
-    this may continue, are skipped in any case, and their records left as they are. Where the target
-    table is missing no day is in, and the records that say otherwise are put right first. A day
-    that fails does not stop those after it. Raises SyncError, after the untried days were recorded
-    as not run, when source or target cannot be worked with, at all or any more; WorkerLostError
-    when this worker was taken for lost. If the caller stops (an interrupt, a closed generator) the
-    day in work is rolled back and recorded as failed. `logger` is told of each try that is made
-    again.
+    this may continue, are skipped in any case, and their records left as they are. Both are looked
+    at again under each day's lock. Where the target table is missing no day is in, and the records
+    that say otherwise are put right first. A day that fails does not stop those after it. Raises
+    SyncError, after the untried days were recorded as not run, when source or target cannot be
+    worked with, at all or any more; WorkerLostError when this worker was taken for lost. If the
+    caller stops (an interrupt, a closed generator) the day in work is rolled back and recorded as
+    failed. `logger` is told of each try that is made again.
     """
     days = sorted(set(days))
-    with closing(DayWorker(dataset, settings, tracker, batch, logger)) as worker:
+    with closing(DayWorker(dataset, settings, tracker, batch, logger, resync=resync)) as worker:
         _open_target(worker, days)
         states = {} if batch is None else tracker.batch_days(batch)
         done = {day for day in days if states.get(day) in _DONE}
@@ -111,9 +111,8 @@ def _sync_in_parallel(
     finally:
         for one in workers:
             one.hand_over(worker)
-    if crew.broken_by is not None:
-        worker.broken_by = crew.broken_by
-        worker.give_up(crew.left, crew.broken_by)
+    if worker.broken_by is not None:
+        worker.give_up(crew.left, worker.broken_by)
 
 
 def _open_target(worker: DayWorker, days: Sequence[date]) -> None:

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from sync_pipeline.database import named_sql
-from sync_pipeline.errors import SupersededError
+from sync_pipeline.errors import DayDoneError, SupersededError
 from sync_pipeline.tracking import batches, remarks
 from sync_pipeline.tracking.models import (
     Attempt,
@@ -35,9 +35,12 @@ def begin(
     run_id: str | None,
     triggered_by: str | None,
     after: FailedTry | None = None,
+    again: bool = True,
 ) -> Attempt:
     """Begin an attempt at a day, whose lock the caller holds; return it with its number.
 
+    Raises DayDoneError if the day is in and need not be done: by an attempt of the batch, or,
+    unless it is to be done `again`, by anybody's.
     An attempt still `syncing` belongs to a worker that lost the lock, and ends here as failed; so
     does the caller's own that failed before, `after`, with its error.
     A later try at a day of the same batch supersedes the earlier one in the batch's counts.
@@ -51,10 +54,12 @@ def begin(
         "remarks": remarks.day_started(day),
         "after": None if after is None else after.attempt.id,
         "after_error": None if after is None else after.error,
+        "again": again,
     }
     cursor.execute(_SQL["begin_day_record"], values)
     row = cursor.fetchone()
-    assert row is not None  # noqa: S101  an upsert without WHERE always answers
+    if row is None:
+        raise DayDoneError(f"dataset {dataset}: {day} is in already")
     record_id, number = row
     values["number"] = number
     # By a statement of its own, which sees who came while the one before waited for the record.
@@ -130,6 +135,12 @@ def is_at_work(cursor: "Cursor", attempt: Attempt) -> bool | None:
     cursor.execute(_SQL["state"], {"id": attempt.id, "number": attempt.number})
     row = cursor.fetchone()
     return None if row is None else AttemptState(row[0]) is AttemptState.SYNCING
+
+
+def is_success(cursor: "Cursor", attempt: Attempt) -> bool:
+    """Return whether `attempt` is recorded as a success."""
+    cursor.execute(_SQL["state"], {"id": attempt.id, "number": attempt.number})
+    return cursor.fetchone() == (AttemptState.SUCCESS.value,)
 
 
 def fail(cursor: "Cursor", attempt: Attempt, error: str, *, ago: float = 0.0) -> None:

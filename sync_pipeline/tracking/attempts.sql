@@ -11,6 +11,11 @@ ON CONFLICT (dataset, sync_date) WHERE kind = 'day' DO UPDATE SET
     total_records = 0, success_count = 0, failed_count = 0,
     attempt = record.attempt + 1, run_id = excluded.run_id,
     triggered_by = excluded.triggered_by, heartbeat_at = excluded.heartbeat_at
+-- Somebody may have brought the day in since it was looked at.
+WHERE record.status <> 'success' OR %(again)s AND NOT EXISTS (
+    SELECT FROM sync_attempt
+    WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded
+      AND state IN ('success', 'skipped'))
 RETURNING id, attempt
 
 -- end_lost_attempts: whoever was at this day is gone, for the new worker holds its lock

@@ -82,6 +82,13 @@ class Outbox:
                 one_line(error),
             )
 
+    def has_latest(self, cursor: "Cursor") -> bool:
+        """Return whether what the latest `add` kept is there: its transaction was committed."""
+        if not self._added:
+            return False
+        cursor.execute(_SQL["has"], {"ids": self._added})
+        return cursor.fetchone() == (True,)
+
     def committed(self) -> None:
         """Note that the transaction of the latest `add` was committed."""
         self._there = self._there or bool(self._added)

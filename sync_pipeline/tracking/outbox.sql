@@ -34,6 +34,9 @@ VALUES
      clock_timestamp() - make_interval(secs => %(seconds)s))
 RETURNING id
 
+-- has: whether a day is kept
+SELECT EXISTS (SELECT FROM sync_outbox WHERE id = ANY(%(ids)s))
+
 -- remove: days that are recorded
 DELETE FROM sync_outbox WHERE id = ANY(%(ids)s)
 

@@ -112,11 +112,18 @@ class Tracker:
         self._ledger.record(owed.DaysGone(dataset, table, time.monotonic()))
 
     def begin(
-        self, dataset: str, day: date, new: NewBatch | None, after: FailedTry | None = None
+        self,
+        dataset: str,
+        day: date,
+        new: NewBatch | None,
+        after: FailedTry | None = None,
+        *,
+        again: bool = True,
     ) -> Attempt | None:
         """Begin an attempt at a day whose lock the caller holds; None if it cannot be written.
 
-        `after` is the worker's own try before it, which ends as failed.
+        `after` is the worker's own try before it, which ends as failed. Raises DayDoneError if the
+        day is in and need not be done: in its batch, or at all unless it is to be done `again`.
 
         Not awaited on disk: lost in a crash, it is as if the day had not begun, which is true.
         Raises WorkerLostError if this worker was taken for lost meanwhile.
@@ -135,9 +142,14 @@ class Tracker:
                 run_id=self.run_id,
                 triggered_by=self.triggered_by,
                 after=after,
+                again=again,
             )
 
         return self._ledger.ask(work)
+
+    def is_success(self, attempt: Attempt) -> bool:
+        """Return whether `attempt` is recorded as a success; False if the tables are away."""
+        return bool(self._ledger.ask(lambda cursor: attempts.is_success(cursor, attempt)))
 
     def confirm(self, attempt: Attempt) -> None:
         """Make sure, before its rows are committed elsewhere, that `attempt` is still at its day.

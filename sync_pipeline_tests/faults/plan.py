@@ -199,6 +199,15 @@ def _stopped(where: str) -> Callable[[Random], list[Fault]]:
     return faults
 
 
+def _killed_while_away(rng: Random) -> list[Fault]:
+    """The records go, and a worker is killed before they are back."""
+    away, killed = round(0.2 * rng.random(), 2), round(0.1 + 0.4 * rng.random(), 2)
+    return [
+        Fault(What.STOP, away, where="tracking", lasts=1.2),
+        Fault(What.KILL, away + killed, again=rng.random() < 0.3),
+    ]
+
+
 def _refused(rng: Random) -> list[Fault]:
     return [Fault(What.REFUSE, _moment(rng), lasts=round(rng.random() * 0.5, 2))]
 
@@ -228,6 +237,7 @@ KINDS: dict[str, Callable[[Random], list[Fault]]] = {
     "sleep": _asleep,
     **{f"cut_{where}": _cut(where) for where in ("source", "target", "tracking", "dagster")},
     **{f"stop_{where}": _stopped(where) for where in ("source", "target", "tracking", "dagster")},
+    "kill_away": _killed_while_away,
     "refuse": _refused,
     "full": _full,
     "race": _in_a_race,

@@ -4,6 +4,7 @@ must hold may break.
 `make faults ROUNDS=500 SEED=2` plays more of them.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,13 +22,20 @@ pytestmark = [
 
 SEED = "ci"
 ROUNDS = [*KINDS, "stack_daemon_off"]
+_MOST_TRIES = 4  # where the worker is quicker than the fault
 
 
 @pytest.mark.parametrize("number", range(1, len(ROUNDS) + 1), ids=ROUNDS)
 def test_after_a_round_of_faults_records_target_and_dagster_agree(
     harness: Harness, number: int, tmp_path: Path
 ) -> None:
-    played = harness.play(make_plan(SEED, number, ROUNDS))
-    if played.violations:
-        kept = evidence.keep(played, tmp_path)
-        pytest.fail("\n".join([*played.violations, *played.notes, f"evidence: {kept}"]))
+    plan = make_plan(SEED, number, ROUNDS)
+    for again in range(_MOST_TRIES):
+        played = harness.play(replace(plan, number=number + again * len(ROUNDS)))
+        if played.violations:
+            kept = evidence.keep(played, tmp_path)
+            pytest.fail("\n".join([*played.violations, *played.notes, f"evidence: {kept}"]))
+        if played.struck:
+            return
+    # A step that no worker comes to any more would leave a kind of fault untried for good.
+    pytest.fail(f"in {_MOST_TRIES} rounds nothing struck: {played.notes}")

@@ -7,11 +7,12 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import psycopg2
 import pytest
 
 from sync_pipeline.database.migrate import migrate
 from sync_pipeline.sync import DayResult, Outcome
-from sync_pipeline.tracking import ledger, tables
+from sync_pipeline.tracking import ledger, outbox, tables
 from sync_pipeline.tracking.models import Batch, RecordStatus
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import (
@@ -23,6 +24,7 @@ from sync_pipeline_tests.integration.helpers import (
     in_thread,
     open_batch,
     run,
+    transaction,
     wait_until_blocked,
 )
 from sync_pipeline_tests.integration.other_server import OtherServer
@@ -94,6 +96,11 @@ def assert_complete(pipeline: Pipeline, records: str, results: list[DayResult]) 
     assert batch_of(records) == ("success", 12, 0, 12 * ROWS_PER_DAY)
 
 
+def outbox_of(pipeline: Pipeline) -> list[outbox.Entry]:
+    with transaction(pipeline.target) as cursor:
+        return outbox.entries(cursor)
+
+
 def rest_with_server_back(
     syncing: Iterator[DayResult], server: OtherServer, at_least: int = 1
 ) -> list[DayResult]:
@@ -122,6 +129,7 @@ def test_stopped_in_the_middle_and_back_before_the_end_the_record_is_complete(
     results += list(syncing)
 
     assert_complete(pipeline, records, results)
+    assert outbox_of(pipeline) == []
     assert outage_logs(caplog) == ["tracking failed", "the tracking tables can be"]
     times = run(
         records,
@@ -197,7 +205,57 @@ def test_down_to_the_end_the_days_are_in_at_full_speed_and_what_is_owed_is_logge
     assert pipeline.loaded() == dict.fromkeys(DAYS, ROWS_PER_DAY)
     assert outage_logs(caplog) == ["tracking failed", "run run-1 ends"]
     assert "11 facts are not recorded: 2025-10-02 succeeded; " in caplog.text
+    kept = outbox_of(pipeline)
+    assert [(entry.day, entry.number, entry.run_id) for entry in kept] == [
+        (day, None, "run-1") for day in DAYS[1:]
+    ]
+    assert [entry.batch and entry.batch.batch_key for entry in kept] == ["batch-1"] * 11
+    assert [entry.counts.rows_loaded for entry in kept] == [ROWS_PER_DAY] * 11
     server.start()
+
+
+def test_a_day_is_in_the_outbox_from_its_commit_until_it_is_recorded(
+    pipeline: Pipeline, records: str, connection: "Connection"
+) -> None:
+    batch = open_batch(records, DAYS[:1])
+    pipeline.sync(DAYS[1:2], None)  # makes the outbox
+    with psycopg2.connect(records) as held, held.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION wait_at_gate() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN NEW; END $$;"
+            "CREATE TRIGGER slow AFTER UPDATE OF state ON sync_attempt FOR EACH ROW "
+            "WHEN (NEW.state = 'success') EXECUTE FUNCTION wait_at_gate()"
+        )
+    held.close()
+    with (
+        gate_closed(records) as gate,
+        in_thread(lambda: pipeline.sync(DAYS[:1], batch)) as syncing,
+    ):
+        helpers.wait_for(lambda: pipeline.loaded().get(DAYS[0]))
+        assert [(entry.day, entry.number) for entry in outbox_of(pipeline)] == [(DAYS[0], 1)]
+        assert days_of(records) == [(DAYS[0], "syncing", 0, "syncing")]
+        execute(gate, "SELECT pg_advisory_unlock(42)")
+        [result] = syncing.result(helpers.PATIENCE_SECONDS)
+    assert result.outcome is Outcome.SUCCESS
+    assert outbox_of(pipeline) == []
+
+
+def test_without_the_right_to_make_the_outbox_days_are_synced_and_one_warning_says_so(
+    pipeline: Pipeline, records: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(
+        pipeline.target,
+        "CREATE FUNCTION forbid() RETURNS event_trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE insufficient_privilege USING MESSAGE = 'no new tables'; END $$",
+        "CREATE TABLE orders (day date, id integer, amount integer, passed boolean)",
+        "CREATE EVENT TRIGGER forbid ON ddl_command_start WHEN TAG IN ('CREATE TABLE') "
+        "EXECUTE FUNCTION forbid()",
+    )
+    results = pipeline.sync(DAYS, open_batch(records, DAYS))
+    assert_complete(pipeline, records, results)
+    warnings = [line.getMessage() for line in caplog.records if "sync_outbox" in line.getMessage()]
+    assert len(warnings) == 1
+    assert ": no new tables" in warnings[0]
 
 
 def test_what_failed_or_was_given_up_meanwhile_is_written_too(
