@@ -21,6 +21,7 @@ from sync_pipeline.dataset import Dataset
 from sync_pipeline.day_result import DayResult, Outcome
 from sync_pipeline.ends import Ends
 from sync_pipeline.errors import (
+    BatchCancelledError,
     DayDoneError,
     SyncError,
     WorkerLostError,
@@ -160,6 +161,8 @@ class DayWorker:
             self._record(work)
         except DayDoneError:
             return self._done(work)
+        except BatchCancelledError as error:
+            return self._cancelled(work, error)
         except WorkerLostError:
             self._ends.roll_back()  # the records are closed already, by whoever took it for lost
             raise
@@ -192,6 +195,8 @@ class DayWorker:
             raise
         except DayDoneError:
             return self._done(work)
+        except BatchCancelledError as cancelled:
+            return self._cancelled(work, cancelled)
         except (SyncError, psycopg2.Error):
             self._logger.debug("the day is somebody else's; its record is left alone")
         return self._failed(work, error)
@@ -350,6 +355,22 @@ class DayWorker:
         seconds = time.monotonic() - work.since
         return DayResult(
             work.day, Outcome.SKIPPED, seconds, synced=synced, unrecorded=self._tracker.owes
+        )
+
+    def _cancelled(self, work: _Day, error: BatchCancelledError) -> DayResult:
+        """Leave a day as whoever cancelled the batch has recorded it, and those after it too."""
+        self._ends.roll_back()
+        if work.failed is not None:
+            self._tracker.fail(self._begun(work), work.failed.error)
+        self._breaker.broken_by = error
+        seconds = time.monotonic() - work.since
+        return DayResult(
+            work.day,
+            Outcome.FAILED,
+            seconds,
+            error=one_line(error),
+            attempt=work.attempt,
+            unrecorded=self._tracker.owes,
         )
 
     def _failed(self, work: _Day, error: BaseException) -> DayResult:

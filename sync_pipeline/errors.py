@@ -75,6 +75,10 @@ class DayDoneError(SyncError):
     """A day that was to be synced has been brought in meanwhile; nothing is left to do."""
 
 
+class BatchCancelledError(SyncError):
+    """The batch was cancelled while its run was on its way; it begins no day more."""
+
+
 class WorkerLostError(SupersededError):
     """This worker fell silent and was taken for lost; its run was ended, and it must stop."""
 

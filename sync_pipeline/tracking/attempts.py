@@ -9,7 +9,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from sync_pipeline.database import named_sql
-from sync_pipeline.errors import DayDoneError, SupersededError
+from sync_pipeline.errors import BatchCancelledError, DayDoneError, SupersededError
 from sync_pipeline.tracking import batches, remarks
 from sync_pipeline.tracking.models import (
     Attempt,
@@ -40,7 +40,7 @@ def begin(
     """Begin an attempt at a day, whose lock the caller holds; return it with its number.
 
     Raises DayDoneError if the day is in and need not be done: by an attempt of the batch, or,
-    unless it is to be done `again`, by anybody's.
+    unless it is to be done `again`, by anybody's; BatchCancelledError if its batch was cancelled.
     An attempt still `syncing` belongs to a worker that lost the lock, and ends here as failed; so
     does the caller's own that failed before, `after`, with its error.
     A later try at a day of the same batch supersedes the earlier one in the batch's counts.
@@ -77,6 +77,13 @@ def _begin_attempt(cursor: "Cursor", values: dict[str, Any]) -> tuple[int, bool]
     row = cursor.fetchone()
     if row is not None:
         return int(row[0]), False
+    cursor.execute(_SQL["cancelled_by"], values)
+    cancelled = cursor.fetchone()
+    if cancelled is not None:
+        raise BatchCancelledError(
+            f"dataset {values['dataset']}: the batch was cancelled by {cancelled[0]}; retry it to "
+            f"sync {values['day']} after all"
+        )
     cursor.execute(_SQL["supersede"], values)
     cursor.execute(_SQL["begin_unplanned"], values)
     row = cursor.fetchone()

@@ -34,6 +34,9 @@ UPDATE sync_attempt SET
 WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded AND state = 'pending'
 RETURNING id
 
+-- cancelled_by: who cancelled the batch, if anybody has
+SELECT cancelled_by FROM daily_sync_status WHERE id = %(batch_id)s AND cancelled_by IS NOT NULL
+
 -- supersede: an earlier attempt of the same batch at this day no longer stands for it
 UPDATE sync_attempt SET superseded = true
 WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded

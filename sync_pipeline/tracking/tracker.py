@@ -123,7 +123,8 @@ class Tracker:
         """Begin an attempt at a day whose lock the caller holds; None if it cannot be written.
 
         `after` is the worker's own try before it, which ends as failed. Raises DayDoneError if the
-        day is in and need not be done: in its batch, or at all unless it is to be done `again`.
+        day is in and need not be done: in its batch, or at all unless it is to be done `again`;
+        BatchCancelledError.
 
         Not awaited on disk: lost in a crash, it is as if the day had not begun, which is true.
         Raises WorkerLostError if this worker was taken for lost meanwhile.

@@ -126,7 +126,7 @@ class Worker:
         with transaction(self.url) as cursor:
             return self.begin_in(cursor, day)
 
-    def begin_in(self, cursor: "Cursor", day: date) -> Attempt:
+    def begin_in(self, cursor: "Cursor", day: date, *, again: bool = True) -> Attempt:
         return attempts.begin(
             cursor,
             self.dataset,
@@ -134,6 +134,7 @@ class Worker:
             batch_id=self.batch_id,
             run_id=self.run_id,
             triggered_by="a test",
+            again=again,
         )
 
     def succeed(self, attempt: Attempt, row_count: int = 100) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 import pytest
 
-from sync_pipeline.errors import SupersededError
-from sync_pipeline.tracking import attempts
+from sync_pipeline.errors import BatchCancelledError, DayDoneError, SupersededError
+from sync_pipeline.tracking import attempts, batches, requests
+from sync_pipeline.tracking.models import NewBatch
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import (
     START,
@@ -75,7 +76,7 @@ def test_attempts_at_a_day_are_numbered_whoever_makes_them(
     Worker(database_url).break_at(START)
     second.sync(START)
 
-    assert first.begin(START).number == 4
+    assert Worker(database_url).begin(START).number == 4
     assert first.begin(DAYS[1]).number == 1
     assert elsewhere.begin(START).number == 1
     assert day_record(connection, START)["attempt"] == 4
@@ -136,9 +137,52 @@ def test_only_days_still_to_do_are_skipped(worker: Worker, connection: "Connecti
 
 def test_the_days_that_are_in_are_those_whose_latest_attempt_succeeded(worker: Worker) -> None:
     worker.sync(*DAYS[:2])
-    worker.break_at(DAYS[1], DAYS[2])
+    worker.break_at(DAYS[2])
+    Worker(worker.url).break_at(DAYS[1])
     with transaction(worker.url) as cursor:
         assert set(attempts.synced_days(cursor, helpers.DATASET, DAYS)) == {START}
+
+
+def test_a_day_that_is_done_in_its_batch_is_not_begun_again_in_it_but_in_another(
+    worker: Worker, connection: "Connection"
+) -> None:
+    worker.sync(START)
+    before = everything(connection)
+    with pytest.raises(DayDoneError, match="orders: 2025-10-01 is in already"):
+        replace(worker, run_id="run-2").begin(START)
+    assert everything(connection) == before
+    assert Worker(worker.url, open_batch(worker.url, DAYS, "another")).begin(START).number == 2
+
+
+def test_unless_it_is_to_be_done_again_a_day_that_anybody_brought_in_is_not_begun(
+    worker: Worker, connection: "Connection"
+) -> None:
+    Worker(worker.url).sync(START)
+    before = everything(connection)
+    with pytest.raises(DayDoneError), transaction(worker.url) as cursor:
+        worker.begin_in(cursor, START, again=False)
+    assert everything(connection) == before
+
+
+def test_a_day_that_was_done_in_its_batch_and_is_in_no_more_is_begun(worker: Worker) -> None:
+    worker.sync(START)
+    Worker(worker.url).break_at(START)
+    assert worker.begin(START).number == 3
+
+
+def test_a_cancelled_batch_begins_no_day_more_until_it_is_taken_up_again(
+    worker: Worker, connection: "Connection"
+) -> None:
+    assert worker.batch is not None
+    with transaction(worker.url) as cursor:
+        requests.withdraw(cursor, worker.batch.id, "cancelled by ann", cancelled_by="ann")
+    with pytest.raises(BatchCancelledError, match="cancelled by ann"):
+        worker.begin(START)
+    assert states(connection) == [(None, "failed", True)]
+    new = NewBatch("batch-1", helpers.DATASET, DAYS, "run-2", "a test")
+    with transaction(worker.url) as cursor:
+        batches.take_up_again(cursor, worker.batch.id, new, DAYS, batches.clock(cursor))
+    assert worker.begin(START).number == 1
 
 
 @pytest.mark.parametrize("later_is_over", [True, False])
@@ -378,6 +422,6 @@ def meddle(worker: Worker, seed: int) -> int:
                 case _:
                     worker.sync(day)
                     synced += 1
-        except (SupersededError, psycopg2.errors.UniqueViolation):
+        except (SupersededError, DayDoneError, psycopg2.errors.UniqueViolation):
             continue  # another was faster, and was told so
     return synced

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sync_pipeline.errors import DayDoneError
 from sync_pipeline.tracking import attempts, batches
 from sync_pipeline.tracking.models import Attempt, NewBatch
 from sync_pipeline_tests.integration import helpers
@@ -291,6 +292,12 @@ class Teller:
 
     def tell(self, what: str, day: date) -> None:
         match what:
+            case "begin" | "succeed" | "break" if self.states[day] in (
+                "success",
+                "skipped",
+            ) and self.is_in(day):
+                with pytest.raises(DayDoneError):
+                    self.worker.begin_in(self.cursor, day)
             case "begin":
                 self.begin(day)
             case "succeed":
@@ -312,6 +319,10 @@ class Teller:
             case "give up run":
                 attempts.give_up_run(self.cursor, self.worker.run_id, "gone")
                 self.close("failed", FEW, of=("syncing",))
+
+    def is_done(self, day: date) -> bool:
+        is_in = attempts.synced_days(self.cursor, DATASET, [day])
+        return bool(is_in) and self.states[day] in ("success", "skipped")
 
     def begin(self, day: date) -> Attempt:
         self.states[day] = "syncing"

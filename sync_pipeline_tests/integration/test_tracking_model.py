@@ -20,11 +20,12 @@ from hypothesis.stateful import (
     consumes,
     initialize,
     invariant,
+    multiple,
     rule,
     run_state_machine_as_test,
 )
 
-from sync_pipeline.errors import SupersededError
+from sync_pipeline.errors import DayDoneError, SupersededError
 from sync_pipeline.tracking import attempts, batches
 from sync_pipeline.tracking.models import Attempt, DayCounts, FailedTry, NewBatch
 from sync_pipeline_tests.integration import helpers
@@ -84,17 +85,23 @@ class Tracking(RuleBasedStateMachine):
         with self.work() as cursor:
             self.opened(cursor, key, run)
 
-    @rule(target=begun, key=st.none() | BATCHES, number=st.integers(0, 3), run=ONE_RUN)
-    def begin(self, key: str | None, number: int, run: str) -> Begun:
-        return self._begin(key, number, run, None)
+    @rule(
+        target=begun,
+        key=st.none() | BATCHES,
+        number=st.integers(0, 3),
+        run=ONE_RUN,
+        again=st.booleans(),
+    )
+    def begin(self, key: str | None, number: int, run: str, again: bool) -> Any:
+        return self._begin(key, number, run, again)
 
-    @rule(target=begun, failed=consumes(begun), error=ERRORS)
-    def try_again(self, failed: Begun, error: str) -> Begun:
+    @rule(target=begun, failed=consumes(begun), error=ERRORS, again=st.booleans())
+    def try_again(self, failed: Begun, error: str, again: bool) -> Any:
         """The same worker begins once more, without having closed what failed."""
         attempt, tried = failed
         run = tried.run or RUNS[0]
         return self._begin(
-            tried.batch, DAYS.index(tried.day), run, FailedTry(attempt, error), tried
+            tried.batch, DAYS.index(tried.day), run, again, FailedTry(attempt, error), tried
         )
 
     def _begin(
@@ -102,22 +109,28 @@ class Tracking(RuleBasedStateMachine):
         key: str | None,
         number: int,
         run: str,
-        after: FailedTry | None,
+        again: bool,
+        after: FailedTry | None = None,
         tried: Try | None = None,
-    ) -> Begun:
+    ) -> Any:
+        """Return what began; nothing if the day is in and need not be done."""
+        days = OF_BATCH[key] if key else DAYS
+        day = days[number % len(days)] if tried is None else tried.day
         with self.work() as cursor:
-            days = OF_BATCH[key] if key else DAYS
-            day = days[number % len(days)] if tried is None else tried.day
             batch_id = self.opened(cursor, key, run) if key else None
-            attempt = attempts.begin(
-                cursor,
-                DATASET,
-                day,
-                batch_id=batch_id,
-                run_id=run,
-                triggered_by="a test",
-                after=after,
-            )
+        about: dict[str, Any] = {
+            "batch_id": batch_id,
+            "run_id": run,
+            "triggered_by": "a test",
+            "after": after,
+            "again": again,
+        }
+        if self.model.is_done(key, day, again):
+            with pytest.raises(DayDoneError), self.work() as cursor:
+                attempts.begin(cursor, DATASET, day, **about)
+            return multiple()
+        with self.work() as cursor:
+            attempt = attempts.begin(cursor, DATASET, day, **about)
         why = after.error if after else ""
         return attempt, self.model.begin(key, day, run, tried, why)
 

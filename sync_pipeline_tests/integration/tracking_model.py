@@ -83,6 +83,12 @@ class Model:
             self.tries += [Try(day, batch, run) for day in sorted(set(days))]
             self.refresh(batch)
 
+    def is_done(self, batch: str | None, day: date, again: bool) -> bool:
+        """Whether the day is in and need not be done, though it is to be done `again`."""
+        states = [one.state for one in self.standing(batch, day)] if batch else []
+        is_in = day in self.days and self.days[day].status == "success"
+        return is_in and (not again or bool({"success", "skipped"}.intersection(states)))
+
     def begin(self, batch: str | None, day: date, run: str, after: Try | None, why: str) -> Try:
         record = self.days.setdefault(day, Day())
         self.days[day] = Day(record.number + 1)
