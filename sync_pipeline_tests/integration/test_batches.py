@@ -292,10 +292,7 @@ class Teller:
 
     def tell(self, what: str, day: date) -> None:
         match what:
-            case "begin" | "succeed" | "break" if self.states[day] in (
-                "success",
-                "skipped",
-            ) and self.is_in(day):
+            case "begin" | "succeed" | "break" if self.is_done(day):
                 with pytest.raises(DayDoneError):
                     self.worker.begin_in(self.cursor, day)
             case "begin":

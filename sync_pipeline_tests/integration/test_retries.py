@@ -1,15 +1,19 @@
 """A day is tried again after what may pass by itself, and not after what stays."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import psycopg2
 import pytest
 
 from sync_pipeline.day_worker import CANCELLED
 from sync_pipeline.errors import SourceError, SyncError, TargetError
 from sync_pipeline.sync import Outcome
+from sync_pipeline.targets.postgres import Target
+from sync_pipeline.tracking import outbox
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import (
     ROWS_PER_DAY,
@@ -51,6 +55,68 @@ def pipeline(source_url: str, database_url: str) -> Pipeline:
 def tried(connection: "Connection", day: date) -> list[tuple[str, bool]]:
     """The state of each attempt at a day, and whether a later one stands in its place."""
     return [(one["state"], one["superseded"]) for one in history(connection, day)]
+
+
+@pytest.mark.parametrize("tries", [1, 3])
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_commit_whose_answer_is_lost_is_a_success_and_not_done_again(
+    pipeline: Pipeline,
+    make_database: Callable[[str | None], str],
+    migrated_template: str,
+    monkeypatch: pytest.MonkeyPatch,
+    apart: bool,
+    tries: int,
+) -> None:
+    if apart:
+        pipeline = replace(pipeline, tracking=make_database(migrated_template))
+    commit = Target.commit
+    lost: list[date] = []
+
+    def commit_and_lose_the_answer(target: Target, day: date) -> None:
+        commit(target, day)
+        if day in DAYS[1:3] and day not in lost:
+            lost.append(day)
+            target.connection.close()
+            raise TargetError("server closed the connection") from psycopg2.OperationalError()
+
+    monkeypatch.setattr(Target, "commit", commit_and_lose_the_answer)
+    batch = open_batch(pipeline.tracking or pipeline.target, DAYS)
+    retry = {"tries": tries, "first_pause_seconds": 0.05}
+    results = pipeline.sync(DAYS, batch, retry=retry, target={"write": "append_only"})
+    assert lost == DAYS[1:3]
+    assert [result.error for result in results] == [None] * 6
+    assert pipeline.loaded() == dict.fromkeys(DAYS, ROWS_PER_DAY)
+    with transaction(pipeline.tracking or pipeline.target) as cursor:
+        cursor.execute("SELECT attempt, state FROM sync_attempt")
+        assert cursor.fetchall() == [(1, "success")] * 6
+    with transaction(pipeline.target) as cursor:
+        assert outbox.entries(cursor) == []
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_told_to_end_while_it_commits_a_day_stands_as_committed(
+    pipeline: Pipeline,
+    make_database: Callable[[str | None], str],
+    migrated_template: str,
+    monkeypatch: pytest.MonkeyPatch,
+    apart: bool,
+) -> None:
+    if apart:
+        pipeline = replace(pipeline, tracking=make_database(migrated_template))
+    commit = Target.commit
+
+    def commit_and_be_told_to_end(target: Target, day: date) -> None:
+        commit(target, day)
+        raise helpers.Interrupted
+
+    monkeypatch.setattr(Target, "commit", commit_and_be_told_to_end)
+    batch = open_batch(pipeline.tracking or pipeline.target, DAYS)
+    with pytest.raises(helpers.Interrupted):
+        pipeline.sync(DAYS, batch)
+    assert pipeline.loaded() == {START: ROWS_PER_DAY}
+    with transaction(pipeline.tracking or pipeline.target) as cursor:
+        cursor.execute("SELECT sync_date, state FROM sync_attempt WHERE attempt IS NOT NULL")
+        assert cursor.fetchall() == [(START, "success")]
 
 
 @pytest.mark.parametrize("victim", ["read orders", "sync run", "tracking"])

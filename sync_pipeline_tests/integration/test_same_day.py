@@ -29,6 +29,7 @@ pytestmark = pytest.mark.integration
 
 DAYS = helpers.days(4)
 WORKERS = 6
+HOLDER = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND granted"
 
 
 @pytest.fixture
@@ -100,3 +101,44 @@ def test_a_day_that_is_held_is_waited_for_and_then_fails_naming_the_run(
         holding.result(60)
     assert "by Dagster run the-holder (session pid " in (result.error or "")
     assert "; waited 0.2 s. " in (result.error or "")
+
+
+def test_a_day_that_somebody_brings_in_while_it_is_waited_for_is_skipped_as_the_batch_says(
+    pipeline: Pipeline, connection: "Connection"
+) -> None:
+    run(pipeline.target, "TRUNCATE orders, sync_attempt, daily_sync_status")
+    first, second = (open_batch(pipeline.target, DAYS, key) for key in ("first", "second"))
+    target = {"write": "append_only", "lock_timeout_seconds": 20}
+    sync = partial(pipeline.sync, DAYS, resync=False, target=target)
+    with gate_closed(pipeline.source) as gate, in_thread(partial(sync, first)) as holding:
+        wait_until_blocked(connection, gate.info.backend_pid)
+        (holder,) = rows(connection, HOLDER)
+        with in_thread(partial(sync, second, run_id="run-2")) as waiting:
+            wait_until_blocked(connection, holder["pid"])
+            execute(gate, "SELECT pg_advisory_unlock(42)")
+            results = holding.result(60) + waiting.result(60)
+    assert pipeline.loaded() == dict.fromkeys(DAYS, ROWS_PER_DAY)
+    assert [result.error for result in results] == [None] * 8
+    closed = [record(connection, batch.id) for batch in (first, second)]
+    assert [one["status"] for one in closed] == ["success"] * 2
+    assert sum(one["success_count"] for one in closed) == len(DAYS)
+    assert sum(one["skipped_count"] for one in closed) == len(DAYS)
+
+
+def test_two_runs_at_one_batch_do_each_of_its_days_once(
+    pipeline: Pipeline, connection: "Connection"
+) -> None:
+    run(pipeline.target, "TRUNCATE orders, sync_attempt, daily_sync_status")
+    batch = open_batch(pipeline.target, DAYS)
+    sync = partial(pipeline.sync, DAYS, batch, target={"lock_timeout_seconds": 20})
+    with gate_closed(pipeline.source) as gate, in_thread(sync) as holding:
+        wait_until_blocked(connection, gate.info.backend_pid)
+        (holder,) = rows(connection, HOLDER)
+        with in_thread(partial(sync, run_id="run-2")) as waiting:
+            wait_until_blocked(connection, holder["pid"])
+            execute(gate, "SELECT pg_advisory_unlock(42)")
+            results = holding.result(60) + waiting.result(60)
+    outcomes = sorted(result.outcome.value for result in results)
+    assert outcomes == ["skipped"] * 4 + ["success"] * 4
+    assert len(rows(connection, "SELECT FROM sync_attempt WHERE attempt IS NOT NULL")) == 4
+    assert record(connection, batch.id)["success_count"] == 4
