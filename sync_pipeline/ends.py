@@ -36,7 +36,7 @@ class Ends:
         self._source: Source | None = None
         self._target: Target | None = None
         slots = dataset.source.slots
-        self._slot = None if slots is None else Slot(settings, *slots)
+        self._slot = None if slots is None else Slot(settings, *slots, tracker.run_id)
 
     @property
     def source(self) -> Source:

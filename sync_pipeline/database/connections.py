@@ -25,6 +25,7 @@ _KEEPALIVES = {
     "keepalives_interval": "10",
     "keepalives_count": "3",
 }
+_KEEPALIVES_OF_SERVER = {name: _KEEPALIVES[name] for name in _KEEPALIVES if name != "keepalives"}
 
 
 def connect(
@@ -39,6 +40,7 @@ def connect(
     idle_seconds: float | None = None,
     read_only: bool = False,
     autocommit: bool = False,
+    server_keepalives: bool = False,
 ) -> "Connection":
     """Return an open connection to `url`.
 
@@ -46,7 +48,9 @@ def connect(
     for, such as ``sync flights``: it becomes `application_name`. A peer over the network that
     acknowledges nothing is given up after `silence_seconds`, sooner than by default. With
     `idle_seconds`, the server ends a session that does nothing for so long in a transaction: one
-    of a process that is stopped would keep its locks for good. A failure raises `error` with a
+    of a process that is stopped would keep its locks for good. With `server_keepalives`, the server
+    looks after a client over the network that says nothing, in COPY too, and ends the session of
+    one that is gone in a minute or so, not in two hours. A failure raises `error` with a
     one-line text that names the setting, without the password.
     """
     options = [
@@ -59,6 +63,8 @@ def connect(
         options.append(f"-c statement_timeout={int(statement_timeout_seconds * 1000)}")
     if idle_seconds is not None:
         options.append(f"-c idle_in_transaction_session_timeout={int(idle_seconds * 1000)}")
+    if server_keepalives:
+        options += [f"-c tcp_{name}={value}" for name, value in _KEEPALIVES_OF_SERVER.items()]
     if read_only:
         options.append("-c default_transaction_read_only=on")
     try:

@@ -27,12 +27,16 @@ def to_days(partition_keys: Iterable[str]) -> list[date]:
 
 
 def days_of_run(run: dg.DagsterRun) -> list[date] | None:
-    """Return the days a run of an asset covers, by its tags; None if its tags don't say."""
+    """Return the days a run of an asset covers, by its tags; None if these don't say, or name
+    partitions that are no days."""
     first = run.tags.get(identity.RANGE_START_TAG) or run.tags.get("dagster/partition")
     last = run.tags.get(identity.RANGE_END_TAG) or run.tags.get("dagster/partition")
     if not first or not last:
         return None
-    start, end = date.fromisoformat(first), date.fromisoformat(last)
+    try:
+        start, end = date.fromisoformat(first), date.fromisoformat(last)
+    except ValueError:
+        return None
     return [start + timedelta(days=n) for n in range((end - start).days + 1)]
 
 

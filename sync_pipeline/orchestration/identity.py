@@ -7,10 +7,12 @@ that is in no backfill is no batch. A batch over several datasets has one record
 under the same key.
 """
 
+from datetime import datetime, timezone
+
 import dagster as dg
-from dagster._core.execution.backfill import PartitionBackfill
+from dagster._core.execution.backfill import BulkActionsFilter, PartitionBackfill
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
-from dagster._core.storage.tags import ROOT_BACKFILL_ID_TAG
+from dagster._core.storage.tags import ROOT_BACKFILL_ID_TAG, ROOT_RUN_ID_TAG
 
 BATCH_KEY_TAG = "sync_pipeline/batch_key"
 TRIGGERED_BY_TAG = "sync_pipeline/triggered_by"
@@ -47,6 +49,37 @@ def runs_at_work(instance: dg.DagsterInstance) -> dict[str, list[dg.DagsterRun]]
         if key is not None:
             found.setdefault(key, []).append(run)
     return found
+
+
+def latest_of_batch(
+    instance: dg.DagsterInstance, batch_key: str
+) -> tuple[PartitionBackfill | None, dg.DagsterRun | None]:
+    """Return the backfill that is this batch, or else its latest run: whichever took it up last."""
+    backfill = _latest_backfill(instance, batch_key)
+    if backfill is None:
+        return None, _latest_run(instance, batch_key)
+    retries = instance.get_runs(
+        dg.RunsFilter(
+            tags={BATCH_KEY_TAG: batch_key},
+            created_after=datetime.fromtimestamp(backfill.backfill_timestamp, timezone.utc),
+        ),
+        limit=1,
+    )
+    return (None, retries[0]) if retries else (backfill, None)
+
+
+def _latest_backfill(instance: dg.DagsterInstance, batch_key: str) -> PartitionBackfill | None:
+    again = BulkActionsFilter(tags={ROOT_BACKFILL_ID_TAG: batch_key})
+    latest = instance.get_backfills(filters=again, limit=1)
+    return latest[0] if latest else instance.get_backfill(batch_key)
+
+
+def _latest_run(instance: dg.DagsterInstance, batch_key: str) -> dg.DagsterRun | None:
+    for tag in (BATCH_KEY_TAG, ROOT_RUN_ID_TAG):
+        found = instance.get_runs(dg.RunsFilter(tags={tag: batch_key}), limit=1)
+        if found:
+            return found[0]
+    return instance.get_run_by_id(batch_key)
 
 
 def _given_key(run: dg.DagsterRun) -> str | None:

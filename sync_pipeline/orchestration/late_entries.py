@@ -1,34 +1,30 @@
 """Entering in the records what happened while they were away, once they are back.
 
-Three things tell of it: what workers told Dagster of days (`unrecorded`), the outbox at the target
-(`tracking.outbox`), and runs that ended without the record of their batch. Doing it twice is doing
-it once.
+Two things tell of it here: what workers told Dagster of days (`unrecorded`), and runs that ended
+without the record of their batch. The third is the outbox (`at_target`). Doing it twice is doing it
+once.
 """
 
 import logging
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import psycopg2
 from dagster._core.storage.dagster_run import FINISHED_STATUSES, RunRecord
 
-from sync_pipeline.database.connections import connect
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.day_result import Outcome
-from sync_pipeline.errors import RequestError, TargetUnreachableError, one_line
+from sync_pipeline.errors import RequestError
 from sync_pipeline.orchestration import identity
 from sync_pipeline.orchestration.batch_job import requested_days
 from sync_pipeline.orchestration.cancel import cancelled_in_dagster
 from sync_pipeline.orchestration.days import days_of_run
 from sync_pipeline.orchestration.memory import Heard, Memory
 from sync_pipeline.orchestration.unrecorded import UnrecordedDay, told_by_run, unheard
-from sync_pipeline.settings import DATABASE_URL, Settings
-from sync_pipeline.tracking import adoption, attempts, batches, corrections, outbox
+from sync_pipeline.tracking import adoption, attempts, batches, corrections
 from sync_pipeline.tracking.corrections import Correction
 from sync_pipeline.tracking.models import LateFailure, LateSuccess, NewBatch
 
@@ -60,101 +56,25 @@ def enter_days(
         heard = memory.heard.setdefault(dataset.name, Heard())
         for storage_id, told in unheard(instance, dataset, heard):
             with connection, connection.cursor() as cursor:
-                entry = _enter(cursor, instance, told)
+                entry = enter(cursor, instance, told)
             if entry is not Entry.WAITS:
                 heard.done.append(storage_id)
             if entry is Entry.ENTERED:
-                yield _correction(told)
+                yield correction_of(told)
 
 
-def enter_days_of_run(
-    cursor: "Cursor", instance: dg.DagsterInstance, run: dg.DagsterRun, settings: Settings
-) -> None:
-    """Enter the days of `run`, which is over, before the rest of it is closed: those it told
-    Dagster of, and those in the outbox.
+def enter_days_of_run(cursor: "Cursor", instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Enter the days that `run`, which is over, told Dagster of, before the rest of it is closed.
 
     Commits after each, so that none of them is held for long.
     """
     for told in told_by_run(instance, run.run_id):
-        if _enter(cursor, instance, told) is Entry.ENTERED:
-            corrections.write(cursor, _correction(told))
-        cursor.connection.commit()
-    for correction in empty_outbox(cursor.connection, instance, settings, of_run=run.run_id):
-        corrections.write(cursor, correction)
+        if enter(cursor, instance, told) is Entry.ENTERED:
+            corrections.write(cursor, correction_of(told))
         cursor.connection.commit()
 
 
-def empty_outbox(
-    connection: "Connection",
-    instance: dg.DagsterInstance,
-    settings: Settings,
-    *,
-    of_run: str | None = None,
-    at_work: Collection[str] = (),
-) -> Iterator[Correction]:
-    """Enter the days in the outbox at the target, all or those of a run, and remove them from it;
-    yield what was not known yet.
-
-    Those of runs in `at_work` are left to their workers, and those of runs that Dagster does not
-    know to those whose records they are. What cannot be done now, the target being away, is left.
-    """
-    try:
-        with _target(connection, settings) as target:
-            with target, target.cursor() as cursor:
-                found = [
-                    entry
-                    for entry in outbox.entries(cursor)
-                    if entry.run_id not in at_work and of_run in (None, entry.run_id)
-                ]
-            for entry in found[:_MOST_AT_ONCE]:
-                if instance.get_run_by_id(entry.run_id) is None:
-                    continue
-                loaded = _loaded(entry)
-                with connection, connection.cursor() as cursor:
-                    entered = _enter(cursor, instance, loaded, told=False)
-                if entered is Entry.WAITS:
-                    continue
-                with target, target.cursor() as cursor:
-                    outbox.remove(cursor, [entry.id])
-                if entered is Entry.ENTERED:
-                    yield _correction(loaded, "its worker ended between its commit and its record")
-    except (TargetUnreachableError, psycopg2.Error) as error:
-        _logger.warning("the outbox is looked at again later: %s", one_line(error))
-
-
-@contextmanager
-def _target(connection: "Connection", settings: Settings) -> Iterator["Connection"]:
-    """The target: over `connection`, if the records are in it too."""
-    if settings.tracking_url == settings.database_url:
-        yield connection
-        return
-    with closing(
-        connect(
-            settings.database_url,
-            setting=DATABASE_URL,
-            purpose="outbox",
-            error=TargetUnreachableError,
-        )
-    ) as target:
-        yield target
-
-
-def _loaded(entry: outbox.Entry) -> UnrecordedDay:
-    return UnrecordedDay(
-        dataset=entry.dataset,
-        day=entry.day,
-        outcome=Outcome.SUCCESS,
-        started_at=entry.started_at,
-        ended_at=entry.ended_at,
-        counts=entry.counts,
-        error=None,
-        number=entry.number,
-        batch=entry.batch,
-        run_id=entry.run_id,
-    )
-
-
-def _enter(
+def enter(
     cursor: "Cursor", instance: dg.DagsterInstance, day: UnrecordedDay, *, told: bool = True
 ) -> Entry:
     """Enter a day; `told` says that Dagster knows of it."""
@@ -185,7 +105,10 @@ def _enter(
     return Entry.ENTERED if done else Entry.WAITS
 
 
-def _correction(day: UnrecordedDay, why: str = "the records were away when it ended") -> Correction:
+def correction_of(
+    day: UnrecordedDay, why: str = "the records were away when it ended"
+) -> Correction:
+    """Return what is noted of a day that was entered."""
     return Correction(
         f"a day that ended as {day.outcome.value} was recorded afterwards",
         why,
@@ -252,11 +175,11 @@ def _batches_of(
         resync = request.get("already_synced") == "resync"
         yield NewBatch(key, dataset.name, days, run.run_id, who, resync)
         return
-    days = days_of_run(run) or []
     for dataset in datasets:
         if run.job_name == identity.job_name_of(dataset.name) or (
             dg.AssetKey(dataset.name) in (run.asset_selection or ())
         ):
+            days = days_of_run(run) or []
             yield NewBatch(key, dataset.name, days, run.run_id, who, resync=True)
 
 

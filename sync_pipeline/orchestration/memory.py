@@ -15,9 +15,11 @@ class Heard:
 
 @dataclass
 class Memory:
-    """`suspected` are runs without a sign of life, with the Unix time since when; `heard` is by
-    dataset; `runs_after` is the Unix time up to which ended runs were looked at, None at first."""
+    """`looked_at` is the Unix time of the look; `suspected` are runs without a sign of life, with
+    the Unix time since when; `heard` is by dataset; `runs_after` is the Unix time up to which ended
+    runs were looked at. None is for what has not been yet."""
 
+    looked_at: float | None = None
     suspected: dict[str, float] = field(default_factory=dict)
     heard: dict[str, Heard] = field(default_factory=dict)
     runs_after: float | None = None
@@ -27,6 +29,7 @@ class Memory:
         """Return the memory that `cursor` holds; an empty one for none."""
         kept: dict[str, Any] = json.loads(cursor) if cursor else {}
         return cls(
+            kept.get("looked_at"),
             kept.get("suspected", {}),
             {name: Heard(**heard) for name, heard in kept.get("heard", {}).items()},
             kept.get("runs_after"),

@@ -7,30 +7,27 @@ is in and was never told to Dagster. Each step may be done twice or late. It loo
 open (workers, unfinished runs, open batches, untold days), never at history.
 """
 
+import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from itertools import chain
 from typing import TYPE_CHECKING
 
 import dagster as dg
+import psycopg2
 from dagster._core.execution.backfill import (
     BULK_ACTION_TERMINAL_STATUSES,
     BulkActionsFilter,
     BulkActionStatus,
-    PartitionBackfill,
 )
-from dagster._core.storage.tags import ROOT_BACKFILL_ID_TAG, ROOT_RUN_ID_TAG
 
 from sync_pipeline.database.connections import connect
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.errors import SyncError, TrackingError, one_line
 from sync_pipeline.orchestration import identity
-from sync_pipeline.orchestration.late_entries import (
-    empty_outbox,
-    enter_days,
-    open_records_of_ended_runs,
-)
+from sync_pipeline.orchestration.at_target import empty_outbox, end_sessions_of_run
+from sync_pipeline.orchestration.late_entries import enter_days, open_records_of_ended_runs
 from sync_pipeline.orchestration.materializations import tell_past_day
 from sync_pipeline.orchestration.memory import Memory
 from sync_pipeline.orchestration.records import close_run
@@ -51,10 +48,14 @@ _BELIEVED_AT_WORK = (
 )
 _OPEN_BACKFILL = [s for s in BulkActionStatus if s not in BULK_ACTION_TERMINAL_STATUSES]
 _MOST_UNTOLD = 200  # a look
+_STATEMENT_SECONDS = 30.0
+_LONGEST_GAP_SECONDS = 15.0  # between two looks that belong together
+_logger = logging.getLogger(__name__)
 
 
 class Reconciler:
-    """One look at everything. `corrections` are what it put right, in order.
+    """One look at everything. `corrections` are what it put right, in order; `errors`, one line
+    each, are of the steps that failed, which keeps none of the others from its work.
 
     `memory` is what the look before left, and afterwards what the next one needs.
     """
@@ -70,26 +71,49 @@ class Reconciler:
         self._settings = settings
         self._datasets = datasets
         self._memory = memory
-        self._before, memory.suspected = memory.suspected, {}
+        self._before, memory.suspected = self._suspected_before(), {}
         self.corrections: list[Correction] = []
+        self.errors: list[str] = []
 
     def look(self) -> list[Correction]:
-        """Look once; return what was put right. Raises TrackingError if the records are away."""
+        """Look once; return what was put right. Raises TrackingError or psycopg2.Error if the
+        records are away."""
         connection = connect(
             self._settings.tracking_url,
             setting=self._settings.tracking_setting,
             purpose="reconcile",
             error=TrackingError,
+            statement_timeout_seconds=_STATEMENT_SECONDS,
         )
         with closing(connection):
-            self._enter_late(connection)
-            at_work = self._end_lost_workers(connection)
-            self._empty_outbox(connection, at_work=at_work)
-            self._end_runs_without_worker(connection, at_work)
-            self._give_up_attempts(connection)
-            self._close_batches(connection)
-            self._tell_dagster(connection)
+            at_work: set[str] = set()
+            steps: Sequence[Callable[[], object]] = (
+                lambda: self._enter_late(connection),
+                lambda: self._end_lost_workers(connection, at_work),
+                lambda: self._empty_outbox(connection, at_work=at_work),
+                lambda: self._end_runs_without_worker(connection, at_work),
+                lambda: self._give_up_attempts(connection),
+                lambda: self._close_batches(connection),
+                lambda: self._tell_dagster(connection),
+            )
+            for step in steps:
+                try:
+                    step()
+                except psycopg2.Error:
+                    raise  # the next would fail too
+                except Exception as error:
+                    _logger.exception("a part of the comparison failed")
+                    self.errors.append(one_line(error))
+                    connection.rollback()
+        self._memory.looked_at = time.time()
         return self.corrections
+
+    def _suspected_before(self) -> dict[str, float]:
+        """Return the runs that were suspected, unless nobody has looked for a while since: a
+        worker that could give no sign of life, as the records could not be written, needs time."""
+        looked_at = self._memory.looked_at or 0.0
+        longest = max(_LONGEST_GAP_SECONDS, self._settings.lost_after_seconds / 2)
+        return self._memory.suspected if time.time() - looked_at < longest else {}
 
     def _enter_late(self, connection: "Connection") -> None:
         """Enter what happened while the records were away, before anything is held for lost."""
@@ -97,11 +121,10 @@ class Reconciler:
         for correction in chain(enter_days(*about), open_records_of_ended_runs(*about)):
             self._correct(connection, correction)
 
-    def _end_lost_workers(self, connection: "Connection") -> set[str]:
-        """End the runs of workers that are gone; return the runs whose workers live."""
+    def _end_lost_workers(self, connection: "Connection", at_work: set[str]) -> None:
+        """End the runs of workers that are gone; add to `at_work` the runs whose workers live."""
         with connection, connection.cursor() as cursor:
             found = workers.seen(cursor)
-        at_work = set()
         for seen in found:
             why = self._why_lost(seen)
             if why is None:
@@ -110,9 +133,9 @@ class Reconciler:
             with connection, connection.cursor() as cursor:
                 # First of all: from here on it cannot commit, even if it wakes up.
                 workers.sign_off(cursor, seen.worker)
+            end_sessions_of_run(connection, self._settings, seen.worker.run_id)
             self._empty_outbox(connection, of_run=seen.worker.run_id)
             self._end_run(connection, seen.worker.run_id, why)
-        return at_work
 
     def _empty_outbox(
         self, connection: "Connection", *, of_run: str | None = None, at_work: Collection[str] = ()
@@ -124,7 +147,7 @@ class Reconciler:
 
     def _why_lost(self, seen: SeenWorker) -> str | None:
         run_id, silent = seen.worker.run_id, seen.silent_seconds
-        if seen.is_dead:
+        if seen.is_dead(self._settings.lost_after_seconds / 2):
             return f"its process {seen.worker.pid} was killed or crashed"
         if silent <= self._settings.lost_after_seconds:
             return None
@@ -222,7 +245,7 @@ class Reconciler:
 
     def _why_over(self, batch: Batch, silent: bool) -> str | None:
         """Say why nothing will come of what is open in `batch`; None if it is too soon to say."""
-        backfill = self._backfill_of(batch.batch_key)
+        backfill, run = identity.latest_of_batch(self._instance, batch.batch_key)
         if backfill is not None and backfill.status is BulkActionStatus.CANCELED:
             return f"cancelled in Dagster: backfill {backfill.backfill_id}"
         if not silent:
@@ -231,24 +254,9 @@ class Reconciler:
             how = f"ended {backfill.status.value.lower()}"
             said = one_line(SyncError(backfill.error.message)) if backfill.error else ""
             return f"backfill {backfill.backfill_id} {how}{said and f': {said}'}"
-        run = self._run_of(batch.batch_key)
         if run is None:
             return "no run works on it"
         return f"run {run.run_id} ended {run.status.value} before all of its days"
-
-    def _backfill_of(self, batch_key: str) -> PartitionBackfill | None:
-        """Return the latest backfill that is this batch, or re-executes it."""
-        again = BulkActionsFilter(tags={ROOT_BACKFILL_ID_TAG: batch_key})
-        latest = self._instance.get_backfills(filters=again, limit=1)
-        return latest[0] if latest else self._instance.get_backfill(batch_key)
-
-    def _run_of(self, batch_key: str) -> dg.DagsterRun | None:
-        """Return the latest run of a batch that is no backfill."""
-        for tag in (identity.BATCH_KEY_TAG, ROOT_RUN_ID_TAG):
-            found = self._instance.get_runs(dg.RunsFilter(tags={tag: batch_key}), limit=1)
-            if found:
-                return found[0]
-        return self._instance.get_run_by_id(batch_key)
 
     def _tell_dagster(self, connection: "Connection") -> None:
         """Tell Dagster of days that are in and whose worker is gone without having told of them."""

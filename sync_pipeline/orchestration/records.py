@@ -86,7 +86,10 @@ def close_run(
 
 
 def open_backfill(
-    cursor: "Cursor", backfill: PartitionBackfill, datasets: Sequence[Dataset]
+    cursor: "Cursor",
+    instance: dg.DagsterInstance,
+    backfill: PartitionBackfill,
+    datasets: Sequence[Dataset],
 ) -> None:
     """Open the record of a backfill in each dataset it covers.
 
@@ -98,8 +101,14 @@ def open_backfill(
         new = NewBatch(key, dataset.name, days, None, who, resync=True)
         batch = batches.open_batch(cursor, new)
         if key != backfill.backfill_id:
+            # They may fail again before the sensor sees them; its clock is not the database's.
+            own = instance.get_runs(
+                dg.RunsFilter(tags={identity.BACKFILL_TAG: backfill.backfill_id})
+            )
             asked_at = datetime.fromtimestamp(backfill.backfill_timestamp, timezone.utc)
-            batches.take_up_again(cursor, batch.id, new, days, asked_at)
+            batches.take_up_again(
+                cursor, batch.id, new, days, asked_at, besides=[run.run_id for run in own]
+            )
 
 
 def _batches_of(cursor: "Cursor", key: str | None) -> list[Batch]:

@@ -14,12 +14,15 @@ from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
 from sync_pipeline import settings
 from sync_pipeline.dataset import Dataset
+from sync_pipeline.errors import SyncError, one_line
+from sync_pipeline.orchestration.at_target import empty_outbox
 from sync_pipeline.orchestration.cancel import cancelled_in_dagster
 from sync_pipeline.orchestration.late_entries import enter_days_of_run
 from sync_pipeline.orchestration.memory import Memory
 from sync_pipeline.orchestration.reconcile import Reconciler
 from sync_pipeline.orchestration.records import close_run, open_backfill, tracking
 from sync_pipeline.orchestration.storage import keep_connections_open
+from sync_pipeline.tracking import corrections
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -54,7 +57,10 @@ def _run_sensor(
         run = context.dagster_run
         current = settings.current()
         with tracking(current) as cursor:
-            enter_days_of_run(cursor, context.instance, run, current)
+            enter_days_of_run(cursor, context.instance, run)
+            about = (cursor.connection, context.instance, current)
+            for correction in empty_outbox(*about, of_run=run.run_id):
+                corrections.write(cursor, correction)
             close_run(cursor, context.instance, run, text(context))
         return dg.SkipReason(f"run {run.run_id} ended {status.value}; its records are closed")
 
@@ -69,7 +75,7 @@ def _failure_text(context: dg.RunStatusSensorContext) -> str:
     message = context.dagster_event.message or "no message"
     if "from outside the execution context" in message:  # Dagster's word for it
         return f"run {context.dagster_run.run_id} was lost: its process was killed or crashed"
-    return f"run {context.dagster_run.run_id} failed: {message}"
+    return f"run {context.dagster_run.run_id} failed: {one_line(SyncError(message))}"
 
 
 def _cancelled_text(context: dg.RunStatusSensorContext) -> str:
@@ -104,11 +110,14 @@ def _reconcile_sensor(datasets: Sequence[Dataset]) -> dg.SensorDefinition:
     def reconcile(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         keep_connections_open(context.instance)
         memory = Memory.read(context.cursor)
-        corrections = Reconciler(context.instance, settings.current(), datasets, memory).look()
+        reconciler = Reconciler(context.instance, settings.current(), datasets, memory)
+        corrected = reconciler.look()
         context.update_cursor(memory.to_cursor())
-        for correction in corrections:
+        for error in reconciler.errors:
+            context.log.error(f"a part of the comparison failed: {error}")
+        for correction in corrected:
             context.log.warning(f"{correction.what}: {correction.why} ({correction.about})")
-        return dg.SkipReason(f"{len(corrections)} corrections")
+        return dg.SkipReason(f"{len(corrected)} corrections")
 
     return reconcile
 
@@ -128,5 +137,5 @@ def _open(
         for backfill in instance.get_backfills(filters=filters)
     }
     for backfill in found.values():
-        open_backfill(cursor, backfill, datasets)
+        open_backfill(cursor, instance, backfill, datasets)
     return list(found)

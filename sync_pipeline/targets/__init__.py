@@ -26,4 +26,5 @@ def open_target(dataset: Dataset, settings: Settings, purpose: str | None = None
         error=TargetUnreachableError,
         statement_timeout_seconds=dataset.target.statement_timeout_seconds,
         idle_seconds=IDLE_SECONDS,
+        server_keepalives=True,
     )

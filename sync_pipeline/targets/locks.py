@@ -45,8 +45,13 @@ _RUN = re.compile(rf".*: {_OF_RUN}(\S+)")
 
 def purpose_of(dataset: Dataset, run_id: str | None) -> str:
     """Return what a session that loads days is for, by which others know the run that it is of."""
+    return f"sync {dataset.name}" if run_id is None else sessions_of(run_id)[0]
+
+
+def sessions_of(run_id: str) -> tuple[str, str]:
+    """Return what the sessions of a run's worker are for: one loads its days, one has its slot."""
     # PostgreSQL keeps 63 bytes of a session's name.
-    return f"sync {dataset.name}" if run_id is None else f"{_OF_RUN}{run_id[:36]}"
+    return f"{_OF_RUN}{run_id[:36]}", f"slot run {run_id[:36]}"
 
 
 def lock_day(connection: "Connection", dataset: Dataset, day: date) -> None:

@@ -15,6 +15,7 @@ import psycopg2
 from sync_pipeline.database.connections import connect
 from sync_pipeline.errors import TargetError, TargetUnreachableError, one_line
 from sync_pipeline.settings import DATABASE_URL, Settings
+from sync_pipeline.targets.locks import sessions_of
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -29,8 +30,11 @@ WHERE pg_try_advisory_lock(hashtext(%(key)s), slot) LIMIT 1
 class Slot:
     """One of `most` slots at the source that the setting `url_env` names."""
 
-    def __init__(self, settings: Settings, url_env: str, most: int) -> None:
+    def __init__(
+        self, settings: Settings, url_env: str, most: int, run_id: str | None = None
+    ) -> None:
         self._settings = settings
+        self._purpose = "slot" if run_id is None else sessions_of(run_id)[1]
         self._values = {"key": f"sync_pipeline source: {url_env}", "most": most}
         self._connection: Connection | None = None
 
@@ -44,8 +48,9 @@ class Slot:
         self._connection = connect(
             self._settings.database_url,
             setting=DATABASE_URL,
-            purpose="slot",
+            purpose=self._purpose,
             error=TargetUnreachableError,
+            server_keepalives=True,
             autocommit=True,
         )
         while not self._taken(self._connection):

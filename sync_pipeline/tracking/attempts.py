@@ -248,12 +248,14 @@ def give_up_batch(
     days: Sequence[date] | None = None,
     *,
     run_id: str | None = None,
+    planned_by: str | None = None,
     planned_before: datetime | None = None,
 ) -> int:
     """Close the unfinished days of a batch, all or those in `days`; return how many there were.
 
-    With `run_id`, days that another run has begun are left to it. With `planned_before`, so are
-    days that were planned later, when the batch was taken up again. A day that never began is
+    With `run_id`, days that another run has begun are left to it; with `planned_by`, all that
+    another run has begun or planned. With `planned_before`, days are left that were planned later,
+    when the batch was taken up again. A day that never began is
     failed like the others, and its error says that it was not run.
     """
     cursor.execute(
@@ -262,6 +264,7 @@ def give_up_batch(
             "batch_id": batch_id,
             "days": None if days is None else list(days),
             "run_id": run_id,
+            "planned_by": planned_by,
             "planned_before": planned_before,
         },
     )

@@ -170,6 +170,7 @@ SELECT id, attempt, dataset, sync_date, batch_id FROM sync_attempt
 WHERE batch_id = %(batch_id)s AND state IN ('pending', 'syncing')
   AND (%(days)s::date[] IS NULL OR sync_date = ANY(%(days)s::date[]))
   AND (%(run_id)s::text IS NULL OR state = 'pending' OR run_id = %(run_id)s)
+  AND (%(planned_by)s::text IS NULL OR run_id = %(planned_by)s)
   AND (%(planned_before)s::timestamptz IS NULL OR state <> 'pending'
        OR created_at <= %(planned_before)s)
 

@@ -78,14 +78,25 @@ def plan(cursor: "Cursor", batch_id: int, days: Sequence[date], new: NewBatch) -
 
 
 def take_up_again(
-    cursor: "Cursor", batch_id: int, new: NewBatch, days: Sequence[date], before: datetime
+    cursor: "Cursor",
+    batch_id: int,
+    new: NewBatch,
+    days: Sequence[date],
+    before: datetime,
+    *,
+    besides: Sequence[str] = (),
 ) -> bool:
     """Let those of `days` wait again that had failed when the batch was asked for again, `before`.
 
     Return whether there were any; the record then is `syncing`. Doing it twice is doing it once:
-    what fails from then on is not taken up by the same request.
+    what fails from then on, or in the runs `besides`, is not taken up by the same request.
     """
-    values: dict[str, Any] = {"batch_id": batch_id, "days": list(days), "before": before}
+    values: dict[str, Any] = {
+        "batch_id": batch_id,
+        "days": list(days),
+        "before": before,
+        "besides": list(besides),
+    }
     cursor.execute(_SQL["supersede_failed_before"], values)
     failed = [day for (day,) in cursor.fetchall()]
     if failed:

@@ -23,6 +23,7 @@ UPDATE daily_sync_status SET run_id = %(run_id)s WHERE id = %(id)s AND run_id IS
 UPDATE sync_attempt SET superseded = true
 WHERE batch_id = %(batch_id)s AND sync_date = ANY(%(days)s::date[])
   AND NOT superseded AND state = 'failed' AND ended_at < %(before)s
+  AND NOT coalesce(run_id = ANY(%(besides)s::text[]), false)
 RETURNING sync_date
 
 -- take_up_again: days of the batch that had failed wait again

@@ -58,7 +58,7 @@ class Heartbeat(threading.Thread):
                     workers.sign_on(cursor, self.worker)
                     self.signed_on = True
                 workers.beat(cursor, self.worker)
-        except (psycopg2.Error, TrackingError) as error:
+        except Exception as error:  # whatever it is, the next sign may get through
             _logger.debug("no sign of life could be given: %s", one_line(error))
             self._close()
 

@@ -211,12 +211,13 @@ class Tracker:
         self._ledger.record(owed.GivenUp(new, days, error))
 
     def give_up_key(self, batch_key: str, dataset: str, error: str) -> None:
-        """Close the unfinished days of the batch of `dataset` with this key, if there is one."""
+        """Close the unfinished days of the batch of `dataset` with this key, if there is one, that
+        this run had begun or was to do."""
 
         def work(cursor: "Cursor") -> None:
             batch = batches.find_batch(cursor, batch_key, dataset)
             if batch is not None:
-                attempts.give_up_batch(cursor, batch.id, error)
+                attempts.give_up_batch(cursor, batch.id, error, planned_by=self.run_id)
 
         self._ledger.ask(work, durable=True)
 

@@ -39,23 +39,39 @@ class SeenWorker:
     worker: Worker
     silent_seconds: float
 
-    @property
-    def is_dead(self) -> bool:
-        """Whether its process is known to be gone; only in its own place can that be known."""
+    def is_dead(self, silent_for_long: float) -> bool:
+        """Whether its process is known to be gone; only in its own place can that be known.
+
+        That its pid is another's now is believed only of a worker that was silent for more than
+        `silent_for_long` seconds: a clock that is set moves the times at which processes began.
+        """
         if self.worker.place != here():
             return False
         try:
             process = psutil.Process(self.worker.pid)
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return True
             began = process.create_time()
         except psutil.NoSuchProcess:
-            return True
+            return not _is_hidden(self.worker.pid)
         other = abs(began - self.worker.process_started) > _SAME_PROCESS_SECONDS
-        return other or process.status() == psutil.STATUS_ZOMBIE
+        return other and self.silent_seconds > silent_for_long
 
 
 def this_process(run_id: str) -> Worker:
     """Return this process as a worker of `run_id`."""
     return Worker(run_id, here(), os.getpid(), psutil.Process().create_time())
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether there is such a process of which nothing can be read: another user's."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 @cache

@@ -7,6 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from dagster._core.execution.backfill import (
+    BULK_ACTION_TERMINAL_STATUSES,
+    BulkActionsFilter,
+    BulkActionStatus,
+)
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from sync_pipeline_tests.faults.world import DATASETS, World
@@ -111,6 +116,29 @@ def gather(played: "Round") -> Facts:
     )
 
 
+def untrue_now(world: World) -> list[str]:
+    """Return what is untrue at this moment, whatever is at work; empty if nothing is."""
+    found = world.query(
+        "tracking",
+        """SELECT 'batch ' || batch.batch_key || ' is ' || batch.status || ' while attempt '
+                  || attempt.id || ' is ' || attempt.state AS said
+             FROM sync_attempt attempt JOIN daily_sync_status batch ON batch.id = attempt.batch_id
+             WHERE batch.status <> 'syncing' AND attempt.state IN ('pending', 'syncing')
+               AND NOT attempt.superseded
+           UNION ALL
+           SELECT 'day ' || day.dataset || ' ' || day.sync_date || ' is ' || day.status
+                  || ' while attempt ' || attempt.id || ' is syncing'
+             FROM sync_attempt attempt JOIN daily_sync_status day
+               ON day.kind = 'day' AND day.dataset = attempt.dataset
+                  AND day.sync_date = attempt.sync_date AND day.attempt = attempt.attempt
+             WHERE day.status <> 'syncing' AND attempt.state = 'syncing'
+           UNION ALL
+           SELECT 'day ' || dataset || ' ' || sync_date || ' is at work twice' FROM sync_attempt
+             WHERE state = 'syncing' GROUP BY dataset, sync_date HAVING count(*) > 1""",
+    )
+    return [row["said"] for row in found]
+
+
 def open_things(played: "Round") -> list[str]:
     """Return what is still open, one line each; empty once records and Dagster are at rest."""
     world = played.world
@@ -125,8 +153,15 @@ def open_things(played: "Round") -> list[str]:
              WHERE state = 'success' AND told_at IS NULL AND run_id IS NOT NULL""",
     )
     runs = world.instance.get_runs(dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES)))
-    return [row["said"] for row in found] + [
-        f"run {run.run_id} is {run.status.value} in Dagster" for run in runs
+    backfills = world.instance.get_backfills(
+        filters=BulkActionsFilter(
+            statuses=[s for s in BulkActionStatus if s not in BULK_ACTION_TERMINAL_STATUSES]
+        )
+    )
+    return [
+        *(row["said"] for row in found),
+        *(f"run {run.run_id} is {run.status.value} in Dagster" for run in runs),
+        *(f"backfill {one.backfill_id} is {one.status.value} in Dagster" for one in backfills),
     ]
 
 

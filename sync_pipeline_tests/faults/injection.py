@@ -1,7 +1,7 @@
 """Doing what a fault says, at its moment, to the workers of a round.
 
 Each act is a generator: what it does while the worker is held up at a step, then, after its
-`yield`, what it does once the worker may go on.
+`yield`, what it does once the worker may go on. One that ends without a `yield` struck nothing.
 """
 
 import signal
@@ -15,12 +15,13 @@ from sync_pipeline_tests.faults.disk import TABLESPACE
 from sync_pipeline_tests.faults.gates import closed_gate
 from sync_pipeline_tests.faults.plan import Fault, What
 from sync_pipeline_tests.faults.waiting import pause, waited
-from sync_pipeline_tests.faults.world import LOST_AFTER_SECONDS, Step, day_number
+from sync_pipeline_tests.faults.world import LOST_AFTER_SECONDS, PARALLEL_DAYS, Step, day_number
 
 if TYPE_CHECKING:
     from sync_pipeline_tests.faults.rounds import Launched, Round
 
 _SECONDS_TO_COME = 5
+_SECONDS_TO_TAKE_OVER = 20
 _SECONDS_TO_BE_LOST = 8 * LOST_AFTER_SECONDS
 _PURPOSES = {
     "source": "application_name LIKE 'sync_pipeline: read %'",
@@ -36,16 +37,19 @@ WHERE datname = current_database() AND usename = 'sync' AND {purpose}
 
 
 def inject(played: "Round", fault: Fault) -> bool:
-    """Do what `fault` says; return whether it was done. False if nobody came to its step."""
+    """Do what `fault` says; return whether it struck. False if nobody came to its step, or there
+    was nothing to strike any more."""
     act = _ACTS[fault.what](played, fault)
     if fault.step is None:
         pause(fault.after)
-        return _strike(act)
+        return next(act, True) is None and _go_on(act)
     struck = False
     work = played.plan.works[fault.victim]
     if fault.step is not Step.BEFORE_LOCK:  # which is that of the first day
         waited(lambda: played.has_begun(fault.victim), _SECONDS_TO_COME)
-        pause(min(fault.after, work.count * played.plan.pace / 2))  # or it would be over
+        # Or it would be over.
+        longest = work.count * played.plan.pace / PARALLEL_DAYS[work.dataset] / 2
+        pause(min(fault.after, longest))
     day = day_number(work.first + (work.count // 2 if fault.step is Step.AFTER_COMMIT else 0))
     try:
         with closed_gate(played.world, fault.step, work.dataset, day) as gate:
@@ -56,11 +60,6 @@ def inject(played: "Round", fault: Fault) -> bool:
     return struck and _go_on(act)
 
 
-def _strike(act: Iterator[None]) -> bool:
-    next(act, None)
-    return _go_on(act)
-
-
 def _go_on(act: Iterator[None]) -> bool:
     for _ in act:
         pass
@@ -69,15 +68,17 @@ def _go_on(act: Iterator[None]) -> bool:
 
 def _kill(played: "Round", fault: Fault) -> Iterator[None]:
     victim = played.victim(fault)
-    if victim.worker.signal(signal.SIGKILL):
-        victim.worker.process.join(_SECONDS_TO_COME)
+    if not victim.worker.signal(signal.SIGKILL):
+        return
+    victim.worker.process.join(_SECONDS_TO_COME)
     yield
     _launch_again(played, fault, victim)
 
 
 def _cancel(played: "Round", fault: Fault) -> Iterator[None]:
     victim = played.victim(fault)
-    victim.worker.signal(signal.SIGTERM)
+    if not victim.worker.signal(signal.SIGTERM):
+        return
     yield
     _launch_again(played, fault, victim)
 
@@ -90,18 +91,22 @@ def _launch_again(played: "Round", fault: Fault, victim: "Launched") -> None:
 def _sleep(played: "Round", fault: Fault) -> Iterator[None]:
     """Stop a worker; when it has been taken for lost, let another have its days; wake it up."""
     victim = played.victim(fault)
-    awake = not victim.worker.signal(signal.SIGSTOP)
+    if not victim.worker.signal(signal.SIGSTOP):
+        return
     try:
         if fault.split:
             _terminate(played, "target")
             _terminate(played, "tracking")
         yield
-        if awake:
-            return
         if not waited(lambda: _signed_off(played, victim), _SECONDS_TO_BE_LOST):
             played.violations.append(f"{victim.key}: asleep, and not taken for lost")
         other = played.launch(victim.number, f"{victim.key}-taken-over", resync=True)
-        other.worker.process.join(_SECONDS_TO_COME)
+        other.worker.process.join(_SECONDS_TO_TAKE_OVER)
+        if len(played.plan.faults) == 1 and other.worker.process.exitcode != 0:
+            played.violations.append(
+                f"{other.key}: took over from a lost worker, and ended with exit code "
+                f"{other.worker.process.exitcode}"
+            )
     finally:
         victim.worker.signal(signal.SIGCONT)
 
@@ -112,16 +117,20 @@ def _signed_off(played: "Round", victim: "Launched") -> bool:
 
 
 def _cut(played: "Round", fault: Fault) -> Iterator[None]:
+    cut = 0
     for number in range(fault.times):
         if number:
             pause(0.05)
-        _terminate(played, fault.where)
-    yield
+        cut += _terminate(played, fault.where)
+    if cut:
+        yield
 
 
-def _terminate(played: "Round", where: str) -> None:
+def _terminate(played: "Round", where: str) -> int:
+    """Cut the connections of one purpose; return how many there were."""
     with suppress(psycopg2.Error):  # its server may be down
-        played.world.query(where, _TERMINATE.format(purpose=_PURPOSES[where]))
+        return len(played.world.query(where, _TERMINATE.format(purpose=_PURPOSES[where])))
+    return 0
 
 
 def _stop(played: "Round", fault: Fault) -> Iterator[None]:

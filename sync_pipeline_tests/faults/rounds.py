@@ -10,11 +10,13 @@ import time
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+
+import psycopg2
 
 from sync_pipeline.orchestration.memory import Memory
 from sync_pipeline.orchestration.reconcile import Reconciler
@@ -28,6 +30,7 @@ from sync_pipeline_tests.faults.world import World, day_number
 _SECONDS_TO_END = 45
 _SECONDS_TO_AGREE = 25
 _MOST_RETRIED = 3
+_SECONDS_BETWEEN_GLANCES = 0.05
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ def _play(played: Round) -> None:
     if any(fault.what is What.FILL for fault in plan.faults) and played.disk is not None:
         move_to_tiny_disk(played)
     _look(played)  # it has looked before, whoever is off while the faults happen
-    with _looking(played) if plan.looking else _nobody():
+    with _watching(played), _looking(played) if plan.looking else _nobody():
         _faulty_part(played)
     undo_all(played)
     _agree(played)
@@ -179,6 +182,25 @@ def _looking(played: Round) -> Iterator[None]:
             _look(played)
 
     thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextmanager
+def _watching(played: Round) -> Iterator[None]:
+    """Compare, again and again while the block lasts, what must hold at every moment."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(_SECONDS_BETWEEN_GLANCES):
+            with suppress(psycopg2.Error):  # the records' server may be down
+                played.violations += facts.untrue_now(played.world)
+
+    thread = threading.Thread(target=watch)
     thread.start()
     try:
         yield

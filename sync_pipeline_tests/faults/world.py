@@ -47,7 +47,7 @@ attributes:
   parallel_days: {parallel_days}
 """
 _PROGRESS = {"orders": "every_day", "events": "auto", "visits": "{percent: 20}"}
-_PARALLEL_DAYS = {"orders": 1, "events": 1, "visits": 3}
+PARALLEL_DAYS = {"orders": 1, "events": 1, "visits": 3}
 _ROLES = ("source", "target", "tracking", "dagster")
 
 
@@ -166,7 +166,7 @@ def write_project(folder: Path) -> None:
         values = {
             "name": name,
             "progress": _PROGRESS[name],
-            "parallel_days": _PARALLEL_DAYS[name],
+            "parallel_days": PARALLEL_DAYS[name],
         }
         text = _DEFS.format(start=FIRST, end=day_number(DAYS - 1), **values)
         (folder / "team" / "datasets" / name / "defs.yaml").write_text(text)
