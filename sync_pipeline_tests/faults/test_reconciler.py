@@ -17,7 +17,7 @@ from sync_pipeline.tracking.outbox import Outbox
 from sync_pipeline_tests.faults.harness import Harness
 from sync_pipeline_tests.faults.plan import Fault, Plan, What, Work
 from sync_pipeline_tests.faults.waiting import waited
-from sync_pipeline_tests.faults.world import LOST_AFTER_SECONDS, Layout, Step, day_number
+from sync_pipeline_tests.faults.world import LOST_AFTER_SECONDS, Layout, Step, World, day_number
 
 pytestmark = [
     pytest.mark.faults,
@@ -29,15 +29,11 @@ pytestmark = [
 def test_a_run_whose_maker_died_before_it_started_is_ended(harness: Harness) -> None:
     world = harness.world(Layout.TOGETHER)
     world.reset(0.0)
-    run = world.instance.create_run_for_job(
-        build_batch_job(world.datasets),
-        run_config={"dataset": "orders", "start_date": "2025-01-01", "end_date": "2025-01-02"},
-        tags={identity.BATCH_KEY_TAG: "never-started"},
-    )
+    run = never_started(world)
     memory = Memory()
 
     def ended() -> bool:
-        Reconciler(world.instance, world.settings, world.datasets, memory).look()
+        look(world, memory)
         found = world.instance.get_run_by_id(run.run_id)
         return found is not None and found.status is dg.DagsterRunStatus.FAILURE
 
@@ -89,8 +85,7 @@ def test_days_in_the_outbox_of_a_run_of_ours_are_recorded_and_nobody_elses_are_t
     kept = "SELECT run_id FROM sync_outbox"
     assert len(world.query("target", kept)) == 2
 
-    looking = Reconciler(world.instance, world.settings, world.datasets, Memory())
-    said = [(correction.what, correction.why) for correction in looking.look()]
+    said = [(one.what, one.why) for one in look(world, Memory()).corrections]
 
     assert world.query("target", kept) == [{"run_id": "run-of-another-dagster"}]
     why = "its worker ended between its commit and its record"
@@ -103,3 +98,78 @@ def test_days_in_the_outbox_of_a_run_of_ours_are_recorded_and_nobody_elses_are_t
     counts = "SELECT success_count, total_days FROM daily_sync_status WHERE batch_key = %s"
     assert world.query("tracking", counts, ["killed"]) == [{"success_count": 1, "total_days": 2}]
     assert world.query("tracking", counts, ["elsewhere"]) == []
+
+
+def test_a_worker_that_sleeps_in_copy_holds_its_day_only_until_it_is_taken_for_lost(
+    harness: Harness,
+) -> None:
+    work = Work("orders", 60, 8, True, False, 366, 0.0)
+    asleep = Fault(What.SLEEP, 0.05, step=Step.IN_COPY)
+    layout = Layout.TOGETHER
+    plan = Plan(1002, "by hand", "sleep", layout, (work,), (asleep,), 0.02, True, False, False)
+    played = harness.play(plan)
+    assert played.struck
+    assert played.violations == []  # and so another has taken over
+
+
+def test_a_run_of_others_over_partitions_that_are_no_days_is_none_of_its_business(
+    harness: Harness,
+) -> None:
+    world = harness.world(Layout.TOGETHER)
+    world.reset(0.0)
+    memory = Memory()
+    look(world, memory)
+
+    @dg.job
+    def theirs() -> None: ...
+
+    tags = {identity.RANGE_START_TAG: "2025-01-01-00:00", identity.RANGE_END_TAG: "eu"}
+    run = world.instance.create_run_for_job(theirs, tags=tags)
+    world.instance.report_run_failed(run)
+    assert look(world, memory).errors == []
+    assert memory.runs_after is not None
+
+
+def test_a_step_that_fails_is_named_and_keeps_none_of_the_others_from_its_work(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = harness.world(Layout.TOGETHER)
+    world.reset(0.0)
+    run = never_started(world)
+    fails = "sync_pipeline.orchestration.reconcile.open_records_of_ended_runs"
+    monkeypatch.setattr(fails, lambda *_: dict.fromkeys("x").pop("y"))
+    memory = Memory()
+
+    def ended() -> bool:
+        assert look(world, memory).errors == ["KeyError: 'y'"]
+        found = world.instance.get_run_by_id(run.run_id)
+        return found is not None and found.status is dg.DagsterRunStatus.FAILURE
+
+    assert waited(ended, 6 * LOST_AFTER_SECONDS)
+
+
+def test_after_a_time_in_which_nobody_could_look_a_suspicion_begins_anew(
+    harness: Harness,
+) -> None:
+    world = harness.world(Layout.TOGETHER)
+    world.reset(0.0)
+    run = never_started(world)
+    long_ago = time.time() - 1000
+    memory = Memory(looked_at=long_ago, suspected={run.run_id: long_ago})
+    waited(lambda: time.time() - long_ago > 1000 + LOST_AFTER_SECONDS, 6 * LOST_AFTER_SECONDS)
+    assert look(world, memory).corrections == []
+    assert memory.suspected[run.run_id] > long_ago
+
+
+def look(world: World, memory: Memory) -> Reconciler:
+    looking = Reconciler(world.instance, world.settings, world.datasets, memory)
+    looking.look()
+    return looking
+
+
+def never_started(world: World) -> dg.DagsterRun:
+    return world.instance.create_run_for_job(
+        build_batch_job(world.datasets),
+        run_config={"dataset": "orders", "start_date": "2025-01-01", "end_date": "2025-01-02"},
+        tags={identity.BATCH_KEY_TAG: "never-started"},
+    )

@@ -2,7 +2,7 @@
 
 import random
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +10,10 @@ import psycopg2
 import pytest
 
 from sync_pipeline.errors import BatchCancelledError, DayDoneError, SupersededError
+from sync_pipeline.settings import Settings
 from sync_pipeline.tracking import attempts, batches, requests
 from sync_pipeline.tracking.models import NewBatch
+from sync_pipeline.tracking.tracker import Tracker
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import (
     START,
@@ -168,6 +170,39 @@ def test_a_day_that_was_done_in_its_batch_and_is_in_no_more_is_begun(worker: Wor
     worker.sync(START)
     Worker(worker.url).break_at(START)
     assert worker.begin(START).number == 3
+
+
+def test_what_a_run_leaves_is_closed_without_what_another_is_to_do_since(
+    worker: Worker, connection: "Connection"
+) -> None:
+    assert worker.batch is not None
+    again = NewBatch("batch-1", helpers.DATASET, DAYS, "run-2", "a test")
+    worker.give_up("run-1 was killed")
+    with transaction(worker.url) as cursor:
+        batches.take_up_again(cursor, worker.batch.id, again, DAYS, batches.clock(cursor))
+    replace(worker, run_id="run-2").begin(START)
+    settings = Settings({"SYNC_DATABASE_URL": worker.url})
+    with Tracker(settings, run_id="run-1") as late:
+        late.give_up_key("batch-1", helpers.DATASET, "the process of run-1 was killed")
+    assert record(connection, worker.batch.id)["status"] == "syncing"
+    with Tracker(settings, run_id="run-2") as late:
+        late.give_up_key("batch-1", helpers.DATASET, "the process of run-2 was killed")
+    assert record(connection, worker.batch.id)["failed_count"] == len(DAYS)
+
+
+def test_days_that_fail_in_the_very_runs_that_take_a_batch_up_again_are_not_taken_up_by_them(
+    worker: Worker,
+) -> None:
+    assert worker.batch is not None
+    worker.break_at(START)
+    replace(worker, run_id="run-2").break_at(DAYS[1])
+    new = NewBatch("batch-1", helpers.DATASET, DAYS, "run-2", "a test")
+    with transaction(worker.url) as cursor:
+        # The clock of whoever asked may be ahead.
+        before = batches.clock(cursor) + timedelta(seconds=60)
+        batches.take_up_again(cursor, worker.batch.id, new, DAYS, before, besides=["run-2"])
+        states_of = batches.states_of_days(cursor, "batch-1", helpers.DATASET)
+    assert [states_of[day].value for day in DAYS[:2]] == ["pending", "failed"]
 
 
 def test_a_cancelled_batch_begins_no_day_more_until_it_is_taken_up_again(

@@ -202,7 +202,7 @@ def running(
         assert process.stdout is not None
         found = re.match(rf"batch (cli-{UUID}), ", process.stdout.readline())
         assert found
-        (worker,) = psutil.Process(process.pid).children(recursive=True)
+        (worker,) = psutil.Process(process.pid).children()  # which has helpers of its own
         wait_until(lambda: done(project, found[1]) >= finished)
         yield process, found[1], worker
 
