@@ -10,7 +10,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import date
 from functools import partial
 
@@ -18,7 +17,8 @@ import psycopg2
 
 from sync_pipeline.breaker import Breaker
 from sync_pipeline.dataset import Dataset
-from sync_pipeline.day_result import DayResult, Outcome
+from sync_pipeline.day_record import DayRecord, DayWork
+from sync_pipeline.day_result import DayResult
 from sync_pipeline.ends import Ends
 from sync_pipeline.errors import (
     BatchCancelledError,
@@ -29,16 +29,7 @@ from sync_pipeline.errors import (
 )
 from sync_pipeline.retrying import again
 from sync_pipeline.settings import Settings, secrets_of
-from sync_pipeline.targets.postgres import Target
-from sync_pipeline.targets.rejected import LoadedFor
-from sync_pipeline.tracking.models import (
-    Attempt,
-    BegunDay,
-    DayCounts,
-    FailedTry,
-    NewBatch,
-)
-from sync_pipeline.tracking.outbox import Outbox
+from sync_pipeline.tracking.models import FailedTry, NewBatch
 from sync_pipeline.tracking.tracker import Tracker
 
 CANCELLED = "cancelled while it ran; the day was rolled back"
@@ -46,24 +37,6 @@ CANCELLED = "cancelled while it ran; the day was rolled back"
 
 class _Stopped(BaseException):
     """This worker was told to stop."""
-
-
-@dataclass
-class _Day:
-    """How far the work on one day has come: whether its lock was got, the attempt that is open, and
-    the try before it. `since` is when it began and `ended` when its commit was asked for, by
-    `time.monotonic()`; `committing` is true from there on, unless the commit fails."""
-
-    day: date
-    refresh: bool
-    since: float
-    begun: bool = False
-    attempt: Attempt | None = None
-    failed: FailedTry | None = None
-    counts: DayCounts | None = None
-    ended: float = 0.0
-    committing: bool = False
-    recorded: bool = False
 
 
 class DayWorker:
@@ -87,7 +60,7 @@ class DayWorker:
         self._resync = resync
         self._logger = logger
         self._ends = Ends(dataset, settings, tracker, logger)
-        self._outbox = Outbox(tracker.run_id, logger)
+        self._record = DayRecord(dataset, tracker, batch, logger, resync=resync)
         self._secrets = secrets_of(settings.database_url)
         self._breaker = breaker or Breaker(dataset)
         self._stop = threading.Event()
@@ -155,48 +128,38 @@ class DayWorker:
     def sync_day(self, day: date, *, refresh: bool) -> DayResult:
         """Replace one day and record it; its failure is returned, not raised. A day that somebody
         else has brought in since it was looked at is skipped, as `resync` and the batch say."""
-        work = _Day(day, refresh, time.monotonic())
+        work = DayWork(day, refresh, time.monotonic())
         try:
             self._again(partial(self._load, work), partial(self._before_pause, work))
-            self._record(work)
-        except DayDoneError:
-            return self._done(work)
-        except BatchCancelledError as error:
-            return self._cancelled(work, error)
-        except WorkerLostError:
-            self._ends.roll_back()  # the records are closed already, by whoever took it for lost
-            raise
+            self._record.succeed(work)
+        except (DayDoneError, BatchCancelledError, WorkerLostError) as error:
+            return self._left(work, error)
         except Exception as error:
             if self.stopped:
                 return self._failed(work, _Stopped())
-            if work.ended and self._came_in_at_last(work):
-                return self._success(work)
-            self._breaker.day_failed(error, *self._secrets)
-            return self._failed(work, error)
+            if not self._came_in_at_last(work):
+                self._breaker.day_failed(error, *self._secrets)
+                return self._failed(work, error)
         except _Stopped as error:
             return self._failed(work, error)
         except BaseException as error:
             if work.committing and self._ends.have_committed:  # told to end while it did
-                self._record(work)
+                self._record.succeed(work)
             else:
                 self._failed(work, error)
             raise
-        return self._success(work)
+        self._breaker.day_succeeded()
+        return self._record.result(work)
 
     def fail_day(self, day: date, error: SyncError) -> DayResult:
         """Record an attempt at `day` that failed with `error` before it could move a row."""
-        work = _Day(day, refresh=True, since=time.monotonic())
+        work = DayWork(day, refresh=True, since=time.monotonic())
         try:
             self._ends.open_target().begin_day(day)
             work.begun = True
-            work.attempt = self._begin(work)
-        except WorkerLostError:
-            self._ends.roll_back()
-            raise
-        except DayDoneError:
-            return self._done(work)
-        except BatchCancelledError as cancelled:
-            return self._cancelled(work, cancelled)
+            self._record.begin(work)
+        except (DayDoneError, BatchCancelledError, WorkerLostError) as why:
+            return self._left(work, why)
         except (SyncError, psycopg2.Error):
             self._logger.debug("the day is somebody else's; its record is left alone")
         return self._failed(work, error)
@@ -208,7 +171,7 @@ class DayWorker:
 
     def close(self) -> None:
         """Close source and target; what is not committed is rolled back."""
-        self._ends.clear(self._outbox)
+        self._ends.clear(self._record.outbox)
         self._ends.close()
 
     def _again(
@@ -220,32 +183,19 @@ class DayWorker:
         if self._stop.wait(seconds):
             raise _Stopped
 
-    def _load(self, work: _Day) -> None:
+    def _load(self, work: DayWork) -> None:
         """Try the day once: its transaction, from the lock to the commit."""
         target = self._ends.open_target()
         target.begin_day(work.day)
         work.begun = True
-        if work.ended and self._came_in(target, work):
+        if self._record.came_in(target, work):
             self._ends.roll_back()
-            self._outbox.committed()
             return
-        work.ended = 0.0
         # Begun before anything is read: an interrupt then always finds the attempt to close.
-        attempt = self._begin(work)
-        if attempt is None and not self._tracker.in_target:
-            self._begin_unrecorded(work)
-        else:
-            # While the tables are away, the attempt of the try before stands for this one too.
-            work.attempt = attempt or work.attempt
+        self._record.begin(work)
         with target.reading(work.day, self._ends.source) as reading:
-            loaded = target.load_day(reading, self._loaded_for(work.attempt))
-        work.counts = DayCounts(
-            loaded.rows_read, loaded.rows_loaded, loaded.rows_rejected, loaded.bytes
-        )
-        work.recorded = self._record_within(target, work)
-        if not work.recorded:
-            with target.connection.cursor() as cursor:
-                self._outbox.add(cursor, self._begun(work), work.counts)
+            loaded = target.load_day(reading, self._record.loaded_for(work))
+        self._record.loaded(target, work, loaded)
         if self.stopped:
             raise _Stopped
         # Before the commit, which lets others begin the day.
@@ -256,46 +206,9 @@ class DayWorker:
         except SyncError:
             work.committing = False
             raise
-        self._outbox.committed()
+        self._record.outbox.committed()
 
-    def _begin(self, work: _Day) -> Attempt | None:
-        return self._tracker.begin(
-            self._dataset.name, work.day, self._batch, work.failed, again=self._resync
-        )
-
-    def _came_in(self, target: Target, work: _Day) -> bool:
-        """Whether the commit of the try before was made, whose answer was lost."""
-        if work.recorded and work.attempt is not None:
-            return self._tracker.is_success(work.attempt)
-        with target.connection.cursor() as cursor:
-            return self._outbox.has_latest(cursor)
-
-    def _begin_unrecorded(self, work: _Day) -> None:
-        """Begin a try that no attempt could be begun for; one of the try before is over.
-
-        Another worker may have had the day in the pause, and the record must not show two at it.
-        """
-        if work.failed is not None:
-            self._tracker.fail(self._begun(work), work.failed.error)
-        work.attempt, work.failed, work.since = None, None, time.monotonic()
-
-    def _loaded_for(self, attempt: Attempt | None) -> LoadedFor:
-        return LoadedFor(attempt.batch_id if attempt else None, self._tracker.run_id)
-
-    def _begun(self, work: _Day) -> BegunDay:
-        return BegunDay(self._dataset.name, work.day, self._batch, work.attempt, work.since)
-
-    def _record_within(self, target: Target, work: _Day) -> bool:
-        """Write the success with the rows, or at least make sure that the day is still ours."""
-        if work.attempt is None or work.counts is None:
-            return False
-        if not self._tracker.in_target:
-            self._tracker.confirm(work.attempt)
-            return False
-        with target.connection.cursor() as cursor:
-            return self._tracker.succeed_in(cursor, work.attempt, work.counts, refresh=work.refresh)
-
-    def _before_pause(self, work: _Day, error: Exception, pause: float) -> None:
+    def _before_pause(self, work: DayWork, error: Exception, pause: float) -> None:
         """Let the day go, whose attempt stays open, until the next try begins another."""
         self._ends.roll_back()
         if work.attempt is not None:
@@ -311,69 +224,31 @@ class DayWorker:
             one_line(error, *self._secrets),
         )
 
-    def _came_in_at_last(self, work: _Day) -> bool:
-        """Likewise, when no other try is made."""
+    def _came_in_at_last(self, work: DayWork) -> bool:
+        """Return whether a day is in whose last try failed, and record it."""
+        if not work.ended:
+            return False
         try:
-            came_in = self._came_in(self._ends.open_target(), work)
+            came_in = self._record.came_in(self._ends.open_target(), work)
         except (SyncError, psycopg2.Error):
             return False
         if came_in:
             self._ends.roll_back()
-            self._outbox.committed()
-            self._record(work)
+            self._record.succeed(work)
         return came_in
 
-    def _success(self, work: _Day) -> DayResult:
-        self._breaker.day_succeeded()
-        seconds = time.monotonic() - work.since
-        return DayResult(
-            work.day,
-            Outcome.SUCCESS,
-            seconds,
-            work.counts,
-            attempt=work.attempt,
-            unrecorded=self._tracker.owes,
-        )
-
-    def _record(self, work: _Day) -> None:
-        """Record a day that is in, if that was not done with its rows."""
-        assert work.counts is not None  # noqa: S101  it was loaded
-        if not work.recorded:
-            begun = self._begun(work)
-            self._tracker.succeed(begun, work.counts, at=work.ended, refresh=work.refresh)
-        if not self._tracker.owes:
-            self._outbox.recorded()
-
-    def _done(self, work: _Day) -> DayResult:
-        """Leave a day to whoever has brought it in."""
+    def _left(self, work: DayWork, why: SyncError) -> DayResult:
+        """Leave a day to others. Raises WorkerLostError again."""
         self._ends.roll_back()
-        if work.failed is not None:
-            self._tracker.fail(self._begun(work), work.failed.error)
-        if self._batch is not None:
-            self._tracker.skip(self._batch, [work.day])
-        synced = self._tracker.synced_days(self._dataset.name, [work.day]).get(work.day)
-        seconds = time.monotonic() - work.since
-        return DayResult(
-            work.day, Outcome.SKIPPED, seconds, synced=synced, unrecorded=self._tracker.owes
-        )
+        if isinstance(why, WorkerLostError):
+            raise why  # the records are closed already, by whoever took it for lost
+        if isinstance(why, DayDoneError):
+            return self._record.skip(work)
+        self._record.leave(work)
+        self._breaker.broken_by = why  # the days after it are cancelled too
+        return self._record.result(work, one_line(why))
 
-    def _cancelled(self, work: _Day, error: BatchCancelledError) -> DayResult:
-        """Leave a day as whoever cancelled the batch has recorded it, and those after it too."""
-        self._ends.roll_back()
-        if work.failed is not None:
-            self._tracker.fail(self._begun(work), work.failed.error)
-        self._breaker.broken_by = error
-        seconds = time.monotonic() - work.since
-        return DayResult(
-            work.day,
-            Outcome.FAILED,
-            seconds,
-            error=one_line(error),
-            attempt=work.attempt,
-            unrecorded=self._tracker.owes,
-        )
-
-    def _failed(self, work: _Day, error: BaseException) -> DayResult:
+    def _failed(self, work: DayWork, error: BaseException) -> DayResult:
         self._ends.roll_back()
         text = one_line(error, *self._secrets)
         if not isinstance(error, Exception):
@@ -382,16 +257,5 @@ class DayWorker:
             self._logger.exception(
                 "dataset %s, day %s: a bug, please report", self._dataset.name, work.day
             )
-        if work.begun:
-            self._tracker.fail(self._begun(work), text)
-        else:
-            self._tracker.refuse(self._dataset.name, work.day, self._batch, text)
-        seconds = time.monotonic() - work.since
-        return DayResult(
-            work.day,
-            Outcome.FAILED,
-            seconds,
-            error=text,
-            attempt=work.attempt,
-            unrecorded=self._tracker.owes,
-        )
+        self._record.fail(work, text)
+        return self._record.result(work, text)
