@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 from fastapi.security import APIKeyCookie, HTTPBearer
 
 from sync_pipeline.api.auth import LOCAL, Caller
+from sync_pipeline.api.config import origin_of
 from sync_pipeline.api.problems import ProblemError
 from sync_pipeline.api.services import Services, services
 
@@ -16,17 +17,29 @@ _bearer = HTTPBearer(auto_error=False, description="a token of SYNC_API_TOKENS")
 _cookie = APIKeyCookie(name=SESSION_COOKIE, auto_error=False, description="the page's session")
 
 
-async def same_site(request: Request) -> None:
+async def same_site(request: Request, given: Annotated[Services, Depends(services)]) -> None:
     """Refuse a write that a browser sends for another site's page."""
     origin = request.headers.get("origin")
     site = request.headers.get("sec-fetch-site", "same-origin")
-    own = request.headers.get("host", "").lower()
     if site not in ("same-origin", "none") or (
-        origin is not None and urlsplit(origin).netloc.lower() != own
+        origin is not None and not _is_own(origin, request, given.config.origin)
     ):
         raise ProblemError(
             403, "writes are taken from this server's own page only, not from another's"
         )
+
+
+def _is_own(origin: str, request: Request, page: str | None) -> bool:
+    """Return whether `origin` is where this server is called, or the page's own.
+
+    A proxy may name the server as it likes; which page is ours the setting says.
+    """
+    if urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower():
+        return True
+    try:
+        return page is not None and origin_of(origin) == page
+    except ValueError:
+        return False
 
 
 async def reader(

@@ -30,7 +30,7 @@ BASE = "/api/v1"
 def create_app(config: Config) -> tuple[ASGIApp, Services]:
     """Return the application, guarded, and what it works with. Nothing is connected to yet."""
     app, given = make_app(config)
-    return Guard(_counted(app, given), config.hosts), given
+    return Guard(_counted(app, given), config.hosts, local_only=not config.tokens), given
 
 
 def make_app(config: Config) -> tuple[FastAPI, Services]:

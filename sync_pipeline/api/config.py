@@ -25,7 +25,8 @@ _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 @dataclass(frozen=True)
 class Config:
     """Everything that `app.create_app` needs. `hosts` are the names that a request may call this
-    server by, None for any."""
+    server by, None for any; `origin` is the page's, as a browser names it, if people open it
+    elsewhere than where this server listens."""
 
     tracking_url: str
     tracking_setting: str
@@ -35,6 +36,7 @@ class Config:
     secret: bytes = b""
     hosts: frozenset[str] | None = frozenset(_LOOPBACK_NAMES)
     https: bool = False
+    origin: str | None = None
 
     def __repr__(self) -> str:
         return "Config(…)"
@@ -43,8 +45,8 @@ class Config:
     def of(cls, settings: Settings, host: str) -> "Config":
         """Return what `settings` say, for a server that listens on `host`.
 
-        Raises SettingError if one of them is wrong, or if tokens are missing on a host that others
-        can reach.
+        Raises SettingError if one of them is wrong, or if tokens are missing where others can reach
+        it: it listens for them, or people open it by another machine's name, through a proxy.
         """
         given = settings.environment
         tokens = parse_tokens(given.get(API_TOKENS, ""))
@@ -56,6 +58,12 @@ class Config:
         own = bool(given.get(API_TRACKING_URL, "").strip())
         dagster = _address(settings, DAGSTER_UI_URL) or DEFAULT_DAGSTER
         page = _address(settings, PAGE_URL)
+        if not tokens and page is not None and not is_loopback(urlsplit(page).hostname or ""):
+            raise SettingError(
+                f"{PAGE_URL} is an address that others open, so {API_TOKENS} must be set, or "
+                "everybody there would be an operator; make one with: sync-pipeline token NAME "
+                "operator"
+            )
         return cls(
             tracking_url=settings.postgres_url(API_TRACKING_URL) if own else settings.tracking_url,
             tracking_setting=API_TRACKING_URL if own else settings.tracking_setting,
@@ -65,7 +73,20 @@ class Config:
             secret=_secret(given.get(API_SECRET, "")),
             hosts=_hosts(host, page) if is_loopback(host) else None,
             https=page is not None and page.startswith("https:"),
+            origin=None if page is None else origin_of(page),
         )
+
+
+def origin_of(address: str) -> str:
+    """Return the origin of an address, as a browser writes it: without a port that goes by itself.
+
+    Raises ValueError if it is no address.
+    """
+    parts = urlsplit(address.strip().lower())
+    name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    by_itself = {"http": 80, "https": 443}.get(parts.scheme)
+    port = "" if parts.port in (None, by_itself) else f":{parts.port}"
+    return f"{parts.scheme}://{name}{port}"
 
 
 def is_loopback(host: str) -> bool:

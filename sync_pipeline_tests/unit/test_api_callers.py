@@ -95,11 +95,19 @@ def test_every_other_address_needs_tokens(host: str) -> None:
 
 
 def test_the_pages_address_is_a_name_it_goes_by_and_makes_the_cookie_secure() -> None:
-    found = config(SYNC_PAGE_URL="https://Sync.example/")
+    found = config(SYNC_PAGE_URL="https://Sync.example:443/", SYNC_API_TOKENS=f"ada:reader:{HASH}")
     assert found.hosts is not None
+    assert found.origin == "https://sync.example"
     assert "sync.example" in found.hosts
     assert found.https
     assert not config().https
+
+
+@pytest.mark.parametrize("page", ["https://sync.example", "http://192.168.1.2:8000"])
+def test_an_address_that_others_open_needs_tokens_though_it_listens_here_only(page: str) -> None:
+    with pytest.raises(SettingError, match="SYNC_PAGE_URL is an address that others open"):
+        config(SYNC_PAGE_URL=page)
+    assert config(SYNC_PAGE_URL="http://localhost:8000").tokens == ()
 
 
 def test_a_browser_may_reach_dagster_by_another_address() -> None:

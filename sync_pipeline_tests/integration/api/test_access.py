@@ -176,6 +176,46 @@ def test_this_machines_own_names_are_known(alone: Client, host: str) -> None:
     assert alone.send("GET", LIST, headers={"Host": host}).status == 200
 
 
+@pytest.mark.parametrize(
+    "header", ["Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Proto", "X-Real-IP"]
+)
+def test_without_tokens_nobody_gets_in_through_a_proxy(alone: Client, header: str) -> None:
+    for path in (LIST, "/", f"{BASE}/me"):
+        problem = alone.send("GET", path, headers={header: "203.0.113.7"}).problem
+        assert problem["status"] == 403
+        assert "SYNC_API_TOKENS" in problem["detail"]
+
+
+def test_without_tokens_a_proxy_that_adds_nothing_is_known_by_its_http_1_0(alone: Client) -> None:
+    asked = f"GET {LIST} HTTP/1.0\r\nHost: 127.0.0.1:8000\r\nConnection: close\r\n\r\n"
+    assert b" 403 " in alone.raw(asked.encode()).split(b"\r\n")[0]
+    assert alone.send("GET", LIST, headers={"Host": "127.0.0.1:8000"}).status == 200
+
+
+def test_with_tokens_a_page_behind_a_proxy_that_renames_the_server_signs_in_and_writes(
+    module_database: str, tmp_path: Path
+) -> None:
+    others = {"SYNC_API_TOKENS": entries(), "SYNC_PAGE_URL": "https://sync.example"}
+    with server_on(module_database, tmp_path, **others) as server:
+        proxied = server.with_headers(
+            Host="127.0.0.1:8000", Origin="https://sync.example", X_Forwarded_For="203.0.113.7"
+        )
+        signed_in = proxied.post(f"{BASE}/session", {"token": TOKENS["operator"]})
+        assert "secure" in signed_in.headers["set-cookie"].lower()
+        page = proxied.with_headers(Cookie=signed_in.headers["set-cookie"].split(";")[0])
+        proof = signed_in.data["csrf_token"]
+        path = f"{BASE}/sync-status/99999999/cancel"
+        assert page.post(path, {}, X_CSRF_Token=proof).problem["status"] == 404
+        for foreign in (
+            "https://sync.example.evil",
+            "http://sync.example",
+            "https://x:y:z",
+            "null",
+        ):
+            refused = page.with_headers(Origin=foreign).post(path, {}, X_CSRF_Token=proof)
+            assert refused.problem["status"] == 403
+
+
 def test_nothing_is_shared_with_other_origins(alone: Client) -> None:
     for method in ("GET", "OPTIONS"):
         headers = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
@@ -350,6 +390,7 @@ def test_no_secret_stands_in_an_error(tmp_path: Path, url: str) -> None:
         (["--host", "::"], {}, "can be reached from elsewhere"),
         ([], {"SYNC_API_TOKENS": "ada:operator:secret-itself"}, "SYNC_API_TOKENS: entry 1 is not"),
         ([], {"SYNC_API_TOKENS": f"{entries()},{entries()}"}, "is there twice"),
+        ([], {"SYNC_PAGE_URL": "https://sync.example"}, "SYNC_PAGE_URL is an address that others"),
         ([], {"SYNC_API_SECRET": "short-secret"}, "SYNC_API_SECRET is shorter than 32"),
         ([], {"SYNC_DAGSTER_UI_URL": "file:///etc/passwd"}, "SYNC_DAGSTER_UI_URL is no address"),
     ],
