@@ -87,6 +87,10 @@ class StackError(SyncError):
     """Dagster could not be started or does not answer."""
 
 
+class UnansweredError(StackError):
+    """Dagster was asked and did not answer to the end: it may have done what it was asked for."""
+
+
 # What another try may mend: connection lost (class 08), server stopped, crashed or starting, too
 # many connections, lock not got in time, serialization failure, deadlock.
 _TRANSIENT_STATES = {"57P01", "57P02", "57P03", "53300", "55P03", "40001", "40P01"}

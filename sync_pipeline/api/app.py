@@ -69,6 +69,7 @@ def _lifespan(given: Services) -> Callable[[FastAPI], AbstractAsyncContextManage
         def on_chunk(chunk: bytes | None) -> None:
             loop.call_soon_threadsafe(given.broker.publish, Word.RESET if chunk is None else chunk)
 
+        given.catalogue.look()
         listener = Listener(given.config, given.links, on_chunk)
         listener.start()
         yield

@@ -1,12 +1,12 @@
 """What the environment says of the API: where things are, and who may use it."""
 
-import ipaddress
 import secrets
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from sync_pipeline.api.auth import Token, parse_tokens
 from sync_pipeline.errors import SettingError
+from sync_pipeline.local_http import is_loopback
 from sync_pipeline.settings import (
     API_SECRET,
     API_TOKENS,
@@ -87,14 +87,6 @@ def origin_of(address: str) -> str:
     by_itself = {"http": 80, "https": 443}.get(parts.scheme)
     port = "" if parts.port in (None, by_itself) else f":{parts.port}"
     return f"{parts.scheme}://{name}{port}"
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches what listens on `host`."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _hosts(host: str, page: str | None) -> frozenset[str]:

@@ -51,7 +51,7 @@ def launch(
     who = f"{caller.name}, API"
     batch_key = f"{requests.KEY_PREFIX}{_uuid(caller, key)}"
     new = NewBatch(batch_key, dataset, days, None, who, resync)
-    with writing(given.config) as cursor, requests.one_at_a_time(cursor, batch_key):
+    with writing(given) as cursor, requests.one_at_a_time(cursor, batch_key):
         known = requests.find(cursor, batch_key)
         if known is not None:
             record = _record(cursor, known)
@@ -71,7 +71,7 @@ def take_up_again(given: Services, caller: Caller, record_id: int) -> Launched:
 
     Raises ProblemError 404 if there is none, 409 if it cannot be, 503 if Dagster cannot be reached.
     """
-    with writing(given.config) as cursor:
+    with writing(given) as cursor:
         key = _batch_key(_record(cursor, record_id), "retried")
         with requests.one_at_a_time(cursor, key):
             _wait_until_over(given, cursor, key, record_id)
@@ -85,7 +85,7 @@ def cancel(given: Services, caller: Caller, record_id: int) -> Record:
     The day in work rolls back, a moment later. Raises ProblemError 404 if there is no such batch,
     409 if it is not at work or cannot be cancelled from here, StackError without Dagster.
     """
-    with writing(given.config) as cursor:
+    with writing(given) as cursor:
         key = _batch_key(_record(cursor, record_id), "cancelled")
         with requests.one_at_a_time(cursor, key):
             if _record(cursor, record_id).status != "syncing":

@@ -18,6 +18,7 @@ from sync_pipeline.api.app import create_app
 from sync_pipeline.api.config import Config
 from sync_pipeline.api.services import Services
 from sync_pipeline.errors import StackError
+from sync_pipeline.local_http import open_url
 from sync_pipeline.settings import Settings
 from sync_pipeline.stack import end_with_parent
 
@@ -120,7 +121,7 @@ def _wait_until_up(api: RunningApi) -> None:
         if api.process.poll() is not None:
             raise StackError(f"the API did not start; the end of {api.log} says why")
         try:
-            with urllib.request.urlopen(f"{api.url}/healthz", timeout=1):  # noqa: S310  http
+            with open_url(urllib.request.Request(f"{api.url}/healthz"), 1):  # noqa: S310  http
                 return
         except OSError:
             time.sleep(0.05)

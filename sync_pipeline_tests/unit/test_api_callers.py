@@ -5,9 +5,10 @@ import time
 import pytest
 
 from sync_pipeline.api.auth import SESSION_SECONDS, Authority, Caller, new_token, parse_tokens
-from sync_pipeline.api.config import Config, is_loopback
+from sync_pipeline.api.config import Config
 from sync_pipeline.api.turns import MOST_LAUNCHES, Turns
 from sync_pipeline.errors import SettingError
+from sync_pipeline.local_http import is_loopback
 from sync_pipeline.settings import Settings
 
 pytestmark = pytest.mark.unit

@@ -1,4 +1,4 @@
-"""A wire between the API and Dagster that can be cut and mended."""
+"""A wire between the API and Dagster that can be cut, or clogged, and mended."""
 
 import socket
 import threading
@@ -8,13 +8,16 @@ from urllib.parse import urlsplit
 
 
 class Wire:
-    """Forwards what comes to `url` as long as it is not cut."""
+    """Forwards what comes to `url` as long as it is not cut. While it is clogged, whoever comes is
+    let in, and never hears anything; `waiting` is how many do."""
 
     def __init__(self, to: str) -> None:
         self._to = (urlsplit(to).hostname or "", urlsplit(to).port or 0)
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
         self.cut = False
+        self.clogged = False
+        self._held: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -23,6 +26,9 @@ class Wire:
                 near, _ = self._listening.accept()
                 if self.cut:
                     near.close()
+                    continue
+                if self.clogged:
+                    self._held.append(near)
                     continue
                 threading.Thread(target=self._forward, args=(near,), daemon=True).start()
 
@@ -33,7 +39,13 @@ class Wire:
             _pump(far, near)
             there.join()
 
+    @property
+    def waiting(self) -> int:
+        return len(self._held)
+
     def close(self) -> None:
+        for near in self._held:
+            near.close()
         self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
 
