@@ -132,7 +132,7 @@ def cancel(
 def retry(
     caller: Launcher, record_id: RecordId, given: Annotated[Services, Depends(services)]
 ) -> Envelope[LaunchedOut]:
-    """Only its unfinished days, in the same record, which is `syncing` once the run has begun."""
+    """Only its unfinished days, in the same record, which is `syncing` at once."""
     return Envelope(data=_launched(given, launching.take_up_again(given, caller, record_id)))
 
 

@@ -1,7 +1,8 @@
 """Launching a batch, taking one up again, cancelling one: the record first, then Dagster.
 
 One at a time for each batch, whichever process of the API does it. The record is `syncing` before
-Dagster has heard of it; if Dagster cannot be reached it is closed as not run.
+Dagster has heard of it; if Dagster cannot be reached it is closed as not run. One that is taken up
+again is `syncing` once Dagster has the run; if it cannot be reached, the record stands as it was.
 """
 
 import time
@@ -17,7 +18,13 @@ from sync_pipeline.api.auth import Caller
 from sync_pipeline.api.problems import ProblemError
 from sync_pipeline.api.services import Services
 from sync_pipeline.api.writing import transaction, writing
-from sync_pipeline.errors import RequestError, StackError, SyncError, one_line
+from sync_pipeline.errors import (
+    RequestError,
+    StackError,
+    SyncError,
+    UnansweredError,
+    one_line,
+)
 from sync_pipeline.tracking import history, reports, requests
 from sync_pipeline.tracking.history import Record
 from sync_pipeline.tracking.models import NewBatch
@@ -29,6 +36,8 @@ _BATCH_JOB = "batch_backfill"
 _START_SECONDS = 20.0  # a run that is starting cannot be told to end before it has
 _END_SECONDS = 15.0  # one whose days are done ends a moment later
 _LOOK_SECONDS = 0.3
+_LAUNCH_SECONDS = 60.0
+_HELD_SECONDS = 15.0  # while the record is held, which others may have to wait for
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,7 @@ def take_up_again(given: Services, caller: Caller, record_id: int) -> Launched:
         key = _batch_key(_record(cursor, record_id), "retried")
         with requests.one_at_a_time(cursor, key):
             _wait_until_over(given, cursor, key, record_id)
-            run_id = _launch(given, _record(cursor, record_id), f"{caller.name}, API")
+            run_id = _wait_again(given, cursor, _record(cursor, record_id), f"{caller.name}, API")
             return Launched(_record(cursor, record_id), run_id)
 
 
@@ -118,6 +127,12 @@ def _launch_or_withdraw(given: Services, cursor: "Cursor", record: Record, who: 
         if _record(cursor, record.id).status == "syncing":
             with transaction(cursor):
                 requests.withdraw(cursor, record.id, one_line(error))
+        if isinstance(error, UnansweredError):
+            raise ProblemError(
+                503,
+                f"whether batch {record.id} was launched is not known: {one_line(error)}; its "
+                "record is closed as not run, and goes on if it was",
+            ) from None
         raise ProblemError(
             503,
             f"batch {record.id} was not launched: {one_line(error)}; its record says so; "
@@ -125,7 +140,33 @@ def _launch_or_withdraw(given: Services, cursor: "Cursor", record: Record, who: 
         ) from None
 
 
-def _launch(given: Services, record: Record, who: str) -> str:
+def _wait_again(given: Services, cursor: "Cursor", record: Record, who: str) -> str:
+    """Let the days of `record` that failed wait again, and launch them; return the run's id.
+
+    In one transaction: whatever goes wrong, even with this process, the record is as it was. A run
+    that was launched all the same lets them wait by itself, and waits for the end of this.
+    """
+    try:
+        with transaction(cursor):
+            requests.take_up_again(cursor, record.id, who)
+            return _launch(given, record, who, timeout_seconds=_HELD_SECONDS)
+    except UnansweredError as error:
+        raise ProblemError(
+            503,
+            f"whether batch {record.id} was taken up again is not known: {one_line(error)}; its "
+            "record stands as it was, and goes on if it was",
+        ) from None
+    except SyncError as error:
+        raise ProblemError(
+            503,
+            f"batch {record.id} was not taken up again: {one_line(error)}; its record stands as "
+            "it was; retry it when Dagster runs",
+        ) from None
+
+
+def _launch(
+    given: Services, record: Record, who: str, *, timeout_seconds: float = _LAUNCH_SECONDS
+) -> str:
     """Launch a run of the batch job for `record`; return its id. Raises SyncError."""
     config = {
         "dataset": record.dataset,
@@ -134,7 +175,9 @@ def _launch(given: Services, record: Record, who: str) -> str:
         "already_synced": record.already_synced or "skip",
     }
     tags = {runs.BATCH_KEY_TAG: record.batch_key or "", runs.TRIGGERED_BY_TAG: who}
-    return given.dagster.launch_job(_BATCH_JOB, config=config, tags=tags)
+    return given.dagster.launch_job(
+        _BATCH_JOB, config=config, tags=tags, timeout_seconds=timeout_seconds
+    )
 
 
 def _refuse_other(record: Record, new: NewBatch) -> None:

@@ -3,9 +3,10 @@
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -191,3 +192,8 @@ class Events:
     def wait(self, holds: Callable[[dict[str, Any]], bool], seconds: float = 10) -> dict[str, Any]:
         """Return the first record for which it holds."""
         return wait_until(lambda: next(filter(holds, self.records()), None), seconds) or {}
+
+
+def body(of: Sequence[date], **others: str) -> dict[str, str]:
+    """What launches these days of `orders`, unless `others` name another dataset."""
+    return {"dataset": "orders", "start_date": str(of[0]), "end_date": str(of[-1]), **others}

@@ -82,6 +82,7 @@ def test_it_launches_cancels_retries_and_reads_everything(limited: Client, stack
         "DROP TABLE daily_sync_status",
         "ALTER TABLE daily_sync_status DISABLE TRIGGER ALL",
         "SELECT setval('daily_sync_status_change', 1)",
+        "SELECT nextval('daily_sync_status_change')",
         "SELECT * FROM orders",
         "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
         "SELECT sync_open_batch('cli-1', 'orders', '{2025-01-01}', 'x', 'skip', '2025-01-01',"
@@ -109,6 +110,9 @@ def test_what_it_may_call_leaves_closed_records_and_days_as_they_are(
         helpers.run(role_url, f"SELECT sync_project_batch({row['id']}, '批量同步: all lost', 'x')")
         with pytest.raises(psycopg2.Error, match="is no batch at work"):
             helpers.run(role_url, f"SELECT sync_withdraw_days({row['id']}, 'x', 'y')")
+        if row["status"] != "failed" or row["kind"] == "day":
+            with pytest.raises(psycopg2.Error, match="is no batch with days that failed"):
+                helpers.run(role_url, f"SELECT sync_take_up_again({row['id']}, 'x')")
     assert stack.target(query) == before
     assert stack.target(of_attempts) == attempts
 
