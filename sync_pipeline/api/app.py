@@ -70,7 +70,11 @@ def _lifespan(given: Services) -> Callable[[FastAPI], AbstractAsyncContextManage
             loop.call_soon_threadsafe(given.broker.publish, Word.RESET if chunk is None else chunk)
 
         given.catalogue.look()
-        listener = Listener(given.config, given.links, on_chunk)
+
+        def on_state(live: bool) -> None:
+            loop.call_soon_threadsafe(given.broker.set_live, live)
+
+        listener = Listener(given.config, given.links, on_chunk, on_state)
         listener.start()
         yield
         given.broker.end()

@@ -56,14 +56,17 @@ def begin(
     dependencies=[Depends(same_site)],
     responses=responses(),
 )
-def end(
+async def end(
     request: Request,
     caller: Reader,
     given: Annotated[Services, Depends(services)],
     response: Response,
 ) -> None:
-    """Takes the cookie back."""
+    """Takes the cookie back; it is of no use any more, and its streams end."""
     refuse_forged(request, caller, given)
+    if caller.how == "session":
+        given.authority.end_session(caller)
+        given.broker.end_session(caller.session)
     response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict")
 
 

@@ -44,6 +44,7 @@ def _connected(config: Config) -> Iterator["Cursor"]:
         purpose="api, launching",
         error=TrackingError,
         statement_timeout_seconds=_PATIENCE_SECONDS,
+        idle_seconds=_PATIENCE_SECONDS,
         autocommit=True,
     )
     with closing(connection), connection.cursor() as cursor:

@@ -165,23 +165,27 @@ class Event:
 
 
 class Events:
-    """What a stream has brought so far. `began`: what was missed is in."""
+    """What a stream has brought so far, but for its pings, which `live` has. `began`: what was
+    missed is in."""
 
     def __init__(self) -> None:
         self.all: list[Event] = []
+        self.live: list[bool] = []
         self.last_id: int | None = None
         self.chunks = 0
         self.ended = threading.Event()
 
     @property
     def began(self) -> bool:
-        return self.chunks > 0 or self.ended.is_set()
+        return bool(self.live) or self.ended.is_set()
 
     def add(self, lines: list[str]) -> None:
         fields = dict(line.split(": ", 1) for line in lines if not line.startswith(":"))
         if "id" in fields:
             self.last_id = int(fields["id"])
-        if "data" in fields:
+        if fields.get("event") == "ping":
+            self.live.append(json.loads(fields["data"])["live"])
+        elif "data" in fields:
             found = Event(fields["event"], self.last_id, json.loads(fields["data"]))
             self.all.append(found)
         self.chunks += 1
