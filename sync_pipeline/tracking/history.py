@@ -129,7 +129,8 @@ def days_of(cursor: "Cursor", batch: Record) -> list[AttemptRow]:
 def attempts_of(cursor: "Cursor", of: Record) -> list[AttemptRow]:
     """Return a batch's attempts, or those at a day in whatever batch, the newest first.
 
-    At most `MOST_ATTEMPTS`.
+    At most `MOST_ATTEMPTS`; of a batch those that another took the place of before those that
+    stand, which `days_of` returns.
     """
     name = "attempts_of_batch" if of.kind == "batch" else "attempts_of_day"
     values = {"id": of.id, "dataset": of.dataset, "day": of.sync_date, "limit": MOST_ATTEMPTS}

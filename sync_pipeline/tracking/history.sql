@@ -40,10 +40,14 @@ SELECT id, sync_date, state, attempt, superseded, batch_id, rows_read, rows_load
        bytes, duration_seconds, error_message, run_id, triggered_by, started_at, ended_at
 FROM sync_attempt WHERE batch_id = %(id)s AND NOT superseded ORDER BY sync_date
 
--- attempts_of_batch: all attempts of a batch, the newest first
+-- attempts_of_batch: attempts of a batch, the newest first
+-- If they are too many, those that no day shows any more come before those that stand.
 SELECT id, sync_date, state, attempt, superseded, batch_id, rows_read, rows_loaded, rows_rejected,
        bytes, duration_seconds, error_message, run_id, triggered_by, started_at, ended_at
-FROM sync_attempt WHERE batch_id = %(id)s ORDER BY id DESC LIMIT %(limit)s
+FROM (
+    SELECT * FROM sync_attempt WHERE batch_id = %(id)s
+    ORDER BY superseded DESC, id DESC LIMIT %(limit)s
+) AS shown ORDER BY id DESC
 
 -- attempts_of_day: all attempts at a day of a dataset, in all batches, the newest first
 SELECT id, sync_date, state, attempt, superseded, batch_id, rows_read, rows_loaded, rows_rejected,
