@@ -31,7 +31,7 @@ class Config:
     tracking_url: str
     tracking_setting: str
     dagster_url: str = DEFAULT_DAGSTER
-    dagster_link_url: str = DEFAULT_DAGSTER
+    dagster_link_url: str | None = DEFAULT_DAGSTER
     tokens: tuple[Token, ...] = ()
     secret: bytes = b""
     hosts: frozenset[str] | None = frozenset(_LOOPBACK_NAMES)
@@ -58,7 +58,7 @@ class Config:
         own = bool(given.get(API_TRACKING_URL, "").strip())
         dagster = _address(settings, DAGSTER_UI_URL) or DEFAULT_DAGSTER
         page = _address(settings, PAGE_URL)
-        if not tokens and page is not None and not is_loopback(urlsplit(page).hostname or ""):
+        if not tokens and not _is_here(page):
             raise SettingError(
                 f"{PAGE_URL} is an address that others open, so {API_TOKENS} must be set, or "
                 "everybody there would be an operator; make one with: sync-pipeline token NAME "
@@ -68,7 +68,10 @@ class Config:
             tracking_url=settings.postgres_url(API_TRACKING_URL) if own else settings.tracking_url,
             tracking_setting=API_TRACKING_URL if own else settings.tracking_setting,
             dagster_url=dagster,
-            dagster_link_url=_address(settings, DAGSTER_LINK_URL) or dagster,
+            dagster_link_url=_link(
+                _address(settings, DAGSTER_LINK_URL) or dagster,
+                opened_elsewhere=not is_loopback(host) or not _is_here(page),
+            ),
             tokens=tokens,
             secret=_secret(given.get(API_SECRET, "")),
             hosts=_hosts(host, page) if is_loopback(host) else None,
@@ -87,6 +90,16 @@ def origin_of(address: str) -> str:
     by_itself = {"http": 80, "https": 443}.get(parts.scheme)
     port = "" if parts.port in (None, by_itself) else f":{parts.port}"
     return f"{parts.scheme}://{name}{port}"
+
+
+def _is_here(page: str | None) -> bool:
+    return page is None or is_loopback(urlsplit(page).hostname or "")
+
+
+def _link(dagster: str, *, opened_elsewhere: bool) -> str | None:
+    """Return Dagster's address for browsers; None if it is this machine's and they are not here."""
+    leads_nowhere = opened_elsewhere and is_loopback(urlsplit(dagster).hostname or "")
+    return None if leads_nowhere else dagster
 
 
 def _hosts(host: str, page: str | None) -> frozenset[str]:

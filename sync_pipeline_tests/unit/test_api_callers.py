@@ -6,6 +6,7 @@ import pytest
 
 from sync_pipeline.api.auth import SESSION_SECONDS, Authority, Caller, new_token, parse_tokens
 from sync_pipeline.api.config import Config
+from sync_pipeline.api.links import Links
 from sync_pipeline.api.turns import MOST_LAUNCHES, Turns
 from sync_pipeline.errors import SettingError
 from sync_pipeline.local_http import is_loopback
@@ -116,6 +117,20 @@ def test_a_browser_may_reach_dagster_by_another_address() -> None:
     assert config(SYNC_DAGSTER_UI_URL=inside).dagster_link_url == inside
     found = config(SYNC_DAGSTER_UI_URL=inside, SYNC_DAGSTER_LINK_URL="https://dagster.example/")
     assert (found.dagster_url, found.dagster_link_url) == (inside, "https://dagster.example")
+
+
+def test_browsers_elsewhere_get_no_link_to_a_dagster_that_only_this_machine_reaches() -> None:
+    tokens = {"SYNC_API_TOKENS": f"ada:reader:{HASH}"}
+    assert config(**tokens).dagster_link_url == "http://127.0.0.1:3000"
+    for found in (
+        config("192.168.1.2", **tokens),
+        config(SYNC_PAGE_URL="https://sync.example", **tokens),
+    ):
+        assert found.dagster_link_url is None
+        assert found.dagster_url == "http://127.0.0.1:3000"
+        assert Links(found.dagster_link_url).run("r") is None
+    elsewhere = {"SYNC_DAGSTER_LINK_URL": "https://dagster.example", **tokens}
+    assert config("192.168.1.2", **elsewhere).dagster_link_url == "https://dagster.example"
 
 
 @pytest.mark.parametrize(
