@@ -25,7 +25,9 @@ async def same_site(request: Request, given: Annotated[Services, Depends(service
         origin is not None and not _is_own(origin, request, given.config.origin)
     ):
         raise ProblemError(
-            403, "writes are taken from this server's own page only, not from another's"
+            403,
+            "other_site",
+            "writes are taken from this server's own page only, not from another's",
         )
 
 
@@ -60,6 +62,7 @@ async def reader(
     if caller is None:
         raise ProblemError(
             401,
+            "not_signed_in",
             "show a token: Authorization: Bearer …, or sign in on the page",
             headers={"WWW-Authenticate": "Bearer"},
         )
@@ -74,7 +77,12 @@ async def operator(
 ) -> Caller:
     """Return who is asking, who may write. Raises ProblemError 401 or 403."""
     if caller.role != "operator":
-        raise ProblemError(403, f"{caller.name} may read only; ask for a token of an operator")
+        raise ProblemError(
+            403,
+            "read_only",
+            f"{caller.name} may read only; ask for a token of an operator",
+            name=caller.name,
+        )
     refuse_forged(request, caller, given)
     return caller
 
@@ -86,7 +94,9 @@ def refuse_forged(request: Request, caller: Caller, given: Services) -> None:
         shown = request.headers.get(CSRF_HEADER, "")
         if not given.authority.is_csrf_token(caller, shown):
             raise ProblemError(
-                403, f"the header {CSRF_HEADER} must be the csrf_token of /api/v1/me"
+                403,
+                "no_csrf_token",
+                f"the header {CSRF_HEADER} must be the csrf_token of /api/v1/me",
             )
 
 
@@ -98,8 +108,11 @@ async def launcher(
     if wait:
         raise ProblemError(
             429,
+            "too_many_launches",
             f"{caller.name} has launched too much in the last minute; try again in {wait:.0f} s",
             headers={"Retry-After": str(int(wait) + 1)},
+            name=caller.name,
+            seconds=int(wait) + 1,
         )
     return caller
 

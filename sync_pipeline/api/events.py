@@ -48,7 +48,10 @@ async def events(
     """
     if given.broker.is_full(caller):
         raise ProblemError(
-            503, "too many streams are open already; try again in a moment", headers=_LATER
+            503,
+            "too_many_streams",
+            "too many streams are open already; try again in a moment",
+            headers=_LATER,
         )
     stream = given.broker.join(caller)  # before what was missed is read: nothing is in between
     try:

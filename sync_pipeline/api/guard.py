@@ -54,12 +54,15 @@ class Guard:
             await send(message)
 
         if not self._is_ours(headers.get("host", "")):
-            problem = ProblemError(421, "this server does not go by that name; see SYNC_PAGE_URL")
+            problem = ProblemError(
+                421, "unknown_host", "this server does not go by that name; see SYNC_PAGE_URL"
+            )
             await answer(problem)(scope, receive, send_guarded)
             return
         if self._local_only and _is_by_proxy(scope, headers):
             problem = ProblemError(
                 403,
+                "through_proxy",
                 "this request came through a proxy, and without tokens everybody there would be "
                 "an operator; set SYNC_API_TOKENS, see docs/api.md",
             )
@@ -68,13 +71,18 @@ class Guard:
         body = await _body(headers, receive)
         if body is None:
             problem = ProblemError(
-                413, f"the body is larger than {MOST_BODY_BYTES} bytes; send less"
+                413,
+                "too_large",
+                f"the body is larger than {MOST_BODY_BYTES} bytes; send less",
+                most=MOST_BODY_BYTES,
             )
             await answer(problem)(scope, receive, send_guarded)
             return
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if any(message.get("body") for message in body) and kind != "application/json":
-            problem = ProblemError(415, "send JSON, with Content-Type: application/json")
+            problem = ProblemError(
+                415, "not_declared_json", "send JSON, with Content-Type: application/json"
+            )
             await answer(problem)(scope, receive, send_guarded)
             return
         await self._app(scope, _again(body, receive), send_guarded)

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING
 from sync_pipeline import launch as command_line
 from sync_pipeline.api import runs
 from sync_pipeline.api.auth import Caller
-from sync_pipeline.api.problems import ProblemError
+from sync_pipeline.api.problems import ProblemError, no_record
 from sync_pipeline.api.services import Services
 from sync_pipeline.api.writing import transaction, writing
 from sync_pipeline.errors import (
     RequestError,
-    StackError,
     SyncError,
     UnansweredError,
     one_line,
@@ -99,7 +98,10 @@ def cancel(given: Services, caller: Caller, record_id: int) -> Record:
         with requests.one_at_a_time(cursor, key):
             if _record(cursor, record_id).status != "syncing":
                 raise ProblemError(
-                    409, f"batch {record_id} is not at work; there is nothing to cancel"
+                    409,
+                    "not_at_work",
+                    f"batch {record_id} is not at work; there is nothing to cancel",
+                    id=record_id,
                 )
             backfills = _open_backfills(given, key)
             at_work = _runs_to_end(given, key)
@@ -108,7 +110,7 @@ def cancel(given: Services, caller: Caller, record_id: int) -> Record:
                 with transaction(cursor):
                     requests.withdraw(cursor, record_id, why, cancelled_by=caller.name)
             except RequestError as error:
-                raise ProblemError(409, one_line(error)) from None
+                raise ProblemError.of(error, 409) from None
             for backfill in backfills:
                 runs.cancel_backfill(given.dagster, backfill)
             runs.end_runs(given.dagster, at_work)
@@ -130,13 +132,17 @@ def _launch_or_withdraw(given: Services, cursor: "Cursor", record: Record, who: 
         if isinstance(error, UnansweredError):
             raise ProblemError(
                 503,
+                "launch_unknown",
                 f"whether batch {record.id} was launched is not known: {one_line(error)}; its "
                 "record is closed as not run, and goes on if it was",
+                id=record.id,
             ) from None
         raise ProblemError(
             503,
+            "not_launched",
             f"batch {record.id} was not launched: {one_line(error)}; its record says so; "
             "retry it when Dagster runs",
+            id=record.id,
         ) from None
 
 
@@ -153,15 +159,27 @@ def _wait_again(given: Services, cursor: "Cursor", record: Record, who: str) -> 
     except UnansweredError as error:
         raise ProblemError(
             503,
+            "retry_unknown",
             f"whether batch {record.id} was taken up again is not known: {one_line(error)}; its "
             "record stands as it was, and goes on if it was",
+            id=record.id,
         ) from None
+    except RequestError as error:
+        if error.code == "nothing_unfinished":
+            raise ProblemError.of(error, 409) from None
+        raise _not_retried(record, error) from None
     except SyncError as error:
-        raise ProblemError(
-            503,
-            f"batch {record.id} was not taken up again: {one_line(error)}; its record stands as "
-            "it was; retry it when Dagster runs",
-        ) from None
+        raise _not_retried(record, error) from None
+
+
+def _not_retried(record: Record, error: SyncError) -> ProblemError:
+    return ProblemError(
+        503,
+        "not_retried",
+        f"batch {record.id} was not taken up again: {one_line(error)}; its record stands as "
+        "it was; retry it when Dagster runs",
+        id=record.id,
+    )
 
 
 def _launch(
@@ -185,9 +203,11 @@ def _refuse_other(record: Record, new: NewBatch) -> None:
     if asked != (record.dataset, record.start_date, record.end_date, record.already_synced):
         raise ProblemError(
             409,
+            "key_of_another",
             f"this Idempotency-Key launched batch {record.id}, which is another request; "
             "use a new key for a new request",
             field="Idempotency-Key",
+            id=record.id,
         )
 
 
@@ -200,13 +220,16 @@ def _wait_until_over(given: Services, cursor: "Cursor", key: str, record_id: int
             if progress is not None:
                 command_line.retry_of(progress)
         except RequestError as error:
-            raise ProblemError(409, one_line(error)) from None
+            raise ProblemError.of(error, 409) from None
         at_work = [run for run in runs.runs_of(given.dagster, key) if run.at_work]
         if not at_work:
             return
         if time.monotonic() > deadline:
             raise ProblemError(
-                409, f"batch {record_id}: run {at_work[0].run_id} is at work on it already"
+                409,
+                "at_work",
+                f"batch {record_id}: run {at_work[0].run_id} is at work on it already",
+                id=record_id,
             )
         time.sleep(_LOOK_SECONDS)
 
@@ -227,28 +250,43 @@ def _runs_to_end(given: Services, key: str) -> list[runs.Run]:
             if run.by_command:
                 raise ProblemError(
                     409,
+                    "by_command_line",
                     f"run {run.run_id} works in the process of a command line, which Dagster "
                     "cannot end; stop it there with Ctrl-C",
+                    run=run.run_id,
                 )
         if all(run.can_end for run in at_work):
             return at_work
         if time.monotonic() > deadline:
-            raise StackError("a run of the batch is just starting or ending; try again")
+            raise ProblemError(
+                503,
+                "run_starting",
+                "a run of the batch is just starting or ending; try again in a moment",
+                headers={"Retry-After": "5"},
+            )
         time.sleep(_LOOK_SECONDS)
 
 
 def _record(cursor: "Cursor", record_id: int) -> Record:
     found = history.record(cursor, record_id)
     if found is None:
-        raise ProblemError(404, f"there is no record {record_id}; see /api/v1/sync-status/list")
+        raise no_record(record_id)
     return found
 
 
 def _batch_key(record: Record, what: str) -> str:
     if record.kind != "batch":
-        raise ProblemError(409, f"record {record.id} is a day's; only a batch can be {what}")
+        raise ProblemError(
+            409,
+            "is_a_day",
+            f"record {record.id} is a day's; only a batch can be {what}",
+            id=record.id,
+        )
     if record.batch_key is None:
         raise ProblemError(
-            409, f"batch {record.id} was written by hand, not by the pipeline; it cannot be {what}"
+            409,
+            "by_hand",
+            f"batch {record.id} was written by hand, not by the pipeline; it cannot be {what}",
+            id=record.id,
         )
     return record.batch_key

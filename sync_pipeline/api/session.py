@@ -34,7 +34,10 @@ def begin(
         known = given.authority.by_token(shown.token.strip())
         if known is None:
             raise ProblemError(
-                401, "this is no token of this server; ask its operator", field="token"
+                401,
+                "wrong_token",
+                "this is no token of this server; ask its operator",
+                field="token",
             )
         cookie = given.authority.begin_session(known)
         caller = Caller(known.name, known.role, "session", cookie)

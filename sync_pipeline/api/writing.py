@@ -9,7 +9,7 @@ import psycopg2
 from sync_pipeline.api.config import Config
 from sync_pipeline.api.services import Services
 from sync_pipeline.database.connections import connect
-from sync_pipeline.errors import TrackingError, one_line
+from sync_pipeline.errors import BusyError, TrackingError, one_line
 from sync_pipeline.settings import secrets_of
 
 if TYPE_CHECKING:
@@ -26,9 +26,7 @@ def writing(given: Services) -> Iterator["Cursor"]:
     A few at once, since each may wait for Dagster: readers are to have threads left.
     """
     if not given.writers.acquire(timeout=_TURN_SECONDS):
-        raise TrackingError(
-            "too much is being launched or cancelled at once; try again in a moment"
-        )
+        raise BusyError("too much is being launched or cancelled at once; try again in a moment")
     try:
         with _connected(given.config) as cursor:
             yield cursor

@@ -78,7 +78,9 @@ def take_up_again(cursor: "Cursor", batch_id: int, triggered_by: str) -> None:
     try:
         cursor.execute(_SQL["take_up_again"], values)
     except psycopg2.errors.NoDataFound:
-        raise RequestError(f"batch {batch_id} has no day any more that failed") from None
+        raise RequestError(
+            f"batch {batch_id} has no day any more that failed", "nothing_unfinished", id=batch_id
+        ) from None
     _project(cursor, batch_id)
 
 
@@ -91,7 +93,9 @@ def withdraw(cursor: "Cursor", batch_id: int, why: str, *, cancelled_by: str | N
     try:
         cursor.execute(_SQL["withdraw_days"], values)
     except psycopg2.errors.NoDataFound:
-        raise RequestError(f"batch {batch_id} is not at work any more") from None
+        raise RequestError(
+            f"batch {batch_id} is not at work any more", "not_at_work", id=batch_id
+        ) from None
     _project(cursor, batch_id)
 
 

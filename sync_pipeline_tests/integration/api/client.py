@@ -1,6 +1,7 @@
 """A client of the API that sends exactly what it is told, and reads event streams."""
 
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,6 +44,9 @@ class Answer:
         """What is said of a call that was not done."""
         assert self.headers["content-type"] == "application/problem+json", self.body
         assert self.json["status"] == self.status
+        assert re.fullmatch(r"[a-z]+(_[a-z]+)*", self.json["code"])
+        assert self.json["code"] != "refused"
+        assert isinstance(self.json["params"], dict)
         return self.json
 
 

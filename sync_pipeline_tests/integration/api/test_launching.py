@@ -160,6 +160,8 @@ def test_what_cannot_be_launched_is_refused_with_its_field_and_nothing_is_writte
     problem = api.post(LAUNCH, request_body).problem
     assert (problem["status"], problem["field"]) == (422, field)
     assert says in problem["detail"]
+    # In another language, the same is said from these.
+    assert all(str(value) in problem["detail"] for value in problem["params"].values())
     assert len(stack.batches()) == before
 
 
@@ -179,7 +181,12 @@ def test_a_preview_says_what_would_be_synced_skipped_and_refused_and_writes_noth
     refused = api.post(PREVIEW, body([date(2024, 12, 30), date(2025, 1, 2)])).data
     assert refused["days"] == {"total": 4, "to_sync": 0, "skipped": 0, "refused": 4}
     assert "before its first day" in refused["refused_because"]
-    assert refused["field"] == "start_date"
+    assert (refused["field"], refused["code"]) == ("start_date", "before_first_day")
+    assert refused["params"] == {
+        "dataset": "orders",
+        "day": "2024-12-30",
+        "first_day": "2025-01-01",
+    }
     assert stack.batches() == before
 
 
