@@ -174,11 +174,17 @@ def test_a_records_page_holds_its_days_and_all_attempts(
     assert {a["batch_id"] for a in detail["attempts"]} == {batch_id}
 
 
+def test_a_record_that_is_not_there_is_said_to_be_missing(alone: Client) -> None:
+    problem = alone.get(f"{BASE}/sync-status/999999").problem
+    assert problem["status"] == 404
+    assert "no record 999999" in problem["detail"]
+
+
 def test_of_many_attempts_those_are_shown_that_no_day_shows(
     alone: Client, module_database: str, rows: list[dict[str, Any]]
 ) -> None:
     (batch_id,) = helpers.run(
-        module_database, "SELECT id FROM daily_sync_status WHERE batch_key = 'b1'"
+        module_database, "SELECT id FROM daily_sync_status WHERE batch_key = 'b2'"
     )[0]
     columns = "(dataset, sync_date, batch_id, state, superseded, error_message, ended_at)"
     for state, count in (("true", 3), ("false", 1100)):
@@ -192,12 +198,6 @@ def test_of_many_attempts_those_are_shown_that_no_day_shows(
     assert len(detail["days"]) == 1100
     assert len(detail["attempts"]) == 1000
     assert [a["superseded"] for a in detail["attempts"]] == [False] * 997 + [True] * 3
-
-
-def test_a_record_that_is_not_there_is_said_to_be_missing(alone: Client) -> None:
-    problem = alone.get(f"{BASE}/sync-status/999999").problem
-    assert problem["status"] == 404
-    assert "no record 999999" in problem["detail"]
 
 
 def test_coverage_names_every_day_by_its_state_without_a_dagster_too(
