@@ -280,13 +280,30 @@ def test_nothing_in_a_path_a_body_or_a_header_becomes_sql(api: Client, value: st
     assert api.get(f"{BASE}/sync-status/{quote(value, safe='')}").status in refused
     assert api.post(f"{BASE}/sync-status/{quote(value, safe='')}/cancel").status in refused
     assert api.get(f"{BASE}/sync-status/coverage?dataset={quote(value)}").status in refused
+    for name in ("from", "to"):
+        found = api.get(f"{BASE}/sync-status/coverage?dataset=orders&{name}={quote(value)}")
+        assert found.status == 422
     assert api.get(f"{BASE}/events?after={quote(value)}").status == 422
+    shown = value.encode("utf-8").decode("latin-1")
+    if "\x01" not in shown:
+        events = api.send("GET", f"{BASE}/events", headers={"Last-Event-ID": shown})
+        assert events.status == 422
     for name in ONE_DAY:
         assert api.post(PREVIEW, {**ONE_DAY, name: value}).status == 422
     key = value.encode("utf-8").decode("latin-1")
     if "\x01" not in key:
         answer = api.post(LAUNCH, {**ONE_DAY, "dataset": "no"}, Idempotency_Key=key)
         assert answer.status == 422
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_nothing_in_the_body_of_a_cancel_a_retry_or_a_session_becomes_sql(
+    alone: Client, value: str
+) -> None:
+    for path in WRITES[1:]:
+        answer = alone.post(path.replace("/1/", "/99999999/"), {"id": value, "dataset": value})
+        assert answer.status == 404
+    assert alone.post(f"{BASE}/session", {"token": value}).status in (200, 422)
 
 
 @pytest.mark.parametrize(
