@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from datetime import date
 from http.client import HTTPException
 from typing import Any
+from urllib.error import HTTPError, URLError
 
-from sync_pipeline.errors import RequestError, StackError
+from sync_pipeline.errors import RequestError, StackError, UnansweredError
+from sync_pipeline.local_http import open_url
 
 LOCATION = "sync_pipeline"  # workspace.yaml's location_name
 REPOSITORY = "__repository__"
@@ -52,10 +54,12 @@ class Dagster:
         *,
         config: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
+        timeout_seconds: float = _TIMEOUT_SECONDS,
     ) -> str:
         """Launch a run of `job` and return its id.
 
-        Raises RequestError if Dagster refuses the config, StackError if it does not answer.
+        Raises RequestError if Dagster refuses the config, StackError if it does not answer, of
+        which UnansweredError if it may have launched it.
         """
         params = {
             "selector": _selector("pipelineName", job),
@@ -64,7 +68,9 @@ class Dagster:
                 "tags": [{"key": key, "value": value} for key, value in (tags or {}).items()]
             },
         }
-        answer = self.graphql(_LAUNCH_RUN, {"params": params})["launchRun"]
+        answer = self.graphql(_LAUNCH_RUN, {"params": params}, timeout_seconds=timeout_seconds)[
+            "launchRun"
+        ]
         if answer["__typename"] != "LaunchRunSuccess":
             said = [error["message"] for error in answer.get("errors", [])] or [answer["message"]]
             raise RequestError(f"Dagster did not launch {job}: {'; '.join(said)}")
@@ -104,17 +110,21 @@ class Dagster:
         *,
         timeout_seconds: float = _TIMEOUT_SECONDS,
     ) -> dict[str, Any]:
-        """Return the `data` of a GraphQL answer. Raises StackError for an error or no answer."""
+        """Return the `data` of a GraphQL answer. Raises StackError for an error or no answer;
+        UnansweredError if it may have done it all the same."""
         request = urllib.request.Request(  # noqa: S310  http, the address of a running Dagster
             f"{self.url}/graphql",
             data=json.dumps({"query": query, "variables": dict(variables or {})}).encode(),
             headers={"Content-Type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=timeout_seconds) as response:  # noqa: S310
+            with open_url(request, timeout_seconds) as response:
                 answer = json.load(response)
+        except URLError as error:
+            unclear = UnansweredError if isinstance(error, HTTPError) else StackError
+            raise unclear(f"Dagster at {self.url} does not answer: {error}") from None
         except (OSError, HTTPException, ValueError) as error:  # ValueError: what is no JSON
-            raise StackError(f"Dagster at {self.url} does not answer: {error}") from None
+            raise UnansweredError(f"Dagster at {self.url} does not answer: {error}") from None
         if answer.get("errors"):
             raise StackError(f"Dagster refused a query: {answer['errors'][0].get('message')}")
         data: dict[str, Any] = answer["data"]

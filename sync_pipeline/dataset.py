@@ -280,12 +280,19 @@ class Dataset(DatasetSettings):
         if end < start:
             raise RequestError(
                 f"dataset {self.name}: the range {start} to {end} is reversed; "
-                f"put the earlier date first: {end} {start}"
+                f"put the earlier date first: {end} {start}",
+                "days_reversed",
+                first=str(start),
+                last=str(end),
             )
         if start < self.start_date:
             raise RequestError(
                 f"dataset {self.name}: {start} is before its first day {self.start_date}; "
-                f"start at {self.start_date}, or set an earlier start_date in its defs.yaml"
+                f"start at {self.start_date}, or set an earlier start_date in its defs.yaml",
+                "before_first_day",
+                dataset=self.name,
+                day=str(start),
+                first_day=str(self.start_date),
             )
         last = self.last_day(now)
         if end > last:
@@ -295,7 +302,11 @@ class Dataset(DatasetSettings):
                 else f"the last finished day in {self.timezone} is {last}"
             )
             raise RequestError(
-                f"dataset {self.name}: {end} cannot be synced yet, {why}; end at {last} or earlier"
+                f"dataset {self.name}: {end} cannot be synced yet, {why}; end at {last} or earlier",
+                "after_last_day",
+                dataset=self.name,
+                day=str(end),
+                last_day=str(last),
             )
         return [start + timedelta(days=n) for n in range((end - start).days + 1)]
 
@@ -305,14 +316,20 @@ def find_dataset(datasets: Sequence[Dataset], name: str | None) -> Dataset:
     known = ", ".join(sorted(dataset.name for dataset in datasets))
     if not datasets:
         raise RequestError(
-            "there is no dataset yet; add sync_pipeline/datasets/<name>/defs.yaml (see the README)"
+            "there is no dataset yet; add sync_pipeline/datasets/<name>/defs.yaml (see the README)",
+            "no_dataset_yet",
         )
     if name is None and len(datasets) > 1:
-        raise RequestError(f"name the dataset, one of: {known}")
+        raise RequestError(f"name the dataset, one of: {known}", "name_the_dataset", known=known)
     for dataset in datasets:
         if name in (None, dataset.name):
             return dataset
-    raise RequestError(f"there is no dataset {name!r}; known are: {known}")
+    raise RequestError(
+        f"there is no dataset {name!r}; known are: {known}",
+        "no_such_dataset",
+        dataset=name or "",
+        known=known,
+    )
 
 
 def parse_day(text: str, what: str) -> date:

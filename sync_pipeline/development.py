@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from sync_pipeline.api.config import Config
 from sync_pipeline.api.server import RunningApi, api_running
 from sync_pipeline.errors import StackError
 from sync_pipeline.settings import DAGSTER_UI_URL, PAGE_URL, Settings
@@ -41,7 +42,8 @@ class Running:
 def everything_running(settings: Settings, dagster_port: int, api_port: int) -> Iterator[Running]:
     """Run Dagster and the API for as long as the block lasts; yield when all of it answers.
 
-    `settings` come from `stack.databases`. Port 0 takes a free one. Raises StackError.
+    `settings` come from `stack.databases`. Port 0 takes a free one. Raises SettingError,
+    StackError.
     """
     dagster_port = free_port(dagster_port)
     api_port = free_port(api_port, "--page-port")
@@ -49,6 +51,7 @@ def everything_running(settings: Settings, dagster_port: int, api_port: int) -> 
     # Dagster links from a day to its record, so it is told where the page will be.
     page = settings.page_url or f"http://localhost:{api_port}"
     complete = Settings({**settings.environment, PAGE_URL: page, **own})
+    Config.of(complete, "127.0.0.1")  # before anything is started that would be in vain
     with (
         dagster_running(complete, dagster_port) as dagster,
         api_running(complete, api_port) as api,

@@ -20,7 +20,16 @@ class SettingError(SyncError):
 
 
 class RequestError(SyncError):
-    """What was asked for cannot be done: unknown dataset, dates reversed, unknown batch."""
+    """What was asked for cannot be done: unknown dataset, dates reversed, unknown batch.
+
+    `code` is that in one word, and `params` what the sentence is about, for whoever says it in
+    another language.
+    """
+
+    def __init__(self, text: str, code: str = "refused", **params: str | int) -> None:
+        super().__init__(text)
+        self.code = code
+        self.params = params
 
 
 class UnreachableError(SyncError):
@@ -53,6 +62,10 @@ class TargetUnreachableError(TargetError, UnreachableError):
 
 class TrackingError(SyncError):
     """The tracking tables cannot be reached; a sync goes on without them."""
+
+
+class BusyError(TrackingError):
+    """Too much is asked of the tracking tables at once; a moment later there is room again."""
 
 
 class CountMismatchError(SyncError):
@@ -93,6 +106,10 @@ class EmbeddedPostgresError(SyncError):
 
 class StackError(SyncError):
     """Dagster could not be started or does not answer."""
+
+
+class UnansweredError(StackError):
+    """Dagster was asked and did not answer to the end: it may have done what it was asked for."""
 
 
 # What another try may mend: connection lost (class 08), server stopped, crashed or starting, too

@@ -76,17 +76,23 @@ def retry_of(batch: BatchProgress) -> BatchRequest:
     about = f"dataset {batch.dataset}: batch {batch.id}"
     if batch.status == "syncing":
         raise RequestError(
-            f"{about} is at work; follow it: sync-pipeline status {batch.id} --follow"
+            f"{about} is at work; follow it: sync-pipeline status {batch.id} --follow",
+            "at_work",
+            id=batch.id,
         )
     if batch.batch_key is None:
         raise RequestError(
             f"{about} was written by hand (SyncStatusService, SQL), not by the pipeline; sync its "
-            f"days: sync-pipeline backfill {batch.dataset} {batch.start_date} {batch.end_date}"
+            f"days: sync-pipeline backfill {batch.dataset} {batch.start_date} {batch.end_date}",
+            "by_hand",
+            id=batch.id,
         )
     if batch.status == "success":
         raise RequestError(
             f"{about} has no unfinished day; to do it all again: sync-pipeline backfill "
-            f"{batch.dataset} {batch.start_date} {batch.end_date} --resync"
+            f"{batch.dataset} {batch.start_date} {batch.end_date} --resync",
+            "nothing_unfinished",
+            id=batch.id,
         )
     resync = batch.already_synced == "resync"
     return BatchRequest(batch.dataset, batch.start_date, batch.end_date, resync, batch)

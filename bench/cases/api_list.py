@@ -32,7 +32,10 @@ _ASKED: dict[str, dict[str, str]] = {
     "by_day": {"sort": "sync_date"},
     "slowest": {"sort": "-duration_seconds"},
     "by_id": {"sort": "id"},
+    "text_in_dataset": {"dataset": "dataset_77", "q": "stands nowhere"},
 }
+# What reads every record, which docs/api.md says; apart from the others.
+_TEXT = "text_found_nowhere"
 
 
 def measure(settings: Settings, say: Say) -> Result:
@@ -48,26 +51,32 @@ def measure(settings: Settings, say: Say) -> Result:
                 took = _get(connection, query)[0]
                 if turn:  # the first of each warms up
                     seconds.setdefault(name, []).append(took)
-        text, _ = _get(connection, {"q": "stands nowhere"})
-    every = [one for some in seconds.values() for one in some]
-    p95 = statistics.quantiles(every, n=20)[-1]
+    raw: dict[str, float] = {}
     for name, some in seconds.items():
-        say(f"{name}: median {statistics.median(some) * 1000:.1f} ms")
-    raw = {f"{name}_seconds": round(statistics.median(some), 5) for name, some in seconds.items()}
+        median, late = statistics.median(some), _p95(some)
+        say(f"{name}: median {median * 1000:.1f} ms, p95 {late * 1000:.1f} ms")
+        raw |= {f"{name}_seconds": round(median, 5), f"{name}_p95_seconds": round(late, 5)}
+    p95 = max(_p95(some) for name, some in seconds.items() if name != _TEXT)
     return Result(
         CASE,
-        f"a page of the list at 1,000,000 records, {len(seconds)} kinds of it: p95",
+        f"a page of the list at 1,000,000 records, {len(seconds) - 1} kinds of it: p95 of the "
+        "slowest kind",
         f"{_GOAL_SECONDS * 1000:.0f} ms",
         p95 / _GOAL_SECONDS,
         1.0,
-        raw | {"p95_seconds": round(p95, 5), "text_found_nowhere_seconds": round(text, 3)},
+        raw | {"p95_seconds": round(p95, 5)},
     )
+
+
+def _p95(seconds: list[float]) -> float:
+    return statistics.quantiles(seconds, n=20)[-1]
 
 
 def _asked(connection: HTTPConnection) -> Iterator[tuple[str, dict[str, str]]]:
     yield from _ASKED.items()
     place = _get(connection, {"page": "200", "page_size": "50"})[1]
     yield "deep", {"page_size": "50", "after": str(place)}
+    yield _TEXT, {"q": "stands nowhere"}
 
 
 def _get(connection: HTTPConnection, query: dict[str, str]) -> tuple[float, object]:

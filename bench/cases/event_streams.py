@@ -1,4 +1,5 @@
-"""500 open event streams on one process while a batch of a year runs: how late the latest is."""
+"""500 open event streams on one process while a batch of a year runs: how late the latest is, and
+that each of them heard how every record ended."""
 
 import asyncio
 import json
@@ -6,11 +7,13 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from urllib.parse import urlsplit
 
 import psutil
+import psycopg2
 
 from bench.batch import run_batch
 from bench.project import project_of
@@ -32,10 +35,12 @@ _REQUEST = "GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 @dataclass
 class Listeners:
-    """What all streams have heard. `lags` are seconds from a record's write to its arrival."""
+    """What all streams have heard. `lags` are seconds from a record's write to its arrival;
+    `changes` are the numbers that each of them was told, as it was."""
 
     open: int = 0
     lags: list[float] = field(default_factory=list)
+    changes: list[set[bytes]] = field(default_factory=list)
     ended: int = 0
     resets: int = 0
 
@@ -56,6 +61,9 @@ def measure(settings: Settings, say: Say) -> Result:
             last = FIRST + timedelta(days=_DAYS - 1)
             took = run_batch(complete, BatchRequest(of.name, FIRST, last)).run_seconds
             _wait(lambda: heard.ended >= _STREAMS)
+            last_of_each = _last_changes(complete)
+            # Days are told of a moment after their batch.
+            _wait(lambda: not _missed(heard, last_of_each))
             busy = _memory(api)
         finally:
             end.set()
@@ -64,7 +72,8 @@ def measure(settings: Settings, say: Say) -> Result:
     return Result(
         CASE,
         f"{_STREAMS} streams on one process, a batch of {_DAYS} days at work: the latest of "
-        f"{len(heard.lags):,} arrivals after its write",
+        f"{len(heard.lags):,} arrivals after its write; each heard the end of all "
+        f"{len(last_of_each):,} records",
         f"{_GOAL_SECONDS:.0f} s",
         late / _GOAL_SECONDS,
         1.0,
@@ -74,6 +83,8 @@ def measure(settings: Settings, say: Say) -> Result:
             "p99_seconds": round(statistics.quantiles(heard.lags, n=100)[-1], 3),
             "batch_seconds": round(took, 3),
             "resets": heard.resets,
+            "records": len(last_of_each),
+            "missed": _missed(heard, last_of_each),
             "idle_bytes": idle,
             "open_bytes": opened,
             "busy_bytes": busy,
@@ -90,7 +101,24 @@ async def _listen(api: RunningApi, heard: Listeners, end: threading.Event) -> No
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def _last_changes(settings: Settings) -> set[bytes]:
+    """Return the number of each record's last change, as a stream says it."""
+    with (
+        closing(psycopg2.connect(settings.tracking_url)) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("SELECT change FROM daily_sync_status")
+        return {b"id: %d\n" % change for (change,) in cursor.fetchall()}
+
+
+def _missed(heard: Listeners, last_of_each: set[bytes]) -> int:
+    """Return of how many records the streams together did not hear the last change."""
+    return sum(len(last_of_each - changes) for changes in heard.changes)
+
+
 async def _stream(api: RunningApi, heard: Listeners) -> None:
+    changes: set[bytes] = set()
+    heard.changes.append(changes)
     where = urlsplit(api.url)
     reader, writer = await asyncio.open_connection(where.hostname, where.port, limit=1 << 24)
     try:
@@ -100,6 +128,8 @@ async def _stream(api: RunningApi, heard: Listeners) -> None:
         while line := await reader.readline():
             if line.startswith(b"event: reset"):
                 heard.resets += 1
+            elif line.startswith(b"id: "):
+                changes.add(line)
             # Only the batch's own record is read: reading all of them would measure this side.
             elif line.startswith(b"data: ") and b'"kind":"batch"' in line:
                 record = json.loads(line[6:])

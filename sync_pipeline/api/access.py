@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 from fastapi.security import APIKeyCookie, HTTPBearer
 
 from sync_pipeline.api.auth import LOCAL, Caller
+from sync_pipeline.api.config import origin_of
 from sync_pipeline.api.problems import ProblemError
 from sync_pipeline.api.services import Services, services
 
@@ -16,17 +17,31 @@ _bearer = HTTPBearer(auto_error=False, description="a token of SYNC_API_TOKENS")
 _cookie = APIKeyCookie(name=SESSION_COOKIE, auto_error=False, description="the page's session")
 
 
-async def same_site(request: Request) -> None:
+async def same_site(request: Request, given: Annotated[Services, Depends(services)]) -> None:
     """Refuse a write that a browser sends for another site's page."""
     origin = request.headers.get("origin")
     site = request.headers.get("sec-fetch-site", "same-origin")
-    own = request.headers.get("host", "").lower()
     if site not in ("same-origin", "none") or (
-        origin is not None and urlsplit(origin).netloc.lower() != own
+        origin is not None and not _is_own(origin, request, given.config.origin)
     ):
         raise ProblemError(
-            403, "writes are taken from this server's own page only, not from another's"
+            403,
+            "other_site",
+            "writes are taken from this server's own page only, not from another's",
         )
+
+
+def _is_own(origin: str, request: Request, page: str | None) -> bool:
+    """Return whether `origin` is where this server is called, or the page's own.
+
+    A proxy may name the server as it likes; which page is ours the setting says.
+    """
+    if urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower():
+        return True
+    try:
+        return page is not None and origin_of(origin) == page
+    except ValueError:
+        return False
 
 
 async def reader(
@@ -47,6 +62,7 @@ async def reader(
     if caller is None:
         raise ProblemError(
             401,
+            "not_signed_in",
             "show a token: Authorization: Bearer …, or sign in on the page",
             headers={"WWW-Authenticate": "Bearer"},
         )
@@ -61,7 +77,12 @@ async def operator(
 ) -> Caller:
     """Return who is asking, who may write. Raises ProblemError 401 or 403."""
     if caller.role != "operator":
-        raise ProblemError(403, f"{caller.name} may read only; ask for a token of an operator")
+        raise ProblemError(
+            403,
+            "read_only",
+            f"{caller.name} may read only; ask for a token of an operator",
+            name=caller.name,
+        )
     refuse_forged(request, caller, given)
     return caller
 
@@ -73,7 +94,9 @@ def refuse_forged(request: Request, caller: Caller, given: Services) -> None:
         shown = request.headers.get(CSRF_HEADER, "")
         if not given.authority.is_csrf_token(caller, shown):
             raise ProblemError(
-                403, f"the header {CSRF_HEADER} must be the csrf_token of /api/v1/me"
+                403,
+                "no_csrf_token",
+                f"the header {CSRF_HEADER} must be the csrf_token of /api/v1/me",
             )
 
 
@@ -85,8 +108,11 @@ async def launcher(
     if wait:
         raise ProblemError(
             429,
+            "too_many_launches",
             f"{caller.name} has launched too much in the last minute; try again in {wait:.0f} s",
             headers={"Retry-After": str(int(wait) + 1)},
+            name=caller.name,
+            seconds=int(wait) + 1,
         )
     return caller
 

@@ -25,12 +25,14 @@ from sync_pipeline.api.listener import Listener
 from sync_pipeline.api.services import Services, make_services
 
 BASE = "/api/v1"
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def create_app(config: Config) -> tuple[ASGIApp, Services]:
     """Return the application, guarded, and what it works with. Nothing is connected to yet."""
     app, given = make_app(config)
-    return Guard(_counted(app, given), config.hosts), given
+    guarded = Guard(app, config.hosts, local_only=not config.tokens)
+    return _counted(guarded, given), given
 
 
 def make_app(config: Config) -> tuple[FastAPI, Services]:
@@ -69,7 +71,12 @@ def _lifespan(given: Services) -> Callable[[FastAPI], AbstractAsyncContextManage
         def on_chunk(chunk: bytes | None) -> None:
             loop.call_soon_threadsafe(given.broker.publish, Word.RESET if chunk is None else chunk)
 
-        listener = Listener(given.config, given.links, on_chunk)
+        given.catalogue.look()
+
+        def on_state(live: bool) -> None:
+            loop.call_soon_threadsafe(given.broker.set_live, live)
+
+        listener = Listener(given.config, given.links, on_chunk, on_state)
         listener.start()
         yield
         given.broker.end()
@@ -79,16 +86,18 @@ def _lifespan(given: Services) -> Callable[[FastAPI], AbstractAsyncContextManage
     return lifespan
 
 
-def _counted(app: FastAPI, given: Services) -> ASGIApp:
-    """Return `app`, with each of its answers counted by route and status."""
+def _counted(app: ASGIApp, given: Services) -> ASGIApp:
+    """Return `app`, with each of its answers counted by method, route and status."""
 
     async def counted(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_counted(message: Message) -> None:
             if message["type"] == "http.response.start":
-                route = getattr(scope.get("route"), "path", "other")
-                if scope["path"].startswith(BASE) and not route.startswith(BASE):
-                    route = BASE + route
-                given.metrics.count(scope["method"], route, message["status"])
+                found = getattr(scope.get("route"), "path", None)
+                if found is not None and scope["path"].startswith(BASE):
+                    found = BASE + found.removeprefix(BASE)
+                # Names that a caller makes up would be figures without end.
+                method = scope["method"] if scope["method"] in _METHODS else "other"
+                given.metrics.count(method, found or "other", message["status"])
             await send(message)
 
         await app(scope, receive, send_counted if scope["type"] == "http" else send)

@@ -12,7 +12,7 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, cast
 
 from sync_pipeline.errors import RequestError, SettingError
@@ -36,12 +36,13 @@ class Token:
 @dataclass(frozen=True)
 class Caller:
     """Who is asking. `how` is by token, by the page's session, or from this machine without either;
-    `session` is the cookie's value."""
+    `session` is the cookie's value, `until` when it ends, in Unix seconds."""
 
     name: str
     role: Role
     how: Literal["token", "session", "local"]
     session: str = ""
+    until: float | None = field(default=None, compare=False)
 
 
 LOCAL = Caller("local", "operator", "local")
@@ -82,6 +83,7 @@ class Authority:
     def __init__(self, tokens: Sequence[Token], secret: bytes) -> None:
         self._tokens = tokens
         self._secret = secret
+        self._signed_out: dict[str, float] = {}  # sessions, until they would have ended
 
     @property
     def asks_for_tokens(self) -> bool:
@@ -110,12 +112,19 @@ class Authority:
         if not _same(signature, self._sign("session", text)):
             return None
         name, begins, until, _ = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        if until < time.time():
+        if until < time.time() or cookie in self._signed_out:
             return None
         for token in self._tokens:
             if token.name == name and token.sha256.startswith(begins):
-                return Caller(name, token.role, "session", cookie)
+                return Caller(name, token.role, "session", cookie, until)
         return None
+
+    def end_session(self, caller: Caller) -> None:
+        """Let the session of `caller`, if it is one, be of no use any more to this process."""
+        if caller.until is not None:
+            now = time.time()
+            kept = {cookie: until for cookie, until in self._signed_out.items() if until > now}
+            self._signed_out = {**kept, caller.session: caller.until}
 
     def csrf_token(self, caller: Caller) -> str:
         """Return what a browser shows with each write, and a foreign page cannot know."""

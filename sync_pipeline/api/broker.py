@@ -6,6 +6,8 @@ All of it runs in the event loop.
 import asyncio
 from enum import Enum
 
+from sync_pipeline.api.auth import Caller
+
 _MOST_WAITING = 32  # chunks; some seconds' worth
 
 
@@ -16,10 +18,21 @@ class Word(Enum):
     END = "the server ends"
 
 
-class Stream:
-    """One listener's queue. What it is told when it is full, it misses, and is told so."""
+MOST_STREAMS = 2000
+_MOST_OF_ONE = 200  # of a token's holder, with all browsers and programs
 
-    def __init__(self) -> None:
+
+def ping(live: bool) -> bytes:
+    """Return the event that says whether changes are heard of."""
+    return f'event: ping\ndata: {{"live": {"true" if live else "false"}}}\n\n'.encode()
+
+
+class Stream:
+    """One listener's queue, and who it is. What it is told when it is full, it misses, and is told
+    so."""
+
+    def __init__(self, of: Caller) -> None:
+        self.of = of
         self._queue: asyncio.Queue[bytes | Word] = asyncio.Queue(_MOST_WAITING)
 
     async def next(self, seconds: float) -> bytes | Word | None:
@@ -38,18 +51,27 @@ class Stream:
 
 
 class Broker:
-    """All streams of this process."""
+    """All streams of this process, at most `most`. `live`: changes are heard of."""
 
     def __init__(self) -> None:
+        self.most = MOST_STREAMS
+        self.live = False
         self._streams: set[Stream] = set()
         self._ended = False
 
     def __len__(self) -> int:
         return len(self._streams)
 
-    def join(self) -> Stream:
+    def is_full(self, caller: Caller) -> bool:
+        """Return whether there is no room for another stream of `caller`."""
+        if len(self) >= self.most:
+            return True
+        own = sum(stream.of.name == caller.name for stream in self._streams)
+        return caller.how != "local" and own >= _MOST_OF_ONE
+
+    def join(self, of: Caller) -> Stream:
         """Return a new listener's stream, which gets what is published from here on."""
-        stream = Stream()
+        stream = Stream(of)
         self._streams.add(stream)
         if self._ended:
             stream.put(Word.END)
@@ -63,6 +85,18 @@ class Broker:
         """Give every stream this."""
         for stream in self._streams:
             stream.put(what)
+
+    def set_live(self, live: bool) -> None:
+        """Tell every stream whether changes are heard of, if that is new."""
+        if live != self.live:
+            self.live = live
+            self.publish(ping(live))
+
+    def end_session(self, session: str) -> None:
+        """Let the streams of a session end that was signed out."""
+        for stream in self._streams:
+            if stream.of.session == session:
+                stream.put(Word.END)
 
     def end(self) -> None:
         """Let every stream end, and those that come."""

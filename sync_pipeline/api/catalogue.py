@@ -1,17 +1,16 @@
 """The datasets, as Dagster knows them: what their `defs.yaml` say is in their assets' metadata.
 
-What was known last stands while Dagster does not answer.
+What was known last stands while Dagster does not answer, and until it has.
 """
 
 import json
 import logging
-import threading
-import time
 from collections.abc import Sequence
 from datetime import date, datetime, timezone
 
 from pydantic import ValidationError
 
+from sync_pipeline.api.asked import Asked
 from sync_pipeline.dagster_api import DATASET_METADATA, Dagster
 from sync_pipeline.dataset import Dataset, find_dataset
 from sync_pipeline.errors import StackError, one_line
@@ -27,23 +26,17 @@ class Catalogue:
     """The datasets of a Dagster, asked for again after some seconds."""
 
     def __init__(self, dagster: Dagster) -> None:
-        self._dagster = dagster
-        self._lock = threading.Lock()
-        self._known: list[Dataset] | None = None
-        self._asked_at = 0.0
+        self._asked = Asked(
+            lambda: _ask(dagster), f"Dagster at {dagster.url}", kept_seconds=_KEPT_SECONDS
+        )
+
+    def look(self) -> None:
+        """Ask for the datasets before anybody needs them."""
+        self._asked.begin()
 
     def datasets(self) -> Sequence[Dataset]:
         """Return the datasets by name. Raises StackError while Dagster has never answered."""
-        with self._lock:
-            if time.monotonic() - self._asked_at > _KEPT_SECONDS or self._known is None:
-                try:
-                    self._known = _ask(self._dagster)
-                except StackError as error:
-                    if self._known is None:
-                        raise
-                    _logger.warning("the datasets known before stand: %s", one_line(error))
-                self._asked_at = time.monotonic()
-            return self._known
+        return self._asked.get()
 
     def find(self, name: str | None) -> Dataset:
         """Return the dataset called `name`, or the only one. Raises RequestError, StackError."""
@@ -64,7 +57,11 @@ def bounds_of(dataset: Dataset) -> tuple[date, date]:
 
 
 def _ask(dagster: Dagster) -> list[Dataset]:
-    answer = dagster.graphql(_ASSETS, timeout_seconds=_TIMEOUT_SECONDS)
+    try:
+        answer = dagster.graphql(_ASSETS, timeout_seconds=_TIMEOUT_SECONDS)
+    except StackError as error:
+        _logger.warning("the datasets are not known anew: %s", one_line(error))
+        raise
     found = [
         entry["jsonString"]
         for node in answer["assetNodes"]

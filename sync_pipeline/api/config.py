@@ -1,12 +1,12 @@
 """What the environment says of the API: where things are, and who may use it."""
 
-import ipaddress
 import secrets
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from sync_pipeline.api.auth import Token, parse_tokens
 from sync_pipeline.errors import SettingError
+from sync_pipeline.local_http import is_loopback
 from sync_pipeline.settings import (
     API_SECRET,
     API_TOKENS,
@@ -25,16 +25,18 @@ _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 @dataclass(frozen=True)
 class Config:
     """Everything that `app.create_app` needs. `hosts` are the names that a request may call this
-    server by, None for any."""
+    server by, None for any; `origin` is the page's, as a browser names it, if people open it
+    elsewhere than where this server listens."""
 
     tracking_url: str
     tracking_setting: str
     dagster_url: str = DEFAULT_DAGSTER
-    dagster_link_url: str = DEFAULT_DAGSTER
+    dagster_link_url: str | None = DEFAULT_DAGSTER
     tokens: tuple[Token, ...] = ()
     secret: bytes = b""
     hosts: frozenset[str] | None = frozenset(_LOOPBACK_NAMES)
     https: bool = False
+    origin: str | None = None
 
     def __repr__(self) -> str:
         return "Config(…)"
@@ -43,8 +45,8 @@ class Config:
     def of(cls, settings: Settings, host: str) -> "Config":
         """Return what `settings` say, for a server that listens on `host`.
 
-        Raises SettingError if one of them is wrong, or if tokens are missing on a host that others
-        can reach.
+        Raises SettingError if one of them is wrong, or if tokens are missing where others can reach
+        it: it listens for them, or people open it by another machine's name, through a proxy.
         """
         given = settings.environment
         tokens = parse_tokens(given.get(API_TOKENS, ""))
@@ -56,24 +58,48 @@ class Config:
         own = bool(given.get(API_TRACKING_URL, "").strip())
         dagster = _address(settings, DAGSTER_UI_URL) or DEFAULT_DAGSTER
         page = _address(settings, PAGE_URL)
+        if not tokens and not _is_here(page):
+            raise SettingError(
+                f"{PAGE_URL} is an address that others open, so {API_TOKENS} must be set, or "
+                "everybody there would be an operator; make one with: sync-pipeline token NAME "
+                "operator"
+            )
         return cls(
             tracking_url=settings.postgres_url(API_TRACKING_URL) if own else settings.tracking_url,
             tracking_setting=API_TRACKING_URL if own else settings.tracking_setting,
             dagster_url=dagster,
-            dagster_link_url=_address(settings, DAGSTER_LINK_URL) or dagster,
+            dagster_link_url=_link(
+                _address(settings, DAGSTER_LINK_URL) or dagster,
+                opened_elsewhere=not is_loopback(host) or not _is_here(page),
+            ),
             tokens=tokens,
             secret=_secret(given.get(API_SECRET, "")),
             hosts=_hosts(host, page) if is_loopback(host) else None,
             https=page is not None and page.startswith("https:"),
+            origin=None if page is None else origin_of(page),
         )
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches what listens on `host`."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+def origin_of(address: str) -> str:
+    """Return the origin of an address, as a browser writes it: without a port that goes by itself.
+
+    Raises ValueError if it is no address.
+    """
+    parts = urlsplit(address.strip().lower())
+    name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    by_itself = {"http": 80, "https": 443}.get(parts.scheme)
+    port = "" if parts.port in (None, by_itself) else f":{parts.port}"
+    return f"{parts.scheme}://{name}{port}"
+
+
+def _is_here(page: str | None) -> bool:
+    return page is None or is_loopback(urlsplit(page).hostname or "")
+
+
+def _link(dagster: str, *, opened_elsewhere: bool) -> str | None:
+    """Return Dagster's address for browsers; None if it is this machine's and they are not here."""
+    leads_nowhere = opened_elsewhere and is_loopback(urlsplit(dagster).hostname or "")
+    return None if leads_nowhere else dagster
 
 
 def _hosts(host: str, page: str | None) -> frozenset[str]:

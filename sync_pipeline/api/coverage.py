@@ -53,7 +53,11 @@ def coverage(
     )
     if bounds is None:
         raise ProblemError(
-            404, f"there is no dataset {name!r}; see /api/v1/datasets", field="dataset"
+            404,
+            "no_such_dataset",
+            f"there is no dataset {name!r}; see /api/v1/datasets",
+            field="dataset",
+            dataset=name,
         )
     start, end = _range(first, last, bounds)
     days = given.pool.run(lambda cursor: tracked.coverage(cursor, name, start, end, bounds))
@@ -80,13 +84,26 @@ def _range(first: date | None, last: date | None, bounds: tuple[date, date]) -> 
         if first is None:
             first = last - a_year
     except OverflowError:
-        raise ProblemError(422, "give both 'from' and 'to' this far out", field="from") from None
+        raise ProblemError(
+            422, "too_far_out", "give both 'from' and 'to' this far out", field="from"
+        ) from None
     if last < first:
         raise ProblemError(
-            422, f"'to' {last} is before 'from' {first}; put the earlier first", field="to"
+            422,
+            "days_reversed",
+            f"'to' {last} is before 'from' {first}; put the earlier first",
+            field="to",
+            first=str(first),
+            last=str(last),
         )
     if (last - first).days >= MOST_DAYS:
-        raise ProblemError(422, f"more than {MOST_DAYS} days; ask for fewer at once", field="to")
+        raise ProblemError(
+            422,
+            "too_many_days",
+            f"more than {MOST_DAYS} days; ask for fewer at once",
+            field="to",
+            most=MOST_DAYS,
+        )
     return first, last
 
 

@@ -1,24 +1,27 @@
 """The live stream: every change of a record as a server-sent event."""
 
+import math
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
+from starlette.types import Receive, Scope, Send
 
 from sync_pipeline.api.access import Reader
-from sync_pipeline.api.broker import Word
+from sync_pipeline.api.auth import Caller
+from sync_pipeline.api.broker import Stream, Word, ping
 from sync_pipeline.api.listener import MOST_REPLAYED, chunk_of
 from sync_pipeline.api.problems import ProblemError, responses
 from sync_pipeline.api.services import Services, services
 from sync_pipeline.errors import TrackingError
 from sync_pipeline.tracking import history
 
-MOST_STREAMS = 2000
-_COMMENT_SECONDS = 15.0
+_PING_SECONDS = 15.0
 _BEGIN = b"retry: 1000\n\n"
-_COMMENT = b": still here\n\n"
+_LATER = {"Retry-After": "5"}
 _HIGHEST = 2**63 - 1
 
 router = APIRouter(tags=["events"])
@@ -41,43 +44,72 @@ async def events(
 ) -> StreamingResponse:
     """`event: record`, its `data` a record, its `id` the record's change; all that changed since
     `Last-Event-ID` or `after` comes first. `event: reset`: too much was missed, read lists anew.
+    `event: ping`, every 15 s and at once when it changes: whether changes are heard of (`live`).
     """
-    if len(given.broker) >= MOST_STREAMS:
-        raise ProblemError(503, f"{MOST_STREAMS} streams are open already; try again in a moment")
-    return StreamingResponse(
-        _stream(given, after if last is None else last),
-        media_type="text/event-stream",
-        headers={"X-Accel-Buffering": "no"},
-    )
-
-
-async def _stream(given: Services, after: int | None) -> AsyncIterator[bytes]:
-    stream = given.broker.join()  # before what was missed is read, so that nothing is in between
+    if given.broker.is_full(caller):
+        raise ProblemError(
+            503,
+            "too_many_streams",
+            "too many streams are open already; try again in a moment",
+            headers=_LATER,
+        )
+    stream = given.broker.join(caller)  # before what was missed is read: nothing is in between
     try:
-        yield _BEGIN
-        try:
-            yield await run_in_threadpool(_missed, given, after)
-        except TrackingError:
-            return  # whoever listens tries again
-        while True:
-            what = await stream.next(_COMMENT_SECONDS)
-            if what is None:
-                yield _COMMENT
-            elif what is Word.END:
-                return
-            elif what is Word.RESET:
-                yield await run_in_threadpool(_reset, given)
-            elif isinstance(what, bytes):
-                yield what
-    finally:
+        missed = await run_in_threadpool(_missed, given, after if last is None else last)
+    except BaseException:
         given.broker.leave(stream)
+        raise
+    return _Events(given, stream, missed)
+
+
+class _Events(StreamingResponse):
+    """The answer that goes on; its stream is forgotten however it ends."""
+
+    def __init__(self, given: Services, stream: Stream, missed: bytes) -> None:
+        super().__init__(
+            _events(given, stream, missed),
+            media_type="text/event-stream",
+            headers={"X-Accel-Buffering": "no"},
+        )
+        self._given = given
+        self._stream = stream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._given.broker.leave(self._stream)
+
+
+async def _events(given: Services, stream: Stream, missed: bytes) -> AsyncIterator[bytes]:
+    yield _BEGIN + missed + ping(given.broker.live)
+    while (seconds := _seconds_left(stream.of)) > 0:
+        what = await stream.next(min(seconds, _PING_SECONDS))
+        if what is None:
+            yield ping(given.broker.live)
+        elif what is Word.END:
+            return
+        elif what is Word.RESET:
+            try:
+                yield await run_in_threadpool(_reset, given)
+            except TrackingError:
+                return  # whoever listens comes back
+        elif isinstance(what, bytes):
+            yield what
+
+
+def _seconds_left(of: Caller) -> float:
+    """Return how long the session of whoever listens lasts."""
+    return math.inf if of.until is None else of.until - time.time()
 
 
 def _missed(given: Services, after: int | None) -> bytes:
     """Return what a stream begins with: what changed since `after`, or where it begins."""
+    latest = given.pool.run(history.latest_change)
     if after is None:
-        change = given.pool.run(history.latest_change)
-        return f"id: {change}\n\n".encode()
+        return f"id: {latest}\n\n".encode()
+    if after > latest:  # the database is an older one now
+        return _reset(given)
     found = given.pool.run(lambda cursor: history.changed_after(cursor, after, MOST_REPLAYED + 1))
     return _reset(given) if len(found) > MOST_REPLAYED else chunk_of(found, given.links)
 

@@ -21,12 +21,22 @@ _HEADERS = {
 }
 
 
-class Guard:
-    """The application, guarded. `hosts` are the names it may be called by, None for any."""
+# What a proxy adds to what it passes on. One that adds nothing often speaks HTTP/1.0 itself, as
+# nginx does unless it is told otherwise; browsers, curl and programs speak 1.1.
+_BY_PROXY = (
+    *("forwarded", "via", "x-real-ip", "x-forwarded-for", "x-forwarded-host"),
+    *("x-forwarded-proto", "x-forwarded-port", "x-forwarded-server", "x-original-host"),
+)
 
-    def __init__(self, app: ASGIApp, hosts: frozenset[str] | None) -> None:
+
+class Guard:
+    """The application, guarded. `hosts` are the names it may be called by, None for any; with
+    `local_only` it answers no proxy, since whoever asks would be taken for somebody here."""
+
+    def __init__(self, app: ASGIApp, hosts: frozenset[str] | None, *, local_only: bool) -> None:
         self._app = app
         self._hosts = hosts
+        self._local_only = local_only
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -44,19 +54,35 @@ class Guard:
             await send(message)
 
         if not self._is_ours(headers.get("host", "")):
-            problem = ProblemError(421, "this server does not go by that name; see SYNC_PAGE_URL")
+            problem = ProblemError(
+                421, "unknown_host", "this server does not go by that name; see SYNC_PAGE_URL"
+            )
+            await answer(problem)(scope, receive, send_guarded)
+            return
+        if self._local_only and _is_by_proxy(scope, headers):
+            problem = ProblemError(
+                403,
+                "through_proxy",
+                "this request came through a proxy, and without tokens everybody there would be "
+                "an operator; set SYNC_API_TOKENS, see docs/api.md",
+            )
             await answer(problem)(scope, receive, send_guarded)
             return
         body = await _body(headers, receive)
         if body is None:
             problem = ProblemError(
-                413, f"the body is larger than {MOST_BODY_BYTES} bytes; send less"
+                413,
+                "too_large",
+                f"the body is larger than {MOST_BODY_BYTES} bytes; send less",
+                most=MOST_BODY_BYTES,
             )
             await answer(problem)(scope, receive, send_guarded)
             return
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if any(message.get("body") for message in body) and kind != "application/json":
-            problem = ProblemError(415, "send JSON, with Content-Type: application/json")
+            problem = ProblemError(
+                415, "not_declared_json", "send JSON, with Content-Type: application/json"
+            )
             await answer(problem)(scope, receive, send_guarded)
             return
         await self._app(scope, _again(body, receive), send_guarded)
@@ -66,6 +92,10 @@ class Guard:
             return True
         name, _, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
         return (name if name and port.isdigit() else host).lower() in self._hosts
+
+
+def _is_by_proxy(scope: Scope, headers: Headers) -> bool:
+    return scope["http_version"] == "1.0" or any(name in headers for name in _BY_PROXY)
 
 
 async def _body(headers: Headers, receive: Receive) -> list[Message] | None:

@@ -9,10 +9,7 @@ from sync_pipeline.api.access import Reader
 from sync_pipeline.api.models import HealthOut
 from sync_pipeline.api.problems import responses
 from sync_pipeline.api.services import Services, services
-from sync_pipeline.database.migrate import code_version, version_of
-from sync_pipeline.errors import StackError, SyncError
 
-_TIMEOUT_SECONDS = 3.0
 _TEXT = "text/plain; version=1.0.0; charset=utf-8"
 
 router = APIRouter(tags=["health"])
@@ -31,19 +28,8 @@ async def healthz() -> str:
 )
 def readyz(given: Annotated[Services, Depends(services)]) -> JSONResponse:
     """Ready: the tracking tables can be read and are at this version. Dagster is only told of."""
-    try:
-        found, needed = given.pool.run(version_of), code_version()
-        ready = found == needed
-        database = f"at version {found}" if ready else f"at version {found}, needs {needed}"
-    except SyncError:
-        ready, database = False, "cannot be read; the server's log says why"
-    try:
-        given.dagster.graphql("{ version }", timeout_seconds=_TIMEOUT_SECONDS)
-        dagster = "answers"
-    except StackError:
-        dagster = "does not answer; nothing can be launched"
-    out = HealthOut(ready=ready, database=database, dagster=dagster)
-    return JSONResponse(out.model_dump(), 200 if ready else 503)
+    out = given.readiness.look()
+    return JSONResponse(out.model_dump(), 200 if out.ready else 503)
 
 
 @router.get(

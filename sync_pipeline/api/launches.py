@@ -62,7 +62,7 @@ def launch(
     try:
         days = _days(dataset, request)
     except RequestError as error:
-        raise ProblemError(422, one_line(error), field=_field(dataset, request)) from None
+        raise ProblemError.of(error, 422, field=_field(dataset, request)) from None
     resync = request.already_synced == "resync"
     done = launching.launch(given, caller, dataset.name, days, resync=resync, key=key or "")
     response.status_code = 200 if done.again else 202
@@ -90,6 +90,8 @@ def preview(
                 ranges=RangesOut(to_sync=[], skipped=[]),
                 refused_because=one_line(error),
                 field=_field(dataset, request),
+                code=error.code,
+                params=error.params,
             )
         )
     skipped: set[date] = set()
@@ -132,7 +134,7 @@ def cancel(
 def retry(
     caller: Launcher, record_id: RecordId, given: Annotated[Services, Depends(services)]
 ) -> Envelope[LaunchedOut]:
-    """Only its unfinished days, in the same record, which is `syncing` once the run has begun."""
+    """Only its unfinished days, in the same record, which is `syncing` at once."""
     return Envelope(data=_launched(given, launching.take_up_again(given, caller, record_id)))
 
 
@@ -150,7 +152,7 @@ def _dataset(given: Services, request: BatchIn) -> Dataset:
     try:
         return given.catalogue.find(request.dataset)
     except RequestError as error:
-        raise ProblemError(422, one_line(error), field="dataset") from None
+        raise ProblemError.of(error, 422, field="dataset") from None
 
 
 def _days(dataset: Dataset, request: BatchIn) -> list[date]:
@@ -158,7 +160,10 @@ def _days(dataset: Dataset, request: BatchIn) -> list[date]:
     if len(days) > MOST_DAYS:
         raise RequestError(
             f"dataset {dataset.name}: {len(days)} days are more than the {MOST_DAYS} of one batch; "
-            "launch it in parts"
+            "launch it in parts",
+            "too_many_days",
+            days=len(days),
+            most=MOST_DAYS,
         )
     return days
 

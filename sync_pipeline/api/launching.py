@@ -1,7 +1,8 @@
 """Launching a batch, taking one up again, cancelling one: the record first, then Dagster.
 
 One at a time for each batch, whichever process of the API does it. The record is `syncing` before
-Dagster has heard of it; if Dagster cannot be reached it is closed as not run.
+Dagster has heard of it; if Dagster cannot be reached it is closed as not run. One that is taken up
+again is `syncing` once Dagster has the run; if it cannot be reached, the record stands as it was.
 """
 
 import time
@@ -14,10 +15,15 @@ from typing import TYPE_CHECKING
 from sync_pipeline import launch as command_line
 from sync_pipeline.api import runs
 from sync_pipeline.api.auth import Caller
-from sync_pipeline.api.problems import ProblemError
+from sync_pipeline.api.problems import ProblemError, no_record
 from sync_pipeline.api.services import Services
 from sync_pipeline.api.writing import transaction, writing
-from sync_pipeline.errors import RequestError, StackError, SyncError, one_line
+from sync_pipeline.errors import (
+    RequestError,
+    SyncError,
+    UnansweredError,
+    one_line,
+)
 from sync_pipeline.tracking import history, reports, requests
 from sync_pipeline.tracking.history import Record
 from sync_pipeline.tracking.models import NewBatch
@@ -29,6 +35,8 @@ _BATCH_JOB = "batch_backfill"
 _START_SECONDS = 20.0  # a run that is starting cannot be told to end before it has
 _END_SECONDS = 15.0  # one whose days are done ends a moment later
 _LOOK_SECONDS = 0.3
+_LAUNCH_SECONDS = 60.0
+_HELD_SECONDS = 15.0  # while the record is held, which others may have to wait for
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ def launch(
     who = f"{caller.name}, API"
     batch_key = f"{requests.KEY_PREFIX}{_uuid(caller, key)}"
     new = NewBatch(batch_key, dataset, days, None, who, resync)
-    with writing(given.config) as cursor, requests.one_at_a_time(cursor, batch_key):
+    with writing(given) as cursor, requests.one_at_a_time(cursor, batch_key):
         known = requests.find(cursor, batch_key)
         if known is not None:
             record = _record(cursor, known)
@@ -71,11 +79,11 @@ def take_up_again(given: Services, caller: Caller, record_id: int) -> Launched:
 
     Raises ProblemError 404 if there is none, 409 if it cannot be, 503 if Dagster cannot be reached.
     """
-    with writing(given.config) as cursor:
+    with writing(given) as cursor:
         key = _batch_key(_record(cursor, record_id), "retried")
         with requests.one_at_a_time(cursor, key):
             _wait_until_over(given, cursor, key, record_id)
-            run_id = _launch(given, _record(cursor, record_id), f"{caller.name}, API")
+            run_id = _wait_again(given, cursor, _record(cursor, record_id), f"{caller.name}, API")
             return Launched(_record(cursor, record_id), run_id)
 
 
@@ -85,12 +93,15 @@ def cancel(given: Services, caller: Caller, record_id: int) -> Record:
     The day in work rolls back, a moment later. Raises ProblemError 404 if there is no such batch,
     409 if it is not at work or cannot be cancelled from here, StackError without Dagster.
     """
-    with writing(given.config) as cursor:
+    with writing(given) as cursor:
         key = _batch_key(_record(cursor, record_id), "cancelled")
         with requests.one_at_a_time(cursor, key):
             if _record(cursor, record_id).status != "syncing":
                 raise ProblemError(
-                    409, f"batch {record_id} is not at work; there is nothing to cancel"
+                    409,
+                    "not_at_work",
+                    f"batch {record_id} is not at work; there is nothing to cancel",
+                    id=record_id,
                 )
             backfills = _open_backfills(given, key)
             at_work = _runs_to_end(given, key)
@@ -99,7 +110,7 @@ def cancel(given: Services, caller: Caller, record_id: int) -> Record:
                 with transaction(cursor):
                     requests.withdraw(cursor, record_id, why, cancelled_by=caller.name)
             except RequestError as error:
-                raise ProblemError(409, one_line(error)) from None
+                raise ProblemError.of(error, 409) from None
             for backfill in backfills:
                 runs.cancel_backfill(given.dagster, backfill)
             runs.end_runs(given.dagster, at_work)
@@ -118,14 +129,62 @@ def _launch_or_withdraw(given: Services, cursor: "Cursor", record: Record, who: 
         if _record(cursor, record.id).status == "syncing":
             with transaction(cursor):
                 requests.withdraw(cursor, record.id, one_line(error))
+        if isinstance(error, UnansweredError):
+            raise ProblemError(
+                503,
+                "launch_unknown",
+                f"whether batch {record.id} was launched is not known: {one_line(error)}; its "
+                "record is closed as not run, and goes on if it was",
+                id=record.id,
+            ) from None
         raise ProblemError(
             503,
+            "not_launched",
             f"batch {record.id} was not launched: {one_line(error)}; its record says so; "
             "retry it when Dagster runs",
+            id=record.id,
         ) from None
 
 
-def _launch(given: Services, record: Record, who: str) -> str:
+def _wait_again(given: Services, cursor: "Cursor", record: Record, who: str) -> str:
+    """Let the days of `record` that failed wait again, and launch them; return the run's id.
+
+    In one transaction: whatever goes wrong, even with this process, the record is as it was. A run
+    that was launched all the same lets them wait by itself, and waits for the end of this.
+    """
+    try:
+        with transaction(cursor):
+            requests.take_up_again(cursor, record.id, who)
+            return _launch(given, record, who, timeout_seconds=_HELD_SECONDS)
+    except UnansweredError as error:
+        raise ProblemError(
+            503,
+            "retry_unknown",
+            f"whether batch {record.id} was taken up again is not known: {one_line(error)}; its "
+            "record stands as it was, and goes on if it was",
+            id=record.id,
+        ) from None
+    except RequestError as error:
+        if error.code == "nothing_unfinished":
+            raise ProblemError.of(error, 409) from None
+        raise _not_retried(record, error) from None
+    except SyncError as error:
+        raise _not_retried(record, error) from None
+
+
+def _not_retried(record: Record, error: SyncError) -> ProblemError:
+    return ProblemError(
+        503,
+        "not_retried",
+        f"batch {record.id} was not taken up again: {one_line(error)}; its record stands as "
+        "it was; retry it when Dagster runs",
+        id=record.id,
+    )
+
+
+def _launch(
+    given: Services, record: Record, who: str, *, timeout_seconds: float = _LAUNCH_SECONDS
+) -> str:
     """Launch a run of the batch job for `record`; return its id. Raises SyncError."""
     config = {
         "dataset": record.dataset,
@@ -134,7 +193,9 @@ def _launch(given: Services, record: Record, who: str) -> str:
         "already_synced": record.already_synced or "skip",
     }
     tags = {runs.BATCH_KEY_TAG: record.batch_key or "", runs.TRIGGERED_BY_TAG: who}
-    return given.dagster.launch_job(_BATCH_JOB, config=config, tags=tags)
+    return given.dagster.launch_job(
+        _BATCH_JOB, config=config, tags=tags, timeout_seconds=timeout_seconds
+    )
 
 
 def _refuse_other(record: Record, new: NewBatch) -> None:
@@ -142,9 +203,11 @@ def _refuse_other(record: Record, new: NewBatch) -> None:
     if asked != (record.dataset, record.start_date, record.end_date, record.already_synced):
         raise ProblemError(
             409,
+            "key_of_another",
             f"this Idempotency-Key launched batch {record.id}, which is another request; "
             "use a new key for a new request",
             field="Idempotency-Key",
+            id=record.id,
         )
 
 
@@ -157,13 +220,16 @@ def _wait_until_over(given: Services, cursor: "Cursor", key: str, record_id: int
             if progress is not None:
                 command_line.retry_of(progress)
         except RequestError as error:
-            raise ProblemError(409, one_line(error)) from None
+            raise ProblemError.of(error, 409) from None
         at_work = [run for run in runs.runs_of(given.dagster, key) if run.at_work]
         if not at_work:
             return
         if time.monotonic() > deadline:
             raise ProblemError(
-                409, f"batch {record_id}: run {at_work[0].run_id} is at work on it already"
+                409,
+                "at_work",
+                f"batch {record_id}: run {at_work[0].run_id} is at work on it already",
+                id=record_id,
             )
         time.sleep(_LOOK_SECONDS)
 
@@ -184,28 +250,43 @@ def _runs_to_end(given: Services, key: str) -> list[runs.Run]:
             if run.by_command:
                 raise ProblemError(
                     409,
+                    "by_command_line",
                     f"run {run.run_id} works in the process of a command line, which Dagster "
                     "cannot end; stop it there with Ctrl-C",
+                    run=run.run_id,
                 )
         if all(run.can_end for run in at_work):
             return at_work
         if time.monotonic() > deadline:
-            raise StackError("a run of the batch is just starting or ending; try again")
+            raise ProblemError(
+                503,
+                "run_starting",
+                "a run of the batch is just starting or ending; try again in a moment",
+                headers={"Retry-After": "5"},
+            )
         time.sleep(_LOOK_SECONDS)
 
 
 def _record(cursor: "Cursor", record_id: int) -> Record:
     found = history.record(cursor, record_id)
     if found is None:
-        raise ProblemError(404, f"there is no record {record_id}; see /api/v1/sync-status/list")
+        raise no_record(record_id)
     return found
 
 
 def _batch_key(record: Record, what: str) -> str:
     if record.kind != "batch":
-        raise ProblemError(409, f"record {record.id} is a day's; only a batch can be {what}")
+        raise ProblemError(
+            409,
+            "is_a_day",
+            f"record {record.id} is a day's; only a batch can be {what}",
+            id=record.id,
+        )
     if record.batch_key is None:
         raise ProblemError(
-            409, f"batch {record.id} was written by hand, not by the pipeline; it cannot be {what}"
+            409,
+            "by_hand",
+            f"batch {record.id} was written by hand, not by the pipeline; it cannot be {what}",
+            id=record.id,
         )
     return record.batch_key

@@ -7,11 +7,11 @@ connection was lost, what changed meanwhile is handed on first.
 
 import logging
 import os
-import select
+import selectors
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg2
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 MOST_REPLAYED = 2000
 _GATHER_SECONDS = 0.25
 _IDLE_SECONDS = 15.0  # after which the connection is tried, so that a dead one is noticed
+_SILENCE_SECONDS = 10
 _PAUSE_SECONDS = 1.0
 _logger = logging.getLogger(__name__)
 
@@ -44,14 +45,20 @@ def chunk_of(records: Sequence[Record], links: Links) -> bytes:
 
 
 class Listener:
-    """Calls `on_chunk` with events, or with None when too much was missed, from its own thread."""
+    """Calls `on_chunk` with events, or with None when too much was missed, and `on_state` with
+    whether it hears of changes; from its own thread."""
 
     def __init__(
-        self, config: Config, links: Links, on_chunk: Callable[[bytes | None], None]
+        self,
+        config: Config,
+        links: Links,
+        on_chunk: Callable[[bytes | None], None],
+        on_state: Callable[[bool], None],
     ) -> None:
         self._config = config
         self._links = links
         self._on_chunk = on_chunk
+        self._on_state = on_state
         self._seen: int | None = None
         self._ended = False
         self._wake, self._waker = os.pipe()
@@ -75,6 +82,10 @@ class Listener:
             except (psycopg2.Error, TrackingError) as error:
                 secrets = secrets_of(self._config.tracking_url)
                 _logger.warning("changes are not heard of: %s", one_line(error, *secrets))
+            except Exception:  # a bug of ours; without this thread no stream would hear anything
+                _logger.exception("changes are not heard of")
+            if not self._ended:
+                self._on_state(False)
                 self._wait_for(None, _PAUSE_SECONDS)
 
     def _listen(self) -> None:
@@ -83,11 +94,13 @@ class Listener:
             setting=self._config.tracking_setting,
             purpose="api, events",
             error=TrackingError,
+            silence_seconds=_SILENCE_SECONDS,
             autocommit=True,
         )
         with closing(connection), connection.cursor() as cursor:
             cursor.execute("LISTEN daily_sync_status")
             self._catch_up(connection)
+            self._on_state(True)
             while not self._ended:
                 if not self._wait_for(connection, _IDLE_SECONDS):
                     cursor.execute("SELECT")
@@ -106,9 +119,11 @@ class Listener:
     def _catch_up(self, connection: "Connection") -> None:
         """Hand on what changed while nobody listened."""
         with connection.cursor() as cursor:
-            if self._seen is None:
-                self._seen = history.latest_change(cursor)
-                self._on_chunk(None)  # streams may have begun before anybody listened
+            latest = history.latest_change(cursor)
+            # Streams may have begun before anybody listened; a database may be an older one now.
+            if self._seen is None or latest < self._seen:
+                self._seen = latest
+                self._on_chunk(None)
                 return
             found = history.changed_after(cursor, self._seen, MOST_REPLAYED + 1)
         if len(found) > MOST_REPLAYED:
@@ -126,5 +141,9 @@ class Listener:
         """Wait until the connection has something, or it is to end; return whether one is so."""
         if connection is not None and connection.notifies:
             return True
-        watched: list[Any] = [self._wake] if connection is None else [self._wake, connection]
-        return bool(select.select(watched, [], [], seconds)[0])
+        # Not select(), which knows no file beyond the 1,024th.
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._wake, selectors.EVENT_READ)
+            if connection is not None:
+                selector.register(connection, selectors.EVENT_READ)
+            return bool(selector.select(seconds))

@@ -149,7 +149,10 @@ class DetailOut(BaseModel):
 
     record: RecordOut
     days: list[DayOut]
-    attempts: list[AttemptOut] = Field(description="the newest first, at most 1000")
+    attempts: list[AttemptOut] = Field(
+        description="the newest first, at most 1000; if a batch has more, those that another took "
+        "the place of, and then those that stand, which are its days"
+    )
 
 
 class CoveredDayOut(BaseModel):
@@ -232,6 +235,8 @@ class PreviewOut(BaseModel):
     ranges: RangesOut
     refused_because: str | None = None
     field: str | None = Field(default=None, description="which field it is refused for")
+    code: str | None = Field(default=None, description="why it is refused, as in a problem")
+    params: dict[str, str | int] | None = Field(default=None, description="as in a problem")
 
 
 class DatasetOut(BaseModel):

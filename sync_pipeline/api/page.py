@@ -23,7 +23,7 @@ class _Static(StaticFiles):
         try:
             response = await super().get_response(path, scope)
         except ValueError:  # a NUL in a path
-            raise ProblemError(404, "there is no such file") from None
+            raise ProblemError(404, "not_found", "there is no such file") from None
         response.headers.update(_ASK_AGAIN)
         return response
 
@@ -40,7 +40,7 @@ def root() -> RedirectResponse:
 def page(record_id: int | None = None) -> FileResponse:
     """The page; its script reads which part of it is meant from the address."""
     if not _HTML.is_file():
-        raise ProblemError(404, "this installation holds no page; the API is at /api/v1")
+        raise ProblemError(404, "no_page", "this installation holds no page; the API is at /api/v1")
     return FileResponse(_HTML, headers=_ASK_AGAIN)
 
 

@@ -10,7 +10,14 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from sync_pipeline.errors import RequestError, SyncError, one_line
+from sync_pipeline.errors import (
+    BusyError,
+    RequestError,
+    StackError,
+    SyncError,
+    TrackingError,
+    one_line,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -28,10 +35,21 @@ _TITLES = {
     500: "Internal error",
     503: "Not available",
 }
+_AWAY = (
+    (BusyError, "too_busy"),
+    (TrackingError, "database_away"),
+    (StackError, "dagster_away"),
+    (SyncError, "not_available"),
+)
+_INVALID = {"missing": "missing_field", "extra_forbidden": "unknown_name"}
+_NOT_JSON = "the body is not valid JSON"
 UNKNOWN = "is not known here; leave it out, or correct its name"
 _DETAILS = {
-    404: "there is nothing at this address; the calls are listed in /api/v1/openapi.json",
-    405: "this address does not take that method; see /api/v1/openapi.json",
+    404: (
+        "not_found",
+        "there is nothing at this address; the calls are listed in /api/v1/openapi.json",
+    ),
+    405: ("wrong_method", "this address does not take that method; see /api/v1/openapi.json"),
 }
 
 
@@ -46,6 +64,12 @@ class ProblemOut(BaseModel):
                 "status": 422,
                 "detail": "dataset orders: 2024-12-31 is before its first day 2025-01-01; …",
                 "field": "start_date",
+                "code": "before_first_day",
+                "params": {
+                    "dataset": "orders",
+                    "day": "2024-12-31",
+                    "first_day": "2025-01-01",
+                },
             }
         }
     )
@@ -54,24 +78,48 @@ class ProblemOut(BaseModel):
     status: int
     detail: str = Field(description="one sentence, which says what to do")
     field: str | None = Field(default=None, description="what it is about, if it is one field")
+    code: str = Field(description="what went wrong, in one word that stays")
+    params: dict[str, str | int] = Field(description="what the sentence is about, by name")
 
 
 class ProblemError(Exception):
-    """A call that is not done, with the status and the sentence of its answer."""
+    """A call that is not done, with the status and the sentence of its answer; `code` and `params`
+    say the same in whatever language."""
 
     def __init__(
         self,
         status: int,
+        code: str,
         detail: str,
         *,
         field: str | None = None,
         headers: Mapping[str, str] | None = None,
+        **params: str | int,
     ) -> None:
         super().__init__(detail)
         self.status = status
+        self.code = code
+        self.params = params
         self.detail = detail
         self.field = field
         self.headers = headers
+
+    @classmethod
+    def of(cls, error: RequestError, status: int, *, field: str | None = None) -> "ProblemError":
+        """Return what `error` says as a problem."""
+        problem = cls(status, error.code, one_line(error), field=field)
+        problem.params = error.params
+        return problem
+
+
+def no_record(record_id: int) -> ProblemError:
+    """Return the problem of an id that no record has."""
+    return ProblemError(
+        404,
+        "no_record",
+        f"there is no record {record_id}; see /api/v1/sync-status/list",
+        id=record_id,
+    )
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -92,7 +140,12 @@ def answer(problem: ProblemError) -> JSONResponse:
     """Return the response that says `problem`."""
     title = _TITLES.get(problem.status, "Error")
     body = ProblemOut(
-        title=title, status=problem.status, detail=problem.detail, field=problem.field
+        title=title,
+        status=problem.status,
+        detail=problem.detail,
+        field=problem.field,
+        code=problem.code,
+        params=problem.params,
     )
     return JSONResponse(
         body.model_dump(exclude_none=True),
@@ -111,11 +164,12 @@ def install(app: FastAPI, methods_at: Callable[[str], Sequence[str]]) -> None:
 
     @app.exception_handler(RequestError)
     async def on_refused(request: Request, error: RequestError) -> JSONResponse:
-        return answer(ProblemError(422, one_line(error)))
+        return answer(ProblemError.of(error, 422))
 
     @app.exception_handler(SyncError)
     async def on_unavailable(request: Request, error: SyncError) -> JSONResponse:
-        return answer(ProblemError(503, one_line(error), headers={"Retry-After": "5"}))
+        code = next(code for kind, code in _AWAY if isinstance(error, kind))
+        return answer(ProblemError(503, code, one_line(error), headers={"Retry-After": "5"}))
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -124,18 +178,20 @@ def install(app: FastAPI, methods_at: Callable[[str], Sequence[str]]) -> None:
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> JSONResponse:
         if error.status_code == 400:  # a body that could not even be read as JSON
-            return answer(ProblemError(422, "the body is not valid JSON"))
-        detail = _DETAILS.get(error.status_code, str(error.detail))
+            return answer(ProblemError(422, "not_json", _NOT_JSON))
+        code, detail = _DETAILS.get(error.status_code, ("refused", str(error.detail)))
         headers = dict(error.headers or {})
         # The framework names only those of the first route that fits the address.
         if error.status_code == 405 and (methods := methods_at(request.url.path)):
             headers["Allow"] = ", ".join(methods)
-        return answer(ProblemError(error.status_code, detail, headers=headers))
+        return answer(ProblemError(error.status_code, code, detail, headers=headers))
 
     @app.exception_handler(Exception)
     async def on_bug(request: Request, error: Exception) -> JSONResponse:
         # The server logs it with its stack; what it says may hold anything.
-        return answer(ProblemError(500, "a bug, please report it; the server's log says more"))
+        return answer(
+            ProblemError(500, "bug", "a bug, please report it; the server's log says more")
+        )
 
 
 def _invalid(error: RequestValidationError) -> ProblemError:
@@ -145,12 +201,17 @@ def _invalid(error: RequestValidationError) -> ProblemError:
     field = where[0] if where and found["type"] != "json_invalid" else None
     said = str(found["msg"]).removeprefix("Value error, ")
     if found["type"] == "json_invalid":
-        said = "the body is not valid JSON"
-    elif found["type"] == "extra_forbidden":
+        return ProblemError(422, "not_json", _NOT_JSON)
+    if field is None:
+        missing = found["type"] == "missing"
+        said = "the body is missing; send JSON" if missing else said
+        return ProblemError(422, "no_body" if missing else "invalid", said)
+    code = _INVALID.get(found["type"], "invalid")
+    if found["type"] == "extra_forbidden":
         said = UNKNOWN
-    elif found["type"] == "missing" and field is None:
-        said = "the body is missing; send JSON"
-    elif field is not None and said.startswith(field):
-        return ProblemError(422, said, field=field)
-    said = said.replace("Input should be", "must be").replace("Field required", "is required")
-    return ProblemError(422, f"{field}: {said}" if field else said, field=field)
+    elif found["type"] == "value_error" and "is not a date" in said:
+        code = "not_a_day"
+    if not said.startswith(field):
+        said = said.replace("Input should be", "must be").replace("Field required", "is required")
+        said = f"{field}: {said}"
+    return ProblemError(422, code, said, field=field, name=field)

@@ -16,7 +16,7 @@ from sync_pipeline.api.models import (
     RecordOut,
     Status,
 )
-from sync_pipeline.api.problems import ProblemError, responses
+from sync_pipeline.api.problems import ProblemError, no_record, responses
 from sync_pipeline.api.services import Services, services
 from sync_pipeline.tracking import history, listing
 from sync_pipeline.tracking.history import Record
@@ -58,7 +58,11 @@ def list_records(
     """The list of the specification, with filters. Deep lists go on by `after`."""
     if after is None and page * page_size > MOST_DEEP:
         raise ProblemError(
-            422, f"page × page_size is more than {MOST_DEEP}; go on with 'after'", field="page"
+            422,
+            "too_deep",
+            f"page × page_size is more than {MOST_DEEP}; go on with 'after'",
+            field="page",
+            most=MOST_DEEP,
         )
     offset = 0 if after is not None else (page - 1) * page_size
     found = given.pool.run(
@@ -87,7 +91,7 @@ def one_record(
     """A batch with each of its days, or a day, with every attempt behind it."""
     record: Record | None = given.pool.run(lambda cursor: history.record(cursor, record_id))
     if record is None:
-        raise ProblemError(404, f"there is no record {record_id}; see /api/v1/sync-status/list")
+        raise no_record(record_id)
     found = record
     is_batch = found.kind == "batch"
     days = given.pool.run(lambda cursor: history.days_of(cursor, found)) if is_batch else []

@@ -1,5 +1,6 @@
 """Running the application: `serve` in this process, `api_running` in a process of its own."""
 
+import resource
 import signal
 import socket
 import subprocess
@@ -15,12 +16,16 @@ from typing import IO
 import uvicorn
 
 from sync_pipeline.api.app import create_app
+from sync_pipeline.api.broker import MOST_STREAMS
 from sync_pipeline.api.config import Config
 from sync_pipeline.api.services import Services
 from sync_pipeline.errors import StackError
+from sync_pipeline.local_http import open_url
 from sync_pipeline.settings import Settings
 from sync_pipeline.stack import end_with_parent
 
+_FILES = MOST_STREAMS * 2  # a stream is one; many systems begin with 1,024
+_OTHER_FILES = 200
 _END_SECONDS = 5
 _START_SECONDS = 60
 
@@ -48,6 +53,7 @@ def serve(
             ),
             given,
         )
+        given.broker.most = min(MOST_STREAMS, _files() - _OTHER_FILES)
         on_listening(_address(host, listening.getsockname()[1]))
         server.run(sockets=[listening])
 
@@ -99,6 +105,16 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+def _files() -> int:
+    """Let this process have more files open, if it may; return how many it has then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return _FILES
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
+
+
 def _start(
     environment: Mapping[str, str], host: str, port: int, output: IO[bytes]
 ) -> "subprocess.Popen[bytes]":
@@ -120,7 +136,7 @@ def _wait_until_up(api: RunningApi) -> None:
         if api.process.poll() is not None:
             raise StackError(f"the API did not start; the end of {api.log} says why")
         try:
-            with urllib.request.urlopen(f"{api.url}/healthz", timeout=1):  # noqa: S310  http
+            with open_url(urllib.request.Request(f"{api.url}/healthz"), 1):  # noqa: S310  http
                 return
         except OSError:
             time.sleep(0.05)

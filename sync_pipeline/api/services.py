@@ -1,5 +1,6 @@
 """What the routes work with, made once for an application."""
 
+import threading
 from dataclasses import dataclass
 from typing import cast
 
@@ -11,11 +12,13 @@ from sync_pipeline.api.catalogue import Catalogue
 from sync_pipeline.api.config import Config
 from sync_pipeline.api.links import Links
 from sync_pipeline.api.metrics import Metrics
+from sync_pipeline.api.readiness import Readiness
 from sync_pipeline.api.turns import Turns
 from sync_pipeline.dagster_api import Dagster
 from sync_pipeline.database.pool import ReadingPool
 
 _CONNECTIONS = 8
+_WRITERS = 10  # of 40 threads
 _STATEMENT_SECONDS = 10.0
 
 
@@ -32,6 +35,8 @@ class Services:
     turns: Turns
     broker: Broker
     metrics: Metrics
+    readiness: Readiness
+    writers: threading.BoundedSemaphore
 
 
 def make_services(config: Config) -> Services:
@@ -55,6 +60,8 @@ def make_services(config: Config) -> Services:
         turns=Turns(),
         broker=broker,
         metrics=Metrics(pool, broker),
+        readiness=Readiness(pool, dagster),
+        writers=threading.BoundedSemaphore(_WRITERS),
     )
 
 

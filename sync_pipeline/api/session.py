@@ -34,7 +34,10 @@ def begin(
         known = given.authority.by_token(shown.token.strip())
         if known is None:
             raise ProblemError(
-                401, "this is no token of this server; ask its operator", field="token"
+                401,
+                "wrong_token",
+                "this is no token of this server; ask its operator",
+                field="token",
             )
         cookie = given.authority.begin_session(known)
         caller = Caller(known.name, known.role, "session", cookie)
@@ -56,14 +59,17 @@ def begin(
     dependencies=[Depends(same_site)],
     responses=responses(),
 )
-def end(
+async def end(
     request: Request,
     caller: Reader,
     given: Annotated[Services, Depends(services)],
     response: Response,
 ) -> None:
-    """Takes the cookie back."""
+    """Takes the cookie back; it is of no use any more, and its streams end."""
     refuse_forged(request, caller, given)
+    if caller.how == "session":
+        given.authority.end_session(caller)
+        given.broker.end_session(caller.session)
     response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict")
 
 

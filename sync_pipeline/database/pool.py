@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import psycopg2
 
 from sync_pipeline.database.connections import connect
-from sync_pipeline.errors import TrackingError, one_line
+from sync_pipeline.errors import BusyError, TrackingError, one_line
 from sync_pipeline.settings import secrets_of
 
 if TYPE_CHECKING:
@@ -39,9 +39,10 @@ class ReadingPool:
         self._idle: queue.LifoQueue[Connection] = queue.LifoQueue()
 
     def run(self, work: Callable[["Cursor"], _T]) -> _T:
-        """Return what `work` returns; it may be called twice. Raises TrackingError."""
+        """Return what `work` returns; it may be called twice. Raises TrackingError, which is
+        BusyError if no connection was free in time."""
         if not self._turns.acquire(timeout=_WAIT_SECONDS):
-            raise TrackingError("too much is asked for at once; try again in a moment")
+            raise BusyError("too much is asked for at once; try again in a moment")
         try:
             with suppress(queue.Empty):
                 while True:

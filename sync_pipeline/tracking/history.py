@@ -12,9 +12,8 @@ if TYPE_CHECKING:
 
 MOST_ATTEMPTS = 1000
 # How long after another record's change one with a lower number may become visible: as long as a
-# worker waits for tables that are locked. In that time come not more numbers than so many.
+# worker waits for tables that are locked.
 _OVERLAP_SECONDS = 30
-_OVERLAP_NUMBERS = 100_000
 
 _SQL = named_sql.load(__package__, "history.sql")
 
@@ -101,16 +100,17 @@ def changed_after(cursor: "Cursor", after: int, limit: int) -> list[Record]:
     """Return at most `limit` records that may have changed since somebody saw change `after`.
 
     In the order of their changes. Some of what changed up to half a minute before is among them,
-    because it may have become visible later.
+    because it may have become visible later. Costs what there is to return, however many records
+    there are.
     """
-    values = {
-        "after": after,
-        "numbers": _OVERLAP_NUMBERS,
-        "seconds": _OVERLAP_SECONDS,
-        "limit": limit,
-    }
+    values = {"after": after, "seconds": _OVERLAP_SECONDS, "limit": limit}
     cursor.execute(query(_SQL["changed_after"]), values)
-    return [Record(*row) for row in cursor.fetchall()]
+    later = [Record(*row) for row in cursor.fetchall()]
+    if len(later) >= limit:
+        return later
+    cursor.execute(query(_SQL["changed_late"]), values | {"limit": limit - len(later)})
+    before = [Record(*row) for row in cursor.fetchall()]
+    return sorted(before, key=lambda record: record.change) + later
 
 
 def latest_change(cursor: "Cursor") -> int:
@@ -129,7 +129,8 @@ def days_of(cursor: "Cursor", batch: Record) -> list[AttemptRow]:
 def attempts_of(cursor: "Cursor", of: Record) -> list[AttemptRow]:
     """Return a batch's attempts, or those at a day in whatever batch, the newest first.
 
-    At most `MOST_ATTEMPTS`.
+    At most `MOST_ATTEMPTS`; of a batch those that another took the place of before those that
+    stand, which `days_of` returns.
     """
     name = "attempts_of_batch" if of.kind == "batch" else "attempts_of_day"
     values = {"id": of.id, "dataset": of.dataset, "day": of.sync_date, "limit": MOST_ATTEMPTS}

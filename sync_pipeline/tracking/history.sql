@@ -15,15 +15,22 @@ LEFT JOIN LATERAL (
 -- by_ids: these records
 SELECT {columns} FROM daily_sync_status r {progress} WHERE r.id = ANY(%(ids)s)
 
--- changed_after: what changed after this number, or a moment before it and became visible later
--- Numbers rise with the time, but for transactions that were open at once.
-SELECT {columns} FROM daily_sync_status r {progress}
-WHERE r.change > %(after)s - %(numbers)s
-  AND (r.change > %(after)s OR r.updated_at > (
-      SELECT updated_at FROM daily_sync_status
-      WHERE change <= %(after)s ORDER BY change DESC LIMIT 1
-  ) - make_interval(secs => %(seconds)s))
-ORDER BY r.change LIMIT %(limit)s
+-- changed_after: what changed after this number, in the order of the changes
+SELECT {columns} FROM (
+    SELECT * FROM daily_sync_status WHERE change > %(after)s ORDER BY change LIMIT %(limit)s
+) AS r {progress} ORDER BY r.change
+
+-- changed_late: what has an earlier number and may have become visible later, the latest first
+-- Numbers rise with the time, but for transactions that were open at once. The index by time is
+-- walked from its end, over what changed after and over that moment.
+SELECT {columns} FROM (
+    SELECT * FROM daily_sync_status
+    WHERE change <= %(after)s AND updated_at > (
+        SELECT updated_at FROM daily_sync_status
+        WHERE change <= %(after)s ORDER BY change DESC LIMIT 1
+    ) - make_interval(secs => %(seconds)s)
+    ORDER BY updated_at DESC LIMIT %(limit)s
+) AS r {progress}
 
 -- latest_change: the highest number there is
 SELECT coalesce(max(change), 0) FROM daily_sync_status
@@ -33,10 +40,14 @@ SELECT id, sync_date, state, attempt, superseded, batch_id, rows_read, rows_load
        bytes, duration_seconds, error_message, run_id, triggered_by, started_at, ended_at
 FROM sync_attempt WHERE batch_id = %(id)s AND NOT superseded ORDER BY sync_date
 
--- attempts_of_batch: all attempts of a batch, the newest first
+-- attempts_of_batch: attempts of a batch, the newest first
+-- If they are too many, those that no day shows any more come before those that stand.
 SELECT id, sync_date, state, attempt, superseded, batch_id, rows_read, rows_loaded, rows_rejected,
        bytes, duration_seconds, error_message, run_id, triggered_by, started_at, ended_at
-FROM sync_attempt WHERE batch_id = %(id)s ORDER BY id DESC LIMIT %(limit)s
+FROM (
+    SELECT * FROM sync_attempt WHERE batch_id = %(id)s
+    ORDER BY superseded DESC, id DESC LIMIT %(limit)s
+) AS shown ORDER BY id DESC
 
 -- attempts_of_day: all attempts at a day of a dataset, in all batches, the newest first
 SELECT id, sync_date, state, attempt, superseded, batch_id, rows_read, rows_loaded, rows_rejected,

@@ -101,7 +101,10 @@ def page(
     cursor.execute(history.query(text), values)
     found = [Record(*row) for row in cursor.fetchall()]
     more = _name(found[size - 1], sort) if len(found) > size else None
-    total, estimated = _total(cursor, values)
+    if after is None and len(found) <= size and (found or offset == 0):
+        total, estimated = offset + len(found), False  # the end is in sight: all have been read
+    else:
+        total, estimated = _total(cursor, values)
     return Page(found[:size], total, estimated, more)
 
 
@@ -161,7 +164,8 @@ def _place(name: str, sort: Sort) -> tuple[Any, int]:
         return _key(key, sort), record_id
     except (ValueError, TypeError, RecursionError, binascii.Error):
         raise RequestError(
-            f"'after' is no place in a list sorted by {sort}; take it from 'next' of a page"
+            f"'after' is no place in a list sorted by {sort}; take it from 'next' of a page",
+            "no_such_place",
         ) from None
 
 

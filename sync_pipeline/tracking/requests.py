@@ -1,4 +1,5 @@
-"""What the API writes: a batch is opened, or what of it nobody has begun is withdrawn.
+"""What the API writes: a batch is opened or taken up again, or what of it nobody has begun is
+withdrawn.
 
 Through functions of the database that act in their owner's name and on nothing else, so that the
 API's role needs no right to change a record. All but `one_at_a_time` work in the caller's
@@ -68,6 +69,21 @@ def open_batch(cursor: "Cursor", new: NewBatch) -> int:
     return int(row[0])
 
 
+def take_up_again(cursor: "Cursor", batch_id: int, triggered_by: str) -> None:
+    """Let the days of a batch wait again that failed in it; its record is `syncing` then.
+
+    Raises RequestError if it is no batch that failed.
+    """
+    values = {"batch_id": batch_id, "triggered_by": triggered_by}
+    try:
+        cursor.execute(_SQL["take_up_again"], values)
+    except psycopg2.errors.NoDataFound:
+        raise RequestError(
+            f"batch {batch_id} has no day any more that failed", "nothing_unfinished", id=batch_id
+        ) from None
+    _project(cursor, batch_id)
+
+
 def withdraw(cursor: "Cursor", batch_id: int, why: str, *, cancelled_by: str | None = None) -> None:
     """Let the days of a batch that nobody has begun fail as not run, and `why`.
 
@@ -77,7 +93,14 @@ def withdraw(cursor: "Cursor", batch_id: int, why: str, *, cancelled_by: str | N
     try:
         cursor.execute(_SQL["withdraw_days"], values)
     except psycopg2.errors.NoDataFound:
-        raise RequestError(f"batch {batch_id} is not at work any more") from None
+        raise RequestError(
+            f"batch {batch_id} is not at work any more", "not_at_work", id=batch_id
+        ) from None
+    _project(cursor, batch_id)
+
+
+def _project(cursor: "Cursor", batch_id: int) -> None:
+    """Write what the days of a batch at work say into its record."""
     projected = batches.projection(cursor, batch_id)
     if projected is not None:
         cursor.execute(_SQL["project_batch"], projected)

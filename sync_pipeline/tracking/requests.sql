@@ -2,6 +2,9 @@
 SELECT sync_open_batch(%(batch_key)s, %(dataset)s, %(days)s::date[], %(triggered_by)s,
                        %(already_synced)s, %(sync_date)s, %(remarks)s)
 
+-- take_up_again: the days of a batch that failed wait again
+SELECT sync_take_up_again(%(batch_id)s, %(triggered_by)s)
+
 -- withdraw_days: the days of a batch at work that nobody has begun fail with this error
 SELECT sync_withdraw_days(%(batch_id)s, %(error)s, %(cancelled_by)s)
 

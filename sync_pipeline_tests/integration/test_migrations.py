@@ -43,6 +43,7 @@ VIEWS = {
 FUNCTIONS = {
     *("daily_sync_status_fill", "daily_sync_status_number", "daily_sync_status_notify"),
     *("sync_open_batch", "sync_withdraw_days", "sync_project_batch"),
+    "sync_take_up_again",
 }
 
 

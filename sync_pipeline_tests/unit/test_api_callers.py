@@ -5,9 +5,11 @@ import time
 import pytest
 
 from sync_pipeline.api.auth import SESSION_SECONDS, Authority, Caller, new_token, parse_tokens
-from sync_pipeline.api.config import Config, is_loopback
+from sync_pipeline.api.config import Config
+from sync_pipeline.api.links import Links
 from sync_pipeline.api.turns import MOST_LAUNCHES, Turns
 from sync_pipeline.errors import SettingError
+from sync_pipeline.local_http import is_loopback
 from sync_pipeline.settings import Settings
 
 pytestmark = pytest.mark.unit
@@ -95,11 +97,19 @@ def test_every_other_address_needs_tokens(host: str) -> None:
 
 
 def test_the_pages_address_is_a_name_it_goes_by_and_makes_the_cookie_secure() -> None:
-    found = config(SYNC_PAGE_URL="https://Sync.example/")
+    found = config(SYNC_PAGE_URL="https://Sync.example:443/", SYNC_API_TOKENS=f"ada:reader:{HASH}")
     assert found.hosts is not None
+    assert found.origin == "https://sync.example"
     assert "sync.example" in found.hosts
     assert found.https
     assert not config().https
+
+
+@pytest.mark.parametrize("page", ["https://sync.example", "http://192.168.1.2:8000"])
+def test_an_address_that_others_open_needs_tokens_though_it_listens_here_only(page: str) -> None:
+    with pytest.raises(SettingError, match="SYNC_PAGE_URL is an address that others open"):
+        config(SYNC_PAGE_URL=page)
+    assert config(SYNC_PAGE_URL="http://localhost:8000").tokens == ()
 
 
 def test_a_browser_may_reach_dagster_by_another_address() -> None:
@@ -107,6 +117,20 @@ def test_a_browser_may_reach_dagster_by_another_address() -> None:
     assert config(SYNC_DAGSTER_UI_URL=inside).dagster_link_url == inside
     found = config(SYNC_DAGSTER_UI_URL=inside, SYNC_DAGSTER_LINK_URL="https://dagster.example/")
     assert (found.dagster_url, found.dagster_link_url) == (inside, "https://dagster.example")
+
+
+def test_browsers_elsewhere_get_no_link_to_a_dagster_that_only_this_machine_reaches() -> None:
+    tokens = {"SYNC_API_TOKENS": f"ada:reader:{HASH}"}
+    assert config(**tokens).dagster_link_url == "http://127.0.0.1:3000"
+    for found in (
+        config("192.168.1.2", **tokens),
+        config(SYNC_PAGE_URL="https://sync.example", **tokens),
+    ):
+        assert found.dagster_link_url is None
+        assert found.dagster_url == "http://127.0.0.1:3000"
+        assert Links(found.dagster_link_url).run("r") is None
+    elsewhere = {"SYNC_DAGSTER_LINK_URL": "https://dagster.example", **tokens}
+    assert config("192.168.1.2", **elsewhere).dagster_link_url == "https://dagster.example"
 
 
 @pytest.mark.parametrize(

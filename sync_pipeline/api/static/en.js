@@ -223,4 +223,50 @@ export default {
   "problem.other": "The server failed:",
   "problem.unreachable": "The server does not answer. The page tries again by itself.",
   "problem.status": "The server answered {status}.",
+
+  // What the API says in one word (`code`), with its `params`.
+  "problem.after_last_day": "{dataset} goes to {last_day} so far; end there or earlier.",
+  "problem.at_work": "Batch {id} is at work already.",
+  "problem.before_first_day": "The first day of {dataset} is {first_day}.",
+  "problem.bug": "A bug, please report it; the server's log says more.",
+  "problem.by_command_line":
+    "Run {run} works in the process of a command line; stop it there with Ctrl-C.",
+  "problem.by_hand": "Batch {id} was written by hand, not by the pipeline.",
+  "problem.dagster_away": "Dagster does not answer; try again when it runs.",
+  "problem.database_away": "The records cannot be read now; try again in a moment.",
+  "problem.days_reversed": "The last day, {last}, is before the first, {first}.",
+  "problem.is_a_day": "Record {id} is a day's; only a batch can be cancelled or retried.",
+  "problem.key_of_another": "This was sent for batch {id} already, with other days; send it anew.",
+  "problem.launch_unknown":
+    "Dagster did not say whether batch {id} was launched. Its record is closed as not run, and goes on if it was.",
+  "problem.name_the_dataset": "Choose the dataset, one of: {known}.",
+  "problem.no_csrf_token": "The server was started anew; load the page again.",
+  "problem.no_dataset_yet": "There is no dataset yet.",
+  "problem.no_record": "There is no record {id}.",
+  "problem.no_such_dataset": "There is no dataset {dataset}.",
+  "problem.not_a_day": "This is no day; write it as 2025-10-01.",
+  "problem.not_at_work": "Batch {id} is not at work any more; there is nothing to cancel.",
+  "problem.not_found": "There is nothing at this address.",
+  "problem.not_launched":
+    "Dagster does not answer, so batch {id} was not launched. Its record says so; retry it when Dagster runs.",
+  "problem.not_retried":
+    "Dagster does not answer, so batch {id} was not taken up again; retry it when Dagster runs.",
+  "problem.not_signed_in": "Sign in first.",
+  "problem.nothing_unfinished": "Batch {id} has no unfinished day.",
+  "problem.other_site": "Writes are taken from this server's own page only.",
+  "problem.read_only": "{name} may read only; ask for an operator's token.",
+  "problem.retry_unknown":
+    "Dagster did not say whether batch {id} was taken up again. Its record stands as it was, and goes on if it was.",
+  "problem.run_starting": "A run of the batch is just starting or ending; try again in a moment.",
+  "problem.through_proxy":
+    "This server has no tokens, so it answers nobody through a proxy; set SYNC_API_TOKENS.",
+  "problem.too_busy": "Too much is asked for at once; try again in a moment.",
+  "problem.too_deep": "The list is not read further than {most} records by pages; filter it.",
+  "problem.too_far_out": "Give both the first and the last day.",
+  "problem.too_many_days": "More than {most} days at once; do it in parts.",
+  "problem.too_many_launches":
+    "{name} has launched too much in the last minute; try again in {seconds} s.",
+  "problem.too_many_streams": "Too many pages are open already; close some.",
+  "problem.unknown_host": "This server does not go by that name; see SYNC_PAGE_URL.",
+  "problem.wrong_token": "This is no token of this server.",
 };

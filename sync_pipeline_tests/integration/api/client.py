@@ -1,11 +1,13 @@
 """A client of the API that sends exactly what it is told, and reads event streams."""
 
 import json
+import re
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -42,6 +44,9 @@ class Answer:
         """What is said of a call that was not done."""
         assert self.headers["content-type"] == "application/problem+json", self.body
         assert self.json["status"] == self.status
+        assert re.fullmatch(r"[a-z]+(_[a-z]+)*", self.json["code"])
+        assert self.json["code"] != "refused"
+        assert isinstance(self.json["params"], dict)
         return self.json
 
 
@@ -164,23 +169,27 @@ class Event:
 
 
 class Events:
-    """What a stream has brought so far. `began`: what was missed is in."""
+    """What a stream has brought so far, but for its pings, which `live` has. `began`: what was
+    missed is in."""
 
     def __init__(self) -> None:
         self.all: list[Event] = []
+        self.live: list[bool] = []
         self.last_id: int | None = None
         self.chunks = 0
         self.ended = threading.Event()
 
     @property
     def began(self) -> bool:
-        return self.chunks > 0 or self.ended.is_set()
+        return bool(self.live) or self.ended.is_set()
 
     def add(self, lines: list[str]) -> None:
         fields = dict(line.split(": ", 1) for line in lines if not line.startswith(":"))
         if "id" in fields:
             self.last_id = int(fields["id"])
-        if "data" in fields:
+        if fields.get("event") == "ping":
+            self.live.append(json.loads(fields["data"])["live"])
+        elif "data" in fields:
             found = Event(fields["event"], self.last_id, json.loads(fields["data"]))
             self.all.append(found)
         self.chunks += 1
@@ -191,3 +200,8 @@ class Events:
     def wait(self, holds: Callable[[dict[str, Any]], bool], seconds: float = 10) -> dict[str, Any]:
         """Return the first record for which it holds."""
         return wait_until(lambda: next(filter(holds, self.records()), None), seconds) or {}
+
+
+def body(of: Sequence[date], **others: str) -> dict[str, str]:
+    """What launches these days of `orders`, unless `others` name another dataset."""
+    return {"dataset": "orders", "start_date": str(of[0]), "end_date": str(of[-1]), **others}

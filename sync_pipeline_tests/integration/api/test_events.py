@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 
+from sync_pipeline.tracking import history
 from sync_pipeline_tests.command import wait_until
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.api.client import BASE, Client, Events
@@ -169,6 +170,70 @@ def test_changes_made_while_the_database_was_away_from_the_server_are_heard_when
     assert alone.record(record_id)["remarks"] == "while nobody listened"
 
 
+def test_a_stream_says_at_once_and_again_and_again_whether_changes_are_heard_of(
+    alone: Client, database: "Connection"
+) -> None:
+    with alone.events() as events:
+        assert events.live == [True]
+        wait_until(lambda: len(events.live) > 1, 17)
+        assert events.live == [True, True]
+
+
+def test_numbers_that_run_backwards_after_a_restore_let_everybody_begin_anew(
+    alone: Client, module_database: str, database: "Connection"
+) -> None:
+    record_id = insert(database)
+    database.commit()
+    seen = alone.record(record_id)["change"]
+    with alone.events(after=seen) as events:
+        helpers.execute(database, "DELETE FROM daily_sync_status")
+        database.commit()
+        helpers.execute(
+            database,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE"
+            " application_name = 'sync_pipeline: api, events' AND datname = current_database()",
+        )
+        database.commit()
+        wait_until(lambda: [event.data for event in events.all if event.name == "reset"])
+        assert events.all[-1].data["change"] < seen
+    with alone.events(after=seen) as events:
+        wait_until(lambda: events.all)
+        assert (events.all[0].name, events.all[0].data["change"]) == ("reset", 0)
+
+
+def test_who_comes_back_is_answered_from_indexes_however_many_records_there_are(
+    module_database: str, database: "Connection"
+) -> None:
+    helpers.execute(
+        database,
+        "INSERT INTO daily_sync_status (sync_date, status, dataset)"
+        " SELECT '1900-01-01'::date + n, 'syncing', 'many' FROM generate_series(0, 20000) AS n",
+    )
+    helpers.execute(database, "ANALYZE daily_sync_status")
+    database.commit()
+    time_of_the_others = "SELECT clock_timestamp() - interval '1 hour'"
+    with database.cursor() as cursor:
+        cursor.execute("ALTER TABLE daily_sync_status DISABLE TRIGGER USER")
+        cursor.execute(f"UPDATE daily_sync_status SET updated_at = ({time_of_the_others})")
+        cursor.execute("ALTER TABLE daily_sync_status ENABLE TRIGGER USER")
+    late = insert(database, "2025-01-01")
+    seen = insert(database, "2025-01-02")
+    insert(database, "2025-01-03")
+    database.commit()
+    with database.cursor() as cursor:
+        (record,) = history.records(cursor, [seen])
+        for name in ("changed_after", "changed_late"):
+            values = {"after": record.change, "seconds": 30, "limit": 2001}
+            statement = history.query(history._SQL[name])
+            cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", values)
+            (plan,) = cursor.fetchone()[0]  # type: ignore[index]
+            assert "Seq Scan" not in str(plan)
+            assert "'Rows Removed by Filter': 20" not in str(plan)
+        found = history.changed_after(cursor, record.change, 2001)
+    assert late in {one.id for one in found}
+    assert len(found) == 3
+
+
 def hears(events: Events, database: "Connection", record_id: int) -> bool:
     """Change a record; return whether the stream brought any change so far."""
     remark(database, record_id, "heard?")
@@ -185,16 +250,21 @@ def test_streams_outlive_a_database_that_is_restarted(server: OtherServer, tmp_p
             record_id = insert(connection)
             # The first changes may come before anybody listens.
             wait_until(lambda: hears(events, connection, record_id))
+        assert events.live[-1]
         server.stop()
+        wait_until(lambda: not events.live[-1])
         assert client.get("/readyz").status == 503
         assert client.get(f"{BASE}/sync-status/list").problem["status"] == 503
+        refused = client.get(f"{BASE}/events")
+        assert (refused.problem["status"], refused.headers["retry-after"]) == (503, "5")
         server.start()
         with closing(psycopg2.connect(server.url)) as connection:
             remark(connection, record_id, "after the restart")
             connection.commit()
         events.wait(lambda r: r["remarks"] == "after the restart", 30)
+        wait_until(lambda: events.live[-1])
         assert not events.ended.is_set()
-        assert client.get("/readyz").status == 200
+        assert wait_until(lambda: client.get("/readyz").status == 200)
 
 
 def test_a_server_that_is_told_to_stop_ends_its_streams_at_once(

@@ -58,6 +58,18 @@ def test_the_figures_follow_from_the_records(alone: Client, module_database: str
     assert float(figures[asked]) >= 1
 
 
+def test_what_no_route_answers_is_counted_under_one_name(alone: Client) -> None:
+    alone.get(f"{BASE}/nowhere/{'x' * 20}")
+    alone.send("BREW", LIST)
+    alone.send("GET", LIST, headers={"Host": "evil.example"})
+    alone.send("POST", LIST, b"x", {"Content-Type": "text/plain"})
+    asked = re.findall(r"sync_api_requests_total\{(.*)\}", alone.get("/metrics").body.decode())
+    assert 'method="GET",route="other",status="404"' in asked
+    assert 'method="GET",route="other",status="421"' in asked
+    assert 'method="POST",route="other",status="415"' in asked
+    assert [one for one in asked if "BREW" in one or "nowhere" in one or "v1other" in one] == []
+
+
 @pytest.mark.parametrize("path", ["/", "/sync-status", "/sync-status/12", "/sync-status/calendar"])
 def test_the_pages_addresses_are_known(alone: Client, path: str) -> None:
     answer = alone.get(path)

@@ -7,18 +7,15 @@ from uuid import uuid4
 
 import pytest
 
-from sync_pipeline_tests.command import run, started, wait_until
-from sync_pipeline_tests.integration.api.client import BASE, LAUNCH, PREVIEW, Client
+from sync_pipeline.api.runs import runs_of
+from sync_pipeline_tests.command import wait_until
+from sync_pipeline_tests.integration.api.client import BASE, LAUNCH, PREVIEW, Client, body
 from sync_pipeline_tests.integration.api.conftest import NOBODY, server_on
 from sync_pipeline_tests.integration.api.wire import wire
+from sync_pipeline_tests.integration.helpers import at_once
 from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
-
-
-def body(of: list[date], **others: str) -> dict[str, str]:
-    """What launches these days of `orders`, unless `others` name another dataset."""
-    return {"dataset": "orders", "start_date": str(of[0]), "end_date": str(of[-1]), **others}
 
 
 def test_a_batch_is_syncing_at_once_and_then_goes_in_under_its_one_record(
@@ -64,85 +61,14 @@ def test_the_same_key_launches_once_and_another_request_under_it_is_refused(
     assert len(stack.batches(first.data["batch_key"])) == 1
 
 
-def test_a_day_that_failed_goes_in_by_a_retry_in_the_same_record(api: Client, stack: Stack) -> None:
-    of = days(date(2025, 6, 21), 3)
-    stack.spoil("orders", of[1])
-    launched = api.post(LAUNCH, body(of)).data
-    failed = api.wait_for(launched["record_id"], "failed")
-    assert (failed["success_count"], failed["failed_count"]) == (2, 1)
-    stack.mend("orders", of[1])
-    stack.pause("orders", of, 2)
-    retry = f"{BASE}/sync-status/{failed['id']}/retry"
-    again = api.post(retry)
-    assert again.status == 202
-    assert again.data["run_id"] != launched["run_id"]
-    refused = api.post(retry).problem
-    assert refused["status"] == 409
-    assert "at work" in refused["detail"]
-    after = api.wait_for(failed["id"], "success")
-    assert (after["success_count"], after["failed_count"]) == (3, 0)
-    detail = api.get(f"{BASE}/sync-status/{failed['id']}").data
-    assert [(a["state"], a["superseded"]) for a in detail["attempts"]].count(("failed", True)) == 1
-    done = api.post(retry).problem
-    assert done["status"] == 409
-    assert "has no unfinished day" in done["detail"]
-
-
-def test_a_cancelled_batch_says_who_cancelled_it_and_can_be_retried(
-    api: Client, stack: Stack
-) -> None:
-    of = days(date(2025, 7, 1), 20)
-    stack.pause("orders", of, 0.4)
-    record_id = api.post(LAUNCH, body(of)).data["record_id"]
-    wait_until(lambda: api.record(record_id)["success_count"] >= 2)
-    cancelled = api.post(f"{BASE}/sync-status/{record_id}/cancel")
-    assert cancelled.status == 202
-    assert cancelled.data["record"]["cancelled_by"] == "local"
-    ended = api.wait_for(record_id, "failed")
-    assert ended["remarks"] == "批量同步失败: cancelled by local over the API"
-    assert ended["success_count"] + ended["failed_count"] == 20
-    assert "Not run: " in ended["error_message"]
-    kept = ended["success_count"]
-    again = api.post(f"{BASE}/sync-status/{record_id}/cancel").problem
-    assert again["status"] == 409
-    stack.pause("orders", of, 0)
-    wait_until(lambda: api.post(f"{BASE}/sync-status/{record_id}/retry").status == 202)
-    after = api.wait_for(record_id, "success")
-    assert (after["success_count"], after["cancelled_by"]) == (20, None)
-    tries = [a["state"] for a in stack.attempts(record_id) if not a["superseded"]]
-    assert tries == ["success"] * 20
-    assert kept < 20
-    assert stack.differing_days("orders", of) == []
-
-
-def test_a_backfill_of_the_dagster_ui_can_be_cancelled_too(api: Client, stack: Stack) -> None:
-    of = days(date(2025, 8, 1), 12)
-    stack.pause("events", of, 0.5)
-    backfill = stack.dagster.launch_backfill(of, asset="events")
-    record = wait_until(lambda: next(iter(stack.batches(backfill)), None))
-    assert record is not None
-    cancel = f"{BASE}/sync-status/{record['id']}/cancel"
-    # While a run of it is just starting, which may take long, it says: try again.
-    wait_until(lambda: api.post(cancel).status == 202)
-    ended = api.wait_for(record["id"], "failed")
-    assert "cancelled by local over the API" in ended["remarks"]
-    assert ended["dagster_url"] == f"{stack.dagster.url}/runs/b/{backfill}"
-    stack.pause("events", of, 0)
-
-
-def test_what_a_command_line_runs_is_left_to_it(api: Client, stack: Stack) -> None:
-    of = days(date(2025, 8, 21), 6)
-    stack.pause("orders", of, 0.7)
-    words = ("backfill", "orders", of[0], of[-1])
-    with started(stack.settings.environment, *words) as process:
-        query = "SELECT id FROM daily_sync_status WHERE kind = 'batch' AND start_date = %s"
-        record = wait_until(lambda: stack.target(query, [of[0]]))[0]
-        problem = api.post(f"{BASE}/sync-status/{record['id']}/cancel").problem
-        stack.pause("orders", of, 0)
-        assert process.wait(60) == 0
-    assert problem["status"] == 409
-    assert "Ctrl-C" in problem["detail"]
-    assert api.record(record["id"])["status"] == "success"
+def test_the_same_key_at_the_same_time_launches_once(api: Client, stack: Stack) -> None:
+    of = days(date(2025, 10, 21), 2)
+    key = f"key-{uuid4()}"
+    answers = at_once([lambda: api.post(LAUNCH, body(of), Idempotency_Key=key)] * 4)
+    assert sorted(answer.status for answer in answers) == [200, 200, 200, 202]
+    assert len({(a.data["record_id"], a.data["run_id"]) for a in answers}) == 1
+    record = api.wait_for(answers[0].data["record_id"], "success")
+    assert len(runs_of(stack.dagster, record["batch_key"])) == 1
 
 
 def test_a_batch_that_dagster_does_not_hear_of_is_closed_as_not_run_and_launches_later(
@@ -234,6 +160,8 @@ def test_what_cannot_be_launched_is_refused_with_its_field_and_nothing_is_writte
     problem = api.post(LAUNCH, request_body).problem
     assert (problem["status"], problem["field"]) == (422, field)
     assert says in problem["detail"]
+    # In another language, the same is said from these.
+    assert all(str(value) in problem["detail"] for value in problem["params"].values())
     assert len(stack.batches()) == before
 
 
@@ -253,7 +181,12 @@ def test_a_preview_says_what_would_be_synced_skipped_and_refused_and_writes_noth
     refused = api.post(PREVIEW, body([date(2024, 12, 30), date(2025, 1, 2)])).data
     assert refused["days"] == {"total": 4, "to_sync": 0, "skipped": 0, "refused": 4}
     assert "before its first day" in refused["refused_because"]
-    assert refused["field"] == "start_date"
+    assert (refused["field"], refused["code"]) == ("start_date", "before_first_day")
+    assert refused["params"] == {
+        "dataset": "orders",
+        "day": "2024-12-30",
+        "first_day": "2025-01-01",
+    }
     assert stack.batches() == before
 
 
@@ -270,18 +203,3 @@ def test_a_batch_of_files_is_launched_like_any_other(api: Client, stack: Stack) 
     assert answer.status == 202
     ended = api.wait_for(answer.data["record_id"], "success", "failed")
     assert (ended["status"], ended["error_message"], ended["total_records"]) == ("success", None, 2)
-
-
-def test_a_day_alone_is_not_cancelled_or_retried(api: Client, stack: Stack) -> None:
-    of = days(date(2025, 10, 1), 1)
-    assert run(stack.settings.environment, "backfill", "orders", of[0], of[0]).code == 0
-    (day,) = stack.target(
-        "SELECT id FROM daily_sync_status WHERE kind = 'day' AND dataset = 'orders'"
-        " AND sync_date = %s",
-        of,
-    )
-    for what in ("cancel", "retry"):
-        problem = api.post(f"{BASE}/sync-status/{day['id']}/{what}").problem
-        assert problem["status"] == 409
-        assert "is a day's" in problem["detail"]
-        assert api.post(f"{BASE}/sync-status/99999999/{what}").problem["status"] == 404

@@ -180,9 +180,34 @@ def test_a_record_that_is_not_there_is_said_to_be_missing(alone: Client) -> None
     assert "no record 999999" in problem["detail"]
 
 
-def test_coverage_names_every_day_by_its_state_without_a_dagster_too(
-    alone: Client, rows: list[dict[str, Any]]
+def test_of_many_attempts_those_are_shown_that_no_day_shows(
+    alone: Client, module_database: str, rows: list[dict[str, Any]]
 ) -> None:
+    (batch_id,) = helpers.run(
+        module_database, "SELECT id FROM daily_sync_status WHERE batch_key = 'b2'"
+    )[0]
+    columns = "(dataset, sync_date, batch_id, state, superseded, error_message, ended_at)"
+    for state, count in (("true", 3), ("false", 1100)):
+        helpers.run(
+            module_database,
+            f"INSERT INTO sync_attempt {columns} SELECT 'orders', '2000-01-01'::date + n,"
+            f" {batch_id}, 'failed', {state}, 'disk full', now()"
+            f" FROM generate_series(1, {count}) AS n",
+        )
+    detail = alone.get(f"{BASE}/sync-status/{batch_id}").data
+    assert len(detail["days"]) == 1100
+    assert len(detail["attempts"]) == 1000
+    assert [a["superseded"] for a in detail["attempts"]] == [False] * 997 + [True] * 3
+
+
+def test_coverage_names_every_day_by_its_state_without_a_dagster_too(
+    alone: Client, module_database: str, rows: list[dict[str, Any]]
+) -> None:
+    helpers.run(
+        module_database,
+        "UPDATE daily_sync_status SET success_count = 3, failed_count = 1"
+        " WHERE kind = 'day' AND dataset = 'orders' AND sync_date = '2025-01-05'",
+    )
     query = {"dataset": "orders", "from_": "2024-12-31", "to": "2025-03-02"}
     data = alone.get(f"{BASE}/sync-status/coverage", **query).data
     states = {day["day"]: day["state"] for day in data["days"]}
@@ -193,6 +218,9 @@ def test_coverage_names_every_day_by_its_state_without_a_dagster_too(
     assert states["2025-01-02"] == "success"
     assert states["2025-01-04"] == "failed"
     assert states["2025-03-01"] == "syncing"
+    assert (states["2025-01-05"], data["counts"]["rejected"]) == ("rejected", 1)
+    (rejected,) = [day for day in data["days"] if day["state"] == "rejected"]
+    assert (rejected["rows"], rejected["rows_rejected"]) == (3, 1)
     assert data["counts"]["failed"] == 6
     assert sum(data["counts"].values()) == 62
 

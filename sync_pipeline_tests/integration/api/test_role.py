@@ -1,6 +1,6 @@
 """The API as a role of its own: it reads and launches, and can rewrite no history."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import psycopg2
 import pytest
 from psycopg2.extensions import parse_dsn
 
+from sync_pipeline.database.migrate import migrate
 from sync_pipeline.settings import PROJECT_ROOT
 from sync_pipeline_tests.command import wait_until
 from sync_pipeline_tests.integration import helpers
@@ -82,6 +83,7 @@ def test_it_launches_cancels_retries_and_reads_everything(limited: Client, stack
         "DROP TABLE daily_sync_status",
         "ALTER TABLE daily_sync_status DISABLE TRIGGER ALL",
         "SELECT setval('daily_sync_status_change', 1)",
+        "SELECT nextval('daily_sync_status_change')",
         "SELECT * FROM orders",
         "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
         "SELECT sync_open_batch('cli-1', 'orders', '{2025-01-01}', 'x', 'skip', '2025-01-01',"
@@ -109,8 +111,32 @@ def test_what_it_may_call_leaves_closed_records_and_days_as_they_are(
         helpers.run(role_url, f"SELECT sync_project_batch({row['id']}, '批量同步: all lost', 'x')")
         with pytest.raises(psycopg2.Error, match="is no batch at work"):
             helpers.run(role_url, f"SELECT sync_withdraw_days({row['id']}, 'x', 'y')")
+        if row["status"] != "failed" or row["kind"] == "day":
+            with pytest.raises(psycopg2.Error, match="is no batch with days that failed"):
+                helpers.run(role_url, f"SELECT sync_take_up_again({row['id']}, 'x')")
     assert stack.target(query) == before
     assert stack.target(of_attempts) == attempts
+
+
+def test_the_tables_may_stand_in_a_schema_that_is_not_everybodys(
+    make_database: Callable[[str | None], str], tmp_path: Path
+) -> None:
+    url = make_database(None)
+    dsn = parse_dsn(url)
+    role = f"{dsn['dbname']}_api"
+    of_schema = "options=-csearch_path%3Drecords"
+    owner = f"{url}{'&' if '?' in url else '?'}{of_schema}"
+    helpers.run(url, f"CREATE ROLE {role} LOGIN PASSWORD 'a b'", "CREATE SCHEMA records")
+    migrate(owner, "SYNC_DATABASE_URL")
+    helpers.run(
+        url, "SET search_path TO records", GRANTS.read_text("utf-8").replace("sync_api", role)
+    )
+    host, port = dsn.get("host", "127.0.0.1"), dsn.get("port", "5432")
+    role_url = f"postgresql://{role}:a%20b@/{dsn['dbname']}?host={host}&port={port}&{of_schema}"
+    with server_on("", tmp_path, SYNC_API_TRACKING_URL=role_url) as client:
+        assert client.get("/readyz").json["ready"]
+        assert client.get(LIST).data["records"] == []
+    helpers.run(url, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
 
 def test_a_table_of_its_own_does_not_stand_in_for_the_real_one(

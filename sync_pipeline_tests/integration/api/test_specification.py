@@ -3,14 +3,17 @@
 import json
 import re
 import subprocess
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from sync_pipeline.api.server import api_running
+from sync_pipeline.stack import dagster_running, free_port
 from sync_pipeline_tests import stack_project
 from sync_pipeline_tests.command import wait_until
-from sync_pipeline_tests.integration.api.client import Client
-from sync_pipeline_tests.stack_project import Stack
+from sync_pipeline_tests.integration.api.client import BASE, Client
+from sync_pipeline_tests.stack_project import Databases, Stack
 
 pytestmark = pytest.mark.integration
 
@@ -19,10 +22,46 @@ LAUNCH = r"""curl -X POST "http://localhost:8000/api/v1/sync-status/sync/batch" 
   -H "Content-Type: application/json" \
   -d '{"start_date": "2025-10-01", "end_date": "2025-10-10"}'
 """
+BODY = {"start_date": "2025-10-01", "end_date": "2025-10-10"}
 SHOWN = {  # of the example's record, what a program that was written for it reads
     *("id", "sync_date", "status", "total_records", "success_count", "failed_count", "remarks"),
     "start_time",
 }
+
+
+@pytest.fixture(scope="module")
+def lone(
+    make_database: Callable[[str | None], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Client, Databases]]:
+    """A server beside a Dagster of one dataset, as the specification has it."""
+    folder = tmp_path_factory.mktemp("lone")
+    with (
+        stack_project.project(make_database, folder, {"orders": "single_run"}) as made,
+        dagster_running(made.settings, 0) as dagster,
+        api_running(made.settings, free_port(0), SYNC_DAGSTER_UI_URL=dagster.url) as running,
+    ):
+        yield Client(running.url), made
+
+
+def test_the_printed_launch_succeeds_where_there_is_one_dataset(
+    lone: tuple[Client, Databases],
+) -> None:
+    api, made = lone
+    launched = curl(api, LAUNCH)
+    assert launched["status"] == "success"
+    record = launched["data"]["record"]
+    assert (record["status"], record["dataset"], record["sync_date"]) == (
+        *("syncing", "orders", "2025-10-05"),
+    )
+    ended = api.wait_for(record["id"], "success", "failed")
+    assert (ended["status"], ended["success_count"]) == ("success", 10)
+    (listed,) = [r for r in curl(api, LIST)["data"]["records"] if r["kind"] == "batch"]
+    assert listed["remarks"].startswith("批量同步完成: 2025-10-01至2025-10-10, 共10天")
+    of = stack_project.days(stack_project.START.replace(month=10), 10)
+    assert made.differing_days("orders", of) == []
+    coverage = api.get(f"{BASE}/sync-status/coverage").data
+    assert (coverage["dataset"], coverage["counts"]["success"]) == ("orders", 10)
+    assert api.post(f"{BASE}/sync-status/sync/batch/preview", BODY).data["dataset"] == "orders"
 
 
 def curl(api: Client, printed: str) -> Any:

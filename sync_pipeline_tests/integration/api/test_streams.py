@@ -1,0 +1,152 @@
+"""Whose streams they are and how long they last, and that whatever happens somebody listens."""
+
+import os
+import queue
+import resource
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg2
+import pytest
+
+from sync_pipeline.api import auth
+from sync_pipeline.api.auth import Authority, parse_tokens
+from sync_pipeline.api.config import Config
+from sync_pipeline.api.links import Links
+from sync_pipeline.api.listener import Listener
+from sync_pipeline.tracking import history
+from sync_pipeline_tests.integration import helpers
+from sync_pipeline_tests.integration.api.client import BASE, LIST, Client
+from sync_pipeline_tests.integration.api.conftest import NOBODY, TOKENS, entries, server_on
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+
+SECRET = "s" * 32
+INSERT = "INSERT INTO daily_sync_status (sync_date, status) VALUES (%s, 'syncing')"
+
+
+@pytest.fixture(scope="module")
+def shut(module_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A server that asks for tokens; the client shows none."""
+    others = {"SYNC_API_TOKENS": entries(), "SYNC_API_SECRET": SECRET}
+    with server_on(module_database, tmp_path_factory.mktemp("shut"), **others) as client:
+        yield client
+
+
+def signed_in(client: Client) -> Client:
+    answer = client.post(f"{BASE}/session", {"token": TOKENS["reader"]})
+    proof = answer.data["csrf_token"]
+    cookie = answer.headers["set-cookie"].split(";")[0]
+    return client.with_headers(Cookie=cookie, X_CSRF_Token=proof)
+
+
+def test_signing_out_ends_the_sessions_streams_and_its_cookie_is_of_no_use(shut: Client) -> None:
+    page, other = signed_in(shut), signed_in(shut)
+    with page.events() as ended, other.events() as stays:
+        assert page.send("DELETE", f"{BASE}/session").status == 204
+        assert ended.ended.wait(5)
+        assert not stays.ended.is_set()
+    assert page.get(LIST).problem["status"] == 401
+    assert other.get(LIST).status == 200
+
+
+def test_a_stream_ends_with_its_session(shut: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "SESSION_SECONDS", 3)
+    authority = Authority(parse_tokens(entries()), SECRET.encode())
+    caller = authority.by_token(TOKENS["reader"])
+    assert caller is not None
+    page = shut.with_headers(Cookie=f"sync_session={authority.begin_session(caller)}")
+    with page.events() as events:
+        assert events.ended.wait(6)
+    assert page.get(LIST).problem["status"] == 401
+
+
+def test_nobody_takes_all_of_the_streams(shut: Client) -> None:
+    reader = {"Authorization": f"Bearer {TOKENS['reader']}"}
+    statuses: list[int] = []
+    with ExitStack() as opened:
+        while 503 not in statuses and len(statuses) < 250:
+            connection = HTTPConnection(urlsplit(shut.url).netloc, timeout=10)
+            opened.enter_context(closing(connection))
+            connection.request("GET", f"{BASE}/events", headers=reader)
+            statuses.append(connection.getresponse().status)
+        assert statuses == [200] * 200 + [503]
+        operator = shut.with_headers(Authorization=f"Bearer {TOKENS['operator']}")
+        with operator.events() as events:
+            assert events.live
+
+
+class Heard:
+    """What a listener in this process tells."""
+
+    def __init__(self, url: str) -> None:
+        self.chunks: queue.Queue[bytes | None] = queue.Queue()
+        self.states: queue.Queue[bool] = queue.Queue()
+        config = Config(url, "SYNC_DATABASE_URL")
+        self.listener = Listener(config, Links(NOBODY), self.chunks.put, self.states.put)
+
+
+@contextmanager
+def listening(url: str) -> Iterator[Heard]:
+    heard = Heard(url)
+    heard.listener.start()
+    try:
+        yield heard
+    finally:
+        heard.listener.stop()
+
+
+@contextmanager
+def many_files() -> Iterator[None]:
+    """More files are open than select() knows of."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    files = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]
+    try:
+        yield
+    finally:
+        for file in files:
+            os.close(file)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_listener_with_more_files_than_select_knows_hears_all_the_same(
+    module_database: str,
+) -> None:
+    helpers.clear(module_database)
+    with (
+        closing(psycopg2.connect(module_database)) as connection,
+        many_files(),
+        listening(module_database) as heard,
+    ):
+        assert heard.states.get(timeout=10)
+        assert heard.chunks.get(timeout=1) is None
+        helpers.execute(connection, INSERT, ["2025-01-01"])
+        connection.commit()
+        chunk = heard.chunks.get(timeout=10)
+    assert chunk is not None
+    assert b'"sync_date":"2025-01-01"' in chunk
+
+
+def test_a_listener_that_stumbles_over_a_bug_says_so_and_goes_on(
+    module_database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    helpers.clear(module_database)
+    with (
+        closing(psycopg2.connect(module_database)) as connection,
+        listening(module_database) as heard,
+    ):
+        assert heard.states.get(timeout=10)
+        with monkeypatch.context() as broken:
+            broken.setattr(history, "records", lambda cursor, ids: 1 / 0)
+            helpers.execute(connection, INSERT, ["2025-01-01"])
+            connection.commit()
+            assert heard.states.get(timeout=10) is False
+        assert heard.states.get(timeout=10)
+        assert heard.chunks.get(timeout=10) is None
+        chunk = heard.chunks.get(timeout=10)
+    assert chunk is not None
+    assert b'"sync_date":"2025-01-01"' in chunk
