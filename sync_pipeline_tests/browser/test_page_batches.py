@@ -100,7 +100,7 @@ def test_a_failed_day_is_named_and_turns_green_when_it_is_retried(
     expect(table.get_by_role("row", name=re.compile("2025-11-10.*Success"))).to_be_visible()
     expect(table.get_by_text("Failed")).to_have_count(0)
     page.get_by_text("1 earlier attempt, done again since").click()
-    earlier = page.get_by_role("table").last.get_by_role("row", name=re.compile("2025-11-10"))
+    earlier = page.get_by_role("table").last.get_by_role("row", name="2025-11-10 Mon Failed")
     expect(earlier).to_contain_text("local, API")  # who asked for it
     expect(page.get_by_role("progressbar")).to_have_attribute("aria-valuetext", "4 days")
     (record,) = _records(stack, "events", of[0], of[-1])
