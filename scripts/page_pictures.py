@@ -59,7 +59,7 @@ def picture_page(settings: Settings, running: Running, folder: Path) -> None:
 def _picture_sign_in(browser: Browser, settings: Settings, running: Running, path: Path) -> None:
     others = {DAGSTER_UI_URL: running.dagster.url, API_TOKENS: _TOKENS}
     with api_running(settings, free_port(0), **others) as guarded:
-        page = browser.new_page(viewport={"width": 900, "height": 420}, locale="en-US")
+        page = browser.new_page(viewport={"width": 900, "height": 400}, locale="en-US")
         page.goto(f"{guarded.url}/sync-status")
         expect(page.get_by_label("Token")).to_be_visible()
         _take(page, path)
