@@ -117,6 +117,27 @@ def test_a_tab_that_was_hidden_for_long_reads_what_it_missed(visit: Open, stack:
     stack.target(_CLOSE, [second["id"]])
 
 
+def test_a_browser_without_shared_workers_gives_its_connection_back_while_hidden(
+    visit: Open, stack: Stack
+) -> None:
+    page = visit("about:blank")
+    page.add_init_script(_HIDEABLE + "delete window.SharedWorker;")
+    page.clock.install()
+    page.goto("/sync-status?dataset=orders")
+    expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    (first,) = stack.target(_A_BATCH)
+    expect(_row(page, first["id"])).to_be_visible()
+    page.evaluate("window.hide(true)")
+    page.clock.fast_forward(6_000)
+    expect(page.get_by_text("Reconnecting…")).to_be_attached()
+    stack.target(_CLOSE, [first["id"]])
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.evaluate("window.hide(false)")
+    expect(_row(page, first["id"]).get_by_text("Success", exact=True)).to_be_visible()
+    assert [url for url in asked if "/list" in url] == []  # the stream told what was missed
+
+
 def test_live_is_what_the_server_says_of_itself(visit: Open) -> None:
     page = _with_fake_stream(visit)
     page.evaluate("made[0].say('open'), made[0].say('ping', { live: true })")
@@ -167,6 +188,20 @@ def test_a_reset_counts_from_where_it_says_even_if_that_is_lower(visit: Open) ->
     page.clock.run_for(500)
     wait_until(lambda: page.evaluate("made.length") == 2)
     assert page.evaluate("made[1].address") == "/api/v1/events?after=17"
+
+
+def test_after_a_reset_a_record_with_a_lower_number_is_the_later_one(visit: Open) -> None:
+    page = visit("/sync-status")
+    told = """async () => {
+        const { forget, isOlder, latest, note } = await import("/static/latest.js");
+        const before = { id: 1, change: 90 };
+        note([before]);
+        const meanwhile = latest({ id: 1, change: 5 }).change;
+        forget();
+        const restored = latest({ id: 1, change: 5 });
+        return [meanwhile, restored.change, isOlder(restored, before)];
+    }"""
+    assert page.evaluate(told) == [90, 5, False]
 
 
 def _with_fake_stream(visit: Open) -> Page:
