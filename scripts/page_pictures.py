@@ -1,4 +1,5 @@
-"""The page's pictures: records, calendar, and both on a phone, with a batch at work.
+"""The page's pictures: records, one of them, calendar, sign-in; some in Chinese, some on a phone;
+with a batch at work.
 
 The rest of the year is launched over the API. Part of the way in, the target's table is locked, so
 that the batch stands still for its picture; then it goes on.
@@ -15,8 +16,10 @@ from typing import Any
 import psycopg2
 from playwright.sync_api import Browser, Page, expect
 
+from sync_pipeline.api.server import api_running
 from sync_pipeline.development import Running
-from sync_pipeline.settings import Settings
+from sync_pipeline.settings import API_TOKENS, DAGSTER_UI_URL, Settings
+from sync_pipeline.stack import free_port
 from sync_pipeline_tests.browser import chromium
 
 _REST = {"start_date": "2013-03-01", "end_date": "2013-12-31"}
@@ -24,15 +27,21 @@ _SOME_DAYS = 110
 _FAILED_DAY = "2013-05-03"
 _PATIENCE_SECONDS = 120
 _DESKTOP = {"width": 1440, "height": 900}
-_PHONE = {"width": 390, "height": 844}
+_PHONE = {"width": 360, "height": 740}
+_TOKENS = f"ada:operator:{'0' * 64}"
 
 
 def picture_page(settings: Settings, running: Running, folder: Path) -> None:
     """Make the pictures of the page in `folder`, over what is synced so far."""
-    with chromium() as browser, _standing_still(settings, running):
+    with chromium() as browser, _standing_still(settings, running) as record:
         page = _open(browser, running, "/sync-status", viewport=_DESKTOP)
         expect(page.get_by_role("heading", level=1)).to_contain_text("1 batch at work")
         _take(page, folder / "page.png")
+        page = _open(browser, running, "/sync-status", viewport=_DESKTOP, locale="zh-CN")
+        _take(page, folder / "page-chinese.png")
+        page = _open(browser, running, record, viewport=_DESKTOP)
+        page.locator(f'.daymap [data-day="{_FAILED_DAY}"]').hover()
+        _take(page, folder / "page-record.png")
         page = _open(browser, running, "/sync-status/calendar", viewport=_DESKTOP)
         page.locator(f'[data-day="{_FAILED_DAY}"]').hover()
         expect(page.get_by_role("tooltip")).to_be_visible()
@@ -40,19 +49,31 @@ def picture_page(settings: Settings, running: Running, folder: Path) -> None:
         phone = {"viewport": _PHONE, "device_scale_factor": 2, "locale": "zh-CN"}
         page = _open(browser, running, "/sync-status", color_scheme="dark", **phone)
         _take(page, folder / "page-phone.png")
+        page = _open(browser, running, record, **phone)
+        _take(page, folder / "page-record-phone.png")
         page = _open(browser, running, "/sync-status/calendar", **phone)
         _take(page, folder / "page-calendar-phone.png")
+        _picture_sign_in(browser, settings, running, folder / "page-sign-in.png")
+
+
+def _picture_sign_in(browser: Browser, settings: Settings, running: Running, path: Path) -> None:
+    others = {DAGSTER_UI_URL: running.dagster.url, API_TOKENS: _TOKENS}
+    with api_running(settings, free_port(0), **others) as guarded:
+        page = browser.new_page(viewport={"width": 900, "height": 400}, locale="en-US")
+        page.goto(f"{guarded.url}/sync-status")
+        expect(page.get_by_label("Token")).to_be_visible()
+        _take(page, path)
 
 
 @contextmanager
-def _standing_still(settings: Settings, running: Running) -> Iterator[None]:
-    """Launch the rest of the year, and hold it up part of the way in."""
+def _standing_still(settings: Settings, running: Running) -> Iterator[str]:
+    """Launch the rest of the year, and hold it up part of the way in; give its record's address."""
     launched = _call(running, "/sync-status/sync/batch", _REST)
     address = f"/sync-status/{launched['record_id']}"
     _wait(lambda: _call(running, address)["record"]["success_count"] >= _SOME_DAYS)
     with closing(psycopg2.connect(settings.database_url)) as target, target.cursor() as cursor:
         cursor.execute("LOCK TABLE flights")
-        yield
+        yield address
     _wait(lambda: _call(running, address)["record"]["status"] != "syncing")
 
 

@@ -17,6 +17,7 @@ from sync_pipeline.api import (
     problems,
     records,
     session,
+    stretches,
 )
 from sync_pipeline.api.broker import Word
 from sync_pipeline.api.config import Config
@@ -53,7 +54,7 @@ def make_app(config: Config) -> tuple[FastAPI, Services]:
     app.state.services = given
     problems.install(app, lambda path: document.methods_at(app, path))
     # Before a record's own address, which takes whatever is left.
-    for part in (coverage, launches, records, events, session):
+    for part in (coverage, launches, records, stretches, events, session):
         app.include_router(
             part.router, prefix=BASE, dependencies=[Depends(document.known_query(app))]
         )

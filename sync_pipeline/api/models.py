@@ -156,7 +156,10 @@ class DetailOut(BaseModel):
 
 
 class CoveredDayOut(BaseModel):
-    """A day of a dataset. `rows` are those loaded, null for a day without a record."""
+    """A day of a dataset. `rows` are those loaded, null for a day without a record.
+
+    `change` is its record's: of two copies of a day, the one with the higher is the later.
+    """
 
     model_config = ConfigDict(from_attributes=True)
     day: date
@@ -167,6 +170,7 @@ class CoveredDayOut(BaseModel):
     end_time: datetime | None
     record_id: int | None
     error_message: str | None
+    change: int | None
 
 
 class CoverageOut(BaseModel):

@@ -38,6 +38,7 @@ class CoveredDay:
     end_time: datetime | None = None
     record_id: int | None = None
     error_message: str | None = None
+    change: int | None = None
 
 
 def coverage(
@@ -75,11 +76,12 @@ def _covered(
     ended: datetime | None,
     record_id: int,
     error: str | None,
+    change: int,
 ) -> CoveredDay:
     state = DayState(status)
     if state is DayState.SUCCESS:
         state = DayState.REJECTED if rejected else state if rows else DayState.EMPTY
-    return CoveredDay(day, state, rows, rejected, seconds, ended, record_id, error)
+    return CoveredDay(day, state, rows, rejected, seconds, ended, record_id, error, change)
 
 
 def _state_without_record(day: date, of: tuple[date, date] | None) -> DayState:

@@ -1,5 +1,6 @@
 -- days_of_dataset: the record of each day of a range that has one
-SELECT sync_date, status, success_count, failed_count, duration_seconds, end_time, id, error_message
+SELECT sync_date, status, success_count, failed_count, duration_seconds, end_time, id, error_message,
+       change
 FROM daily_sync_status
 WHERE dataset = %(dataset)s AND kind = 'day' AND sync_date BETWEEN %(first)s AND %(last)s
 ORDER BY sync_date

@@ -95,11 +95,13 @@ def test_a_failed_day_is_named_and_turns_green_when_it_is_retried(
     page.get_by_role("button", name="Retry").click()
     page.get_by_role("dialog").get_by_role("button", name="Retry 1 day").click()
     # Dagster takes seconds to start a run; until then nobody is to wonder whether they clicked.
-    expect(page.get_by_text("Starting…")).to_be_visible()
+    expect(page.get_by_text(re.compile("^(S|.*s)tarting")).first).to_be_visible()
     expect(page.get_by_role("button", name="Retry")).to_have_count(0)
     expect(table.get_by_role("row", name=re.compile("2025-11-10.*Success"))).to_be_visible()
     expect(table.get_by_text("Failed")).to_have_count(0)
-    expect(page.get_by_text("1 earlier attempt, done again since")).to_be_visible()
+    page.get_by_text("1 earlier attempt, done again since").click()
+    earlier = page.get_by_role("table").last.get_by_role("row", name="2025-11-10 Mon Failed")
+    expect(earlier).to_contain_text("local, API")  # who asked for it
     expect(page.get_by_role("progressbar")).to_have_attribute("aria-valuetext", "4 days")
     (record,) = _records(stack, "events", of[0], of[-1])
     assert (record["status"], record["error_message"]) == ("success", None)
@@ -144,6 +146,15 @@ def test_what_cannot_be_launched_is_said_beside_the_field_it_is_about(visit: Ope
     expect(page.locator(f"[id='{described}']")).to_contain_text("end there or earlier")
     page.get_by_label("to", exact=True).fill("2025-12-31")
     expect(said).to_have_count(0)
+
+
+def test_what_is_wrong_with_no_field_of_its_own_is_read_out(visit: Open) -> None:
+    page = visit("/sync-status")
+    refusal = {"title": "Too Many Requests", "status": 429, "detail": "wait 7 s"}
+    page.route("**/sync-status/sync/batch", lambda route: route.fulfill(status=429, json=refusal))
+    fill_in(page, "events", date(2025, 11, 28), date(2025, 11, 29))
+    page.get_by_role("button", name="Launch 2 days").click()
+    expect(page.get_by_role("alert")).to_have_text("Too many requests: wait 7 s")
 
 
 def test_days_that_are_in_are_skipped_and_that_is_said_before(visit: Open, stack: Stack) -> None:

@@ -15,6 +15,10 @@ from sync_pipeline_tests.stack_project import Stack, days
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
+# A tab that was left, and is shown again as it was, has to read everything.
+COME_BACK = """for (const name of ["pagehide", "pageshow"])
+    window.dispatchEvent(new PageTransitionEvent(name, { persisted: true }))"""
+
 
 def test_days_dragged_over_are_launched_and_their_squares_turn(visit: Open, stack: Stack) -> None:
     of = days(date(2025, 12, 1), 5)
@@ -69,7 +73,7 @@ def test_the_focus_stays_on_its_day_while_the_calendar_is_read_anew(visit: Open)
     square(page, "events", date(2025, 12, 10)).focus()
     held: list[Route] = []
     page.route("**/sync-status/coverage*", lambda route: held.append(route))
-    page.evaluate("window.dispatchEvent(new Event('online'))")
+    page.evaluate(COME_BACK)
     wait_until(
         lambda: page.evaluate("true") and held
     )  # the browser tells only when it is spoken to

@@ -2,6 +2,7 @@
 without eyes, in any time zone."""
 
 import re
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from sync_pipeline_tests.browser.conftest import Open
+from sync_pipeline_tests.browser.site import site_running
 from sync_pipeline_tests.stack_project import Stack
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -30,16 +32,45 @@ VALUES ('2024-06-20', 'failed', '单日同步失败: no connection', 'orders', '
 """
 
 
+_AT_WORK = """
+INSERT INTO daily_sync_status (sync_date, status, success_count, failed_count, remarks, dataset)
+VALUES ('2024-06-15', 'syncing', 4, 1, '批量同步: 2024-06-11 至 2024-06-20, 共10天', 'orders')
+RETURNING id
+"""
+_ITS_DAYS = """
+INSERT INTO sync_attempt (dataset, sync_date, batch_id, state, attempt, superseded, rows_read,
+    rows_loaded, rows_rejected, bytes, error_message, run_id, triggered_by, started_at, ended_at)
+SELECT 'orders', '2024-06-11'::date + n, %s, state,
+    CASE WHEN state NOT IN ('pending', 'skipped') THEN 2 - superseded::int END, superseded,
+    CASE state WHEN 'success' THEN 1234567 ELSE 0 END,
+    CASE state WHEN 'success' THEN 1234500 ELSE 0 END,
+    CASE state WHEN 'success' THEN 67 ELSE 0 END, 123456789,
+    CASE state WHEN 'failed' THEN 'psycopg2.errors.CheckViolation: new row for relation '
+        '"orders" violates check constraint "orders_amount_check" in column amount' END,
+    '0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f', 'a.rather.long.name.of.a.person, API',
+    CASE WHEN state NOT IN ('pending', 'skipped') THEN now() END,
+    CASE WHEN state NOT IN ('pending', 'syncing') THEN now() END
+FROM (VALUES (0, 'failed', true), (0, 'success', false), (1, 'success', false),
+    (2, 'skipped', false), (3, 'success', false), (4, 'failed', false), (5, 'success', false),
+    (6, 'syncing', false), (7, 'pending', false), (8, 'pending', false), (9, 'pending', false)
+) AS given (n, state, superseded)
+"""
+
+
 @pytest.fixture(scope="module")
-def addresses(stack: Stack) -> list[str]:
-    """An address of each kind of view."""
+def addresses(stack: Stack) -> Iterator[list[str]]:
+    """An address of each kind of view; the last is that of a batch at work."""
     stack.target(_A_DAY)
-    (made,) = stack.target(_A_BATCH)
-    return [
+    (made,), (at_work,) = stack.target(_A_BATCH), stack.target(_AT_WORK)
+    stack.target(_ITS_DAYS, [at_work["id"]])
+    yield [
         "/sync-status?kind=all",
         f"/sync-status/{made['id']}",
         "/sync-status/calendar?dataset=orders",
+        "/sync-status/99999999",
+        f"/sync-status/{at_work['id']}",
     ]
+    stack.target("DELETE FROM daily_sync_status WHERE id = %s", [at_work["id"]])
 
 
 @pytest.mark.parametrize(
@@ -63,7 +94,23 @@ def test_axe_finds_nothing_serious(
         if "calendar" in address:
             page.get_by_role("button", name=missing).first.click()
             expect(page.get_by_role("form", name=launch)).to_be_visible()
+        if page.locator("details:not([hidden])").count():
+            page.locator("summary").click()
+            expect(page.get_by_role("table")).to_have_count(2)
         assert _violations(page) == [], address
+
+
+@pytest.mark.parametrize(("scheme", "locale"), [("light", "en-US"), ("dark", "zh-CN")])
+def test_axe_finds_nothing_serious_where_a_token_is_asked_for(
+    visit: Open, stack: Stack, scheme: str, locale: str
+) -> None:
+    entry = f"ada:reader:{'0' * 64}"
+    with site_running(stack, SYNC_API_TOKENS=entry) as guarded:
+        like = {"color_scheme": scheme, "locale": locale}
+        page = visit(f"{guarded.url}/sync-status", viewport={"width": 360, "height": 740}, **like)
+        expect(page.locator("#token")).to_be_focused()
+        assert _violations(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 def test_axe_finds_nothing_serious_in_a_question(visit: Open, addresses: list[str]) -> None:
@@ -80,6 +127,8 @@ def test_nothing_is_wider_than_a_small_phone(
     page = visit("about:blank", locale=locale, viewport={"width": 360, "height": 740})
     for address in addresses:
         _go(page, address)
+        if page.locator("details:not([hidden])").count():
+            page.locator("summary").click()
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= 360, address
 

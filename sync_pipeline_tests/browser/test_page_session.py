@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 from sync_pipeline_tests.browser.conftest import Open
 from sync_pipeline_tests.browser.site import Site, site_running
 from sync_pipeline_tests.browser.test_page_batches import fill_in, row_of, state_of
+from sync_pipeline_tests.browser.test_page_calendar import COME_BACK
 from sync_pipeline_tests.stack_project import Stack
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -69,6 +70,25 @@ def test_a_session_that_ended_with_its_server_asks_for_the_token_again(
     expect(page.get_by_label("Token")).to_be_visible()
     sign_in(page, TOKENS["operator"])
     expect(page.get_by_role("region", name="events")).to_be_visible()
+
+
+def test_a_token_that_is_half_typed_stays(visit: Open, guarded: Site) -> None:
+    page = visit("about:blank")
+    page.clock.install()
+    page.goto(f"{guarded.url}/sync-status")
+    token = page.get_by_label("Token")
+    token.press_sequentially("half of")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.evaluate(COME_BACK)
+    page.evaluate("""for (const [of, name] of [[window, "online"], [document, "visibilitychange"]])
+        of.dispatchEvent(new Event(name))""")
+    page.clock.fast_forward("30:00")
+    page.evaluate("fetch('/healthz')")
+    assert [url for url in asked if "/api/" in url] == []
+    expect(token).to_have_value("half of")
+    page.get_by_role("button", name="中文").click()
+    expect(page.get_by_label("令牌")).to_have_value("half of")
 
 
 def sign_in(page: Page, token: str) -> None:

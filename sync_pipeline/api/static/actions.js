@@ -10,6 +10,8 @@ import { latest } from "./latest.js";
 const STARTS_WITHIN = 60_000; // milliseconds, after which it may be asked for again
 /** What was asked of records and has not begun yet: by id, the change that the record was at. */
 const starting = new Map();
+/** The keys of launches that got no answer, by the day's record: sent again they launch no second. */
+const keys = new Map();
 
 /** A record in a few words: its dataset and days. */
 export const nameOf = (record) => `${record.dataset} ${range(record.start_date, record.end_date)}`;
@@ -32,7 +34,7 @@ export class Actions {
     if (wanted === this.#shown) return;
     const hadFocus = this.element.contains(document.activeElement);
     this.#shown = wanted;
-    const shown = wanted === "starting" ? startingWord() : wanted ? this.#button(wanted) : null;
+    const shown = WORDS.includes(wanted) ? word(wanted) : wanted ? this.#button(wanted) : null;
     replace(this.element, shown);
     if (hadFocus) shown?.focus();
   }
@@ -74,8 +76,9 @@ export class Actions {
     if (name !== "cancel") this.#start(record);
     try {
       const answer = await DOES[name](record);
-      this.#app.say(t(`${name}.done`, values));
-      if (starting.has(answer.record.id)) starting.set(record.id, answer.record.change);
+      const ends = name === "cancel" && answer.record.status === "syncing";
+      this.#app.say(t(ends ? "cancel.begun" : `${name}.done`, values));
+      this.#answered(record, answer.record);
       this.#app.onRecords([answer.record]);
     } catch (problem) {
       starting.delete(record.id);
@@ -84,6 +87,13 @@ export class Actions {
       this.#busy = false;
       this.update(this.#record);
     }
+  }
+
+  #answered(record, now) {
+    keys.delete(record.id);
+    if (now.id !== record.id || !starting.has(now.id)) return;
+    if (now.status === "syncing") starting.delete(now.id);
+    else starting.set(now.id, now.change);
   }
 
   /** Shows the record as starting until it changes: a run takes seconds to begin. */
@@ -96,7 +106,8 @@ export class Actions {
   }
 }
 
-const startingWord = () => h("span", { class: "second", tabindex: "-1" }, t("action.starting"));
+const WORDS = ["starting", "cancelling"];
+const word = (name) => h("span", { class: "second", tabindex: "-1" }, t(`action.${name}`));
 
 const DOES = {
   cancel: (record) => cancel(record.id),
@@ -109,13 +120,18 @@ const DOES = {
         end_date: record.sync_date,
         already_synced: "resync",
       },
-      newKey(),
+      keyOf(record),
     ),
 };
+
+function keyOf(record) {
+  if (!keys.has(record.id)) keys.set(record.id, newKey());
+  return keys.get(record.id);
+}
 
 function possible(record) {
   if (starting.get(record.id) === record.change) return "starting";
   if (record.kind === "day") return record.status === "syncing" ? "" : "again";
-  if (record.status === "syncing") return "cancel";
+  if (record.status === "syncing") return record.cancelled_by ? "cancelling" : "cancel";
   return record.status === "failed" && record.batch_key !== null ? "retry" : "";
 }

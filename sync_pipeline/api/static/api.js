@@ -1,8 +1,9 @@
 // The API, as functions. Each returns the answer's `data`, or throws a Problem.
 
+import { BASE } from "./addresses.js";
 import { t } from "./i18n.js";
+import { noteTime } from "./servertime.js";
 
-const BASE = "/api/v1";
 let csrfToken = null;
 
 /** What went wrong: the API's own sentence, and the field it is about if it is about one. */
@@ -26,6 +27,11 @@ export const signIn = (token) => call("POST", "/session", { body: { token } });
 export const signOut = () => call("DELETE", "/session");
 export const list = (filter) => call("GET", `/sync-status/list?${query(filter)}`);
 export const one = (id) => call("GET", `/sync-status/${id}`);
+
+/** A batch with its days from one to another alone. */
+export const stretch = (id, from, to) =>
+  call("GET", `/sync-status/${id}/days?${query({ from, to })}`);
+
 export const coverage = (asked) => call("GET", `/sync-status/coverage?${query(asked)}`);
 export const cancel = (id) => call("POST", `/sync-status/${id}/cancel`, { body: {} });
 export const retry = (id) => call("POST", `/sync-status/${id}/retry`, { body: {} });
@@ -49,9 +55,6 @@ export function newKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return `page-${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }
-
-/** The address of the stream of changes after this one; of new ones only if it is null. */
-export const eventsAddress = (after) => `${BASE}/events${after === null ? "" : `?after=${after}`}`;
 
 function query(asked) {
   const parameters = new URLSearchParams();
@@ -81,7 +84,7 @@ async function send(method, path, { body, headers = {}, signal }) {
   if (body !== undefined) all["Content-Type"] = "application/json";
   if (method !== "GET" && csrfToken !== null) all["X-CSRF-Token"] = csrfToken;
   try {
-    return await fetch(BASE + path, {
+    const response = await fetch(BASE + path, {
       method,
       headers: all,
       body: body === undefined ? undefined : JSON.stringify(body),
@@ -89,6 +92,8 @@ async function send(method, path, { body, headers = {}, signal }) {
       credentials: "same-origin",
       signal,
     });
+    noteTime(response.headers.get("Date"));
+    return response;
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem(0, t("problem.unreachable"));

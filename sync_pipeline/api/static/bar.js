@@ -1,6 +1,7 @@
 // A batch's progress: its days as one bar in parts, each with a pattern of its own.
 
 import { h, setAttribute, setVariable } from "./dom.js";
+import { number } from "./format.js";
 import { t } from "./i18n.js";
 
 const PARTS = { success: "success_count", skipped: "skipped_count", failed: "failed_count" };
@@ -34,7 +35,7 @@ export function progressWords(record) {
   const { done_days: done, total_days: total } = record;
   const parts = [
     record.status === "syncing" || done < total
-      ? t("progress.of", { done, total })
+      ? t("progress.of", { done: number(done), total: number(total) })
       : t("progress.all", { total }),
   ];
   if (record.failed_count) parts.push(t("count.failed", { n: record.failed_count }));

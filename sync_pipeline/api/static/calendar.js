@@ -11,12 +11,15 @@ import { DAY_STATES } from "./states.js";
 import { hideTip } from "./tooltip.js";
 
 const HERE = "/sync-status/calendar";
+const AT_ONCE = 3; // datasets that are loaded before the page is there; the others as they come near
+const NEAR = "600px";
 
 export class Calendar {
   #app;
   #covered = [];
   #picking = false;
   #left = false;
+  #near = new IntersectionObserver((entries) => this.#onNear(entries), { rootMargin: NEAR });
 
   constructor(app) {
     this.#app = app;
@@ -37,7 +40,7 @@ export class Calendar {
     dragSelects(this.body, this.selection, {
       isPicking: () => this.#picking,
       onOpen: (dataset, day) =>
-        this.#open(this.#covered.find((each) => each.name === dataset).get(day)),
+        this.#open(this.#find(dataset).get(day)),
     });
     document.addEventListener("keydown", this.#onKey);
     document.title = `${t("calendar.title")} · ${t("app")}`;
@@ -46,43 +49,63 @@ export class Calendar {
     await this.#load(datasets);
   }
 
+  /** Shows the datasets; loads those that were looked at before, and the first ones. */
   async #load(datasets) {
     const wanted = datasets.filter((each) => !this.only || each.name === this.only);
-    const options = { isAlone: Boolean(this.only), onOpen: (day) => this.#open(day) };
-    const covered = await Promise.all(
-      wanted.map((each) => Covered.load(each, this.selection, options)),
-    );
-    if (this.#left) return;
-    const focused = document.activeElement?.closest?.("[data-day]"); // now: it may have moved since
-    const dataset = focused?.closest("[data-dataset]").dataset.dataset;
-    this.#covered = covered;
-    const none = wanted.length ? null : h("p", {}, t("calendar.none"));
-    replace(
-      this.body,
-      this.#covered.map((each) => each.element),
-      none,
-    );
-    if (focused) this.#covered.find((each) => each.name === dataset)?.focus(focused.dataset.day);
+    const before = new Map(this.#covered.map((each) => [each.name, each]));
+    this.#covered = wanted.map((each) => before.get(each.name) ?? this.#newOf(each));
+    const elements = this.#covered.map((each) => each.element);
+    if (!elements.length || elements.some((each, n) => each !== this.body.children[n])) {
+      replace(this.body, elements.length ? elements : h("p", {}, t("calendar.none")));
+    }
+    while (this.body.children.length > Math.max(1, elements.length)) this.body.lastChild.remove();
+    const now = wanted.filter((_, n) => n < AT_ONCE || this.#covered[n].isWanted);
+    await Promise.all(now.map((each) => this.#find(each.name).load(each)));
+  }
+
+  #newOf(dataset) {
+    const covered = new Covered(dataset, this.selection, {
+      isAlone: Boolean(this.only),
+      onOpen: (day) => this.#open(day),
+    });
+    this.#near.observe(covered.element);
+    return covered;
+  }
+
+  #find(dataset) {
+    return this.#covered.find((each) => each.name === dataset);
+  }
+
+  #onNear(entries) {
+    for (const { target, isIntersecting } of entries) {
+      const covered = this.#find(target.dataset.dataset);
+      if (!isIntersecting || !covered || covered.isWanted) continue;
+      this.#app.guarded(() => covered.load());
+    }
   }
 
   #title(datasets) {
-    const select = h(
+    this.choice = h(
       "select",
-      { onchange: () => this.#app.go(address(select.value)) },
-      ["", ...datasets.map((each) => each.name)].map((name) =>
-        h(
-          "option",
-          { value: name, selected: name === (this.only ?? "") },
-          name || t("filter.allDatasets"),
-        ),
-      ),
+      { onchange: () => this.#app.go(address(this.choice.value)) },
+      this.#choices(datasets),
     );
     const label = h("span", { class: "unseen" }, t("filter.dataset"));
     return h(
       "div",
       { class: "title" },
       h("h1", { tabindex: "-1" }, this.only ?? t("calendar.title")),
-      h("div", { class: "right" }, this.#pick(), h("label", { class: "field" }, label, select)),
+      h("div", { class: "right" }, this.#pick(), h("label", { class: "field" }, label, this.choice)),
+    );
+  }
+
+  #choices(datasets) {
+    return ["", ...datasets.map((each) => each.name)].map((name) =>
+      h(
+        "option",
+        { value: name, selected: name === (this.only ?? "") },
+        name || t("filter.allDatasets"),
+      ),
     );
   }
 
@@ -131,7 +154,11 @@ export class Calendar {
 
   /** Loads everything again, in place. Throws a Problem. */
   async reload() {
-    await this.#load(await this.#app.datasets());
+    const datasets = await this.#app.datasets();
+    if (this.#left) return;
+    this.dock?.refresh(datasets);
+    replace(this.choice, this.#choices(datasets));
+    await this.#load(datasets);
     this.#onSelection();
   }
 
@@ -141,6 +168,7 @@ export class Calendar {
 
   leave() {
     this.#left = true;
+    this.#near.disconnect();
     document.removeEventListener("keydown", this.#onKey);
     hideTip();
   }

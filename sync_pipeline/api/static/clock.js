@@ -2,6 +2,7 @@
 
 import { duration, number, roughly } from "./format.js";
 import { t } from "./i18n.js";
+import { serverNow } from "./servertime.js";
 
 const tickers = new Set();
 setInterval(() => tickers.forEach((tick) => tick()), 1000);
@@ -13,7 +14,7 @@ export function everySecond(tick) {
 }
 
 /**
- * How fast a batch is and how long it will take, or took. `receivedAt` is when its record came, by
+ * How fast a batch is and how long it will take, or took; how long a day has been at work. `receivedAt` is when its record came, by
  * performance.now(): its times go on from there, whatever this machine's clock says.
  */
 export function paceWords(record, receivedAt) {
@@ -22,6 +23,10 @@ export function paceWords(record, receivedAt) {
     : "";
   if (record.status !== "syncing") {
     return { time: t("pace.took", { time: duration(record.duration_seconds ?? 0) }), speed };
+  }
+  if (record.kind === "day") {
+    const seconds = Math.max(0, Math.floor((serverNow() - Date.parse(record.start_time)) / 1000));
+    return { time: t("pace.soFar", { time: duration(seconds) }), speed: "" };
   }
   const since = (performance.now() - receivedAt) / 1000;
   if (record.eta_seconds === null || record.eta_seconds === undefined) {

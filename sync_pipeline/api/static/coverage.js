@@ -3,6 +3,9 @@
 import { coverage } from "./api.js";
 import { noted } from "./latest.js";
 import { dayState } from "./states.js";
+import { inTurns } from "./turns.js";
+
+const inTurn = inTurns(4); // however many datasets there are: a browser allows six connections
 
 export class Coverage {
   #byDay = new Map();
@@ -24,7 +27,7 @@ export class Coverage {
 
   /** Asks the API; without a range, for the last 365 days. Throws a Problem. */
   static async of(dataset, from = null, to = null) {
-    const made = new Coverage(await coverage({ dataset, from, to }));
+    const made = new Coverage(await inTurn(() => coverage({ dataset, from, to })));
     made.take(noted());
     return made;
   }
@@ -41,7 +44,7 @@ export class Coverage {
         record.kind === "day" && record.dataset === this.dataset
           ? this.get(record.sync_date)
           : null;
-      if (!day || (day.change ?? 0) > record.change) continue;
+      if (!day || (day.change ?? -1) >= record.change) continue;
       Object.assign(day, {
         state: dayState(record),
         rows: record.success_count,

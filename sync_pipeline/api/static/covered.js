@@ -1,50 +1,75 @@
-// A dataset on the calendar: its years, how many days are in, its gaps.
+// A dataset on the calendar: its years, how many days are in, its gaps. It is loaded once it is near
+// to what is looked at, because there may be many.
 
 import { Coverage } from "./coverage.js";
 import { Counts, countStates } from "./counts.js";
-import { h } from "./dom.js";
+import { h, replace } from "./dom.js";
 import { Gaps } from "./gaps.js";
 import { t } from "./i18n.js";
 import { Year } from "./year.js";
 
 export class Covered {
-  /** `onOpen` gets a day of the coverage that is to be shown. */
-  constructor(dataset, coverages, selection, { isAlone, onOpen }) {
+  #selection;
+  #options;
+  #dataset;
+
+  /** `onOpen` gets a day of the coverage that is to be shown. Nothing is loaded yet. */
+  constructor(dataset, selection, options) {
+    this.#dataset = dataset;
+    this.#selection = selection;
+    this.#options = options;
     this.name = dataset.name;
-    this.coverages = coverages;
+    this.isWanted = false;
+    this.coverages = [];
+    this.years = [];
     this.counts = new Counts();
     this.gaps = new Gaps((first, last) => selection.set(dataset.name, first, last));
-    this.years = coverages.map(
-      (coverage) =>
-        new Year(coverage, selection, {
-          onOpen: (day) => onOpen(this.get(day)),
-          onLeave: (day) => this.focus(day),
-        }),
-    );
+    this.body = h("div");
     this.element = h(
       "section",
-      { class: "covered", "data-dataset": dataset.name, "aria-label": dataset.name },
+      { class: "covered waiting", "data-dataset": dataset.name, "aria-label": dataset.name },
       h(
         "div",
         { class: "head" },
-        h("h2", {}, isAlone ? t("calendar.days") : linkTo(dataset)),
+        h("h2", {}, options.isAlone ? t("calendar.days") : linkTo(dataset)),
         h("span", { class: "second" }, about(dataset)),
         this.counts.element,
       ),
-      this.years.map((year) => year.element),
+      this.body,
       this.gaps.element,
     );
-    this.#count();
   }
 
-  /** Loads a dataset's years: all of them, or the latest. Throws a Problem. */
-  static async load(dataset, selection, { isAlone, onOpen }) {
-    const coverages = await Promise.all(
-      yearsOf(dataset, isAlone).map((year) =>
+  /** Loads the dataset's years, all of them or the latest, and shows them. Throws a Problem. */
+  async load(dataset = this.#dataset) {
+    this.#dataset = dataset;
+    this.isWanted = true;
+    this.coverages = await Promise.all(
+      yearsOf(dataset, this.#options.isAlone).map((year) =>
         Coverage.of(dataset.name, `${year}-01-01`, `${year}-12-31`),
       ),
     );
-    return new Covered(dataset, coverages, selection, { isAlone, onOpen });
+    const focused = this.#focusedDay(); // now: it may have moved since
+    this.years = this.coverages.map((coverage) => this.#yearOf(coverage));
+    replace(
+      this.body,
+      this.years.map((year) => year.element),
+    );
+    this.element.classList.remove("waiting");
+    this.#count();
+    if (focused) this.focus(focused);
+  }
+
+  #yearOf(coverage) {
+    return new Year(coverage, this.#selection, {
+      onOpen: (day) => this.#options.onOpen(this.get(day)),
+      onLeave: (day) => this.focus(day),
+    });
+  }
+
+  #focusedDay() {
+    const focused = this.body.contains(document.activeElement) ? document.activeElement : null;
+    return focused?.closest("[data-day]")?.dataset.day ?? null;
   }
 
   /** What is known of a day. */

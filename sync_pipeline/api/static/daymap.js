@@ -4,6 +4,8 @@ import { dayTip } from "./daytip.js";
 import { h, setAttribute } from "./dom.js";
 import { hideTip, showTip } from "./tooltip.js";
 
+const MANY = 800; // days, above which their squares are small
+
 export class DayMap {
   #squares = new Map();
 
@@ -17,6 +19,7 @@ export class DayMap {
     });
   }
 
+  /** Shows these days; one that is the same object as before is not looked at. */
   update(days) {
     const there = new Set(days.map((day) => day.sync_date));
     for (const [day, square] of this.#squares) {
@@ -24,10 +27,12 @@ export class DayMap {
     }
     for (const day of days) {
       const square = this.#squares.get(day.sync_date) ?? this.#add(day.sync_date);
+      if (square.day === day) continue;
       square.day = day;
       setAttribute(square.element, "class", `square ${stateOf(day)}`);
     }
     this.element.hidden = days.length < 2;
+    this.element.classList.toggle("many", days.length > MANY);
   }
 
   #add(day) {

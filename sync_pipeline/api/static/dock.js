@@ -29,6 +29,11 @@ export class Dock {
     );
   }
 
+  /** Takes in the datasets as they are now. */
+  refresh(datasets) {
+    this.launch.refresh(datasets);
+  }
+
   /** Shows what is selected now. */
   update() {
     const { dataset, first, last, isEmpty } = this.#selection;

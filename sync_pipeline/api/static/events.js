@@ -1,87 +1,120 @@
-// The live stream: one connection, made again whenever it is lost, with no change left out.
+// The live stream as a tab hears it: over the worker that all tabs share, or by itself in a browser
+// that has none.
 
-import { eventsAddress } from "./api.js";
+import { Stream } from "./stream.js";
 
-const FIRST_PAUSE = 500; // milliseconds, doubled with each try
-const LONGEST_PAUSE = 10_000;
 const GATHER = 100; // a fast batch changes its record far more often than an eye can follow
-const HIDDEN_TOO_LONG = 5 * 60_000; // a browser allows six connections to a server, for all tabs
+const HIDDEN_TOO_LONG = 5 * 60_000; // milliseconds, for nobody to see what changes
+const HIDDEN_ALONE = 5000; // sooner where each tab holds a connection, of which a browser has six
 
 /**
  * Calls `onRecords` with the records that changed, each once and in its latest form; `onReload`
- * when what is on the page may be out of date in ways the stream does not say; and `onState` with
- * "live" or "lost".
+ * when what is on the page may be out of date in ways the stream does not say; `onReset` before
+ * that, when what is known of records is worth nothing; and `onState` with "live", "lost" or
+ * "away".
  */
 export class Events {
-  #source = null;
-  #last = null;
-  #pause = FIRST_PAUSE;
-  #retry = 0;
+  #on;
+  #ear;
+  #wanted = false;
+  #joined = false;
   #hidden = 0;
   #gathered = new Map();
   #timer = 0;
-  #on;
 
   constructor(on) {
     this.#on = on;
+    const onWord = (word) => this.#hear(word);
+    const alone = () => {
+      this.#ear = ownEar(onWord);
+      if (this.#joined) this.#ear.ask("join");
+    };
+    this.#ear = sharedEar(onWord, alone) ?? ownEar(onWord);
     document.addEventListener("visibilitychange", () => this.#onVisibility());
-    window.addEventListener("online", () => this.start());
-    window.addEventListener("pagehide", () => this.stop());
-    window.addEventListener("pageshow", (event) => event.persisted && this.start());
+    window.addEventListener("online", () => this.#joined && this.#ear.ask("again"));
+    window.addEventListener("pagehide", () => this.#leave());
+    window.addEventListener("pageshow", (event) => event.persisted && this.#join());
   }
 
-  /** Connects, or connects anew. */
+  /** Connects; from here on the stream is held, but while nobody sees the page. */
   start() {
-    this.stop();
-    const source = new EventSource(eventsAddress(this.#last));
-    const fromHereOn = this.#last === null;
-    source.addEventListener("open", () => {
-      this.#pause = FIRST_PAUSE;
-      this.#on.onState("live");
-      if (fromHereOn) this.#on.onReload();
-    });
-    source.addEventListener("record", (event) => this.#gather(event));
-    source.addEventListener("reset", (event) => {
-      this.#last = event.lastEventId || null;
-      this.#on.onReload();
-    });
-    source.addEventListener("error", () => this.#lost());
-    this.#source = source;
+    this.#wanted = true;
+    this.#leave();
+    this.#join();
   }
 
+  /** Ends it, until it is started again. */
   stop() {
-    clearTimeout(this.#retry);
-    this.#source?.close();
-    this.#source = null;
+    this.#wanted = false;
+    this.#leave();
   }
 
-  #lost() {
-    this.stop();
-    this.#on.onState("lost");
-    this.#retry = setTimeout(() => this.start(), this.#pause * (0.5 + Math.random() / 2));
-    this.#pause = Math.min(LONGEST_PAUSE, this.#pause * 2);
+  #join() {
+    if (!this.#wanted || this.#joined) return;
+    this.#joined = true;
+    this.#ear.ask("join");
   }
 
-  #gather(event) {
-    const record = JSON.parse(event.data);
-    const change = Number(event.lastEventId || record.change);
-    if (this.#last === null || change > this.#last) this.#last = change;
+  #leave() {
+    if (!this.#joined) return;
+    this.#joined = false;
+    this.#ear.ask("leave");
+    this.#on.onState("away");
+  }
+
+  #hear(word) {
+    if (!this.#joined) return;
+    if (word.kind === "record") this.#gather(JSON.parse(word.text));
+    else if (word.kind === "reset") {
+      this.#gathered.clear();
+      this.#on.onReset();
+      this.#on.onReload();
+    } else {
+      this.#on.onState(word.kind === "lost" ? "lost" : "live");
+      if (word.whole) this.#on.onReload();
+    }
+  }
+
+  #gather(record) {
     const before = this.#gathered.get(record.id);
     if (!before || before.change <= record.change) this.#gathered.set(record.id, record);
     this.#timer ||= setTimeout(() => {
       this.#timer = 0;
       const records = [...this.#gathered.values()];
       this.#gathered.clear();
-      this.#on.onRecords(records);
+      if (records.length) this.#on.onRecords(records);
     }, GATHER);
   }
 
   #onVisibility() {
     clearTimeout(this.#hidden);
-    if (document.hidden) {
-      this.#hidden = setTimeout(() => this.stop(), HIDDEN_TOO_LONG);
-    } else if (this.#source === null) {
-      this.start();
-    }
+    if (!document.hidden) return this.#join();
+    const patience = this.#ear.isShared ? HIDDEN_TOO_LONG : HIDDEN_ALONE;
+    this.#hidden = setTimeout(() => this.#leave(), patience);
   }
+}
+
+/** What hears over the worker that all tabs share; null in a browser that has none. */
+function sharedEar(onWord, onFailed) {
+  try {
+    const worker = new SharedWorker("/static/worker.js", { type: "module", name: "stream" });
+    worker.addEventListener("error", onFailed);
+    const { port } = worker;
+    port.addEventListener("message", ({ data }) => onWord(data));
+    port.start();
+    return { isShared: true, ask: (what) => port.postMessage(what) };
+  } catch {
+    return null;
+  }
+}
+
+/** What hears by itself. It goes on where it left, so that nothing has to be read anew. */
+function ownEar(onWord) {
+  const stream = new Stream(onWord);
+  const does = {
+    join: () => stream.start(),
+    leave: () => stream.stop(),
+    again: () => stream.start(),
+  };
+  return { isShared: false, ask: (what) => does[what]() };
 }

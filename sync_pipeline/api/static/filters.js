@@ -13,9 +13,11 @@ export class Filters {
     this.element = h("form", { class: "filters", role: "search", "aria-label": t("filter.label") });
     this.element.addEventListener("submit", (event) => event.preventDefault());
     this.#onChange = onChange;
-    this.#build(datasets);
+    this.#datasets = datasets;
+    this.#build();
   }
 
+  #datasets;
   #onChange;
   #typed = debounced((change) => this.#set(change), TYPING);
 
@@ -25,14 +27,17 @@ export class Filters {
     this.#onChange(this.query);
   }
 
-  /** Shows another query, such as the one the browser went back to. */
-  show(query, datasets) {
-    this.query = query;
-    this.#build(datasets);
+  /** Offers the datasets as they are now. */
+  refresh(datasets) {
+    this.#datasets = datasets;
+    const select = this.element.querySelector('select[name="dataset"]');
+    const names = this.#names();
+    if ([...select.options].map((each) => each.value).join() === names.join()) return;
+    replace(select, this.#options("dataset", names, datasetWord));
   }
 
-  #build(datasets) {
-    const more = h("div", { class: "more", id: "more-filters" }, this.#fields(datasets));
+  #build() {
+    const more = h("div", { class: "more", id: "more-filters" }, this.#fields());
     const toggle = h(
       "button",
       {
@@ -62,7 +67,7 @@ export class Filters {
         to: "",
         q: "",
       };
-      this.#build(datasets);
+      this.#build();
       this.#onChange(this.query);
       this.element.querySelector("input").focus();
     });
@@ -118,13 +123,14 @@ export class Filters {
     return [...boxes].map((box) => box.value);
   }
 
-  #fields(datasets) {
-    const options = [
-      "",
-      ...new Set([...datasets.map((each) => each.name), this.query.dataset].filter(Boolean)),
-    ];
+  #names() {
+    const names = [...this.#datasets.map((each) => each.name), this.query.dataset];
+    return ["", ...new Set(names.filter(Boolean))];
+  }
+
+  #fields() {
     return [
-      this.#select("dataset", options, (name) => name || t("filter.allDatasets")),
+      this.#select("dataset", this.#names(), datasetWord),
       this.#input("from", "date", {}, "change"),
       this.#input("to", "date", {}, "change"),
       this.#input("q", "search", { placeholder: t("filter.text"), maxlength: 100 }, "input"),
@@ -136,11 +142,15 @@ export class Filters {
     const select = h(
       "select",
       { name, onchange: (event) => this.#set({ [name]: event.target.value }) },
-      values.map((value) =>
-        h("option", { value, selected: this.query[name] === value }, textOf(value)),
-      ),
+      this.#options(name, values, textOf),
     );
     return h("label", { class: `field ${name}` }, h("span", {}, t(`filter.${name}`)), select);
+  }
+
+  #options(name, values, textOf) {
+    return values.map((value) =>
+      h("option", { value, selected: this.query[name] === value }, textOf(value)),
+    );
   }
 
   #input(name, type, others, event) {
@@ -159,3 +169,5 @@ export class Filters {
     return h("label", { class: `field ${name}` }, h("span", {}, t(`filter.${name}`)), input);
   }
 }
+
+const datasetWord = (name) => name || t("filter.allDatasets");

@@ -3,6 +3,7 @@
 
 import { language, t } from "./i18n.js";
 
+const made = new Map(); // making a formatter costs far more than using it
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;
 
@@ -10,7 +11,7 @@ const HOUR = 60 * MINUTE;
 export const zone = () => Intl.DateTimeFormat().resolvedOptions().timeZone;
 
 /** A whole number, grouped. */
-export const number = (value) => new Intl.NumberFormat(language()).format(value ?? 0);
+export const number = (value) => formatter(Intl.NumberFormat, {}).format(value ?? 0);
 
 /** A number of bytes, such as 1.2 MB. */
 export function bytes(value) {
@@ -21,7 +22,7 @@ export function bytes(value) {
     rest /= 1000;
     step += 1;
   }
-  return new Intl.NumberFormat(language(), {
+  return formatter(Intl.NumberFormat, {
     style: "unit",
     unit: units[step],
     unitDisplay: step ? "short" : "narrow",
@@ -50,9 +51,7 @@ export function roughly(seconds) {
 }
 
 const decimal = (value) =>
-  new Intl.NumberFormat(language(), {
-    maximumFractionDigits: value < 1 ? 2 : 1,
-  }).format(value);
+  formatter(Intl.NumberFormat, { maximumFractionDigits: value < 1 ? 2 : 1 }).format(value);
 
 /** A moment, short: the time alone if it is of today, else with the date. */
 export function moment(iso) {
@@ -78,7 +77,7 @@ export const fullMoment = (iso) =>
     timeZoneName: "short",
   });
 
-const format = (at, options) => new Intl.DateTimeFormat(language(), options).format(at);
+const format = (at, options) => formatter(Intl.DateTimeFormat, options).format(at);
 
 /** A range of days as it is written everywhere here; one day alone if they are the same. */
 export const range = (first, last) => (first === last ? first : `${first} → ${last}`);
@@ -94,7 +93,7 @@ export const fullDay = (day) =>
   dayName(day, { weekday: "long", year: "numeric", month: "long", day: "numeric" });
 
 const dayName = (day, options) =>
-  new Intl.DateTimeFormat(language(), { ...options, timeZone: "UTC" }).format(utc(day));
+  formatter(Intl.DateTimeFormat, { ...options, timeZone: "UTC" }).format(utc(day));
 
 /** The moment that stands for a day in calculations: its midnight in UTC. */
 export const utc = (day) => new Date(`${day}T00:00:00Z`);
@@ -108,3 +107,10 @@ export function addDays(day, count) {
 
 /** How many days the range has, both ends included. */
 export const daysBetween = (first, last) => Math.round((utc(last) - utc(first)) / 86_400_000) + 1;
+
+/** A formatter of Intl in the reader's language, made once. */
+function formatter(Kind, options) {
+  const name = `${Kind.name} ${language()} ${JSON.stringify(options)}`;
+  if (!made.has(name)) made.set(name, new Kind(language(), options));
+  return made.get(name);
+}

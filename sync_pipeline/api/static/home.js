@@ -16,6 +16,7 @@ export class Home {
   #datasets = [];
   #root = null;
   #again = 0;
+  form = null;
 
   constructor(app) {
     this.#app = app;
@@ -29,6 +30,7 @@ export class Home {
   async show(root, restored) {
     this.#root = root;
     await this.#find();
+    if (this.#root !== root) return; // it was left meanwhile
     this.filters = new Filters(this.query, this.#datasets, (query) => this.#ask(query));
     root.replaceChildren(
       this.overview.headline,
@@ -59,8 +61,8 @@ export class Home {
 
   #launch() {
     if (!this.#app.mayLaunch() || !this.#datasets.length) return [];
-    const form = new Launch(this.#app, this.#datasets);
-    return [h("section", { class: "panel", "aria-label": t("launch.label") }, form.element)];
+    this.form = new Launch(this.#app, this.#datasets);
+    return [h("section", { class: "panel", "aria-label": t("launch.label") }, this.form.element)];
   }
 
   #records() {
@@ -90,6 +92,9 @@ export class Home {
     if (!this.#root) return;
     if (!this.#datasets.length) return this.show(this.#root, this.state());
     await this.#find();
+    if (!this.#root) return;
+    this.form?.refresh(this.#datasets);
+    this.filters.refresh(this.#datasets);
     await Promise.all([this.overview.load(this.#datasets), this.list.load()]);
   }
 

@@ -41,12 +41,22 @@ export class Launch {
     this.preview.show(null);
   }
 
+  /** Takes in the datasets as they are now, with their new days; what is filled in stays. */
+  refresh(datasets) {
+    if (JSON.stringify(datasets) === JSON.stringify(this.#datasets)) return;
+    this.#datasets = datasets;
+    const { value } = this.dataset;
+    replace(this.dataset, this.#options());
+    if (datasets.some((each) => each.name === value)) this.dataset.value = value;
+    this.changed();
+  }
+
+  #options() {
+    return this.#datasets.map((each) => h("option", { value: each.name }, each.name));
+  }
+
   #fields() {
-    this.dataset = h(
-      "select",
-      { name: "dataset" },
-      this.#datasets.map((each) => h("option", { value: each.name }, each.name)),
-    );
+    this.dataset = h("select", { name: "dataset" }, this.#options());
     this.from = h("input", { type: "date", name: "start_date", autocomplete: "off" });
     this.to = h("input", { type: "date", name: "end_date", autocomplete: "off" });
     this.again = h(
@@ -61,7 +71,7 @@ export class Launch {
       this.#field("end_date", this.to),
       this.#field("already_synced", this.again),
       h("div", { class: "go" }, this.button),
-      h("div", { class: "means" }, this.preview.element, this.#error("form")),
+      h("div", { class: "means" }, this.preview.element, this.#error("form", "alert")),
     ];
   }
 
@@ -77,10 +87,11 @@ export class Launch {
     );
   }
 
-  #error(name) {
+  #error(name, role = null) {
     const error = h("p", {
       class: "error",
       id: `${this.id}-${name}-error`,
+      role,
       hidden: true,
     });
     this.#errors[name] = error;
@@ -174,8 +185,8 @@ export class Launch {
     const at = problem && FIELDS.includes(problem.field) ? problem.field : "form";
     for (const [name, element] of Object.entries(this.#errors)) {
       const shown = problem !== null && name === at;
+      element.hidden = !shown; // before its words: an alert that is hidden is not read out
       replace(element, shown ? this.#words(problem) : null);
-      element.hidden = !shown;
       const input = this.element.elements[name];
       if (input) setAttribute(input, "aria-invalid", shown ? "true" : null);
     }

@@ -2,16 +2,19 @@
 
 import { list } from "./api.js";
 import { everySecond } from "./clock.js";
-import { h, replace, setText } from "./dom.js";
+import { h, replace, setText, throttled } from "./dom.js";
 import { number } from "./format.js";
 import { t } from "./i18n.js";
 import { latest } from "./latest.js";
 import { comparison, filterOf, isNarrowed, matches } from "./query.js";
 import { Row } from "./row.js";
+import { serverNow } from "./servertime.js";
 
 const PAGE = 50;
 const MOST_AT_ONCE = 200;
 const MOST_GROWN = 500; // rows that the stream may add before the list begins anew
+const IN_DOUBT = 2000; // milliseconds by which the server's clock may be misread
+const RECOUNT = 2000; // milliseconds, at most this often
 const HEADINGS = ["is", "what", "progress", "amounts", "pace", "began", "does", "note"];
 
 export class RecordList {
@@ -23,13 +26,15 @@ export class RecordList {
   #estimate = false;
   #asked = 0;
   #grown = 0;
+  #countedAt = 0;
+  #recount = throttled(() => this.#app.guarded(() => this.#count()), RECOUNT);
   #stopTicking;
 
   constructor(app, query) {
     this.#app = app;
     this.#query = query;
     this.body = h("div", { class: "rows", role: "rowgroup" });
-    this.count = h("p", { class: "count", role: "status" });
+    this.count = h("p", { class: "count" });
     this.empty = h("p", { class: "empty", hidden: true });
     this.more = h("button", { class: "plain more", type: "button", hidden: true }, t("list.more"));
     this.more.addEventListener("click", () => this.#loadMore());
@@ -58,6 +63,7 @@ export class RecordList {
   }
 
   destroy() {
+    this.#recount.cancel();
     this.#stopTicking();
   }
 
@@ -96,12 +102,26 @@ export class RecordList {
 
   #take(page) {
     this.#next = page.next;
-    this.#total = page.total;
-    this.#estimate = Boolean(page.total_is_estimate);
+    this.#setTotal(page);
     for (const record of page.records.map(latest)) {
       if (matches(this.#query, record)) this.#put(record);
     }
     this.#arrange();
+  }
+
+  #setTotal(page) {
+    this.#total = page.total;
+    this.#estimate = Boolean(page.total_is_estimate);
+    this.#countedAt = serverNow();
+  }
+
+  /** Asks how many there are. Throws a Problem. */
+  async #count() {
+    const asked = this.#asked;
+    const page = await list({ ...filterOf(this.#query), page_size: 1 });
+    if (asked !== this.#asked) return;
+    this.#setTotal(page);
+    this.#showCount();
   }
 
   /** Takes in records that changed. */
@@ -121,7 +141,9 @@ export class RecordList {
         arrange = true;
       } else if (belongs && this.#isWithin(record, last)) {
         this.#put(record);
-        this.#total += 1;
+        // One from before may have been counted already, as a day that is synced again.
+        if (Date.parse(record.created_at) > this.#countedAt + IN_DOUBT) this.#total += 1;
+        else this.#recount();
         this.#grown += 1;
         arrange = true;
       }
@@ -166,8 +188,13 @@ export class RecordList {
     this.empty.hidden = rows.length > 0;
     replace(this.empty, t(isNarrowed(this.#query) ? "list.noneOfThese" : "list.none"));
     this.more.hidden = this.#next === null;
-    const n = { shown: number(rows.length), total: number(Math.max(this.#total, rows.length)) };
-    setText(this.count, rows.length ? t(this.#estimate ? "list.countAbout" : "list.count", n) : "");
+    this.#showCount();
+  }
+
+  #showCount() {
+    const shown = this.#rows.size;
+    const n = { shown: number(shown), total: number(Math.max(this.#total, shown)) };
+    setText(this.count, shown ? t(this.#estimate ? "list.countAbout" : "list.count", n) : "");
   }
 
   #tick() {

@@ -6,7 +6,7 @@ import { h, throttled } from "./dom.js";
 import { Events } from "./events.js";
 import { Home } from "./home.js";
 import { t } from "./i18n.js";
-import { note } from "./latest.js";
+import { forget, note } from "./latest.js";
 import { newsOf } from "./news.js";
 import { problemWords } from "./problems.js";
 import { RecordPage } from "./record.js";
@@ -14,6 +14,7 @@ import { showSignIn } from "./session.js";
 import { Shell } from "./shell.js";
 
 const REFRESH = 10 * 60_000; // a new day begins without any record of it
+const JITTER = 20_000; // milliseconds, so that not all pages of a server come at once
 const TRY_AGAIN = 5000; // milliseconds
 const LISTEN_FIRST = 800; // milliseconds: what is loaded once the stream is open cannot be missed
 const root = document.querySelector("main");
@@ -22,6 +23,7 @@ let who = null;
 let view = null;
 let visit = 0;
 let showing = null;
+let asking = false; // for a token
 
 /** What the views may use. */
 const app = {
@@ -42,9 +44,11 @@ const events = new Events({
     if (state === "lost") me().catch(() => null); // a session that is over is said as that
   },
   onRecords: take,
+  onReset: forget,
   onReload: () => reload(),
 });
 const reload = throttled(async () => {
+  if (!view) return;
   who = await me().catch(() => who);
   await showing; // a view half shown would be built twice, over what was filled in meanwhile
   await guarded(() => view?.reload());
@@ -130,6 +134,8 @@ document.addEventListener("click", (event) => {
 });
 window.addEventListener("popstate", (event) => show({ restored: event.state, focus: true }));
 window.addEventListener("signed-out", () => {
+  if (asking) return; // a token may be half typed
+  asking = true;
   events.stop();
   view?.leave();
   view = null;
@@ -137,10 +143,11 @@ window.addEventListener("signed-out", () => {
   shell.draw(null);
   showSignIn(root, start);
 });
-setInterval(() => !document.hidden && reload(), REFRESH);
+setInterval(() => view && !document.hidden && setTimeout(reload, Math.random() * JITTER), REFRESH);
 history.scrollRestoration = "manual";
 
 async function start() {
+  asking = false;
   try {
     who = await me();
   } catch (problem) {

@@ -10,13 +10,14 @@ import { dayTip } from "./daytip.js";
 import { h, replace, setAttribute, setText } from "./dom.js";
 import { range } from "./format.js";
 import { t } from "./i18n.js";
-import { latest } from "./latest.js";
+import { isOlder, latest } from "./latest.js";
 import { Strip } from "./strip.js";
 import { hideTip, showTip } from "./tooltip.js";
 
 export class Overview {
   #lines = new Map();
   #running = new Map();
+  #left = false;
   #stopTicking;
 
   constructor() {
@@ -26,26 +27,33 @@ export class Overview {
   }
 
   destroy() {
+    this.#left = true;
     this.#stopTicking();
     hideTip();
   }
 
   /** Loads how every dataset stands. Throws a Problem. */
   async load(datasets) {
-    const [work, ...covered] = await Promise.all([
-      list({ kind: "batch", status: "syncing", page: 1, page_size: 50 }),
-      ...datasets.map((each) => Coverage.of(each.name)),
-    ]);
-    this.#lines = new Map(covered.map((each, n) => [each.dataset, new Line(each, datasets[n])]));
-    this.#running.clear();
-    const focused = this.element.contains(document.activeElement) ? document.activeElement : null;
-    replace(
-      this.element,
-      [...this.#lines.values()].map((line) => line.element),
-    );
-    this.update(work.records.map(latest));
-    const address = focused?.getAttribute("href");
-    if (address) this.element.querySelector(`a[href="${CSS.escape(address)}"]`)?.focus();
+    const lines = datasets.map((each) => this.#lines.get(each.name) ?? new Line(each));
+    this.#lines = new Map(lines.map((line) => [line.name, line]));
+    const shown = lines.map((line) => line.element);
+    if (shown.some((element, n) => element !== this.element.children[n])) {
+      replace(this.element, shown);
+    }
+    while (this.element.children.length > shown.length) this.element.lastElementChild.remove();
+    await Promise.all([this.#loadWork(), ...lines.map((line) => line.load())]);
+    this.update([]);
+  }
+
+  async #loadWork() {
+    const began = performance.now();
+    const { records } = await list({ kind: "batch", status: "syncing", page: 1, page_size: 50 });
+    const answered = new Set(records.map((record) => record.id));
+    for (const [id, work] of this.#running) {
+      // One that came over the stream since then is not in the answer, and stays.
+      if (!answered.has(id) && work.receivedAt < began) this.#drop(id);
+    }
+    this.update(records.map(latest));
   }
 
   update(records) {
@@ -57,8 +65,7 @@ export class Overview {
   #take(record) {
     const work = this.#running.get(record.id);
     if (record.status !== "syncing") {
-      work?.element.remove();
-      this.#running.delete(record.id);
+      this.#drop(record.id);
     } else if (work) {
       work.update(record);
     } else if (this.#lines.has(record.dataset)) {
@@ -68,7 +75,13 @@ export class Overview {
     }
   }
 
+  #drop(id) {
+    this.#running.get(id)?.element.remove();
+    this.#running.delete(id);
+  }
+
   #sum() {
+    if (this.#left || [...this.#lines.values()].some((line) => !line.coverage)) return;
     const sums = { missing: 0, failed: 0 };
     for (const { counts } of this.#lines.values()) {
       for (const name of Object.keys(sums)) sums[name] += counts[name] ?? 0;
@@ -83,62 +96,53 @@ export class Overview {
 
 /** One dataset. */
 class Line {
-  constructor(coverage, dataset) {
-    this.coverage = coverage;
-    this.counts = countStates(coverage.days);
-    this.strip = new Strip(coverage.days);
-    this.link = h(
-      "a",
-      {
-        class: "days",
-        href: `/sync-status/calendar?dataset=${encodeURIComponent(coverage.dataset)}`,
-      },
-      this.strip.element,
-    );
+  coverage = null;
+  counts = {};
+
+  constructor({ name, description }) {
+    this.name = name;
+    const address = `/sync-status/calendar?dataset=${encodeURIComponent(name)}`;
+    this.link = h("a", { class: "days", href: address, "aria-label": name });
     this.link.addEventListener("pointermove", (event) => this.#point(event));
     this.link.addEventListener("pointerleave", hideTip);
+    this.ends = h("div", { class: "ends second" });
     this.words = new Counts();
     this.work = h("div", { class: "works" });
     this.element = h(
       "section",
-      { class: "line", "aria-label": coverage.dataset },
-      h(
-        "h2",
-        {},
-        coverage.dataset,
-        dataset.description ? h("span", { class: "second" }, dataset.description) : null,
-      ),
-      h("div", { class: "span" }, this.link, this.#ends()),
+      { class: "line", "aria-label": name },
+      h("h2", {}, name, description ? h("span", { class: "second" }, description) : null),
+      h("div", { class: "span" }, this.link, this.ends),
       this.words.element,
       this.work,
     );
+  }
+
+  /** Loads its days, in place. Throws a Problem. */
+  async load() {
+    this.coverage = await Coverage.of(this.name);
+    this.strip = new Strip(this.coverage.days);
+    replace(this.link, this.strip.element);
+    const { from, to } = this.coverage;
+    replace(this.ends, h("span", {}, from), h("span", {}, to));
     this.#count();
   }
 
-  #ends() {
-    return h(
-      "div",
-      { class: "ends second" },
-      h("span", {}, this.coverage.from),
-      h("span", {}, this.coverage.to),
-    );
-  }
-
   update(records) {
-    const changed = this.coverage.take(records);
-    changed.forEach((day) => this.strip.update(day));
-    if (changed.length) this.#count();
+    if (!this.coverage?.take(records).length) return;
+    this.strip.draw();
+    this.#count();
   }
 
   #count() {
     this.counts = countStates(this.coverage.days);
     const counts = this.words.update(this.counts);
-    const label = t("strip.label", { dataset: this.coverage.dataset, counts });
+    const label = t("strip.label", { dataset: this.name, counts });
     setAttribute(this.link, "aria-label", label);
   }
 
   #point(event) {
-    if (event.pointerType === "touch") return;
+    if (event.pointerType === "touch" || !this.strip) return;
     const at = event.clientX - this.link.getBoundingClientRect().left;
     showTip(this.link, dayTip(this.strip.dayAt(at)), at);
   }
@@ -146,6 +150,8 @@ class Line {
 
 /** One batch at work. */
 class Work {
+  record = null;
+
   constructor(record) {
     this.bar = new Bar(t("progress.label", { what: record.dataset }));
     this.words = h("span", { class: "words" });
@@ -162,7 +168,7 @@ class Work {
   }
 
   update(record) {
-    if (this.record && record.change < this.record.change) return;
+    if (isOlder(record, this.record)) return;
     this.record = record;
     this.receivedAt = performance.now();
     this.bar.update(record);

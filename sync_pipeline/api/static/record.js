@@ -1,41 +1,36 @@
 // The page of one record: how far it is, what it says, its days, every attempt.
 
 import { Actions } from "./actions.js";
-import { one } from "./api.js";
+import { Behind } from "./behind.js";
 import { Bar, progressWords } from "./bar.js";
 import { everySecond, paceWords } from "./clock.js";
 import { DayMap } from "./daymap.js";
 import { DayTable } from "./days.js";
-import { h, replace, setAttribute, setText, throttled } from "./dom.js";
+import { h, replace, setAttribute, setText } from "./dom.js";
 import { factsOf } from "./facts.js";
 import { fullDay, number, range } from "./format.js";
 import { t } from "./i18n.js";
-import { latest } from "./latest.js";
+import { isOlder, latest } from "./latest.js";
 import { StateMark } from "./states.js";
-
-const RELOAD = 1000; // milliseconds, at most this often while days come in
 
 export class RecordPage {
   #app;
   #id;
-  #reload;
+  #root = null;
   #stopTicking = () => {};
-  #left = false;
 
   constructor(app, id) {
     this.#app = app;
     this.#id = id;
     this.record = null;
-    this.#reload = throttled(() => this.#app.guarded(() => this.reload()), RELOAD);
+    this.behind = new Behind(id, app.guarded, (found) => this.#take(found));
   }
 
   /** Loads and shows the record. Throws a Problem. */
   async show(root) {
-    const found = await one(this.#id);
-    if (this.#left) return;
-    this.#build(root, found.record);
-    this.#take(found);
-    this.#stopTicking = everySecond(() => this.#tick());
+    this.#root = root;
+    await this.behind.load();
+    if (this.record) this.#stopTicking = everySecond(() => this.#tick());
   }
 
   #build(root, record) {
@@ -88,6 +83,7 @@ export class RecordPage {
   }
 
   #take({ record, days, attempts }) {
+    if (!this.record) this.#build(this.#root, record);
     this.#update(latest(record));
     this.daymap?.update(days);
     const dagster = record.dagster_url ? record.dagster_url.split("/runs/")[0] : null;
@@ -95,7 +91,7 @@ export class RecordPage {
   }
 
   #update(record) {
-    if (this.record && record.change < this.record.change) return;
+    if (isOlder(record, this.record)) return;
     this.record = record;
     this.receivedAt = performance.now();
     this.mark.update(record.status);
@@ -126,14 +122,29 @@ export class RecordPage {
   onRecords(records) {
     if (!this.record) return;
     const own = records.find((record) => record.id === this.#id);
-    if (!own) return;
-    this.#update(own);
-    this.#reload();
+    const days = records.filter((record) => this.#hasDay(record)).map((each) => each.sync_date);
+    const ended = own && own.status !== this.record.status;
+    if (own) this.#update(own);
+    this.behind.tellDays(days);
+    // Days that are skipped or withdrawn have no record of their own to be told of.
+    if (ended || (own && !days.length)) this.behind.tellAll();
+  }
+
+  /** Whether a record is of a day of this batch: it is written as the day begins and ends. */
+  #hasDay({ kind, dataset, sync_date: day }) {
+    const batch = this.record;
+    return (
+      kind === "day" &&
+      batch.kind === "batch" &&
+      dataset === batch.dataset &&
+      day >= batch.start_date &&
+      day <= batch.end_date
+    );
   }
 
   /** Loads everything again, in place. Throws a Problem. */
   async reload() {
-    if (this.record) this.#take(await one(this.#id));
+    if (this.record) await this.behind.load();
   }
 
   state() {
@@ -141,8 +152,7 @@ export class RecordPage {
   }
 
   leave() {
-    this.#left = true;
-    this.#reload.cancel();
+    this.behind.leave();
     this.#stopTicking();
   }
 }

@@ -6,6 +6,7 @@ import { paceWords } from "./clock.js";
 import { h, setAttribute, setText } from "./dom.js";
 import { fullMoment, moment, number, range, weekday } from "./format.js";
 import { t } from "./i18n.js";
+import { isOlder } from "./latest.js";
 import { StateMark } from "./states.js";
 
 const cell = (name, ...children) => h("div", { class: name, role: "cell" }, children);
@@ -63,7 +64,7 @@ export class Row {
   }
 
   update(record) {
-    if (this.record && record.change < this.record.change) return;
+    if (isOlder(record, this.record)) return;
     this.record = record;
     this.receivedAt = performance.now();
     this.mark.update(record.status);
@@ -88,7 +89,7 @@ export class Row {
   /** Brings up to date what changes with the time alone. */
   tick() {
     const { time, speed } = paceWords(this.record, this.receivedAt);
-    setText(this.time, this.record.kind === "day" && this.record.status === "syncing" ? "" : time);
+    setText(this.time, time);
     setText(this.speed, this.bar ? speed : "");
   }
 }

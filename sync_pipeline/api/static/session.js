@@ -10,6 +10,7 @@ export function showSignIn(root, onDone) {
   const error = h("p", { class: "error", id: "token-error", role: "alert" });
   const token = h("input", {
     id: "token",
+    value: document.getElementById("token")?.value ?? null, // typed before the language was changed
     type: "password",
     autocomplete: "current-password",
     "aria-describedby": "token-error",

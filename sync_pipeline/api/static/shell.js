@@ -56,7 +56,7 @@ export class Shell {
     }
   }
 
-  /** Shows whether changes come in: "live" or "lost". */
+  /** Shows whether changes come in: "live", "lost", or "away" while the page does not listen. */
   live(state) {
     this.#live = state;
     this.#seen ||= state === "live";

@@ -13,9 +13,10 @@ const MARKS = {
   missing: { y: 17, height: 3 },
   outside: { y: 19, height: 1 },
 };
+const OVERLAP = 0.02; // or a hair of nothing would show between two bars
 
 export class Strip {
-  #bars = new Map();
+  #paths = {};
 
   constructor(days) {
     this.days = days;
@@ -25,18 +26,24 @@ export class Strip {
       preserveAspectRatio: "none",
       "aria-hidden": "true",
     });
-    days.forEach((day, index) => {
-      const bar = svg("rect", { x: index, width: 1.02 });
-      this.#bars.set(day.day, bar);
-      this.element.append(bar);
-      draw(bar, day.state);
-    });
+    for (const state of Object.keys(MARKS)) {
+      this.#paths[state] = svg("path", { class: state });
+      this.element.append(this.#paths[state]);
+    }
+    this.draw();
   }
 
-  /** Draws a day that changed. */
-  update(day) {
-    const bar = this.#bars.get(day.day);
-    if (bar) draw(bar, day.state);
+  /** Draws the days as they are now: one path for each state, however many days there are. */
+  draw() {
+    const drawn = {};
+    for (const { state, from, count } of stretches(this.days)) {
+      const { y, height } = MARKS[state];
+      const width = count + OVERLAP;
+      drawn[state] = `${drawn[state] ?? ""}M${from} ${y}h${width}v${height}h${-width}z`;
+    }
+    for (const [state, path] of Object.entries(this.#paths)) {
+      setAttribute(path, "d", drawn[state] ?? null);
+    }
   }
 
   /** The day under a place, given in pixels from the left of the strip. */
@@ -48,7 +55,13 @@ export class Strip {
   }
 }
 
-function draw(bar, state) {
-  setAttribute(bar, "class", state);
-  for (const [name, value] of Object.entries(MARKS[state])) setAttribute(bar, name, value);
+/** Days that follow each other in one state, as `{state, from, count}`. */
+function stretches(days) {
+  const found = [];
+  days.forEach(({ state }, from) => {
+    const last = found.at(-1);
+    if (last?.state === state) last.count += 1;
+    else found.push({ state, from, count: 1 });
+  });
+  return found;
 }

@@ -18,6 +18,7 @@ export class Year {
   #coverage;
   #selection;
   #current = null;
+  #selected = new Set();
 
   /**
    * `onOpen` gets a day that is to be shown, `onLeave` a day of another year that the keyboard goes
@@ -72,6 +73,7 @@ export class Year {
     cell.append(h("span", { "aria-hidden": "true" }, String(Number(day.day.slice(8)))));
     this.#cells.set(day.day, cell);
     this.#draw(day);
+    this.#mark(day.day, false);
     if (this.#current === null || day.state !== "outside") this.#setCurrent(day.day);
     return cell;
   }
@@ -87,14 +89,24 @@ export class Year {
     if (this.#cells.has(day.day)) this.#draw(day);
   }
 
-  /** Marks the days that are selected. */
+  /** Marks the days that are selected, touching those alone that were not or are no more. */
   select() {
-    for (const [day, cell] of this.#cells) {
-      const selected = this.#selection.has(this.#coverage.dataset, day);
-      if (this.#coverage.get(day).state === "outside" && !selected)
-        setAttribute(cell, "aria-selected", null);
-      else setAttribute(cell, "aria-selected", String(selected));
-    }
+    const selected = this.#selectedNow();
+    for (const day of this.#selected) if (!selected.has(day)) this.#mark(day, false);
+    for (const day of selected) if (!this.#selected.has(day)) this.#mark(day, true);
+    this.#selected = selected;
+  }
+
+  #selectedNow() {
+    const { dataset, days } = this.#coverage;
+    if (this.#selection.dataset !== dataset) return new Set();
+    const names = days.map(({ day }) => day);
+    return new Set(names.filter((day) => this.#selection.has(dataset, day)));
+  }
+
+  #mark(day, selected) {
+    const cannot = !selected && this.#coverage.get(day).state === "outside";
+    setAttribute(this.#cells.get(day), "aria-selected", cannot ? null : String(selected));
   }
 
   /** Puts the focus on a day; returns false if it is not of this year. */

@@ -174,6 +174,35 @@ def test_a_records_page_holds_its_days_and_all_attempts(
     assert {a["batch_id"] for a in detail["attempts"]} == {batch_id}
 
 
+def test_some_days_of_a_batch_are_read_again_alone(
+    alone: Client, module_database: str, rows: list[dict[str, Any]]
+) -> None:
+    (batch_id,) = helpers.run(
+        module_database, "SELECT id FROM daily_sync_status WHERE batch_key = 'b1'"
+    )[0]
+    helpers.run(
+        module_database,
+        "INSERT INTO sync_attempt (dataset, sync_date, batch_id, state, attempt, superseded,"
+        " error_message, started_at, ended_at) VALUES"
+        f" ('orders', '2025-01-12', {batch_id}, 'failed', 1, true, 'disk full', now(), now()),"
+        f" ('orders', '2025-01-12', {batch_id}, 'success', 2, false, NULL, now(), now()),"
+        f" ('orders', '2025-01-13', {batch_id}, 'success', 1, false, NULL, now(), now()),"
+        f" ('orders', '2025-01-14', {batch_id}, 'success', 1, false, NULL, now(), now())",
+    )
+    address = f"{BASE}/sync-status/{batch_id}/days"
+    part = alone.get(address, from_="2025-01-12", to="2025-01-13").data
+    assert part["record"]["id"] == batch_id
+    assert [day["sync_date"] for day in part["days"]] == ["2025-01-12", "2025-01-13"]
+    assert [(a["sync_date"], a["superseded"]) for a in part["attempts"]] == [
+        ("2025-01-13", False),
+        ("2025-01-12", False),
+        ("2025-01-12", True),
+    ]
+    assert alone.get(address, from_="2025-01-12").problem["field"] == "to"
+    nowhere = f"{BASE}/sync-status/999999/days"
+    assert alone.get(nowhere, from_="2025-01-12", to="2025-01-13").status == 404
+
+
 def test_a_record_that_is_not_there_is_said_to_be_missing(alone: Client) -> None:
     problem = alone.get(f"{BASE}/sync-status/999999").problem
     assert problem["status"] == 404
@@ -222,6 +251,9 @@ def test_coverage_names_every_day_by_its_state_without_a_dagster_too(
     (rejected,) = [day for day in data["days"] if day["state"] == "rejected"]
     assert (rejected["rows"], rejected["rows_rejected"]) == (3, 1)
     assert data["counts"]["failed"] == 6
+    for day in data["days"]:
+        of = [row for row in rows if row["id"] == day["record_id"]]
+        assert day["change"] == (of[0]["change"] if of else None)
     assert sum(data["counts"].values()) == 62
 
 

@@ -34,7 +34,7 @@ def test_no_call_in_whatever_form_gets_an_answer_that_the_document_does_not_have
         check=False,
     )
     assert ended.returncode == 0, ended.stdout[-8000:] + ended.stderr[-2000:]
-    assert "Selected: 14/15" in ended.stdout
+    assert "Selected: 15/16" in ended.stdout
 
 
 def test_every_call_says_what_it_is_and_what_its_problems_look_like(alone: Client) -> None:
