@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Query
 
 from sync_pipeline.api.access import Reader
 from sync_pipeline.api.models import AttemptOut, Day, DayOut, DetailOut, Envelope, RecordOut
-from sync_pipeline.api.problems import ProblemError, responses
+from sync_pipeline.api.problems import no_record, responses
 from sync_pipeline.api.records import RecordId
 from sync_pipeline.api.services import Services, services
 from sync_pipeline.tracking import history, stretch
@@ -28,7 +28,7 @@ def days_of_batch(
     """A batch as it is now, with the days of a range alone and every attempt at them."""
     record: Record | None = given.pool.run(lambda cursor: history.record(cursor, record_id))
     if record is None or record.kind != "batch":
-        raise ProblemError(404, f"there is no batch {record_id}; see /api/v1/sync-status/list")
+        raise no_record(record_id)
     found = given.pool.run(lambda cursor: stretch.attempts(cursor, record_id, first, last))
     return Envelope(
         data=DetailOut(
