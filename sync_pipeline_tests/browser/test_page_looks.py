@@ -184,10 +184,26 @@ def test_what_is_wrong_with_the_days_is_said_in_the_readers_language(
     expect(form.get_by_text(said)).to_be_visible()
 
 
-def test_the_servers_own_sentence_follows_what_kind_of_problem_it_is(visit: Open) -> None:
+def test_a_problem_of_the_server_is_said_in_the_readers_language(visit: Open) -> None:
     page = _shown(visit, "/sync-status/99999999", locale="zh-CN")
+    expect(page.get_by_text("没有编号为 99999999 的记录。")).to_be_visible()
+
+
+def test_of_a_problem_that_the_page_has_no_words_for_its_kind_is_said_and_the_servers_sentence(
+    visit: Open,
+) -> None:
+    page = _shown(visit, "/sync-status", locale="zh-CN")
+    problem = {"status": 404, "code": "brand_new", "detail": "the moon is away", "params": {}}
+    page.route(
+        "**/api/v1/sync-status/99999999",
+        lambda route: route.fulfill(
+            status=404, content_type="application/problem+json", json=problem
+        ),
+    )
+    page.evaluate("window.history.pushState({}, '', '/sync-status/99999999')")
+    page.evaluate("window.dispatchEvent(new PopStateEvent('popstate'))")
     expect(page.get_by_text("找不到：")).to_be_visible()
-    expect(page.get_by_text("there is no record 99999999")).to_have_attribute("lang", "en")
+    expect(page.get_by_text("the moon is away")).to_have_attribute("lang", "en")
 
 
 def test_both_languages_say_all_there_is_to_say(visit: Open) -> None:

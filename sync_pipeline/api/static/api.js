@@ -6,13 +6,16 @@ import { noteTime } from "./servertime.js";
 
 let csrfToken = null;
 
-/** What went wrong: the API's own sentence, and the field it is about if it is about one. */
+/** What went wrong: the API's own sentence, the field it is about if it is about one, and the same in
+ * one word (`code`) with what it is about (`params`). */
 export class Problem extends Error {
-  constructor(status, detail, field = null) {
+  constructor(status, detail, field = null, code = null, params = {}) {
     super(detail);
     this.name = "Problem";
     this.status = status;
     this.field = field;
+    this.code = code;
+    this.params = params;
   }
 }
 
@@ -117,5 +120,6 @@ async function json(response) {
 
 function problemOf(status, answer) {
   const detail = typeof answer.detail === "string" ? answer.detail : answer.title;
-  return new Problem(status, detail ?? t("problem.status", { status }), answer.field ?? null);
+  const said = detail ?? t("problem.status", { status });
+  return new Problem(status, said, answer.field ?? null, answer.code, answer.params);
 }

@@ -34,7 +34,10 @@ export class Preview {
     this.#abort = new AbortController();
     try {
       const answer = await preview(request, this.#abort.signal);
-      if (answer.refused_because) throw new Problem(422, answer.refused_because, answer.field);
+      if (answer.refused_because) {
+        const { refused_because: said, field, code, params } = answer;
+        throw new Problem(422, said, field, code, params);
+      }
       replace(this.element, words(answer));
       this.#onAnswer(answer, null);
     } catch (problem) {
