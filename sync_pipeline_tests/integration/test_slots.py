@@ -47,7 +47,9 @@ def readers(connection: "Connection") -> int:
 
 def slot_waiters(connection: "Connection") -> int:
     """Sessions that look for a slot: those that hold one and those that wait."""
-    sessions = "SELECT FROM pg_stat_activity WHERE application_name = 'sync_pipeline: slot'"
+    sessions = (
+        "SELECT FROM pg_stat_activity WHERE application_name LIKE 'sync_pipeline: slot run %%'"
+    )
     return len(rows(connection, sessions))
 
 

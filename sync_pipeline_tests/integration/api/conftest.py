@@ -75,9 +75,9 @@ def stack(
             yield Stack(made.settings, dagster)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def api(stack: Stack) -> Iterator[Client]:
-    """A server beside the stack, without tokens."""
+    """A server beside the stack, without tokens; each module has its own launches of a minute."""
     others = {"SYNC_DAGSTER_UI_URL": stack.dagster.url}
     with api_running(stack.settings, free_port(0), **others) as running:
         yield Client(running.url)
