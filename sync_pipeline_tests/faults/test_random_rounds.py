@@ -4,7 +4,6 @@ must hold may break.
 `make faults ROUNDS=500 SEED=2` plays more of them.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,16 +21,16 @@ pytestmark = [
 
 SEED = "ci"
 ROUNDS = [*KINDS, "stack_daemon_off"]
-_MOST_TRIES = 4  # where the worker is quicker than the fault
+_MOST_TRIES = 6  # where a worker is quicker than the fault, or its moment has nothing to strike
 
 
 @pytest.mark.parametrize("number", range(1, len(ROUNDS) + 1), ids=ROUNDS)
 def test_after_a_round_of_faults_records_target_and_dagster_agree(
     harness: Harness, number: int, tmp_path: Path
 ) -> None:
-    plan = make_plan(SEED, number, ROUNDS)
     for again in range(_MOST_TRIES):
-        played = harness.play(replace(plan, number=number + again * len(ROUNDS)))
+        # Another plan of the same kind each time: its number says which.
+        played = harness.play(make_plan(SEED, number + again * len(ROUNDS), ROUNDS))
         if played.violations:
             kept = evidence.keep(played, tmp_path)
             pytest.fail("\n".join([*played.violations, *played.notes, f"evidence: {kept}"]))
