@@ -4,9 +4,10 @@ While the target is away nothing is done, and nothing lost: the next look does i
 """
 
 import logging
-from collections.abc import Collection, Iterator
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, closing
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 import dagster as dg
 import psycopg2
@@ -23,9 +24,12 @@ from sync_pipeline.tracking.corrections import Correction
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 _logger = logging.getLogger(__name__)
 _MOST_AT_ONCE = 500  # a look
+_STATEMENT_SECONDS = 30.0
+_T = TypeVar("_T")
 
 
 def empty_outbox(
@@ -39,62 +43,63 @@ def empty_outbox(
     """Enter the days in the outbox at the target, all or those of a run, and remove them from it;
     yield what was not known yet.
 
-    Those of runs in `at_work` are left to their workers, and those of runs that Dagster does not
-    know to those whose records they are. What cannot be done now, the target being away, is left.
+    `connection` is one to the records, with no transaction under way. Days of runs in `at_work` are
+    left to their workers, and those of runs that Dagster does not know to those whose records they
+    are.
     """
-    try:
-        with _target(connection, settings) as target:
-            with target, target.cursor() as cursor:
-                found = [
-                    entry
-                    for entry in outbox.entries(cursor)
-                    if entry.run_id not in at_work and of_run in (None, entry.run_id)
-                ]
-            for entry in found[:_MOST_AT_ONCE]:
-                if instance.get_run_by_id(entry.run_id) is None:
-                    continue
-                loaded = _loaded(entry)
-                with connection, connection.cursor() as cursor:
-                    entered = enter(cursor, instance, loaded, told=False)
-                if entered is Entry.WAITS:
-                    continue
-                with target, target.cursor() as cursor:
-                    outbox.remove(cursor, [entry.id])
-                if entered is Entry.ENTERED:
-                    yield correction_of(
-                        loaded, "its worker ended between its commit and its record"
-                    )
-    except (TargetUnreachableError, psycopg2.Error) as error:
-        _logger.warning("the outbox is looked at again later: %s", one_line(error))
+    entered: list[int] = []
+    for entry in _at_target(connection, settings, outbox.entries) or []:
+        if len(entered) == _MOST_AT_ONCE:
+            break
+        if entry.run_id in at_work or of_run not in (None, entry.run_id):
+            continue
+        if instance.get_run_by_id(entry.run_id) is None:
+            continue
+        loaded = _loaded(entry)
+        with connection, connection.cursor() as cursor:
+            became = enter(cursor, instance, loaded, told=False)
+        if became is not Entry.WAITS:
+            entered.append(entry.id)
+        if became is Entry.ENTERED:
+            yield correction_of(loaded, "its worker ended between its commit and its record")
+    if entered:
+        _at_target(connection, settings, partial(outbox.remove, ids=entered))
 
 
 def end_sessions_of_run(connection: "Connection", settings: Settings, run_id: str) -> None:
     """End what the worker of a run that was lost may still hold at the target."""
+    ended = _at_target(connection, settings, partial(end_sessions, run_id=run_id))
+    if ended:
+        _logger.warning("ended %d sessions of run %s, whose worker was lost", ended, run_id)
+
+
+def _at_target(
+    connection: "Connection", settings: Settings, work: Callable[["Cursor"], _T]
+) -> _T | None:
+    """Return what `work` returns, done in a transaction at the target; None if it cannot be done.
+
+    Over `connection`, if the records are in the target too.
+    """
     try:
-        with _target(connection, settings) as target, target, target.cursor() as cursor:
-            ended = end_sessions(cursor, run_id)
+        with ExitStack() as opened:
+            target = connection
+            if settings.tracking_url != settings.database_url:
+                target = opened.enter_context(closing(_connect(settings)))
+            with target, target.cursor() as cursor:
+                return work(cursor)
     except (TargetUnreachableError, psycopg2.Error) as error:
-        _logger.warning("sessions of run %s were not ended: %s", run_id, one_line(error))
-    else:
-        if ended:
-            _logger.warning("ended %d sessions of run %s, whose worker was lost", ended, run_id)
+        _logger.warning("the target is looked at again later: %s", one_line(error))
+        return None
 
 
-@contextmanager
-def _target(connection: "Connection", settings: Settings) -> Iterator["Connection"]:
-    """The target: over `connection`, if the records are in it too."""
-    if settings.tracking_url == settings.database_url:
-        yield connection
-        return
-    with closing(
-        connect(
-            settings.database_url,
-            setting=DATABASE_URL,
-            purpose="outbox",
-            error=TargetUnreachableError,
-        )
-    ) as target:
-        yield target
+def _connect(settings: Settings) -> "Connection":
+    return connect(
+        settings.database_url,
+        setting=DATABASE_URL,
+        purpose="outbox",
+        error=TargetUnreachableError,
+        statement_timeout_seconds=_STATEMENT_SECONDS,
+    )
 
 
 def _loaded(entry: outbox.Entry) -> UnrecordedDay:

@@ -22,19 +22,27 @@ from sync_pipeline.tracking import attempts, batches
 from sync_pipeline.tracking.models import Batch, NewBatch
 
 if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 
 @contextmanager
-def tracking(settings: Settings) -> Iterator["Cursor"]:
-    """A cursor on the tracking tables, in one transaction. Raises TrackingError, psycopg2.Error."""
+def connected(settings: Settings) -> Iterator["Connection"]:
+    """A connection to the tracking tables. Raises TrackingError."""
     connection = connect(
         settings.tracking_url,
         setting=settings.tracking_setting,
         purpose="records",
         error=TrackingError,
     )
-    with closing(connection), connection, connection.cursor() as cursor:
+    with closing(connection):
+        yield connection
+
+
+@contextmanager
+def tracking(settings: Settings) -> Iterator["Cursor"]:
+    """A cursor on the tracking tables, in one transaction. Raises TrackingError, psycopg2.Error."""
+    with connected(settings) as connection, connection, connection.cursor() as cursor:
         yield cursor
 
 

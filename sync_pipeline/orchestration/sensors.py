@@ -20,7 +20,12 @@ from sync_pipeline.orchestration.cancel import cancelled_in_dagster
 from sync_pipeline.orchestration.late_entries import enter_days_of_run
 from sync_pipeline.orchestration.memory import Memory
 from sync_pipeline.orchestration.reconcile import Reconciler
-from sync_pipeline.orchestration.records import close_run, open_backfill, tracking
+from sync_pipeline.orchestration.records import (
+    close_run,
+    connected,
+    open_backfill,
+    tracking,
+)
 from sync_pipeline.orchestration.storage import keep_connections_open
 from sync_pipeline.tracking import corrections
 
@@ -56,12 +61,14 @@ def _run_sensor(
     def record_run(context: dg.RunStatusSensorContext) -> dg.SkipReason:
         run = context.dagster_run
         current = settings.current()
-        with tracking(current) as cursor:
-            enter_days_of_run(cursor, context.instance, run)
-            about = (cursor.connection, context.instance, current)
+        with connected(current) as connection:
+            about = (connection, context.instance, current)
             for correction in empty_outbox(*about, of_run=run.run_id):
-                corrections.write(cursor, correction)
-            close_run(cursor, context.instance, run, text(context))
+                with connection, connection.cursor() as cursor:
+                    corrections.write(cursor, correction)
+            with connection, connection.cursor() as cursor:
+                enter_days_of_run(cursor, context.instance, run)
+                close_run(cursor, context.instance, run, text(context))
         return dg.SkipReason(f"run {run.run_id} ended {status.value}; its records are closed")
 
     return record_run

@@ -1,0 +1,100 @@
+"""Days that are in and that no worker has recorded: whoever closes their run records them first."""
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import closing
+
+import dagster as dg
+import psycopg2
+import pytest
+
+from sync_pipeline.orchestration import identity
+from sync_pipeline.orchestration.batch_job import build_batch_job
+from sync_pipeline.orchestration.memory import Memory
+from sync_pipeline.orchestration.reconcile import Reconciler
+from sync_pipeline.orchestration.sensors import build_sensors
+from sync_pipeline.tracking.models import BegunDay, DayCounts, NewBatch
+from sync_pipeline.tracking.outbox import Outbox
+from sync_pipeline_tests.faults.forked import in_environment
+from sync_pipeline_tests.faults.harness import Harness
+from sync_pipeline_tests.faults.world import Layout, World, day_number
+
+pytestmark = [
+    pytest.mark.faults,
+    # Dagster's own, which elsewhere runs in another process.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:dagster"),
+]
+
+DAYS = [day_number(50), day_number(51)]
+KEPT = "SELECT run_id FROM sync_outbox"
+
+
+def looked(world: World, run: dg.DagsterRun) -> None:
+    Reconciler(world.instance, world.settings, world.datasets, Memory()).look()
+
+
+def told_by_sensor(world: World, run: dg.DagsterRun) -> None:
+    """Let the sensor be called that is called when a run has failed."""
+    event = world.instance.report_run_failed(run)
+    (sensor,) = (s for s in build_sensors(world.datasets) if s.name == "record_run_failure")
+    context = dg.build_run_status_sensor_context(
+        sensor_name=sensor.name,
+        dagster_event=event,
+        dagster_instance=world.instance,
+        dagster_run=run,
+    )
+    with in_environment(world.environment):
+        sensor(context)
+
+
+@pytest.mark.parametrize("layout", [Layout.TOGETHER, Layout.ALL_APART])
+@pytest.mark.parametrize("close", [looked, told_by_sensor])
+def test_days_of_a_run_of_ours_are_recorded_and_nobody_elses_are_touched(
+    harness: Harness, layout: Layout, close: Callable[[World, dg.DagsterRun], None]
+) -> None:
+    world = harness.world(layout)
+    world.reset(0.0)
+    run = world.instance.create_run_for_job(
+        build_batch_job(world.datasets),
+        run_config={"dataset": "orders", "start_date": str(DAYS[0]), "end_date": str(DAYS[1])},
+        tags={identity.BATCH_KEY_TAG: "killed"},
+    )
+    ours = NewBatch("killed", "orders", DAYS, run.run_id, "a test")
+    theirs = NewBatch("elsewhere", "orders", [day_number(52)], "run-of-another-dagster", "a test")
+    leave_in_outbox(world, ours)
+    leave_in_outbox(world, theirs)
+    assert len(world.query("target", KEPT)) == 2
+
+    close(world, run)
+
+    assert world.query("target", KEPT) == [{"run_id": "run-of-another-dagster"}]
+    (correction,) = world.query(
+        "tracking",
+        "SELECT sync_date, what, why FROM sync_correction WHERE sync_date IS NOT NULL"
+        " AND what LIKE '%%recorded afterwards'",
+        [],
+    )
+    assert correction == {
+        "sync_date": DAYS[0],
+        "what": "a day that ended as success was recorded afterwards",
+        "why": "its worker ended between its commit and its record",
+    }
+    (attempt,) = world.query(
+        "tracking",
+        "SELECT state, rows_loaded FROM sync_attempt WHERE run_id = %s AND sync_date = %s",
+        [run.run_id, DAYS[0]],
+    )
+    assert attempt == {"state": "success", "rows_loaded": 20}
+    counts = "SELECT success_count, total_days FROM daily_sync_status WHERE batch_key = %s"
+    assert world.query("tracking", counts, ["killed"]) == [{"success_count": 1, "total_days": 2}]
+    assert world.query("tracking", counts, ["elsewhere"]) == []
+
+
+def leave_in_outbox(world: World, batch: NewBatch) -> None:
+    """Leave the first day of `batch`, as a worker of its run does that is killed then."""
+    begun = BegunDay("orders", batch.days[0], batch, None, time.monotonic())
+    connection = psycopg2.connect(world.settings.database_url)
+    with closing(connection), connection, connection.cursor() as cursor:
+        kept = Outbox(batch.run_id, logging.getLogger(__name__))
+        kept.add(cursor, begun, DayCounts(20, 20, 0, 4000))
