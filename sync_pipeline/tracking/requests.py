@@ -8,7 +8,7 @@ transaction.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
@@ -74,14 +74,11 @@ def take_up_again(cursor: "Cursor", batch_id: int, triggered_by: str) -> None:
 
     Raises RequestError if it is no batch that failed.
     """
+    nothing = RequestError(
+        f"batch {batch_id} has no day any more that failed", "nothing_unfinished", id=batch_id
+    )
     values = {"batch_id": batch_id, "triggered_by": triggered_by}
-    try:
-        cursor.execute(_SQL["take_up_again"], values)
-    except psycopg2.errors.NoDataFound:
-        raise RequestError(
-            f"batch {batch_id} has no day any more that failed", "nothing_unfinished", id=batch_id
-        ) from None
-    _project(cursor, batch_id)
+    _change(cursor, "take_up_again", values, nothing)
 
 
 def withdraw(cursor: "Cursor", batch_id: int, why: str, *, cancelled_by: str | None = None) -> None:
@@ -89,18 +86,20 @@ def withdraw(cursor: "Cursor", batch_id: int, why: str, *, cancelled_by: str | N
 
     A day at work is its worker's. Raises RequestError if the batch is not at work any more.
     """
+    nothing = RequestError(f"batch {batch_id} is not at work any more", "not_at_work", id=batch_id)
     values = {"batch_id": batch_id, "error": batches.NOT_RUN + why, "cancelled_by": cancelled_by}
+    _change(cursor, "withdraw_days", values, nothing)
+
+
+def _change(
+    cursor: "Cursor", statement: str, values: dict[str, Any], nothing: RequestError
+) -> None:
+    """Change days of a batch, and write what they say now into its record. Raises `nothing` if
+    there are none that could be."""
     try:
-        cursor.execute(_SQL["withdraw_days"], values)
+        cursor.execute(_SQL[statement], values)
     except psycopg2.errors.NoDataFound:
-        raise RequestError(
-            f"batch {batch_id} is not at work any more", "not_at_work", id=batch_id
-        ) from None
-    _project(cursor, batch_id)
-
-
-def _project(cursor: "Cursor", batch_id: int) -> None:
-    """Write what the days of a batch at work say into its record."""
-    projected = batches.projection(cursor, batch_id)
+        raise nothing from None
+    projected = batches.projection(cursor, values["batch_id"])
     if projected is not None:
         cursor.execute(_SQL["project_batch"], projected)

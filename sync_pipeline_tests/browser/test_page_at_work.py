@@ -47,10 +47,7 @@ def test_a_batch_at_work_tells_its_pace_and_how_long_it_will_take(
     visit: Open, stack: Stack
 ) -> None:
     of = days(date(2025, 8, 9), 6)
-    stack.pause("orders", of, _PAUSE_SECONDS)
-    page = visit("/sync-status")
-    _launch(page, of)
-    row = row_of(page, of[0], of[-1])
+    page, row = _watched(visit, stack, of)
     expect(row.get_by_text(re.compile(r"^[\d,]+ rows/s$"))).to_be_visible()
     expect(row.get_by_text(re.compile(r"^(\d+ s left|almost done)$"))).to_be_visible()
     row.get_by_role("link", name=f"orders {of[0]}").click()
@@ -71,10 +68,7 @@ def test_a_page_follows_a_running_batch_over_a_restart_of_its_server(
     visit: Open, stack: Stack, site: Site
 ) -> None:
     of = days(date(2025, 8, 15), 12)
-    stack.pause("orders", of, _PAUSE_SECONDS)
-    page = visit("/sync-status")
-    _launch(page, of)
-    row = row_of(page, of[0], of[-1])
+    page, row = _watched(visit, stack, of)
     bar = row.get_by_role("progressbar")
     expect(bar).to_have_attribute("aria-valuenow", re.compile("[1-9]"))
     page.evaluate("window.neverReloaded = true")
@@ -147,6 +141,14 @@ def test_a_day_synced_again_is_launched_once_however_often_its_answer_is_lost(
         "SELECT id FROM daily_sync_status WHERE kind = 'batch' AND start_date = %s", [day]
     )
     assert len(made) == 2
+
+
+def _watched(visit: Open, stack: Stack, of: list[date]) -> tuple[Page, Locator]:
+    """Launch a batch of slow days on a page; return the page, and the batch's row on it."""
+    stack.pause("orders", of, _PAUSE_SECONDS)
+    page = visit("/sync-status")
+    _launch(page, of)
+    return page, row_of(page, of[0], of[-1])
 
 
 def _launch(page: Page, of: list[date]) -> None:

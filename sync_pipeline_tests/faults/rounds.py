@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from copy import deepcopy
@@ -30,6 +30,7 @@ from sync_pipeline_tests.faults.world import World, day_number
 _SECONDS_TO_END = 45
 _SECONDS_TO_AGREE = 25
 _MOST_RETRIED = 3
+_SECONDS_BETWEEN_LOOKS = 0.2
 _SECONDS_BETWEEN_GLANCES = 0.05
 
 
@@ -175,32 +176,32 @@ def _wait_for_ends(played: Round) -> None:
 @contextmanager
 def _looking(played: Round) -> Iterator[None]:
     """Let the reconciler look again and again, as the daemon does, while the block lasts."""
-    over = threading.Event()
-
-    def look() -> None:
-        while not over.wait(0.2):
-            _look(played)
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
+    with _every(_SECONDS_BETWEEN_LOOKS, lambda: _look(played)):
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 @contextmanager
 def _watching(played: Round) -> Iterator[None]:
     """Compare, again and again while the block lasts, what must hold at every moment."""
-    over = threading.Event()
 
     def watch() -> None:
-        while not over.wait(_SECONDS_BETWEEN_GLANCES):
-            with suppress(psycopg2.Error):  # the records' server may be down
-                played.violations += facts.untrue_now(played.world)
+        with suppress(psycopg2.Error):  # the records' server may be down
+            played.violations += facts.untrue_now(played.world)
 
-    thread = threading.Thread(target=watch)
+    with _every(_SECONDS_BETWEEN_GLANCES, watch):
+        yield
+
+
+@contextmanager
+def _every(seconds: float, work: Callable[[], object]) -> Iterator[None]:
+    """Do `work` in a thread, with pauses of so many seconds, while the block lasts."""
+    over = threading.Event()
+
+    def go_on() -> None:
+        while not over.wait(seconds):
+            work()
+
+    thread = threading.Thread(target=go_on)
     thread.start()
     try:
         yield

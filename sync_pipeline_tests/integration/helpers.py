@@ -109,6 +109,19 @@ def history(connection: "Connection", day: date) -> list[dict[str, Any]]:
     )
 
 
+def states(connection: "Connection", day: date = START) -> list[tuple[Any, ...]]:
+    """Number, state and standing of each attempt at `day`, oldest first."""
+    return [(a["attempt"], a["state"], not a["superseded"]) for a in history(connection, day)]
+
+
+def everything(connection: "Connection") -> list[dict[str, Any]]:
+    """All attempts, then all records."""
+    return [
+        *rows(connection, "SELECT * FROM sync_attempt ORDER BY id"),
+        *rows(connection, "SELECT * FROM daily_sync_status ORDER BY id"),
+    ]
+
+
 @dataclass(frozen=True)
 class Worker:
     """A worker at the days of one batch, or at days alone; each step commits by itself."""

@@ -2,30 +2,29 @@
 
 import random
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import pytest
 
-from sync_pipeline.errors import BatchCancelledError, DayDoneError, SupersededError
-from sync_pipeline.settings import Settings
-from sync_pipeline.tracking import attempts, batches, requests
-from sync_pipeline.tracking.models import NewBatch
-from sync_pipeline.tracking.tracker import Tracker
+from sync_pipeline.errors import DayDoneError, SupersededError
+from sync_pipeline.tracking import attempts
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import (
     START,
     Worker,
     at_once,
     day_record,
+    everything,
     execute,
     history,
     in_thread,
     open_batch,
     record,
     rows,
+    states,
     transaction,
     wait_until_blocked,
 )
@@ -53,18 +52,6 @@ def database_url(one_database: str) -> str:
 def worker(database_url: str) -> Worker:
     """A worker at a batch of four pending days."""
     return Worker(database_url, open_batch(database_url, DAYS))
-
-
-def states(connection: "Connection", day: date = START) -> list[tuple[Any, ...]]:
-    """Number, state and standing of each attempt at `day`, oldest first."""
-    return [(a["attempt"], a["state"], not a["superseded"]) for a in history(connection, day)]
-
-
-def everything(connection: "Connection") -> list[dict[str, Any]]:
-    return [
-        *rows(connection, "SELECT * FROM sync_attempt ORDER BY id"),
-        *rows(connection, "SELECT * FROM daily_sync_status ORDER BY id"),
-    ]
 
 
 def test_attempts_at_a_day_are_numbered_whoever_makes_them(
@@ -143,81 +130,6 @@ def test_the_days_that_are_in_are_those_whose_latest_attempt_succeeded(worker: W
     Worker(worker.url).break_at(DAYS[1])
     with transaction(worker.url) as cursor:
         assert set(attempts.synced_days(cursor, helpers.DATASET, DAYS)) == {START}
-
-
-def test_a_day_that_is_done_in_its_batch_is_not_begun_again_in_it_but_in_another(
-    worker: Worker, connection: "Connection"
-) -> None:
-    worker.sync(START)
-    before = everything(connection)
-    with pytest.raises(DayDoneError, match="orders: 2025-10-01 is in already"):
-        replace(worker, run_id="run-2").begin(START)
-    assert everything(connection) == before
-    assert Worker(worker.url, open_batch(worker.url, DAYS, "another")).begin(START).number == 2
-
-
-def test_unless_it_is_to_be_done_again_a_day_that_anybody_brought_in_is_not_begun(
-    worker: Worker, connection: "Connection"
-) -> None:
-    Worker(worker.url).sync(START)
-    before = everything(connection)
-    with pytest.raises(DayDoneError), transaction(worker.url) as cursor:
-        worker.begin_in(cursor, START, again=False)
-    assert everything(connection) == before
-
-
-def test_a_day_that_was_done_in_its_batch_and_is_in_no_more_is_begun(worker: Worker) -> None:
-    worker.sync(START)
-    Worker(worker.url).break_at(START)
-    assert worker.begin(START).number == 3
-
-
-def test_what_a_run_leaves_is_closed_without_what_another_is_to_do_since(
-    worker: Worker, connection: "Connection"
-) -> None:
-    assert worker.batch is not None
-    again = NewBatch("batch-1", helpers.DATASET, DAYS, "run-2", "a test")
-    worker.give_up("run-1 was killed")
-    with transaction(worker.url) as cursor:
-        batches.take_up_again(cursor, worker.batch.id, again, DAYS, batches.clock(cursor))
-    replace(worker, run_id="run-2").begin(START)
-    settings = Settings({"SYNC_DATABASE_URL": worker.url})
-    with Tracker(settings, run_id="run-1") as late:
-        late.give_up_key("batch-1", helpers.DATASET, "the process of run-1 was killed")
-    assert record(connection, worker.batch.id)["status"] == "syncing"
-    with Tracker(settings, run_id="run-2") as late:
-        late.give_up_key("batch-1", helpers.DATASET, "the process of run-2 was killed")
-    assert record(connection, worker.batch.id)["failed_count"] == len(DAYS)
-
-
-def test_days_that_fail_in_the_very_runs_that_take_a_batch_up_again_are_not_taken_up_by_them(
-    worker: Worker,
-) -> None:
-    assert worker.batch is not None
-    worker.break_at(START)
-    replace(worker, run_id="run-2").break_at(DAYS[1])
-    new = NewBatch("batch-1", helpers.DATASET, DAYS, "run-2", "a test")
-    with transaction(worker.url) as cursor:
-        # The clock of whoever asked may be ahead.
-        before = batches.clock(cursor) + timedelta(seconds=60)
-        batches.take_up_again(cursor, worker.batch.id, new, DAYS, before, besides=["run-2"])
-        states_of = batches.states_of_days(cursor, "batch-1", helpers.DATASET)
-    assert [states_of[day].value for day in DAYS[:2]] == ["pending", "failed"]
-
-
-def test_a_cancelled_batch_begins_no_day_more_until_it_is_taken_up_again(
-    worker: Worker, connection: "Connection"
-) -> None:
-    assert worker.batch is not None
-    with transaction(worker.url) as cursor:
-        requests.withdraw(cursor, worker.batch.id, "cancelled by ann", cancelled_by="ann")
-    with pytest.raises(BatchCancelledError, match="cancelled by ann"):
-        worker.begin(START)
-    assert states(connection) == [(None, "failed", True)]
-    new = NewBatch("batch-1", helpers.DATASET, DAYS, "run-2", "a test")
-    with transaction(worker.url) as cursor:
-        batches.take_up_again(cursor, worker.batch.id, new, DAYS, batches.clock(cursor))
-    assert worker.begin(START).number == 1
 
 
 @pytest.mark.parametrize("later_is_over", [True, False])

@@ -52,23 +52,34 @@ def pipeline(source_url: str, database_url: str) -> Pipeline:
     return pipeline
 
 
+@pytest.fixture(params=["together", "apart"])
+def anywhere(
+    request: pytest.FixtureRequest,
+    pipeline: Pipeline,
+    make_database: Callable[[str | None], str],
+    migrated_template: str,
+) -> Pipeline:
+    """A pipeline whose records stand in its target, and one with a database for them."""
+    if request.param == "together":
+        return pipeline
+    return replace(pipeline, tracking=make_database(migrated_template))
+
+
+def records_of(pipeline: Pipeline) -> str:
+    return pipeline.tracking or pipeline.target
+
+
 def tried(connection: "Connection", day: date) -> list[tuple[str, bool]]:
     """The state of each attempt at a day, and whether a later one stands in its place."""
     return [(one["state"], one["superseded"]) for one in history(connection, day)]
 
 
 @pytest.mark.parametrize("tries", [1, 3])
-@pytest.mark.parametrize("apart", [False, True])
 def test_a_commit_whose_answer_is_lost_is_a_success_and_not_done_again(
-    pipeline: Pipeline,
-    make_database: Callable[[str | None], str],
-    migrated_template: str,
+    anywhere: Pipeline,
     monkeypatch: pytest.MonkeyPatch,
-    apart: bool,
     tries: int,
 ) -> None:
-    if apart:
-        pipeline = replace(pipeline, tracking=make_database(migrated_template))
     commit = Target.commit
     lost: list[date] = []
 
@@ -80,29 +91,23 @@ def test_a_commit_whose_answer_is_lost_is_a_success_and_not_done_again(
             raise TargetError("server closed the connection") from psycopg2.OperationalError()
 
     monkeypatch.setattr(Target, "commit", commit_and_lose_the_answer)
-    batch = open_batch(pipeline.tracking or pipeline.target, DAYS)
+    batch = open_batch(records_of(anywhere), DAYS)
     retry = {"tries": tries, "first_pause_seconds": 0.05}
-    results = pipeline.sync(DAYS, batch, retry=retry, target={"write": "append_only"})
+    results = anywhere.sync(DAYS, batch, retry=retry, target={"write": "append_only"})
     assert lost == DAYS[1:3]
     assert [result.error for result in results] == [None] * 6
-    assert pipeline.loaded() == dict.fromkeys(DAYS, ROWS_PER_DAY)
-    with transaction(pipeline.tracking or pipeline.target) as cursor:
+    assert anywhere.loaded() == dict.fromkeys(DAYS, ROWS_PER_DAY)
+    with transaction(records_of(anywhere)) as cursor:
         cursor.execute("SELECT attempt, state FROM sync_attempt")
         assert cursor.fetchall() == [(1, "success")] * 6
-    with transaction(pipeline.target) as cursor:
+    with transaction(anywhere.target) as cursor:
         assert outbox.entries(cursor) == []
 
 
-@pytest.mark.parametrize("apart", [False, True])
 def test_told_to_end_while_it_commits_a_day_stands_as_committed(
-    pipeline: Pipeline,
-    make_database: Callable[[str | None], str],
-    migrated_template: str,
+    anywhere: Pipeline,
     monkeypatch: pytest.MonkeyPatch,
-    apart: bool,
 ) -> None:
-    if apart:
-        pipeline = replace(pipeline, tracking=make_database(migrated_template))
     commit = Target.commit
 
     def commit_and_be_told_to_end(target: Target, day: date) -> None:
@@ -110,11 +115,11 @@ def test_told_to_end_while_it_commits_a_day_stands_as_committed(
         raise helpers.Interrupted
 
     monkeypatch.setattr(Target, "commit", commit_and_be_told_to_end)
-    batch = open_batch(pipeline.tracking or pipeline.target, DAYS)
+    batch = open_batch(records_of(anywhere), DAYS)
     with pytest.raises(helpers.Interrupted):
-        pipeline.sync(DAYS, batch)
-    assert pipeline.loaded() == {START: ROWS_PER_DAY}
-    with transaction(pipeline.tracking or pipeline.target) as cursor:
+        anywhere.sync(DAYS, batch)
+    assert anywhere.loaded() == {START: ROWS_PER_DAY}
+    with transaction(records_of(anywhere)) as cursor:
         cursor.execute("SELECT sync_date, state FROM sync_attempt WHERE attempt IS NOT NULL")
         assert cursor.fetchall() == [(START, "success")]
 

@@ -13,6 +13,7 @@ from sync_pipeline.stack import dagster_running, free_port
 from sync_pipeline_tests import stack_project
 from sync_pipeline_tests.command import environment_of
 from sync_pipeline_tests.integration.api.client import Client
+from sync_pipeline_tests.integration.api.wire import Wire, wire
 from sync_pipeline_tests.stack_project import Stack
 
 NOBODY = "http://127.0.0.1:9"  # where no Dagster answers
@@ -43,6 +44,15 @@ def server_on(database_url: str, folder: Path, **others: str) -> Iterator[Client
     )
     with api_running(settings, free_port(0), **{"SYNC_DAGSTER_UI_URL": NOBODY, **others}) as api:
         yield Client(api.url)
+
+
+@contextmanager
+def wired(stack: Stack, folder: Path) -> Iterator[tuple[Wire, Client]]:
+    """A server beside the stack that reaches Dagster over a wire, which can be cut."""
+    with wire(stack.dagster.url) as to_dagster:
+        others = {"SYNC_DAGSTER_UI_URL": to_dagster.url}
+        with server_on(stack.settings.database_url, folder, **others) as client:
+            yield to_dagster, client
 
 
 @pytest.fixture(scope="module")

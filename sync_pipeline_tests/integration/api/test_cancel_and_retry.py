@@ -7,8 +7,7 @@ import pytest
 
 from sync_pipeline_tests.command import run, started, wait_until
 from sync_pipeline_tests.integration.api.client import BASE, LAUNCH, Client, body
-from sync_pipeline_tests.integration.api.conftest import server_on
-from sync_pipeline_tests.integration.api.wire import wire
+from sync_pipeline_tests.integration.api.conftest import wired
 from sync_pipeline_tests.integration.helpers import at_once
 from sync_pipeline_tests.stack_project import Stack, days
 
@@ -94,12 +93,7 @@ def test_a_retry_that_dagster_does_not_hear_of_leaves_the_record_as_it_was(
     stack: Stack, tmp_path: Path
 ) -> None:
     of = days(date(2025, 10, 15), 2)
-    with (
-        wire(stack.dagster.url) as to_dagster,
-        server_on(
-            stack.settings.database_url, tmp_path, SYNC_DAGSTER_UI_URL=to_dagster.url
-        ) as client,
-    ):
+    with wired(stack, tmp_path) as (to_dagster, client):
         stack.spoil("orders", of[0])
         record_id = client.post(LAUNCH, body(of)).data["record_id"]
         before = client.wait_for(record_id, "failed")
@@ -122,12 +116,7 @@ def test_what_dagster_launched_without_an_answer_goes_on_in_its_record(
     stack: Stack, tmp_path: Path, again: bool
 ) -> None:
     of = days(date(2025, 10, 18 + again), 1)
-    with (
-        wire(stack.dagster.url) as to_dagster,
-        server_on(
-            stack.settings.database_url, tmp_path, SYNC_DAGSTER_UI_URL=to_dagster.url
-        ) as client,
-    ):
+    with wired(stack, tmp_path) as (to_dagster, client):
         path = LAUNCH
         if again:
             stack.spoil("orders", of[0])

@@ -10,8 +10,7 @@ import pytest
 from sync_pipeline.api.runs import runs_of
 from sync_pipeline_tests.command import wait_until
 from sync_pipeline_tests.integration.api.client import BASE, LAUNCH, PREVIEW, Client, body
-from sync_pipeline_tests.integration.api.conftest import NOBODY, server_on
-from sync_pipeline_tests.integration.api.wire import wire
+from sync_pipeline_tests.integration.api.conftest import NOBODY, server_on, wired
 from sync_pipeline_tests.integration.helpers import at_once
 from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days
 
@@ -75,12 +74,7 @@ def test_a_batch_that_dagster_does_not_hear_of_is_closed_as_not_run_and_launches
     stack: Stack, tmp_path: Path
 ) -> None:
     of = days(date(2025, 9, 1), 2)
-    with (
-        wire(stack.dagster.url) as to_dagster,
-        server_on(
-            stack.settings.database_url, tmp_path, SYNC_DAGSTER_UI_URL=to_dagster.url
-        ) as client,
-    ):
+    with wired(stack, tmp_path) as (to_dagster, client):
         assert len(client.get(f"{BASE}/datasets").data["datasets"]) == 3
         to_dagster.cut = True
         problem = client.post(LAUNCH, body(of), Idempotency_Key="later").problem
