@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,7 @@ from sync_pipeline.settings import Settings
 from sync_pipeline.tracking import attempts, batches, corrections, workers
 from sync_pipeline.tracking.corrections import Correction
 from sync_pipeline.tracking.models import Batch
-from sync_pipeline.tracking.workers import SeenWorker
+from sync_pipeline.tracking.workers import SeenWorker, Worker
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -86,27 +87,27 @@ class Reconciler:
             statement_timeout_seconds=_STATEMENT_SECONDS,
         )
         with closing(connection):
-            at_work: set[str] = set()
-            steps: Sequence[Callable[[], object]] = (
-                lambda: self._enter_late(connection),
-                lambda: self._end_lost_workers(connection, at_work),
-                lambda: self._empty_outbox(connection, at_work=at_work),
-                lambda: self._end_runs_without_worker(connection, at_work),
-                lambda: self._give_up_attempts(connection),
-                lambda: self._close_batches(connection),
-                lambda: self._tell_dagster(connection),
-            )
-            for step in steps:
-                try:
-                    step()
-                except psycopg2.Error:
-                    raise  # the next would fail too
-                except Exception as error:
-                    _logger.exception("a part of the comparison failed")
-                    self.errors.append(one_line(error))
-                    connection.rollback()
+            self._try(connection, self._enter_late)
+            lost, at_work = self._judge_workers(connection)
+            self._try(connection, partial(self._end_lost_workers, lost=lost))
+            self._try(connection, partial(self._empty_outbox, at_work=at_work))
+            self._try(connection, partial(self._end_runs_without_worker, at_work=at_work))
+            self._try(connection, self._give_up_attempts)
+            self._try(connection, self._close_batches)
+            self._try(connection, self._tell_dagster)
         self._memory.looked_at = time.time()
         return self.corrections
+
+    def _try(self, connection: "Connection", step: Callable[["Connection"], object]) -> None:
+        """Do a step; if it fails, do without it, unless the records are away."""
+        try:
+            step(connection)
+        except psycopg2.Error:
+            raise  # the next would fail too
+        except Exception as error:
+            _logger.exception("a part of the comparison failed")
+            self.errors.append(one_line(error))
+            connection.rollback()
 
     def _suspected_before(self) -> dict[str, float]:
         """Return the runs that were suspected, unless nobody has looked for a while since: a
@@ -121,21 +122,28 @@ class Reconciler:
         for correction in chain(enter_days(*about), open_records_of_ended_runs(*about)):
             self._correct(connection, correction)
 
-    def _end_lost_workers(self, connection: "Connection", at_work: set[str]) -> None:
-        """End the runs of workers that are gone; add to `at_work` the runs whose workers live."""
+    def _judge_workers(self, connection: "Connection") -> tuple[list[tuple[Worker, str]], set[str]]:
+        """Return the workers that are gone, and why that is held, and the runs whose workers live.
+
+        All of it is known before anything is done: a run is not to be ended because a step failed.
+        """
         with connection, connection.cursor() as cursor:
             found = workers.seen(cursor)
-        for seen in found:
-            why = self._why_lost(seen)
-            if why is None:
-                at_work.add(seen.worker.run_id)
-                continue
+        judged = [(seen.worker, self._why_lost(seen)) for seen in found]
+        lost = [(worker, why) for worker, why in judged if why is not None]
+        return lost, {worker.run_id for worker, why in judged if why is None}
+
+    def _end_lost_workers(
+        self, connection: "Connection", lost: Sequence[tuple[Worker, str]]
+    ) -> None:
+        """End the runs of workers that are gone."""
+        for worker, why in lost:
             with connection, connection.cursor() as cursor:
                 # First of all: from here on it cannot commit, even if it wakes up.
-                workers.sign_off(cursor, seen.worker)
-            end_sessions_of_run(connection, self._settings, seen.worker.run_id)
-            self._empty_outbox(connection, of_run=seen.worker.run_id)
-            self._end_run(connection, seen.worker.run_id, why)
+                workers.sign_off(cursor, worker)
+            end_sessions_of_run(connection, self._settings, worker.run_id)
+            self._empty_outbox(connection, of_run=worker.run_id)
+            self._end_run(connection, worker.run_id, why)
 
     def _empty_outbox(
         self, connection: "Connection", *, of_run: str | None = None, at_work: Collection[str] = ()

@@ -1,14 +1,18 @@
 """What the reconciler ends where nobody signed on, and where a worker is in its way."""
 
 import time
+from contextlib import closing
+from dataclasses import replace
 
 import dagster as dg
+import psycopg2
 import pytest
 
 from sync_pipeline.orchestration import identity
 from sync_pipeline.orchestration.batch_job import build_batch_job
 from sync_pipeline.orchestration.memory import Memory
 from sync_pipeline.orchestration.reconcile import Reconciler
+from sync_pipeline.tracking.workers import sign_on, this_process
 from sync_pipeline_tests.faults.harness import Harness
 from sync_pipeline_tests.faults.plan import Fault, Plan, What, Work
 from sync_pipeline_tests.faults.waiting import waited
@@ -106,6 +110,28 @@ def test_a_step_that_fails_is_named_and_keeps_none_of_the_others_from_its_work(
     assert waited(ended, 6 * LOST_AFTER_SECONDS)
 
 
+def test_where_a_lost_worker_cannot_be_ended_those_that_live_are_left_alone(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = harness.world(Layout.TOGETHER)
+    world.reset(0.0)
+    lost, living, gone = sorted(never_started(world).run_id for _ in range(3))
+    fails = "sync_pipeline.orchestration.reconcile.close_run"
+    monkeypatch.setattr(fails, lambda *_: dict.fromkeys("x").pop("y"))
+
+    def looked_at_runs_that_are_old_enough() -> bool:
+        with closing(psycopg2.connect(world.settings.tracking_url)) as connection, connection:
+            sign_on(connection.cursor(), replace(this_process(lost), pid=2**22))
+            sign_on(connection.cursor(), this_process(living))
+        old = time.time() - 1000
+        look(world, Memory(looked_at=time.time(), suspected=dict.fromkeys([living, gone], old)))
+        return is_ended(world, gone)
+
+    assert waited(looked_at_runs_that_are_old_enough, 6 * LOST_AFTER_SECONDS)
+    assert is_ended(world, lost)
+    assert not is_ended(world, living)
+
+
 def test_after_a_time_in_which_nobody_could_look_a_suspicion_begins_anew(
     harness: Harness,
 ) -> None:
@@ -120,6 +146,11 @@ def test_after_a_time_in_which_nobody_could_look_a_suspicion_begins_anew(
         return memory.suspected.get(run.run_id, long_ago) > long_ago
 
     assert waited(suspected_anew, 6 * LOST_AFTER_SECONDS)
+
+
+def is_ended(world: World, run_id: str) -> bool:
+    run = world.instance.get_run_by_id(run_id)
+    return run is not None and run.is_finished
 
 
 def look(world: World, memory: Memory) -> Reconciler:
