@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 
 from sync_pipeline_tests.browser.conftest import Open
 from sync_pipeline_tests.browser.long_batch import DAYS, DONE, LongBatch, long_batch
@@ -33,6 +33,19 @@ window.count = () => {
   );
 };
 """
+_HEARD = """
+window.heard = new Set();
+window.SharedWorker = new Proxy(SharedWorker, {
+  construct(of, given) {
+    const made = new of(...given);
+    made.port.addEventListener("message", ({ data }) => {
+      if (data.kind === "record") heard.add(JSON.parse(data.text).kind);
+    });
+    return made;
+  },
+});
+"""
+_GATHERED_MILLISECONDS = 200  # twice as long as the page waits for more
 
 
 @pytest.fixture
@@ -86,6 +99,7 @@ def test_a_day_that_ends_in_a_batch_of_ten_years_costs_one_small_answer_and_few_
 def test_one_question_at_a_time_is_asked_of_a_batch_at_work(visit: Open, batch: LongBatch) -> None:
     page = visit(f"/sync-status/{batch.id}")
     expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    expect(page.locator(".daymap [data-day]")).to_have_count(DAYS)
     held: list[Route] = []
     page.route(f"**/api/v1/sync-status/{batch.id}/days*", lambda route: held.append(route))
     day = batch.end(DONE)
@@ -99,6 +113,31 @@ def test_one_question_at_a_time_is_asked_of_a_batch_at_work(visit: Open, batch: 
     assert f"from={later[0]}&to={later[-1]}" in held[1].request.url
     held[1].continue_()
     expect(page.locator(f'.daymap [data-day="{later[-1]}"]')).to_have_class("square success")
+
+
+@pytest.mark.parametrize("before", [None, "/sync-status"])
+def test_a_day_that_ends_while_its_batch_is_first_read_is_shown(
+    visit: Open, batch: LongBatch, before: str | None
+) -> None:
+    page = visit("about:blank")
+    page.add_init_script(_HEARD)
+    address = f"/sync-status/{batch.id}"
+    held: list[tuple[Route, APIResponse]] = []
+    page.route(
+        f"**/api/v1{address}",
+        lambda route: held.append((route, route.fetch())),
+        times=1,
+    )
+    page.goto(before or address)
+    if before:
+        expect(page.get_by_text("Live", exact=True)).to_be_visible()
+        page.locator(f"a[href='{address}']").first.click()
+    ((route, answer),) = wait_until(lambda: page.evaluate("true") and held)
+    day = batch.end(DONE)
+    wait_until(lambda: page.evaluate("heard.has('batch') && heard.has('day')"))
+    page.wait_for_timeout(_GATHERED_MILLISECONDS)
+    route.fulfill(response=answer)
+    expect(page.locator(f'.daymap [data-day="{day}"]')).to_have_class("square success")
 
 
 def test_sixty_datasets_are_asked_for_a_few_at_a_time(visit: Open) -> None:

@@ -45,7 +45,7 @@ const events = new Events({
   },
   onRecords: take,
   onReset: forget,
-  onReload: () => reload(),
+  onReload: () => view && reload(), // a view that is yet to come reads everything then
 });
 const reload = throttled(async () => {
   if (!view) return;

@@ -17,6 +17,7 @@ export class RecordPage {
   #app;
   #id;
   #root = null;
+  #early = null; // records that changed while this one was first read
   #stopTicking = () => {};
 
   constructor(app, id) {
@@ -29,8 +30,15 @@ export class RecordPage {
   /** Loads and shows the record. Throws a Problem. */
   async show(root) {
     this.#root = root;
-    await this.behind.load();
-    if (this.record) this.#stopTicking = everySecond(() => this.#tick());
+    const early = (this.#early = []);
+    try {
+      await this.behind.load();
+    } finally {
+      this.#early = null;
+    }
+    if (!this.record) return;
+    this.#stopTicking = everySecond(() => this.#tick());
+    this.onRecords(early); // what was read may be older
   }
 
   #build(root, record) {
@@ -120,6 +128,7 @@ export class RecordPage {
   }
 
   onRecords(records) {
+    this.#early?.push(...records);
     if (!this.record) return;
     const own = records.find((record) => record.id === this.#id);
     const days = records.filter((record) => this.#hasDay(record)).map((each) => each.sync_date);
