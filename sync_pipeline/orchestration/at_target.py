@@ -61,7 +61,7 @@ def empty_outbox(
         if became is not Entry.WAITS:
             entered.append(entry.id)
         if became is Entry.ENTERED:
-            yield correction_of(loaded, "its worker ended between its commit and its record")
+            yield correction_of(loaded, "its worker ended without having recorded it")
     if entered:
         _at_target(connection, settings, partial(outbox.remove, ids=entered))
 

@@ -78,7 +78,7 @@ def test_days_of_a_run_of_ours_are_recorded_and_nobody_elses_are_touched(
     assert correction == {
         "sync_date": DAYS[0],
         "what": "a day that ended as success was recorded afterwards",
-        "why": "its worker ended between its commit and its record",
+        "why": "its worker ended without having recorded it",
     }
     (attempt,) = world.query(
         "tracking",

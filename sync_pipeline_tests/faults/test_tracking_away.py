@@ -62,9 +62,10 @@ class Apart:
         return record
 
     def entered(self, key: str) -> list[date]:
-        """Which days of a batch the reconciler entered afterwards."""
+        """Which days of a batch were entered afterwards, each by whoever saw it first: from what
+        Dagster was told, or from what the worker left at the target."""
         statement = """SELECT sync_date FROM sync_correction WHERE batch_key = %s
-            AND why = 'the records were away when it ended' ORDER BY sync_date"""
+            AND what LIKE 'a day that ended as %% was recorded afterwards' ORDER BY sync_date"""
         return [row["sync_date"] for row in self.stack.records(statement, [key])]
 
 
