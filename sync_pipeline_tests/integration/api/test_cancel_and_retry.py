@@ -56,7 +56,8 @@ def test_a_cancelled_batch_says_who_cancelled_it_and_can_be_retried(
     ended = api.wait_for(record_id, "failed")
     assert ended["remarks"] == "批量同步失败: cancelled by local over the API"
     assert ended["success_count"] + ended["failed_count"] == 20
-    assert "Not run: " in ended["error_message"]
+    # The last day at work may be in, or be cancelled: one says so then, the other all alike.
+    assert "not run: " in ended["error_message"].lower()
     kept = ended["success_count"]
     again = api.post(f"{BASE}/sync-status/{record_id}/cancel").problem
     assert again["status"] == 409
