@@ -40,6 +40,21 @@ class _ByStack(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
         return file if folder.endswith(("/integration", "/unit")) else folder
 
 
+# Those that take longest as a whole: begun first, so that no process has one left for itself alone
+# at the end.
+_LONG = ("browser", "integration/stack", "faults", "integration/api")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the folders whose tests take longest before all others, which stay in their order."""
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.parent.relative_to(Path(__file__).parent).as_posix()
+        return _LONG.index(folder) if folder in _LONG else len(_LONG)
+
+    items.sort(key=place)
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """Say which tests go to the same of several processes (`-n 2`)."""
     return _ByStack(config, log)

@@ -23,7 +23,7 @@ _START_MILLISECONDS = 120_000  # a busy machine
 def chromium() -> Iterator[Browser]:
     """Run a Chromium for as long as the block lasts. Raises FileNotFoundError if there is none.
 
-    Playwright keeps an event loop running in this thread meanwhile, so keep the block short.
+    Playwright keeps an event loop running in this thread meanwhile: `asyncio.run` is refused.
     """
     path = next(filter(None, map(shutil.which, _NAMES)), None)
     if path is None:

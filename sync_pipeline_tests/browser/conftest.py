@@ -20,13 +20,22 @@ Open = Callable[..., Page]
 """Opens the page of a site in a browser of its own: its address, then what the browser is like."""
 
 
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all tests here; each gets contexts of its own, which share nothing."""
+    with chromium() as running:
+        yield running
+
+
 @pytest.fixture
-def page(request: pytest.FixtureRequest, stack: Stack, tmp_path: Path) -> Iterator[Page]:
+def page(
+    request: pytest.FixtureRequest, browser: Browser, stack: Stack, tmp_path: Path
+) -> Iterator[Page]:
     """A page whose relative addresses are those of the Dagster UI.
 
     When the test fails, a picture and a trace (`playwright show-trace`) are left in `tmp_path`.
     """
-    with chromium() as browser, ExitStack() as opened:
+    with ExitStack() as opened:
         yield _open(browser, opened, request, tmp_path, base_url=stack.dagster.url)
 
 
@@ -47,14 +56,16 @@ def site(stack: Stack) -> Iterator[Site]:
 
 
 @pytest.fixture
-def visit(request: pytest.FixtureRequest, site: Site, tmp_path: Path) -> Iterator[Open]:
+def visit(
+    request: pytest.FixtureRequest, browser: Browser, site: Site, tmp_path: Path
+) -> Iterator[Open]:
     """A function that opens an address of the site in a browser context of its own.
 
     What it takes beside the address is Playwright's, such as `locale` or `color_scheme`. A page
     that complains on its console, as of its Content-Security-Policy, fails the test.
     """
     complaints: list[str] = []
-    with chromium() as browser, ExitStack() as opened:
+    with ExitStack() as opened:
 
         def open_address(address: str, **options: Any) -> Page:
             page = _open(browser, opened, request, tmp_path, base_url=site.url, **options)
@@ -81,7 +92,7 @@ def _open(
     usual = {"locale": "en-US", "timezone_id": "UTC", "viewport": {"width": 1440, "height": 900}}
     context = browser.new_context(**{**usual, **options})
     context.set_default_timeout(PATIENCE_MILLISECONDS)
-    context.tracing.start(screenshots=True, snapshots=True)
+    context.tracing.start(snapshots=True)
     page = context.new_page()
     opened.callback(_close, context, page, request, folder / f"{len(browser.contexts)}")
     return page
