@@ -13,14 +13,23 @@ class Heard:
     done: list[int] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Suspicion:
+    """Of a run without a sign of life: the Unix time since when, and how often that began anew
+    because nobody had looked for a while."""
+
+    since: float
+    renewed: int = 0
+
+
 @dataclass
 class Memory:
-    """`looked_at` is the Unix time of the look; `suspected` are runs without a sign of life, with
-    the Unix time since when; `heard` is by dataset; `runs_after` is the Unix time up to which ended
-    runs were looked at. None is for what has not been yet."""
+    """`looked_at` is the Unix time of the look; `suspected` is by run, `heard` by dataset;
+    `runs_after` is the Unix time up to which ended runs were looked at. None is for what has not
+    been yet."""
 
     looked_at: float | None = None
-    suspected: dict[str, float] = field(default_factory=dict)
+    suspected: dict[str, Suspicion] = field(default_factory=dict)
     heard: dict[str, Heard] = field(default_factory=dict)
     runs_after: float | None = None
 
@@ -30,7 +39,7 @@ class Memory:
         kept: dict[str, Any] = json.loads(cursor) if cursor else {}
         return cls(
             kept.get("looked_at"),
-            kept.get("suspected", {}),
+            {run_id: _suspicion(found) for run_id, found in kept.get("suspected", {}).items()},
             {name: Heard(**heard) for name, heard in kept.get("heard", {}).items()},
             kept.get("runs_after"),
         )
@@ -38,3 +47,7 @@ class Memory:
     def to_cursor(self) -> str:
         """Return what `read` reads."""
         return json.dumps(asdict(self))
+
+
+def _suspicion(kept: Any) -> Suspicion:
+    return Suspicion(**kept) if isinstance(kept, dict) else Suspicion(kept)  # as it was at first

@@ -30,7 +30,7 @@ from sync_pipeline.orchestration import identity
 from sync_pipeline.orchestration.at_target import empty_outbox, end_sessions_of_run
 from sync_pipeline.orchestration.late_entries import enter_days, open_records_of_ended_runs
 from sync_pipeline.orchestration.materializations import tell_past_day
-from sync_pipeline.orchestration.memory import Memory
+from sync_pipeline.orchestration.memory import Memory, Suspicion
 from sync_pipeline.orchestration.records import close_run
 from sync_pipeline.settings import Settings
 from sync_pipeline.tracking import attempts, batches, corrections, workers
@@ -51,6 +51,7 @@ _OPEN_BACKFILL = [s for s in BulkActionStatus if s not in BULK_ACTION_TERMINAL_S
 _MOST_UNTOLD = 200  # a look
 _STATEMENT_SECONDS = 30.0
 _LONGEST_GAP_SECONDS = 15.0  # between two looks that belong together
+_OFTEN_ENOUGH = 3  # looks further apart than that, after the first
 _logger = logging.getLogger(__name__)
 
 
@@ -109,12 +110,14 @@ class Reconciler:
             self.errors.append(one_line(error))
             connection.rollback()
 
-    def _suspected_before(self) -> dict[str, float]:
-        """Return the runs that were suspected, unless nobody has looked for a while since: a
+    def _suspected_before(self) -> dict[str, Suspicion]:
+        """Return what was suspected, beginning anew if nobody has looked for a while since: a
         worker that could give no sign of life, as the records could not be written, needs time."""
-        looked_at = self._memory.looked_at or 0.0
+        now, before = time.time(), self._memory.suspected
         longest = max(_LONGEST_GAP_SECONDS, self._settings.lost_after_seconds / 2)
-        return self._memory.suspected if time.time() - looked_at < longest else {}
+        if now - (self._memory.looked_at or 0.0) < longest:
+            return before
+        return {run_id: Suspicion(now, found.renewed + 1) for run_id, found in before.items()}
 
     def _enter_late(self, connection: "Connection") -> None:
         """Enter what happened while the records were away, before anything is held for lost."""
@@ -160,14 +163,16 @@ class Reconciler:
         if silent <= self._settings.lost_after_seconds:
             return None
         # Silent may also mean that the records were away; it then has time for a sign of life.
-        if self._suspected_for(run_id) < self._settings.lost_after_seconds / 2:
+        if not self._is_suspected_for(run_id, self._settings.lost_after_seconds / 2):
             return None
         return f"its process {seen.worker.pid} gave no sign of life for {silent:.0f} s"
 
-    def _suspected_for(self, run_id: str) -> float:
-        since = self._before.get(run_id, time.time())
-        self._memory.suspected[run_id] = since
-        return time.time() - since
+    def _is_suspected_for(self, run_id: str, seconds: float) -> bool:
+        """Suspect a run; return whether that has been so for long enough. Where looks are always
+        far apart, as of a daemon with much to do, several in a row are."""
+        now = time.time()
+        found = self._memory.suspected[run_id] = self._before.get(run_id) or Suspicion(now)
+        return now - found.since >= seconds or found.renewed >= _OFTEN_ENOUGH
 
     def _end_runs_without_worker(self, connection: "Connection", at_work: set[str]) -> None:
         """End runs of ours that Dagster believes at work, with no worker that could be."""
@@ -179,7 +184,7 @@ class Reconciler:
             age = time.time() - (record.start_time or record.create_timestamp.timestamp())
             if age < self._settings.lost_after_seconds:
                 continue  # it is about to sign on
-            if self._suspected_for(run_id) >= self._settings.lost_after_seconds:
+            if self._is_suspected_for(run_id, self._settings.lost_after_seconds):
                 self._end_run(connection, run_id, "no process works for it")
 
     def _is_ours(self, run: dg.DagsterRun) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from sync_pipeline.orchestration import identity
 from sync_pipeline.orchestration.batch_job import build_batch_job
-from sync_pipeline.orchestration.memory import Memory
+from sync_pipeline.orchestration.memory import Memory, Suspicion
 from sync_pipeline.orchestration.reconcile import Reconciler
 from sync_pipeline.tracking.workers import sign_on, this_process
 from sync_pipeline_tests.faults.harness import Harness
@@ -123,7 +123,7 @@ def test_where_a_lost_worker_cannot_be_ended_those_that_live_are_left_alone(
         with closing(psycopg2.connect(world.settings.tracking_url)) as connection, connection:
             sign_on(connection.cursor(), replace(this_process(lost), pid=2**22))
             sign_on(connection.cursor(), this_process(living))
-        old = time.time() - 1000
+        old = Suspicion(time.time() - 1000)
         look(world, Memory(looked_at=time.time(), suspected=dict.fromkeys([living, gone], old)))
         return is_ended(world, gone)
 
@@ -141,11 +141,35 @@ def test_after_a_time_in_which_nobody_could_look_a_suspicion_begins_anew(
     long_ago = time.time() - 1000
 
     def suspected_anew() -> bool:  # once it is too old to be about to start
-        memory = Memory(looked_at=long_ago, suspected={run.run_id: long_ago})
+        memory = Memory(looked_at=long_ago, suspected={run.run_id: Suspicion(long_ago)})
         assert look(world, memory).corrections == []
-        return memory.suspected.get(run.run_id, long_ago) > long_ago
+        return memory.suspected.get(run.run_id, Suspicion(long_ago)).since > long_ago
 
     assert waited(suspected_anew, 6 * LOST_AFTER_SECONDS)
+
+
+def test_whoever_looks_but_seldom_finds_a_lost_run_too(harness: Harness) -> None:
+    world = harness.world(Layout.TOGETHER)
+    world.reset(0.0)
+    run = never_started(world)
+    memory = Memory()
+    looks = 0
+
+    def ended() -> bool:
+        nonlocal memory, looks
+        memory = Memory.read(memory.to_cursor())
+        memory.looked_at = time.time() - 1000
+        look(world, memory)
+        looks += bool(memory.suspected)
+        return is_ended(world, run.run_id)
+
+    assert waited(ended, 6 * LOST_AFTER_SECONDS)
+    assert looks == 4
+
+
+def test_what_was_suspected_before_an_upgrade_still_is() -> None:
+    memory = Memory.read('{"looked_at": 17.0, "suspected": {"a": 5.0}}')
+    assert memory.suspected == {"a": Suspicion(5.0)}
 
 
 def is_ended(world: World, run_id: str) -> bool:
