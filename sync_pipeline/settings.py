@@ -92,18 +92,19 @@ class Settings:
 
     @property
     def lost_after_seconds(self) -> float:
-        """After how many seconds without a sign of life a worker counts as lost; 30 by default.
+        """After how many seconds without a sign of life a worker may be lost; 20 by default,
+        with which its record says so within a minute.
 
         Raises SettingError if it is not a number from 1 to 3600.
         """
-        text = self.environment.get(LOST_AFTER_SECONDS, "").strip() or "30"
+        text = self.environment.get(LOST_AFTER_SECONDS, "").strip() or "20"
         try:
             seconds = float(text)
         except ValueError:
             seconds = 0.0
         if not 1 <= seconds <= 3600:
             raise SettingError(
-                f"{LOST_AFTER_SECONDS} is {text!r}; set it to seconds from 1 to 3600, such as 30"
+                f"{LOST_AFTER_SECONDS} is {text!r}; set it to seconds from 1 to 3600, such as 20"
             )
         return seconds
 

@@ -141,8 +141,8 @@ def test_current_reads_the_environment_as_it_is_now(monkeypatch: pytest.MonkeyPa
     assert (first.page_url, settings.current().page_url) == ("http://one", "http://two")
 
 
-def test_a_worker_counts_as_lost_after_half_a_minute_unless_set() -> None:
-    assert of().lost_after_seconds == 30
+def test_a_worker_may_be_lost_after_twenty_seconds_of_silence_unless_set() -> None:
+    assert of().lost_after_seconds == 20
     assert of(SYNC_LOST_AFTER_SECONDS=" 2.5 ").lost_after_seconds == 2.5
 
 
