@@ -92,8 +92,8 @@ class Settings:
 
     @property
     def lost_after_seconds(self) -> float:
-        """After how many seconds without a sign of life a worker may be lost; 20 by default,
-        with which its record says so within a minute.
+        """After how many seconds without a sign of life a worker may be lost; 20 by default.
+        It is held for lost if it stays silent for half as long again.
 
         Raises SettingError if it is not a number from 1 to 3600.
         """

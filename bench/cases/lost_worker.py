@@ -5,16 +5,15 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
-import psycopg2
-
 from bench.project import project_of
 from bench.readings import DAYS, FIRST, dataset, make_readings
 from bench.results import Result, Say
+from bench.stack import query_one
 from sync_pipeline.errors import StackError
 from sync_pipeline.settings import Settings
 from sync_pipeline.stack import RunningDagster, dagster_running
@@ -22,11 +21,11 @@ from sync_pipeline.stack import RunningDagster, dagster_running
 CASE = "lost_worker"
 _WORKERS = 3
 _APART_SECONDS = 3.0  # so that they are not all found by the same look
-_GOAL_SECONDS = 60.0  # the design's
+_GOAL_SECONDS = 60.0
 _PATIENCE_SECONDS = 180
-_AT_WORK = """SELECT pid FROM sync_worker JOIN daily_sync_status ON batch_key = sync_worker.run_id
-    WHERE batch_key = %s AND success_count >= 10"""
-_CLOSED = "SELECT 1 FROM daily_sync_status WHERE batch_key = %s AND status = 'failed'"
+_AT_WORK = """SELECT max(pid) FROM sync_worker AS worker JOIN daily_sync_status
+    ON batch_key = worker.run_id WHERE batch_key = %s AND success_count >= 10"""
+_CLOSED = "SELECT max(id) FROM daily_sync_status WHERE batch_key = %s AND status = 'failed'"
 _T = TypeVar("_T")
 
 
@@ -73,14 +72,8 @@ def _launch(dagster: RunningDagster, name: str) -> str:
 
 
 def _one(settings: Settings, query: str, key: str) -> Any:
-    """Return the first value of the one row that there is, None if there is none yet."""
-    with (
-        closing(psycopg2.connect(settings.tracking_url)) as connection,
-        connection.cursor() as cursor,
-    ):
-        cursor.execute(query, [key])
-        row = cursor.fetchone()
-        return row[0] if row else None
+    """Return what `query` gives, None if there is nothing yet."""
+    return query_one(settings.tracking_url, query, [key])[0]
 
 
 def _wait(find: Callable[[], _T | None]) -> _T:

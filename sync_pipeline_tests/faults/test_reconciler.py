@@ -167,11 +167,6 @@ def test_whoever_looks_but_seldom_finds_a_lost_run_too(harness: Harness) -> None
     assert looks == 4
 
 
-def test_what_was_suspected_before_an_upgrade_still_is() -> None:
-    memory = Memory.read('{"looked_at": 17.0, "suspected": {"a": 5.0}}')
-    assert memory.suspected == {"a": Suspicion(5.0)}
-
-
 def is_ended(world: World, run_id: str) -> bool:
     run = world.instance.get_run_by_id(run_id)
     return run is not None and run.is_finished
