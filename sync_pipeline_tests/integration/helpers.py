@@ -324,7 +324,8 @@ def in_thread(work: Callable[[], _T]) -> Iterator["Future[_T]"]:
 
 def wait_until_blocked(connection: "Connection", by_pid: int) -> None:
     """Return as soon as some session waits for a lock that the session `by_pid` holds."""
-    waiting = "SELECT FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))"
+    # pg_stat_activity would not change within a transaction of `connection`.
+    waiting = "SELECT FROM pg_locks WHERE NOT granted AND %s = ANY(pg_blocking_pids(pid))"
     pause = threading.Event()
     for _ in range(PATIENCE_SECONDS * 100):
         if execute(connection, waiting, [by_pid]):
