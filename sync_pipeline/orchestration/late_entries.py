@@ -81,13 +81,14 @@ def enter(
     adoption.one_at_a_time(cursor)
     if attempts.is_known(cursor, day.run_id, day.dataset, day.day, day.outcome.value):
         return Entry.KNOWN
-    run = instance.get_run_by_id(day.run_id)
-    batch = batches.open_batch(cursor, day.batch) if day.batch else None
+    record = instance.get_run_record_by_id(day.run_id)
+    began = _began(record) if record else day.started_at.timestamp()
+    batch = batches.open_batch(cursor, day.batch, ago=_since(began)) if day.batch else None
     about: dict[str, Any] = {
         "dataset": day.dataset,
         "day": day.day,
         "run_id": day.run_id,
-        "triggered_by": identity.triggered_by(run) if run else None,
+        "triggered_by": identity.triggered_by(record.dagster_run) if record else None,
         "batch_id": batch.id if batch else None,
         "started_at": day.started_at,
         "ended_at": day.ended_at,
@@ -142,8 +143,9 @@ def open_records_of_ended_runs(
             with connection, connection.cursor() as cursor:
                 if batches.find_batch(cursor, new.batch_key, new.dataset) is not None:
                     continue
-                batch = batches.open_batch(cursor, new)
-                attempts.give_up_batch(cursor, batch.id, _why_ended(instance, record.dagster_run))
+                batch = batches.open_batch(cursor, new, ago=_since(_began(record)))
+                why = _why_ended(instance, record.dagster_run)
+                attempts.give_up_batch(cursor, batch.id, why, ago=_since(_ended(record)))
             yield Correction(
                 "the record of a batch was opened after its end",
                 "its run ended without having opened it",
@@ -181,6 +183,20 @@ def _batches_of(
         ):
             days = days_of_run(run) or []
             yield NewBatch(key, dataset.name, days, run.run_id, who, resync=True)
+
+
+def _began(record: RunRecord) -> float:
+    """Return the Unix time at which a run began, or was made if it never did."""
+    return record.start_time or record.create_timestamp.timestamp()
+
+
+def _ended(record: RunRecord) -> float:
+    """Return the Unix time at which a run that is over ended."""
+    return record.end_time or record.update_timestamp.timestamp()
+
+
+def _since(moment: float) -> float:
+    return max(0.0, time.time() - moment)
 
 
 def _why_ended(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:

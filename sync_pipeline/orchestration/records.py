@@ -4,6 +4,7 @@ Everything here may be done twice or late: records are projections of their days
 taken from a run that is still at work.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import date, datetime, timezone
@@ -107,7 +108,8 @@ def open_backfill(
     for dataset, days in _parts(backfill, datasets):
         who = f"backfill {backfill.backfill_id}"
         new = NewBatch(key, dataset.name, days, None, who, resync=True)
-        batch = batches.open_batch(cursor, new)
+        ago = max(0.0, time.time() - backfill.backfill_timestamp)  # the records may have been away
+        batch = batches.open_batch(cursor, new, ago=ago)
         if key != backfill.backfill_id:
             # They may fail again before the sensor sees them; its clock is not the database's.
             own = instance.get_runs(

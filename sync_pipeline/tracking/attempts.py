@@ -250,13 +250,15 @@ def give_up_batch(
     run_id: str | None = None,
     planned_by: str | None = None,
     planned_before: datetime | None = None,
+    ago: float = 0.0,
 ) -> int:
-    """Close the unfinished days of a batch, all or those in `days`; return how many there were.
+    """Close the unfinished days of a batch, all or those in `days`, as failed `ago` seconds before;
+    return how many there were.
 
     With `run_id`, days that another run has begun are left to it; with `planned_by`, all that
     another run has begun or planned. With `planned_before`, days are left that were planned later,
-    when the batch was taken up again. A day that never began is
-    failed like the others, and its error says that it was not run.
+    when the batch was taken up again. A day that never began is failed like the others, and its
+    error says that it was not run.
     """
     cursor.execute(
         _SQL["unfinished_of_batch"],
@@ -268,7 +270,7 @@ def give_up_batch(
             "planned_before": planned_before,
         },
     )
-    return _give_up(cursor, cursor.fetchall(), error)
+    return _give_up(cursor, cursor.fetchall(), error, ago)
 
 
 def untold(cursor: "Cursor", limit: int) -> list[UntoldDay]:
@@ -288,18 +290,21 @@ def runs_without_worker(cursor: "Cursor", seconds: float) -> list[str]:
     return [row[0] for row in cursor.fetchall()]
 
 
-def _give_up(cursor: "Cursor", rows: Sequence[tuple[Any, ...]], error: str) -> int:
+def _give_up(
+    cursor: "Cursor", rows: Sequence[tuple[Any, ...]], error: str, ago: float = 0.0
+) -> int:
     begun = [row[0] for row in rows if row[1] is not None]
     never_begun = [row[0] for row in rows if row[1] is None]
     given_up = 0
     if begun:
-        values = {"ids": begun, "error": error, "remarks": remarks.day_failed(error)}
+        values = {"ids": begun, "ago": ago, "error": error, "remarks": remarks.day_failed(error)}
         cursor.execute(_SQL["give_up_day_records"], values)
         cursor.execute(_SQL["give_up_attempts"], values | {"state": "syncing"})
         given_up += cursor.rowcount
     if never_begun:
         # A day that has begun since it was looked at is its worker's, and has a record to follow.
-        values = {"ids": never_begun, "error": batches.NOT_RUN + error, "state": "pending"}
+        never = {"ids": never_begun, "ago": ago, "state": "pending"}
+        values = never | {"error": batches.NOT_RUN + error}
         cursor.execute(_SQL["give_up_attempts"], values)
         given_up += cursor.rowcount
     batches.refresh_all(cursor, [row[4] for row in rows])

@@ -176,13 +176,14 @@ WHERE batch_id = %(batch_id)s AND state IN ('pending', 'syncing')
 
 -- give_up_attempts: close attempts that nobody will finish, unless they have gone on meanwhile
 UPDATE sync_attempt SET
-    state = 'failed', ended_at = clock_timestamp(), error_message = %(error)s
+    state = 'failed', error_message = %(error)s,
+    ended_at = greatest(started_at, clock_timestamp() - make_interval(secs => %(ago)s))
 WHERE id = ANY(%(ids)s) AND state = %(state)s
 
 -- give_up_day_records: the records of the days among them follow
 UPDATE daily_sync_status record SET
     status = 'failed', remarks = %(remarks)s, error_message = %(error)s,
-    end_time = clock_timestamp()
+    end_time = greatest(record.start_time, clock_timestamp() - make_interval(secs => %(ago)s))
 FROM sync_attempt
 WHERE sync_attempt.id = ANY(%(ids)s) AND sync_attempt.attempt IS NOT NULL
   AND record.kind = 'day' AND record.dataset = sync_attempt.dataset

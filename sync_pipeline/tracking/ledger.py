@@ -24,15 +24,19 @@ _T = TypeVar("_T")
 
 
 class Ledger:
-    """Writes facts in the name of `by`. A batch is opened or joined before the first about it."""
+    """Writes facts in the name of `by`. A batch is opened or joined before the first about it.
+
+    `asked` has the moment, by `time.monotonic()`, at which each batch was first asked for. The
+    ledgers of a run share it: a batch began then, whichever of them opens it, and however late.
+    """
 
     def __init__(self, settings: Settings, by: By, logger: logging.Logger) -> None:
         self._by = by
         self._logger = logger
         self._tables = Tables(settings, logger)
         self.in_target = self._tables.in_target
+        self.asked: dict[tuple[str, str], float] = {}
         self._batches: dict[tuple[str, str], Batch] = {}
-        self._asked: dict[tuple[str, str], float] = {}  # for a batch, by time.monotonic()
         self._owed: deque[Fact] = deque()
 
     @property
@@ -42,6 +46,9 @@ class Ledger:
 
     def record(self, fact: Fact) -> None:
         """Write `fact` now, or keep it until that can be done."""
+        if fact.batch is not None:
+            # Now, not when it comes to its turn: the tables may be away until then.
+            self.asked.setdefault(_key(fact.batch), time.monotonic())
         self._owed.append(fact)
         self._settle()
 
@@ -115,8 +122,8 @@ class Ledger:
             return True  # the log has it; it would be refused again
 
     def _open(self, new: NewBatch) -> Batch:
-        asked = self._asked.setdefault(_key(new), time.monotonic())
         if _key(new) not in self._batches:
+            asked = self.asked[_key(new)]
             self._batches[_key(new)] = self._tables.do(
                 lambda cursor: batches.open_batch(cursor, new, ago=time.monotonic() - asked),
                 durable=True,

@@ -64,13 +64,15 @@ class Tracker:
 
     def another(self) -> "Tracker":
         """Return a tracker for the same run, for another thread; it is handed over in the end."""
-        return Tracker(
+        made = Tracker(
             self._settings,
             run_id=self.run_id,
             triggered_by=self.triggered_by,
             heartbeat=self._heartbeat,
             logger=self._logger,
         )
+        made._ledger.asked = self._ledger.asked
+        return made
 
     def hand_over(self, to: "Tracker") -> None:
         """Leave to another tracker of the run what could not be written yet, and close."""

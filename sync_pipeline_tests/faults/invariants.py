@@ -8,7 +8,7 @@ import itertools
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _FINISHED = re.compile(
     r"批量同步完成: (\S+)至(\S+), 共(\d+)天, 成功(\d+), 失败(\d+), 跳过(\d+), 耗时(\d+)分(\d+)秒"
 )
+
+# What is written late is dated back from then, and a statement takes a moment to arrive.
+_SLACK = timedelta(seconds=1)
 
 
 def broken(played: "Round") -> list[str]:
@@ -179,6 +182,21 @@ def a_successful_batch_left_no_day_out(facts: Facts) -> Iterator[str]:
                 yield f"batch {batch['batch_key']} is success, and {day} has no record"
 
 
+def a_batch_lasts_as_long_as_its_days(facts: Facts) -> Iterator[str]:
+    """A closed batch began before the first of its days that began, and ended after the last."""
+    for batch in facts.batches:
+        begun = [a for a in facts.attempts if a["batch_id"] == batch["id"] and a["started_at"]]
+        if not begun or batch["end_time"] is None:
+            continue
+        first = min(attempt["started_at"] for attempt in begun)
+        last = max(attempt["ended_at"] or attempt["started_at"] for attempt in begun)
+        if batch["start_time"] > first + _SLACK or batch["end_time"] < last - _SLACK:
+            yield (
+                f"batch {batch['batch_key']} lasted from {batch['start_time']} to "
+                f"{batch['end_time']}, its days from {first} to {last}"
+            )
+
+
 def never_two_loaders_of_a_day(facts: Facts) -> Iterator[str]:
     """The successes of a day follow each other: none began before the one before it had ended.
 
@@ -251,6 +269,7 @@ RULES: Sequence[Callable[[Facts], Iterator[str]]] = (
     no_day_holds_a_mixture,
     rows_that_are_in_are_recorded,
     a_successful_batch_left_no_day_out,
+    a_batch_lasts_as_long_as_its_days,
     never_two_loaders_of_a_day,
     dagster_knows_every_synced_day,
     dagster_and_the_record_agree,

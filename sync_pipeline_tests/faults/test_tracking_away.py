@@ -9,11 +9,12 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from sync_pipeline.api.runs import runs_of
 from sync_pipeline.stack import dagster_running
 from sync_pipeline_tests.command import folder_for_postgres, wait_until
 from sync_pipeline_tests.faults.servers import Server, query
@@ -60,6 +61,17 @@ class Apart:
 
         (record,) = wait_until(found, PATIENCE_SECONDS)
         return record
+
+    def clock(self) -> datetime:
+        """The time now by the target's server, which runs on this machine as all else does."""
+        (found,) = self.stack.target("SELECT clock_timestamp() AS now")
+        now: datetime = found["now"]
+        return now
+
+    def work(self, record: dict[str, Any]) -> tuple[datetime, datetime]:
+        """When the first day of a batch began, and when its last ended."""
+        of = self.stack.attempts(record["id"])
+        return min(a["started_at"] for a in of), max(a["ended_at"] for a in of)
 
     def entered(self, key: str) -> list[date]:
         """Which days of a batch were entered afterwards, each by whoever saw it first: from what
@@ -118,11 +130,36 @@ def test_records_that_go_in_the_middle_and_stay_away_until_the_run_is_over_come_
 def test_records_that_were_away_all_the_time_come_out_whole(apart: Apart) -> None:
     of = days(date(2025, 2, 1), 6)
     apart.server.stop_at_once()
+    launched_at = apart.clock()
     key = apart.launch(of)
     assert apart.wait_until_over(key) == "SUCCESS"
+    back_at = apart.clock()
     apart.server.start()
-    assert_complete(apart, apart.closed(key), of)
+    record = apart.closed(key)
+    assert_complete(apart, record, of)
     assert apart.entered(key) == of
+    began, ended = apart.work(record)
+    assert launched_at < record["start_time"] < began
+    assert record["end_time"] == ended < back_at
+    assert record["duration_seconds"] >= 6 * PAUSE_SECONDS
+
+
+def test_a_backfill_asked_for_while_they_were_away_began_when_it_was_asked_for(
+    apart: Apart,
+) -> None:
+    of = days(date(2025, 5, 1), 3)
+    apart.server.stop_at_once()
+    launched_at = apart.clock()
+    key = apart.stack.dagster.launch_backfill(of, asset="orders")
+    (run,) = wait_until(lambda: runs_of(apart.stack.dagster, key), PATIENCE_SECONDS)
+    assert apart.wait_until_over(run.run_id) == "SUCCESS"
+    back_at = apart.clock()
+    apart.server.start()
+    record = apart.closed(key)
+    assert_complete(apart, record, of)
+    began, _ = apart.work(record)
+    # Dagster gives the moment in whole seconds.
+    assert launched_at - timedelta(seconds=1) < record["start_time"] < began < back_at
 
 
 def test_of_a_run_that_was_killed_meanwhile_the_record_says_what_it_did(apart: Apart) -> None:
@@ -151,6 +188,7 @@ def test_of_a_run_that_was_killed_meanwhile_the_record_says_what_it_did(apart: A
 def test_a_batch_killed_before_it_could_be_recorded_has_its_one_record(apart: Apart) -> None:
     of = days(date(2025, 4, 1), 6)
     apart.server.stop_at_once()
+    launched_at = apart.clock()
     apart.stack.pause("orders", of, 60)
     request = {"dataset": "orders", "start_date": str(of[0]), "end_date": str(of[-1])}
     key = apart.stack.dagster.launch_job("batch_backfill", config=request)
@@ -158,8 +196,10 @@ def test_a_batch_killed_before_it_could_be_recorded_has_its_one_record(apart: Ap
     wait_until(lambda: apart.stack.source(reading, ["sync_pipeline: sync%"]), PATIENCE_SECONDS)
     os.kill(run_process(apart.stack, key), signal.SIGKILL)
     assert apart.wait_until_over(key) == "FAILURE"
+    back_at = apart.clock()
     apart.server.start()
     record = apart.closed(key)
+    assert launched_at < record["start_time"] <= record["end_time"] < back_at
     assert (record["status"], record["failed_count"]) == ("failed", 6)
     assert f"run {key} ended FAILURE without having recorded its days" in record["error_message"]
     assert record["remarks"].startswith("批量同步失败: ")

@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from sync_pipeline.errors import SyncError
 from sync_pipeline.parallel import Crew
 from sync_pipeline.sync import DayResult, Outcome
 from sync_pipeline.tracking import owed
+from sync_pipeline.tracking.models import NewBatch
 from sync_pipeline.tracking.tracker import Tracker
 from sync_pipeline_tests.conftest import drop_database
 from sync_pipeline_tests.integration import helpers
@@ -149,6 +151,18 @@ def test_what_a_thread_could_not_record_is_recorded_by_the_run(pipeline: Pipelin
         assert tracker.owes
     found = run(pipeline.target, "SELECT sync_date, state, error_message FROM sync_attempt")
     assert found == [(DAYS[0], "failed", "held")]
+
+
+def test_a_batch_that_a_thread_opens_began_when_the_run_asked_for_it(pipeline: Pipeline) -> None:
+    new = NewBatch("batch-1", helpers.DATASET, DAYS)
+    with Tracker(pipeline.settings, run_id="run-1") as tracker:
+        tracker._ledger.asked[new.batch_key, new.dataset] = time.monotonic() - 60
+        other = tracker.another()
+        assert other.open_batch(new)
+        other.hand_over(tracker)
+    ago = "SELECT extract(epoch FROM clock_timestamp() - start_time) FROM daily_sync_status"
+    [(seconds,)] = run(pipeline.target, ago)
+    assert float(str(seconds)) >= 60
 
 
 def test_a_worker_that_gets_no_connection_leaves_its_days_to_the_others(

@@ -123,7 +123,7 @@ def test_a_listener_with_more_files_than_select_knows_hears_all_the_same(
         listening(module_database) as heard,
     ):
         assert heard.states.get(timeout=10)
-        assert heard.chunks.get(timeout=1) is None
+        assert heard.chunks.get(timeout=10) is None
         helpers.execute(connection, INSERT, ["2025-01-01"])
         connection.commit()
         chunk = heard.chunks.get(timeout=10)
