@@ -18,7 +18,7 @@ from dagster._core.storage.dagster_run import FINISHED_STATUSES, RunRecord
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.day_result import Outcome
 from sync_pipeline.errors import RequestError
-from sync_pipeline.orchestration import identity
+from sync_pipeline.orchestration import identity, moments
 from sync_pipeline.orchestration.batch_job import requested_days
 from sync_pipeline.orchestration.cancel import cancelled_in_dagster
 from sync_pipeline.orchestration.days import days_of_run
@@ -82,8 +82,8 @@ def enter(
     if attempts.is_known(cursor, day.run_id, day.dataset, day.day, day.outcome.value):
         return Entry.KNOWN
     record = instance.get_run_record_by_id(day.run_id)
-    began = _began(record) if record else day.started_at.timestamp()
-    batch = batches.open_batch(cursor, day.batch, ago=_since(began)) if day.batch else None
+    ago = moments.since(moments.began(record) if record else day.started_at.timestamp())
+    batch = batches.open_batch(cursor, day.batch, ago=ago) if day.batch else None
     about: dict[str, Any] = {
         "dataset": day.dataset,
         "day": day.day,
@@ -143,9 +143,13 @@ def open_records_of_ended_runs(
             with connection, connection.cursor() as cursor:
                 if batches.find_batch(cursor, new.batch_key, new.dataset) is not None:
                     continue
-                batch = batches.open_batch(cursor, new, ago=_since(_began(record)))
-                why = _why_ended(instance, record.dagster_run)
-                attempts.give_up_batch(cursor, batch.id, why, ago=_since(_ended(record)))
+                batch = batches.open_batch(cursor, new, ago=moments.since(moments.began(record)))
+                attempts.give_up_batch(
+                    cursor,
+                    batch.id,
+                    _why_ended(instance, record.dagster_run),
+                    ago=moments.since(moments.ended(record)),
+                )
             yield Correction(
                 "the record of a batch was opened after its end",
                 "its run ended without having opened it",
@@ -183,20 +187,6 @@ def _batches_of(
         ):
             days = days_of_run(run) or []
             yield NewBatch(key, dataset.name, days, run.run_id, who, resync=True)
-
-
-def _began(record: RunRecord) -> float:
-    """Return the Unix time at which a run began, or was made if it never did."""
-    return record.start_time or record.create_timestamp.timestamp()
-
-
-def _ended(record: RunRecord) -> float:
-    """Return the Unix time at which a run that is over ended."""
-    return record.end_time or record.update_timestamp.timestamp()
-
-
-def _since(moment: float) -> float:
-    return max(0.0, time.time() - moment)
 
 
 def _why_ended(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:

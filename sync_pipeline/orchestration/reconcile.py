@@ -26,7 +26,7 @@ from dagster._core.execution.backfill import (
 from sync_pipeline.database.connections import connect
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.errors import SyncError, TrackingError, one_line
-from sync_pipeline.orchestration import identity
+from sync_pipeline.orchestration import identity, moments
 from sync_pipeline.orchestration.at_target import empty_outbox, end_sessions_of_run
 from sync_pipeline.orchestration.late_entries import enter_days, open_records_of_ended_runs
 from sync_pipeline.orchestration.materializations import tell_past_day
@@ -181,8 +181,7 @@ class Reconciler:
             run_id = record.dagster_run.run_id
             if run_id in at_work or not self._is_ours(record.dagster_run):
                 continue
-            age = time.time() - (record.start_time or record.create_timestamp.timestamp())
-            if age < self._settings.lost_after_seconds:
+            if moments.since(moments.began(record)) < self._settings.lost_after_seconds:
                 continue  # it is about to sign on
             if self._is_suspected_for(run_id, self._settings.lost_after_seconds):
                 self._end_run(connection, run_id, "no process works for it")

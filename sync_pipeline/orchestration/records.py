@@ -4,7 +4,6 @@ Everything here may be done twice or late: records are projections of their days
 taken from a run that is still at work.
 """
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import date, datetime, timezone
@@ -16,7 +15,7 @@ from dagster._core.execution.backfill import PartitionBackfill
 from sync_pipeline.database.connections import connect
 from sync_pipeline.dataset import Dataset
 from sync_pipeline.errors import TrackingError
-from sync_pipeline.orchestration import identity
+from sync_pipeline.orchestration import identity, moments
 from sync_pipeline.orchestration.days import days_of_backfill, days_of_run
 from sync_pipeline.settings import Settings
 from sync_pipeline.tracking import attempts, batches
@@ -108,7 +107,8 @@ def open_backfill(
     for dataset, days in _parts(backfill, datasets):
         who = f"backfill {backfill.backfill_id}"
         new = NewBatch(key, dataset.name, days, None, who, resync=True)
-        ago = max(0.0, time.time() - backfill.backfill_timestamp)  # the records may have been away
+        # The records may have been away since.
+        ago = moments.since(backfill.backfill_timestamp)
         batch = batches.open_batch(cursor, new, ago=ago)
         if key != backfill.backfill_id:
             # They may fail again before the sensor sees them; its clock is not the database's.
