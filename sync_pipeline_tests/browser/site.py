@@ -5,8 +5,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from sync_pipeline.api.server import api_running
+from sync_pipeline.local.stack import free_port
 from sync_pipeline.settings import DAGSTER_UI_URL
-from sync_pipeline.stack import free_port
 from sync_pipeline_tests.stack_project import Stack
 
 

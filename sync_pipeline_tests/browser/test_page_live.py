@@ -6,8 +6,8 @@ from datetime import date
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from sync_pipeline.local.stack import free_port
 from sync_pipeline.settings import DAGSTER_UI_URL
-from sync_pipeline.stack import free_port
 from sync_pipeline_tests.browser.conftest import Open
 from sync_pipeline_tests.browser.site import Site, site_running
 from sync_pipeline_tests.stack_project import Stack

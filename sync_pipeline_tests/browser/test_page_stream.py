@@ -193,7 +193,7 @@ def test_a_reset_counts_from_where_it_says_even_if_that_is_lower(visit: Open) ->
 def test_after_a_reset_a_record_with_a_lower_number_is_the_later_one(visit: Open) -> None:
     page = visit("/sync-status")
     told = """async () => {
-        const { forget, isOlder, latest, note } = await import("/static/latest.js");
+        const { forget, isOlder, latest, note } = await import("/static/recordCache.js");
         const before = { id: 1, change: 90 };
         note([before]);
         const meanwhile = latest({ id: 1, change: 5 }).change;

@@ -1,8 +1,8 @@
 // The API, as functions. Each returns the answer's `data`, or throws a Problem.
 
-import { BASE } from "./addresses.js";
+import { BASE } from "./endpoints.js";
 import { t } from "./i18n.js";
-import { noteTime } from "./servertime.js";
+import { noteTime } from "./serverTime.js";
 
 let csrfToken = null;
 

@@ -2,7 +2,7 @@
 
 import { duration, number, roughly } from "./format.js";
 import { t } from "./i18n.js";
-import { serverNow } from "./servertime.js";
+import { serverNow } from "./serverTime.js";
 
 const tickers = new Set();
 setInterval(() => tickers.forEach((tick) => tick()), 1000);

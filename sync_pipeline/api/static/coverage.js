@@ -1,9 +1,9 @@
 // The days of a dataset and what is known of each, kept in step with the live stream.
 
 import { coverage } from "./api.js";
-import { noted } from "./latest.js";
+import { noted } from "./recordCache.js";
 import { dayState } from "./states.js";
-import { inTurns } from "./turns.js";
+import { inTurns } from "./limiter.js";
 
 const inTurn = inTurns(4); // however many datasets there are: a browser allows six connections
 

@@ -97,7 +97,7 @@ export class Events {
 /** What hears over the worker that all tabs share; null in a browser that has none. */
 function sharedEar(onWord, onFailed) {
   try {
-    const worker = new SharedWorker("/static/worker.js", { type: "module", name: "stream" });
+    const worker = new SharedWorker("/static/streamWorker.js", { type: "module", name: "stream" });
     worker.addEventListener("error", onFailed);
     const { port } = worker;
     port.addEventListener("message", ({ data }) => onWord(data));

@@ -2,7 +2,7 @@
 
 import { debounced, h, replace, setAttribute } from "./dom.js";
 import { t } from "./i18n.js";
-import { KINDS, SORTS, STATUSES, isNarrowed } from "./query.js";
+import { KINDS, SORTS, STATUSES, isNarrowed } from "./listQuery.js";
 
 const TYPING = 300; // milliseconds
 

@@ -1,16 +1,16 @@
 // Where the page begins: which view belongs to an address, and what all views share.
 
 import { datasets, me } from "./api.js";
-import { Calendar } from "./calendar.js";
+import { Calendar } from "./calendarPage.js";
 import { h, throttled } from "./dom.js";
 import { Events } from "./events.js";
-import { Home } from "./home.js";
+import { Home } from "./recordsPage.js";
 import { t } from "./i18n.js";
-import { forget, note } from "./latest.js";
-import { newsOf } from "./news.js";
+import { forget, note } from "./recordCache.js";
+import { newsOf } from "./notifications.js";
 import { problemWords } from "./problems.js";
-import { RecordPage } from "./record.js";
-import { showSignIn } from "./session.js";
+import { RecordPage } from "./recordPage.js";
+import { showSignIn } from "./signIn.js";
 import { Shell } from "./shell.js";
 
 const REFRESH = 10 * 60_000; // a new day begins without any record of it

@@ -2,16 +2,16 @@
 // and the batches at work on it.
 
 import { list } from "./api.js";
-import { Bar, progressWords } from "./bar.js";
+import { Bar, progressWords } from "./progressBar.js";
 import { everySecond, paceWords } from "./clock.js";
-import { Counts, countStates } from "./counts.js";
+import { Counts, countStates } from "./dayCounts.js";
 import { Coverage } from "./coverage.js";
-import { dayTip } from "./daytip.js";
+import { dayTip } from "./dayTooltip.js";
 import { h, replace, setAttribute, setText } from "./dom.js";
 import { range } from "./format.js";
 import { t } from "./i18n.js";
-import { isOlder, latest } from "./latest.js";
-import { Strip } from "./strip.js";
+import { isOlder, latest } from "./recordCache.js";
+import { Strip } from "./dayStrip.js";
 import { hideTip, showTip } from "./tooltip.js";
 
 export class Overview {

@@ -1,6 +1,6 @@
 // One connection to the live stream, made again whenever it is lost, with no change left out.
 
-import { eventsAddress } from "./addresses.js";
+import { eventsAddress } from "./endpoints.js";
 
 const FIRST_PAUSE = 500; // milliseconds, doubled with each try until something is heard
 const LONGEST_PAUSE = 10_000;

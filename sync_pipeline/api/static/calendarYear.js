@@ -1,7 +1,7 @@
 // A year of a dataset: a square for each day, in months. On a wide screen the weeks are columns,
 // as one looks along a year; on a narrow one they are lines, as on a wall calendar.
 
-import { dayTip, dayWords } from "./daytip.js";
+import { dayTip, dayWords } from "./dayTooltip.js";
 import { h, setAttribute, setVariable } from "./dom.js";
 import { addDays, fullDay, month, utc, weekday } from "./format.js";
 import { t } from "./i18n.js";

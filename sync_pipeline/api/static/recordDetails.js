@@ -2,7 +2,7 @@
 // told of alone, or everything, one question at a time.
 
 import { one, stretch } from "./api.js";
-import { inTurns } from "./turns.js";
+import { inTurns } from "./limiter.js";
 
 const PAUSE = 1000; // milliseconds between two questions
 const REST = 10; // times as long as reading everything took, until that is done again

@@ -1,6 +1,6 @@
 // What is worth telling of the batches at work: that one of them is over.
 
-import { nameOf } from "./actions.js";
+import { nameOf } from "./recordActions.js";
 import { t } from "./i18n.js";
 
 const working = new Set();

@@ -1,16 +1,16 @@
 // The page of one record: how far it is, what it says, its days, every attempt.
 
-import { Actions } from "./actions.js";
-import { Behind } from "./behind.js";
-import { Bar, progressWords } from "./bar.js";
+import { Actions } from "./recordActions.js";
+import { Behind } from "./recordDetails.js";
+import { Bar, progressWords } from "./progressBar.js";
 import { everySecond, paceWords } from "./clock.js";
-import { DayMap } from "./daymap.js";
-import { DayTable } from "./days.js";
+import { DayMap } from "./dayMap.js";
+import { DayTable } from "./recordDays.js";
 import { h, replace, setAttribute, setText } from "./dom.js";
-import { factsOf } from "./facts.js";
+import { factsOf } from "./recordFacts.js";
 import { fullDay, number, range } from "./format.js";
 import { t } from "./i18n.js";
-import { isOlder, latest } from "./latest.js";
+import { isOlder, latest } from "./recordCache.js";
 import { StateMark } from "./states.js";
 
 export class RecordPage {

@@ -1,7 +1,7 @@
 // The form that launches a batch. It reads as a sentence.
 
 import { launch, newKey } from "./api.js";
-import { nameOf } from "./actions.js";
+import { nameOf } from "./recordActions.js";
 import { h, replace, setAttribute, setText } from "./dom.js";
 import { daysBetween } from "./format.js";
 import { t } from "./i18n.js";

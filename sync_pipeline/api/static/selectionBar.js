@@ -1,10 +1,10 @@
 // The form at the foot of the calendar: it follows the days that are selected, and they follow it.
 
-import { countStates, countWords } from "./counts.js";
+import { countStates, countWords } from "./dayCounts.js";
 import { h, setText } from "./dom.js";
 import { daysBetween } from "./format.js";
 import { t } from "./i18n.js";
-import { Launch } from "./launch.js";
+import { Launch } from "./launchForm.js";
 
 export class Dock {
   #selection;

@@ -5,10 +5,10 @@ import { everySecond } from "./clock.js";
 import { h, replace, setText, throttled } from "./dom.js";
 import { number } from "./format.js";
 import { t } from "./i18n.js";
-import { latest } from "./latest.js";
-import { comparison, filterOf, isNarrowed, matches } from "./query.js";
-import { Row } from "./row.js";
-import { serverNow } from "./servertime.js";
+import { latest } from "./recordCache.js";
+import { comparison, filterOf, isNarrowed, matches } from "./listQuery.js";
+import { Row } from "./recordRow.js";
+import { serverNow } from "./serverTime.js";
 
 const PAGE = 50;
 const MOST_AT_ONCE = 200;

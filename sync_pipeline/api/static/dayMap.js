@@ -1,6 +1,6 @@
 // The days of a batch as squares, in order: where it stands, at one look.
 
-import { dayTip } from "./daytip.js";
+import { dayTip } from "./dayTooltip.js";
 import { h, setAttribute } from "./dom.js";
 import { hideTip, showTip } from "./tooltip.js";
 

@@ -5,7 +5,7 @@ import { h, replace } from "./dom.js";
 import { ask } from "./dialog.js";
 import { range } from "./format.js";
 import { t } from "./i18n.js";
-import { latest } from "./latest.js";
+import { latest } from "./recordCache.js";
 
 const STARTS_WITHIN = 60_000; // milliseconds, after which it may be asked for again
 /** What was asked of records and has not begun yet: by id, the change that the record was at. */

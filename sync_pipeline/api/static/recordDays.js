@@ -3,7 +3,7 @@
 import { h, replace, setAttribute, setText } from "./dom.js";
 import { number } from "./format.js";
 import { t } from "./i18n.js";
-import { Lines } from "./lines.js";
+import { Lines } from "./attemptTable.js";
 
 const COLUMNS = ["day", "state", "try", "read", "loaded", "rejected", "bytes", "took", "at", "run"];
 const OF_ATTEMPTS = [...COLUMNS.slice(0, -1), "by", "run"];

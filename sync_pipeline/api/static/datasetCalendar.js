@@ -2,11 +2,11 @@
 // to what is looked at, because there may be many.
 
 import { Coverage } from "./coverage.js";
-import { Counts, countStates } from "./counts.js";
+import { Counts, countStates } from "./dayCounts.js";
 import { h, replace } from "./dom.js";
 import { Gaps } from "./gaps.js";
 import { t } from "./i18n.js";
-import { Year } from "./year.js";
+import { Year } from "./calendarYear.js";
 
 export class Covered {
   #selection;

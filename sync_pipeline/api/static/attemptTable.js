@@ -1,6 +1,6 @@
 // A table of attempts at days, so many lines at a time: a batch may have thousands of days.
 
-import { DayLine } from "./dayline.js";
+import { DayLine } from "./attemptRow.js";
 import { h, setText } from "./dom.js";
 import { number, range } from "./format.js";
 import { t } from "./i18n.js";

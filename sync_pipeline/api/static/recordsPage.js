@@ -3,11 +3,11 @@
 import { Filters } from "./filters.js";
 import { h, replace } from "./dom.js";
 import { t } from "./i18n.js";
-import { Launch } from "./launch.js";
-import { RecordList } from "./list.js";
+import { Launch } from "./launchForm.js";
+import { RecordList } from "./recordList.js";
 import { Overview } from "./overview.js";
 import { problemWords } from "./problems.js";
-import { parametersOf, queryOf } from "./query.js";
+import { parametersOf, queryOf } from "./listQuery.js";
 
 const TRY_AGAIN = 10_000; // milliseconds
 

@@ -1,12 +1,12 @@
 // One record as a row of the list, kept in step with the record.
 
-import { Actions } from "./actions.js";
-import { Bar, progressWords } from "./bar.js";
+import { Actions } from "./recordActions.js";
+import { Bar, progressWords } from "./progressBar.js";
 import { paceWords } from "./clock.js";
 import { h, setAttribute, setText } from "./dom.js";
 import { fullMoment, moment, number, range, weekday } from "./format.js";
 import { t } from "./i18n.js";
-import { isOlder } from "./latest.js";
+import { isOlder } from "./recordCache.js";
 import { StateMark } from "./states.js";
 
 const cell = (name, ...children) => h("div", { class: name, role: "cell" }, children);

@@ -1,10 +1,10 @@
 // The coverage calendar: a year of each dataset at one look, or all years of one; days are
 // selected on it, and launched.
 
-import { Covered } from "./covered.js";
-import { Dock } from "./dock.js";
+import { Covered } from "./datasetCalendar.js";
+import { Dock } from "./selectionBar.js";
 import { h, replace } from "./dom.js";
-import { dragSelects } from "./drag.js";
+import { dragSelects } from "./dragSelection.js";
 import { t } from "./i18n.js";
 import { Selection } from "./selection.js";
 import { DAY_STATES } from "./states.js";
