@@ -73,7 +73,7 @@ def words() -> tuple[Rule, ...]:
         r"^\| (`.+?) \| (.+?) \|(.*)\|$", section("docs/glossary.md", "Words not to use"), re.M
     )
     return tuple(
-        Rule(avoid, write, tuple(quoted(allowed)))
+        Rule(avoid, write, tuple(phrase for phrase in quoted(allowed) if avoid in phrase))
         for cell, write, allowed in rows
         for avoid in quoted(cell)
     )
@@ -128,12 +128,11 @@ def search(rules: tuple[Rule, ...], text: str) -> Iterator[tuple[int, Rule]]:
     spaced = text.replace("_", " ")
     for word in re.finditer(r"[a-z0-9]+", spaced):
         for rule, rest in phrases.get(word.group(), ()):
-            if rest.match(spaced, word.end()):
-                if not any(
-                    spaced.startswith(phrase, word.start() - phrase.index(rule.avoid))
-                    for phrase in rule.allowed
-                ):
-                    yield word.start(), rule
+            if rest.match(spaced, word.end()) and not any(
+                spaced.startswith(phrase, word.start() - phrase.index(rule.avoid))
+                for phrase in rule.allowed
+            ):
+                yield word.start(), rule
 
 
 @cache
