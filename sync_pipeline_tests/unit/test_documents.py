@@ -9,14 +9,15 @@ import yaml
 from pydantic import BaseModel
 from typer.main import get_command
 
-from sync_pipeline import dataset, settings
+from sync_pipeline import settings
 from sync_pipeline.api.app import make_app
 from sync_pipeline.api.config import Config
 from sync_pipeline.api.models import RecordOut
-from sync_pipeline.cli import app
+from sync_pipeline.cli.app import app
+from sync_pipeline.config import dataset
+from sync_pipeline.config.sources import PostgresSource
 from sync_pipeline.exit_codes import ExitCode
 from sync_pipeline.settings import PROJECT_ROOT
-from sync_pipeline.sources.keys import PostgresSource
 
 pytestmark = pytest.mark.unit
 
@@ -39,7 +40,7 @@ def text(name: str) -> str:
 
 
 def blocks(name: str) -> list[str]:
-    """The code blocks of a document, without what stands behind a # on a line."""
+    """The code blocks of a document, without the comments at the end of their lines."""
     found = re.findall(r"^```\w*\n(.*?)^```", text(name), re.M | re.S)
     return [re.sub(r"\s+# .*", "", block) for block in found]
 
@@ -52,7 +53,7 @@ def keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
             yield prefix + name
 
 
-def test_every_setting_stands_in_the_example_of_the_environment() -> None:
+def test_every_setting_is_in_the_example_environment_file() -> None:
     named = {
         value
         for name, value in vars(settings).items()
@@ -62,12 +63,12 @@ def test_every_setting_stands_in_the_example_of_the_environment() -> None:
         assert re.search(rf"^#{name}=", text(".env.example"), re.M), name
 
 
-def test_the_example_of_the_environment_names_no_setting_that_is_not_there() -> None:
+def test_the_example_environment_file_names_only_settings_that_exist() -> None:
     named = set(re.findall(r"^#(SYNC_\w+)=", text(".env.example"), re.M))
     assert named <= {value for value in vars(settings).values() if isinstance(value, str)}
 
 
-def test_every_command_and_option_stands_in_the_operations_page() -> None:
+def test_every_command_and_option_is_in_the_operations_page() -> None:
     page = text("docs/operations.md")
     for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
         (line,) = [row for row in page.splitlines() if row.startswith(f"| `sync-pipeline {name}")]
@@ -77,12 +78,12 @@ def test_every_command_and_option_stands_in_the_operations_page() -> None:
             assert shown in line or option == name, f"{name}: {shown}"
 
 
-def test_every_exit_code_stands_in_the_operations_page() -> None:
+def test_every_exit_code_is_in_the_operations_page() -> None:
     for code in ExitCode:
         assert f"| {code.value} |" in text("docs/operations.md"), code
 
 
-def test_every_column_and_view_stands_in_the_contract() -> None:
+def test_every_column_and_view_is_in_the_contract() -> None:
     versions = PROJECT_ROOT / "sync_pipeline" / "database" / "migrations" / "versions"
     schema = "".join(file.read_text("utf-8") for file in sorted(versions.glob("*.sql")))
     contract = text("docs/contract.md")
@@ -93,7 +94,7 @@ def test_every_column_and_view_stands_in_the_contract() -> None:
         assert f"| `{view}` |" in contract, view
 
 
-def test_every_call_and_its_parameters_stand_in_the_page_of_the_api() -> None:
+def test_every_call_and_its_parameters_are_in_the_page_of_the_api() -> None:
     page = text("docs/api.md")
     app, _ = make_app(Config("postgresql://db/x", "SYNC_DATABASE_URL"))
     for path, methods in app.openapi()["paths"].items():
@@ -103,8 +104,8 @@ def test_every_call_and_its_parameters_stand_in_the_page_of_the_api() -> None:
                 name = parameter["name"]
                 if parameter["in"] != "path" and name != "sync_session":
                     assert re.search(rf"[`?]{name}\b", page), f"{path}: {name}"
-    for figure in re.findall(r'"(sync_\w+)"', text("sync_pipeline/api/metrics.py")):
-        assert f"`{figure}" in page, figure
+    for metric in re.findall(r'"(sync_\w+)"', text("sync_pipeline/api/metrics.py")):
+        assert f"`{metric}" in page, metric
 
 
 def test_the_api_gives_every_column_of_a_record() -> None:
@@ -114,13 +115,17 @@ def test_the_api_gives_every_column_of_a_record() -> None:
     assert columns <= set(RecordOut.model_fields)
 
 
-@pytest.mark.parametrize("readme", READMES)
-def test_every_key_of_a_dataset_stands_in_the_readme(readme: str) -> None:
+def test_every_key_of_a_dataset_is_in_the_reference() -> None:
     for key in keys(dataset.DatasetSettings):
-        assert f"`{key}`" in text(readme), key
+        assert f"`{key}`" in text("docs/datasets.md"), key
 
 
-def test_the_chinese_readme_keeps_step_with_the_english_one() -> None:
+@pytest.mark.parametrize("readme", READMES)
+def test_a_readme_is_short_enough_to_be_read(readme: str) -> None:
+    assert len(text(readme).splitlines()) <= 120
+
+
+def test_the_chinese_readme_has_the_structure_of_the_english_one() -> None:
     english, chinese = (text(name) for name in READMES)
     for pattern in (r"^#+ ", r"^\|", r"^- ", r"\]\([^)]+\)"):
         assert len(re.findall(pattern, english, re.M)) == len(re.findall(pattern, chinese, re.M))
@@ -128,20 +133,20 @@ def test_the_chinese_readme_keeps_step_with_the_english_one() -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_link_to_a_file_leads_somewhere(document: str) -> None:
+def test_every_link_to_a_file_has_a_target(document: str) -> None:
     for target in re.findall(r"\]\(([^)#]+)", text(document)):
         if not target.startswith("http"):
             assert (PROJECT_ROOT / document).parent.joinpath(target).exists(), target
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_make_target_that_is_named_is_there(document: str) -> None:
+def test_every_make_target_that_is_named_exists(document: str) -> None:
     targets = set(re.findall(r"^([a-z]+):", text("Makefile"), re.M))
     assert set(re.findall(r"\bmake ([a-z]+)\b", "\n".join(blocks(document)))) <= targets
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_dataset_in_the_documents_is_a_valid_one_and_goes_through_json(document: str) -> None:
+def test_every_dataset_in_the_documents_is_valid_and_survives_json(document: str) -> None:
     examples = [block for block in blocks(document) if block.startswith("type: ")]
     for example in examples:
         given = yaml.safe_load(example)
