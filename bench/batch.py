@@ -4,8 +4,8 @@ import time
 from dataclasses import dataclass
 
 from bench.stack import query_one
+from sync_pipeline.cli.launch import BatchRequest, launched_batch
 from sync_pipeline.errors import StackError
-from sync_pipeline.launch import BatchRequest, launched_batch
 from sync_pipeline.settings import DAGSTER_SCHEMA, Settings
 
 _RUN = f"SELECT status, end_time - start_time FROM {DAGSTER_SCHEMA}.runs WHERE run_id = %s"

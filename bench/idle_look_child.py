@@ -12,9 +12,9 @@ import dagster as dg
 
 from sync_pipeline import settings as environment
 from sync_pipeline.definitions import load_datasets
-from sync_pipeline.orchestration.memory import Memory
-from sync_pipeline.orchestration.reconcile import Reconciler
-from sync_pipeline.orchestration.storage import keep_connections_open
+from sync_pipeline.orchestration.dagster.storage import keep_connections_open
+from sync_pipeline.orchestration.recovery.cursor import Memory
+from sync_pipeline.orchestration.recovery.reconciler import Reconciler
 
 
 def main(looks: int) -> None:

@@ -15,11 +15,11 @@ from bench import wide_rows
 from bench.one_day import sync_day
 from bench.wide_rows import DAY
 from sync_pipeline import settings as environment
-from sync_pipeline.dataset import Dataset
+from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.settings import Settings
 from sync_pipeline.sources import open_source
 from sync_pipeline.targets import open_target
-from sync_pipeline.tracking.tracker import Tracker
+from sync_pipeline.tracking.worker.tracker import Tracker
 
 _PROCESS = Path("/proc/self")
 

@@ -3,11 +3,11 @@
 import time
 from datetime import date
 
-from sync_pipeline.dataset import Dataset
+from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.errors import StackError
 from sync_pipeline.settings import Settings
-from sync_pipeline.sync import Outcome, sync_days
-from sync_pipeline.tracking.tracker import Tracker
+from sync_pipeline.sync.days import Outcome, sync_days
+from sync_pipeline.tracking.worker.tracker import Tracker
 
 
 def sync_day(dataset: Dataset, day: date, settings: Settings, rows: int) -> float:

@@ -4,8 +4,8 @@ import importlib.util
 import shutil
 from pathlib import Path
 
-from sync_pipeline.embedded import VERSION
 from sync_pipeline.errors import SettingError
+from sync_pipeline.local.embedded_postgres import VERSION
 
 
 def program(name: str) -> str:

@@ -8,12 +8,12 @@ from typing import Any
 
 from psycopg2 import sql
 
+from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.database.connections import connect
-from sync_pipeline.dataset import Dataset
 from sync_pipeline.errors import StackError, TargetError
+from sync_pipeline.local.stack import DAGSTER_HOME, databases
 from sync_pipeline.settings import DATA_DIR, DATABASE_URL, Settings
 from sync_pipeline.sources import open_source
-from sync_pipeline.stack import DAGSTER_HOME, databases
 from sync_pipeline.targets import open_target
 from sync_pipeline.targets.names import identifier
 from sync_pipeline.targets.postgres import Target

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 
 from bench import wide_rows
 from bench.psql_pipe import write_file
-from sync_pipeline.dataset import Dataset, PostgresTarget
+from sync_pipeline.config.dataset import Dataset, PostgresTarget
+from sync_pipeline.config.sources import FilesSource
 from sync_pipeline.settings import SOURCE_URL, Settings
-from sync_pipeline.sources.keys import FilesSource
 
 _COLUMNS = {
     "id": "bigint",

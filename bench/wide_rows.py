@@ -3,9 +3,9 @@
 from datetime import date
 
 from bench.stack import run_sql
-from sync_pipeline.dataset import Dataset, PostgresTarget
+from sync_pipeline.config.dataset import Dataset, PostgresTarget
+from sync_pipeline.config.sources import PostgresSource
 from sync_pipeline.settings import SOURCE_URL, Settings
-from sync_pipeline.sources.keys import PostgresSource
 
 DAY = date(2025, 10, 1)
 SOURCE_TABLE = "orders"

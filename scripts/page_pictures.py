@@ -17,9 +17,9 @@ import psycopg2
 from playwright.sync_api import Browser, Page, expect
 
 from sync_pipeline.api.server import api_running
-from sync_pipeline.development import Running
+from sync_pipeline.cli.dev import Running
+from sync_pipeline.local.stack import free_port
 from sync_pipeline.settings import API_TOKENS, DAGSTER_UI_URL, Settings
-from sync_pipeline.stack import free_port
 from sync_pipeline_tests.browser import chromium
 
 _REST = {"start_date": "2013-03-01", "end_date": "2013-12-31"}

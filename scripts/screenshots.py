@@ -23,14 +23,14 @@ from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 
 from scripts.page_pictures import picture_page
-from sync_pipeline.dagster_api import Dagster
-from sync_pipeline.demo_data import DATASET
-from sync_pipeline.development import everything_running
-from sync_pipeline.following import reading
+from sync_pipeline.cli.dev import everything_running
+from sync_pipeline.cli.follow import reading
+from sync_pipeline.cli.render import failed_days_table, record_table
+from sync_pipeline.dagster_client.client import Dagster
+from sync_pipeline.local.demo_data import DATASET
+from sync_pipeline.local.stack import databases
 from sync_pipeline.settings import DATA_DIR, PROJECT_ROOT, Settings
-from sync_pipeline.stack import databases
-from sync_pipeline.terminal import failed_days_table, record_table
-from sync_pipeline.tracking import reports
+from sync_pipeline.tracking.read import reports
 from sync_pipeline_tests.browser import chromium
 
 IMAGES = PROJECT_ROOT / "docs" / "images"

@@ -10,8 +10,8 @@ from pathlib import Path
 import dagster as dg
 
 from sync_pipeline import settings
-from sync_pipeline.clashes import refuse_clashes
-from sync_pipeline.dataset import Dataset
+from sync_pipeline.config.conflicts import refuse_clashes
+from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.orchestration.batch_job import build_batch_job
 from sync_pipeline.orchestration.component import DailySync, loading
 from sync_pipeline.orchestration.sensors import build_sensors

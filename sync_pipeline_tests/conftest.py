@@ -18,8 +18,8 @@ import pytest
 from psycopg2 import sql
 from xdist.scheduler import LoadScopeScheduling
 
-from sync_pipeline import embedded
 from sync_pipeline.database.migrate import migrate
+from sync_pipeline.local import embedded_postgres
 from sync_pipeline.settings import with_database
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def server_url() -> Iterator[str]:
     # as another user.
     with (
         tempfile.TemporaryDirectory(prefix="sync_pipeline_tests-") as folder,
-        embedded.running(Path(folder) / "postgres", settings=settings) as url,
+        embedded_postgres.running(Path(folder) / "postgres", settings=settings) as url,
     ):
         yield url
 

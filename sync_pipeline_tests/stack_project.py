@@ -15,8 +15,8 @@ from typing import Any
 import psycopg2
 from psycopg2.extras import RealDictCursor
 
+from sync_pipeline.local.stack import RunningDagster, dagster_running, databases
 from sync_pipeline.settings import PROJECT_ROOT, Settings
-from sync_pipeline.stack import RunningDagster, dagster_running, databases
 
 START = date(2025, 1, 1)
 LAST = date(2025, 12, 31)

@@ -11,8 +11,8 @@ from urllib.parse import urlencode, urlsplit
 from bench import million
 from bench.results import Result, Say
 from sync_pipeline.api.server import api_running
+from sync_pipeline.local.stack import free_port
 from sync_pipeline.settings import Settings
-from sync_pipeline.stack import free_port
 
 CASE = "api_list"
 _GOAL_SECONDS = 0.020

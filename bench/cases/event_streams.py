@@ -20,10 +20,10 @@ from bench.project import project_of
 from bench.readings import FIRST, dataset, make_readings
 from bench.results import Result, Say
 from sync_pipeline.api.server import RunningApi, api_running
+from sync_pipeline.cli.launch import BatchRequest
 from sync_pipeline.errors import StackError
-from sync_pipeline.launch import BatchRequest
+from sync_pipeline.local.stack import free_port
 from sync_pipeline.settings import Settings
-from sync_pipeline.stack import free_port
 
 CASE = "event_streams"
 _STREAMS = 500

@@ -9,7 +9,7 @@ from bench.psql_pipe import copy_file
 from bench.results import Result, Say
 from bench.stack import empty, make_target_table, query_one
 from bench.wide_files import dataset, file_in, files_of
-from sync_pipeline.dataset import Dataset
+from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.errors import StackError
 from sync_pipeline.settings import Settings
 

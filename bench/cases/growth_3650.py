@@ -8,8 +8,8 @@ from bench.project import project_of
 from bench.readings import DAYS, FIRST, ROWS_A_DAY, dataset, make_readings
 from bench.results import Result, Say
 from bench.stack import query_one, run_sql
-from sync_pipeline.dataset import Dataset
-from sync_pipeline.launch import BatchRequest
+from sync_pipeline.cli.launch import BatchRequest
+from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.settings import Settings
 
 CASE = "growth_3650"

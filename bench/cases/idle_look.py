@@ -11,8 +11,8 @@ from bench.project import project_of
 from bench.readings import DAYS, FIRST, dataset, make_readings
 from bench.results import Result, Say
 from bench.stack import query_one
+from sync_pipeline.cli.launch import BatchRequest
 from sync_pipeline.errors import StackError
-from sync_pipeline.launch import BatchRequest
 from sync_pipeline.settings import PROJECT_ROOT, Settings
 
 CASE = "idle_look"

@@ -15,8 +15,8 @@ from bench.readings import DAYS, FIRST, dataset, make_readings
 from bench.results import Result, Say
 from bench.stack import query_one
 from sync_pipeline.errors import StackError
+from sync_pipeline.local.stack import RunningDagster, dagster_running
 from sync_pipeline.settings import Settings
-from sync_pipeline.stack import RunningDagster, dagster_running
 
 CASE = "lost_worker"
 _WORKERS = 3

@@ -8,11 +8,11 @@ from bench.batch import run_batch
 from bench.pairs import measure_pairs, ratio, raw
 from bench.results import Result, Say
 from bench.stack import empty, make_target_table
-from sync_pipeline.dataset import Dataset, PostgresTarget
-from sync_pipeline.demo_data import DATASET, load_flights
-from sync_pipeline.launch import BatchRequest
+from sync_pipeline.cli.launch import BatchRequest
+from sync_pipeline.config.dataset import Dataset, PostgresTarget
+from sync_pipeline.config.sources import PostgresSource
+from sync_pipeline.local.demo_data import DATASET, load_flights
 from sync_pipeline.settings import SOURCE_URL, Settings
-from sync_pipeline.sources.keys import PostgresSource
 
 CASE = "year_tracked"
 _GOAL = 3.0

@@ -16,12 +16,12 @@ from bench.pairs import measure_pairs, ratio, raw
 from bench.project import project_of
 from bench.results import Result, Say
 from bench.stack import empty, make_target_table, query_one, run_sql
-from sync_pipeline.dataset import Dataset, PostgresTarget
-from sync_pipeline.demo_data import DATASET, load_flights
+from sync_pipeline.cli.launch import BatchRequest
+from sync_pipeline.config.dataset import Dataset, PostgresTarget
+from sync_pipeline.config.sources import PostgresSource
 from sync_pipeline.errors import StackError
-from sync_pipeline.launch import BatchRequest
+from sync_pipeline.local.demo_data import DATASET, load_flights
 from sync_pipeline.settings import SOURCE_URL, Settings
-from sync_pipeline.sources.keys import PostgresSource
 
 YEAR_VS_BARE = "year_vs_bare"
 YEAR_VS_DLT = "year_vs_dlt"

@@ -7,22 +7,21 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sync_pipeline.api import (
+from sync_pipeline.api import openapi, problems
+from sync_pipeline.api.config import Config
+from sync_pipeline.api.live.broker import Word
+from sync_pipeline.api.live.listener import Listener
+from sync_pipeline.api.middleware import Guard
+from sync_pipeline.api.routes import (
+    batch_days,
+    batches,
     coverage,
-    document,
     events,
     health,
-    launches,
     page,
-    problems,
     records,
     session,
-    stretches,
 )
-from sync_pipeline.api.broker import Word
-from sync_pipeline.api.config import Config
-from sync_pipeline.api.guard import Guard
-from sync_pipeline.api.listener import Listener
 from sync_pipeline.api.services import Services, make_services
 
 BASE = "/api/v1"
@@ -48,19 +47,19 @@ def make_app(config: Config) -> tuple[FastAPI, Services]:
         docs_url=None,  # they load scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
-        generate_unique_id_function=document.operation_id,
+        generate_unique_id_function=openapi.operation_id,
         lifespan=_lifespan(given),
     )
     app.state.services = given
-    problems.install(app, lambda path: document.methods_at(app, path))
+    problems.install(app, lambda path: openapi.methods_at(app, path))
     # Before a record's own address, which takes whatever is left.
-    for part in (coverage, launches, records, stretches, events, session):
+    for part in (coverage, batches, records, batch_days, events, session):
         app.include_router(
-            part.router, prefix=BASE, dependencies=[Depends(document.known_query(app))]
+            part.router, prefix=BASE, dependencies=[Depends(openapi.known_query(app))]
         )
     app.include_router(health.router)
     page.install(app)
-    document.install(app)
+    openapi.install(app)
     return app, given
 
 

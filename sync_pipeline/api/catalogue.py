@@ -10,9 +10,10 @@ from datetime import date, datetime, timezone
 
 from pydantic import ValidationError
 
-from sync_pipeline.api.asked import Asked
-from sync_pipeline.dagster_api import DATASET_METADATA, Dagster
-from sync_pipeline.dataset import Dataset, find_dataset
+from sync_pipeline.api.background_cache import Asked
+from sync_pipeline.config.dataset import Dataset, find_dataset
+from sync_pipeline.dagster_client.client import Dagster
+from sync_pipeline.dagster_client.tags import DATASET_METADATA
 from sync_pipeline.errors import StackError, one_line
 
 _KEPT_SECONDS = 10.0

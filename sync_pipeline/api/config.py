@@ -4,9 +4,9 @@ import secrets
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from sync_pipeline.api.auth import Token, parse_tokens
+from sync_pipeline.api.security.tokens import Token, parse_tokens
+from sync_pipeline.dagster_client.http import is_loopback
 from sync_pipeline.errors import SettingError
-from sync_pipeline.local_http import is_loopback
 from sync_pipeline.settings import (
     API_SECRET,
     API_TOKENS,

@@ -12,26 +12,22 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
-from sync_pipeline import launch as command_line
 from sync_pipeline.api import runs
-from sync_pipeline.api.auth import Caller
 from sync_pipeline.api.problems import ProblemError, no_record
+from sync_pipeline.api.security.tokens import Caller
 from sync_pipeline.api.services import Services
-from sync_pipeline.api.writing import transaction, writing
-from sync_pipeline.errors import (
-    RequestError,
-    SyncError,
-    UnansweredError,
-    one_line,
-)
-from sync_pipeline.tracking import history, reports, requests
-from sync_pipeline.tracking.history import Record
+from sync_pipeline.api.write_connection import transaction, writing
+from sync_pipeline.cli import launch as command_line
+from sync_pipeline.dagster_client.tags import BATCH_JOB_NAME, BATCH_KEY_TAG, TRIGGERED_BY_TAG
+from sync_pipeline.errors import RequestError, SyncError, UnansweredError, one_line
 from sync_pipeline.tracking.models import NewBatch
+from sync_pipeline.tracking.read import history, reports
+from sync_pipeline.tracking.read.history import Record
+from sync_pipeline.tracking.state import requests
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-_BATCH_JOB = "batch_backfill"
 _START_SECONDS = 20.0  # a run that is starting cannot be told to end before it has
 _END_SECONDS = 15.0  # one whose days are done ends a moment later
 _LOOK_SECONDS = 0.3
@@ -192,9 +188,9 @@ def _launch(
         "end_date": record.end_date.isoformat(),
         "already_synced": record.already_synced or "skip",
     }
-    tags = {runs.BATCH_KEY_TAG: record.batch_key or "", runs.TRIGGERED_BY_TAG: who}
+    tags = {BATCH_KEY_TAG: record.batch_key or "", TRIGGERED_BY_TAG: who}
     return given.dagster.launch_job(
-        _BATCH_JOB, config=config, tags=tags, timeout_seconds=timeout_seconds
+        BATCH_JOB_NAME, config=config, tags=tags, timeout_seconds=timeout_seconds
     )
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from sync_pipeline.tracking.history import Record
+from sync_pipeline.tracking.read.history import Record
 
 _BACKFILL = "backfill "  # how triggered_by begins, if a backfill asked for it
 

@@ -16,11 +16,11 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from sync_pipeline.api.broker import Broker
+from sync_pipeline.api.live.broker import Broker
 from sync_pipeline.database.pool import ReadingPool
 from sync_pipeline.errors import TrackingError
-from sync_pipeline.tracking import figures
-from sync_pipeline.tracking.figures import BatchFigure, DayFigure
+from sync_pipeline.tracking.read import metrics
+from sync_pipeline.tracking.read.metrics import BatchFigure, DayFigure
 
 _KEPT_SECONDS = 15.0
 
@@ -82,7 +82,7 @@ class _Records(Collector):
         with self._lock:
             if time.monotonic() > self._until:
                 self._found = self._pool.run(
-                    lambda cursor: (figures.batch_figures(cursor), figures.day_figures(cursor))
+                    lambda cursor: (metrics.batch_figures(cursor), metrics.day_figures(cursor))
                 )
                 self._looked_at = time.monotonic()
                 self._until = self._looked_at + _KEPT_SECONDS

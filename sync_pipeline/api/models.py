@@ -6,10 +6,10 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from sync_pipeline.api.links import Links
-from sync_pipeline.dataset import parse_day
+from sync_pipeline.config.dataset import parse_day
 from sync_pipeline.errors import RequestError
-from sync_pipeline.tracking.coverage import DayState
-from sync_pipeline.tracking.history import Record
+from sync_pipeline.tracking.read.coverage import DayState
+from sync_pipeline.tracking.read.history import Record
 
 _T = TypeVar("_T")
 

@@ -1,9 +1,9 @@
 """Whether the tables can be read, and whether Dagster answers: looked at once a second at most,
 since anybody may ask."""
 
-from sync_pipeline.api.asked import Asked
+from sync_pipeline.api.background_cache import Asked
 from sync_pipeline.api.models import HealthOut
-from sync_pipeline.dagster_api import Dagster
+from sync_pipeline.dagster_client.client import Dagster
 from sync_pipeline.database.migrate import code_version, version_of
 from sync_pipeline.database.pool import ReadingPool
 from sync_pipeline.errors import StackError, SyncError

@@ -4,21 +4,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sync_pipeline.dagster_api import Dagster
+from sync_pipeline.dagster_client.client import Dagster
+from sync_pipeline.dagster_client.tags import (
+    BACKFILL_TAG,
+    BATCH_KEY_TAG,
+    COMMAND_LINE_SUFFIX,
+    ROOT_BACKFILL_TAG,
+    ROOT_RUN_TAG,
+    TRIGGERED_BY_TAG,
+)
 from sync_pipeline.errors import RequestError
-from sync_pipeline.launch import COMMAND_LINE
 
 _AT_WORK = ("QUEUED", "NOT_STARTED", "MANAGED", "STARTING", "STARTED", "CANCELING")
-# How a run says of which batch it is, and who asked; orchestration/identity.py reads the same.
-BATCH_KEY_TAG = "sync_pipeline/batch_key"
-TRIGGERED_BY_TAG = "sync_pipeline/triggered_by"
 _KEY_TAGS = (
     BATCH_KEY_TAG,
-    "dagster/backfill",
-    "dagster/root_backfill_id",
-    "dagster/root_run_id",
+    BACKFILL_TAG,
+    ROOT_BACKFILL_TAG,
+    ROOT_RUN_TAG,
 )
-_BACKFILL_TAG = "dagster/backfill"
 _SEEN_AT_ONCE = 500
 _FIELDS = (
     "{ ... on Runs { results { runId status canTerminate creationTime tags { key value } } } }"
@@ -92,7 +95,7 @@ def _run(found: dict[str, Any]) -> Run:
         found["runId"],
         found["status"] in _AT_WORK,
         found["canTerminate"],
-        tags.get(TRIGGERED_BY_TAG, "").endswith(COMMAND_LINE),
-        tags.get(_BACKFILL_TAG),
+        tags.get(TRIGGERED_BY_TAG, "").endswith(COMMAND_LINE_SUFFIX),
+        tags.get(BACKFILL_TAG),
         found["creationTime"],
     )

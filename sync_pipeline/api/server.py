@@ -16,13 +16,13 @@ from typing import IO
 import uvicorn
 
 from sync_pipeline.api.app import create_app
-from sync_pipeline.api.broker import MOST_STREAMS
 from sync_pipeline.api.config import Config
+from sync_pipeline.api.live.broker import MOST_STREAMS
 from sync_pipeline.api.services import Services
+from sync_pipeline.dagster_client.http import open_url
 from sync_pipeline.errors import StackError
-from sync_pipeline.local_http import open_url
+from sync_pipeline.local.stack import end_with_parent
 from sync_pipeline.settings import Settings
-from sync_pipeline.stack import end_with_parent
 
 _FILES = MOST_STREAMS * 2  # a stream is one; many systems begin with 1,024
 _OTHER_FILES = 200

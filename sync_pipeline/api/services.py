@@ -6,15 +6,15 @@ from typing import cast
 
 from fastapi import Request
 
-from sync_pipeline.api.auth import Authority
-from sync_pipeline.api.broker import Broker
 from sync_pipeline.api.catalogue import Catalogue
 from sync_pipeline.api.config import Config
 from sync_pipeline.api.links import Links
+from sync_pipeline.api.live.broker import Broker
 from sync_pipeline.api.metrics import Metrics
 from sync_pipeline.api.readiness import Readiness
-from sync_pipeline.api.turns import Turns
-from sync_pipeline.dagster_api import Dagster
+from sync_pipeline.api.security.rate_limit import Turns
+from sync_pipeline.api.security.tokens import Authority
+from sync_pipeline.dagster_client.client import Dagster
 from sync_pipeline.database.pool import ReadingPool
 
 _CONNECTIONS = 8

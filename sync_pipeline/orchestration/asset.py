@@ -10,11 +10,12 @@ from datetime import date
 import dagster as dg
 
 from sync_pipeline import settings
-from sync_pipeline.dagster_api import DATASET_METADATA
-from sync_pipeline.dataset import Dataset
-from sync_pipeline.orchestration import identity
+from sync_pipeline.config.dataset import Dataset
+from sync_pipeline.dagster_client import tags
+from sync_pipeline.dagster_client.tags import DATASET_METADATA
 from sync_pipeline.orchestration.checks import check_specs, evaluate
-from sync_pipeline.orchestration.days import days_of_backfill, partitions_of, to_days
+from sync_pipeline.orchestration.dagster.batch_key import batch_key_of
+from sync_pipeline.orchestration.dagster.partitions import days_of_backfill, partitions_of, to_days
 from sync_pipeline.orchestration.hooks import sync_hooks
 from sync_pipeline.orchestration.work import (
     asset_key_of,
@@ -23,7 +24,7 @@ from sync_pipeline.orchestration.work import (
     tracker_for,
 )
 from sync_pipeline.tracking.models import NewBatch
-from sync_pipeline.tracking.tracker import Tracker
+from sync_pipeline.tracking.worker.tracker import Tracker
 
 
 def build_asset(dataset: Dataset) -> dg.AssetsDefinition:
@@ -76,10 +77,10 @@ def _batch_of(
 ) -> NewBatch | None:
     """Return the batch this run belongs to, opened or joined if that can be; None for a day
     alone."""
-    key = identity.batch_key_of(context.run, context.instance)
+    key = batch_key_of(context.run, context.instance)
     if key is None:
         return None
-    backfill_id = context.run.tags.get(identity.BACKFILL_TAG)
+    backfill_id = context.run.tags.get(tags.BACKFILL_TAG)
     backfill = context.instance.get_backfill(backfill_id) if backfill_id else None
     all_days = days_of_backfill(backfill, asset_key_of(dataset)) if backfill else days
     new = NewBatch(

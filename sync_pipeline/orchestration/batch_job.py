@@ -15,11 +15,13 @@ import dagster as dg
 from pydantic import Field
 
 from sync_pipeline import settings
-from sync_pipeline.dataset import Dataset, find_dataset, parse_day
+from sync_pipeline.config.dataset import Dataset, find_dataset, parse_day
+from sync_pipeline.dagster_client import tags
 from sync_pipeline.errors import RequestError, one_line
-from sync_pipeline.orchestration import checks, identity
+from sync_pipeline.orchestration import checks
+from sync_pipeline.orchestration.dagster.batch_key import batch_key_of
+from sync_pipeline.orchestration.dagster.storage import keep_connections_open
 from sync_pipeline.orchestration.hooks import sync_hooks
-from sync_pipeline.orchestration.storage import keep_connections_open
 from sync_pipeline.orchestration.work import (
     fail_if_a_day_failed,
     failure,
@@ -28,7 +30,7 @@ from sync_pipeline.orchestration.work import (
     tracker_for,
 )
 from sync_pipeline.tracking.models import NewBatch
-from sync_pipeline.tracking.tracker import Tracker
+from sync_pipeline.tracking.worker.tracker import Tracker
 
 
 class AlreadySynced(str, Enum):
@@ -126,7 +128,7 @@ def build_batch_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
         context.log.info(f"{sum(chunks)} days are in")
 
     @dg.job(
-        name=identity.BATCH_JOB_NAME,
+        name=tags.BATCH_JOB_NAME,
         description="Sync a range of days as one batch with one record in daily_sync_status.",
         hooks=sync_hooks(),
         config=_request_to_op,
@@ -146,7 +148,7 @@ def _open(
     resync: bool,
 ) -> NewBatch:
     """Open the batch, or take it up again, if that can be; return it with its own of `days`."""
-    key = identity.batch_key_of(context.run, context.instance)
+    key = batch_key_of(context.run, context.instance)
     assert key is not None, "a run of the batch job always has a key"  # noqa: S101
     new = NewBatch(key, dataset.name, days, tracker.run_id, tracker.triggered_by, resync)
     # A batch of scattered days, tried again by its range.

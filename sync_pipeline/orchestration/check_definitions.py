@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 
 from sync_pipeline import settings
-from sync_pipeline.dataset import Dataset
+from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.errors import SyncError, one_line
 from sync_pipeline.settings import Settings
 from sync_pipeline.sources import open_source

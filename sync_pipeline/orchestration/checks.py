@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 from dagster._core.events import DagsterEvent
 
-from sync_pipeline.dataset import Dataset
-from sync_pipeline.sync import DayResult
+from sync_pipeline.config.dataset import Dataset
+from sync_pipeline.sync.days import DayResult
 from sync_pipeline.tracking.models import SmallDay
-from sync_pipeline.tracking.tracker import Tracker
+from sync_pipeline.tracking.worker.tracker import Tracker
 
 ROWS_ACCOUNTED_FOR = "rows_accounted_for"
 DAY_SIZE = "day_size"

@@ -13,9 +13,9 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel, ValidationError
 
-from sync_pipeline.dataset import Dataset, DatasetSettings
+from sync_pipeline.config.dataset import Dataset, DatasetSettings
+from sync_pipeline.dagster_client import tags
 from sync_pipeline.errors import SettingError, SyncError, one_line
-from sync_pipeline.orchestration import identity
 from sync_pipeline.orchestration.asset import build_asset
 from sync_pipeline.orchestration.schedule import build_schedule
 
@@ -56,7 +56,7 @@ class DailySync(dg.Component):
         """Return the dataset's asset, job and schedule."""
         asset = build_asset(self.dataset)
         job = dg.define_asset_job(
-            identity.job_name_of(self.dataset.name),
+            tags.job_name_of(self.dataset.name),
             selection=[asset],
             description=f"Sync days of {self.dataset.name}.",
         )

@@ -9,7 +9,7 @@ import dagster as dg
 
 from sync_pipeline import settings
 from sync_pipeline.errors import one_line
-from sync_pipeline.orchestration.records import close_step, refresh_batches, tracking
+from sync_pipeline.orchestration.recovery.records import close_step, refresh_batches, tracking
 
 
 def sync_hooks() -> set[dg.HookDefinition]:

@@ -31,16 +31,17 @@ from dagster._utils.interrupts import capture_interrupts
 from sqlalchemy.exc import DBAPIError
 
 from sync_pipeline import settings
-from sync_pipeline.dagster_api import LOCATION, REPOSITORY
-from sync_pipeline.dataset import Dataset
+from sync_pipeline.config.dataset import Dataset
+from sync_pipeline.dagster_client import tags
+from sync_pipeline.dagster_client.tags import LOCATION, REPOSITORY
 from sync_pipeline.errors import RequestError, SyncError, one_line
 from sync_pipeline.exit_codes import ExitCode, exit_code_of
-from sync_pipeline.orchestration import identity
 from sync_pipeline.orchestration.batch_job import requested_days
 from sync_pipeline.orchestration.component import loading
-from sync_pipeline.orchestration.memory import Memory
-from sync_pipeline.orchestration.reconcile import Reconciler
-from sync_pipeline.orchestration.storage import keep_connections_open
+from sync_pipeline.orchestration.dagster.batch_key import runs_at_work
+from sync_pipeline.orchestration.dagster.storage import keep_connections_open
+from sync_pipeline.orchestration.recovery.cursor import Memory
+from sync_pipeline.orchestration.recovery.reconciler import Reconciler
 from sync_pipeline.settings import DAGSTER_URL, Settings
 
 _MODULE = "sync_pipeline.definitions"
@@ -89,13 +90,13 @@ def _run(request: Request, environment: Settings, answers: IO[str]) -> int:
         if request.retry:
             _refuse_if_at_work(instance, request.batch_key)
         repository = ReconstructableRepository.for_module(_MODULE, _ATTRIBUTE)
-        job = repository.get_reconstructable_job(identity.BATCH_JOB_NAME)
+        job = repository.get_reconstructable_job(tags.BATCH_JOB_NAME)
         run = instance.create_run_for_job(
             job.get_definition(),
             run_config=config,
             tags={
-                identity.BATCH_KEY_TAG: request.batch_key,
-                identity.TRIGGERED_BY_TAG: request.triggered_by,
+                tags.BATCH_KEY_TAG: request.batch_key,
+                tags.TRIGGERED_BY_TAG: request.triggered_by,
             },
             job_code_origin=job.get_python_origin(),
             remote_job_origin=_origin(),
@@ -127,7 +128,7 @@ def _reconcile(
 
 
 def _refuse_if_at_work(instance: dg.DagsterInstance, batch_key: str) -> None:
-    runs = identity.runs_at_work(instance).get(batch_key)
+    runs = runs_at_work(instance).get(batch_key)
     if runs:
         raise RequestError(
             f"batch {batch_key}: run {runs[0].run_id} is at work on it; follow it with "
@@ -160,7 +161,7 @@ def _origin() -> RemoteJobOrigin:
     location = ManagedGrpcPythonEnvCodeLocationOrigin(
         LoadableTargetOrigin(module_name=_MODULE), LOCATION
     )
-    return RemoteJobOrigin(RemoteRepositoryOrigin(location, REPOSITORY), identity.BATCH_JOB_NAME)
+    return RemoteJobOrigin(RemoteRepositoryOrigin(location, REPOSITORY), tags.BATCH_JOB_NAME)
 
 
 @contextmanager

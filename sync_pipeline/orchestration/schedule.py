@@ -13,13 +13,13 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from sync_pipeline import settings
-from sync_pipeline.dataset import Dataset, Schedule
+from sync_pipeline.cli.follow import reading
+from sync_pipeline.config.dataset import Dataset, Schedule
+from sync_pipeline.dagster_client import tags
 from sync_pipeline.errors import TrackingError, one_line
-from sync_pipeline.following import reading
-from sync_pipeline.orchestration import identity
-from sync_pipeline.orchestration.days import days_of_run
-from sync_pipeline.tracking import nights
+from sync_pipeline.orchestration.dagster.partitions import days_of_run
 from sync_pipeline.tracking.models import day_ranges
+from sync_pipeline.tracking.read import day_checks
 
 _Asked = dg.RunRequest | list[dg.RunRequest] | dg.SkipReason
 
@@ -76,7 +76,7 @@ def _is_nightly(dataset: Dataset, schedule: Schedule, local: datetime) -> bool:
 def _days_at_work(instance: dg.DagsterInstance, dataset: Dataset) -> set[date]:
     """Return the days of runs that are not over, begun or still waiting."""
     which = dg.RunsFilter(
-        job_name=identity.job_name_of(dataset.name), statuses=list(NOT_FINISHED_STATUSES)
+        job_name=tags.job_name_of(dataset.name), statuses=list(NOT_FINISHED_STATUSES)
     )
     return {day for run in instance.get_runs(which) for day in days_of_run(run) or ()}
 
@@ -86,7 +86,7 @@ def _again(
 ) -> Iterator[dg.RunRequest]:
     """Yield a run for each stretch of days that failed, or that nobody has tried or will."""
     with reading(settings.current()) as cursor:
-        latest = nights.failed_latest(cursor, dataset.name, first, last)
+        latest = day_checks.failed_latest(cursor, dataset.name, first, last)
     failed = {day: key for day, key in latest.items() if day not in at_work}
     for key in sorted(set(failed.values()), key=str):
         for start, end in day_ranges([day for day in failed if failed[day] == key]):
@@ -94,11 +94,11 @@ def _again(
 
 
 def _request(run_key: str, first: date, last: date, batch_key: str | None = None) -> dg.RunRequest:
-    tags = {} if batch_key is None else {identity.BATCH_KEY_TAG: batch_key}
+    run_tags = {} if batch_key is None else {tags.BATCH_KEY_TAG: batch_key}
     if first == last:
-        return dg.RunRequest(run_key=run_key, partition_key=last.isoformat(), tags=tags)
-    tags |= {
-        identity.RANGE_START_TAG: first.isoformat(),
-        identity.RANGE_END_TAG: last.isoformat(),
+        return dg.RunRequest(run_key=run_key, partition_key=last.isoformat(), tags=run_tags)
+    run_tags |= {
+        tags.RANGE_START_TAG: first.isoformat(),
+        tags.RANGE_END_TAG: last.isoformat(),
     }
-    return dg.RunRequest(run_key=run_key, tags=tags)
+    return dg.RunRequest(run_key=run_key, tags=run_tags)

@@ -13,21 +13,21 @@ import dagster as dg
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
 from sync_pipeline import settings
-from sync_pipeline.dataset import Dataset
+from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.errors import SyncError, one_line
-from sync_pipeline.orchestration.at_target import empty_outbox
-from sync_pipeline.orchestration.cancel import cancelled_in_dagster
-from sync_pipeline.orchestration.late_entries import enter_days_of_run
-from sync_pipeline.orchestration.memory import Memory
-from sync_pipeline.orchestration.reconcile import Reconciler
-from sync_pipeline.orchestration.records import (
+from sync_pipeline.orchestration.dagster.cancellation import cancelled_in_dagster
+from sync_pipeline.orchestration.dagster.storage import keep_connections_open
+from sync_pipeline.orchestration.recovery.cursor import Memory
+from sync_pipeline.orchestration.recovery.late_results import enter_days_of_run
+from sync_pipeline.orchestration.recovery.reconciler import Reconciler
+from sync_pipeline.orchestration.recovery.records import (
     close_run,
     connected,
     open_backfill,
     tracking,
 )
-from sync_pipeline.orchestration.storage import keep_connections_open
-from sync_pipeline.tracking import corrections
+from sync_pipeline.orchestration.recovery.target import empty_outbox
+from sync_pipeline.tracking.state import corrections
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812

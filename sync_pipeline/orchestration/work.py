@@ -6,18 +6,20 @@ from datetime import date, datetime, timezone
 
 import dagster as dg
 
-from sync_pipeline.dataset import Dataset
+from sync_pipeline.config.dataset import Dataset
+from sync_pipeline.dagster_client import tags
 from sync_pipeline.errors import SyncError, one_line
-from sync_pipeline.orchestration import checks, identity
-from sync_pipeline.orchestration.cancel import why_interrupted
-from sync_pipeline.orchestration.materializations import MaterializationLog
-from sync_pipeline.orchestration.storage import keep_connections_open
+from sync_pipeline.orchestration import checks
+from sync_pipeline.orchestration.dagster.batch_key import triggered_by
+from sync_pipeline.orchestration.dagster.cancellation import why_interrupted
+from sync_pipeline.orchestration.dagster.materializations import MaterializationLog
+from sync_pipeline.orchestration.dagster.storage import keep_connections_open
 from sync_pipeline.settings import Settings
-from sync_pipeline.sync import DayResult, Outcome, sync_days
-from sync_pipeline.tracking.heartbeat import Heartbeat
+from sync_pipeline.sync.days import DayResult, Outcome, sync_days
 from sync_pipeline.tracking.models import NewBatch
-from sync_pipeline.tracking.remarks import failed_days
-from sync_pipeline.tracking.tracker import Tracker
+from sync_pipeline.tracking.state.remarks import failed_days
+from sync_pipeline.tracking.worker.heartbeat import Heartbeat
+from sync_pipeline.tracking.worker.tracker import Tracker
 
 
 def asset_key_of(dataset: Dataset) -> dg.AssetKey:
@@ -28,7 +30,7 @@ def asset_key_of(dataset: Dataset) -> dg.AssetKey:
 @contextmanager
 def tracker_for(run: dg.DagsterRun, settings: Settings) -> Iterator[Tracker]:
     """Yield a tracker that writes in the name of `run`; this process gives signs of life."""
-    who = identity.triggered_by(run)
+    who = triggered_by(run)
     with (
         Heartbeat(settings, run.run_id) as heartbeat,
         Tracker(settings, run_id=run.run_id, triggered_by=who, heartbeat=heartbeat) as tracker,
@@ -75,7 +77,7 @@ def sync_in_step(
     except BaseException as error:
         if batch is not None and not isinstance(error, Exception):
             # The run ends here; the batch job's other chunks are not run either.
-            own = None if context.job_name == identity.BATCH_JOB_NAME else days
+            own = None if context.job_name == tags.BATCH_JOB_NAME else days
             tracker.give_up(batch, own, why_interrupted(context.instance, context.run_id))
         raise
     return results

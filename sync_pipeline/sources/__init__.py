@@ -6,17 +6,17 @@ extra of the same name.
 
 from typing import TYPE_CHECKING
 
-from sync_pipeline.errors import SettingError
-from sync_pipeline.sources.keys import (
+from sync_pipeline.config.sources import (
     FilesSource,
     PostgresSource,
     PythonSource,
     RestSource,
     SqlSource,
 )
+from sync_pipeline.errors import SettingError
 
 if TYPE_CHECKING:
-    from sync_pipeline.dataset import Dataset
+    from sync_pipeline.config.dataset import Dataset
     from sync_pipeline.settings import Settings
     from sync_pipeline.sources.base import Source
 
@@ -42,26 +42,26 @@ def open_source(dataset: "Dataset", settings: "Settings") -> "Source":
 def _open(dataset: "Dataset", settings: "Settings") -> "Source":
     keys = dataset.source
     if isinstance(keys, PostgresSource):
-        from sync_pipeline.sources.postgres import PostgresReader
+        from sync_pipeline.sources.postgres.source import PostgresReader
 
         return PostgresReader(dataset, keys, settings.postgres_url(keys.url_env))
-    from sync_pipeline.sources.arrow import ArrowReader
+    from sync_pipeline.sources.arrow.source import ArrowReader
 
     if isinstance(keys, PythonSource):
         from sync_pipeline.sources.python import PythonRows
 
         return ArrowReader(dataset, PythonRows(dataset, keys))
     if isinstance(keys, FilesSource):
-        from sync_pipeline.sources.files import FileRows
+        from sync_pipeline.sources.files.source import FileRows
 
         return ArrowReader(dataset, FileRows(dataset, keys, settings))
     if isinstance(keys, SqlSource):
-        from sync_pipeline.sources.sql import SqlRows
+        from sync_pipeline.sources.sql.source import SqlRows
 
         what = "a SQLAlchemy URL, such as mysql+pymysql://user:password@host/database"
         return ArrowReader(dataset, SqlRows(dataset, keys, settings.required(keys.url_env, what)))
     if isinstance(keys, RestSource):
-        from sync_pipeline.sources.rest import RestRows
+        from sync_pipeline.sources.rest.source import RestRows
 
         return ArrowReader(dataset, RestRows(dataset, keys, settings))
     raise AssertionError(keys)

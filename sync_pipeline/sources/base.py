@@ -11,7 +11,7 @@ from datetime import date
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
-from sync_pipeline.day_bounds import DayType as DayType  # part of a Shape
+from sync_pipeline.config.day_bounds import DayType as DayType  # part of a Shape
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

@@ -12,10 +12,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from sync_pipeline.dataset import Dataset
+from sync_pipeline.config.dataset import Dataset
+from sync_pipeline.config.sources import PythonSource
 from sync_pipeline.errors import SettingError, SourceError, SyncError, one_line
-from sync_pipeline.sources.declared import as_declared, schema_of
-from sync_pipeline.sources.keys import PythonSource
+from sync_pipeline.sources.arrow.declared import as_declared, schema_of
 
 
 class PythonRows:

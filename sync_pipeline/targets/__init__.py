@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.database.connections import connect
-from sync_pipeline.dataset import Dataset
 from sync_pipeline.errors import TargetUnreachableError
 from sync_pipeline.settings import DATABASE_URL, Settings
 from sync_pipeline.targets.locks import IDLE_SECONDS

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.database.named_sql import load
-from sync_pipeline.dataset import Dataset
 from sync_pipeline.errors import SettingError, TargetError
 from sync_pipeline.sources.base import Shape
 from sync_pipeline.targets.names import identifier, listed, quoted

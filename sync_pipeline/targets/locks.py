@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from psycopg2 import errors
 
-from sync_pipeline.dataset import Dataset
+from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.errors import DayLockedError
 
 if TYPE_CHECKING:

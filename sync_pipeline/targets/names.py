@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from psycopg2 import sql
 
-from sync_pipeline.dataset import Dataset
+from sync_pipeline.config.dataset import Dataset
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812

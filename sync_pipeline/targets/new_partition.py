@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from psycopg2 import errors, sql
 
-from sync_pipeline.dataset import Dataset
-from sync_pipeline.day_bounds import DayBounds
+from sync_pipeline.config.dataset import Dataset
+from sync_pipeline.config.day_bounds import DayBounds
 from sync_pipeline.errors import TargetError
 from sync_pipeline.sources.base import Shape
 from sync_pipeline.targets.names import identifier

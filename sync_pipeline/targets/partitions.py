@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timezone
 from typing import TYPE_CHECKING
 
+from sync_pipeline.config.dataset import Dataset
+from sync_pipeline.config.day_bounds import DayBounds, DayType, day_bounds
 from sync_pipeline.database.named_sql import load
-from sync_pipeline.dataset import Dataset
-from sync_pipeline.day_bounds import DayBounds, DayType, day_bounds
 from sync_pipeline.errors import TargetError
 from sync_pipeline.sources.base import Shape
 from sync_pipeline.targets.locks import lock_table

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING
 import psycopg2
 from psycopg2 import sql
 
-from sync_pipeline.dataset import Dataset
+from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.errors import CountMismatchError, SyncError, TargetError, one_line
 from sync_pipeline.sources.base import CopyFormat, Shape, Source
-from sync_pipeline.stream import CHUNK_BYTES
 from sync_pipeline.targets import rejected, schema_change
-from sync_pipeline.targets.careful import CarefulLoad, is_rows_fault
 from sync_pipeline.targets.locks import begin, lock_day, waiting_long
 from sync_pipeline.targets.names import identifier, listed
 from sync_pipeline.targets.partitions import Partitions
+from sync_pipeline.targets.pipe import CHUNK_BYTES
 from sync_pipeline.targets.reading import Reading
 from sync_pipeline.targets.rejected import LoadedFor, Rejected
+from sync_pipeline.targets.row_by_row import CarefulLoad, is_rows_fault
 from sync_pipeline.targets.table import check_types, is_missing, make_or_check
 from sync_pipeline.targets.write_modes import Writing, explanation, writing
 

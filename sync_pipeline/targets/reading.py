@@ -5,7 +5,7 @@ from contextlib import suppress
 from datetime import date
 
 from sync_pipeline.sources.base import CopyFormat, Source
-from sync_pipeline.stream import Stream, StreamClosedError, StreamFailedError
+from sync_pipeline.targets.pipe import Stream, StreamClosedError, StreamFailedError
 
 _CANCEL_AGAIN_SECONDS = 0.2
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import psycopg2
 
+from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.database import named_sql
-from sync_pipeline.dataset import Dataset
 from sync_pipeline.errors import RejectedRowsError
-from sync_pipeline.targets.careful import RejectedRow
 from sync_pipeline.targets.locks import lock_table
+from sync_pipeline.targets.row_by_row import RejectedRow
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812

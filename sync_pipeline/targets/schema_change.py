@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from psycopg2 import sql
 
+from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.database.named_sql import load
-from sync_pipeline.dataset import Dataset
 from sync_pipeline.errors import TargetError
 from sync_pipeline.sources.base import Column, Shape
 from sync_pipeline.targets.locks import lock_table

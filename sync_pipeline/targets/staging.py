@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, NoReturn
 import psycopg2
 from psycopg2 import sql
 
-from sync_pipeline.dataset import Dataset
+from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.errors import TargetError
 from sync_pipeline.sources.base import Shape
-from sync_pipeline.targets.careful import (
+from sync_pipeline.targets.names import listed
+from sync_pipeline.targets.one_row import on_conflict
+from sync_pipeline.targets.row_by_row import (
     ROWS_AT_ONCE,
     RejectedRow,
     is_rows_fault,
     said_of,
     values_of,
 )
-from sync_pipeline.targets.names import listed
-from sync_pipeline.targets.one_row import on_conflict
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from psycopg2 import errors, sql
 
+from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.database.named_sql import load
-from sync_pipeline.dataset import Dataset
 from sync_pipeline.errors import SettingError, TargetError
 from sync_pipeline.sources.base import Column, CopyFormat, Shape
 from sync_pipeline.targets import key
-from sync_pipeline.targets.fit import format_for
 from sync_pipeline.targets.locks import lock_table
 from sync_pipeline.targets.names import identifier, listed, quoted
+from sync_pipeline.targets.type_compatibility import format_for
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Protocol
 import psycopg2
 from psycopg2 import sql
 
-from sync_pipeline.dataset import Dataset
-from sync_pipeline.day_bounds import day_bounds
+from sync_pipeline.config.dataset import Dataset
+from sync_pipeline.config.day_bounds import day_bounds
 from sync_pipeline.errors import TargetError
 from sync_pipeline.sources.base import Shape
 from sync_pipeline.targets import staging
-from sync_pipeline.targets.careful import RejectedRow
+from sync_pipeline.targets.row_by_row import RejectedRow
 from sync_pipeline.targets.staging import Staged
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """How often a batch's record is written while it runs. Its final state is always exact."""
 
-from sync_pipeline.dataset import Every, Percent, Progress
+from sync_pipeline.config.dataset import Every, Percent, Progress
 
 _SHORT_BATCH_DAYS = 10
 _LONG_BATCH_EVERY = 5

@@ -15,8 +15,8 @@ from sync_pipeline import settings
 from sync_pipeline.database import named_sql
 from sync_pipeline.database.connections import connect
 from sync_pipeline.errors import SyncError, TrackingError, one_line
-from sync_pipeline.tracking.remarks import BATCH_MARK
-from sync_pipeline.tracking.tables import PATIENCE_SECONDS
+from sync_pipeline.tracking.state.remarks import BATCH_MARK
+from sync_pipeline.tracking.worker.connection import PATIENCE_SECONDS
 
 DEFAULT_DATASET = "default"
 _SQL = named_sql.load(__package__, "service.sql")

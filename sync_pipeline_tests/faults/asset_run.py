@@ -13,7 +13,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._grpc.impl import core_execute_run
 from dagster._utils.interrupts import capture_interrupts
 
-from sync_pipeline.orchestration import identity
+from sync_pipeline.dagster_client import tags
 
 
 def main() -> int:
@@ -21,15 +21,15 @@ def main() -> int:
     request = json.load(sys.stdin)
     config = request["config"]
     repository = ReconstructableRepository.for_module("sync_pipeline.definitions", "defs")
-    job = repository.get_reconstructable_job(identity.job_name_of(config["dataset"]))
+    job = repository.get_reconstructable_job(tags.job_name_of(config["dataset"]))
     with capture_interrupts(), dg.DagsterInstance.get() as instance:
         run = instance.create_run_for_job(
             job.get_definition(),
             tags={
-                identity.BATCH_KEY_TAG: request["batch_key"],
-                identity.TRIGGERED_BY_TAG: request["triggered_by"],
-                identity.RANGE_START_TAG: config["start_date"],
-                identity.RANGE_END_TAG: config["end_date"],
+                tags.BATCH_KEY_TAG: request["batch_key"],
+                tags.TRIGGERED_BY_TAG: request["triggered_by"],
+                tags.RANGE_START_TAG: config["start_date"],
+                tags.RANGE_END_TAG: config["end_date"],
             },
             job_code_origin=job.get_python_origin(),
         )

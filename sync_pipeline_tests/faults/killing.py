@@ -2,7 +2,7 @@
 
 import psutil
 
-from sync_pipeline.stack import RunningDagster
+from sync_pipeline.local.stack import RunningDagster
 
 _PATIENCE_SECONDS = 90
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import psycopg2
 
-from sync_pipeline.orchestration.memory import Memory
-from sync_pipeline.orchestration.reconcile import Reconciler
+from sync_pipeline.orchestration.recovery.cursor import Memory
+from sync_pipeline.orchestration.recovery.reconciler import Reconciler
 from sync_pipeline_tests.faults import facts, forked, invariants
 from sync_pipeline_tests.faults.disk import TinyDisk
 from sync_pipeline_tests.faults.injection import inject, move_to_tiny_disk, undo_all

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from sync_pipeline.stack import RunningDagster, dagster_running
+from sync_pipeline.local.stack import RunningDagster, dagster_running
 from sync_pipeline_tests.faults import facts, invariants
 from sync_pipeline_tests.faults.killing import kill_all
 from sync_pipeline_tests.faults.plan import Plan

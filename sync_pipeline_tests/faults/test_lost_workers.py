@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from sync_pipeline.stack import dagster_running
+from sync_pipeline.local.stack import dagster_running
 from sync_pipeline_tests import command
 from sync_pipeline_tests.command import wait_until
 from sync_pipeline_tests.faults.killing import kill_all

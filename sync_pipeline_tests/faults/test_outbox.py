@@ -9,13 +9,13 @@ import dagster as dg
 import psycopg2
 import pytest
 
-from sync_pipeline.orchestration import identity
+from sync_pipeline.dagster_client import tags
 from sync_pipeline.orchestration.batch_job import build_batch_job
-from sync_pipeline.orchestration.memory import Memory
-from sync_pipeline.orchestration.reconcile import Reconciler
+from sync_pipeline.orchestration.recovery.cursor import Memory
+from sync_pipeline.orchestration.recovery.reconciler import Reconciler
 from sync_pipeline.orchestration.sensors import build_sensors
 from sync_pipeline.tracking.models import BegunDay, DayCounts, NewBatch
-from sync_pipeline.tracking.outbox import Outbox
+from sync_pipeline.tracking.worker.outbox import Outbox
 from sync_pipeline_tests.faults.forked import in_environment
 from sync_pipeline_tests.faults.harness import Harness
 from sync_pipeline_tests.faults.world import Layout, World, day_number
@@ -58,7 +58,7 @@ def test_days_of_a_run_of_ours_are_recorded_and_nobody_elses_are_touched(
     run = world.instance.create_run_for_job(
         build_batch_job(world.datasets),
         run_config={"dataset": "orders", "start_date": str(DAYS[0]), "end_date": str(DAYS[1])},
-        tags={identity.BATCH_KEY_TAG: "killed"},
+        tags={tags.BATCH_KEY_TAG: "killed"},
     )
     ours = NewBatch("killed", "orders", DAYS, run.run_id, "a test")
     theirs = NewBatch("elsewhere", "orders", [day_number(52)], "run-of-another-dagster", "a test")

@@ -8,11 +8,11 @@ import dagster as dg
 import psycopg2
 import pytest
 
-from sync_pipeline.orchestration import identity
+from sync_pipeline.dagster_client import tags
 from sync_pipeline.orchestration.batch_job import build_batch_job
-from sync_pipeline.orchestration.memory import Memory, Suspicion
-from sync_pipeline.orchestration.reconcile import Reconciler
-from sync_pipeline.tracking.workers import sign_on, this_process
+from sync_pipeline.orchestration.recovery.cursor import Memory, Suspicion
+from sync_pipeline.orchestration.recovery.reconciler import Reconciler
+from sync_pipeline.tracking.worker.workers import sign_on, this_process
 from sync_pipeline_tests.faults.harness import Harness
 from sync_pipeline_tests.faults.plan import Fault, Plan, What, Work
 from sync_pipeline_tests.faults.waiting import waited
@@ -85,8 +85,8 @@ def test_a_run_of_others_over_partitions_that_are_no_days_is_none_of_its_busines
     @dg.job
     def theirs() -> None: ...
 
-    tags = {identity.RANGE_START_TAG: "2025-01-01-00:00", identity.RANGE_END_TAG: "eu"}
-    run = world.instance.create_run_for_job(theirs, tags=tags)
+    run_tags = {tags.RANGE_START_TAG: "2025-01-01-00:00", tags.RANGE_END_TAG: "eu"}
+    run = world.instance.create_run_for_job(theirs, tags=run_tags)
     world.instance.report_run_failed(run)
     assert look(world, memory).errors == []
     assert memory.runs_after is not None
@@ -98,7 +98,7 @@ def test_a_step_that_fails_is_named_and_keeps_none_of_the_others_from_its_work(
     world = harness.world(Layout.TOGETHER)
     world.reset(0.0)
     run = never_started(world)
-    fails = "sync_pipeline.orchestration.reconcile.open_records_of_ended_runs"
+    fails = "sync_pipeline.orchestration.recovery.reconciler.open_records_of_ended_runs"
     monkeypatch.setattr(fails, lambda *_: dict.fromkeys("x").pop("y"))
     memory = Memory()
 
@@ -116,7 +116,7 @@ def test_where_a_lost_worker_cannot_be_ended_those_that_live_are_left_alone(
     world = harness.world(Layout.TOGETHER)
     world.reset(0.0)
     lost, living, gone = sorted(never_started(world).run_id for _ in range(3))
-    fails = "sync_pipeline.orchestration.reconcile.close_run"
+    fails = "sync_pipeline.orchestration.recovery.reconciler.close_run"
     monkeypatch.setattr(fails, lambda *_: dict.fromkeys("x").pop("y"))
 
     def looked_at_runs_that_are_old_enough() -> bool:
@@ -182,5 +182,5 @@ def never_started(world: World) -> dg.DagsterRun:
     return world.instance.create_run_for_job(
         build_batch_job(world.datasets),
         run_config={"dataset": "orders", "start_date": "2025-01-01", "end_date": "2025-01-02"},
-        tags={identity.BATCH_KEY_TAG: "never-started"},
+        tags={tags.BATCH_KEY_TAG: "never-started"},
     )

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from sync_pipeline.api.runs import runs_of
-from sync_pipeline.stack import dagster_running
+from sync_pipeline.local.stack import dagster_running
 from sync_pipeline_tests.command import folder_for_postgres, wait_until
 from sync_pipeline_tests.faults.servers import Server, query
 from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days, project

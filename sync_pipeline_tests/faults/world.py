@@ -15,12 +15,12 @@ from typing import Any
 
 import dagster as dg
 
+from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.database import named_sql
-from sync_pipeline.dataset import Dataset
 from sync_pipeline.definitions import load_datasets
-from sync_pipeline.orchestration.storage import keep_connections_open
+from sync_pipeline.local.stack import databases
+from sync_pipeline.orchestration.dagster.storage import keep_connections_open
 from sync_pipeline.settings import Settings
-from sync_pipeline.stack import databases
 from sync_pipeline_tests import stack_project
 from sync_pipeline_tests.faults import forked
 from sync_pipeline_tests.faults.forked import in_environment

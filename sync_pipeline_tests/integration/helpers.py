@@ -12,14 +12,14 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extras import RealDictCursor
 
-from sync_pipeline.dataset import Dataset
+from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.settings import Settings
 from sync_pipeline.sources.base import Source
-from sync_pipeline.sync import DayResult, sync_days
+from sync_pipeline.sync.days import DayResult, sync_days
 from sync_pipeline.targets.postgres import Loaded, Target
-from sync_pipeline.tracking import attempts, batches
 from sync_pipeline.tracking.models import Attempt, Batch, DayCounts, NewBatch
-from sync_pipeline.tracking.tracker import Tracker
+from sync_pipeline.tracking.state import attempts, batches
+from sync_pipeline.tracking.worker.tracker import Tracker
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from sync_pipeline import embedded
+from sync_pipeline.local import embedded_postgres
 from sync_pipeline.settings import with_database
 from sync_pipeline_tests.integration import helpers
 
@@ -23,7 +23,9 @@ class OtherServer:
         self.url = ""
 
     def start(self) -> None:
-        self.url = self._life.enter_context(embedded.running(self._folder, settings=_SETTINGS))
+        self.url = self._life.enter_context(
+            embedded_postgres.running(self._folder, settings=_SETTINGS)
+        )
 
     def stop(self, sign: signal.Signals = signal.SIGQUIT) -> None:
         """Stop at once, as `pg_ctl stop -m immediate` does; return when it is down."""
@@ -35,7 +37,7 @@ class OtherServer:
 
     def database(self, name: str) -> str:
         """Make a database and return its URL."""
-        embedded.ensure_database(self.url, name)
+        embedded_postgres.ensure_database(self.url, name)
         return with_database(self.url, name)
 
     def close(self) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sync_pipeline.tracking import adoption, batches
 from sync_pipeline.tracking.models import LateFailure, LateSuccess
+from sync_pipeline.tracking.state import batches, late_results
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import (
     DATASET,
@@ -58,14 +58,14 @@ def worker(database_url: str) -> Worker:
 def adopt(worker: Worker, **changes: Any) -> bool:
     late = replace(LATE, batch_id=worker.batch_id, **changes)
     with transaction(worker.url) as cursor:
-        return adoption.adopt(cursor, late)
+        return late_results.adopt(cursor, late)
 
 
 def adopt_failure(worker: Worker, error: str = "disk full", **changes: Any) -> bool:
     values = {name: value for name, value in vars(LATE).items() if name not in ("counts", "told")}
     values |= {"batch_id": worker.batch_id, **changes}
     with transaction(worker.url) as cursor:
-        return adoption.adopt_failure(cursor, LateFailure(error=error, **values))
+        return late_results.adopt_failure(cursor, LateFailure(error=error, **values))
 
 
 def at_day(connection: "Connection") -> list[tuple[int | None, str, bool]]:

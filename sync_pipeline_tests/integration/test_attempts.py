@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 
 from sync_pipeline.errors import DayDoneError, SupersededError
-from sync_pipeline.tracking import attempts
+from sync_pipeline.tracking.state import attempts
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import (
     START,

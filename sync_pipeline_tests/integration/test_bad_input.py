@@ -13,7 +13,7 @@ import pytest
 from psycopg2 import sql
 from psycopg2.extensions import parse_dsn
 
-from sync_pipeline import embedded
+from sync_pipeline.local import embedded_postgres
 from sync_pipeline_tests import stack_project
 from sync_pipeline_tests.command import Ended, folder_for_postgres, run, run_all, wait_until
 from sync_pipeline_tests.stack_project import Databases
@@ -45,7 +45,10 @@ class Bad:
 def locked_url() -> Iterator[str]:
     """The URL, with a wrong password, of a server that asks for the right one."""
     off = {"fsync": "off"}
-    with folder_for_postgres() as folder, embedded.running(folder / "pg", settings=off) as url:
+    with (
+        folder_for_postgres() as folder,
+        embedded_postgres.running(folder / "pg", settings=off) as url,
+    ):
         rules = folder / "pg" / "pg_hba.conf"
         rules.write_text(f"local all {READER} scram-sha-256\n" + rules.read_text())
         execute(

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sync_pipeline.errors import DayDoneError
-from sync_pipeline.tracking import attempts, batches
 from sync_pipeline.tracking.models import Attempt, NewBatch
+from sync_pipeline.tracking.state import attempts, batches
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import (
     DATASET,

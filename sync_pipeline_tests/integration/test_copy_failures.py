@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 import pytest
 
-from sync_pipeline.dataset import Dataset
+from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.errors import CountMismatchError, DayLockedError, SourceError, TargetError
 from sync_pipeline.settings import Settings
 from sync_pipeline.sources import open_source

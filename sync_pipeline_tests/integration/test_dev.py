@@ -14,9 +14,9 @@ import psutil
 import psycopg2
 import pytest
 
-from sync_pipeline.dagster_api import Dagster
+from sync_pipeline.dagster_client.client import Dagster
+from sync_pipeline.local.stack import databases, end_with_parent
 from sync_pipeline.settings import Settings
-from sync_pipeline.stack import databases, end_with_parent
 from sync_pipeline_tests import command
 from sync_pipeline_tests.integration.api.client import LAUNCH, Client
 

@@ -19,8 +19,8 @@ import psutil
 import psycopg2
 import pytest
 
-from sync_pipeline.embedded import ensure_database, find_running, running
 from sync_pipeline.errors import EmbeddedPostgresError
+from sync_pipeline.local.embedded_postgres import ensure_database, find_running, running
 
 pytestmark = pytest.mark.integration
 

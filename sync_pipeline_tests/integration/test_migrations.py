@@ -9,9 +9,9 @@ from functools import partial
 import psycopg2
 import pytest
 
+from sync_pipeline.config.reserved_tables import OWN_TABLES
 from sync_pipeline.database.migrate import VERSION_TABLE, check_version, code_version, migrate
 from sync_pipeline.errors import MigrationError
-from sync_pipeline.own_tables import OWN_TABLES
 from sync_pipeline.settings import with_database
 from sync_pipeline_tests.conftest import drop_database
 from sync_pipeline_tests.integration.helpers import (

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sync_pipeline.sync import Outcome
-from sync_pipeline.tracking import owed
-from sync_pipeline.tracking.owed import By
+from sync_pipeline.sync.days import Outcome
+from sync_pipeline.tracking.worker import events
+from sync_pipeline.tracking.worker.events import By
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import (
     Pipeline,
@@ -130,7 +130,7 @@ def test_what_is_noted_late_leaves_alone_what_was_loaded_into_the_new_table(
 ) -> None:
     worker = Worker(pipeline.target)
     worker.sync(DAYS[0], DAYS[1])
-    found_missing = owed.DaysGone("orders", "orders", time.monotonic())
+    found_missing = events.DaysGone("orders", "orders", time.monotonic())
     worker.sync(DAYS[1])
     for _ in range(2):
         with transaction(pipeline.target) as cursor:

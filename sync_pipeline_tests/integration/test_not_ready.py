@@ -8,12 +8,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from sync_pipeline.orchestration import identity
+from sync_pipeline.dagster_client import tags
 from sync_pipeline.orchestration.asset import build_asset
 from sync_pipeline.orchestration.schedule import build_schedule
-from sync_pipeline.sync import Outcome
-from sync_pipeline.tracking import batches
+from sync_pipeline.sync.days import Outcome
 from sync_pipeline.tracking.models import NewBatch
+from sync_pipeline.tracking.state import batches
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import Pipeline, Worker, open_batch, run, transaction
 
@@ -120,7 +120,7 @@ def test_a_day_whose_run_has_not_begun_it_is_not_asked_for_again(
     assert request.partition_key == str(DAYS[-1])
     instance.add_run(
         dg.DagsterRun(
-            job_name=identity.job_name_of(helpers.DATASET),
+            job_name=tags.job_name_of(helpers.DATASET),
             status=dg.DagsterRunStatus.NOT_STARTED,
             tags={"dagster/partition": str(DAYS[-1])},
         )
@@ -138,9 +138,9 @@ def test_only_the_days_that_failed_are_tried_again_in_their_own_batch(
     end(pipeline, batch, DAYS[2], "not ready")
     (request,) = at_night(3, 2)
     assert request.tags == {
-        identity.BATCH_KEY_TAG: batch.batch_key,
-        identity.RANGE_START_TAG: str(DAYS[1]),
-        identity.RANGE_END_TAG: str(DAYS[2]),
+        tags.BATCH_KEY_TAG: batch.batch_key,
+        tags.RANGE_START_TAG: str(DAYS[1]),
+        tags.RANGE_END_TAG: str(DAYS[2]),
     }
     (later,) = at_night(4, 2)
     assert later.run_key != request.run_key

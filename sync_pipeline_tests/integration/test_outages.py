@@ -11,9 +11,9 @@ import psycopg2
 import pytest
 
 from sync_pipeline.database.migrate import migrate
-from sync_pipeline.sync import DayResult, Outcome
-from sync_pipeline.tracking import ledger, outbox, tables
+from sync_pipeline.sync.days import DayResult, Outcome
 from sync_pipeline.tracking.models import Batch, RecordStatus
+from sync_pipeline.tracking.worker import connection, ledger, outbox
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import (
     ROWS_PER_DAY,
@@ -57,8 +57,8 @@ def records(pipeline: Pipeline) -> str:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "_FIRST_PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr(tables, "_LONGEST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "_FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "_LONGEST_PAUSE_SECONDS", 0.05)
 
 
 def outage_logs(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 import pytest
 
-from sync_pipeline.day_worker import CANCELLED
 from sync_pipeline.errors import SyncError
-from sync_pipeline.parallel import Crew
-from sync_pipeline.sync import DayResult, Outcome
-from sync_pipeline.tracking import owed
+from sync_pipeline.sync.days import DayResult, Outcome
+from sync_pipeline.sync.pool import Crew
+from sync_pipeline.sync.worker import CANCELLED
 from sync_pipeline.tracking.models import NewBatch
-from sync_pipeline.tracking.tracker import Tracker
+from sync_pipeline.tracking.worker import events
+from sync_pipeline.tracking.worker.tracker import Tracker
 from sync_pipeline_tests.conftest import drop_database
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import (
@@ -146,7 +146,7 @@ def test_no_worker_begins_another_day_while_one_is_slow_to_stop() -> None:
 def test_what_a_thread_could_not_record_is_recorded_by_the_run(pipeline: Pipeline) -> None:
     with Tracker(pipeline.settings, run_id="run-1") as tracker:
         other = tracker.another()
-        other._ledger._owed.append(owed.Refused(helpers.DATASET, DAYS[0], None, "held"))
+        other._ledger._owed.append(events.Refused(helpers.DATASET, DAYS[0], None, "held"))
         other.hand_over(tracker)
         assert tracker.owes
     found = run(pipeline.target, "SELECT sync_date, state, error_message FROM sync_attempt")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sync_pipeline.database import named_sql
-from sync_pipeline.tracking import reports
 from sync_pipeline.tracking.models import AttemptState, BatchProgress
-from sync_pipeline.tracking.reports import DayOfBatch
+from sync_pipeline.tracking.read import reports
+from sync_pipeline.tracking.read.reports import DayOfBatch
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import (
     START,

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 import pytest
 
-from sync_pipeline.day_worker import CANCELLED
 from sync_pipeline.errors import SourceError, SyncError, TargetError
-from sync_pipeline.sync import Outcome
+from sync_pipeline.sync.days import Outcome
+from sync_pipeline.sync.worker import CANCELLED
 from sync_pipeline.targets.postgres import Target
-from sync_pipeline.tracking import outbox
+from sync_pipeline.tracking.worker import outbox
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import (
     ROWS_PER_DAY,

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sync_pipeline.errors import TargetError
-from sync_pipeline.sync import Outcome
+from sync_pipeline.sync.days import Outcome
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import Pipeline, run
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sync_pipeline.sync import DayResult, Outcome
+from sync_pipeline.sync.days import DayResult, Outcome
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import (
     PATIENCE_SECONDS,

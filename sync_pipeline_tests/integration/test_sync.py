@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sync_pipeline.dataset import Every, Percent
-from sync_pipeline.day_worker import CANCELLED
+from sync_pipeline.config.dataset import Every, Percent
 from sync_pipeline.errors import SourceError, TargetError
 from sync_pipeline.settings import with_database
-from sync_pipeline.sync import DayResult, Outcome
+from sync_pipeline.sync.days import DayResult, Outcome
+from sync_pipeline.sync.worker import CANCELLED
 from sync_pipeline.targets import open_target
 from sync_pipeline.targets.locks import lock_day
 from sync_pipeline_tests.integration import helpers

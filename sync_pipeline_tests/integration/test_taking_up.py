@@ -9,9 +9,9 @@ import pytest
 
 from sync_pipeline.errors import BatchCancelledError, DayDoneError
 from sync_pipeline.settings import Settings
-from sync_pipeline.tracking import batches, requests
 from sync_pipeline.tracking.models import NewBatch
-from sync_pipeline.tracking.tracker import Tracker
+from sync_pipeline.tracking.state import batches, requests
+from sync_pipeline.tracking.worker.tracker import Tracker
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import (
     START,

@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 from psycopg2.extensions import parse_dsn
 
-from sync_pipeline.dataset import Dataset
+from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.errors import SettingError, TargetError
 from sync_pipeline.settings import Settings
 from sync_pipeline.sources.base import Column, DayType, Shape

@@ -13,11 +13,11 @@ import pytest
 
 from sync_pipeline.errors import SupersededError
 from sync_pipeline.settings import Settings, with_database
-from sync_pipeline.sync import DayResult, Outcome
-from sync_pipeline.tracking import ledger, tables
-from sync_pipeline.tracking import tracker as tracker_module
+from sync_pipeline.sync.days import DayResult, Outcome
 from sync_pipeline.tracking.models import Attempt, BegunDay, NewBatch
-from sync_pipeline.tracking.tracker import Tracker
+from sync_pipeline.tracking.worker import connection, ledger
+from sync_pipeline.tracking.worker import tracker as tracker_module
+from sync_pipeline.tracking.worker.tracker import Tracker
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import (
     DATASET,
@@ -58,7 +58,7 @@ def pipeline(source_url: str, database_url: str) -> Pipeline:
 @pytest.fixture
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables that could not be reached are tried again at once."""
-    monkeypatch.setattr(tables, "_FIRST_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(connection, "_FIRST_PAUSE_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ class TestDown:
                 assert tracker.begin(DATASET, START, None) is None
             assert len(calls) == 1
 
-            monkeypatch.setattr(tables, "_FIRST_PAUSE_SECONDS", 0.0)
+            monkeypatch.setattr(connection, "_FIRST_PAUSE_SECONDS", 0.0)
             tracker = Tracker(elsewhere)
             for _ in range(3):
                 assert tracker.begin(DATASET, START, None) is None
@@ -290,11 +290,11 @@ class TestRefused:
         freed_in_time: bool,
     ) -> None:
         if not freed_in_time:
-            monkeypatch.setattr(tables, "PATIENCE_SECONDS", 0.3)
+            monkeypatch.setattr(connection, "PATIENCE_SECONDS", 0.3)
         with gate_closed(pipeline.source) as gate, in_thread(partial(pipeline.sync, DAYS)) as work:
             wait_until_blocked(connection, gate.info.backend_pid)
             # From here on only the wait within the day's transaction is short.
-            monkeypatch.setattr(tables, "PATIENCE_SECONDS", 0.3)
+            monkeypatch.setattr(connection, "PATIENCE_SECONDS", 0.3)
             with transaction(pipeline.target) as held:
                 held.execute("LOCK daily_sync_status")
                 execute(gate, "SELECT pg_advisory_unlock(42)")

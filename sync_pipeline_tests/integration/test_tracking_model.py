@@ -26,8 +26,8 @@ from hypothesis.stateful import (
 )
 
 from sync_pipeline.errors import DayDoneError, SupersededError
-from sync_pipeline.tracking import attempts, batches
 from sync_pipeline.tracking.models import Attempt, DayCounts, FailedTry, NewBatch
+from sync_pipeline.tracking.state import attempts, batches
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import DATASET, clear, rows
 from sync_pipeline_tests.integration.tracking_model import Model, Shown, Try

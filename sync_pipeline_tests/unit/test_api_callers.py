@@ -4,12 +4,18 @@ import time
 
 import pytest
 
-from sync_pipeline.api.auth import SESSION_SECONDS, Authority, Caller, new_token, parse_tokens
 from sync_pipeline.api.config import Config
 from sync_pipeline.api.links import Links
-from sync_pipeline.api.turns import MOST_LAUNCHES, Turns
+from sync_pipeline.api.security.rate_limit import MOST_LAUNCHES, Turns
+from sync_pipeline.api.security.tokens import (
+    SESSION_SECONDS,
+    Authority,
+    Caller,
+    new_token,
+    parse_tokens,
+)
+from sync_pipeline.dagster_client.http import is_loopback
 from sync_pipeline.errors import SettingError
-from sync_pipeline.local_http import is_loopback
 from sync_pipeline.settings import Settings
 
 pytestmark = pytest.mark.unit

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from sync_pipeline.clashes import refuse_clashes
-from sync_pipeline.dataset import Dataset
+from sync_pipeline.config.conflicts import refuse_clashes
+from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.errors import SettingError
 
 pytestmark = pytest.mark.unit

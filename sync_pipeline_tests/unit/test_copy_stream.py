@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync_pipeline.stream import (
+from sync_pipeline.targets.pipe import (
     CHUNK_BYTES,
     MAX_CHUNKS,
     Stream,

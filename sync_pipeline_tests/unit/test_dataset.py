@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sync_pipeline.dataset import Dataset, Every, Percent, parse_day
+from sync_pipeline.config.dataset import Dataset, Every, Percent, parse_day
+from sync_pipeline.config.sources import FilesSource, PostgresSource
 from sync_pipeline.errors import RequestError
-from sync_pipeline.sources.keys import FilesSource, PostgresSource
 
 pytestmark = pytest.mark.unit
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync_pipeline.day_bounds import FIRST_DAY, LAST_DAY, DayBounds, DayType, day_bounds
+from sync_pipeline.config.day_bounds import FIRST_DAY, LAST_DAY, DayBounds, DayType, day_bounds
 from sync_pipeline.errors import RequestError
 
 pytestmark = pytest.mark.unit

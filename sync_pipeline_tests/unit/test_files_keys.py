@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from sync_pipeline.sources.keys import FilesSource
+from sync_pipeline.config.sources import FilesSource
 
 pytestmark = pytest.mark.unit
 

@@ -3,9 +3,9 @@
 import pytest
 from pydantic import TypeAdapter
 
+from sync_pipeline.config.sources.declared import DeclaredColumns
 from sync_pipeline.sources.base import CopyFormat
-from sync_pipeline.sources.keys.declared import DeclaredColumns
-from sync_pipeline.targets.fit import format_for
+from sync_pipeline.targets.type_compatibility import format_for
 
 pytestmark = pytest.mark.unit
 BINARY, TEXT = CopyFormat.BINARY, CopyFormat.TEXT

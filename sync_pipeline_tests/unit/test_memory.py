@@ -2,7 +2,7 @@
 
 import pytest
 
-from sync_pipeline.orchestration.memory import Heard, Memory, Suspicion
+from sync_pipeline.orchestration.recovery.cursor import Heard, Memory, Suspicion
 
 pytestmark = pytest.mark.unit
 

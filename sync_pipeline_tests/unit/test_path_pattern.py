@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from sync_pipeline.sources.keys.path_pattern import PathPattern, day_in, rendered
+from sync_pipeline.config.sources.path_pattern import PathPattern, day_in, rendered
 
 pytestmark = pytest.mark.unit
 

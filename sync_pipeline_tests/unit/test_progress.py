@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync_pipeline.dataset import Every, Percent, Progress
+from sync_pipeline.config.dataset import Every, Percent, Progress
 from sync_pipeline.tracking.progress import days_between_writes
 
 pytestmark = pytest.mark.unit

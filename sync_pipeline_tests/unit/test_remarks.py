@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync_pipeline.tracking import remarks
 from sync_pipeline.tracking.models import Counts, DayCounts
+from sync_pipeline.tracking.state import remarks
 
 pytestmark = pytest.mark.unit
 

@@ -8,10 +8,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from sync_pipeline.config.sources import RestSource, rest_auth, rest_pages
+from sync_pipeline.config.sources.json_path import MISSING, find, steps_of
+from sync_pipeline.config.sources.placeholders import filled, values_of
 from sync_pipeline.settings import PROJECT_ROOT
-from sync_pipeline.sources.keys import RestSource, rest_auth, rest_pages
-from sync_pipeline.sources.keys.json_path import MISSING, find, steps_of
-from sync_pipeline.sources.keys.placeholders import filled, values_of
 
 pytestmark = pytest.mark.unit
 

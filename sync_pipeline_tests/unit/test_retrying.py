@@ -3,7 +3,7 @@
 import psycopg2
 import pytest
 
-from sync_pipeline.dataset import Retry
+from sync_pipeline.config.dataset import Retry
 from sync_pipeline.errors import (
     CountMismatchError,
     DayLockedError,
@@ -13,7 +13,7 @@ from sync_pipeline.errors import (
     TargetError,
     is_transient,
 )
-from sync_pipeline.retrying import again, pauses
+from sync_pipeline.retry import again, pauses
 
 pytestmark = pytest.mark.unit
 

@@ -7,8 +7,8 @@ import dagster as dg
 import pytest
 from pydantic import ValidationError
 
-from sync_pipeline.dataset import Dataset, Schedule
-from sync_pipeline.orchestration import identity
+from sync_pipeline.config.dataset import Dataset, Schedule
+from sync_pipeline.dagster_client import tags
 from sync_pipeline.orchestration.asset import build_asset
 from sync_pipeline.orchestration.schedule import build_schedule
 
@@ -43,7 +43,7 @@ NIGHT = datetime(2025, 10, 10, 18, 30, tzinfo=timezone.utc)
 
 
 def ranges(asked: Any) -> tuple[str, str]:
-    return asked.tags[identity.RANGE_START_TAG], asked.tags[identity.RANGE_END_TAG]
+    return asked.tags[tags.RANGE_START_TAG], asked.tags[tags.RANGE_END_TAG]
 
 
 def test_it_asks_for_the_last_finished_day_of_the_datasets_own_zone() -> None:

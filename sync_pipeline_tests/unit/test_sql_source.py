@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from sync_pipeline.config.sources import SqlSource
 from sync_pipeline.settings import PROJECT_ROOT
-from sync_pipeline.sources.keys import SqlSource
 
 pytestmark = pytest.mark.unit
 

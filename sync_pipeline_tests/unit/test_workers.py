@@ -6,7 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
-from sync_pipeline.tracking.workers import SeenWorker, this_process
+from sync_pipeline.tracking.worker.workers import SeenWorker, this_process
 
 HERE = this_process("run-1")
 LONG = 15.0

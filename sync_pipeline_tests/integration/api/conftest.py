@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from sync_pipeline.api.server import api_running
+from sync_pipeline.local.stack import dagster_running, free_port
 from sync_pipeline.settings import Settings
-from sync_pipeline.stack import dagster_running, free_port
 from sync_pipeline_tests import stack_project
 from sync_pipeline_tests.command import environment_of
 from sync_pipeline_tests.integration.api.client import Client

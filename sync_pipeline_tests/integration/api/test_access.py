@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sync_pipeline.api.auth import new_token
-from sync_pipeline.api.turns import MOST_LAUNCHES
+from sync_pipeline.api.security.rate_limit import MOST_LAUNCHES
+from sync_pipeline.api.security.tokens import new_token
 from sync_pipeline_tests import command
 from sync_pipeline_tests.integration.api.client import BASE, LAUNCH, LIST, PREVIEW, Answer, Client
 from sync_pipeline_tests.integration.api.conftest import TOKENS, entries, server_on

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 
-from sync_pipeline.tracking import history
+from sync_pipeline.tracking.read import history
 from sync_pipeline_tests.command import wait_until
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.api.client import BASE, Client, Events

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sync_pipeline.api.server import api_running
-from sync_pipeline.stack import dagster_running, free_port
+from sync_pipeline.local.stack import dagster_running, free_port
 from sync_pipeline_tests import stack_project
 from sync_pipeline_tests.command import wait_until
 from sync_pipeline_tests.integration.api.client import BASE, Client

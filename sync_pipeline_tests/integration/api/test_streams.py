@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 
-from sync_pipeline.api import auth
-from sync_pipeline.api.auth import Authority, parse_tokens
 from sync_pipeline.api.config import Config
 from sync_pipeline.api.links import Links
-from sync_pipeline.api.listener import Listener
-from sync_pipeline.tracking import history
+from sync_pipeline.api.live.listener import Listener
+from sync_pipeline.api.security import tokens
+from sync_pipeline.api.security.tokens import Authority, parse_tokens
+from sync_pipeline.tracking.read import history
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.api.client import BASE, LIST, Client
 from sync_pipeline_tests.integration.api.conftest import NOBODY, TOKENS, entries, server_on
@@ -54,7 +54,7 @@ def test_signing_out_ends_the_sessions_streams_and_its_cookie_is_of_no_use(shut:
 
 
 def test_a_stream_ends_with_its_session(shut: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auth, "SESSION_SECONDS", 3)
+    monkeypatch.setattr(tokens, "SESSION_SECONDS", 3)
     authority = Authority(parse_tokens(entries()), SECRET.encode())
     caller = authority.by_token(TOKENS["reader"])
     assert caller is not None

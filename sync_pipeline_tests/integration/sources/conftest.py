@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from sync_pipeline.dataset import Dataset
+from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.settings import PROJECT_ROOT, Settings
-from sync_pipeline.sync import DayResult, sync_days
-from sync_pipeline.tracking.tracker import Tracker
+from sync_pipeline.sync.days import DayResult, sync_days
+from sync_pipeline.tracking.worker.tracker import Tracker
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.sources import rest_server
 from sync_pipeline_tests.integration.sources.mariadb import MariaDb, fresh_database, running_server

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sync_pipeline.dataset import Dataset
+from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.errors import CountMismatchError, SourceError
-from sync_pipeline.sources.arrow import ArrowReader
+from sync_pipeline.sources.arrow.source import ArrowReader
 from sync_pipeline.sources.base import CopyFormat
 from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sync_pipeline import targets
-from sync_pipeline.sync import DayResult, Outcome
+from sync_pipeline.sync.days import DayResult, Outcome
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing
 

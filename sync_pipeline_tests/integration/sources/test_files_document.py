@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import BaseModel
 
-from sync_pipeline.dataset import DatasetSettings
-from sync_pipeline.sources.keys import FilesSource
-from sync_pipeline.sources.keys.files import S3, Csv, Gcs, Ready
+from sync_pipeline.config.dataset import DatasetSettings
+from sync_pipeline.config.sources import FilesSource
+from sync_pipeline.config.sources.files import S3, Csv, Gcs, Ready
 from sync_pipeline_tests.integration.sources import files_page
 from sync_pipeline_tests.integration.sources.conftest import DAY, Syncing
 

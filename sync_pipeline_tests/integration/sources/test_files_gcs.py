@@ -3,7 +3,7 @@
 import pytest
 
 from sync_pipeline.errors import SourceUnreachableError, is_transient
-from sync_pipeline.sources import file_store
+from sync_pipeline.sources.files import store
 from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing
 
 pytestmark = pytest.mark.integration
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.integration
 def test_a_server_that_is_away_ends_the_batch_and_is_tried_again(
     syncing: Syncing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file_store, "GCS_RETRY_SECONDS", 1)
+    monkeypatch.setattr(store, "GCS_RETRY_SECONDS", 1)
     source = {
         "type": "files",
         "path": "gs://lake/{day}.csv",

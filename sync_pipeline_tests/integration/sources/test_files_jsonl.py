@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sync_pipeline.sources import file_jsonl
-from sync_pipeline.sync import Outcome
+from sync_pipeline.sources.files import jsonl
+from sync_pipeline.sync.days import Outcome
 from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing
 
 pytestmark = pytest.mark.integration
@@ -133,7 +133,7 @@ def test_a_line_that_does_not_end_is_not_held_in_memory(syncing: Syncing, tmp_pa
     with gzip.open(tmp_path / "2025-10-01.jsonl.gz", "wb", 1) as file:
         file.write(b'{"b": "')
         for _ in range(2):
-            file.write(b"x" * file_jsonl.LARGEST_LINE_BYTES)
+            file.write(b"x" * jsonl.LARGEST_LINE_BYTES)
     source = keys(tmp_path, {"b": "text"}, path=f"{tmp_path}/{{day}}.jsonl.gz")
     (done,) = syncing.sync(source)
     assert "line 1 is longer than 64 MiB" in (done.error or "")

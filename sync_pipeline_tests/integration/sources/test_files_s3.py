@@ -14,12 +14,12 @@ import pytest
 from moto.server import ThreadedMotoServer
 from pyarrow import fs
 
-from sync_pipeline.dataset import DatasetSettings
+from sync_pipeline.config.dataset import DatasetSettings
 from sync_pipeline.errors import SettingError, SourceUnreachableError, is_transient
 from sync_pipeline.settings import Settings
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.base import CopyFormat
-from sync_pipeline.sync import Outcome
+from sync_pipeline.sync.days import Outcome
 from sync_pipeline_tests.integration.sources import files_page
 from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing
 

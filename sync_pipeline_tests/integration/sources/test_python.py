@@ -14,9 +14,9 @@ import pytest
 from sync_pipeline.errors import NotReadyError, SettingError, SourceError
 from sync_pipeline.settings import Settings
 from sync_pipeline.sources import open_source
+from sync_pipeline.sources.arrow.declared import as_declared
 from sync_pipeline.sources.base import CopyFormat
-from sync_pipeline.sources.declared import as_declared
-from sync_pipeline.sync import Outcome
+from sync_pipeline.sync.days import Outcome
 from sync_pipeline_tests.integration.helpers import in_thread, wait_for
 from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing, example
 

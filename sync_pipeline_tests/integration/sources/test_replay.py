@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from sync_pipeline.replay import Replayed, replay
 from sync_pipeline.settings import Settings
-from sync_pipeline.tracking.tracker import Tracker
+from sync_pipeline.sync.replay import Replayed, replay
+from sync_pipeline.tracking.worker.tracker import Tracker
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing
 from sync_pipeline_tests.integration.sources.test_bad_rows import (

@@ -10,7 +10,7 @@ import simplejson
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sync_pipeline.sync import Outcome
+from sync_pipeline.sync.days import Outcome
 from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing
 from sync_pipeline_tests.integration.sources.rest_server import Api, Reply, keys, rows
 

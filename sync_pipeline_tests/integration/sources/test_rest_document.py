@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from sync_pipeline.settings import PROJECT_ROOT
-from sync_pipeline.sync import Outcome
+from sync_pipeline.sync.days import Outcome
 from sync_pipeline_tests.integration.sources.conftest import DAY, Syncing
 from sync_pipeline_tests.integration.sources.rest_server import Api, Reply
 

@@ -13,7 +13,7 @@ from sync_pipeline.errors import NotReadyError, SourceError, is_transient
 from sync_pipeline.settings import Settings
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.base import CopyFormat
-from sync_pipeline.sync import DayResult, Outcome
+from sync_pipeline.sync.days import DayResult, Outcome
 from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing
 from sync_pipeline_tests.integration.sources.rest_server import (
     PATIENCE_SECONDS,

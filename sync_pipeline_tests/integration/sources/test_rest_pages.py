@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sync_pipeline.sync import DayResult, Outcome
+from sync_pipeline.sync.days import DayResult, Outcome
 from sync_pipeline_tests.integration.sources.conftest import DAY, Syncing
 from sync_pipeline_tests.integration.sources.rest_server import Api, Asked, Reply, keys, rows
 

@@ -15,7 +15,7 @@ from sync_pipeline.errors import SettingError, SourceError
 from sync_pipeline.settings import Settings
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.base import CopyFormat
-from sync_pipeline.sync import Outcome
+from sync_pipeline.sync.days import Outcome
 from sync_pipeline_tests.integration.sources.conftest import DAY, Syncing
 from sync_pipeline_tests.integration.sources.rest_server import (
     Api,

@@ -13,10 +13,10 @@ import sqlalchemy as sa
 import yaml
 
 from sync_pipeline.settings import PROJECT_ROOT
-from sync_pipeline.sources.arrow import ArrowReader
+from sync_pipeline.sources.arrow.source import ArrowReader
 from sync_pipeline.sources.base import CopyFormat
-from sync_pipeline.sources.sql import SqlRows
-from sync_pipeline.sync import Outcome
+from sync_pipeline.sources.sql.source import SqlRows
+from sync_pipeline.sync.days import Outcome
 from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing
 from sync_pipeline_tests.integration.sources.mariadb import MariaDb
 

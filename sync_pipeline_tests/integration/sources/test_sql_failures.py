@@ -7,11 +7,11 @@ import pytest
 import sqlalchemy as sa
 
 from sync_pipeline.errors import SettingError, SourceError, SourceUnreachableError, is_transient
-from sync_pipeline.sources.arrow import ArrowReader
+from sync_pipeline.sources.arrow.source import ArrowReader
 from sync_pipeline.sources.base import CopyFormat
-from sync_pipeline.sources.sql import SqlRows
-from sync_pipeline.stream import Stream
-from sync_pipeline.sync import Outcome
+from sync_pipeline.sources.sql.source import SqlRows
+from sync_pipeline.sync.days import Outcome
+from sync_pipeline.targets.pipe import Stream
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.sources.conftest import DAY, Syncing
 from sync_pipeline_tests.integration.sources.mariadb import MariaDb

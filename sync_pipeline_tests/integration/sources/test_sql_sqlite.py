@@ -12,7 +12,7 @@ import pytest
 
 from sync_pipeline.errors import SourceError, SourceUnreachableError, is_transient
 from sync_pipeline.settings import with_driver
-from sync_pipeline.sync import Outcome
+from sync_pipeline.sync.days import Outcome
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing
 from sync_pipeline_tests.integration.sources.test_sql import SOURCE, TABLE, opened

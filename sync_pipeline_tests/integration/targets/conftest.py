@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from psycopg2.extensions import parse_dsn
 
-from sync_pipeline.replay import Replayed, replay
 from sync_pipeline.settings import Settings
-from sync_pipeline.sync import DayResult
-from sync_pipeline.tracking.tracker import Tracker
+from sync_pipeline.sync.days import DayResult
+from sync_pipeline.sync.replay import Replayed, replay
+from sync_pipeline.tracking.worker.tracker import Tracker
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.sources.conftest import Syncing
 

@@ -11,7 +11,7 @@ import pytest
 from sync_pipeline.settings import Settings
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.base import Column, DayType, Shape
-from sync_pipeline.sync import Outcome
+from sync_pipeline.sync.days import Outcome
 from sync_pipeline.targets import open_target
 from sync_pipeline.targets.partitions import Partitions
 from sync_pipeline.targets.postgres import Target

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sync_pipeline.sync import Outcome
+from sync_pipeline.sync.days import Outcome
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.sources.conftest import Syncing
 from sync_pipeline_tests.integration.targets.conftest import Row, Writing

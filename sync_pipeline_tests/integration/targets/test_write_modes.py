@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from sync_pipeline.errors import SettingError, TargetError
-from sync_pipeline.replay import Replayed
 from sync_pipeline.settings import PROJECT_ROOT
-from sync_pipeline.sync import DayResult, Outcome
+from sync_pipeline.sync.days import DayResult, Outcome
+from sync_pipeline.sync.replay import Replayed
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY
 from sync_pipeline_tests.integration.targets.conftest import User, Writing, row

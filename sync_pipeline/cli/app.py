@@ -1,0 +1,241 @@
+"""The `sync-pipeline` command. Each command is a few lines; the work stands elsewhere.
+
+Nothing here imports dagster, so that an answer or a typo costs no seconds. An error of ours is one
+line on standard error; the exit code says which kind it is (`exit_codes`).
+"""
+
+import signal
+import sys
+from contextlib import suppress
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from sync_pipeline import settings as environment
+from sync_pipeline.cli.console import complain, errors, out
+from sync_pipeline.config.dataset import parse_day
+from sync_pipeline.errors import RequestError, SyncError, one_line
+from sync_pipeline.exit_codes import ExitCode, exit_code_of
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A source's rows into PostgreSQL, day by day, with one true record of it.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+@app.command()
+def dev(
+    port: Annotated[int, typer.Option(help="Port of the Dagster UI, on this machine only.")] = 3000,
+    page_port: Annotated[int, typer.Option(help="Port of the page and the API, likewise.")] = 8000,
+) -> None:
+    """Run everything until Ctrl-C: PostgreSQL if none is set, Dagster, the page and the API."""
+    from sync_pipeline.cli.dev import everything_running
+    from sync_pipeline.local.stack import databases
+
+    given = environment.with_env_file()
+    with databases(given, with_source=True) as settings:
+        if not given.environment.get(environment.DATABASE_URL, "").strip():
+            out.print(f"PostgreSQL: {settings.database_url}", highlight=False, soft_wrap=True)
+        out.print("starting Dagster …")
+        with everything_running(settings, port, page_port) as running:
+            out.print(f"page: {running.page_url}    API: {running.api.url}/api/v1", soft_wrap=True)
+            out.print(f"Dagster UI: {running.dagster.url}    log: {running.dagster.log}")
+            out.print("status: sync-pipeline status    stop: Ctrl-C")
+            with suppress(_Interrupted):  # how it is meant to end
+                running.wait()
+
+
+@app.command()
+def api(
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; others than this machine need tokens.")
+    ] = "127.0.0.1",
+) -> None:
+    """Serve the REST API and the page until Ctrl-C. Dagster runs elsewhere."""
+    from sync_pipeline.api.server import serve
+    from sync_pipeline.local.stack import databases
+
+    def on_listening(url: str) -> None:
+        out.print(f"page: {url}/sync-status    API: {url}/api/v1")
+
+    given = environment.with_env_file()
+    with suppress(_Interrupted):  # how it is meant to end
+        if given.environment.get(environment.API_TRACKING_URL, "").strip():
+            serve(given, host, port, on_listening)
+        else:
+            with databases(given) as settings:
+                serve(settings, host, port, on_listening)
+
+
+@app.command()
+def token(
+    name: Annotated[str, typer.Argument(help="Whose it is; stands in what they launch.")],
+    role: Annotated[str, typer.Argument(help="reader or operator.")],
+) -> None:
+    """Make a token for the API: print it, and its entry for SYNC_API_TOKENS."""
+    from sync_pipeline.api.security.tokens import new_token
+
+    shown, entry = new_token(name, role)
+    out.print(f"token, for {name}: {shown}", highlight=False, soft_wrap=True)
+    out.print(f"entry, for {environment.API_TOKENS}: {entry}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def demo(
+    year: Annotated[bool, typer.Option("--year", help="All 365 days in place of 10.")] = False,
+) -> None:
+    """Sync real days end to end, in databases of its own, and show the record live."""
+    from sync_pipeline.cli.demo import run_demo
+
+    if not run_demo(environment.with_env_file(), out, year=year):
+        errors.print("the demo did not end as it should; see above")
+        raise typer.Exit(ExitCode.FAILED)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the tracking tables to this version. Safe to repeat, and by several at once."""
+    from sync_pipeline.database.migrate import code_version
+    from sync_pipeline.local.stack import databases
+
+    with databases(environment.with_env_file()):
+        out.print(f"the tracking tables are at version {code_version()}")
+
+
+@app.command()
+def backfill(
+    dataset: Annotated[str, typer.Argument(help="Name of the dataset, a folder in datasets/.")],
+    start: Annotated[str, typer.Argument(help="First day, such as 2025-10-01.")],
+    end: Annotated[str, typer.Argument(help="Last day, included.")],
+    resync: Annotated[
+        bool, typer.Option("--resync", help="Do days again that are in already.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Sync a range of days as one batch, in this process's care, and show its progress."""
+    from sync_pipeline.cli.batches import run_batch
+    from sync_pipeline.cli.launch import BatchRequest
+    from sync_pipeline.local.stack import databases
+
+    request = BatchRequest(dataset, parse_day(start, "START"), parse_day(end, "END"), resync)
+    if request.end < request.start:
+        raise RequestError(
+            f"dataset {dataset}: the range {start} to {end} is reversed; "
+            f"put the earlier date first: {end} {start}"
+        )
+    with databases(environment.with_env_file(), with_source=True) as settings:
+        code = run_batch(settings, request, as_json=as_json)
+    raise typer.Exit(code)
+
+
+@app.command()
+def retry(
+    batch: Annotated[str, typer.Argument(help="The record's id or the batch key.")],
+    as_json: Json = False,
+) -> None:
+    """Take a failed batch up again: only its unfinished days, in the same record."""
+    from sync_pipeline.cli.batches import run_batch
+    from sync_pipeline.cli.follow import reading
+    from sync_pipeline.cli.launch import retry_of
+    from sync_pipeline.local.stack import databases
+    from sync_pipeline.tracking.read import reports
+
+    with databases(environment.with_env_file(), with_source=True) as settings:
+        with reading(settings) as cursor:
+            found = reports.progress(cursor, batch)
+        if found is None:
+            raise RequestError(f"there is no batch {batch}; see: sync-pipeline status")
+        code = run_batch(settings, retry_of(found), as_json=as_json)
+    raise typer.Exit(code)
+
+
+@app.command()
+def replay(
+    dataset: Annotated[str, typer.Argument(help="Name of the dataset, a folder in datasets/.")],
+    day: Annotated[
+        str | None, typer.Option(help="One day, such as 2025-10-01; all of them if omitted.")
+    ] = None,
+) -> None:
+    """Load the rows that were set aside (on_bad_row: quarantine), once their cause is mended."""
+    from sync_pipeline.cli.replay import replay_and_show
+    from sync_pipeline.local.stack import databases
+
+    one_day = None if day is None else parse_day(day, "--day")
+    with databases(environment.with_env_file(), with_source=True) as settings:
+        whole = replay_and_show(settings, dataset, one_day, out)
+    if not whole:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+@app.command()
+def status(
+    batch: Annotated[
+        str | None, typer.Argument(help="A record's id or a batch key; the latest ones if omitted.")
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Show it live until it is over.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many batches to list.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Show the latest batches, or one of them with the days that failed."""
+    from sync_pipeline.cli.batches import follow_batch, latest_batch, show_batch
+    from sync_pipeline.cli.follow import reading
+    from sync_pipeline.cli.render import batches_table, list_to_json
+    from sync_pipeline.local.stack import databases
+    from sync_pipeline.tracking.read import reports
+
+    with databases(environment.with_env_file()) as settings:
+        if follow or batch is not None:
+            key = batch or latest_batch(settings)
+            if follow:
+                follow_batch(settings, key, errors if as_json else out)
+            if show_batch(settings, key, as_json=as_json) is None:
+                raise RequestError(f"there is no batch {key}; see: sync-pipeline status")
+            return
+        with reading(settings) as cursor:
+            found = reports.recent_batches(cursor, limit)
+    if as_json:
+        print(list_to_json(found))  # noqa: T201
+    elif found:
+        out.print(batches_table(found))
+    else:
+        out.print("no batch yet; launch one: sync-pipeline backfill DATASET START END")
+
+
+@app.command()
+def doctor() -> None:
+    """Check settings, databases, definitions and Dagster, and say what to do."""
+    from sync_pipeline.cli.doctor import examine
+
+    if not examine(environment.with_env_file(), out):
+        raise typer.Exit(ExitCode.FAILED)
+
+
+class _Interrupted(BaseException):
+    """Ctrl-C or SIGTERM. Not a KeyboardInterrupt, for which the library has an exit code of its
+    own."""
+
+
+def main() -> NoReturn:
+    """Run the command and exit with its code."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    try:
+        app()
+    except SyncError as error:
+        complain(one_line(error))
+        sys.exit(exit_code_of(error))
+    except _Interrupted:
+        sys.exit(ExitCode.CANCELLED)
+    raise AssertionError("the library exits by itself")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise _Interrupted

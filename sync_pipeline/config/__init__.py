@@ -1,0 +1,1 @@
+"""Datasets as their YAML describes them."""

@@ -1,0 +1,31 @@
+"""Names shared by everything that launches or reads Dagster runs: tags, jobs, metadata keys.
+
+Does not import dagster: the API and the command line use these names without paying for it. Which
+batch a run belongs to is decided in `orchestration/dagster/batch_key.py`.
+"""
+
+LOCATION = "sync_pipeline"
+"""The code location, as `location_name` in workspace.yaml."""
+REPOSITORY = "__repository__"
+
+BATCH_JOB_NAME = "batch_backfill"
+
+BATCH_KEY_TAG = "sync_pipeline/batch_key"
+TRIGGERED_BY_TAG = "sync_pipeline/triggered_by"
+DATASET_METADATA = "sync_pipeline/dataset"
+"""The key of an asset's metadata that holds its `defs.yaml` as JSON."""
+
+BACKFILL_TAG = "dagster/backfill"
+ROOT_BACKFILL_TAG = "dagster/root_backfill_id"
+ROOT_RUN_TAG = "dagster/root_run_id"
+RANGE_START_TAG = "dagster/asset_partition_range_start"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
+SCHEDULE_TAG = "dagster/schedule_name"
+
+COMMAND_LINE_SUFFIX = ", command line"
+"""The end of `triggered_by`, after the user name, for a batch that the command line launched."""
+
+
+def job_name_of(dataset: str) -> str:
+    """Return the name of the job that contains only the dataset's asset."""
+    return f"{dataset}_daily_sync"

@@ -1,0 +1,1 @@
+"""PostgreSQL and Dagster on this machine."""

@@ -1,0 +1,1 @@
+"""How Dagster names things: runs, partitions, events, storage."""

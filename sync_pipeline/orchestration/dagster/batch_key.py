@@ -1,0 +1,99 @@
+"""Which batch a run belongs to, and who asked for it: read off the run's tags, never guessed.
+
+The key of a batch is our own tag if the API or the command line set one, else the backfill's id,
+else the root run's id of a run over a range or of the batch job. A re-execution, of a run or of a
+backfill, is of the batch of its root, and so continues the same record. A run of one partition
+that is in no backfill is no batch. A batch over several datasets has one record in each of them,
+under the same key.
+"""
+
+from datetime import datetime, timezone
+
+import dagster as dg
+from dagster._core.execution.backfill import BulkActionsFilter, PartitionBackfill
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+
+from sync_pipeline.dagster_client.tags import (
+    BACKFILL_TAG,
+    BATCH_JOB_NAME,
+    BATCH_KEY_TAG,
+    RANGE_START_TAG,
+    ROOT_BACKFILL_TAG,
+    ROOT_RUN_TAG,
+    SCHEDULE_TAG,
+    TRIGGERED_BY_TAG,
+)
+
+
+def batch_key_of(run: dg.DagsterRun, instance: dg.DagsterInstance) -> str | None:
+    """Return the key of the batch that `run` works on, or None if it is no batch."""
+    root = instance.get_run_by_id(run.root_run_id) if run.root_run_id else None
+    # Dagster drops a backfill's tags from a re-execution once the backfill is over.
+    given = _given_key(run) or (root and _given_key(root))
+    if given:
+        return given
+    if run.job_name == BATCH_JOB_NAME or RANGE_START_TAG in run.tags:
+        return run.root_run_id or run.run_id
+    return None
+
+
+def batch_key_of_backfill(backfill: PartitionBackfill) -> str:
+    """Return the key of the batch that `backfill` is, or that it re-executes."""
+    return backfill.tags.get(ROOT_BACKFILL_TAG) or backfill.backfill_id
+
+
+def runs_at_work(instance: dg.DagsterInstance) -> dict[str, list[dg.DagsterRun]]:
+    """Return the runs of batches that are not over, by the key of their batch."""
+    found: dict[str, list[dg.DagsterRun]] = {}
+    for run in instance.get_runs(dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES))):
+        key = batch_key_of(run, instance)
+        if key is not None:
+            found.setdefault(key, []).append(run)
+    return found
+
+
+def latest_of_batch(
+    instance: dg.DagsterInstance, batch_key: str
+) -> tuple[PartitionBackfill | None, dg.DagsterRun | None]:
+    """Return the backfill that is this batch, or else its latest run: whichever took it up last."""
+    backfill = _latest_backfill(instance, batch_key)
+    if backfill is None:
+        return None, _latest_run(instance, batch_key)
+    retries = instance.get_runs(
+        dg.RunsFilter(
+            tags={BATCH_KEY_TAG: batch_key},
+            created_after=datetime.fromtimestamp(backfill.backfill_timestamp, timezone.utc),
+        ),
+        limit=1,
+    )
+    return (None, retries[0]) if retries else (backfill, None)
+
+
+def _latest_backfill(instance: dg.DagsterInstance, batch_key: str) -> PartitionBackfill | None:
+    again = BulkActionsFilter(tags={ROOT_BACKFILL_TAG: batch_key})
+    latest = instance.get_backfills(filters=again, limit=1)
+    return latest[0] if latest else instance.get_backfill(batch_key)
+
+
+def _latest_run(instance: dg.DagsterInstance, batch_key: str) -> dg.DagsterRun | None:
+    for tag in (BATCH_KEY_TAG, ROOT_RUN_TAG):
+        found = instance.get_runs(dg.RunsFilter(tags={tag: batch_key}), limit=1)
+        if found:
+            return found[0]
+    return instance.get_run_by_id(batch_key)
+
+
+def _given_key(run: dg.DagsterRun) -> str | None:
+    tags = (BATCH_KEY_TAG, ROOT_BACKFILL_TAG, BACKFILL_TAG)
+    return next((run.tags[tag] for tag in tags if tag in run.tags), None)
+
+
+def triggered_by(run: dg.DagsterRun) -> str:
+    """Return who or what asked for `run`, for the record."""
+    if TRIGGERED_BY_TAG in run.tags:
+        return run.tags[TRIGGERED_BY_TAG]
+    if BACKFILL_TAG in run.tags:
+        return f"backfill {run.tags[BACKFILL_TAG]}"
+    if SCHEDULE_TAG in run.tags:
+        return f"schedule {run.tags[SCHEDULE_TAG]}"
+    return f"run {run.run_id}"

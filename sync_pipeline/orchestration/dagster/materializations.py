@@ -1,0 +1,154 @@
+"""Telling Dagster of each finished day: one AssetMaterialization per partition.
+
+Storing an event costs more than many a day's rows, so the events of quick days are stored together.
+A day that takes half a second or longer is told at once.
+"""
+
+import time
+from datetime import datetime, timezone
+
+import dagster as dg
+from dagster import AssetRecordsFilter
+from dagster._core.events import (
+    AssetMaterializationPlannedData,
+    DagsterEvent,
+    DagsterEventBatchMetadata,
+)
+from dagster._core.utils import make_new_run_id
+
+from sync_pipeline.dagster_client import tags
+from sync_pipeline.orchestration.dagster.storage import EVENTS_AT_ONCE
+from sync_pipeline.orchestration.recovery.observations import observation
+from sync_pipeline.settings import Settings
+from sync_pipeline.sync.days import DayResult, Outcome
+from sync_pipeline.tracking.models import NewBatch, UntoldDay
+from sync_pipeline.tracking.worker.tracker import Tracker
+
+_FLUSH_SECONDS = 0.5
+_ATTEMPT = "attempt"
+
+
+class MaterializationLog:
+    """Logs days as materialized, a few at a time. Use as a context manager: leaving flushes."""
+
+    def __init__(
+        self,
+        context: dg.OpExecutionContext,
+        asset_key: dg.AssetKey,
+        settings: Settings,
+        tracker: Tracker,
+        batch: NewBatch | None,
+    ) -> None:
+        self._context = context
+        self._asset_key = asset_key
+        self._settings = settings
+        self._tracker = tracker
+        self._batch = batch
+        self._waiting: list[DayResult] = []
+        self._flushed_at = time.monotonic()
+
+    def add(self, result: DayResult) -> None:
+        """Log `result`'s day: as materialized if it is in, loaded just now or skipped; else as
+        failed. While the records are away, log how it ended too."""
+        if result.unrecorded:
+            ended_at = datetime.now(timezone.utc)
+            self._context.log_event(observation(self._asset_key, result, ended_at, self._batch))
+        if result.outcome is Outcome.FAILED:
+            self._plan(result)
+            return
+        self._waiting.append(result)
+        due = time.monotonic() - self._flushed_at >= _FLUSH_SECONDS
+        if due or len(self._waiting) >= EVENTS_AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Store what waits, as one batch of events, and note that it was told."""
+        waiting, self._waiting = self._waiting, []
+        step = self._context.get_step_execution_context()
+        batch_id = make_new_run_id()
+        for number, result in enumerate(waiting, 1):
+            DagsterEvent.asset_materialization(
+                step,
+                dg.AssetMaterialization(
+                    self._asset_key,
+                    partition=result.day.isoformat(),
+                    metadata=_metadata(result, self._settings),
+                ),
+                DagsterEventBatchMetadata(batch_id, is_end=number == len(waiting)),
+            )
+        self._tracker.mark_told([result.attempt for result in waiting if result.attempt])
+        self._flushed_at = time.monotonic()
+
+    def _plan(self, result: DayResult) -> None:
+        """Say that the run meant to materialize the day: as it will not, Dagster shows it failed.
+
+        For a run of the asset Dagster has said so itself when the run was created.
+        """
+        if self._context.job_name == tags.BATCH_JOB_NAME:
+            event = DagsterEvent.build_asset_materialization_planned_event(
+                self._context.job_name,
+                self._context.get_step_execution_context().step.key,
+                AssetMaterializationPlannedData(self._asset_key, result.day.isoformat()),
+            )
+            self._context.instance.report_dagster_event(event, self._context.run_id)
+
+    def __enter__(self) -> "MaterializationLog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.flush()
+
+
+def tell_past_day(instance: dg.DagsterInstance, settings: Settings, day: UntoldDay) -> bool:
+    """Tell Dagster of a day that is in, outside of any run; return False if it knows already."""
+    key, partition = dg.AssetKey(day.dataset), day.day.isoformat()
+    which = AssetRecordsFilter(key, asset_partitions=[partition])
+    for record in instance.fetch_materializations(which, limit=1).records:
+        latest = record.asset_materialization
+        told = latest.metadata.get(_ATTEMPT) if latest is not None else None
+        if told is not None and int(str(told.value)) >= day.number:
+            return False
+    metadata = {
+        **_rows(day.rows_loaded),
+        "bytes": dg.MetadataValue.int(day.bytes),
+        "seconds": dg.MetadataValue.float(round(day.seconds, 3)),
+        **_record(day.record_id, day.number, settings),
+    }
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization(key, partition=partition, metadata=metadata)
+    )
+    return True
+
+
+def _metadata(result: DayResult, settings: Settings) -> dict[str, dg.MetadataValue]:
+    if result.synced is not None:
+        return {
+            **_rows(result.synced.rows_loaded),
+            "skipped": dg.MetadataValue.bool(True),
+            **_record(result.synced.record_id, result.synced.attempt, settings),
+        }
+    if result.outcome is Outcome.SKIPPED:  # done earlier in its batch, and failed elsewhere since
+        return {"skipped": dg.MetadataValue.bool(True)}
+    counts, attempt = result.counts, result.attempt
+    return {
+        **_rows(counts.rows_loaded if counts else 0),
+        "bytes": dg.MetadataValue.int(counts.bytes if counts else 0),
+        "seconds": dg.MetadataValue.float(round(result.seconds, 3)),
+        # Without an attempt, the day could not be recorded.
+        **(_record(attempt.record_id, attempt.number, settings) if attempt else {}),
+    }
+
+
+def _rows(rows: int) -> dict[str, dg.MetadataValue]:
+    # The second is Dagster's own word for it, which its asset pages show by itself.
+    count = dg.MetadataValue.int(rows)
+    return {"rows": count, "dagster/partition_row_count": count}
+
+
+def _record(record_id: int, attempt: int, settings: Settings) -> dict[str, dg.MetadataValue]:
+    record = (
+        dg.MetadataValue.url(f"{settings.page_url}/sync-status/{record_id}")
+        if settings.page_url
+        else dg.MetadataValue.text(f"daily_sync_status, id {record_id}")
+    )
+    return {_ATTEMPT: dg.MetadataValue.int(attempt), "record": record}

@@ -1,0 +1,1 @@
+"""Bringing the records up to what really happened."""

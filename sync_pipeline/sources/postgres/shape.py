@@ -1,0 +1,148 @@
+"""What a PostgreSQL source delivers: its columns, found in the source's own catalog.
+
+Types that every PostgreSQL knows travel in their binary form. All others (enums, composites, types
+of extensions, and what names an object of the source's catalog) travel as text.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from psycopg2 import sql
+
+from sync_pipeline.config.dataset import Dataset
+from sync_pipeline.config.sources import PostgresSource
+from sync_pipeline.database.named_sql import load
+from sync_pipeline.errors import SourceError
+from sync_pipeline.sources.base import Column, DayType, Shape
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The `SELECT` of a source without its `WHERE`, its shape, and how messages name it."""
+
+    name: str
+    select: sql.Composed
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class _Found:
+    name: str
+    type: str
+    binary: bool
+
+    def column(self) -> Column:
+        return Column(self.name, self.type if self.binary else "text")
+
+    def expression(self) -> sql.Composable:
+        name = sql.Identifier(self.name)
+        return name if self.binary else sql.SQL("{}::text").format(name)
+
+
+def select_columns(connection: "Connection", dataset: Dataset, source: PostgresSource) -> Selection:
+    """Return what to select from the dataset's source, checked against its database.
+
+    Raises SourceError for what does not fit the dataset, and the driver's errors, among them the
+    one for a missing permission.
+    """
+    with connection.cursor() as cursor:
+        if source.table is not None:
+            name = f"table {source.table}"
+            origin: sql.Composable = sql.Identifier(*source.table.split("."))
+            found = _columns_of_table(cursor, dataset, source, origin)
+        else:
+            name = "its query"
+            origin = sql.SQL("({}\n) AS source").format(sql.SQL(_query(dataset, source)))
+            found = _columns_of_query(cursor, dataset, origin)
+        chosen = _choose(dataset, source, name, found)
+        select = sql.SQL("SELECT {} FROM {}").format(
+            sql.SQL(", ").join([column.expression() for column in chosen]), origin
+        )
+        day_type = _day_type(dataset, source, name, chosen)
+        # Asked before the first day, so that a missing permission is found before the target
+        # is touched.
+        cursor.execute(select + sql.SQL(" LIMIT 0"))
+    columns = tuple(column.column() for column in chosen)
+    return Selection(name, select, Shape(columns, source.day_column, day_type))
+
+
+def _query(dataset: Dataset, source: PostgresSource) -> str:
+    query = source.query or ""
+    if query.rstrip().endswith(";"):
+        raise SourceError(
+            f"dataset {dataset.name}: its query ends with ';'; remove the ';' in its defs.yaml"
+        )
+    return query
+
+
+def _columns_of_table(
+    cursor: "Cursor", dataset: Dataset, source: PostgresSource, table: sql.Composable
+) -> list[_Found]:
+    found = _typed(cursor, table=table.as_string(cursor))
+    if not found:
+        raise SourceError(
+            f"dataset {dataset.name}: the source has no table {source.table}; check "
+            f"'table' in its defs.yaml (upper and lower case matter) and the database and "
+            f"search_path of {source.url_env}"
+        )
+    return found
+
+
+def _columns_of_query(cursor: "Cursor", dataset: Dataset, query: sql.Composable) -> list[_Found]:
+    cursor.execute(sql.SQL("SELECT * FROM {} LIMIT 0").format(query))
+    described = cursor.description or ()
+    names = [column.name for column in described]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SourceError(
+            f"dataset {dataset.name}: its query returns two columns named {twice[0]!r}; "
+            "name one otherwise with AS in its defs.yaml"
+        )
+    return _typed(cursor, names=names, types=[column.type_code for column in described])
+
+
+def _typed(
+    cursor: "Cursor",
+    *,
+    table: str | None = None,
+    names: list[str] | None = None,
+    types: list[int] | None = None,
+) -> list[_Found]:
+    cursor.execute(
+        load(__package__, "columns.sql")["columns"],
+        {"table": table, "names": names or [], "types": types or []},
+    )
+    return [_Found(*row) for row in cursor.fetchall()]
+
+
+def _choose(
+    dataset: Dataset, source: PostgresSource, name: str, found: list[_Found]
+) -> list[_Found]:
+    by_name = {column.name: column for column in found}
+    wanted = source.columns or tuple(by_name)
+    for key, names in (("columns", wanted), ("day_column", (source.day_column,))):
+        for column in names:
+            if column not in by_name:
+                raise SourceError(
+                    f"dataset {dataset.name}: {name} has no column {column!r}; correct '{key}' in "
+                    f"its defs.yaml; the columns are {', '.join(by_name)}"
+                )
+    return [by_name[column] for column in wanted]
+
+
+def _day_type(dataset: Dataset, source: PostgresSource, name: str, chosen: list[_Found]) -> DayType:
+    day_column = source.day_column
+    found = next(column.type for column in chosen if column.name == day_column)
+    # "timestamp(3) with time zone" is a timestamptz too.
+    plain = " ".join(word.partition("(")[0] for word in found.split())
+    try:
+        return DayType(plain)
+    except ValueError:
+        raise SourceError(
+            f"dataset {dataset.name}: day_column {day_column!r} of {name} is of type {found}; "
+            "choose a column of type date, timestamp or timestamptz, or give a query that casts it"
+        ) from None

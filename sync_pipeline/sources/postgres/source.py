@@ -1,0 +1,146 @@
+"""A source that is a table or a query of another PostgreSQL database, read-only.
+
+A day is one `COPY (SELECT …) TO STDOUT` in autocommit: one statement, one snapshot, one round
+trip. A connection that failed, or that a cancellation was aimed at, is never used again: it may be
+in the middle of a COPY, or the cancellation may arrive late. The next day opens a new one.
+"""
+
+from datetime import date
+from typing import TYPE_CHECKING
+
+import psycopg2
+from psycopg2 import sql
+
+from sync_pipeline.config.dataset import Dataset
+from sync_pipeline.config.day_bounds import day_bounds
+from sync_pipeline.config.sources import PostgresSource
+from sync_pipeline.database.connections import connect
+from sync_pipeline.errors import NotReadyError, SourceError, SourceUnreachableError, one_line
+from sync_pipeline.settings import secrets_of
+from sync_pipeline.sources.base import ByteSink, CopyFormat
+from sync_pipeline.sources.postgres.shape import Selection, select_columns
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+
+class PostgresReader:
+    """A `Source` over one connection. See the protocol for what each method promises."""
+
+    def __init__(self, dataset: Dataset, keys: PostgresSource, url: str) -> None:
+        self._dataset = dataset
+        self._keys = keys
+        self._url = url
+        self._cancelled = False
+        self._connection: Connection | None = None
+        try:
+            self._selection = self._select()
+        except BaseException:
+            self.close()
+            raise
+        self.shape = self._selection.shape
+
+    def read_day(self, day: date, out: ByteSink, copy_format: CopyFormat) -> int:
+        """Write the rows of `day` to `out` in that COPY format and return their count."""
+        if self._cancelled:
+            self.close()
+        whole = False
+        try:
+            connection = self._connected()
+            with connection.cursor() as cursor:
+                self._refuse_if_not_ready(cursor, day)
+                cursor.copy_expert(self._copy(day, copy_format), out)
+                whole = True
+                return cursor.rowcount
+        except psycopg2.Error as error:
+            raise SourceError(
+                f"dataset {self._dataset.name}: cannot read {day} from {self._selection.name}: "
+                f"{self._said(error)}"
+            ) from error
+        finally:
+            if not whole:
+                self.close()
+
+    def _refuse_if_not_ready(self, cursor: "Cursor", day: date) -> None:
+        if self._keys.ready_query is None:
+            return
+        try:
+            cursor.execute(self._keys.ready_query, {"day": day})
+        except (ValueError, TypeError, KeyError) as error:  # the driver's, before it asks
+            raise SourceError(
+                f"dataset {self._dataset.name}: its ready_query takes %(day)s and nothing else; "
+                f"write any other % as %% ({one_line(error)})"
+            ) from None
+        except psycopg2.Error as error:
+            raise SourceError(
+                f"dataset {self._dataset.name}: its ready_query fails for {day}: "
+                f"{self._said(error)} (check it in the dataset's defs.yaml)"
+            ) from error
+        row = cursor.fetchone()
+        if row is None or not row[0]:
+            raise NotReadyError(
+                f"dataset {self._dataset.name}: the source is not ready for {day}: ready_query "
+                f"found {row[0] if row else 'no row'}; its former rows stand. Try it again later"
+            )
+
+    def cancel(self) -> None:
+        """Break off a read that goes on in another thread; harmless if there is none."""
+        self._cancelled = True
+        connection = self._connection
+        if connection is not None:
+            try:
+                connection.cancel()
+            except psycopg2.Error:
+                return  # closed or lost meanwhile: there is nothing left to break off
+
+    def close(self) -> None:
+        """Close the connection; a later `read_day` opens another."""
+        connection, self._connection = self._connection, None
+        self._cancelled = False
+        if connection is not None:
+            connection.close()
+
+    def _select(self) -> Selection:
+        """Return what to select, and its shape, as the connected database describes it."""
+        try:
+            return select_columns(self._connected(), self._dataset, self._keys)
+        except psycopg2.Error as error:
+            source = self._keys
+            what = f"table {source.table}" if source.table else "the query"
+            raise SourceError(
+                f"dataset {self._dataset.name}: cannot read {what}: {self._said(error)} "
+                f"(check it in the dataset's defs.yaml, and that the user of {source.url_env} "
+                "may SELECT from it)"
+            ) from error
+
+    def _copy(self, day: date, copy_format: CopyFormat) -> sql.Composed:
+        # Nothing is done to the column itself, so that an index on it serves the range.
+        bounds = day_bounds(day, self.shape.day_type, self._dataset.zone)
+        return sql.SQL(
+            "COPY ({select} WHERE {day} >= {lower} AND {day} < {upper}) TO STDOUT (FORMAT {how})"
+        ).format(
+            select=self._selection.select,
+            day=sql.Identifier(self.shape.day_column),
+            lower=sql.Literal(bounds.lower),
+            upper=sql.Literal(bounds.upper),
+            how=sql.SQL(copy_format.value),
+        )
+
+    def _connected(self) -> "Connection":
+        if self._connection is None:
+            source = self._keys
+            self._connection = connect(
+                self._url,
+                setting=source.url_env,
+                purpose=f"read {self._dataset.name}",
+                error=SourceUnreachableError,
+                connect_timeout_seconds=source.connect_timeout_seconds,
+                statement_timeout_seconds=source.statement_timeout_seconds,
+                read_only=True,
+                autocommit=True,
+            )
+        return self._connection
+
+    def _said(self, error: psycopg2.Error) -> str:
+        return one_line(error, *secrets_of(self._url))

@@ -1,0 +1,1 @@
+"""Syncing days: one worker, several in parallel."""

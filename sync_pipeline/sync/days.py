@@ -1,0 +1,135 @@
+"""`sync_days`: many days in one worker, and when to stop before the last.
+
+A day that fails does not stop those after it, but a source or target that is gone does. How a day
+is replaced and recorded stands in `day_worker`. Nothing here knows Dagster.
+"""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from datetime import date
+
+from sync_pipeline.config.dataset import Dataset
+from sync_pipeline.errors import SyncError
+from sync_pipeline.settings import Settings
+from sync_pipeline.sync.pool import Crew
+from sync_pipeline.sync.result import DayResult as DayResult
+from sync_pipeline.sync.result import Outcome as Outcome
+from sync_pipeline.sync.worker import DayWorker
+from sync_pipeline.tracking.models import AttemptState, NewBatch
+from sync_pipeline.tracking.progress import days_between_writes
+from sync_pipeline.tracking.worker.tracker import Tracker
+
+_DONE = (AttemptState.SUCCESS, AttemptState.SKIPPED)
+_STALE_SECONDS = 0.5
+_logger = logging.getLogger(__name__)
+
+
+def sync_days(
+    dataset: Dataset,
+    days: Sequence[date],
+    *,
+    settings: Settings,
+    tracker: Tracker,
+    batch: NewBatch | None = None,
+    resync: bool = True,
+    logger: logging.Logger = _logger,
+) -> Iterator[DayResult]:
+    """Sync `days` one after the other; yield each day's result as soon as it is known.
+
+    With `resync` false, days that are already in are skipped. Days that are done in `batch`, which
+    this may continue, are skipped in any case, and their records left as they are. Both are looked
+    at again under each day's lock. Where the target table is missing no day is in, and the records
+    that say otherwise are put right first. A day that fails does not stop those after it. Raises
+    SyncError, after the untried days were recorded as not run, when source or target cannot be
+    worked with, at all or any more; WorkerLostError when this worker was taken for lost. If the
+    caller stops (an interrupt, a closed generator) the day in work is rolled back and recorded as
+    failed. `logger` is told of each try that is made again.
+    """
+    days = sorted(set(days))
+    with closing(DayWorker(dataset, settings, tracker, batch, logger, resync=resync)) as worker:
+        _open_target(worker, days)
+        states = {} if batch is None else tracker.batch_days(batch)
+        done = {day for day in days if states.get(day) in _DONE}
+        synced = tracker.synced_days(dataset.name, days) if done or not resync else {}
+        skipped = [] if resync else [day for day in days if day in synced and day not in done]
+        if skipped and batch is not None:
+            tracker.skip(batch, skipped)
+        for day in sorted(done.union(skipped)):
+            yield DayResult(day, Outcome.SKIPPED, synced=synced.get(day), unrecorded=tracker.owes)
+        to_do = [day for day in days if day not in done and day not in skipped]
+        if not to_do:
+            return
+        every = days_between_writes(dataset.progress, len(states or batch.days) if batch else 1)
+        parallel = min(dataset.parallel_days, len(to_do))
+        if parallel == 1:
+            yield from _sync(worker, to_do, every)
+        else:
+            yield from _sync_in_parallel(worker, parallel, to_do, every, tracker, batch)
+    if batch is not None and (every > 1 or parallel > 1):
+        tracker.refresh(batch)
+    if worker.broken_by is not None:
+        raise worker.broken_by
+
+
+def _sync(worker: DayWorker, days: Sequence[date], every: int) -> Iterator[DayResult]:
+    """Sync `days`, writing the batch's progress after `every` so many, until one breaks off."""
+    yield from _open_source(worker, days)
+    for number, day in enumerate(days, 1):
+        yield worker.sync_day(day, refresh=number % every == 0)
+        if worker.broken_by is not None:
+            worker.give_up(days[number:], worker.broken_by)
+            return
+
+
+def _sync_in_parallel(
+    worker: DayWorker,
+    parallel: int,
+    days: Sequence[date],
+    every: int,
+    tracker: Tracker,
+    batch: NewBatch | None,
+) -> Iterator[DayResult]:
+    """Sync `days`, several at once, likewise."""
+    worker.close()
+    # One that works in a thread writes over connections of its own.
+    workers = [worker.another() for _ in range(parallel)]
+    try:
+        _open_target(workers[0], days)
+        yield from _open_source(workers[0], days)
+        crew = Crew(workers, days)
+        written = time.monotonic()
+        for number, result in enumerate(crew.results(), 1):
+            # Not in the day's own transaction, where each would wait for the other's commit. Of
+            # quick days that are each to be written, once for as many as are at work.
+            slow = every == 1 and time.monotonic() - written > _STALE_SECONDS
+            if batch is not None and (slow or number % max(every, parallel) == 0):
+                tracker.refresh(batch)
+                written = time.monotonic()
+            yield result
+    finally:
+        for one in workers:
+            one.hand_over(worker)
+    if worker.broken_by is not None:
+        worker.give_up(crew.left, worker.broken_by)
+
+
+def _open_target(worker: DayWorker, days: Sequence[date]) -> None:
+    """Open the target. If that fails, the days are recorded as not run."""
+    try:
+        worker.open_target()
+    except SyncError as error:
+        worker.give_up(days, error)
+        raise
+
+
+def _open_source(worker: DayWorker, days: Sequence[date]) -> Iterator[DayResult]:
+    """Open the source. If that fails, the first day is recorded as failed, the others as not
+    run."""
+    try:
+        worker.open_source()
+    except SyncError as error:
+        yield worker.fail_day(days[0], error)
+        worker.give_up(days[1:], error)
+        raise

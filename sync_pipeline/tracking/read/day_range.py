@@ -1,0 +1,20 @@
+"""A stretch of a batch's days with all attempts at them: what whoever watches a long batch reads
+again, in place of all of it."""
+
+from datetime import date
+from typing import TYPE_CHECKING
+
+from sync_pipeline.database import named_sql
+from sync_pipeline.tracking.read.history import AttemptRow
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+_SQL = named_sql.load(__package__, "day_range.sql")
+
+
+def attempts(cursor: "Cursor", batch_id: int, first: date, last: date) -> list[AttemptRow]:
+    """Return every attempt of a batch at a day from `first` to `last`, oldest day first."""
+    values = {"id": batch_id, "first": first, "last": last}
+    cursor.execute(_SQL["attempts_of_stretch"], values)
+    return [AttemptRow(*row) for row in cursor.fetchall()]

@@ -1,0 +1,53 @@
+"""The columns of a dataset's source as last seen, and what a worker changed because of them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from sync_pipeline.tracking.state import corrections
+from sync_pipeline.tracking.state.corrections import Correction
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+_IS_THERE = "SELECT to_regclass('sync_source_columns') IS NOT NULL"
+_SEEN = "SELECT columns FROM sync_source_columns WHERE dataset = %(dataset)s"
+_REMEMBER = """
+INSERT INTO sync_source_columns AS known (dataset, columns) VALUES (%(dataset)s, %(columns)s)
+ON CONFLICT (dataset) DO UPDATE SET columns = excluded.columns, seen_at = clock_timestamp()
+WHERE known.columns <> excluded.columns
+"""
+
+
+def seen(cursor: "Cursor", dataset: str) -> dict[str, str] | None:
+    """Return the type of each column when the source was last opened; None if it never was, or if
+    the tables are older than this."""
+    if not _is_there(cursor):
+        return None
+    cursor.execute(_SEEN, {"dataset": dataset})
+    row = cursor.fetchone()
+    return None if row is None else dict(row[0])
+
+
+def remember(
+    cursor: "Cursor",
+    dataset: str,
+    columns: Mapping[str, str],
+    changes: Sequence[str],
+    run_id: str | None,
+) -> None:
+    """Note the columns of a source, and what was changed at the target because of them. Twice is as
+    once."""
+    if not _is_there(cursor):
+        return
+    cursor.execute(_REMEMBER, {"dataset": dataset, "columns": json.dumps(dict(columns))})
+    if cursor.rowcount == 0:
+        return
+    for change in changes:
+        why = "the source's columns have changed (on_schema_change: add_columns)"
+        corrections.write(cursor, Correction(change, why, dataset, run_id=run_id))
+
+
+def _is_there(cursor: "Cursor") -> bool:
+    cursor.execute(_IS_THERE)
+    return cursor.fetchone() == (True,)
