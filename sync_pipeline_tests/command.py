@@ -1,25 +1,43 @@
-"""The command as its users run it: the installed script, in a process of its own."""
+"""Run the `sync-pipeline` command: what it prints, its exit code, its signals.
 
+`run` forks it from a process that has imported Dagster, which saves seconds each time.
+`run_script` and `started` start the installed script, as users do.
+"""
+
+import atexit
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import psutil
 
 from sync_pipeline import settings
+from sync_pipeline_tests.forked import ForkServer
+from sync_pipeline_tests.waiting import PATIENCE_SECONDS
+from sync_pipeline_tests.waiting import wait_until as wait_until
 
 SCRIPTS = Path(sys.executable).parent
 COMMAND = str(SCRIPTS / "sync-pipeline")
-PATIENCE_SECONDS = 60
-# Set but blank, so that a developer's own .env has no say; wide, so that no line is folded.
+_MAIN = "sync_pipeline.cli.app:main"
+_PRELOADED = (
+    "sync_pipeline.cli.app",
+    "sync_pipeline.cli.batches",
+    "sync_pipeline.cli.doctor",
+    "sync_pipeline.cli.replay",
+    "sync_pipeline.definitions",
+    "sync_pipeline.local.stack",
+    "sync_pipeline.orchestration.check_definitions",
+    "sync_pipeline.orchestration.run_batch",
+)
+# Set but blank, so that a developer's own .env has no effect; wide, so that no line is folded.
 _ENVIRONMENT = {
     **{
         value: ""
@@ -29,12 +47,11 @@ _ENVIRONMENT = {
     "PATH": os.environ["PATH"],
     "COLUMNS": "1000",
 }
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A process that is over."""
+    """A process that has ended."""
 
     code: int
     out: str
@@ -42,36 +59,87 @@ class Ended:
 
     @property
     def complaint(self) -> str:
-        """The last line of standard error, which says why."""
+        """The last line of standard error, which holds the error message."""
         return self.errors.splitlines()[-1] if self.errors else ""
 
 
 def environment_of(given: Mapping[str, str], **others: str) -> dict[str, str]:
-    """The whole environment of a command with these settings, and none of this process's own."""
+    """Return the whole environment of a command with these settings, and none of this process."""
     return {**_ENVIRONMENT, **given, **others}
 
 
 def run(given: Mapping[str, str], *arguments: object, **others: str) -> Ended:
-    """Run `sync-pipeline` to its end."""
+    """Run `sync-pipeline` to its end, in a forked process."""
+    return run_forked([COMMAND, *map(str, arguments)], environment_of(given, **others))
+
+
+def run_script(given: Mapping[str, str], *arguments: object, **others: str) -> Ended:
+    """Run the installed script `sync-pipeline` to its end."""
     return run_program([COMMAND, *map(str, arguments)], environment_of(given, **others))
+
+
+def run_all(given: Mapping[str, str], asked: Mapping[str, Sequence[object]]) -> dict[str, Ended]:
+    """Run `sync-pipeline` with each of these arguments, all at once, until the last one ends."""
+    with ThreadPoolExecutor(len(asked)) as pool:
+        running = {name: pool.submit(run, given, *words) for name, words in asked.items()}
+        return {name: ended.result() for name, ended in running.items()}
 
 
 @contextmanager
 def folder_for_postgres() -> Iterator[Path]:
-    """A folder for an embedded server or the demo.
+    """Yield a folder for an embedded server or the demo.
 
-    Not in pytest's: each session of pytest that begins closes that to other users, and the server
-    that root starts runs as another user.
+    It is not in pytest's folder: each pytest session closes that to other users when it begins,
+    and a server that root starts runs as another user.
     """
     with tempfile.TemporaryDirectory(prefix="sync-pipeline-test-") as folder:
         yield Path(folder)
 
 
-def run_all(given: Mapping[str, str], asked: Mapping[str, Sequence[object]]) -> dict[str, Ended]:
-    """Run `sync-pipeline` with each of these arguments, all at once, to the end of the last."""
-    with ThreadPoolExecutor(len(asked)) as pool:
-        running = {name: pool.submit(run, given, *words) for name, words in asked.items()}
-        return {name: ended.result() for name, ended in running.items()}
+def run_forked(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    seconds: float = PATIENCE_SECONDS,
+    folder: Path | None = None,
+) -> Ended:
+    """Run `sync-pipeline` with the arguments of `command` to its end, in a forked process.
+
+    It is killed after `seconds`. Raises subprocess.TimeoutExpired then.
+    """
+    with ExitStack() as closing, ThreadPoolExecutor(2) as readers:
+        nothing = closing.enter_context(Path(os.devnull).open("rb"))
+        (out, to_out), (errors, to_errors) = os.pipe(), os.pipe()
+        try:
+            streams = (nothing.fileno(), to_out, to_errors)
+            process = _fork_server().start(_MAIN, command, environment, streams, folder)
+        finally:
+            os.close(to_out)
+            os.close(to_errors)
+        read = [readers.submit(_read, descriptor) for descriptor in (out, errors)]
+        code = process.wait(seconds)
+        if code is None:
+            process.send_signal(signal.SIGKILL)
+            raise subprocess.TimeoutExpired(command, seconds)
+        return Ended(code, read[0].result(seconds), read[1].result(seconds))
+
+
+def _read(descriptor: int) -> str:
+    with open(descriptor, encoding="utf-8") as stream:
+        return stream.read()
+
+
+_starting = threading.Lock()
+_servers: list[ForkServer] = []
+
+
+def _fork_server() -> ForkServer:
+    """Return this process's fork server. It is started for the first command and ends with us."""
+    with _starting:
+        if not _servers:
+            _servers.append(ForkServer(_PRELOADED, environment_of({})))
+            atexit.register(_servers[0].close)
+        return _servers[0]
 
 
 def run_program(
@@ -97,7 +165,7 @@ def run_program(
 
 @contextmanager
 def started(given: Mapping[str, str], *arguments: object) -> Iterator["subprocess.Popen[str]"]:
-    """Start `sync-pipeline`; if it still runs when the block is left, it is killed."""
+    """Start the installed script; if it still runs at the end of the block, it is killed."""
     process = subprocess.Popen(
         [COMMAND, *map(str, arguments)],
         env=environment_of(given),
@@ -121,12 +189,3 @@ def end_of(process: "subprocess.Popen[str]") -> Ended:
     """Wait for a process that `started` started."""
     out, errors = process.communicate(timeout=PATIENCE_SECONDS)
     return Ended(process.returncode, out, errors)
-
-
-def wait_until(holds: Callable[[], _T], seconds: float = PATIENCE_SECONDS) -> _T:
-    """Return what `holds` returns once that is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-    return found

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +43,7 @@ DAGSTER_HOME = "DAGSTER_HOME"
 _START_SECONDS = 120
 _STOP_SECONDS = 70  # Dagster itself gives its children 60
 _PR_SET_PDEATHSIG = 1
+_DAGSTER = (sys.executable, "-m", "dagster")
 _READY = """{
   workspaceOrError { ... on Workspace { locationEntries { loadStatus
     locationOrLoadError { __typename ... on PythonError {
@@ -108,15 +109,18 @@ class RunningDagster(Dagster):
 
 
 @contextmanager
-def dagster_running(settings: Settings, port: int) -> Iterator[RunningDagster]:
+def dagster_running(
+    settings: Settings, port: int, dagster: Sequence[str] = _DAGSTER
+) -> Iterator[RunningDagster]:
     """Run Dagster on loopback for as long as the block lasts; yield it when all of it is ready.
 
-    `settings` come from `databases`. Port 0 takes a free one. Raises StackError if the port is
+    `settings` come from `databases`. Port 0 takes a free one. `dagster` is the command that
+    starts it, before `dev`. Raises StackError if the port is
     taken, if it does not start, or if the definitions do not load, with what Dagster says.
     """
     port = free_port(port)
     log = settings.data_dir / "dagster.log"
-    command = (sys.executable, "-m", "dagster", "dev", "--log-level", "warning")
+    command = (*dagster, "dev", "--log-level", "warning")
     address = ("--host", "127.0.0.1", "--port", str(port))
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -130,9 +134,9 @@ def dagster_running(settings: Settings, port: int) -> Iterator[RunningDagster]:
             preexec_fn=end_with_parent(signal.SIGINT),
         )
     try:
-        dagster = RunningDagster(f"http://127.0.0.1:{port}", process, log)
-        _wait_until_ready(dagster)
-        yield dagster
+        running = RunningDagster(f"http://127.0.0.1:{port}", process, log)
+        _wait_until_ready(running)
+        yield running
     finally:
         _stop(process)
 

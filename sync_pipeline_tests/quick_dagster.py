@@ -1,0 +1,45 @@
+"""`dagster dev`, except that its daemon checks for backfills every second instead of every 30.
+
+The interval is a constant of Dagster that no setting changes. This file stands for the `dagster`
+command: it is run by its path, and runs the daemon in the same way.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from dagster._cli import dev
+from dagster._cli import main as dagster_main
+from dagster._daemon import controller
+from dagster._daemon.cli import main as daemon_main
+
+COMMAND = (sys.executable, __file__)
+"""What to start instead of `python -m dagster`."""
+_BACKFILL_SECONDS = 1
+_DAEMON = "dagster._daemon"
+_start_with_pipe = dev.open_ipc_subprocess
+
+
+def main() -> None:
+    """Run the command in `sys.argv`, which is one of `dagster` or of the daemon."""
+    sys.path[0] = os.getcwd()  # as `python -m` has it, instead of this file's folder
+    if sys.argv[1] == _DAEMON:
+        del sys.argv[1]
+        assert controller.DEFAULT_DAEMON_INTERVAL_SECONDS == 30, "Dagster has changed the constant"
+        controller.DEFAULT_DAEMON_INTERVAL_SECONDS = _BACKFILL_SECONDS
+        daemon_main()
+    else:
+        dev.open_ipc_subprocess = _start
+        dagster_main()
+
+
+def _start(parts: Sequence[str], **options: Any) -> "subprocess.Popen[Any]":
+    if list(parts[1:3]) == ["-m", _DAEMON]:
+        parts = [*COMMAND, *parts[2:]]
+    return _start_with_pipe(parts, **options)
+
+
+if __name__ == "__main__":
+    main()
