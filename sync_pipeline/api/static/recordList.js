@@ -182,8 +182,8 @@ export class RecordList {
 
   #remove(id, row) {
     if (row.element.contains(document.activeElement)) {
-      const neighbour = row.element.nextElementSibling ?? row.element.previousElementSibling;
-      neighbour?.querySelector("a")?.focus();
+      const neighbor = row.element.nextElementSibling ?? row.element.previousElementSibling;
+      neighbor?.querySelector("a")?.focus();
     }
     row.element.remove();
     this.#rows.delete(id);

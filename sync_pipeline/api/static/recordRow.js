@@ -86,13 +86,13 @@ export class RecordRow {
     setText(this.remarks, repeatsError(record) ? "" : (record.remarks ?? ""));
     setText(this.error, record.error_message ?? "");
     setAttribute(this.error, "title", record.error_message || null);
-    setAttribute(this.dagsterLink, "href", record.dagster_storage_url ?? null);
+    setAttribute(this.dagsterLink, "href", record.dagster_url ?? null);
     setAttribute(
       this.dagsterLink,
       "aria-label",
       t("action.openInDagster", { what: record.dataset }),
     );
-    this.dagsterLink.hidden = !record.dagster_storage_url;
+    this.dagsterLink.hidden = !record.dagster_url;
     this.actions.update(record);
     this.tick();
   }
