@@ -18,7 +18,7 @@ from sync_pipeline import settings
 
 SCRIPTS = Path(sys.executable).parent
 COMMAND = str(SCRIPTS / "sync-pipeline")
-PATIENCE_SECONDS = 60
+TIMEOUT_SECONDS = 60
 # Set but blank, so that a developer's own .env has no say; wide, so that no line is folded.
 _ENVIRONMENT = {
     **{
@@ -78,7 +78,7 @@ def run_program(
     program: Sequence[str],
     environment: Mapping[str, str],
     *,
-    seconds: float = PATIENCE_SECONDS,
+    seconds: float = TIMEOUT_SECONDS,
     folder: Path | None = None,
 ) -> Ended:
     """Run a program to its end; it is killed after `seconds`."""
@@ -114,16 +114,16 @@ def started(given: Mapping[str, str], *arguments: object) -> Iterator["subproces
             children = psutil.Process(process.pid).children(recursive=True)
             process.kill()
         process.communicate()
-        psutil.wait_procs(children, PATIENCE_SECONDS)  # they end with their parent
+        psutil.wait_procs(children, TIMEOUT_SECONDS)  # they end with their parent
 
 
 def end_of(process: "subprocess.Popen[str]") -> Ended:
     """Wait for a process that `started` started."""
-    out, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    out, errors = process.communicate(timeout=TIMEOUT_SECONDS)
     return Ended(process.returncode, out, errors)
 
 
-def wait_until(holds: Callable[[], _T], seconds: float = PATIENCE_SECONDS) -> _T:
+def wait_until(holds: Callable[[], _T], seconds: float = TIMEOUT_SECONDS) -> _T:
     """Return what `holds` returns once that is true."""
     deadline = time.monotonic() + seconds
     while not (found := holds()):
