@@ -11,9 +11,9 @@ import time
 import dagster as dg
 
 from sync_pipeline import settings as environment
-from sync_pipeline.definitions import load_datasets
 from sync_pipeline.orchestration.dagster.storage import keep_connections_open
-from sync_pipeline.orchestration.recovery.cursor import Memory
+from sync_pipeline.orchestration.project import load_datasets
+from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor
 from sync_pipeline.orchestration.recovery.reconciler import Reconciler
 
 
@@ -21,7 +21,7 @@ def main(looks: int) -> None:
     """Look `looks` times, after a first look that opens connections; print how long each took."""
     settings = environment.current()
     datasets = load_datasets(settings.project_dir)
-    memory = Memory()
+    memory = ReconcilerCursor()
     seconds = []
     with dg.DagsterInstance.get() as instance:
         keep_connections_open(instance)

@@ -48,7 +48,7 @@ LATERAL (SELECT date '{FIRST}' + d AS day, (d * 31 + n) % 200 = 0 AS bad,
 """
 _ATTEMPTS = """
 INSERT INTO sync_attempt (dataset, sync_date, batch_id, attempt, state, rows_read, rows_loaded,
-    error_message, run_id, triggered_by, started_at, ended_at, told_at)
+    error_message, run_id, triggered_by, started_at, ended_at, materialized_at)
 SELECT r.dataset, r.sync_date, b.id, 1, r.status, 100, 100, r.error_message, r.run_id, 'bench',
     r.start_time, r.end_time, r.end_time
 FROM (SELECT * FROM daily_sync_status WHERE kind = 'day') AS r

@@ -18,8 +18,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from sync_pipeline.api.server import api_running
 from sync_pipeline.cli.dev import Running
-from sync_pipeline.local.stack import free_port
-from sync_pipeline.settings import API_TOKENS, DAGSTER_UI_URL, Settings
+from sync_pipeline.local.processes import free_port
+from sync_pipeline.settings import API_TOKENS, DAGSTER_WEBSERVER_URL, Settings
 from sync_pipeline_tests.browser import chromium
 
 _REST = {"start_date": "2013-03-01", "end_date": "2013-12-31"}
@@ -57,7 +57,7 @@ def picture_page(settings: Settings, running: Running, folder: Path) -> None:
 
 
 def _picture_sign_in(browser: Browser, settings: Settings, running: Running, path: Path) -> None:
-    others = {DAGSTER_UI_URL: running.dagster.url, API_TOKENS: _TOKENS}
+    others = {DAGSTER_WEBSERVER_URL: running.dagster.url, API_TOKENS: _TOKENS}
     with api_running(settings, free_port(0), **others) as guarded:
         page = browser.new_page(viewport={"width": 900, "height": 400}, locale="en-US")
         page.goto(f"{guarded.url}/sync-status")

@@ -24,12 +24,12 @@ from rich.console import Console
 
 from scripts.page_pictures import picture_page
 from sync_pipeline.cli.dev import everything_running
-from sync_pipeline.cli.follow import reading
 from sync_pipeline.cli.render import failed_days_table, record_table
 from sync_pipeline.dagster_client.client import Dagster
 from sync_pipeline.local.demo_data import DATASET
 from sync_pipeline.local.stack import databases
 from sync_pipeline.settings import DATA_DIR, PROJECT_ROOT, Settings
+from sync_pipeline.tracking.connection import read_tracking
 from sync_pipeline.tracking.read import reports
 from sync_pipeline_tests.browser import chromium
 
@@ -102,7 +102,7 @@ def _wait(until: Callable[[], bool]) -> None:
 
 def _picture_terminal(settings: Settings, backfill: str) -> None:
     """Draw what `sync-pipeline status` prints of the backfill."""
-    with reading(settings) as cursor:
+    with read_tracking(settings) as cursor:
         batch = reports.progress(cursor, backfill)
         if batch is None or (batch.success_count, batch.failed_count) != (27, 1):
             raise SystemExit(f"no picture: 27 days in and 1 failed was to be seen, not {batch}")

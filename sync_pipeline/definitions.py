@@ -1,65 +1,15 @@
-"""What Dagster loads: every dataset of the project, the batch backfill job, the sensors."""
+"""The definitions that Dagster loads, for the project that `SYNC_PROJECT_DIR` names.
 
-import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
+Contains no logic: see `orchestration/project.py`.
+"""
 
 import dagster as dg
 
 from sync_pipeline import settings
-from sync_pipeline.config.conflicts import refuse_clashes
-from sync_pipeline.config.dataset import Dataset
-from sync_pipeline.orchestration.batch_job import build_batch_job
-from sync_pipeline.orchestration.component import DailySync, loading
-from sync_pipeline.orchestration.sensors import build_sensors
-
-
-def load_datasets(project: Path) -> list[Dataset]:
-    """Return the datasets of the project at `project`, the folder of its pyproject.toml.
-
-    Raises SettingError, in one line, if a `defs.yaml` cannot be read, or two clash.
-    """
-    with _dagster_quiet(), loading(project):
-        components = _tree(project).get_all_components(of_type=DailySync)
-    refuse_clashes([(component.dataset, component.file) for component in components])
-    return [component.dataset for component in components]
-
-
-def build_defs(project: Path) -> dg.Definitions:
-    """Return the definitions of the project at `project`, the folder of its pyproject.toml."""
-    datasets = load_datasets(project)
-    with _dagster_quiet():
-        return dg.Definitions.merge(
-            _tree(project).build_defs(),
-            dg.Definitions(
-                jobs=[build_batch_job(datasets)],
-                sensors=build_sensors(datasets),
-                # A second process per run would pay for importing Dagster once more.
-                executor=dg.in_process_executor,
-            ),
-        )
+from sync_pipeline.orchestration.project import build_defs
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
+    """Return the assets, jobs, schedules and sensors of the project."""
     return build_defs(settings.current().project_dir)
-
-
-@cache
-def _tree(project: Path) -> dg.ComponentTree:
-    if str(project) not in sys.path:
-        sys.path.append(str(project))  # the project's package need not be installed
-    with _dagster_quiet():
-        return dg.ComponentTree.for_project(project)
-
-
-@contextmanager
-def _dagster_quiet() -> Iterator[None]:
-    """Keep what Dagster says of its own preview and beta parts out of every log."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", dg.PreviewWarning)
-        warnings.simplefilter("ignore", dg.BetaWarning)
-        yield

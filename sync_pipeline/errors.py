@@ -8,8 +8,6 @@ secrets are kept out of text, stands here too, because it must be the same every
 
 import re
 
-import psycopg2
-
 
 class SyncError(Exception):
     """Something the user can mend; its text is one line and names what to do."""
@@ -108,51 +106,8 @@ class StackError(SyncError):
     """Dagster could not be started or does not answer."""
 
 
-class UnansweredError(StackError):
+class NoResponseError(StackError):
     """Dagster was asked and did not answer to the end: it may have done what it was asked for."""
-
-
-# What another try may mend: connection lost (class 08), server stopped, crashed or starting, too
-# many connections, lock not got in time, serialization failure, deadlock.
-_TRANSIENT_STATES = {"57P01", "57P02", "57P03", "53300", "55P03", "40001", "40P01"}
-_PERMANENT = (
-    DayLockedError,
-    CountMismatchError,
-    RejectedRowsError,
-    SupersededError,
-    SettingError,
-)
-# While it connects, libpq gives no SQLSTATE. What a server refuses is permanent, but for these.
-_SERVER_IS_BUSY = re.compile(
-    r"starting up|shutting down|recovery mode|not (?:yet )?accepting connections"
-    r"|terminating connection|too many (?:clients|connections)|connection slots are reserved"
-)
-_REFUSED = re.compile(r"FATAL:|no password supplied|certificate|SSL was required|does not exist")
-
-
-def is_transient(error: BaseException) -> bool:
-    """Return whether trying again may help: a source that says so, or the driver's error that
-    `error` came from.
-
-    A day that another worker holds has been waited for already, and a bug stays one: both are not.
-    """
-    found: BaseException | None = error
-    while isinstance(found, SyncError) and not isinstance(found, _PERMANENT):
-        if isinstance(found, TransientSourceError):
-            return True
-        # `raise … from None` hides the context of an error from people only.
-        found = found.__cause__ or found.__context__
-    return isinstance(found, psycopg2.Error) and _is_transient_state(found)
-
-
-def _is_transient_state(error: psycopg2.Error) -> bool:
-    if error.pgcode is not None:
-        return error.pgcode.startswith("08") or error.pgcode in _TRANSIENT_STATES
-    text = str(error)
-    # The driver raises the bare class where a COPY lost its connection.
-    if isinstance(error, psycopg2.OperationalError) or type(error) is psycopg2.DatabaseError:
-        return bool(_SERVER_IS_BUSY.search(text)) or not _REFUSED.search(text)
-    return "connection already closed" in text
 
 
 # Up to the last @ of the word: whoever forgets to encode an @ in a password is covered too.

@@ -18,26 +18,40 @@ from sync_pipeline.errors import SettingError
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 DATABASE_URL = "SYNC_DATABASE_URL"
 TRACKING_URL = "SYNC_TRACKING_URL"
-DAGSTER_URL = "SYNC_DAGSTER_URL"
+DAGSTER_STORAGE_URL = "SYNC_DAGSTER_STORAGE_URL"
 DATA_DIR = "SYNC_DATA_DIR"
 COMPUTE_LOG_DIR = "SYNC_COMPUTE_LOG_DIR"
 SOURCE_URL = "SYNC_SOURCE_URL"
 PAGE_URL = "SYNC_PAGE_URL"
-DAGSTER_UI_URL = "SYNC_DAGSTER_UI_URL"
-DAGSTER_LINK_URL = "SYNC_DAGSTER_LINK_URL"
+DAGSTER_WEBSERVER_URL = "SYNC_DAGSTER_WEBSERVER_URL"
+DAGSTER_PUBLIC_URL = "SYNC_DAGSTER_PUBLIC_URL"
 API_TRACKING_URL = "SYNC_API_TRACKING_URL"
 API_TOKENS = "SYNC_API_TOKENS"
 API_SECRET = "SYNC_API_SECRET"  # noqa: S105  a setting's name
 PROJECT_DIR = "SYNC_PROJECT_DIR"
 LOST_AFTER_SECONDS = "SYNC_LOST_AFTER_SECONDS"
 DAGSTER_SCHEMA = "dagster"
+RENAMED = {
+    "SYNC_DAGSTER_URL": DAGSTER_STORAGE_URL,
+    "SYNC_DAGSTER_UI_URL": DAGSTER_WEBSERVER_URL,
+    "SYNC_DAGSTER_LINK_URL": DAGSTER_PUBLIC_URL,
+}
+"""The current setting, by its name before the first release; an old name is refused."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The environment's settings. URLs carry secrets: `repr` leaves them out."""
+    """The environment's settings. URLs carry secrets: `repr` leaves them out.
+
+    Raises SettingError if the environment still sets a name in `RENAMED`.
+    """
 
     environment: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        for old, new in RENAMED.items():
+            if self.environment.get(old, "").strip():
+                raise SettingError(f"{old} was renamed; set {new} instead")
 
     def __repr__(self) -> str:
         return "Settings(…)"
@@ -58,14 +72,14 @@ class Settings:
         return TRACKING_URL if self.environment.get(TRACKING_URL) else DATABASE_URL
 
     @property
-    def dagster_url(self) -> str:
-        """Dagster's storage: `SYNC_DAGSTER_URL`, else schema `dagster` of the target database.
+    def dagster_storage_url(self) -> str:
+        """Dagster's storage: `SYNC_DAGSTER_STORAGE_URL`, else schema `dagster` of the target database.
 
         Names the psycopg2 driver, because SQLAlchemy 2.1 reads plain `postgresql://` as psycopg 3,
         with which dagster-postgres fails.
         """
-        if self.environment.get(DAGSTER_URL):
-            return with_driver(self.postgres_url(DAGSTER_URL))
+        if self.environment.get(DAGSTER_STORAGE_URL):
+            return with_driver(self.postgres_url(DAGSTER_STORAGE_URL))
         return with_driver(with_search_path(self.database_url, DAGSTER_SCHEMA))
 
     @property

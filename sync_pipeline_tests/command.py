@@ -21,7 +21,7 @@ import psutil
 
 from sync_pipeline import settings
 from sync_pipeline_tests.forked import ForkServer
-from sync_pipeline_tests.waiting import PATIENCE_SECONDS
+from sync_pipeline_tests.waiting import TIMEOUT_SECONDS
 from sync_pipeline_tests.waiting import wait_until as wait_until
 
 SCRIPTS = Path(sys.executable).parent
@@ -100,7 +100,7 @@ def run_forked(
     command: Sequence[str],
     environment: Mapping[str, str],
     *,
-    seconds: float = PATIENCE_SECONDS,
+    seconds: float = TIMEOUT_SECONDS,
     folder: Path | None = None,
 ) -> Ended:
     """Run `sync-pipeline` with the arguments of `command` to its end, in a forked process.
@@ -146,7 +146,7 @@ def run_program(
     program: Sequence[str],
     environment: Mapping[str, str],
     *,
-    seconds: float = PATIENCE_SECONDS,
+    seconds: float = TIMEOUT_SECONDS,
     folder: Path | None = None,
 ) -> Ended:
     """Run a program to its end; it is killed after `seconds`."""
@@ -182,10 +182,10 @@ def started(given: Mapping[str, str], *arguments: object) -> Iterator["subproces
             children = psutil.Process(process.pid).children(recursive=True)
             process.kill()
         process.communicate()
-        psutil.wait_procs(children, PATIENCE_SECONDS)  # they end with their parent
+        psutil.wait_procs(children, TIMEOUT_SECONDS)  # they end with their parent
 
 
 def end_of(process: "subprocess.Popen[str]") -> Ended:
     """Wait for a process that `started` started."""
-    out, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    out, errors = process.communicate(timeout=TIMEOUT_SECONDS)
     return Ended(process.returncode, out, errors)

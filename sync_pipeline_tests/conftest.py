@@ -141,7 +141,7 @@ def environment(
         "SYNC_SOURCE_URL": source_url,
         "SYNC_DATA_DIR": str(tmp_path / "data"),
     }
-    for name in ("SYNC_TRACKING_URL", "SYNC_DAGSTER_URL", "SYNC_PAGE_URL"):
+    for name in ("SYNC_TRACKING_URL", "SYNC_DAGSTER_STORAGE_URL", "SYNC_PAGE_URL"):
         monkeypatch.delenv(name, raising=False)
     for name, value in values.items():
         monkeypatch.setenv(name, value)

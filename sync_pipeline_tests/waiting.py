@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-PATIENCE_SECONDS = 60
+TIMEOUT_SECONDS = 60
 _POLL_SECONDS = 0.02
 _T = TypeVar("_T")
 
 
-def wait_until(holds: Callable[[], _T], seconds: float = PATIENCE_SECONDS) -> _T:
+def wait_until(holds: Callable[[], _T], seconds: float = TIMEOUT_SECONDS) -> _T:
     """Call `holds` until it returns something true, and return that.
 
     Raises AssertionError after `seconds`.

@@ -11,7 +11,7 @@ from urllib.parse import urlencode, urlsplit
 from bench import million
 from bench.results import Result, Say
 from sync_pipeline.api.server import api_running
-from sync_pipeline.local.stack import free_port
+from sync_pipeline.local.processes import free_port
 from sync_pipeline.settings import Settings
 
 CASE = "api_list"

@@ -22,7 +22,7 @@ from bench.results import Result, Say
 from sync_pipeline.api.server import RunningApi, api_running
 from sync_pipeline.cli.launch import BatchRequest
 from sync_pipeline.errors import StackError
-from sync_pipeline.local.stack import free_port
+from sync_pipeline.local.processes import free_port
 from sync_pipeline.settings import Settings
 
 CASE = "event_streams"

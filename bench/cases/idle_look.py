@@ -43,7 +43,7 @@ def measure(settings: Settings, say: Say) -> Result:
         {
             "of_seconds": round(median(seconds), 4),
             "against_seconds": _LIMIT_SECONDS,
-            "most_seconds": round(max(seconds), 4),
+            "max_seconds": round(max(seconds), 4),
         },
     )
 

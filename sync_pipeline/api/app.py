@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sync_pipeline.api import openapi, problems
 from sync_pipeline.api.config import Config
-from sync_pipeline.api.live.broker import Word
+from sync_pipeline.api.live.broker import StreamSignal
 from sync_pipeline.api.live.listener import Listener
 from sync_pipeline.api.middleware import Guard
 from sync_pipeline.api.routes import (
@@ -69,7 +69,9 @@ def _lifespan(given: Services) -> Callable[[FastAPI], AbstractAsyncContextManage
         loop = asyncio.get_running_loop()
 
         def on_chunk(chunk: bytes | None) -> None:
-            loop.call_soon_threadsafe(given.broker.publish, Word.RESET if chunk is None else chunk)
+            loop.call_soon_threadsafe(
+                given.broker.publish, StreamSignal.RESET if chunk is None else chunk
+            )
 
         given.catalogue.look()
 

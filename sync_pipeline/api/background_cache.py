@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 _MOMENT_SECONDS = 0.5  # how long a new answer is waited for where there is an old one
 _FIRST_SECONDS = 5.0  # and where there is none
 _FAILURE_SECONDS = 3.0  # how long a failure stands
-_MOST_WAITING = 16  # of the threads that everybody shares
+_MAX_WAITING = 16  # of the threads that everybody shares
 
 
 class _Question:
@@ -27,7 +27,7 @@ class _Question:
         self.answered = threading.Event()
 
 
-class Asked(Generic[_T]):
+class BackgroundCache(Generic[_T]):
     """The answer of `ask`, which `who` gives, asked for again after `kept_seconds`.
 
     An old answer stands until another comes, also through failures; with `usable_seconds`, for so
@@ -47,7 +47,7 @@ class Asked(Generic[_T]):
         self._kept = kept_seconds
         self._usable = usable_seconds
         self._lock = threading.Lock()
-        self._waiting = threading.BoundedSemaphore(_MOST_WAITING)
+        self._waiting = threading.BoundedSemaphore(_MAX_WAITING)
         self._question: _Question | None = None
         self._answer: tuple[_T, float] | None = None
         self._error: Exception | None = None

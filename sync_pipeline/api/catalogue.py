@@ -10,7 +10,7 @@ from datetime import date, datetime, timezone
 
 from pydantic import ValidationError
 
-from sync_pipeline.api.background_cache import Asked
+from sync_pipeline.api.background_cache import BackgroundCache
 from sync_pipeline.config.dataset import Dataset, find_dataset
 from sync_pipeline.dagster_client.client import Dagster
 from sync_pipeline.dagster_client.tags import DATASET_METADATA
@@ -27,7 +27,7 @@ class Catalogue:
     """The datasets of a Dagster, asked for again after some seconds."""
 
     def __init__(self, dagster: Dagster) -> None:
-        self._asked = Asked(
+        self._asked = BackgroundCache(
             lambda: _ask(dagster), f"Dagster at {dagster.url}", kept_seconds=_KEPT_SECONDS
         )
 

@@ -11,8 +11,8 @@ from sync_pipeline.settings import (
     API_SECRET,
     API_TOKENS,
     API_TRACKING_URL,
-    DAGSTER_LINK_URL,
-    DAGSTER_UI_URL,
+    DAGSTER_PUBLIC_URL,
+    DAGSTER_WEBSERVER_URL,
     PAGE_URL,
     Settings,
 )
@@ -30,8 +30,8 @@ class Config:
 
     tracking_url: str
     tracking_setting: str
-    dagster_url: str = DEFAULT_DAGSTER
-    dagster_link_url: str | None = DEFAULT_DAGSTER
+    dagster_webserver_url: str = DEFAULT_DAGSTER
+    dagster_public_url: str | None = DEFAULT_DAGSTER
     tokens: tuple[Token, ...] = ()
     secret: bytes = b""
     hosts: frozenset[str] | None = frozenset(_LOOPBACK_NAMES)
@@ -56,7 +56,7 @@ class Config:
                 "one with: sync-pipeline token NAME operator"
             )
         own = bool(given.get(API_TRACKING_URL, "").strip())
-        dagster = _address(settings, DAGSTER_UI_URL) or DEFAULT_DAGSTER
+        dagster = _address(settings, DAGSTER_WEBSERVER_URL) or DEFAULT_DAGSTER
         page = _address(settings, PAGE_URL)
         if not tokens and not _is_here(page):
             raise SettingError(
@@ -67,9 +67,9 @@ class Config:
         return cls(
             tracking_url=settings.postgres_url(API_TRACKING_URL) if own else settings.tracking_url,
             tracking_setting=API_TRACKING_URL if own else settings.tracking_setting,
-            dagster_url=dagster,
-            dagster_link_url=_link(
-                _address(settings, DAGSTER_LINK_URL) or dagster,
+            dagster_webserver_url=dagster,
+            dagster_public_url=_link(
+                _address(settings, DAGSTER_PUBLIC_URL) or dagster,
                 opened_elsewhere=not is_loopback(host) or not _is_here(page),
             ),
             tokens=tokens,

@@ -17,12 +17,12 @@ from sync_pipeline.api.problems import ProblemError, no_record
 from sync_pipeline.api.security.tokens import Caller
 from sync_pipeline.api.services import Services
 from sync_pipeline.api.write_connection import transaction, writing
-from sync_pipeline.cli import launch as command_line
 from sync_pipeline.dagster_client.tags import BATCH_JOB_NAME, BATCH_KEY_TAG, TRIGGERED_BY_TAG
-from sync_pipeline.errors import RequestError, SyncError, UnansweredError, one_line
+from sync_pipeline.errors import NoResponseError, RequestError, SyncError, one_line
 from sync_pipeline.tracking.models import NewBatch
 from sync_pipeline.tracking.read import history, reports
 from sync_pipeline.tracking.read.history import Record
+from sync_pipeline.tracking.retry_rules import check_retry
 from sync_pipeline.tracking.state import requests
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def launch(
         return Launched(_record(cursor, known), run_id)
 
 
-def take_up_again(given: Services, caller: Caller, record_id: int) -> Launched:
+def retry_batch(given: Services, caller: Caller, record_id: int) -> Launched:
     """Launch the unfinished days of a batch again, in its own record.
 
     Raises ProblemError 404 if there is none, 409 if it cannot be, 503 if Dagster cannot be reached.
@@ -95,7 +95,7 @@ def cancel(given: Services, caller: Caller, record_id: int) -> Record:
             if _record(cursor, record_id).status != "syncing":
                 raise ProblemError(
                     409,
-                    "not_at_work",
+                    "batch_not_running",
                     f"batch {record_id} is not at work; there is nothing to cancel",
                     id=record_id,
                 )
@@ -125,7 +125,7 @@ def _launch_or_withdraw(given: Services, cursor: "Cursor", record: Record, who: 
         if _record(cursor, record.id).status == "syncing":
             with transaction(cursor):
                 requests.withdraw(cursor, record.id, one_line(error))
-        if isinstance(error, UnansweredError):
+        if isinstance(error, NoResponseError):
             raise ProblemError(
                 503,
                 "launch_unknown",
@@ -150,9 +150,9 @@ def _wait_again(given: Services, cursor: "Cursor", record: Record, who: str) -> 
     """
     try:
         with transaction(cursor):
-            requests.take_up_again(cursor, record.id, who)
+            requests.retry_batch(cursor, record.id, who)
             return _launch(given, record, who, timeout_seconds=_HELD_SECONDS)
-    except UnansweredError as error:
+    except NoResponseError as error:
         raise ProblemError(
             503,
             "retry_unknown",
@@ -199,7 +199,7 @@ def _refuse_other(record: Record, new: NewBatch) -> None:
     if asked != (record.dataset, record.start_date, record.end_date, record.already_synced):
         raise ProblemError(
             409,
-            "key_of_another",
+            "idempotency_key_reused",
             f"this Idempotency-Key launched batch {record.id}, which is another request; "
             "use a new key for a new request",
             field="Idempotency-Key",
@@ -214,7 +214,7 @@ def _wait_until_over(given: Services, cursor: "Cursor", key: str, record_id: int
         progress = reports.progress(cursor, str(record_id))
         try:
             if progress is not None:
-                command_line.retry_of(progress)
+                check_retry(progress)
         except RequestError as error:
             raise ProblemError.of(error, 409) from None
         at_work = [run for run in runs.runs_of(given.dagster, key) if run.at_work]
@@ -223,7 +223,7 @@ def _wait_until_over(given: Services, cursor: "Cursor", key: str, record_id: int
         if time.monotonic() > deadline:
             raise ProblemError(
                 409,
-                "at_work",
+                "batch_running",
                 f"batch {record_id}: run {at_work[0].run_id} is at work on it already",
                 id=record_id,
             )
@@ -274,14 +274,14 @@ def _batch_key(record: Record, what: str) -> str:
     if record.kind != "batch":
         raise ProblemError(
             409,
-            "is_a_day",
+            "not_a_batch",
             f"record {record.id} is a day's; only a batch can be {what}",
             id=record.id,
         )
     if record.batch_key is None:
         raise ProblemError(
             409,
-            "by_hand",
+            "unmanaged_batch",
             f"batch {record.id} was written by hand, not by the pipeline; it cannot be {what}",
             id=record.id,
         )

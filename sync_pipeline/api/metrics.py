@@ -20,7 +20,7 @@ from sync_pipeline.api.live.broker import Broker
 from sync_pipeline.database.pool import ReadingPool
 from sync_pipeline.errors import TrackingError
 from sync_pipeline.tracking.read import metrics
-from sync_pipeline.tracking.read.metrics import BatchFigure, DayFigure
+from sync_pipeline.tracking.read.metrics import BatchMetric, DayMetric
 
 _KEPT_SECONDS = 15.0
 
@@ -64,8 +64,7 @@ class _Records(Collector):
         self._pool = pool
         self._lock = threading.Lock()
         self._until = 0.0
-        self._looked_at = 0.0
-        self._found: tuple[list[BatchFigure], list[DayFigure]] = ([], [])
+        self._found: tuple[list[BatchMetric], list[DayMetric]] = ([], [])
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         try:
@@ -73,23 +72,21 @@ class _Records(Collector):
             up = 1
         except TrackingError:
             (batches, days), up = ([], []), 0
-        age = time.monotonic() - self._looked_at
         yield GaugeMetricFamily("sync_up", "Whether the tracking tables can be read.", up)
         yield from _batches(batches)
-        yield from _days(days, age)
+        yield from _days(days)
 
-    def _look(self) -> tuple[list[BatchFigure], list[DayFigure]]:
+    def _look(self) -> tuple[list[BatchMetric], list[DayMetric]]:
         with self._lock:
             if time.monotonic() > self._until:
                 self._found = self._pool.run(
-                    lambda cursor: (metrics.batch_figures(cursor), metrics.day_figures(cursor))
+                    lambda cursor: (metrics.batch_metrics(cursor), metrics.day_metrics(cursor))
                 )
-                self._looked_at = time.monotonic()
-                self._until = self._looked_at + _KEPT_SECONDS
+                self._until = time.monotonic() + _KEPT_SECONDS
             return self._found
 
 
-def _batches(found: list[BatchFigure]) -> Iterator[GaugeMetricFamily]:
+def _batches(found: list[BatchMetric]) -> Iterator[GaugeMetricFamily]:
     batches = GaugeMetricFamily(
         "sync_batches", "Batches, by dataset and status.", labels=["dataset", "status"]
     )
@@ -100,7 +97,7 @@ def _batches(found: list[BatchFigure]) -> Iterator[GaugeMetricFamily]:
     yield GaugeMetricFamily("sync_running_batches", "Batches at work.", running)
 
 
-def _days(found: list[DayFigure], age: float) -> Iterator[GaugeMetricFamily]:
+def _days(found: list[DayMetric]) -> Iterator[GaugeMetricFamily]:
     days = GaugeMetricFamily(
         "sync_days", "Days, by dataset and status.", labels=["dataset", "status"]
     )
@@ -108,13 +105,13 @@ def _days(found: list[DayFigure], age: float) -> Iterator[GaugeMetricFamily]:
         "sync_rows", "Rows that the days which are in loaded.", labels=["dataset"]
     )
     last = GaugeMetricFamily(
-        "sync_seconds_since_last_success",
-        "Seconds since a day of the dataset was last synced.",
+        "sync_last_success_timestamp_seconds",
+        "When a day of the dataset was last synced, as Unix time.",
         labels=["dataset"],
     )
     for figure in found:
         days.add_metric([figure.dataset, figure.status], figure.days)
         if figure.status == "success":
             rows.add_metric([figure.dataset], figure.rows)
-            last.add_metric([figure.dataset], (figure.seconds_since_end or 0.0) + age)
+            last.add_metric([figure.dataset], figure.last_end or 0.0)
     yield from (days, rows, last)

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sync_pipeline.api.problems import ProblemError, answer
 
-MOST_BODY_BYTES = 16 * 1024
+MAX_BODY_BYTES = 16 * 1024
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data:; connect-src 'self'; font-src 'self'; base-uri 'none'; "
@@ -73,8 +73,8 @@ class Guard:
             problem = ProblemError(
                 413,
                 "too_large",
-                f"the body is larger than {MOST_BODY_BYTES} bytes; send less",
-                most=MOST_BODY_BYTES,
+                f"the body is larger than {MAX_BODY_BYTES} bytes; send less",
+                most=MAX_BODY_BYTES,
             )
             await answer(problem)(scope, receive, send_guarded)
             return
@@ -103,7 +103,7 @@ async def _body(headers: Headers, receive: Receive) -> list[Message] | None:
     length = headers.get("content-length")
     if length is None and "transfer-encoding" not in headers:
         return []  # none is coming
-    if length is not None and (not length.isdigit() or int(length) > MOST_BODY_BYTES):
+    if length is not None and (not length.isdigit() or int(length) > MAX_BODY_BYTES):
         return None
     size = 0
     messages: list[Message] = []
@@ -111,7 +111,7 @@ async def _body(headers: Headers, receive: Receive) -> list[Message] | None:
         message = await receive()
         messages.append(message)
         size += len(message.get("body", b""))
-        if size > MOST_BODY_BYTES:
+        if size > MAX_BODY_BYTES:
             return None
         if message["type"] != "http.request" or not message.get("more_body"):
             return messages

@@ -63,7 +63,9 @@ def known_query(app: FastAPI) -> Callable[[Request], Awaitable[None]]:
         }
         for name in request.query_params:
             if name not in known:
-                raise ProblemError(422, "unknown_name", f"{name}: {UNKNOWN}", field=name, name=name)
+                raise ProblemError(
+                    422, "unknown_field", f"{name}: {UNKNOWN}", field=name, name=name
+                )
 
     return only_known
 

@@ -37,11 +37,11 @@ _TITLES = {
 }
 _AWAY = (
     (BusyError, "too_busy"),
-    (TrackingError, "database_away"),
-    (StackError, "dagster_away"),
+    (TrackingError, "database_unavailable"),
+    (StackError, "dagster_unavailable"),
     (SyncError, "not_available"),
 )
-_INVALID = {"missing": "missing_field", "extra_forbidden": "unknown_name"}
+_INVALID = {"missing": "missing_field", "extra_forbidden": "unknown_field"}
 _NOT_JSON = "the body is not valid JSON"
 UNKNOWN = "is not known here; leave it out, or correct its name"
 _DETAILS = {
@@ -190,7 +190,9 @@ def install(app: FastAPI, methods_at: Callable[[str], Sequence[str]]) -> None:
     async def on_bug(request: Request, error: Exception) -> JSONResponse:
         # The server logs it with its stack; what it says may hold anything.
         return answer(
-            ProblemError(500, "bug", "a bug, please report it; the server's log says more")
+            ProblemError(
+                500, "internal_error", "a bug, please report it; the server's log says more"
+            )
         )
 
 
@@ -210,7 +212,7 @@ def _invalid(error: RequestValidationError) -> ProblemError:
     if found["type"] == "extra_forbidden":
         said = UNKNOWN
     elif found["type"] == "value_error" and "is not a date" in said:
-        code = "not_a_day"
+        code = "invalid_date"
     if not said.startswith(field):
         said = said.replace("Input should be", "must be").replace("Field required", "is required")
         said = f"{field}: {said}"

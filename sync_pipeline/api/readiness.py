@@ -1,7 +1,7 @@
 """Whether the tables can be read, and whether Dagster answers: looked at once a second at most,
 since anybody may ask."""
 
-from sync_pipeline.api.background_cache import Asked
+from sync_pipeline.api.background_cache import BackgroundCache
 from sync_pipeline.api.models import HealthOut
 from sync_pipeline.dagster_client.client import Dagster
 from sync_pipeline.database.migrate import code_version, version_of
@@ -19,8 +19,8 @@ class Readiness:
     def __init__(self, pool: ReadingPool, dagster: Dagster) -> None:
         self._needed = code_version()
         times = {"kept_seconds": _KEPT_SECONDS, "usable_seconds": _USABLE_SECONDS}
-        self._version = Asked(lambda: pool.run(version_of), "the database", **times)
-        self._dagster = Asked(
+        self._version = BackgroundCache(lambda: pool.run(version_of), "the database", **times)
+        self._dagster = BackgroundCache(
             lambda: dagster.graphql("{ version }", timeout_seconds=_DAGSTER_SECONDS),
             f"Dagster at {dagster.url}",
             **times,

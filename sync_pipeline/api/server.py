@@ -17,14 +17,14 @@ import uvicorn
 
 from sync_pipeline.api.app import create_app
 from sync_pipeline.api.config import Config
-from sync_pipeline.api.live.broker import MOST_STREAMS
+from sync_pipeline.api.live.broker import MAX_STREAMS
 from sync_pipeline.api.services import Services
 from sync_pipeline.dagster_client.http import open_url
 from sync_pipeline.errors import StackError
-from sync_pipeline.local.stack import end_with_parent
+from sync_pipeline.local.processes import end_with_parent
 from sync_pipeline.settings import Settings
 
-_FILES = MOST_STREAMS * 2  # a stream is one; many systems begin with 1,024
+_FILES = MAX_STREAMS * 2  # a stream is one; many systems begin with 1,024
 _OTHER_FILES = 200
 _END_SECONDS = 5
 _START_SECONDS = 60
@@ -53,7 +53,7 @@ def serve(
             ),
             given,
         )
-        given.broker.most = min(MOST_STREAMS, _files() - _OTHER_FILES)
+        given.broker.most = min(MAX_STREAMS, _files() - _OTHER_FILES)
         on_listening(_address(host, listening.getsockname()[1]))
         server.run(sockets=[listening])
 

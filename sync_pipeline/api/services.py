@@ -12,7 +12,7 @@ from sync_pipeline.api.links import Links
 from sync_pipeline.api.live.broker import Broker
 from sync_pipeline.api.metrics import Metrics
 from sync_pipeline.api.readiness import Readiness
-from sync_pipeline.api.security.rate_limit import Turns
+from sync_pipeline.api.security.rate_limit import RateLimit
 from sync_pipeline.api.security.tokens import Authority
 from sync_pipeline.dagster_client.client import Dagster
 from sync_pipeline.database.pool import ReadingPool
@@ -32,7 +32,7 @@ class Services:
     links: Links
     catalogue: Catalogue
     authority: Authority
-    turns: Turns
+    turns: RateLimit
     broker: Broker
     metrics: Metrics
     readiness: Readiness
@@ -48,16 +48,16 @@ def make_services(config: Config) -> Services:
         statement_seconds=_STATEMENT_SECONDS,
         purpose="api",
     )
-    dagster = Dagster(config.dagster_url)
+    dagster = Dagster(config.dagster_webserver_url)
     broker = Broker()
     return Services(
         config=config,
         pool=pool,
         dagster=dagster,
-        links=Links(config.dagster_link_url),
+        links=Links(config.dagster_public_url),
         catalogue=Catalogue(dagster),
         authority=Authority(config.tokens, config.secret),
-        turns=Turns(),
+        turns=RateLimit(),
         broker=broker,
         metrics=Metrics(pool, broker),
         readiness=Readiness(pool, dagster),

@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from sync_pipeline import settings as environment
-from sync_pipeline.cli.console import complain, errors, out
+from sync_pipeline.cli.console import errors, out, print_error
 from sync_pipeline.config.dataset import parse_day
 from sync_pipeline.errors import RequestError, SyncError, one_line
 from sync_pipeline.exit_codes import ExitCode, exit_code_of
@@ -141,13 +141,13 @@ def retry(
 ) -> None:
     """Take a failed batch up again: only its unfinished days, in the same record."""
     from sync_pipeline.cli.batches import run_batch
-    from sync_pipeline.cli.follow import reading
     from sync_pipeline.cli.launch import retry_of
     from sync_pipeline.local.stack import databases
+    from sync_pipeline.tracking.connection import read_tracking
     from sync_pipeline.tracking.read import reports
 
     with databases(environment.with_env_file(), with_source=True) as settings:
-        with reading(settings) as cursor:
+        with read_tracking(settings) as cursor:
             found = reports.progress(cursor, batch)
         if found is None:
             raise RequestError(f"there is no batch {batch}; see: sync-pipeline status")
@@ -186,9 +186,9 @@ def status(
 ) -> None:
     """Show the latest batches, or one of them with the days that failed."""
     from sync_pipeline.cli.batches import follow_batch, latest_batch, show_batch
-    from sync_pipeline.cli.follow import reading
     from sync_pipeline.cli.render import batches_table, list_to_json
     from sync_pipeline.local.stack import databases
+    from sync_pipeline.tracking.connection import read_tracking
     from sync_pipeline.tracking.read import reports
 
     with databases(environment.with_env_file()) as settings:
@@ -199,7 +199,7 @@ def status(
             if show_batch(settings, key, as_json=as_json) is None:
                 raise RequestError(f"there is no batch {key}; see: sync-pipeline status")
             return
-        with reading(settings) as cursor:
+        with read_tracking(settings) as cursor:
             found = reports.recent_batches(cursor, limit)
     if as_json:
         print(list_to_json(found))  # noqa: T201
@@ -230,7 +230,7 @@ def main() -> NoReturn:
     try:
         app()
     except SyncError as error:
-        complain(one_line(error))
+        print_error(one_line(error))
         sys.exit(exit_code_of(error))
     except _Interrupted:
         sys.exit(ExitCode.CANCELLED)

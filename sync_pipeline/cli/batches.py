@@ -7,8 +7,8 @@ from types import FrameType
 
 from rich.console import Console
 
-from sync_pipeline.cli.console import complain, errors, out
-from sync_pipeline.cli.follow import follow, reading
+from sync_pipeline.cli.console import errors, out, print_error
+from sync_pipeline.cli.follow import follow
 from sync_pipeline.cli.launch import BatchRequest, LaunchedBatch, launched_batch
 from sync_pipeline.cli.render import (
     batch_bar,
@@ -21,6 +21,7 @@ from sync_pipeline.cli.render import (
 from sync_pipeline.errors import RequestError, TrackingError
 from sync_pipeline.exit_codes import ExitCode
 from sync_pipeline.settings import Settings
+from sync_pipeline.tracking.connection import read_tracking
 from sync_pipeline.tracking.models import AttemptState, BatchProgress
 from sync_pipeline.tracking.read import day_checks, reports
 
@@ -39,7 +40,7 @@ def run_batch(settings: Settings, request: BatchRequest, *, as_json: bool) -> Ex
             _show_small_days(settings, batch, record)
         return _end(batch, record, cancelled=bool(signals))
     if signals:
-        complain("the batch was cancelled before it began; nothing was written")
+        print_error("the batch was cancelled before it began; nothing was written")
         return ExitCode.CANCELLED
     raise TrackingError(
         f"the batch has no record that could be read; Dagster's run {batch.run_id} says how it "
@@ -65,10 +66,10 @@ def _signals_cancel(batch: LaunchedBatch) -> Iterator[list[int]]:
 
 
 def _show_small_days(settings: Settings, batch: LaunchedBatch, record: BatchProgress) -> None:
-    with reading(settings) as cursor:
+    with read_tracking(settings) as cursor:
         days = reports.days_of_batch(cursor, record.id)
         loaded = [day.sync_date for day in days if day.state is AttemptState.SUCCESS]
-        small = day_checks.small_days(cursor, record.dataset, loaded, batch.warn_when_smaller_than)
+        small = day_checks.small_days(cursor, record.dataset, loaded, batch.warn_below)
     said = small_days_text(small)
     if said is not None:
         out.print(said, soft_wrap=True)
@@ -79,12 +80,12 @@ def _end(batch: LaunchedBatch, record: BatchProgress, *, cancelled: bool) -> Exi
     why = record.error_message or batch.error
     if cancelled:
         why = why or "too late, all of its days are in"
-        complain(f"dataset {record.dataset}: batch {record.id} was cancelled: {why}")
+        print_error(f"dataset {record.dataset}: batch {record.id} was cancelled: {why}")
         return ExitCode.CANCELLED
     if record.status == "success" and batch.process.returncode == ExitCode.OK:
         return ExitCode.OK
     why = why or f"see Dagster run {batch.run_id}"
-    complain(f"dataset {record.dataset}: batch {record.id} failed: {why}")
+    print_error(f"dataset {record.dataset}: batch {record.id} failed: {why}")
     return ExitCode.FAILED
 
 
@@ -92,7 +93,7 @@ def follow_batch(settings: Settings, key: str, console: Console) -> None:
     """Show a batch live until it is over."""
 
     def over() -> bool:
-        with reading(settings) as cursor:
+        with read_tracking(settings) as cursor:
             found = reports.progress(cursor, key)
         return found is None or found.status != "syncing"
 
@@ -103,7 +104,7 @@ def follow_batch(settings: Settings, key: str, console: Console) -> None:
 
 def latest_batch(settings: Settings) -> str:
     """Return the id of the latest batch. Raises RequestError if there is none."""
-    with reading(settings) as cursor:
+    with read_tracking(settings) as cursor:
         found = reports.recent_batches(cursor, 1)
     if not found:
         raise RequestError("there is no batch to follow yet")
@@ -113,7 +114,7 @@ def latest_batch(settings: Settings) -> str:
 def show_batch(settings: Settings, key: str, *, as_json: bool) -> BatchProgress | None:
     """Print the batch's record, its failed days, and of which days rows were set aside; return the
     record, None if there is none."""
-    with reading(settings) as cursor:
+    with read_tracking(settings) as cursor:
         batch = reports.progress(cursor, key)
         days = [] if batch is None else reports.days_of_batch(cursor, batch.id)
     if batch is None:

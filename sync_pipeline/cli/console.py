@@ -6,6 +6,6 @@ out = Console()
 errors = Console(stderr=True)
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
     """Say in one line what went wrong."""
     errors.print(f"sync-pipeline: {text}", style="red", markup=False, soft_wrap=True)

@@ -22,7 +22,7 @@ from sync_pipeline.local import embedded_postgres
 from sync_pipeline.local.demo_data import DATASET, load_flights
 from sync_pipeline.local.stack import dagster_running, databases, server_running
 from sync_pipeline.settings import (
-    DAGSTER_URL,
+    DAGSTER_STORAGE_URL,
     DATA_DIR,
     DATABASE_URL,
     SOURCE_URL,
@@ -83,7 +83,7 @@ def _of_its_own(given: Settings, server: str) -> Settings:
     values = {
         name: value
         for name, value in given.environment.items()
-        if name not in (TRACKING_URL, DAGSTER_URL, "SYNC_PROJECT_DIR", "DAGSTER_HOME")
+        if name not in (TRACKING_URL, DAGSTER_STORAGE_URL, "SYNC_PROJECT_DIR", "DAGSTER_HOME")
     }
     values[DATABASE_URL] = embedded_postgres.ensure_database(server, _TARGET)
     values[SOURCE_URL] = embedded_postgres.ensure_database(server, _SOURCE)

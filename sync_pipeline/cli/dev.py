@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from sync_pipeline.api.config import Config
 from sync_pipeline.api.server import RunningApi, api_running
 from sync_pipeline.errors import StackError
-from sync_pipeline.local.stack import RunningDagster, dagster_running, free_port
-from sync_pipeline.settings import DAGSTER_UI_URL, PAGE_URL, Settings
+from sync_pipeline.local.processes import free_port
+from sync_pipeline.local.stack import RunningDagster, dagster_running
+from sync_pipeline.settings import DAGSTER_WEBSERVER_URL, PAGE_URL, Settings
 
 _LOOK_SECONDS = 0.5
 
@@ -47,7 +48,7 @@ def everything_running(settings: Settings, dagster_port: int, api_port: int) -> 
     """
     dagster_port = free_port(dagster_port)
     api_port = free_port(api_port, "--page-port")
-    own = {DAGSTER_UI_URL: f"http://127.0.0.1:{dagster_port}"}
+    own = {DAGSTER_WEBSERVER_URL: f"http://127.0.0.1:{dagster_port}"}
     # Dagster links from a day to its record, so it is told where the page will be.
     page = settings.page_url or f"http://localhost:{api_port}"
     complete = Settings({**settings.environment, PAGE_URL: page, **own})

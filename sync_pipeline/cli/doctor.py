@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import psycopg2
 from rich.console import Console
 
-from sync_pipeline.cli.launch import connect_to_storage
+from sync_pipeline.dagster_client.storage import connect_to_storage
 from sync_pipeline.database.migrate import check_version
 from sync_pipeline.errors import SyncError, one_line
 from sync_pipeline.local import embedded_postgres

@@ -14,19 +14,17 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
+from sync_pipeline.dagster_client.storage import connect_to_storage
 from sync_pipeline.dagster_client.tags import COMMAND_LINE_SUFFIX
-from sync_pipeline.database.connections import connect
 from sync_pipeline.errors import RequestError, StackError
 from sync_pipeline.exit_codes import ExitCode
-from sync_pipeline.local.stack import end_with_parent
-from sync_pipeline.settings import DAGSTER_URL, Settings
+from sync_pipeline.local.processes import end_with_parent
+from sync_pipeline.settings import Settings
 from sync_pipeline.tracking.models import BatchProgress
+from sync_pipeline.tracking.retry_rules import RetryRefusedError, check_retry
 from sync_pipeline.tracking.worker.tracker import Tracker
-
-if TYPE_CHECKING:
-    from psycopg2.extensions import connection as Connection  # noqa: N812
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class LaunchedBatch:
     run_id: str
     dataset: str
     total_days: int
-    warn_when_smaller_than: float
+    warn_below: float
     process: "subprocess.Popen[str]"
     error: str | None = None
 
@@ -70,28 +68,17 @@ class LaunchedBatch:
 
 
 def retry_of(batch: BatchProgress) -> BatchRequest:
-    """Return the request that takes `batch` up again. Raises RequestError if nothing can be."""
-    about = f"dataset {batch.dataset}: batch {batch.id}"
-    if batch.status == "syncing":
-        raise RequestError(
-            f"{about} is at work; follow it: sync-pipeline status {batch.id} --follow",
-            "at_work",
-            id=batch.id,
-        )
-    if batch.batch_key is None:
-        raise RequestError(
-            f"{about} was written by hand (SyncStatusService, SQL), not by the pipeline; sync its "
-            f"days: sync-pipeline backfill {batch.dataset} {batch.start_date} {batch.end_date}",
-            "by_hand",
-            id=batch.id,
-        )
-    if batch.status == "success":
-        raise RequestError(
-            f"{about} has no unfinished day; to do it all again: sync-pipeline backfill "
-            f"{batch.dataset} {batch.start_date} {batch.end_date} --resync",
-            "nothing_unfinished",
-            id=batch.id,
-        )
+    """Return the request that retries `batch`. Raises RequestError, with the command that helps."""
+    days = f"{batch.dataset} {batch.start_date} {batch.end_date}"
+    advice = {
+        "batch_running": f"follow it: sync-pipeline status {batch.id} --follow",
+        "unmanaged_batch": f"sync its days: sync-pipeline backfill {days}",
+        "nothing_unfinished": f"to sync all days again: sync-pipeline backfill {days} --resync",
+    }
+    try:
+        check_retry(batch)
+    except RetryRefusedError as error:
+        raise RequestError(f"{error}; {advice[error.code]}", error.code, id=batch.id) from None
     resync = batch.already_synced == "resync"
     return BatchRequest(batch.dataset, batch.start_date, batch.end_date, resync, batch)
 
@@ -131,12 +118,6 @@ def launched_batch(settings: Settings, request: BatchRequest) -> Iterator[Launch
             if batch is not None and process.returncode != ExitCode.OK:
                 batch.error = _answer(said).get("error")
                 _close(settings, batch)
-
-
-def connect_to_storage(settings: Settings, purpose: str) -> "Connection":
-    """Return a connection to Dagster's storage, which may only read. Raises StackError."""
-    url = settings.dagster_url.replace("postgresql+psycopg2://", "postgresql://")
-    return connect(url, setting=DAGSTER_URL, purpose=purpose, error=StackError, read_only=True)
 
 
 def _ask(
@@ -179,7 +160,7 @@ def _ask(
         answer["run_id"],
         answer["dataset"],
         answer["days"],
-        answer["warn_when_smaller_than"],
+        answer["warn_below"],
         process,
     )
 
@@ -199,6 +180,6 @@ def _close(settings: Settings, batch: LaunchedBatch) -> None:
     if batch.error is not None:
         how += f": {batch.error}"
     with Tracker(settings, run_id=batch.run_id) as tracker:
-        tracker.give_up_key(
+        tracker.mark_batch_not_run(
             batch.batch_key, batch.dataset, f"the process of run {batch.run_id} {how}"
         )

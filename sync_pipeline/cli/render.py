@@ -18,7 +18,7 @@ from rich.text import Text
 from sync_pipeline.tracking.models import BatchProgress, SmallDay
 from sync_pipeline.tracking.read.reports import DayOfBatch
 
-_MOST_NAMED = 20
+_MAX_NAMED = 20
 _STYLES = {"success": "green", "failed": "red", "syncing": "cyan", "skipped": "dim"}
 
 
@@ -162,8 +162,8 @@ def _plain(value: object) -> str:
 
 
 def _listed(texts: Sequence[str]) -> str:
-    more = f", and {len(texts) - _MOST_NAMED} more days" if len(texts) > _MOST_NAMED else ""
-    return ", ".join(texts[:_MOST_NAMED]) + more
+    more = f", and {len(texts) - _MAX_NAMED} more days" if len(texts) > _MAX_NAMED else ""
+    return ", ".join(texts[:_MAX_NAMED]) + more
 
 
 def _said(value: object) -> str:

@@ -16,7 +16,7 @@ def replay_and_show(settings: Settings, name: str, day: date | None, console: Co
     Raises RequestError for an unknown dataset, TargetError, DayLockedError.
     """
     # Imports dagster, which costs seconds.
-    from sync_pipeline.definitions import load_datasets
+    from sync_pipeline.orchestration.project import load_datasets
 
     dataset = find_dataset(load_datasets(settings.project_dir), name)
     kept = days = 0

@@ -22,7 +22,7 @@ from pydantic import (
 
 from sync_pipeline.config.reserved_tables import OWN_TABLES
 from sync_pipeline.config.sources import AnySource
-from sync_pipeline.config.sources.common import Keys, PositiveSeconds, TableName
+from sync_pipeline.config.sources.common import PositiveSeconds, StrictModel, TableName
 from sync_pipeline.errors import RequestError
 
 _TIME_OF_DAY = r"^([01]\d|2[0-3]):[0-5]\d$"
@@ -68,7 +68,7 @@ DatasetName = Annotated[str, AfterValidator(_dataset_name)]
 TimezoneName = Annotated[str, AfterValidator(_known_timezone)]
 
 
-class PostgresTarget(Keys):
+class PostgresTarget(StrictModel):
     """The table the rows are synced into, in the database of `SYNC_DATABASE_URL`."""
 
     table: Annotated[TableName, AfterValidator(_not_our_own)] = Field(
@@ -83,7 +83,7 @@ class PostgresTarget(Keys):
         default=(),
         description="for upsert and append_only: the columns that tell a row from every other",
     )
-    when_day_is_held: Literal["wait", "fail"] = Field(
+    on_lock_conflict: Literal["wait", "fail"] = Field(
         default="wait",
         description="whether a day that another worker holds is waited for, or fails at once",
     )
@@ -101,7 +101,7 @@ class PostgresTarget(Keys):
         description="whether a row that the table does not take fails its day, or is kept in "
         "sync_rejected_row and the others loaded",
     )
-    most_rejected_rows: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+    max_rejected_rows: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         default=1000, description="with quarantine: a day with more such rows fails all the same"
     )
 
@@ -128,24 +128,24 @@ class PostgresTarget(Keys):
         return _in_schema(self.table)
 
 
-class Retry(Keys):
+class Retry(StrictModel):
     """How often a day is tried in all, while connections are lost or locks not got in time."""
 
-    tries: Annotated[int, Field(ge=1, le=100)] = Field(
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = Field(
         default=4, description="how often a day is tried; 1: never again"
     )
-    first_pause_seconds: PositiveSeconds = Field(
+    initial_backoff_seconds: PositiveSeconds = Field(
         default=1, description="the pause before the second try; it doubles with each, up to 30"
     )
 
 
-class Every(Keys):
+class Every(StrictModel):
     """Progress is written after every so many days."""
 
     days: Annotated[int, Field(ge=1)]
 
 
-class Percent(Keys):
+class Percent(StrictModel):
     """Progress is written after every so many percent of the batch's days."""
 
     percent: Annotated[int, Field(ge=1, le=100)]
@@ -179,7 +179,7 @@ def _time_of_day(given: Any) -> Any:
 TimeOfDay = Annotated[str, Field(pattern=_TIME_OF_DAY), BeforeValidator(_time_of_day)]
 
 
-class Schedule(Keys):
+class Schedule(StrictModel):
     """A nightly run over the last finished day and some days before it."""
 
     at: TimeOfDay = Field(description="time of day HH:MM in the dataset's time zone")
@@ -187,26 +187,26 @@ class Schedule(Keys):
         default=0, description="how many earlier days are synced again, for late rows"
     )
     enabled: bool = Field(default=True, description="whether it is on when first loaded")
-    again_every_minutes: Annotated[int, Field(ge=5, le=720)] | None = Field(
+    retry_every_minutes: Annotated[int, Field(ge=5, le=720)] | None = Field(
         default=None, description="how often days of the night that failed are tried again"
     )
-    again_until: TimeOfDay | None = Field(
+    retry_until: TimeOfDay | None = Field(
         default=None, description="time of the same day, HH:MM, after which they no longer are"
     )
 
     @model_validator(mode="after")
     def _both_or_none(self) -> "Schedule":
-        if (self.again_every_minutes is None) != (self.again_until is None):
-            raise ValueError("give both 'again_every_minutes' and 'again_until', or neither")
-        if self.again_until is not None and self.again_until <= self.at:
-            raise ValueError(f"again_until {self.again_until} must be later than at {self.at}")
+        if (self.retry_every_minutes is None) != (self.retry_until is None):
+            raise ValueError("give both 'retry_every_minutes' and 'retry_until', or neither")
+        if self.retry_until is not None and self.retry_until <= self.at:
+            raise ValueError(f"retry_until {self.retry_until} must be later than at {self.at}")
         return self
 
     def ticks(self) -> list[str]:
         """Return the times of day, HH:MM, at which it looks; the first is `at`."""
-        found, last = [_minutes(self.at)], _minutes(self.again_until or self.at)
-        while self.again_every_minutes and found[-1] + self.again_every_minutes <= last:
-            found.append(found[-1] + self.again_every_minutes)
+        found, last = [_minutes(self.at)], _minutes(self.retry_until or self.at)
+        while self.retry_every_minutes and found[-1] + self.retry_every_minutes <= last:
+            found.append(found[-1] + self.retry_every_minutes)
         return [f"{minutes // 60:02}:{minutes % 60:02}" for minutes in found]
 
 
@@ -215,7 +215,17 @@ def _minutes(text: str) -> int:
     return int(hour) * 60 + int(minute)
 
 
-class DatasetSettings(Keys):
+class Volume(StrictModel):
+    """How many rows a day must have, compared with the days before it."""
+
+    warn_below: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.2,
+        description="warn when a day has fewer rows than this fraction of the median of the 28 "
+        "days before it; 0: never",
+    )
+
+
+class DatasetSettings(StrictModel):
     """What a `defs.yaml` says. `start_date` and `end_date` are days in `timezone`, included."""
 
     description: str = ""
@@ -233,11 +243,7 @@ class DatasetSettings(Keys):
     )
     retry: Retry = Retry()
     progress: Progress = "every_day"
-    warn_when_smaller_than: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.2,
-        description="a day with fewer rows than this part of the median of the 28 days before it "
-        "warns; 0: never",
-    )
+    volume: Volume = Volume()
     schedule: Schedule | None = None
 
     @model_validator(mode="after")

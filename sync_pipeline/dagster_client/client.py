@@ -14,7 +14,7 @@ from urllib.error import HTTPError, URLError
 
 from sync_pipeline.dagster_client.http import open_url
 from sync_pipeline.dagster_client.tags import LOCATION, REPOSITORY
-from sync_pipeline.errors import RequestError, StackError, UnansweredError
+from sync_pipeline.errors import NoResponseError, RequestError, StackError
 
 _TIMEOUT_SECONDS = 60
 
@@ -117,10 +117,10 @@ class Dagster:
             with open_url(request, timeout_seconds) as response:
                 answer = json.load(response)
         except URLError as error:
-            unclear = UnansweredError if isinstance(error, HTTPError) else StackError
+            unclear = NoResponseError if isinstance(error, HTTPError) else StackError
             raise unclear(f"Dagster at {self.url} does not answer: {error}") from None
         except (OSError, HTTPException, ValueError) as error:  # ValueError: what is no JSON
-            raise UnansweredError(f"Dagster at {self.url} does not answer: {error}") from None
+            raise NoResponseError(f"Dagster at {self.url} does not answer: {error}") from None
         if answer.get("errors"):
             raise StackError(f"Dagster refused a query: {answer['errors'][0].get('message')}")
         data: dict[str, Any] = answer["data"]

@@ -6,14 +6,12 @@ code server. Dagster does not outlive its owner, not even one that is killed (on
 owner leaves the embedded PostgreSQL to its next user (`embedded`).
 """
 
-import ctypes
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +26,11 @@ from sync_pipeline.database.migrate import migrate
 from sync_pipeline.errors import StackError, TargetError, one_line
 from sync_pipeline.local import embedded_postgres
 from sync_pipeline.local.demo_data import load_flights
+from sync_pipeline.local.processes import end_with_parent, free_port
 from sync_pipeline.settings import (
     COMPUTE_LOG_DIR,
     DAGSTER_SCHEMA,
-    DAGSTER_URL,
+    DAGSTER_STORAGE_URL,
     DATA_DIR,
     DATABASE_URL,
     PROJECT_ROOT,
@@ -42,7 +41,6 @@ from sync_pipeline.settings import (
 DAGSTER_HOME = "DAGSTER_HOME"
 _START_SECONDS = 120
 _STOP_SECONDS = 70  # Dagster itself gives its children 60
-_PR_SET_PDEATHSIG = 1
 _DAGSTER = (sys.executable, "-m", "dagster")
 _READY = """{
   workspaceOrError { ... on Workspace { locationEntries { loadStatus
@@ -86,9 +84,9 @@ def databases(given: Settings, *, with_source: bool = False) -> Iterator[Setting
                 if with_source and given.project_dir == PROJECT_ROOT:
                     load_flights(values[SOURCE_URL])
         settings = Settings(values)
-        if not values.get(DAGSTER_URL, "").strip():
+        if not values.get(DAGSTER_STORAGE_URL, "").strip():
             _make_schema(settings)
-        values[DAGSTER_URL] = settings.dagster_url
+        values[DAGSTER_STORAGE_URL] = settings.dagster_storage_url
         values[DATA_DIR] = str(settings.data_dir)
         values[COMPUTE_LOG_DIR] = values.get(COMPUTE_LOG_DIR) or str(
             settings.data_dir / "compute_logs"
@@ -141,22 +139,6 @@ def dagster_running(
         _stop(process)
 
 
-def end_with_parent(sign: signal.Signals) -> Callable[[], None]:
-    """Return what a child runs before its program, so that it gets `sign` when we die (Linux), and
-    obeys it though we were started to ignore it, as a shell's background jobs are."""
-    library = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-    parent = os.getpid()
-
-    def in_child() -> None:
-        signal.signal(sign, signal.SIG_DFL)
-        if library is not None:
-            library.prctl(_PR_SET_PDEATHSIG, int(sign), 0, 0, 0)
-            if os.getppid() != parent:  # it died before the line above
-                os._exit(1)
-
-    return in_child
-
-
 def _make_dagster_home(settings: Settings) -> Path:
     """Return a folder for what Dagster writes beside its storage, with our dagster.yaml in it."""
     home = settings.data_dir / "dagster"
@@ -191,22 +173,8 @@ def _make_schema(settings: Settings) -> None:
             raise TargetError(
                 f"cannot make the schema {DAGSTER_SCHEMA} in the database of {DATABASE_URL}: "
                 f"{one_line(error)}; have its owner run: CREATE SCHEMA {DAGSTER_SCHEMA} "
-                f"AUTHORIZATION {connection.info.user}, or set {DAGSTER_URL}"
+                f"AUTHORIZATION {connection.info.user}, or set {DAGSTER_STORAGE_URL}"
             ) from error
-
-
-def free_port(port: int, option: str = "--port") -> int:
-    """Return `port`, or a free one for 0. Raises StackError if something listens there."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise StackError(
-                f"port {port} cannot be used: {error.strerror}; stop what listens there, "
-                f"or choose another with {option}"
-            ) from None
-        return int(probe.getsockname()[1])
 
 
 def _wait_until_ready(dagster: RunningDagster) -> None:

@@ -155,7 +155,7 @@ def _open(
     known = tracker.batch_days(new)
     if known:
         new = replace(new, days=[day for day in days if day in known] or days)
-        tracker.take_up_again(new, new.days, requested_at(context))
+        tracker.retry_batch(new, new.days, requested_at(context))
     tracker.open_batch(new)
     return new
 

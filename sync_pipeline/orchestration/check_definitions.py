@@ -23,8 +23,8 @@ def main() -> None:
 
 
 def _findings(environment: Settings) -> Iterator[tuple[str, bool, str]]:
-    from sync_pipeline.definitions import build_defs, load_datasets
     from sync_pipeline.orchestration.component import loading
+    from sync_pipeline.orchestration.project import build_defs, load_datasets
 
     project = environment.project_dir
     try:

@@ -6,16 +6,16 @@ One evaluation a run and check, whatever the number of days: an event costs more
 from collections.abc import Iterator, Sequence
 
 import dagster as dg
-from dagster._core.events import DagsterEvent
 
 from sync_pipeline.config.dataset import Dataset
+from sync_pipeline.orchestration.dagster.internals import DagsterEvent
 from sync_pipeline.sync.days import DayResult
 from sync_pipeline.tracking.models import SmallDay
 from sync_pipeline.tracking.worker.tracker import Tracker
 
 ROWS_ACCOUNTED_FOR = "rows_accounted_for"
 DAY_SIZE = "day_size"
-_MOST_NAMED = 20
+_MAX_NAMED = 20
 
 
 def check_specs(dataset: Dataset) -> list[dg.AssetCheckSpec]:
@@ -28,7 +28,7 @@ def check_specs(dataset: Dataset) -> list[dg.AssetCheckSpec]:
             description="Every row of the source is in the target; warns of rows set aside.",
         )
     ]
-    if dataset.warn_when_smaller_than:
+    if dataset.volume.warn_below:
         specs.append(
             dg.AssetCheckSpec(
                 DAY_SIZE,
@@ -44,9 +44,9 @@ def evaluate(
 ) -> Iterator[dg.AssetCheckResult]:
     """Yield the outcome of each check over the days of a run."""
     yield _rows_accounted_for(dataset, results)
-    if dataset.warn_when_smaller_than:
+    if dataset.volume.warn_below:
         days = [result.day for result in results if result.counts is not None]
-        small = tracker.small_days(dataset.name, days, dataset.warn_when_smaller_than)
+        small = tracker.small_days(dataset.name, days, dataset.volume.warn_below)
         yield _day_size(dataset, small)
 
 
@@ -109,5 +109,5 @@ def _key(dataset: Dataset) -> dg.AssetKey:
 
 
 def _list(texts: Sequence[str]) -> str:
-    more = f"; and {len(texts) - _MOST_NAMED} more" if len(texts) > _MOST_NAMED else ""
-    return "; ".join(texts[:_MOST_NAMED]) + more
+    more = f"; and {len(texts) - _MAX_NAMED} more" if len(texts) > _MAX_NAMED else ""
+    return "; ".join(texts[:_MAX_NAMED]) + more

@@ -9,7 +9,8 @@ import dagster as dg
 
 from sync_pipeline import settings
 from sync_pipeline.errors import one_line
-from sync_pipeline.orchestration.recovery.records import close_step, refresh_batches, tracking
+from sync_pipeline.orchestration.recovery.records import close_step, refresh_batches
+from sync_pipeline.tracking.connection import tracking_transaction
 
 
 def sync_hooks() -> set[dg.HookDefinition]:
@@ -17,14 +18,14 @@ def sync_hooks() -> set[dg.HookDefinition]:
 
     @dg.success_hook(name="record_step_success")
     def record_step_success(context: dg.HookContext) -> None:
-        with tracking(settings.current()) as cursor:
+        with tracking_transaction(settings.current()) as cursor:
             refresh_batches(cursor, context.instance, _run_of(context))
 
     @dg.failure_hook(name="record_step_failure")
     def record_step_failure(context: dg.HookContext) -> None:
         error = context.op_exception
         text = one_line(error) if error is not None else "the step failed"
-        with tracking(settings.current()) as cursor:
+        with tracking_transaction(settings.current()) as cursor:
             close_step(cursor, context.instance, _run_of(context), text)
 
     return {record_step_success, record_step_failure}

@@ -18,16 +18,6 @@ from typing import IO, Any
 
 import dagster as dg
 import psycopg2
-from dagster._core.definitions.reconstruct import ReconstructableRepository
-from dagster._core.errors import DagsterExecutionInterruptedError
-from dagster._core.remote_origin import (
-    ManagedGrpcPythonEnvCodeLocationOrigin,
-    RemoteJobOrigin,
-    RemoteRepositoryOrigin,
-)
-from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-from dagster._grpc.impl import core_execute_run
-from dagster._utils.interrupts import capture_interrupts
 from sqlalchemy.exc import DBAPIError
 
 from sync_pipeline import settings
@@ -38,11 +28,21 @@ from sync_pipeline.errors import RequestError, SyncError, one_line
 from sync_pipeline.exit_codes import ExitCode, exit_code_of
 from sync_pipeline.orchestration.batch_job import requested_days
 from sync_pipeline.orchestration.component import loading
-from sync_pipeline.orchestration.dagster.batch_key import runs_at_work
+from sync_pipeline.orchestration.dagster.batch_key import running_runs
+from sync_pipeline.orchestration.dagster.internals import (
+    DagsterExecutionInterruptedError,
+    LoadableTargetOrigin,
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    ReconstructableRepository,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+    capture_interrupts,
+    core_execute_run,
+)
 from sync_pipeline.orchestration.dagster.storage import keep_connections_open
-from sync_pipeline.orchestration.recovery.cursor import Memory
+from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor
 from sync_pipeline.orchestration.recovery.reconciler import Reconciler
-from sync_pipeline.settings import DAGSTER_URL, Settings
+from sync_pipeline.settings import DAGSTER_STORAGE_URL, Settings
 
 _MODULE = "sync_pipeline.definitions"
 _ATTRIBUTE = "defs"
@@ -76,7 +76,7 @@ def main() -> int:
 
 
 def _run(request: Request, environment: Settings, answers: IO[str]) -> int:
-    from sync_pipeline.definitions import load_datasets
+    from sync_pipeline.orchestration.project import load_datasets
 
     with loading(environment.project_dir):
         datasets = load_datasets(environment.project_dir)
@@ -106,7 +106,7 @@ def _run(request: Request, environment: Settings, answers: IO[str]) -> int:
             run_id=run.run_id,
             dataset=dataset.name,
             days=len(days),
-            warn_when_smaller_than=dataset.warn_when_smaller_than,
+            warn_below=dataset.volume.warn_below,
         )
         for event in core_execute_run(job, run, instance, inject_env_vars=False):
             if _is_interrupted(event):
@@ -122,13 +122,13 @@ def _reconcile(
 ) -> None:
     """Put right what a killed process left, where no daemon runs that would."""
     try:
-        Reconciler(instance, environment, datasets, Memory()).look()
+        Reconciler(instance, environment, datasets, ReconcilerCursor()).look()
     except (SyncError, psycopg2.Error) as error:
         _logger.warning("the records were not compared with Dagster: %s", one_line(error))
 
 
 def _refuse_if_at_work(instance: dg.DagsterInstance, batch_key: str) -> None:
-    runs = runs_at_work(instance).get(batch_key)
+    runs = running_runs(instance).get(batch_key)
     if runs:
         raise RequestError(
             f"batch {batch_key}: run {runs[0].run_id} is at work on it; follow it with "
@@ -149,7 +149,7 @@ def _unforeseen(error: BaseException) -> str:
         if isinstance(cause, DBAPIError):
             said = one_line(cause.orig or cause)
             return (
-                f"Dagster's storage refused: {said} (check {DAGSTER_URL}; if it is not set, the "
+                f"Dagster's storage refused: {said} (check {DAGSTER_STORAGE_URL}; if it is not set, the "
                 "storage is the schema dagster of the target database)"
             )
         cause = cause.__cause__ or cause.__context__

@@ -9,15 +9,17 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from sync_pipeline import settings
-from sync_pipeline.cli.follow import reading
 from sync_pipeline.config.dataset import Dataset, Schedule
 from sync_pipeline.dagster_client import tags
 from sync_pipeline.errors import TrackingError, one_line
+from sync_pipeline.orchestration.dagster.internals import (
+    NOT_FINISHED_STATUSES,
+    UnresolvedAssetJobDefinition,
+)
 from sync_pipeline.orchestration.dagster.partitions import days_of_run
+from sync_pipeline.tracking.connection import read_tracking
 from sync_pipeline.tracking.models import day_ranges
 from sync_pipeline.tracking.read import day_checks
 
@@ -85,7 +87,7 @@ def _again(
     dataset: Dataset, first: date, last: date, now: datetime, at_work: set[date]
 ) -> Iterator[dg.RunRequest]:
     """Yield a run for each stretch of days that failed, or that nobody has tried or will."""
-    with reading(settings.current()) as cursor:
+    with read_tracking(settings.current()) as cursor:
         latest = day_checks.failed_latest(cursor, dataset.name, first, last)
     failed = {day: key for day, key in latest.items() if day not in at_work}
     for key in sorted(set(failed.values()), key=str):

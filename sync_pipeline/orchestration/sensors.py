@@ -6,27 +6,27 @@ sensor may fire twice or late without harm, because records are projections of t
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 import dagster as dg
-from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
 from sync_pipeline import settings
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.errors import SyncError, one_line
 from sync_pipeline.orchestration.dagster.cancellation import cancelled_in_dagster
+from sync_pipeline.orchestration.dagster.internals import BulkActionsFilter, BulkActionStatus
 from sync_pipeline.orchestration.dagster.storage import keep_connections_open
-from sync_pipeline.orchestration.recovery.cursor import Memory
+from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor
 from sync_pipeline.orchestration.recovery.late_results import enter_days_of_run
 from sync_pipeline.orchestration.recovery.reconciler import Reconciler
 from sync_pipeline.orchestration.recovery.records import (
     close_run,
-    connected,
     open_backfill,
-    tracking,
 )
 from sync_pipeline.orchestration.recovery.target import empty_outbox
+from sync_pipeline.tracking.connection import connect_tracking, tracking_transaction
 from sync_pipeline.tracking.state import corrections
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _run_sensor(
     def record_run(context: dg.RunStatusSensorContext) -> dg.SkipReason:
         run = context.dagster_run
         current = settings.current()
-        with connected(current) as connection:
+        with closing(connect_tracking(current, "records")) as connection:
             about = (connection, context.instance, current)
             for correction in empty_outbox(*about, of_run=run.run_id):
                 with connection, connection.cursor() as cursor:
@@ -99,7 +99,7 @@ def _backfill_sensor(datasets: Sequence[Dataset]) -> dg.SensorDefinition:
     def record_backfills(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         now = datetime.now(timezone.utc)
         since = datetime.fromisoformat(context.cursor) if context.cursor else now
-        with tracking(settings.current()) as cursor:
+        with tracking_transaction(settings.current()) as cursor:
             opened = _open(cursor, context.instance, datasets, since)
         context.update_cursor(now.isoformat())
         return dg.SkipReason(f"backfills with a record: {', '.join(opened) or 'none new'}")
@@ -116,7 +116,7 @@ def _reconcile_sensor(datasets: Sequence[Dataset]) -> dg.SensorDefinition:
     )
     def reconcile(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         keep_connections_open(context.instance)
-        memory = Memory.read(context.cursor)
+        memory = ReconcilerCursor.read(context.cursor)
         reconciler = Reconciler(context.instance, settings.current(), datasets, memory)
         corrected = reconciler.look()
         context.update_cursor(memory.to_cursor())

@@ -55,7 +55,7 @@ def sync_in_step(
     """
     keep_connections_open(context.instance)
     if batch is not None:
-        tracker.take_up_again(batch, days, requested_at(context))
+        tracker.retry_batch(batch, days, requested_at(context))
     results: list[DayResult] = []
     try:
         with MaterializationLog(context, asset_key_of(dataset), settings, tracker, batch) as log:
@@ -78,7 +78,7 @@ def sync_in_step(
         if batch is not None and not isinstance(error, Exception):
             # The run ends here; the batch job's other chunks are not run either.
             own = None if context.job_name == tags.BATCH_JOB_NAME else days
-            tracker.give_up(batch, own, why_interrupted(context.instance, context.run_id))
+            tracker.mark_not_run(batch, own, why_interrupted(context.instance, context.run_id))
         raise
     return results
 

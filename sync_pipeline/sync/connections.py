@@ -23,7 +23,7 @@ from sync_pipeline.tracking.worker.outbox import Outbox
 from sync_pipeline.tracking.worker.tracker import Tracker
 
 
-class Ends:
+class WorkerConnections:
     """Of one worker at one dataset. One thread uses them; `break_off` is for another."""
 
     def __init__(
@@ -52,7 +52,7 @@ class Ends:
         if self._target is None or self._target.connection.closed:
             purpose = purpose_of(self._dataset, self._tracker.run_id)
             connection = open_target(self._dataset, self._settings, purpose)
-            target = Target(connection, self._dataset, self._days_are_gone)
+            target = Target(connection, self._dataset, self._invalidate_days)
             try:
                 if self._source is None:
                     target.look()
@@ -73,7 +73,7 @@ class Ends:
         if self._slot is not None and not self._slot.take(sleep):
             raise SourceUnreachableError(
                 f"dataset {self._dataset.name}: as many workers read the source as its "
-                "most_connections lets"
+                "max_connections lets"
             )
         if self._source is None:
             self._source = open_source(self._dataset, self._settings)
@@ -121,8 +121,8 @@ class Ends:
             self.roll_back()
             outbox.clear(self._target.connection)
 
-    def _days_are_gone(self) -> None:
-        self._tracker.days_are_gone(self._dataset.name, self._dataset.target.table)
+    def _invalidate_days(self) -> None:
+        self._tracker.invalidate_days(self._dataset.name, self._dataset.target.table)
 
     def close(self) -> None:
         """Close source and target; what is not committed is rolled back."""

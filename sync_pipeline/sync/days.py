@@ -13,7 +13,7 @@ from datetime import date
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.errors import SyncError
 from sync_pipeline.settings import Settings
-from sync_pipeline.sync.pool import Crew
+from sync_pipeline.sync.pool import WorkerPool
 from sync_pipeline.sync.result import DayResult as DayResult
 from sync_pipeline.sync.result import Outcome as Outcome
 from sync_pipeline.sync.worker import DayWorker
@@ -57,7 +57,9 @@ def sync_days(
         if skipped and batch is not None:
             tracker.skip(batch, skipped)
         for day in sorted(done.union(skipped)):
-            yield DayResult(day, Outcome.SKIPPED, synced=synced.get(day), unrecorded=tracker.owes)
+            yield DayResult(
+                day, Outcome.SKIPPED, synced=synced.get(day), unrecorded=tracker.has_pending
+            )
         to_do = [day for day in days if day not in done and day not in skipped]
         if not to_do:
             return
@@ -69,8 +71,8 @@ def sync_days(
             yield from _sync_in_parallel(worker, parallel, to_do, every, tracker, batch)
     if batch is not None and (every > 1 or parallel > 1):
         tracker.refresh(batch)
-    if worker.broken_by is not None:
-        raise worker.broken_by
+    if worker.tripped_by is not None:
+        raise worker.tripped_by
 
 
 def _sync(worker: DayWorker, days: Sequence[date], every: int) -> Iterator[DayResult]:
@@ -78,8 +80,8 @@ def _sync(worker: DayWorker, days: Sequence[date], every: int) -> Iterator[DayRe
     yield from _open_source(worker, days)
     for number, day in enumerate(days, 1):
         yield worker.sync_day(day, refresh=number % every == 0)
-        if worker.broken_by is not None:
-            worker.give_up(days[number:], worker.broken_by)
+        if worker.tripped_by is not None:
+            worker.mark_not_run(days[number:], worker.tripped_by)
             return
 
 
@@ -98,7 +100,7 @@ def _sync_in_parallel(
     try:
         _open_target(workers[0], days)
         yield from _open_source(workers[0], days)
-        crew = Crew(workers, days)
+        crew = WorkerPool(workers, days)
         written = time.monotonic()
         for number, result in enumerate(crew.results(), 1):
             # Not in the day's own transaction, where each would wait for the other's commit. Of
@@ -110,9 +112,9 @@ def _sync_in_parallel(
             yield result
     finally:
         for one in workers:
-            one.hand_over(worker)
-    if worker.broken_by is not None:
-        worker.give_up(crew.left, worker.broken_by)
+            one.transfer_pending_to(worker)
+    if worker.tripped_by is not None:
+        worker.mark_not_run(crew.left, worker.tripped_by)
 
 
 def _open_target(worker: DayWorker, days: Sequence[date]) -> None:
@@ -120,7 +122,7 @@ def _open_target(worker: DayWorker, days: Sequence[date]) -> None:
     try:
         worker.open_target()
     except SyncError as error:
-        worker.give_up(days, error)
+        worker.mark_not_run(days, error)
         raise
 
 
@@ -131,5 +133,5 @@ def _open_source(worker: DayWorker, days: Sequence[date]) -> Iterator[DayResult]
         worker.open_source()
     except SyncError as error:
         yield worker.fail_day(days[0], error)
-        worker.give_up(days[1:], error)
+        worker.mark_not_run(days[1:], error)
         raise

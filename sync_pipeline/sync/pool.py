@@ -16,7 +16,7 @@ from sync_pipeline.sync.worker import DayWorker
 _STOP_AGAIN_SECONDS = 0.2
 
 
-class Crew:
+class WorkerPool:
     """Workers at the same days, of which the first has source and target open. The caller closes
     them."""
 
@@ -64,7 +64,7 @@ class Crew:
         self._said.put(None)
 
     def _work(self, worker: DayWorker) -> None:
-        while worker.broken_by is None and not worker.stopped:
+        while worker.tripped_by is None and not worker.stopped:
             try:
                 day = self._waiting.popleft()
             except IndexError:

@@ -112,7 +112,7 @@ class DayRecord:
         if not work.recorded:
             begun = self._begun(work)
             self._tracker.succeed(begun, work.counts, at=work.ended, refresh=work.refresh)
-        if not self._tracker.owes:
+        if not self._tracker.has_pending:
             self.outbox.recorded()
 
     def fail(self, work: DayWork, error: str) -> None:
@@ -129,8 +129,8 @@ class DayRecord:
             self._tracker.skip(self._batch, [work.day])
         synced = self._tracker.synced_days(self._name, [work.day]).get(work.day)
         seconds = time.monotonic() - work.since
-        owes = self._tracker.owes
-        return DayResult(work.day, Outcome.SKIPPED, seconds, synced=synced, unrecorded=owes)
+        has_pending = self._tracker.has_pending
+        return DayResult(work.day, Outcome.SKIPPED, seconds, synced=synced, unrecorded=has_pending)
 
     def leave(self, work: DayWork) -> None:
         """Record nothing of a day but that the try before, if there was one, failed."""
@@ -146,7 +146,7 @@ class DayRecord:
             work.counts if error is None else None,
             error,
             work.attempt,
-            unrecorded=self._tracker.owes,
+            unrecorded=self._tracker.has_pending,
         )
 
     def _begun(self, work: DayWork) -> BegunDay:

@@ -25,8 +25,8 @@ from sync_pipeline.errors import (
 )
 from sync_pipeline.retry import again
 from sync_pipeline.settings import Settings, secrets_of
-from sync_pipeline.sync.circuit_breaker import Breaker
-from sync_pipeline.sync.connections import Ends
+from sync_pipeline.sync.circuit_breaker import CircuitBreaker
+from sync_pipeline.sync.connections import WorkerConnections
 from sync_pipeline.sync.record import DayRecord, DayWork
 from sync_pipeline.sync.result import DayResult
 from sync_pipeline.tracking.models import FailedTry, NewBatch
@@ -51,7 +51,7 @@ class DayWorker:
         logger: logging.Logger,
         *,
         resync: bool = True,
-        breaker: Breaker | None = None,
+        breaker: CircuitBreaker | None = None,
     ) -> None:
         self._dataset = dataset
         self._settings = settings
@@ -59,10 +59,10 @@ class DayWorker:
         self._batch = batch
         self._resync = resync
         self._logger = logger
-        self._ends = Ends(dataset, settings, tracker, logger)
+        self._ends = WorkerConnections(dataset, settings, tracker, logger)
         self._record = DayRecord(dataset, tracker, batch, logger, resync=resync)
         self._secrets = secrets_of(settings.database_url)
-        self._breaker = breaker or Breaker(dataset)
+        self._breaker = breaker or CircuitBreaker(dataset)
         self._stop = threading.Event()
 
     def another(self) -> "DayWorker":
@@ -79,14 +79,14 @@ class DayWorker:
         )
 
     @property
-    def broken_by(self) -> SyncError | None:
+    def tripped_by(self) -> SyncError | None:
         """Why the days after the last are not worth a try."""
-        return self._breaker.broken_by
+        return self._breaker.tripped_by
 
-    def hand_over(self, to: "DayWorker") -> None:
+    def transfer_pending_to(self, to: "DayWorker") -> None:
         """Close, and leave to another worker of the run what could not be recorded yet."""
         self.close()
-        self._tracker.hand_over(to._tracker)
+        self._tracker.transfer_pending_to(to._tracker)
 
     @property
     def stopped(self) -> bool:
@@ -164,10 +164,10 @@ class DayWorker:
             self._logger.debug("the day is somebody else's; its record is left alone")
         return self._failed(work, error)
 
-    def give_up(self, days: Sequence[date], error: SyncError) -> None:
+    def mark_not_run(self, days: Sequence[date], error: SyncError) -> None:
         """Record that `days` were not run."""
         if self._batch is not None and days:
-            self._tracker.give_up(self._batch, days, one_line(error, *self._secrets))
+            self._tracker.mark_not_run(self._batch, days, one_line(error, *self._secrets))
 
     def close(self) -> None:
         """Close source and target; what is not committed is rolled back."""
@@ -245,7 +245,7 @@ class DayWorker:
         if isinstance(why, DayDoneError):
             return self._record.skip(work)
         self._record.leave(work)
-        self._breaker.broken_by = why  # the days after it are cancelled too
+        self._breaker.tripped_by = why  # the days after it are cancelled too
         return self._record.result(work, one_line(why))
 
     def _failed(self, work: DayWork, error: BaseException) -> DayResult:

@@ -58,11 +58,11 @@ def lock_day(connection: "Connection", dataset: Dataset, day: date) -> None:
     """Begin a transaction with the dataset's time limits that holds the lock of (dataset, day).
 
     If another session holds it, waits at most `lock_timeout_seconds` of the target, or not at all,
-    as its `when_day_is_held` says; then rolls back and raises DayLockedError, which names the
+    as its `on_lock_conflict` says; then rolls back and raises DayLockedError, which names the
     holder.
     """
     key = {"key": f"sync_pipeline day: {dataset.name}", "number": day.toordinal()}
-    wait = dataset.target.when_day_is_held == "wait"
+    wait = dataset.target.on_lock_conflict == "wait"
     with connection.cursor() as cursor:
         try:
             cursor.execute(_BEGIN + (_LOCK_DAY if wait else _TRY_DAY), _limits(dataset) | key)
@@ -115,8 +115,8 @@ def _held(dataset: Dataset, day: date, holder: tuple[int | None, str | None] | N
     else:
         who = "a session that has just ended"
     waited = f"waited {dataset.target.lock_timeout_seconds:g} s"
-    if dataset.target.when_day_is_held == "fail":
-        waited = "not waited for, as when_day_is_held says"
+    if dataset.target.on_lock_conflict == "fail":
+        waited = "not waited for, as on_lock_conflict says"
     return (
         f"dataset {dataset.name}: {day} is being loaded by {who}; {waited}. Try again when it is "
         "done, or end it with SELECT pg_terminate_backend(pid)"

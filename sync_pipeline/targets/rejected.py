@@ -105,12 +105,12 @@ class Rejected:
     def keep(self, row: RejectedRow) -> None:
         """Keep a row. Raises RejectedRowsError at one more than the limit."""
         self.count += 1
-        most = self._dataset.target.most_rejected_rows
+        most = self._dataset.target.max_rejected_rows
         if self.count > most:
             raise RejectedRowsError(
                 f"dataset {self._dataset.name}: more than {most} rows of {self._day} were not "
                 f"taken by {self._dataset.target.table}, the last is {_said(row)}; the day was "
-                "rolled back. Mend them at the source, or raise most_rejected_rows"
+                "rolled back. Mend them at the source, or raise max_rejected_rows"
             )
         self._cursor.execute(
             _SQL["keep"],

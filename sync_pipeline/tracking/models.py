@@ -158,7 +158,7 @@ class SmallDay:
 
 
 @dataclass(frozen=True)
-class UntoldDay:
+class UnreportedDay:
     """A day that is in and that Dagster was not told of. `seconds` is how long it took."""
 
     attempt_id: int

@@ -13,10 +13,10 @@ import psycopg2
 
 from sync_pipeline import settings
 from sync_pipeline.database import named_sql
-from sync_pipeline.database.connections import connect
-from sync_pipeline.errors import SyncError, TrackingError, one_line
+from sync_pipeline.errors import SyncError, one_line
+from sync_pipeline.tracking.connection import connect_tracking
 from sync_pipeline.tracking.state.remarks import BATCH_MARK
-from sync_pipeline.tracking.worker.connection import PATIENCE_SECONDS
+from sync_pipeline.tracking.worker.connection import LOCK_TIMEOUT_SECONDS
 
 DEFAULT_DATASET = "default"
 _SQL = named_sql.load(__package__, "service.sql")
@@ -111,12 +111,8 @@ def _logged(work: Any, values: dict[str, Any]) -> Any:
     """Do `work` in its own transaction; a failure is logged and answered with None."""
     try:
         environment = settings.current()
-        connection = connect(
-            environment.tracking_url,
-            setting=environment.tracking_setting,
-            purpose="SyncStatusService",
-            error=TrackingError,
-            statement_timeout_seconds=PATIENCE_SECONDS,
+        connection = connect_tracking(
+            environment, "SyncStatusService", statement_timeout_seconds=LOCK_TIMEOUT_SECONDS
         )
         try:
             with connection, connection.cursor() as cursor:

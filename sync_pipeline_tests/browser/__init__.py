@@ -1,4 +1,4 @@
-"""A real Chromium, the one this machine has: for the tests here and for scripts/screenshots.py."""
+"""The browser tests, and the installed Chromium that they and scripts/screenshots.py use."""
 
 import shutil
 from collections.abc import Iterator
@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Browser, sync_playwright
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
+_EXECUTABLES = ("chromium", "chromium-browser", "google-chrome")
 _ARGUMENTS = (
-    "--no-sandbox",  # root in a container may not make one; it only ever opens our own pages
+    "--no-sandbox",  # root cannot create one in a container; only our own pages are opened
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
@@ -16,24 +16,24 @@ _ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
-_START_MILLISECONDS = 120_000  # a busy machine
+_START_TIMEOUT_MILLISECONDS = 120_000  # long enough for a busy machine
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Run a Chromium for as long as the block lasts. Raises FileNotFoundError if there is none.
+    """Run Chromium while the block is open. Raises FileNotFoundError if it is not installed.
 
-    Playwright keeps an event loop running in this thread meanwhile: `asyncio.run` is refused.
+    Playwright runs an event loop in this thread meanwhile, so `asyncio.run` fails.
     """
-    path = next(filter(None, map(shutil.which, _NAMES)), None)
+    path = next(filter(None, map(shutil.which, _EXECUTABLES)), None)
     if path is None:
         raise FileNotFoundError(
-            f"no Chromium on the PATH (looked for {', '.join(_NAMES)}); "
+            f"no Chromium on the PATH (looked for {', '.join(_EXECUTABLES)}); "
             "install it, on Debian: apt-get install chromium"
         )
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=path, args=_ARGUMENTS, timeout=_START_MILLISECONDS
+            executable_path=path, args=_ARGUMENTS, timeout=_START_TIMEOUT_MILLISECONDS
         )
         try:
             yield browser

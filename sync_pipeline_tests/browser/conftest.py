@@ -1,4 +1,4 @@
-"""A page of a real Chromium for each test; what it showed is kept if the test fails."""
+"""Fixtures that open pages in Chromium, and keep a screenshot and trace of failed tests."""
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
@@ -13,16 +13,16 @@ from sync_pipeline_tests.browser import chromium
 from sync_pipeline_tests.browser.site import Site, site_running
 from sync_pipeline_tests.stack_project import Stack
 
-PATIENCE_MILLISECONDS = 60_000
+TIMEOUT_MILLISECONDS = 60_000
 _FAILED = pytest.StashKey[bool]()
 
 Open = Callable[..., Page]
-"""Opens the page of a site in a browser of its own: its address, then what the browser is like."""
+"""Opens a path of the site in a new browser context; takes Playwright's context options."""
 
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """One Chromium for all tests here; each gets contexts of its own, which share nothing."""
+    """One Chromium for all browser tests; each test opens its own isolated contexts."""
     with chromium() as running:
         yield running
 
@@ -31,9 +31,9 @@ def browser() -> Iterator[Browser]:
 def page(
     request: pytest.FixtureRequest, browser: Browser, stack: Stack, tmp_path: Path
 ) -> Iterator[Page]:
-    """A page whose relative addresses are those of the Dagster UI.
+    """A page whose base URL is the Dagster UI.
 
-    When the test fails, a picture and a trace (`playwright show-trace`) are left in `tmp_path`.
+    If the test fails, a screenshot and a trace (`playwright show-trace`) are kept in `tmp_path`.
     """
     with ExitStack() as opened:
         yield _open(browser, opened, request, tmp_path, base_url=stack.dagster.url)
@@ -43,14 +43,14 @@ def page(
 def stack(
     make_database: Callable[[str | None], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
-    """A stack of this package's own, so that its tests choose their days by themselves."""
+    """A stack for the browser tests only, so that other tests do not use their days."""
     with stack_project.stack(make_database, tmp_path_factory.mktemp("stack")) as running:
         yield running
 
 
 @pytest.fixture(scope="package")
 def site(stack: Stack) -> Iterator[Site]:
-    """The server of the page, over the stack. A test that ends it starts it again."""
+    """The server of the page on the stack. A test that stops it must start it again."""
     with site_running(stack) as running:
         yield running
 
@@ -59,26 +59,26 @@ def site(stack: Stack) -> Iterator[Site]:
 def visit(
     request: pytest.FixtureRequest, browser: Browser, site: Site, tmp_path: Path
 ) -> Iterator[Open]:
-    """A function that opens an address of the site in a browser context of its own.
+    """A function that opens a path of the site in a new browser context.
 
-    What it takes beside the address is Playwright's, such as `locale` or `color_scheme`. A page
-    that complains on its console, as of its Content-Security-Policy, fails the test.
+    Options such as `locale` or `color_scheme` are passed to Playwright. JavaScript errors and
+    violations of the Content-Security-Policy fail the test.
     """
-    complaints: list[str] = []
+    errors: list[str] = []
     with ExitStack() as opened:
 
-        def open_address(address: str, **options: Any) -> Page:
+        def open_path(path: str, **options: Any) -> Page:
             page = _open(browser, opened, request, tmp_path, base_url=site.url, **options)
-            page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.on("pageerror", lambda error: errors.append(str(error)))
             page.on(
                 "console",
-                lambda said: complaints.append(said.text) if "Policy" in said.text else None,
+                lambda message: errors.append(message.text) if "Policy" in message.text else None,
             )
-            page.goto(address)
+            page.goto(path)
             return page
 
-        yield open_address
-    assert complaints == []
+        yield open_path
+    assert errors == []
 
 
 def _open(
@@ -88,10 +88,10 @@ def _open(
     folder: Path,
     **options: Any,
 ) -> Page:
-    expect.set_options(timeout=PATIENCE_MILLISECONDS)
-    usual = {"locale": "en-US", "timezone_id": "UTC", "viewport": {"width": 1440, "height": 900}}
-    context = browser.new_context(**{**usual, **options})
-    context.set_default_timeout(PATIENCE_MILLISECONDS)
+    expect.set_options(timeout=TIMEOUT_MILLISECONDS)
+    defaults = {"locale": "en-US", "timezone_id": "UTC", "viewport": {"width": 1440, "height": 900}}
+    context = browser.new_context(**{**defaults, **options})
+    context.set_default_timeout(TIMEOUT_MILLISECONDS)
     context.tracing.start(snapshots=True)
     page = context.new_page()
     opened.callback(_close, context, page, request, folder / f"{len(browser.contexts)}")
@@ -103,14 +103,14 @@ def _close(context: BrowserContext, page: Page, request: pytest.FixtureRequest, 
     if failed:
         page.screenshot(path=name.with_suffix(".png"))
     context.tracing.stop(path=name.with_suffix(".zip") if failed else None)
-    context.close()  # or the trace's own folder would stay
+    context.close()  # also deletes the temporary folder of the trace
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Note on a failed test that it failed, for its fixtures to see."""
+    """Mark failed tests, so that their fixtures can keep screenshots."""
     report = yield
     if report.when == "call" and report.failed:
         item.stash[_FAILED] = True

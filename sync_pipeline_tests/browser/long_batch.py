@@ -1,4 +1,4 @@
-"""A batch of ten years as its tables have it, to see how the page bears it: nothing runs it."""
+"""A ten-year batch, inserted into the tables without a run, to test the page with many days."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -23,7 +23,7 @@ SELECT 'decade', '2013-01-01'::date + n, %(batch)s,
        CASE WHEN n < %(done)s THEN now() - interval '2 s' END, CASE WHEN n < %(done)s THEN now() END
 FROM generate_series(0, %(days)s - 1) AS n, LATERAL (SELECT (n < %(done)s)::int AS done) AS d
 """
-_DAY_ENDS = """
+_FINISH_DAY = """
 WITH attempt AS (
     UPDATE sync_attempt SET state = 'success', attempt = 1, rows_read = 7, rows_loaded = 7,
         started_at = now(), ended_at = clock_timestamp()
@@ -38,15 +38,15 @@ UPDATE daily_sync_status SET success_count = success_count + 1 WHERE id = %(batc
 
 @dataclass(frozen=True)
 class LongBatch:
-    """The batch; `DONE` of its `DAYS` are in when it is made."""
+    """The batch; `DONE` of its `DAYS` are synced at the start."""
 
     stack: Stack
     id: int
 
-    def end(self, n: int) -> date:
-        """Let the day of this number be in; return it."""
+    def finish_day(self, n: int) -> date:
+        """Mark the day with index `n` as synced and return it."""
         day = FIRST + timedelta(days=n)
-        self.stack.target(_DAY_ENDS, {"batch": self.id, "day": day})
+        self.stack.target(_FINISH_DAY, {"batch": self.id, "day": day})
         return day
 
     def remove(self) -> None:
@@ -54,7 +54,7 @@ class LongBatch:
 
 
 def long_batch(stack: Stack) -> LongBatch:
-    """Write the batch and its attempts."""
+    """Insert the batch and its attempts."""
     (made,) = stack.target(_BATCH)
     stack.target(_ATTEMPTS, {"batch": made["id"], "done": DONE, "days": DAYS})
     return LongBatch(stack, made["id"])

@@ -1,7 +1,7 @@
-"""Batches launched by mouse and keyboard in the Dagster UI, as a user does, then the record in SQL.
+"""Launch batches in the Dagster UI as a user does, then check the records in the database.
 
-Here the browser is real, and so is everything behind it. The daemon looks for backfills twice a
-minute only, hence the long waits. These tests' days are those of September and October.
+The whole stack is real. The Dagster daemon checks for backfills only twice a minute, hence the long
+timeouts. The tests in this module use the days of September and October.
 """
 
 import re
@@ -16,28 +16,28 @@ from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
-PATIENCE_SECONDS = 180
-PAUSE_SECONDS = 0.5  # a day takes so long, so that the record can be seen while it is open
+TIMEOUT_SECONDS = 180
+DAY_SECONDS = 0.5  # how long each day takes, so that the test sees the record while it is open
 
 
-def test_a_backfill_launched_by_hand_is_recorded_and_its_days_turn_green(
+def test_a_backfill_launched_in_the_ui_is_recorded_and_materializes_its_days(
     page: Page, stack: Stack
 ) -> None:
-    of = days(date(2025, 9, 1), 5)
-    stack.pause("orders", of, PAUSE_SECONDS)
-    key = _launch_backfill(page, "orders", "[2025-09-01...2025-09-05]", len(of))
+    batch_days = days(date(2025, 9, 1), 5)
+    stack.pause("orders", batch_days, DAY_SECONDS)
+    key = _launch_backfill(page, "orders", "[2025-09-01...2025-09-05]", len(batch_days))
 
     seen = _states_until(stack, key, "success")
     opened, record = seen[0], stack.batch(key)
     assert (opened["status"], opened["success_count"]) == ("syncing", 0)
     assert opened["remarks"] == "批量同步: 2025-09-01 至 2025-09-05, 共5天"
     assert (record["status"], record["dataset"]) == ("success", "orders")
-    assert (record["start_date"], record["end_date"]) == (of[0], of[-1])
+    assert (record["start_date"], record["end_date"]) == (batch_days[0], batch_days[-1])
     assert _counts(record) == (5, 5, 0, 0)
     assert record["total_records"] == 5 * ROWS_PER_DAY
-    assert stack.differing_days("orders", of) == []
+    assert stack.differing_days("orders", batch_days) == []
 
-    expect(page.get_by_text("100% completed")).to_be_visible(timeout=PATIENCE_SECONDS * 1000)
+    expect(page.get_by_text("100% completed")).to_be_visible(timeout=TIMEOUT_SECONDS * 1000)
     page.get_by_role("link", name="orders").click()
     page.get_by_role("tab", name="Partitions").click()
     _select_partitions(page, "[2025-09-01...2025-09-06]")
@@ -47,14 +47,12 @@ def test_a_backfill_launched_by_hand_is_recorded_and_its_days_turn_green(
     expect(page.get_by_role("row", name=re.compile(f"^rows {ROWS_PER_DAY}"))).to_be_visible()
 
 
-def test_a_batch_launched_from_the_launchpad_skips_the_days_that_are_in(
-    page: Page, stack: Stack
-) -> None:
-    of = days(date(2025, 10, 1), 5)
+def test_a_batch_launched_from_the_launchpad_skips_synced_days(page: Page, stack: Stack) -> None:
+    batch_days = days(date(2025, 10, 1), 5)
     first = _launch_batch_job(page, "2025-10-02", "2025-10-03")
     _states_until(stack, first, "success")
-    before = stack.rows_of("events", of[1])
-    stack.source("UPDATE events_rows SET amount = amount + 1 WHERE day = %s", [of[1]])
+    before = stack.rows_of("events", batch_days[1])
+    stack.source("UPDATE events_rows SET amount = amount + 1 WHERE day = %s", [batch_days[1]])
 
     second = _launch_batch_job(page, "2025-10-01", "2025-10-05")
     _states_until(stack, second, "success")
@@ -63,39 +61,39 @@ def test_a_batch_launched_from_the_launchpad_skips_the_days_that_are_in(
     assert _counts(record) == (5, 3, 0, 2)
     assert record["total_records"] == 3 * ROWS_PER_DAY
     assert "共5天, 成功3, 失败0, 跳过2" in record["remarks"]
-    assert stack.rows_of("events", of[1]) == before  # skipped: not even looked at
-    assert stack.differing_days("events", of) == [of[1]]
+    assert stack.rows_of("events", batch_days[1]) == before  # skipped: not read from the source
+    assert stack.differing_days("events", batch_days) == [batch_days[1]]
     expect(page.get_by_text("Success", exact=True)).to_be_visible()
 
 
-def test_a_failed_day_is_named_on_its_run_and_a_re_execution_completes_the_same_record(
+def test_a_failed_run_names_the_day_and_a_re_execution_completes_the_same_record(
     page: Page, stack: Stack
 ) -> None:
-    of = days(date(2025, 10, 11), 5)
-    stack.spoil("events", of[2])
+    batch_days = days(date(2025, 10, 11), 5)
+    stack.spoil("events", batch_days[2])
     key = _launch_batch_job(page, "2025-10-11", "2025-10-15")
 
     _states_until(stack, key, "failed")
     record = stack.batch(key)
     assert _counts(record) == (5, 4, 1, 0)
     assert record["error_message"].startswith("1 of 5 days failed: 2025-10-13.")
-    assert stack.differing_days("events", of) == [of[2]]
+    assert stack.differing_days("events", batch_days) == [batch_days[2]]
     expect(page.get_by_text("Failure", exact=True)).to_be_visible()
-    said = page.get_by_text("1 of 5 days failed: 2025-10-13").filter(visible=True)
-    expect(said.first).to_contain_text("violates check constraint")
+    message = page.get_by_text("1 of 5 days failed: 2025-10-13").filter(visible=True)
+    expect(message.first).to_contain_text("violates check constraint")
 
-    stack.mend("events", of[2])
+    stack.mend("events", batch_days[2])
     _re_execute_from_failure(page)
     _states_until(stack, key, "success")
     record = stack.batch(key)
     assert (_counts(record), record["error_message"]) == ((5, 5, 0, 0), None)
-    tries = [attempt["state"] for attempt in stack.attempts(record["id"])]
-    assert tries == ["success", "success", "failed", "success", "success", "success"]
-    assert stack.differing_days("events", of) == []
+    states = [attempt["state"] for attempt in stack.attempts(record["id"])]
+    assert states == ["success", "success", "failed", "success", "success", "success"]
+    assert stack.differing_days("events", batch_days) == []
 
 
 def _launch_backfill(page: Page, asset: str, partitions: str, count: int) -> str:
-    """Launch a backfill from the asset's page, go to the backfill's own, and return its id."""
+    """Launch a backfill on the asset's page, open the backfill's page, and return its ID."""
     page.goto(f"/assets/{asset}")
     page.get_by_role("button", name="Materialize…").click()
     _select_partitions(page, partitions)
@@ -116,16 +114,16 @@ def _select_partitions(page: Page, partitions: str) -> None:
 
 
 def _launch_batch_job(page: Page, start: str, end: str) -> str:
-    """Launch the batch job over days of `events` from its launchpad; return the run's id."""
+    """Launch the batch job for `events` from its launchpad; return the ID of the run."""
     page.goto("/jobs")
     page.get_by_role("link", name="batch_backfill").click()
     page.get_by_role("tab", name="Launchpad").click()
     page.locator(".CodeMirror").first.click()
     page.keyboard.press("ControlOrMeta+A")
     page.keyboard.press("Delete")
-    # No quotes around the dates: nobody would think of them.
+    # Without quotes around the dates, as users type them.
     page.keyboard.type(f"start_date: {start}\nend_date: {end}\ndataset: events", delay=10)
-    page.keyboard.press("Escape")  # a completion may be on offer
+    page.keyboard.press("Escape")  # closes a completion menu that may be open
     expect(page.get_by_text("No errors")).to_be_visible()
     page.get_by_role("button", name="Launch Run").click()
     page.wait_for_url(re.compile(r"/runs/[0-9a-f-]{36}"))
@@ -133,7 +131,7 @@ def _launch_batch_job(page: Page, start: str, end: str) -> str:
 
 
 def _re_execute_from_failure(page: Page) -> None:
-    """Launch, from the page of a failed run, another run of the steps that failed."""
+    """Re-execute a failed run from failure, on the page of the run."""
     button = page.get_by_role("button", name=re.compile("^Re-execute"))
     button.locator("xpath=following::button[1]").click()  # the arrow beside it
     page.get_by_role("menuitem", name="From failure").click()
@@ -144,18 +142,18 @@ def _last_part_of(url: str) -> str:
 
 
 def _states_until(stack: Stack, key: str, status: str) -> list[dict[str, Any]]:
-    """Return every state that the batch's record was seen in, until it has this status."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    """Return the distinct versions of the batch's record until it has this status."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     seen: list[dict[str, Any]] = []
     while not seen or seen[-1]["status"] != status:
-        assert time.monotonic() < deadline, f"batch {key} is not a {status} yet: {seen[-1:]}"
+        assert time.monotonic() < deadline, f"batch {key} is not {status} yet: {seen[-1:]}"
         seen += [row for row in stack.batches(key) if row not in seen]
         time.sleep(0.05)
     return seen
 
 
 def _counts(record: dict[str, Any]) -> tuple[int, int, int, int]:
-    """Days: all, in, failed, skipped."""
+    """Return the number of total, synced, failed and skipped days."""
     names = ("total_days", "success_count", "failed_count", "skipped_count")
     total, success, failed, skipped = (record[name] for name in names)
     return total, success, failed, skipped

@@ -1,5 +1,4 @@
-"""The page for everybody: in two languages, on small screens, in the dark, without a mouse or
-without eyes, in any time zone."""
+"""The page's languages, time zones, dark mode, small screens, and accessibility."""
 
 import re
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 _AXE = Path(__file__).parent / "axe" / "axe.min.js"
 _SERIOUS = ("serious", "critical")
-_A_BATCH = """
+_INSERT_BATCH = """
 INSERT INTO daily_sync_status
     (sync_date, status, remarks, error_message, dataset, start_time, end_time)
 VALUES ('2024-06-05', 'failed', '批量同步: 2024-06-01 至 2024-06-10, 共10天', 'no connection',
@@ -26,18 +25,18 @@ VALUES ('2024-06-05', 'failed', '批量同步: 2024-06-01 至 2024-06-10, 共10�
 """
 
 
-_A_DAY = """
+_INSERT_DAY = """
 INSERT INTO daily_sync_status (sync_date, status, remarks, dataset, error_message)
 VALUES ('2024-06-20', 'failed', '单日同步失败: no connection', 'orders', 'no connection')
 """
 
 
-_AT_WORK = """
+_INSERT_RUNNING_BATCH = """
 INSERT INTO daily_sync_status (sync_date, status, success_count, failed_count, remarks, dataset)
 VALUES ('2024-06-15', 'syncing', 4, 1, '批量同步: 2024-06-11 至 2024-06-20, 共10天', 'orders')
 RETURNING id
 """
-_ITS_DAYS = """
+_INSERT_ATTEMPTS = """
 INSERT INTO sync_attempt (dataset, sync_date, batch_id, state, attempt, superseded, rows_read,
     rows_loaded, rows_rejected, bytes, error_message, run_id, triggered_by, started_at, ended_at)
 SELECT 'orders', '2024-06-11'::date + n, %s, state,
@@ -53,88 +52,88 @@ SELECT 'orders', '2024-06-11'::date + n, %s, state,
 FROM (VALUES (0, 'failed', true), (0, 'success', false), (1, 'success', false),
     (2, 'skipped', false), (3, 'success', false), (4, 'failed', false), (5, 'success', false),
     (6, 'syncing', false), (7, 'pending', false), (8, 'pending', false), (9, 'pending', false)
-) AS given (n, state, superseded)
+) AS attempt (n, state, superseded)
 """
 
 
 @pytest.fixture(scope="module")
-def addresses(stack: Stack) -> Iterator[list[str]]:
-    """An address of each kind of view; the last is that of a batch at work."""
-    stack.target(_A_DAY)
-    (made,), (at_work,) = stack.target(_A_BATCH), stack.target(_AT_WORK)
-    stack.target(_ITS_DAYS, [at_work["id"]])
+def paths(stack: Stack) -> Iterator[list[str]]:
+    """The path of each kind of view; the last is a running batch."""
+    stack.target(_INSERT_DAY)
+    (failed,), (running,) = stack.target(_INSERT_BATCH), stack.target(_INSERT_RUNNING_BATCH)
+    stack.target(_INSERT_ATTEMPTS, [running["id"]])
     yield [
         "/sync-status?kind=all",
-        f"/sync-status/{made['id']}",
+        f"/sync-status/{failed['id']}",
         "/sync-status/calendar?dataset=orders",
         "/sync-status/99999999",
-        f"/sync-status/{at_work['id']}",
+        f"/sync-status/{running['id']}",
     ]
-    stack.target("DELETE FROM daily_sync_status WHERE id = %s", [at_work["id"]])
+    stack.target("DELETE FROM daily_sync_status WHERE id = %s", [running["id"]])
 
 
 @pytest.mark.parametrize(
     ("scheme", "locale", "missing", "launch"),
-    [("light", "en-US", "Missing", "Launch a batch"), ("dark", "zh-CN", "缺失", "启动批量同步")],
+    [("light", "en-US", "Missing", "Launch a batch"), ("dark", "zh-CN", "缺失", "发起补数")],
 )
 @pytest.mark.parametrize("width", [1440, 360])
 def test_axe_finds_nothing_serious(
     visit: Open,
-    addresses: list[str],
+    paths: list[str],
     scheme: str,
     locale: str,
     missing: str,
     launch: str,
     width: int,
 ) -> None:
-    like = {"color_scheme": scheme, "locale": locale}
-    page = visit("about:blank", viewport={"width": width, "height": 800}, **like)
-    for address in addresses:
-        _go(page, address)
-        if "calendar" in address:
+    options = {"color_scheme": scheme, "locale": locale}
+    page = visit("about:blank", viewport={"width": width, "height": 800}, **options)
+    for path in paths:
+        _go(page, path)
+        if "calendar" in path:
             page.get_by_role("button", name=missing).first.click()
             expect(page.get_by_role("form", name=launch)).to_be_visible()
         if page.locator("details:not([hidden])").count():
             page.locator("summary").click()
             expect(page.get_by_role("table")).to_have_count(2)
-        assert _violations(page) == [], address
+        assert _violations(page) == [], path
 
 
 @pytest.mark.parametrize(("scheme", "locale"), [("light", "en-US"), ("dark", "zh-CN")])
-def test_axe_finds_nothing_serious_where_a_token_is_asked_for(
+def test_axe_finds_nothing_serious_on_the_sign_in_page(
     visit: Open, stack: Stack, scheme: str, locale: str
 ) -> None:
     entry = f"ada:reader:{'0' * 64}"
     with site_running(stack, SYNC_API_TOKENS=entry) as guarded:
-        like = {"color_scheme": scheme, "locale": locale}
-        page = visit(f"{guarded.url}/sync-status", viewport={"width": 360, "height": 740}, **like)
+        options = {"color_scheme": scheme, "locale": locale}
+        page = visit(
+            f"{guarded.url}/sync-status", viewport={"width": 360, "height": 740}, **options
+        )
         expect(page.locator("#token")).to_be_focused()
         assert _violations(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
-def test_axe_finds_nothing_serious_in_a_question(visit: Open, addresses: list[str]) -> None:
-    page = _shown(visit, "/sync-status?kind=day")
+def test_axe_finds_nothing_serious_in_a_dialog(visit: Open, paths: list[str]) -> None:
+    page = _open_loaded(visit, "/sync-status?kind=day")
     page.get_by_role("button", name="Sync again").first.click()
     expect(page.get_by_role("dialog")).to_be_visible()
     assert _violations(page) == []
 
 
 @pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
-def test_nothing_is_wider_than_a_small_phone(
-    visit: Open, addresses: list[str], locale: str
-) -> None:
+def test_no_view_is_wider_than_a_small_phone(visit: Open, paths: list[str], locale: str) -> None:
     page = visit("about:blank", locale=locale, viewport={"width": 360, "height": 740})
-    for address in addresses:
-        _go(page, address)
+    for path in paths:
+        _go(page, path)
         if page.locator("details:not([hidden])").count():
             page.locator("summary").click()
         width = page.evaluate("document.documentElement.scrollWidth")
-        assert width <= 360, address
+        assert width <= 360, path
 
 
-def test_a_row_stands_in_line_on_a_desk_and_on_a_phone(visit: Open, addresses: list[str]) -> None:
-    page = _shown(visit, "/sync-status", viewport={"width": 1280, "height": 800})
+def test_a_row_is_aligned_on_a_desktop_and_on_a_phone(visit: Open, paths: list[str]) -> None:
+    page = _open_loaded(visit, "/sync-status", viewport={"width": 1280, "height": 800})
     row = page.get_by_role("row").filter(has_text="2024-06-01 → 2024-06-10").first
     assert abs(_box(row.locator(".days"))["y"] - _box(row.locator(".badge"))["y"]) < 10
     page.set_viewport_size({"width": 360, "height": 740})
@@ -143,57 +142,63 @@ def test_a_row_stands_in_line_on_a_desk_and_on_a_phone(visit: Open, addresses: l
 
 
 def test_light_and_dark_follow_the_system(visit: Open) -> None:
-    page = _shown(visit, "/sync-status", color_scheme="light")
+    page = _open_loaded(visit, "/sync-status", color_scheme="light")
     light = _brightness(page)
     page.emulate_media(color_scheme="dark")
     assert light > 230 > 60 > _brightness(page)
 
 
-def test_the_language_is_the_browsers_until_another_is_chosen(
-    visit: Open, addresses: list[str]
+def test_the_language_is_the_browsers_until_the_user_changes_it(
+    visit: Open, paths: list[str]
 ) -> None:
-    page = _shown(visit, addresses[1], locale="zh-TW")
+    page = _open_loaded(visit, paths[1], locale="zh-TW")
     expect(page.get_by_role("link", name="日历")).to_be_visible()
     expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
     page.get_by_role("button", name="English").click()
     expect(page.get_by_role("link", name="Calendar")).to_be_visible()
     expect(page.get_by_role("button", name="English")).to_be_focused()
     remarks = page.get_by_text("批量同步: 2024-06-01 至 2024-06-10, 共10天")
-    expect(remarks).to_have_attribute("lang", "zh-CN")  # the record's own stay as they are
+    expect(remarks).to_have_attribute("lang", "zh-CN")  # remarks are not translated
     page.reload()
     expect(page.get_by_role("link", name="Calendar")).to_be_visible()
     page.get_by_role("button", name="中文").click()
-    expect(page.get_by_text("批量", exact=True)).to_be_visible()
+    expect(page.get_by_text("批次", exact=True)).to_be_visible()
 
 
 @pytest.mark.parametrize(
-    ("first", "last", "said"),
+    ("first", "last", "message"),
     [
-        ("2025-12-20", "2026-01-02", "orders 目前只到 2025-12-31"),
-        ("2024-12-20", "2025-01-02", "orders 的第一天是 2025-01-01。"),
+        ("2025-12-20", "2026-01-02", "orders 最新的业务日期是 2025-12-31。"),
+        ("2024-12-20", "2025-01-02", "orders 最早的业务日期是 2025-01-01。"),
         ("2025-01-02", "2025-01-01", "结束日期早于开始日期。"),
     ],
 )
-def test_what_is_wrong_with_the_days_is_said_in_the_readers_language(
-    visit: Open, first: str, last: str, said: str
+def test_an_invalid_range_is_reported_in_the_users_language(
+    visit: Open, first: str, last: str, message: str
 ) -> None:
-    form = _shown(visit, "/sync-status", locale="zh-CN").get_by_role("form", name="启动批量同步")
-    form.get_by_label("同步").select_option("orders")
-    form.get_by_label("从", exact=True).fill(first)
-    form.get_by_label("至", exact=True).fill(last)
-    expect(form.get_by_text(said)).to_be_visible()
+    page = _open_loaded(visit, "/sync-status", locale="zh-CN")
+    form = page.get_by_role("form", name="发起补数")
+    form.get_by_label("数据集").select_option("orders")
+    form.get_by_label("开始日期").fill(first)
+    form.get_by_label("结束日期").fill(last)
+    expect(form.get_by_text(message)).to_be_visible()
 
 
-def test_a_problem_of_the_server_is_said_in_the_readers_language(visit: Open) -> None:
-    page = _shown(visit, "/sync-status/99999999", locale="zh-CN")
-    expect(page.get_by_text("没有编号为 99999999 的记录。")).to_be_visible()
+def test_a_problem_is_shown_in_the_users_language(visit: Open) -> None:
+    page = _open_loaded(visit, "/sync-status/99999999", locale="zh-CN")
+    expect(page.get_by_text("记录 99999999 不存在。")).to_be_visible()
 
 
-def test_of_a_problem_that_the_page_has_no_words_for_its_kind_is_said_and_the_servers_sentence(
+def test_an_unknown_problem_code_is_shown_with_the_english_message(
     visit: Open,
 ) -> None:
-    page = _shown(visit, "/sync-status", locale="zh-CN")
-    problem = {"status": 404, "code": "brand_new", "detail": "the moon is away", "params": {}}
+    page = _open_loaded(visit, "/sync-status", locale="zh-CN")
+    problem = {
+        "status": 404,
+        "code": "brand_new",
+        "detail": "the moon is unavailable",
+        "params": {},
+    }
     page.route(
         "**/api/v1/sync-status/99999999",
         lambda route: route.fulfill(
@@ -203,11 +208,11 @@ def test_of_a_problem_that_the_page_has_no_words_for_its_kind_is_said_and_the_se
     page.evaluate("window.history.pushState({}, '', '/sync-status/99999999')")
     page.evaluate("window.dispatchEvent(new PopStateEvent('popstate'))")
     expect(page.get_by_text("找不到：")).to_be_visible()
-    expect(page.get_by_text("the moon is away")).to_have_attribute("lang", "en")
+    expect(page.get_by_text("the moon is unavailable")).to_have_attribute("lang", "en")
 
 
-def test_both_languages_say_all_there_is_to_say(visit: Open) -> None:
-    page = _shown(visit, "/sync-status")
+def test_both_languages_have_the_same_texts(visit: Open) -> None:
+    page = _open_loaded(visit, "/sync-status")
     names = "async (file) => Object.keys((await import(file)).default)"
     assert page.evaluate(names, "/static/en.js") == page.evaluate(names, "/static/zh.js")
 
@@ -216,10 +221,10 @@ def test_both_languages_say_all_there_is_to_say(visit: Open) -> None:
     ("zone", "time"),
     [("Pacific/Kiritimati", "July 2, 2024"), ("Pacific/Pago_Pago", "July 1, 2024")],
 )
-def test_times_are_the_readers_and_days_the_datasets(
-    visit: Open, addresses: list[str], zone: str, time: str
+def test_times_are_in_the_users_time_zone_and_days_are_not_shifted(
+    visit: Open, paths: list[str], zone: str, time: str
 ) -> None:
-    page = _shown(visit, addresses[1], timezone_id=zone)
+    page = _open_loaded(visit, paths[1], timezone_id=zone)
     expect(page.get_by_role("heading", level=1)).to_contain_text("2024-06-01 → 2024-06-10")
     expect(page.locator("time").first).to_contain_text(time)
     expect(page.get_by_text(zone)).to_be_visible()
@@ -228,36 +233,37 @@ def test_times_are_the_readers_and_days_the_datasets(
     expect(day).to_have_accessible_name(re.compile("Wednesday, December 31, 2025"))
 
 
-def test_the_filters_stand_in_the_address_and_come_back_with_it(visit: Open) -> None:
-    page = _shown(visit, "/sync-status")
-    page.get_by_label("Dataset").select_option("orders")
-    page.get_by_label("Text").fill("no connection")
+def test_the_filters_are_kept_in_the_url_and_restored_from_it(visit: Open) -> None:
+    page = _open_loaded(visit, "/sync-status")
+    filters = page.get_by_role("search")
+    filters.get_by_label("Dataset").select_option("orders")
+    filters.get_by_label("Search").fill("no connection")
     page.get_by_text("Failed", exact=True).first.click()
     expect(page.get_by_role("row").filter(has_text="no connection").first).to_be_visible()
     page.wait_for_url("**/sync-status?dataset=orders&status=failed&q=no+connection")
     page.get_by_role("link", name="orders 2024-06-01").first.click()
     expect(page.get_by_text("no connection").first).to_be_visible()
     page.go_back()
-    expect(page.get_by_label("Text")).to_have_value("no connection")
-    expect(page.get_by_label("Dataset")).to_have_value("orders")
-    page.get_by_role("button", name="Clear").click()
+    expect(filters.get_by_label("Search")).to_have_value("no connection")
+    expect(filters.get_by_label("Dataset")).to_have_value("orders")
+    page.get_by_role("button", name="Clear filters").click()
     page.wait_for_url("**/sync-status")
 
 
-def _shown(visit: Open, address: str, **options: Any) -> Page:
-    """A page that has loaded what it shows."""
+def _open_loaded(visit: Open, path: str, **options: Any) -> Page:
+    """Open a path and wait until it is loaded."""
     page = visit("about:blank", **options)
-    _go(page, address)
+    _go(page, path)
     return page
 
 
-def _go(page: Page, address: str) -> None:
-    page.goto(address)
+def _go(page: Page, path: str) -> None:
+    page.goto(path)
     expect(page.get_by_role("main")).to_have_attribute("aria-busy", "false")
 
 
-def _box(of: Locator) -> Any:
-    return of.evaluate("element => element.getBoundingClientRect().toJSON()")
+def _box(locator: Locator) -> Any:
+    return locator.evaluate("element => element.getBoundingClientRect().toJSON()")
 
 
 def _violations(page: Page) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
-"""Where the server asks for tokens: signing in on the page, and what each role finds there.
+"""Signing in on a server that requires tokens, and what each role may do.
 
-This module's day is the first of November.
+The tests in this module use the first day of November.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from sync_pipeline_tests.browser.conftest import Open
 from sync_pipeline_tests.browser.site import Site, site_running
 from sync_pipeline_tests.browser.test_page_batches import fill_in, row_of, state_of
-from sync_pipeline_tests.browser.test_page_calendar import COME_BACK
+from sync_pipeline_tests.browser.test_page_calendar import RESTORE_TAB
 from sync_pipeline_tests.stack_project import Stack
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -32,12 +32,12 @@ def guarded(stack: Stack) -> Iterator[Site]:
         yield site
 
 
-def test_a_wrong_token_is_refused_and_a_readers_shows_without_launching(
+def test_an_invalid_token_is_rejected_and_a_reader_cannot_launch(
     visit: Open, guarded: Site
 ) -> None:
     page = visit(f"{guarded.url}/sync-status")
     sign_in(page, "guessed")
-    expect(page.get_by_text("this is no token of this server")).to_be_visible()
+    expect(page.get_by_text("Invalid token.")).to_be_visible()
     sign_in(page, TOKENS["reader"])
     expect(page.get_by_role("table", name="Records")).to_be_visible()
     expect(page.get_by_text("reader.person")).to_be_visible()
@@ -45,11 +45,11 @@ def test_a_wrong_token_is_refused_and_a_readers_shows_without_launching(
     expect(page.get_by_role("button", name="Retry")).to_have_count(0)
 
 
-def test_an_operator_launches_in_their_own_name_and_signs_out(visit: Open, guarded: Site) -> None:
+def test_an_operator_launches_under_their_name_and_signs_out(visit: Open, guarded: Site) -> None:
     page = visit(f"{guarded.url}/sync-status")
     sign_in(page, TOKENS["operator"])
     fill_in(page, "events", DAY, DAY)
-    page.get_by_role("button", name="Launch 1 day").click()
+    page.get_by_role("button", name="Sync 1 day").click()
     row = row_of(page, DAY, DAY)
     expect(row).to_contain_text("operator.person, API")
     expect(state_of(row)).to_have_text("Success")
@@ -59,7 +59,7 @@ def test_an_operator_launches_in_their_own_name_and_signs_out(visit: Open, guard
     expect(page.get_by_label("Token")).to_be_visible()
 
 
-def test_a_session_that_ended_with_its_server_asks_for_the_token_again(
+def test_after_a_server_restart_the_page_asks_for_the_token_again(
     visit: Open, guarded: Site
 ) -> None:
     page = visit(f"{guarded.url}/sync-status/calendar")
@@ -72,20 +72,20 @@ def test_a_session_that_ended_with_its_server_asks_for_the_token_again(
     expect(page.get_by_role("region", name="events")).to_be_visible()
 
 
-def test_a_token_that_is_half_typed_stays(visit: Open, guarded: Site) -> None:
+def test_a_partly_typed_token_is_kept(visit: Open, guarded: Site) -> None:
     page = visit("about:blank")
     page.clock.install()
     page.goto(f"{guarded.url}/sync-status")
     token = page.get_by_label("Token")
     token.press_sequentially("half of")
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.evaluate(COME_BACK)
-    page.evaluate("""for (const [of, name] of [[window, "online"], [document, "visibilitychange"]])
-        of.dispatchEvent(new Event(name))""")
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.evaluate(RESTORE_TAB)
+    page.evaluate("""window.dispatchEvent(new Event("online"));
+        document.dispatchEvent(new Event("visibilitychange"))""")
     page.clock.fast_forward("30:00")
     page.evaluate("fetch('/healthz')")
-    assert [url for url in asked if "/api/" in url] == []
+    assert [url for url in requests if "/api/" in url] == []
     expect(token).to_have_value("half of")
     page.get_by_role("button", name="中文").click()
     expect(page.get_by_label("令牌")).to_have_value("half of")

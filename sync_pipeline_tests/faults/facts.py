@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sync_pipeline_tests.faults.rounds import Round
 
 Row = dict[str, Any]
-_MOST_EVENTS = 2000
+_MAX_EVENTS = 2000
 
 
 def batch_records(world: World) -> list[Row]:
@@ -60,7 +60,7 @@ class Told:
 def told(world: World) -> Told:
     said = Told()
     for dataset in DATASETS:
-        found = world.instance.fetch_materializations(dg.AssetKey(dataset), limit=_MOST_EVENTS)
+        found = world.instance.fetch_materializations(dg.AssetKey(dataset), limit=_MAX_EVENTS)
         for record in found.records:
             event = record.asset_materialization
             if event is None or event.partition is None:
@@ -150,7 +150,7 @@ def open_things(played: "Round") -> list[str]:
              WHERE state IN ('pending', 'syncing')
            UNION ALL SELECT 'worker of run ' || run_id || ' is signed on' FROM sync_worker
            UNION ALL SELECT 'attempt ' || id || ' was not told to Dagster' FROM sync_attempt
-             WHERE state = 'success' AND told_at IS NULL AND run_id IS NOT NULL""",
+             WHERE state = 'success' AND materialized_at IS NULL AND run_id IS NOT NULL""",
     )
     runs = world.instance.get_runs(dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES)))
     backfills = world.instance.get_backfills(

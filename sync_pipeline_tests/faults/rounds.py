@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psycopg2
 
-from sync_pipeline.orchestration.recovery.cursor import Memory
+from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor
 from sync_pipeline.orchestration.recovery.reconciler import Reconciler
 from sync_pipeline_tests.faults import facts, forked, invariants
 from sync_pipeline_tests.faults.disk import TinyDisk
@@ -29,7 +29,7 @@ from sync_pipeline_tests.faults.world import World, day_number
 
 _SECONDS_TO_END = 45
 _SECONDS_TO_AGREE = 25
-_MOST_RETRIED = 3
+_MAX_RETRIED = 3
 _SECONDS_BETWEEN_LOOKS = 0.2
 _SECONDS_BETWEEN_GLANCES = 0.05
 
@@ -59,7 +59,7 @@ class Round:
     violations: list[str] = field(default_factory=list)
     struck: list[tuple[str, str]] = field(default_factory=list)
     elsewhere: dict[str, str] = field(default_factory=dict)
-    memory: Memory = field(default_factory=Memory)
+    memory: ReconcilerCursor = field(default_factory=ReconcilerCursor)
     began: float = field(default_factory=time.monotonic)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -245,7 +245,7 @@ def _retry(played: Round) -> None:
     world = played.world
     records = {row["batch_key"]: row["status"] for row in facts.batch_records(world)}
     again = [one for one in _latest_of_each_key(played) if records.get(one.key) != "success"]
-    again = again[:_MOST_RETRIED]
+    again = again[:_MAX_RETRIED]
     if again and played.plan.changed:
         world.next_generation(0.0)
     for launched in again:

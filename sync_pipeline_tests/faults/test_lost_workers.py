@@ -22,7 +22,7 @@ from sync_pipeline_tests.stack_project import Databases, Stack, days, project
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
 LOST_AFTER_SECONDS = 3
-PATIENCE_SECONDS = 90
+TIMEOUT_SECONDS = 90
 FIRST = date(2025, 3, 1)
 
 
@@ -65,7 +65,7 @@ def closed(databases: Databases, key: str) -> dict[str, Any]:
             lambda: next(
                 (row for row in databases.batches(key) if row["status"] != "syncing"), None
             ),
-            PATIENCE_SECONDS,
+            TIMEOUT_SECONDS,
         )
         or {}
     )
@@ -139,7 +139,7 @@ def test_a_stopped_worker_is_taken_for_lost_and_commits_nothing_when_it_wakes(
             wait_until(lambda: stack.dagster.run_status(run_id) == "FAILURE")
         finally:
             worker.resume()
-        psutil.wait_procs([worker], PATIENCE_SECONDS)
+        psutil.wait_procs([worker], TIMEOUT_SECONDS)
         assert not worker.is_running()
         after = databases.batch(run_id)
         assert after["success_count"] == record["success_count"]
@@ -164,7 +164,7 @@ def test_a_command_whose_batch_is_killed_leaves_no_run_that_dagster_believes_at_
         assert ended.code == 1
         record = closed(databases, found[0]["batch_key"])
         assert_true(databases, "orders", record, batch)
-        wait_until(lambda: stack.dagster.run_status(run_id) == "FAILURE", PATIENCE_SECONDS)
+        wait_until(lambda: stack.dagster.run_status(run_id) == "FAILURE", TIMEOUT_SECONDS)
 
 
 def test_a_batch_that_goes_well_needs_no_correction_and_leaves_no_worker(
@@ -177,6 +177,6 @@ def test_a_batch_that_goes_well_needs_no_correction_and_leaves_no_worker(
         assert closed(databases, run_id)["status"] == "success"
         wait_until(lambda: stack.dagster.run_status(run_id) == "SUCCESS")
         wait_until(lambda: databases.target("SELECT * FROM sync_worker") == [])
-    untold = "SELECT * FROM sync_attempt WHERE state = 'success' AND told_at IS NULL"
-    assert databases.target(untold) == []
+    unreported = "SELECT * FROM sync_attempt WHERE state = 'success' AND materialized_at IS NULL"
+    assert databases.target(unreported) == []
     assert databases.target("SELECT count(*) AS n FROM sync_correction") == before

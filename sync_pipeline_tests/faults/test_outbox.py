@@ -11,7 +11,7 @@ import pytest
 
 from sync_pipeline.dagster_client import tags
 from sync_pipeline.orchestration.batch_job import build_batch_job
-from sync_pipeline.orchestration.recovery.cursor import Memory
+from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor
 from sync_pipeline.orchestration.recovery.reconciler import Reconciler
 from sync_pipeline.orchestration.sensors import build_sensors
 from sync_pipeline.tracking.models import BegunDay, DayCounts, NewBatch
@@ -31,7 +31,7 @@ KEPT = "SELECT run_id FROM sync_outbox"
 
 
 def looked(world: World, run: dg.DagsterRun) -> None:
-    Reconciler(world.instance, world.settings, world.datasets, Memory()).look()
+    Reconciler(world.instance, world.settings, world.datasets, ReconcilerCursor()).look()
 
 
 def told_by_sensor(world: World, run: dg.DagsterRun) -> None:

@@ -21,14 +21,14 @@ pytestmark = [
 
 SEED = "ci"
 ROUNDS = [*KINDS, "stack_daemon_off"]
-_MOST_TRIES = 6  # where a worker is quicker than the fault, or its moment has nothing to strike
+_MAX_TRIES = 6  # where a worker is quicker than the fault, or its moment has nothing to strike
 
 
 @pytest.mark.parametrize("number", range(1, len(ROUNDS) + 1), ids=ROUNDS)
 def test_after_a_round_of_faults_records_target_and_dagster_agree(
     harness: Harness, number: int, tmp_path: Path
 ) -> None:
-    for again in range(_MOST_TRIES):
+    for again in range(_MAX_TRIES):
         # Another plan of the same kind each time: its number says which.
         played = harness.play(make_plan(SEED, number + again * len(ROUNDS), ROUNDS))
         if played.violations:
@@ -37,4 +37,4 @@ def test_after_a_round_of_faults_records_target_and_dagster_agree(
         if played.struck:
             return
     # A step that no worker comes to any more would leave a kind of fault untried for good.
-    pytest.fail(f"in {_MOST_TRIES} rounds nothing struck: {played.notes}")
+    pytest.fail(f"in {_MAX_TRIES} rounds nothing struck: {played.notes}")

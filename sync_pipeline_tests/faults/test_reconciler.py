@@ -10,9 +10,9 @@ import pytest
 
 from sync_pipeline.dagster_client import tags
 from sync_pipeline.orchestration.batch_job import build_batch_job
-from sync_pipeline.orchestration.recovery.cursor import Memory, Suspicion
+from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor, Suspicion
 from sync_pipeline.orchestration.recovery.reconciler import Reconciler
-from sync_pipeline.tracking.worker.workers import sign_on, this_process
+from sync_pipeline.tracking.worker.workers import register, this_process
 from sync_pipeline_tests.faults.harness import Harness
 from sync_pipeline_tests.faults.plan import Fault, Plan, What, Work
 from sync_pipeline_tests.faults.waiting import waited
@@ -29,7 +29,7 @@ def test_a_run_whose_maker_died_before_it_started_is_ended(harness: Harness) -> 
     world = harness.world(Layout.TOGETHER)
     world.reset(0.0)
     run = never_started(world)
-    memory = Memory()
+    memory = ReconcilerCursor()
 
     def ended() -> bool:
         look(world, memory)
@@ -79,7 +79,7 @@ def test_a_run_of_others_over_partitions_that_are_no_days_is_none_of_its_busines
 ) -> None:
     world = harness.world(Layout.TOGETHER)
     world.reset(0.0)
-    memory = Memory()
+    memory = ReconcilerCursor()
     look(world, memory)
 
     @dg.job
@@ -100,7 +100,7 @@ def test_a_step_that_fails_is_named_and_keeps_none_of_the_others_from_its_work(
     run = never_started(world)
     fails = "sync_pipeline.orchestration.recovery.reconciler.open_records_of_ended_runs"
     monkeypatch.setattr(fails, lambda *_: dict.fromkeys("x").pop("y"))
-    memory = Memory()
+    memory = ReconcilerCursor()
 
     def ended() -> bool:
         assert look(world, memory).errors == ["KeyError: 'y'"]
@@ -121,10 +121,13 @@ def test_where_a_lost_worker_cannot_be_ended_those_that_live_are_left_alone(
 
     def looked_at_runs_that_are_old_enough() -> bool:
         with closing(psycopg2.connect(world.settings.tracking_url)) as connection, connection:
-            sign_on(connection.cursor(), replace(this_process(lost), pid=2**22))
-            sign_on(connection.cursor(), this_process(living))
+            register(connection.cursor(), replace(this_process(lost), pid=2**22))
+            register(connection.cursor(), this_process(living))
         old = Suspicion(time.time() - 1000)
-        look(world, Memory(looked_at=time.time(), suspected=dict.fromkeys([living, gone], old)))
+        look(
+            world,
+            ReconcilerCursor(looked_at=time.time(), suspected=dict.fromkeys([living, gone], old)),
+        )
         return is_ended(world, gone)
 
     assert waited(looked_at_runs_that_are_old_enough, 6 * LOST_AFTER_SECONDS)
@@ -141,7 +144,7 @@ def test_after_a_time_in_which_nobody_could_look_a_suspicion_begins_anew(
     long_ago = time.time() - 1000
 
     def suspected_anew() -> bool:  # once it is too old to be about to start
-        memory = Memory(looked_at=long_ago, suspected={run.run_id: Suspicion(long_ago)})
+        memory = ReconcilerCursor(looked_at=long_ago, suspected={run.run_id: Suspicion(long_ago)})
         assert look(world, memory).corrections == []
         return memory.suspected.get(run.run_id, Suspicion(long_ago)).since > long_ago
 
@@ -152,12 +155,12 @@ def test_whoever_looks_but_seldom_finds_a_lost_run_too(harness: Harness) -> None
     world = harness.world(Layout.TOGETHER)
     world.reset(0.0)
     run = never_started(world)
-    memory = Memory()
+    memory = ReconcilerCursor()
     looks = 0
 
     def ended() -> bool:
         nonlocal memory, looks
-        memory = Memory.read(memory.to_cursor())
+        memory = ReconcilerCursor.read(memory.to_cursor())
         memory.looked_at = time.time() - 1000
         look(world, memory)
         looks += bool(memory.suspected)
@@ -172,7 +175,7 @@ def is_ended(world: World, run_id: str) -> bool:
     return run is not None and run.is_finished
 
 
-def look(world: World, memory: Memory) -> Reconciler:
+def look(world: World, memory: ReconcilerCursor) -> Reconciler:
     looking = Reconciler(world.instance, world.settings, world.datasets, memory)
     looking.look()
     return looking

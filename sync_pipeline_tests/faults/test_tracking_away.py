@@ -22,7 +22,7 @@ from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days, project
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
-PATIENCE_SECONDS = 90
+TIMEOUT_SECONDS = 90
 PAUSE_SECONDS = 0.2
 
 
@@ -44,12 +44,12 @@ class Apart:
         return [day for day in of if {"day": day} in found]
 
     def wait_until_loaded(self, of: list[date], count: int) -> None:
-        wait_until(lambda: len(self.loaded(of)) >= count, PATIENCE_SECONDS)
+        wait_until(lambda: len(self.loaded(of)) >= count, TIMEOUT_SECONDS)
 
     def wait_until_over(self, run_id: str) -> str:
         wait_until(
             lambda: self.stack.dagster.run_status(run_id) in ("SUCCESS", "FAILURE"),
-            PATIENCE_SECONDS,
+            TIMEOUT_SECONDS,
         )
         return self.stack.dagster.run_status(run_id)
 
@@ -59,7 +59,7 @@ class Apart:
         def found() -> list[dict[str, Any]]:
             return [row for row in self.stack.batches(key) if row["status"] != "syncing"]
 
-        (record,) = wait_until(found, PATIENCE_SECONDS)
+        (record,) = wait_until(found, TIMEOUT_SECONDS)
         return record
 
     def clock(self) -> datetime:
@@ -151,7 +151,7 @@ def test_a_backfill_asked_for_while_they_were_away_began_when_it_was_asked_for(
     apart.server.stop_at_once()
     launched_at = apart.clock()
     key = apart.stack.dagster.launch_backfill(of, asset="orders")
-    (run,) = wait_until(lambda: runs_of(apart.stack.dagster, key), PATIENCE_SECONDS)
+    (run,) = wait_until(lambda: runs_of(apart.stack.dagster, key), TIMEOUT_SECONDS)
     assert apart.wait_until_over(run.run_id) == "SUCCESS"
     back_at = apart.clock()
     apart.server.start()
@@ -193,7 +193,7 @@ def test_a_batch_killed_before_it_could_be_recorded_has_its_one_record(apart: Ap
     request = {"dataset": "orders", "start_date": str(of[0]), "end_date": str(of[-1])}
     key = apart.stack.dagster.launch_job("batch_backfill", config=request)
     reading = "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE %s AND state = 'active'"
-    wait_until(lambda: apart.stack.source(reading, ["sync_pipeline: sync%"]), PATIENCE_SECONDS)
+    wait_until(lambda: apart.stack.source(reading, ["sync_pipeline: sync%"]), TIMEOUT_SECONDS)
     os.kill(run_process(apart.stack, key), signal.SIGKILL)
     assert apart.wait_until_over(key) == "FAILURE"
     back_at = apart.clock()

@@ -17,9 +17,9 @@ import dagster as dg
 
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.database import named_sql
-from sync_pipeline.definitions import load_datasets
 from sync_pipeline.local.stack import databases
 from sync_pipeline.orchestration.dagster.storage import keep_connections_open
+from sync_pipeline.orchestration.project import load_datasets
 from sync_pipeline.settings import Settings
 from sync_pipeline_tests import stack_project
 from sync_pipeline_tests.faults import forked
@@ -34,7 +34,7 @@ ROWS_PER_DAY = 20
 DATASETS = ("orders", "events", "visits", "clicks")
 PASSWORD = "Geheim-4711-Wort"  # noqa: S105  to be found again, should it show up anywhere
 LOST_AFTER_SECONDS = 1.0
-PATIENCE_SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
 
 _DEFS = """
 type: sync_pipeline.DailySync
@@ -213,7 +213,7 @@ def _given(folder: Path, layout: Layout, servers: dict[str, Server]) -> Settings
     if layout.home_of("tracking") == "tracking":
         given["SYNC_TRACKING_URL"] = urls["tracking"]
     if layout.home_of("dagster") == "dagster":
-        given["SYNC_DAGSTER_URL"] = urls["dagster"]
+        given["SYNC_DAGSTER_STORAGE_URL"] = urls["dagster"]
     return Settings(given)
 
 
@@ -233,7 +233,7 @@ def _sync_first_days(world: World, folder: Path) -> None:
         request = forked.batch_request(dataset, FIRST, day_number(DAYS_IN - 1), f"before-{dataset}")
         log = folder / "logs" / f"{world.layout.value}-{dataset}.log"
         worker = forked.start(world.environment, request, log)
-        worker.process.join(PATIENCE_SECONDS)
+        worker.process.join(TIMEOUT_SECONDS)
         assert worker.process.exitcode == 0, log.read_text()[-6000:]
 
 

@@ -47,5 +47,5 @@ CREATE TRIGGER at_begin AFTER INSERT OR UPDATE ON sync_attempt
     FOR EACH ROW WHEN (NEW.state = 'syncing') EXECUTE FUNCTION gate_of_attempt({at_begin});
 CREATE TRIGGER at_success AFTER UPDATE OF state ON sync_attempt
     FOR EACH ROW WHEN (NEW.state = 'success') EXECUTE FUNCTION gate_of_attempt({at_success});
-CREATE TRIGGER after_event AFTER UPDATE OF told_at ON sync_attempt
+CREATE TRIGGER after_event AFTER UPDATE OF materialized_at ON sync_attempt
     FOR EACH ROW EXECUTE FUNCTION gate_of_attempt({after_event});

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 DATASET = "orders"
 START = date(2025, 10, 1)
-PATIENCE_SECONDS = 20
+TIMEOUT_SECONDS = 20
 _T = TypeVar("_T")
 
 
@@ -60,7 +60,7 @@ def transaction(url: str) -> Iterator["Cursor"]:
         connection,
         connection.cursor() as cursor,
     ):
-        cursor.execute("SET statement_timeout = %s", [PATIENCE_SECONDS * 1000])
+        cursor.execute("SET statement_timeout = %s", [TIMEOUT_SECONDS * 1000])
         yield cursor
 
 
@@ -187,16 +187,16 @@ class Worker:
         with transaction(self.url) as cursor:
             attempts.skip(cursor, self.batch.id, to_skip, self.run_id)
 
-    def give_up(
+    def mark_not_run(
         self, error: str, only: Sequence[date] | None = None, run_id: str | None = None
     ) -> int:
         assert self.batch is not None
         with transaction(self.url) as cursor:
-            return attempts.give_up_batch(cursor, self.batch.id, error, only, run_id=run_id)
+            return attempts.mark_days_not_run(cursor, self.batch.id, error, only, run_id=run_id)
 
-    def give_up_run(self, error: str) -> int:
+    def fail_open_attempts_of_run(self, error: str) -> int:
         with transaction(self.url) as cursor:
-            return attempts.give_up_run(cursor, self.run_id, error)
+            return attempts.fail_open_attempts_of_run(cursor, self.run_id, error)
 
     def refresh(self) -> None:
         with transaction(self.url) as cursor:
@@ -239,7 +239,7 @@ class Pipeline:
         target: dict[str, Any] = {"table": "orders", "lock_timeout_seconds": 0.2}
         target |= changes.pop("target", {})
         given = {"name": DATASET, "start_date": START, "source": source, "target": target}
-        given |= {"retry": {"tries": 1}}
+        given |= {"retry": {"max_attempts": 1}}
         return Dataset.model_validate(given | changes)
 
     def start(
@@ -296,7 +296,7 @@ class Interrupted(BaseException):
 def wait_for(condition: Callable[[], object]) -> None:
     """Return as soon as `condition` holds."""
     pause = threading.Event()
-    for _ in range(PATIENCE_SECONDS * 100):
+    for _ in range(TIMEOUT_SECONDS * 100):
         if condition():
             return
         pause.wait(0.01)
@@ -308,11 +308,11 @@ def at_once(work: Sequence[Callable[[], _T]]) -> list[_T]:
     barrier = threading.Barrier(len(work))
 
     def start(one: Callable[[], _T]) -> _T:
-        barrier.wait(PATIENCE_SECONDS)
+        barrier.wait(TIMEOUT_SECONDS)
         return one()
 
     with ThreadPoolExecutor(len(work)) as pool:
-        return [future.result(PATIENCE_SECONDS) for future in [pool.submit(start, w) for w in work]]
+        return [future.result(TIMEOUT_SECONDS) for future in [pool.submit(start, w) for w in work]]
 
 
 @contextmanager
@@ -327,7 +327,7 @@ def wait_until_blocked(connection: "Connection", by_pid: int) -> None:
     # pg_stat_activity would not change within a transaction of `connection`.
     waiting = "SELECT FROM pg_locks WHERE NOT granted AND %s = ANY(pg_blocking_pids(pid))"
     pause = threading.Event()
-    for _ in range(PATIENCE_SECONDS * 100):
+    for _ in range(TIMEOUT_SECONDS * 100):
         if execute(connection, waiting, [by_pid]):
             return
         pause.wait(0.01)

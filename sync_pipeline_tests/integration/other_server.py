@@ -32,7 +32,7 @@ class OtherServer:
         lines = (self._folder / "postmaster.pid").read_text().splitlines()
         postmaster = psutil.Process(int(lines[0]))
         postmaster.send_signal(sign)
-        postmaster.wait(helpers.PATIENCE_SECONDS)
+        postmaster.wait(helpers.TIMEOUT_SECONDS)
         self._life.close()
 
     def database(self, name: str) -> str:

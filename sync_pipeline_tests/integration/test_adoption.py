@@ -55,17 +55,17 @@ def worker(database_url: str) -> Worker:
     return Worker(database_url, open_batch(database_url, DAYS))
 
 
-def adopt(worker: Worker, **changes: Any) -> bool:
+def record_late_success(worker: Worker, **changes: Any) -> bool:
     late = replace(LATE, batch_id=worker.batch_id, **changes)
     with transaction(worker.url) as cursor:
-        return late_results.adopt(cursor, late)
+        return late_results.record_late_success(cursor, late)
 
 
-def adopt_failure(worker: Worker, error: str = "disk full", **changes: Any) -> bool:
+def record_late_failure(worker: Worker, error: str = "disk full", **changes: Any) -> bool:
     values = {name: value for name, value in vars(LATE).items() if name not in ("counts", "told")}
     values |= {"batch_id": worker.batch_id, **changes}
     with transaction(worker.url) as cursor:
-        return late_results.adopt_failure(cursor, LateFailure(error=error, **values))
+        return late_results.record_late_failure(cursor, LateFailure(error=error, **values))
 
 
 def at_day(connection: "Connection") -> list[tuple[int | None, str, bool]]:
@@ -80,7 +80,7 @@ def counted(connection: "Connection", worker: Worker) -> tuple[int, int, int]:
     return batch["success_count"], batch["failed_count"], batch["skipped_count"]
 
 
-ADOPTIONS: list[Callable[[Worker], bool]] = [adopt, adopt_failure]
+ADOPTIONS: list[Callable[[Worker], bool]] = [record_late_success, record_late_failure]
 
 
 class TestNobodyKnew:
@@ -89,7 +89,7 @@ class TestNobodyKnew:
     def test_a_day_that_waits_in_its_batch_becomes_the_success(
         self, worker: Worker, connection: "Connection"
     ) -> None:
-        assert adopt(worker)
+        assert record_late_success(worker)
         assert at_day(connection) == [(1, "success", True)]
         day = day_record(connection, START)
         assert (day["status"], day["success_count"], day["attempt"]) == ("success", 7, 1)
@@ -101,7 +101,7 @@ class TestNobodyKnew:
     def test_a_day_that_waits_becomes_the_failure(
         self, worker: Worker, connection: "Connection"
     ) -> None:
-        assert adopt_failure(worker)
+        assert record_late_failure(worker)
         assert at_day(connection) == [(1, "failed", True)]
         day = day_record(connection, START)
         assert (day["status"], day["error_message"]) == ("failed", "disk full")
@@ -135,20 +135,20 @@ class TestNobodyKnew:
     def test_a_failure_known_already_is_replaced_by_the_success_and_not_the_other_way_round(
         self, worker: Worker, connection: "Connection"
     ) -> None:
-        worker.give_up("the run was lost")
-        assert adopt(worker)
+        worker.mark_not_run("the run was lost")
+        assert record_late_success(worker)
         assert at_day(connection) == [(None, "failed", False), (1, "success", True)]
         assert counted(connection, worker) == (1, 2, 0)
-        assert adopt_failure(worker)
+        assert record_late_failure(worker)
         assert at_day(connection)[1:] == [(1, "success", True)]
 
     @pytest.mark.parametrize("number", [None, 1, 2])
     def test_dagster_counts_as_told_only_if_it_was_of_the_attempt_with_its_number(
         self, worker: Worker, connection: "Connection", number: int | None
     ) -> None:
-        assert adopt(worker, told=True, number=number)
+        assert record_late_success(worker, told=True, number=number)
         assert at_day(connection) == [(1, "success", True)]
-        assert (history(connection, START)[0]["told_at"] is not None) == (number == 1)
+        assert (history(connection, START)[0]["materialized_at"] is not None) == (number == 1)
 
 
 class TestOwnAttempt:
@@ -159,9 +159,9 @@ class TestOwnAttempt:
         self, worker: Worker, connection: "Connection", number: int | None
     ) -> None:
         worker.begin(START)
-        assert adopt(worker, number=number, told=True)
+        assert record_late_success(worker, number=number, told=True)
         assert at_day(connection) == [(1, "success", True)]
-        assert (history(connection, START)[0]["told_at"] is not None) == (number == 1)
+        assert (history(connection, START)[0]["materialized_at"] is not None) == (number == 1)
         assert day_record(connection, START)["status"] == "success"
         assert counted(connection, worker) == (1, 0, 0)
 
@@ -169,8 +169,8 @@ class TestOwnAttempt:
         self, worker: Worker, connection: "Connection"
     ) -> None:
         worker.begin(START)
-        worker.give_up_run("taken for dead")
-        assert adopt(worker, number=1)
+        worker.fail_open_attempts_of_run("taken for dead")
+        assert record_late_success(worker, number=1)
         assert at_day(connection) == [(1, "success", True)]
         assert history(connection, START)[0]["error_message"] is None
         assert day_record(connection, START)["status"] == "success"
@@ -179,13 +179,13 @@ class TestOwnAttempt:
         self, worker: Worker, connection: "Connection"
     ) -> None:
         worker.begin(START)
-        worker.give_up_run("taken for dead")
+        worker.fail_open_attempts_of_run("taken for dead")
         assert worker.batch is not None
         with transaction(worker.url) as cursor:
             again = as_asked(worker.batch, DAYS)
             later = ENDED + timedelta(hours=1)
-            assert batches.take_up_again(cursor, worker.batch.id, again, DAYS, later)
-        assert adopt(worker, number=1)
+            assert batches.retry_batch(cursor, worker.batch.id, again, DAYS, later)
+        assert record_late_success(worker, number=1)
         assert at_day(connection) == [(1, "success", False), (None, "skipped", True)]
         assert counted(connection, worker) == (0, 0, 1)
 
@@ -193,7 +193,7 @@ class TestOwnAttempt:
         self, worker: Worker, connection: "Connection"
     ) -> None:
         worker.begin(START)
-        assert adopt_failure(worker)
+        assert record_late_failure(worker)
         assert at_day(connection) == [(1, "failed", True)]
         assert day_record(connection, START)["error_message"] == "disk full"
 
@@ -225,7 +225,7 @@ class TestOthers:
     ) -> None:
         worker.begin(START)
         theirs = other.begin(START)  # right after our commit let the day go
-        assert adopt(worker, number=1)
+        assert record_late_success(worker, number=1)
         assert at_day(connection) == [(1, "success", True), (2, "syncing", True)]
         assert counted(connection, worker) == (1, 0, 0)
         other.succeed(theirs)
@@ -253,7 +253,7 @@ class TestOthers:
         own = worker.begin(START)
         other.sync(START)
         later = datetime.now(timezone.utc) + timedelta(minutes=1)
-        assert adopt(worker, number=own.number, ended_at=later)
+        assert record_late_success(worker, number=own.number, ended_at=later)
         first, second = history(connection, START)
         assert (first["state"], second["state"]) == ("success", "success")
         assert first["ended_at"] == second["started_at"]
@@ -263,7 +263,7 @@ class TestOthers:
     ) -> None:
         other.break_at(START)
         later = datetime.now(timezone.utc) + timedelta(minutes=1)
-        assert adopt(worker, ended_at=later)
+        assert record_late_success(worker, ended_at=later)
         day = day_record(connection, START)
         assert (day["status"], day["run_id"], day["attempt"]) == ("success", "run-1", 2)
         assert other.begin(START).number == 3
@@ -272,7 +272,7 @@ class TestOthers:
         self, worker: Worker, connection: "Connection"
     ) -> None:
         Worker(worker.url, worker.batch, run_id="again").sync(START)
-        assert adopt(worker)
-        assert adopt_failure(worker)
+        assert record_late_success(worker)
+        assert record_late_failure(worker)
         assert at_day(connection) == [(1, "success", True), (2, "success", False)]
         assert counted(connection, worker) == (1, 0, 0)

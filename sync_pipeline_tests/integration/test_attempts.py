@@ -248,8 +248,8 @@ class TestGivenUp:
         attempt = worker.begin(DAYS[1])
         replace(worker, run_id="run-2").begin(DAYS[2])
 
-        assert worker.give_up_run("the run was killed") == 1
-        assert worker.give_up_run("the run was killed") == 0
+        assert worker.fail_open_attempts_of_run("the run was killed") == 1
+        assert worker.fail_open_attempts_of_run("the run was killed") == 0
 
         standing = [states(connection, day)[0][1] for day in DAYS]
         assert standing == ["success", "failed", "syncing", "pending"]
@@ -280,7 +280,7 @@ class TestGivenUp:
         worker.begin(DAYS[1])
         replace(worker, run_id="run-2").begin(DAYS[2])
 
-        assert worker.give_up("power failed", only, run_id) == len(given_up)
+        assert worker.mark_not_run("power failed", only, run_id) == len(given_up)
 
         before = dict(enumerate(["success", "syncing", "syncing", "pending"]))
         assert [states(connection, day)[0][1] for day in DAYS] == [
@@ -291,7 +291,7 @@ class TestGivenUp:
         self, worker: Worker, connection: "Connection"
     ) -> None:
         worker.begin(DAYS[0])
-        worker.give_up("power failed")
+        worker.mark_not_run("power failed")
         errors = [history(connection, day)[0]["error_message"] for day in DAYS[:2]]
         assert errors == ["power failed", "not run: power failed"]
         of_days = "SELECT sync_date FROM daily_sync_status WHERE kind = 'day'"
@@ -303,12 +303,12 @@ class TestGivenUp:
         worker.begin(DAYS[0])
         with transaction(worker.url) as held:
             held.execute("SELECT FROM daily_sync_status WHERE kind = 'day' FOR UPDATE")
-            with in_thread(partial(worker.give_up, "power failed")) as giving_up:
+            with in_thread(partial(worker.mark_not_run, "power failed")) as giving_up:
                 # It has seen the second day as pending and waits for the first one's record.
                 wait_until_blocked(connection, held.connection.info.backend_pid)
                 attempt = replace(worker, run_id="run-2").begin(DAYS[1])
                 held.connection.commit()
-                giving_up.result(helpers.PATIENCE_SECONDS)
+                giving_up.result(helpers.TIMEOUT_SECONDS)
 
         assert states(connection, DAYS[1]) == [(1, "syncing", True)]
         worker.succeed(attempt)
@@ -341,7 +341,7 @@ class TestAtOnce:
         assert sum(at_once(work)) > 0
         for batch in batches:
             worker = Worker(database_url, batch)
-            worker.give_up("the end")
+            worker.mark_not_run("the end")
             closed = record(connection, batch.id)
             done = closed["success_count"] + closed["failed_count"] + closed["skipped_count"]
             assert (closed["status"] != "syncing", done) == (True, 4)
@@ -357,9 +357,9 @@ def meddle(worker: Worker, seed: int) -> int:
         try:
             match choice.randrange(8):
                 case 0:
-                    worker.give_up("given up")
+                    worker.mark_not_run("given up")
                 case 1:
-                    worker.give_up_run("given up")
+                    worker.fail_open_attempts_of_run("given up")
                 case 2:
                     worker.skip(*choice.sample(DAYS, 3))
                 case 3:

@@ -246,7 +246,9 @@ def test_a_source_that_refused_the_password_is_named_and_the_password_is_nowhere
     assert [path for path in files if PASSWORD.encode() in path.read_bytes()] == []
 
 
-@pytest.mark.parametrize("setting", ["SYNC_DATABASE_URL", "SYNC_TRACKING_URL", "SYNC_DAGSTER_URL"])
+@pytest.mark.parametrize(
+    "setting", ["SYNC_DATABASE_URL", "SYNC_TRACKING_URL", "SYNC_DAGSTER_STORAGE_URL"]
+)
 def test_a_database_of_ours_that_refuses_the_password_stops_the_command_before_it_begins(
     bad: Bad, locked_url: str, setting: str
 ) -> None:
@@ -272,7 +274,7 @@ def test_a_database_of_ours_that_refuses_the_password_stops_the_command_before_i
 def test_a_target_that_cannot_be_is_refused_without_its_password(
     bad: Bad, url: str, code: int, says: str
 ) -> None:
-    ended = bad.backfill("orders", FIRST, LAST, SYNC_DATABASE_URL=url, SYNC_DAGSTER_URL="")
+    ended = bad.backfill("orders", FIRST, LAST, SYNC_DATABASE_URL=url, SYNC_DAGSTER_STORAGE_URL="")
     assert (ended.code, ended.out) == (code, "")
     assert says in ended.errors
     assert ended.errors.count("\n") == 1

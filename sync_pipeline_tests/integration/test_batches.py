@@ -135,7 +135,7 @@ class TestRemarks:
         batch = of_batch(connection, worker)
         assert counted(batch) == ("failed", 6, 3, 1)
         seconds = batch["duration_seconds"]
-        assert 125 <= seconds < 125 + helpers.PATIENCE_SECONDS
+        assert 125 <= seconds < 125 + helpers.TIMEOUT_SECONDS
         assert batch["remarks"] == (
             "批量同步完成: 2025-10-01至2025-10-10, 共10天, 成功6, 失败3, 跳过1, "
             f"耗时{seconds // 60}分{seconds % 60}秒"
@@ -149,7 +149,7 @@ class TestRemarks:
     ) -> None:
         worker.sync(*DAYS[:4])
         worker.break_at(DAYS[4])
-        assert worker.give_up("the source is gone") == 5
+        assert worker.mark_not_run("the source is gone") == 5
         batch = of_batch(connection, worker)
         assert counted(batch) == ("failed", 4, 6, 0)
         assert batch["remarks"] == "批量同步失败: the source is gone"
@@ -212,7 +212,7 @@ def test_two_workers_that_finish_at_once_close_the_batch_once_with_both_counted(
         with in_thread(partial(worker.succeed, second)) as other:
             wait_until_blocked(connection, one.connection.info.backend_pid)
             one.connection.commit()
-            other.result(helpers.PATIENCE_SECONDS)
+            other.result(helpers.TIMEOUT_SECONDS)
     closed = of_batch(connection, worker)
     assert counted(closed) == ("success", 10, 0, 0)
     assert closed["total_records"] == 1000
@@ -311,10 +311,10 @@ class Teller:
                 attempts.refuse(self.cursor, DATASET, day, "held", **of)  # type: ignore[arg-type]
                 self.close("failed", [day], of=("pending", "success", "skipped"))
             case "give up":
-                attempts.give_up_batch(self.cursor, self.batch_id, "gone")
+                attempts.mark_days_not_run(self.cursor, self.batch_id, "gone")
                 self.close("failed", FEW, of=("pending", "syncing"))
             case "give up run":
-                attempts.give_up_run(self.cursor, self.worker.run_id, "gone")
+                attempts.fail_open_attempts_of_run(self.cursor, self.worker.run_id, "gone")
                 self.close("failed", FEW, of=("syncing",))
 
     def is_done(self, day: date) -> bool:

@@ -18,7 +18,7 @@ import pytest
 from sync_pipeline_tests import stack_project
 from sync_pipeline_tests.command import (
     COMMAND,
-    PATIENCE_SECONDS,
+    TIMEOUT_SECONDS,
     Ended,
     end_of,
     environment_of,
@@ -274,7 +274,7 @@ def test_a_batch_whose_process_is_killed_is_closed_and_told_at_once(project: Dat
 def test_a_batch_whose_command_is_killed_ends_in_order_and_says_so(project: Databases) -> None:
     with running(project, date(2025, 2, 1), finished=1) as (process, key, worker):
         process.kill()
-        psutil.wait_procs([worker], PATIENCE_SECONDS)
+        psutil.wait_procs([worker], TIMEOUT_SECONDS)
     record = project.batch(key)
     user = record["triggered_by"].removesuffix(", command line")
     said = f"cancelled: the command that {user} had launched it by was killed"
@@ -312,7 +312,7 @@ def test_a_batch_that_loses_dagsters_storage_is_closed_and_says_so(project: Data
     assert ended.code == 1
     assert project.batch(key)["status"] == "failed"
     assert "Dagster's storage refused: " in ended.complaint
-    assert "check SYNC_DAGSTER_URL" in ended.complaint
+    assert "check SYNC_DAGSTER_STORAGE_URL" in ended.complaint
 
 
 def test_status_lists_the_batches_and_shows_one_by_id_or_key(

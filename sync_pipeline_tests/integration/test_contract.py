@@ -141,7 +141,7 @@ class ByPipeline:
         self.worker.succeed(last, 4500)
 
     def fail(self) -> None:
-        assert self.worker.give_up("connection timeout") == 7
+        assert self.worker.mark_not_run("connection timeout") == 7
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from sync_pipeline.errors import MigrationError
 from sync_pipeline.settings import with_database
 from sync_pipeline_tests.conftest import drop_database
 from sync_pipeline_tests.integration.helpers import (
-    PATIENCE_SECONDS,
     START,
+    TIMEOUT_SECONDS,
     at_once,
     in_thread,
     open_batch,
@@ -42,8 +42,8 @@ VIEWS = {
 
 FUNCTIONS = {
     *("daily_sync_status_fill", "daily_sync_status_number", "daily_sync_status_notify"),
-    *("sync_open_batch", "sync_withdraw_days", "sync_project_batch"),
-    "sync_take_up_again",
+    *("sync_open_batch", "sync_cancel_pending", "sync_project_batch"),
+    "sync_retry_batch",
 }
 
 
@@ -115,7 +115,7 @@ def test_two_processes_at_once_do_it_once(empty_url: str) -> None:
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    said = [process.communicate(timeout=PATIENCE_SECONDS * 2) for process in started]
+    said = [process.communicate(timeout=TIMEOUT_SECONDS * 2) for process in started]
     assert said == [(f"{code_version()}\n", "")] * 2
     assert made(empty_url) >= TABLES | VIEWS
 
@@ -220,7 +220,7 @@ def test_a_table_that_is_being_read_is_waited_for_without_holding_up_who_writes(
             run(empty_url, "UPDATE daily_sync_status SET remarks = 'changed'")  # in its turn
             assert not migrated.done()
             report.rollback()
-            assert migrated.result(PATIENCE_SECONDS) == code_version()
+            assert migrated.result(TIMEOUT_SECONDS) == code_version()
     assert run(empty_url, "SELECT remarks, retried_at FROM daily_sync_status") == [
         ("changed", None)
     ]

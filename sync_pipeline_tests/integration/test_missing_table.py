@@ -8,7 +8,7 @@ import pytest
 
 from sync_pipeline.sync.days import Outcome
 from sync_pipeline.tracking.worker import events
-from sync_pipeline.tracking.worker.events import By
+from sync_pipeline.tracking.worker.events import Actor
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import (
     Pipeline,
@@ -130,11 +130,11 @@ def test_what_is_noted_late_leaves_alone_what_was_loaded_into_the_new_table(
 ) -> None:
     worker = Worker(pipeline.target)
     worker.sync(DAYS[0], DAYS[1])
-    found_missing = events.DaysGone("orders", "orders", time.monotonic())
+    found_missing = events.TableMissing("orders", "orders", time.monotonic())
     worker.sync(DAYS[1])
     for _ in range(2):
         with transaction(pipeline.target) as cursor:
-            assert found_missing.write(cursor, None, By("run-2", None), last=True)
+            assert found_missing.write(cursor, None, Actor("run-2", None), last=True)
     assert states(pipeline.target) == ["failed", "success"]
     assert len(rows(connection, "SELECT * FROM sync_correction")) == 1
 

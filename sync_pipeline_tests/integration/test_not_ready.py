@@ -76,7 +76,7 @@ def test_a_question_that_cannot_be_asked_is_explained(pipeline: Pipeline) -> Non
 
 def asked(pipeline: Pipeline, instance: dg.DagsterInstance, hour: int, look_back_days: int) -> Any:
     """What the schedule asks for at this hour of the night after the last of DAYS."""
-    times = {"at": "02:00", "again_every_minutes": 60, "again_until": "06:00"}
+    times = {"at": "02:00", "retry_every_minutes": 60, "retry_until": "06:00"}
     dataset = pipeline.dataset(schedule={**times, "look_back_days": look_back_days})
     assert dataset.schedule is not None
     job = dg.define_asset_job("orders_daily_sync", selection=[build_asset(dataset)])
@@ -168,7 +168,7 @@ def test_a_failed_night_taken_up_again_is_one_record(pipeline: Pipeline) -> None
     run(pipeline.source, f"INSERT INTO loads VALUES ('{DAYS[2]}', true)")
     with transaction(pipeline.target) as cursor:
         new = NewBatch(batch.batch_key, batch.dataset, DAYS[2:], "run-2")
-        batches.take_up_again(
+        batches.retry_batch(
             cursor, batch.id, new, DAYS[2:], datetime.now(timezone.utc) + timedelta(minutes=1)
         )
     pipeline.sync(DAYS[2:], batch, source=source(), run_id="run-2")

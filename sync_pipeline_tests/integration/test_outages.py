@@ -57,8 +57,8 @@ def records(pipeline: Pipeline) -> str:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "_FIRST_PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr(connection, "_LONGEST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "_INITIAL_BACKOFF_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "_MAX_BACKOFF_SECONDS", 0.05)
 
 
 def outage_logs(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -183,7 +183,7 @@ def test_away_at_the_beginning_the_batch_is_opened_late_with_all_its_days(
 def test_back_only_at_the_very_end_the_end_waits_a_while_for_it(
     pipeline: Pipeline, records: str, server: OtherServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger, "SETTLE_SECONDS", helpers.PATIENCE_SECONDS)
+    monkeypatch.setattr(ledger, "SETTLE_SECONDS", helpers.TIMEOUT_SECONDS)
     run(pipeline.target, "CREATE TABLE orders (day date, id int, amount int, passed boolean)")
     server.stop()
     with in_thread(partial(pipeline.sync, DAYS, OPEN_LATE)) as syncing:
@@ -242,7 +242,7 @@ def test_a_day_is_in_the_outbox_from_its_commit_until_it_is_recorded(
         assert [(entry.day, entry.number) for entry in outbox_of(pipeline)] == [(DAYS[0], 1)]
         assert days_of(records) == [(DAYS[0], "syncing", 0, "syncing")]
         execute(gate, "SELECT pg_advisory_unlock(42)")
-        [result] = syncing.result(helpers.PATIENCE_SECONDS)
+        [result] = syncing.result(helpers.TIMEOUT_SECONDS)
     assert result.outcome is Outcome.SUCCESS
     assert outbox_of(pipeline) == []
 
@@ -309,9 +309,9 @@ def test_a_day_taken_for_dead_after_its_commit_was_confirmed_is_a_success_all_th
         in_thread(lambda: pipeline.sync(DAYS[:1], batch)) as syncing,
     ):
         wait_until_blocked(connection, gate.info.backend_pid)
-        assert Worker(records, batch).give_up_run("taken for dead") == 1
+        assert Worker(records, batch).fail_open_attempts_of_run("taken for dead") == 1
         execute(gate, "SELECT pg_advisory_unlock(42)")
-        [result] = syncing.result(helpers.PATIENCE_SECONDS)
+        [result] = syncing.result(helpers.TIMEOUT_SECONDS)
     assert result.outcome is Outcome.SUCCESS
     assert days_of(records) == [(DAYS[0], "success", ROWS_PER_DAY, "success")]
     assert batch_of(records) == ("success", 1, 0, ROWS_PER_DAY)

@@ -11,7 +11,7 @@ import pytest
 
 from sync_pipeline.errors import SyncError
 from sync_pipeline.sync.days import DayResult, Outcome
-from sync_pipeline.sync.pool import Crew
+from sync_pipeline.sync.pool import WorkerPool
 from sync_pipeline.sync.worker import CANCELLED
 from sync_pipeline.tracking.models import NewBatch
 from sync_pipeline.tracking.worker import events
@@ -19,7 +19,7 @@ from sync_pipeline.tracking.worker.tracker import Tracker
 from sync_pipeline_tests.conftest import drop_database
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import (
-    PATIENCE_SECONDS,
+    TIMEOUT_SECONDS,
     Pipeline,
     gate_closed,
     history,
@@ -78,7 +78,7 @@ def test_as_many_days_are_at_work_as_the_dataset_says(
             wait_for(lambda: len(at_work(connection)) == 3 or syncing.done())
             assert not syncing.done()
             assert len(at_work(connection)) == 3
-        assert len(syncing.result(PATIENCE_SECONDS)) == 12
+        assert len(syncing.result(TIMEOUT_SECONDS)) == 12
 
 
 def test_a_day_that_fails_stops_no_other(pipeline: Pipeline, connection: "Connection") -> None:
@@ -116,7 +116,7 @@ def test_no_worker_begins_another_day_while_one_is_slow_to_stop() -> None:
     class Busy:
         """A worker whose first day takes until long after it was told to stop; or quick ones."""
 
-        broken_by = None
+        tripped_by = None
 
         def __init__(self, number: int) -> None:
             self.number = number
@@ -135,7 +135,7 @@ def test_no_worker_begins_another_day_while_one_is_slow_to_stop() -> None:
             return DayResult(day, Outcome.SUCCESS)
 
     workers: Any = [Busy(0), Busy(1)]
-    results = Crew(workers, helpers.days(1000)).results()
+    results = WorkerPool(workers, helpers.days(1000)).results()
     next(results)
     at_close = began[1]
     results.close()  # type: ignore[attr-defined]
@@ -147,8 +147,8 @@ def test_what_a_thread_could_not_record_is_recorded_by_the_run(pipeline: Pipelin
     with Tracker(pipeline.settings, run_id="run-1") as tracker:
         other = tracker.another()
         other._ledger._owed.append(events.Refused(helpers.DATASET, DAYS[0], None, "held"))
-        other.hand_over(tracker)
-        assert tracker.owes
+        other.transfer_pending_to(tracker)
+        assert tracker.has_pending
     found = run(pipeline.target, "SELECT sync_date, state, error_message FROM sync_attempt")
     assert found == [(DAYS[0], "failed", "held")]
 
@@ -159,7 +159,7 @@ def test_a_batch_that_a_thread_opens_began_when_the_run_asked_for_it(pipeline: P
         tracker._ledger.asked[new.batch_key, new.dataset] = time.monotonic() - 60
         other = tracker.another()
         assert other.open_batch(new)
-        other.hand_over(tracker)
+        other.transfer_pending_to(tracker)
     ago = "SELECT extract(epoch FROM clock_timestamp() - start_time) FROM daily_sync_status"
     [(seconds,)] = run(pipeline.target, ago)
     assert float(str(seconds)) >= 60
@@ -197,7 +197,7 @@ def test_days_that_nobody_began_when_the_target_went_are_named(
             wait_for(lambda: len(held(apart.target)) == 3)
             drop_database(server_url, psycopg2.extensions.parse_dsn(apart.target)["dbname"])
         with pytest.raises(SyncError, match="cannot connect to the database"):
-            syncing.result(PATIENCE_SECONDS)
+            syncing.result(TIMEOUT_SECONDS)
     (found,) = run(
         apart.tracking or "",
         "SELECT status, success_count, failed_count, error_message FROM daily_sync_status "

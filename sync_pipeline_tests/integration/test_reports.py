@@ -74,7 +74,7 @@ class TestProgress:
         assert (shown.status, shown.done_days, shown.total_days) == ("syncing", 5, 10)
         assert (shown.success_count, shown.failed_count, shown.skipped_count) == (3, 1, 1)
         assert shown.percent == 50.0
-        assert 100 <= shown.elapsed_seconds < 100 + helpers.PATIENCE_SECONDS
+        assert 100 <= shown.elapsed_seconds < 100 + helpers.TIMEOUT_SECONDS
         working = shown.elapsed_seconds - waited
         assert shown.rows_per_second == pytest.approx(1500 / working, rel=0.01)
         # Five days are left, at the pace of the four that took their time; skipping takes none.

@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 DAYS = helpers.days(6)
-QUICK = {"tries": 3, "first_pause_seconds": 0.05}
-PATIENT = {"tries": 8, "first_pause_seconds": 0.5}
-LONG = {"tries": 3, "first_pause_seconds": 20}
+QUICK = {"max_attempts": 3, "initial_backoff_seconds": 0.05}
+PATIENT = {"max_attempts": 8, "initial_backoff_seconds": 0.5}
+LONG = {"max_attempts": 3, "initial_backoff_seconds": 20}
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_a_commit_whose_answer_is_lost_is_a_success_and_not_done_again(
 
     monkeypatch.setattr(Target, "commit", commit_and_lose_the_answer)
     batch = open_batch(records_of(anywhere), DAYS)
-    retry = {"tries": tries, "first_pause_seconds": 0.05}
+    retry = {"max_attempts": tries, "initial_backoff_seconds": 0.05}
     results = anywhere.sync(DAYS, batch, retry=retry, target={"write": "append_only"})
     assert lost == DAYS[1:3]
     assert [result.error for result in results] == [None] * 6
@@ -140,7 +140,7 @@ def test_a_connection_that_is_cut_in_the_middle_of_a_day_fails_no_day(
         )
         assert run(pipeline.target, cut) == [(True,)]
         execute(gate, "SELECT pg_advisory_unlock(42)")
-        results = syncing.result(helpers.PATIENCE_SECONDS)
+        results = syncing.result(helpers.TIMEOUT_SECONDS)
 
     assert {result.outcome for result in results} == {Outcome.SUCCESS}
     assert pipeline.loaded() == dict.fromkeys(DAYS, ROWS_PER_DAY)
@@ -191,7 +191,7 @@ def test_a_lock_on_the_table_is_waited_for_again(
         with in_thread(lambda: list(results)) as syncing:
             wait_for(lambda: tried(connection, DAYS[1]) == [("failed", False), ("syncing", False)])
             held.connection.commit()
-            [result] = syncing.result(helpers.PATIENCE_SECONDS)
+            [result] = syncing.result(helpers.TIMEOUT_SECONDS)
     assert result.outcome is Outcome.SUCCESS
     assert "lock timeout" in history(connection, DAYS[1])[0]["error_message"]
 

@@ -52,7 +52,7 @@ def pipeline(source_url: str, database_url: str) -> Pipeline:
 def test_of_many_workers_at_the_same_days_one_loads_each_at_a_time(
     pipeline: Pipeline, connection: "Connection", when: str
 ) -> None:
-    target = {"when_day_is_held": when, "lock_timeout_seconds": 20}
+    target = {"on_lock_conflict": when, "lock_timeout_seconds": 20}
     batches = [open_batch(pipeline.target, DAYS, f"batch-{n}") for n in range(WORKERS)]
     work = [
         partial(pipeline.sync, DAYS, batch, run_id=f"run-{n}", target=target)
@@ -79,10 +79,10 @@ def test_a_day_that_is_held_fails_at_once_where_it_is_not_to_be_waited_for_namin
     work = partial(pipeline.sync, DAYS, run_id="the-holder")
     with gate_closed(pipeline.source) as gate, in_thread(work) as holding:
         wait_until_blocked(connection, gate.info.backend_pid)
-        target = {"when_day_is_held": "fail", "lock_timeout_seconds": 600}
+        target = {"on_lock_conflict": "fail", "lock_timeout_seconds": 600}
         started = time.monotonic()
         [result] = pipeline.sync([START], run_id="run-2", target=target)
-        assert time.monotonic() - started < helpers.PATIENCE_SECONDS
+        assert time.monotonic() - started < helpers.TIMEOUT_SECONDS
         execute(gate, "SELECT pg_advisory_unlock(42)")
         assert [one.outcome.value for one in holding.result(60)] == ["success"] * 4
     assert (result.error or "").startswith(
@@ -96,7 +96,7 @@ def test_a_day_that_is_held_is_waited_for_and_then_fails_naming_the_run(
     work = partial(pipeline.sync, DAYS, run_id="the-holder")
     with gate_closed(pipeline.source) as gate, in_thread(work) as holding:
         wait_until_blocked(connection, gate.info.backend_pid)
-        [result] = pipeline.sync([START], run_id="run-2", retry={"tries": 5})
+        [result] = pipeline.sync([START], run_id="run-2", retry={"max_attempts": 5})
         execute(gate, "SELECT pg_advisory_unlock(42)")
         holding.result(60)
     assert "by Dagster run the-holder (session pid " in (result.error or "")

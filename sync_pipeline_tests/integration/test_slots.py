@@ -9,7 +9,7 @@ import pytest
 from sync_pipeline.sync.days import DayResult, Outcome
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import (
-    PATIENCE_SECONDS,
+    TIMEOUT_SECONDS,
     Pipeline,
     execute,
     gate_closed,
@@ -36,7 +36,7 @@ def pipeline(source_url: str, database_url: str) -> Pipeline:
 
 def start(pipeline: Pipeline, of: list[date], most: int, **more: Any) -> Iterator[DayResult]:
     source = {"url_env": "SYNC_SOURCE_URL", "table": "orders_source", "day_column": "day"}
-    return pipeline.start(of, source=source | {"most_connections": most}, **more)
+    return pipeline.start(of, source=source | {"max_connections": most}, **more)
 
 
 def readers(connection: "Connection") -> int:
@@ -66,7 +66,7 @@ def test_a_worker_waits_until_another_run_lets_it_read(
         assert not one.done()
         assert not two.done()
         execute(gate, "SELECT pg_advisory_unlock(42)")
-        results = one.result(PATIENCE_SECONDS) + two.result(PATIENCE_SECONDS)
+        results = one.result(TIMEOUT_SECONDS) + two.result(TIMEOUT_SECONDS)
     assert [result.outcome for result in results] == [Outcome.SUCCESS] * 2
     wait_for(lambda: slot_waiters(connection) == 0)
 
@@ -78,7 +78,7 @@ def test_days_at_once_are_no_more_than_the_slots(
     results = start(pipeline, DAYS, 2, batch=batch, parallel_days=4)
     with in_thread(lambda: list(results)) as syncing:
         with gate_closed(pipeline.source):
-            wait_for(lambda: "read the source as its most_connections lets" in caplog.text)
+            wait_for(lambda: "read the source as its max_connections lets" in caplog.text)
             assert readers(connection) <= 2
-        assert len(syncing.result(PATIENCE_SECONDS)) == len(DAYS)
+        assert len(syncing.result(TIMEOUT_SECONDS)) == len(DAYS)
     assert pipeline.loaded() == dict.fromkeys(DAYS, 10)

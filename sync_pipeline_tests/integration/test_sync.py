@@ -134,7 +134,7 @@ class TestTogether:
                 wait_until_blocked(connection, held.connection.info.backend_pid)
                 assert rows(connection, seen) == [{"rows": 1, "day": "syncing", "batch": "syncing"}]
                 held.connection.commit()
-                syncing.result(helpers.PATIENCE_SECONDS)
+                syncing.result(helpers.TIMEOUT_SECONDS)
         assert rows(connection, seen) == [
             {"rows": ROWS_PER_DAY, "day": "success", "batch": "success"}
         ]
@@ -357,7 +357,7 @@ class TestStopped:
         assert states(connection, batch.id) == ["success", *["pending"] * 4]
         assert record(connection, batch.id)["status"] == "syncing"
         ours = "SELECT FROM pg_stat_activity WHERE application_name ~ '(orders|run-1)$'"
-        for _ in range(helpers.PATIENCE_SECONDS * 100):  # a session ends a moment after its client
+        for _ in range(helpers.TIMEOUT_SECONDS * 100):  # a session ends a moment after its client
             if not execute(connection, ours):
                 return
         raise AssertionError("a session is left")
@@ -431,9 +431,9 @@ def test_a_day_taken_from_its_worker_fails_and_the_next_days_go_on(
     work = partial(pipeline.sync, FIVE, batch)
     with gate_closed(pipeline.source) as gate, in_thread(work) as syncing:
         wait_until_blocked(connection, gate.info.backend_pid)
-        assert Worker(records, batch).give_up_run("taken for dead") == 1
+        assert Worker(records, batch).fail_open_attempts_of_run("taken for dead") == 1
         execute(gate, "SELECT pg_advisory_unlock(42)")
-        results = syncing.result(helpers.PATIENCE_SECONDS)
+        results = syncing.result(helpers.TIMEOUT_SECONDS)
 
     assert outcomes(results) == ["failed", *["success"] * 4]
     assert "attempt 1 was given up" in (results[0].error or "")

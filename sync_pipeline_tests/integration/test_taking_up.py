@@ -74,16 +74,16 @@ def test_what_a_run_leaves_is_closed_without_what_another_is_to_do_since(
 ) -> None:
     assert worker.batch is not None
     again = NewBatch("batch-1", helpers.DATASET, DAYS, "run-2", "a test")
-    worker.give_up("run-1 was killed")
+    worker.mark_not_run("run-1 was killed")
     with transaction(worker.url) as cursor:
-        batches.take_up_again(cursor, worker.batch.id, again, DAYS, batches.clock(cursor))
+        batches.retry_batch(cursor, worker.batch.id, again, DAYS, batches.clock(cursor))
     replace(worker, run_id="run-2").begin(START)
     settings = Settings({"SYNC_DATABASE_URL": worker.url})
     with Tracker(settings, run_id="run-1") as late:
-        late.give_up_key("batch-1", helpers.DATASET, "the process of run-1 was killed")
+        late.mark_batch_not_run("batch-1", helpers.DATASET, "the process of run-1 was killed")
     assert record(connection, worker.batch.id)["status"] == "syncing"
     with Tracker(settings, run_id="run-2") as late:
-        late.give_up_key("batch-1", helpers.DATASET, "the process of run-2 was killed")
+        late.mark_batch_not_run("batch-1", helpers.DATASET, "the process of run-2 was killed")
     assert record(connection, worker.batch.id)["failed_count"] == len(DAYS)
 
 
@@ -97,7 +97,7 @@ def test_days_that_fail_in_the_very_runs_that_take_a_batch_up_again_are_not_take
     with transaction(worker.url) as cursor:
         # The clock of whoever asked may be ahead.
         before = batches.clock(cursor) + timedelta(seconds=60)
-        batches.take_up_again(cursor, worker.batch.id, new, DAYS, before, besides=["run-2"])
+        batches.retry_batch(cursor, worker.batch.id, new, DAYS, before, besides=["run-2"])
         states_of = batches.states_of_days(cursor, "batch-1", helpers.DATASET)
     assert [states_of[day].value for day in DAYS[:2]] == ["pending", "failed"]
 
@@ -113,5 +113,5 @@ def test_a_cancelled_batch_begins_no_day_more_until_it_is_taken_up_again(
     assert states(connection) == [(None, "failed", True)]
     new = NewBatch("batch-1", helpers.DATASET, DAYS, "run-2", "a test")
     with transaction(worker.url) as cursor:
-        batches.take_up_again(cursor, worker.batch.id, new, DAYS, batches.clock(cursor))
+        batches.retry_batch(cursor, worker.batch.id, new, DAYS, batches.clock(cursor))
     assert worker.begin(START).number == 1

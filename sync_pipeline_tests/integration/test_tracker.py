@@ -58,7 +58,7 @@ def pipeline(source_url: str, database_url: str) -> Pipeline:
 @pytest.fixture
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables that could not be reached are tried again at once."""
-    monkeypatch.setattr(connection, "_FIRST_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(connection, "_INITIAL_BACKOFF_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ class TestDown:
                 assert tracker.begin(DATASET, START, None) is None
             assert len(calls) == 1
 
-            monkeypatch.setattr(connection, "_FIRST_PAUSE_SECONDS", 0.0)
+            monkeypatch.setattr(connection, "_INITIAL_BACKOFF_SECONDS", 0.0)
             tracker = Tracker(elsewhere)
             for _ in range(3):
                 assert tracker.begin(DATASET, START, None) is None
@@ -240,7 +240,7 @@ def hanging_up(user: str = "") -> Iterator[tuple[str, list[object]]]:
         finally:
             over.set()
             socket.create_connection((host, port)).close()
-            thread.join(helpers.PATIENCE_SECONDS)
+            thread.join(helpers.TIMEOUT_SECONDS)
 
 
 def test_a_connection_that_was_cut_while_idle_is_opened_again_without_a_word(
@@ -290,16 +290,16 @@ class TestRefused:
         freed_in_time: bool,
     ) -> None:
         if not freed_in_time:
-            monkeypatch.setattr(connection, "PATIENCE_SECONDS", 0.3)
+            monkeypatch.setattr(connection, "LOCK_TIMEOUT_SECONDS", 0.3)
         with gate_closed(pipeline.source) as gate, in_thread(partial(pipeline.sync, DAYS)) as work:
             wait_until_blocked(connection, gate.info.backend_pid)
             # From here on only the wait within the day's transaction is short.
-            monkeypatch.setattr(connection, "PATIENCE_SECONDS", 0.3)
+            monkeypatch.setattr(connection, "LOCK_TIMEOUT_SECONDS", 0.3)
             with transaction(pipeline.target) as held:
                 held.execute("LOCK daily_sync_status")
                 execute(gate, "SELECT pg_advisory_unlock(42)")
                 wait_for(lambda: pipeline.loaded().get(DAYS[0 if freed_in_time else 2]))
-            results = work.result(helpers.PATIENCE_SECONDS)
+            results = work.result(helpers.TIMEOUT_SECONDS)
 
         assert all_in(pipeline, results)
         assert run(pipeline.target, STATUSES) == [(day, "success") for day in DAYS]
@@ -338,7 +338,7 @@ def test_the_victim_of_a_deadlock_writes_again(
             wait_until_blocked(connection, other.connection.info.backend_pid)
             other.execute("SELECT FROM daily_sync_status WHERE kind = 'day' FOR UPDATE")
             other.connection.commit()
-            failing.result(helpers.PATIENCE_SECONDS)
+            failing.result(helpers.TIMEOUT_SECONDS)
     assert record(connection, batch.id)["failed_count"] == 1
     assert logged(caplog) == []
 
@@ -363,5 +363,5 @@ def test_two_workers_that_finish_at_once_are_both_counted_whatever_the_servers_i
         with in_thread(succeed) as succeeding:
             wait_until_blocked(connection, cursor.connection.info.backend_pid)
             cursor.connection.commit()
-            succeeding.result(helpers.PATIENCE_SECONDS)
+            succeeding.result(helpers.TIMEOUT_SECONDS)
     assert record(connection, batch.id)["success_count"] == 2

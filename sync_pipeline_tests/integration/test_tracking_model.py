@@ -180,31 +180,33 @@ class Tracking(RuleBasedStateMachine):
         self.model.skip(key, days, run)
 
     @rule(key=BATCHES, days=SOME_DAYS, run=ONE_RUN)
-    def take_up_again(self, key: str, days: list[date], run: str) -> None:
+    def retry_batch(self, key: str, days: list[date], run: str) -> None:
         with self.work() as cursor:
             batch_id = self.opened(cursor, key, run)
             cursor.execute("SELECT clock_timestamp()")
             ((now,),) = cursor.fetchall()
             new = NewBatch(key, DATASET, OF_BATCH[key], run, "a test")
-            batches.take_up_again(cursor, batch_id, new, days, now)
-        self.model.take_up_again(key, days, run)
+            batches.retry_batch(cursor, batch_id, new, days, now)
+        self.model.retry_batch(key, days, run)
 
     @rule(run=ONE_RUN, error=ERRORS)
-    def give_up_run(self, run: str, error: str) -> None:
+    def fail_open_attempts_of_run(self, run: str, error: str) -> None:
         """The run is over, or its worker was lost."""
         lost = [one for one in self.model.tries if one.run == run and one.state == "syncing"]
         with self.work() as cursor:
-            assert attempts.give_up_run(cursor, run, error) == len(lost)
-        self.model.give_up(lost, error)
+            assert attempts.fail_open_attempts_of_run(cursor, run, error) == len(lost)
+        self.model.mark_not_run(lost, error)
 
     @rule(key=BATCHES, days=st.none() | SOME_DAYS, run=st.none() | ONE_RUN, error=ERRORS)
-    def give_up_batch(self, key: str, days: list[date] | None, run: str | None, error: str) -> None:
+    def mark_days_not_run(
+        self, key: str, days: list[date] | None, run: str | None, error: str
+    ) -> None:
         with self.work() as cursor:
             batch_id = self.opened(cursor, key, RUNS[0])
             given_up = self.model.unfinished_of(key, days, run)
-            found = attempts.give_up_batch(cursor, batch_id, error, days, run_id=run)
+            found = attempts.mark_days_not_run(cursor, batch_id, error, days, run_id=run)
         assert found == len(given_up)
-        self.model.give_up(given_up, error)
+        self.model.mark_not_run(given_up, error)
 
     @rule(key=BATCHES)
     def refresh(self, key: str) -> None:

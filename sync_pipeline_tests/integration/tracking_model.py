@@ -148,14 +148,14 @@ class Model:
                 self.tries.append(Try(one.day, batch, run, "skipped"))
         self.refresh(batch)
 
-    def take_up_again(self, batch: str, days: Sequence[date], run: str) -> None:
+    def retry_batch(self, batch: str, days: Sequence[date], run: str) -> None:
         failed = [o for o in self.standing(batch) if o.day in days and o.state == "failed"]
         for one in failed:
             one.superseded = True
             self.tries.append(Try(one.day, batch, run))
         self.refresh(batch if failed else None)
 
-    def give_up(self, given_up: Sequence[Try], error: str) -> None:
+    def mark_not_run(self, given_up: Sequence[Try], error: str) -> None:
         """Close these, which are at work or wait."""
         for one in given_up:
             if one.number is None:

@@ -6,7 +6,7 @@ import pytest
 
 from sync_pipeline.api.config import Config
 from sync_pipeline.api.links import Links
-from sync_pipeline.api.security.rate_limit import MOST_LAUNCHES, Turns
+from sync_pipeline.api.security.rate_limit import MAX_LAUNCHES, RateLimit
 from sync_pipeline.api.security.tokens import (
     SESSION_SECONDS,
     Authority,
@@ -79,8 +79,8 @@ def test_turns_come_back_with_time_and_are_each_callers_own(
 ) -> None:
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    turns = Turns()
-    assert [turns.take("ada") for _ in range(MOST_LAUNCHES)] == [0.0] * MOST_LAUNCHES
+    turns = RateLimit()
+    assert [turns.take("ada") for _ in range(MAX_LAUNCHES)] == [0.0] * MAX_LAUNCHES
     assert 1 < turns.take("ada") <= 2
     assert turns.take("bob") == 0
     now += 2
@@ -120,29 +120,34 @@ def test_an_address_that_others_open_needs_tokens_though_it_listens_here_only(pa
 
 def test_a_browser_may_reach_dagster_by_another_address() -> None:
     inside = "http://dagster:3000"
-    assert config(SYNC_DAGSTER_UI_URL=inside).dagster_link_url == inside
-    found = config(SYNC_DAGSTER_UI_URL=inside, SYNC_DAGSTER_LINK_URL="https://dagster.example/")
-    assert (found.dagster_url, found.dagster_link_url) == (inside, "https://dagster.example")
+    assert config(SYNC_DAGSTER_WEBSERVER_URL=inside).dagster_public_url == inside
+    found = config(
+        SYNC_DAGSTER_WEBSERVER_URL=inside, SYNC_DAGSTER_PUBLIC_URL="https://dagster.example/"
+    )
+    assert (found.dagster_webserver_url, found.dagster_public_url) == (
+        inside,
+        "https://dagster.example",
+    )
 
 
 def test_browsers_elsewhere_get_no_link_to_a_dagster_that_only_this_machine_reaches() -> None:
     tokens = {"SYNC_API_TOKENS": f"ada:reader:{HASH}"}
-    assert config(**tokens).dagster_link_url == "http://127.0.0.1:3000"
+    assert config(**tokens).dagster_public_url == "http://127.0.0.1:3000"
     for found in (
         config("192.168.1.2", **tokens),
         config(SYNC_PAGE_URL="https://sync.example", **tokens),
     ):
-        assert found.dagster_link_url is None
-        assert found.dagster_url == "http://127.0.0.1:3000"
-        assert Links(found.dagster_link_url).run("r") is None
-    elsewhere = {"SYNC_DAGSTER_LINK_URL": "https://dagster.example", **tokens}
-    assert config("192.168.1.2", **elsewhere).dagster_link_url == "https://dagster.example"
+        assert found.dagster_public_url is None
+        assert found.dagster_webserver_url == "http://127.0.0.1:3000"
+        assert Links(found.dagster_public_url).run("r") is None
+    elsewhere = {"SYNC_DAGSTER_PUBLIC_URL": "https://dagster.example", **tokens}
+    assert config("192.168.1.2", **elsewhere).dagster_public_url == "https://dagster.example"
 
 
 @pytest.mark.parametrize(
     "address", ["dagster:3000", "ftp://dagster", "http://", "http://ada:pw@dagster", "http://d:x"]
 )
 def test_an_address_that_is_none_is_refused_by_its_setting(address: str) -> None:
-    with pytest.raises(SettingError, match="SYNC_DAGSTER_UI_URL is no address") as caught:
-        config(SYNC_DAGSTER_UI_URL=address)
+    with pytest.raises(SettingError, match="SYNC_DAGSTER_WEBSERVER_URL is no address") as caught:
+        config(SYNC_DAGSTER_WEBSERVER_URL=address)
     assert "pw" not in str(caught.value)

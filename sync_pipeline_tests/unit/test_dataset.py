@@ -146,16 +146,28 @@ def test_a_day_is_finished_from_midnight_in_its_zone_on(moment: datetime) -> Non
         ({"schedule": {"at": "7:30"}}, "schedule.at: .*such as '02:30'"),
         ({"schedule": {"at": 750}}, "schedule.at: .*YAML reads 12:30 as the number 750"),
         ({"schedule": {"at": "02:30", "look_back_days": -1}}, "schedule.look_back_days: "),
-        ({"target__when_day_is_held": "skip"}, "target.when_day_is_held: .*'wait' or 'fail'"),
-        ({"retry": {"tries": 0}}, "retry.tries: Input should be greater than or equal to 1"),
-        ({"retry": {"first_pause_seconds": 0}}, "retry.first_pause_seconds: .*greater than 0"),
-        ({"retry": {"times": 3}}, "retry: .*unknown key 'times', did you mean 'tries'"),
-        ({"retry": 3}, "retry: .*must be a mapping; its keys are tries, first_pause_seconds"),
+        ({"target__on_lock_conflict": "skip"}, "target.on_lock_conflict: .*'wait' or 'fail'"),
+        (
+            {"retry": {"max_attempts": 0}},
+            "retry.max_attempts: Input should be greater than or equal to 1",
+        ),
+        (
+            {"retry": {"initial_backoff_seconds": 0}},
+            "retry.initial_backoff_seconds: .*greater than 0",
+        ),
+        (
+            {"retry": {"max_atempts": 3}},
+            "retry: .*unknown key 'max_atempts', did you mean 'max_attempts'",
+        ),
+        (
+            {"retry": 3},
+            "retry: .*must be a mapping; its keys are max_attempts, initial_backoff_seconds",
+        ),
         ({"progress": {"percent": 120}}, "progress.percent: .*less than or equal to 100"),
         ({"progress": {"weeks": 1}}, "progress: .*must be every_day, auto, {days: 10} or {per"),
         ({"source": "SHOP_URL"}, "source: .*must be a mapping whose type is one of postgres, sql"),
         ({"source": {"type": "mysql"}}, "source: .*must be a mapping whose type is one of post"),
-        ({"source__most_connections": "x"}, "source.most_connections: .*a valid integer"),
+        ({"source__most_connections": "x"}, "source.max_connections: .*a valid integer"),
         (
             {"source": FILES | {"csv": {"delimiter": ";;"}}},
             "source.csv.delimiter: .*must be one ASCII character",
@@ -173,7 +185,7 @@ def test_a_day_is_finished_from_midnight_in_its_zone_on(moment: datetime) -> Non
         ({"source__tabel": "x"}, "source: .*unknown key 'tabel', did you mean 'table'"),
         (
             {"target__zzz": 1},
-            "target: .*unknown key 'zzz'; allowed are table, write, key, when_day",
+            "target: .*unknown key 'zzz'; allowed are table, write, key, on_lock",
         ),
     ],
 )

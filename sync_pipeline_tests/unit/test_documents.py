@@ -87,7 +87,14 @@ def test_every_column_and_view_is_in_the_contract() -> None:
     versions = PROJECT_ROOT / "sync_pipeline" / "database" / "migrations" / "versions"
     schema = "".join(file.read_text("utf-8") for file in sorted(versions.glob("*.sql")))
     contract = text("docs/contract.md")
-    for table, column in re.findall(r"COMMENT ON COLUMN (\w+)\.(\w+)", schema):
+    renamed = {
+        (table, old): new
+        for table, old, new in re.findall(
+            r"ALTER TABLE (\w+)\s+RENAME (?:COLUMN )?(\w+) TO (\w+)", schema
+        )
+    }
+    for table, written in re.findall(r"COMMENT ON COLUMN (\w+)\.(\w+)", schema):
+        column = renamed.get((table, written), written)
         section = contract.split(f"## `{table}`")[1].split("\n## ")[0]
         assert f"| `{column}` |" in section, f"{table}.{column}"
     for view in re.findall(r"COMMENT ON VIEW (\w+)", schema):

@@ -42,7 +42,7 @@ def codes() -> dict[str, set[str]]:
             found[code] = found.get(code, names) & names
     for code in (*dict(problems._AWAY).values(), *(code for code, _ in problems._DETAILS.values())):
         found.setdefault(code, set())
-    for code in (*problems._INVALID.values(), "invalid", "not_a_day", "no_body"):
+    for code in (*problems._INVALID.values(), "invalid", "invalid_date", "no_body"):
         found.setdefault(code, {"name"})
     return found
 
@@ -69,8 +69,8 @@ def test_what_the_web_page_says_for_a_code_names_only_what_comes_with_it(languag
     assert set(texts("en")) == set(texts("zh"))
     # The others are about requests that the web page does not make.
     assert set(known) - set(texts(language)) == {
-        *("invalid", "missing_field", "no_body", "no_page", "no_such_place", "not_available"),
-        *("not_declared_json", "not_json", "too_large", "unknown_name", "wrong_method"),
+        *("invalid", "missing_field", "no_body", "no_page", "invalid_cursor", "not_available"),
+        *("not_declared_json", "not_json", "too_large", "unknown_field", "wrong_method"),
     }
 
 

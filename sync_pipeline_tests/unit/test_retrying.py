@@ -11,9 +11,8 @@ from sync_pipeline.errors import (
     SupersededError,
     SyncError,
     TargetError,
-    is_transient,
 )
-from sync_pipeline.retry import again, pauses
+from sync_pipeline.retry import again, is_transient, pauses
 
 pytestmark = pytest.mark.unit
 
@@ -105,15 +104,15 @@ def test_a_bug_is_permanent_even_while_a_lost_connection_is_handled() -> None:
 
 
 def test_pauses_double_up_to_a_bound_and_are_not_all_alike() -> None:
-    found = list(pauses(Retry(tries=9, first_pause_seconds=1)))
+    found = list(pauses(Retry(max_attempts=9, initial_backoff_seconds=1)))
     for pause, about in zip(found, [1, 2, 4, 8, 16, 30, 30, 30], strict=True):
         assert about * 0.9 <= pause <= about * 1.1
     assert found[5] != found[6]
-    assert list(pauses(Retry(tries=1))) == []
+    assert list(pauses(Retry(max_attempts=1))) == []
 
 
 def test_the_last_try_raises_what_it_raised_and_one_that_works_returns() -> None:
-    retry = Retry(tries=3, first_pause_seconds=0.001)
+    retry = Retry(max_attempts=3, initial_backoff_seconds=0.001)
     errors: list[Exception] = [coded("08006"), coded("40001"), coded("57P01")]
     left, told = list(errors), []
 

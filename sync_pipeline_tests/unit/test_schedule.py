@@ -70,7 +70,7 @@ def test_one_night_is_asked_for_once() -> None:
 
 
 def test_later_ticks_stand_between_the_night_and_the_time_they_end() -> None:
-    ticks = Schedule(at="02:30", again_every_minutes=45, again_until="05:00").ticks()
+    ticks = Schedule(at="02:30", retry_every_minutes=45, retry_until="05:00").ticks()
     assert ticks == ["02:30", "03:15", "04:00", "04:45"]
     assert Schedule(at="02:30").ticks() == ["02:30"]
 
@@ -78,9 +78,9 @@ def test_later_ticks_stand_between_the_night_and_the_time_they_end() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"again_every_minutes": 30}, "give both"),
-        ({"again_until": "05:00"}, "give both"),
-        ({"again_every_minutes": 30, "again_until": "02:30"}, "must be later than at 02:30"),
+        ({"retry_every_minutes": 30}, "give both"),
+        ({"retry_until": "05:00"}, "give both"),
+        ({"retry_every_minutes": 30, "retry_until": "02:30"}, "must be later than at 02:30"),
     ],
 )
 def test_ticks_that_cannot_be_are_refused(given: dict[str, Any], said: str) -> None:
@@ -99,7 +99,7 @@ def test_ticks_that_cannot_be_are_refused(given: dict[str, Any], said: str) -> N
 def test_a_night_without_its_hour_is_asked_for_all_the_same(
     at: str, tick: datetime, look_back: tuple[str, str]
 ) -> None:
-    again = {"again_every_minutes": 30, "again_until": "05:00", "look_back_days": 2}
+    again = {"retry_every_minutes": 30, "retry_until": "05:00", "look_back_days": 2}
     dataset = Dataset.model_validate(
         {
             "name": "orders",

@@ -70,7 +70,7 @@ def test_a_url_whose_host_stands_in_the_query_stays_one(url: str) -> None:
     given = of(SYNC_DATABASE_URL=url)
     expected = {"dbname": "target", "host": "/run/pg"}
     assert parse_dsn(given.database_url).items() >= expected.items()
-    dagster = given.dagster_url.replace("+psycopg2", "")
+    dagster = given.dagster_storage_url.replace("+psycopg2", "")
     assert parse_dsn(dagster).items() >= expected.items()
 
 
@@ -86,12 +86,14 @@ def test_a_wrong_tracking_url_is_blamed_on_its_own_setting() -> None:
 
 
 def test_dagster_stores_in_its_own_schema_of_the_target_with_the_driver_named() -> None:
-    url = of(SYNC_DATABASE_URL=TARGET).dagster_url
+    url = of(SYNC_DATABASE_URL=TARGET).dagster_storage_url
     assert url == ("postgresql+psycopg2://ada:pw@db:5433/target?options=-csearch_path%3Ddagster")
 
 
 def test_dagsters_own_database_is_used_as_it_is() -> None:
-    url = of(SYNC_DATABASE_URL=TARGET, SYNC_DAGSTER_URL="postgresql://db/dagster").dagster_url
+    url = of(
+        SYNC_DATABASE_URL=TARGET, SYNC_DAGSTER_STORAGE_URL="postgresql://db/dagster"
+    ).dagster_storage_url
     assert url == "postgresql+psycopg2://db/dagster"
 
 

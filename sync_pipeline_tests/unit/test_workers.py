@@ -33,4 +33,4 @@ def test_a_process_that_was_killed_is_dead_at_once_also_before_it_is_waited_for(
 
 
 def test_of_a_process_elsewhere_nothing_is_known() -> None:
-    assert not SeenWorker(replace(HERE, place="another machine", pid=2**22), 3600).is_dead(LONG)
+    assert not SeenWorker(replace(HERE, host_id="another machine", pid=2**22), 3600).is_dead(LONG)

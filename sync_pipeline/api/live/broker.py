@@ -8,18 +8,18 @@ from enum import Enum
 
 from sync_pipeline.api.security.tokens import Caller
 
-_MOST_WAITING = 32  # chunks; some seconds' worth
+_MAX_WAITING = 32  # chunks; some seconds' worth
 
 
-class Word(Enum):
+class StreamSignal(Enum):
     """What a stream is told, other than a chunk."""
 
     RESET = "it missed too much"
     END = "the server ends"
 
 
-MOST_STREAMS = 2000
-_MOST_OF_ONE = 200  # of a token's holder, with all browsers and programs
+MAX_STREAMS = 2000
+_MAX_OF_ONE = 200  # of a token's holder, with all browsers and programs
 
 
 def ping(live: bool) -> bytes:
@@ -33,20 +33,20 @@ class Stream:
 
     def __init__(self, of: Caller) -> None:
         self.of = of
-        self._queue: asyncio.Queue[bytes | Word] = asyncio.Queue(_MOST_WAITING)
+        self._queue: asyncio.Queue[bytes | StreamSignal] = asyncio.Queue(_MAX_WAITING)
 
-    async def next(self, seconds: float) -> bytes | Word | None:
+    async def next(self, seconds: float) -> bytes | StreamSignal | None:
         """Return what comes next; None if nothing does for so long."""
         try:
             return await asyncio.wait_for(self._queue.get(), seconds)
         except asyncio.TimeoutError:
             return None
 
-    def put(self, what: bytes | Word) -> None:
+    def put(self, what: bytes | StreamSignal) -> None:
         if self._queue.full():
             while not self._queue.empty():
                 self._queue.get_nowait()
-            self._queue.put_nowait(Word.RESET)
+            self._queue.put_nowait(StreamSignal.RESET)
         self._queue.put_nowait(what)
 
 
@@ -54,7 +54,7 @@ class Broker:
     """All streams of this process, at most `most`. `live`: changes are heard of."""
 
     def __init__(self) -> None:
-        self.most = MOST_STREAMS
+        self.most = MAX_STREAMS
         self.live = False
         self._streams: set[Stream] = set()
         self._ended = False
@@ -67,21 +67,21 @@ class Broker:
         if len(self) >= self.most:
             return True
         own = sum(stream.of.name == caller.name for stream in self._streams)
-        return caller.how != "local" and own >= _MOST_OF_ONE
+        return caller.how != "local" and own >= _MAX_OF_ONE
 
     def join(self, of: Caller) -> Stream:
         """Return a new listener's stream, which gets what is published from here on."""
         stream = Stream(of)
         self._streams.add(stream)
         if self._ended:
-            stream.put(Word.END)
+            stream.put(StreamSignal.END)
         return stream
 
     def leave(self, stream: Stream) -> None:
         """Forget a stream."""
         self._streams.discard(stream)
 
-    def publish(self, what: bytes | Word) -> None:
+    def publish(self, what: bytes | StreamSignal) -> None:
         """Give every stream this."""
         for stream in self._streams:
             stream.put(what)
@@ -96,9 +96,9 @@ class Broker:
         """Let the streams of a session end that was signed out."""
         for stream in self._streams:
             if stream.of.session == session:
-                stream.put(Word.END)
+                stream.put(StreamSignal.END)
 
     def end(self) -> None:
         """Let every stream end, and those that come."""
         self._ended = True
-        self.publish(Word.END)
+        self.publish(StreamSignal.END)

@@ -27,7 +27,7 @@ from sync_pipeline.tracking.read.history import Record
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
-MOST_REPLAYED = 2000
+MAX_REPLAYED = 2000
 _GATHER_SECONDS = 0.25
 _IDLE_SECONDS = 15.0  # after which the connection is tried, so that a dead one is noticed
 _SILENCE_SECONDS = 10
@@ -125,8 +125,8 @@ class Listener:
                 self._seen = latest
                 self._on_chunk(None)
                 return
-            found = history.changed_after(cursor, self._seen, MOST_REPLAYED + 1)
-        if len(found) > MOST_REPLAYED:
+            found = history.changed_after(cursor, self._seen, MAX_REPLAYED + 1)
+        if len(found) > MAX_REPLAYED:
             self._seen = max(record.change for record in found)
             self._on_chunk(None)
         elif found:

@@ -27,7 +27,7 @@ from sync_pipeline.errors import RequestError, one_line
 from sync_pipeline.tracking.models import day_ranges
 from sync_pipeline.tracking.read import coverage
 
-MOST_DAYS = 3660
+MAX_DAYS = 3660
 
 router = APIRouter(tags=["batches"])
 Key = Annotated[
@@ -135,7 +135,7 @@ def retry(
     caller: Launcher, record_id: RecordId, given: Annotated[Services, Depends(services)]
 ) -> Envelope[LaunchedOut]:
     """Only its unfinished days, in the same record, which is `syncing` at once."""
-    return Envelope(data=_launched(given, launching.take_up_again(given, caller, record_id)))
+    return Envelope(data=_launched(given, launching.retry_batch(given, caller, record_id)))
 
 
 def _launched(given: Services, done: Launched) -> LaunchedOut:
@@ -157,13 +157,13 @@ def _dataset(given: Services, request: BatchIn) -> Dataset:
 
 def _days(dataset: Dataset, request: BatchIn) -> list[date]:
     days = dataset.days(request.start_date, request.end_date, datetime.now(timezone.utc))
-    if len(days) > MOST_DAYS:
+    if len(days) > MAX_DAYS:
         raise RequestError(
-            f"dataset {dataset.name}: {len(days)} days are more than the {MOST_DAYS} of one batch; "
+            f"dataset {dataset.name}: {len(days)} days are more than the {MAX_DAYS} of one batch; "
             "launch it in parts",
             "too_many_days",
             days=len(days),
-            most=MOST_DAYS,
+            most=MAX_DAYS,
         )
     return days
 

@@ -23,7 +23,7 @@ from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.tracking.read import coverage as tracked
 from sync_pipeline.tracking.read.coverage import DayState
 
-MOST_DAYS = 1100
+MAX_DAYS = 1100
 _DEFAULT_DAYS = 365
 
 router = APIRouter(tags=["datasets"])
@@ -96,13 +96,13 @@ def _range(first: date | None, last: date | None, bounds: tuple[date, date]) -> 
             first=str(first),
             last=str(last),
         )
-    if (last - first).days >= MOST_DAYS:
+    if (last - first).days >= MAX_DAYS:
         raise ProblemError(
             422,
             "too_many_days",
-            f"more than {MOST_DAYS} days; ask for fewer at once",
+            f"more than {MAX_DAYS} days; ask for fewer at once",
             field="to",
-            most=MOST_DAYS,
+            most=MAX_DAYS,
         )
     return first, last
 

@@ -10,8 +10,8 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
-from sync_pipeline.api.live.broker import Stream, Word, ping
-from sync_pipeline.api.live.listener import MOST_REPLAYED, chunk_of
+from sync_pipeline.api.live.broker import Stream, StreamSignal, ping
+from sync_pipeline.api.live.listener import MAX_REPLAYED, chunk_of
 from sync_pipeline.api.problems import ProblemError, responses
 from sync_pipeline.api.security.access import Reader
 from sync_pipeline.api.security.tokens import Caller
@@ -87,9 +87,9 @@ async def _events(given: Services, stream: Stream, missed: bytes) -> AsyncIterat
         what = await stream.next(min(seconds, _PING_SECONDS))
         if what is None:
             yield ping(given.broker.live)
-        elif what is Word.END:
+        elif what is StreamSignal.END:
             return
-        elif what is Word.RESET:
+        elif what is StreamSignal.RESET:
             try:
                 yield await run_in_threadpool(_reset, given)
             except TrackingError:
@@ -110,8 +110,8 @@ def _missed(given: Services, after: int | None) -> bytes:
         return f"id: {latest}\n\n".encode()
     if after > latest:  # the database is an older one now
         return _reset(given)
-    found = given.pool.run(lambda cursor: history.changed_after(cursor, after, MOST_REPLAYED + 1))
-    return _reset(given) if len(found) > MOST_REPLAYED else chunk_of(found, given.links)
+    found = given.pool.run(lambda cursor: history.changed_after(cursor, after, MAX_REPLAYED + 1))
+    return _reset(given) if len(found) > MAX_REPLAYED else chunk_of(found, given.links)
 
 
 def _reset(given: Services) -> bytes:

@@ -22,7 +22,7 @@ from sync_pipeline.tracking.read import history, listing
 from sync_pipeline.tracking.read.history import Record
 from sync_pipeline.tracking.read.listing import Filter, Sort
 
-MOST_DEEP = 10_000
+MAX_DEEP = 10_000
 _NO_NUL = r"^[^\x00]*$"
 
 router = APIRouter(tags=["records"])
@@ -48,7 +48,7 @@ def list_records(
     caller: Reader,
     given: Annotated[Services, Depends(services)],
     which: Annotated[Filter, Depends(_filter)],
-    page: Annotated[int, Query(ge=1, le=MOST_DEEP)] = 1,
+    page: Annotated[int, Query(ge=1, le=MAX_DEEP)] = 1,
     page_size: Annotated[int, Query(ge=1, le=200)] = 50,
     sort: Annotated[Sort, Query(description="what comes first; - for the highest")] = "-start_time",
     after: Annotated[
@@ -56,13 +56,13 @@ def list_records(
     ] = None,
 ) -> Envelope[ListOut]:
     """The list of the specification, with filters. Deep lists go on by `after`."""
-    if after is None and page * page_size > MOST_DEEP:
+    if after is None and page * page_size > MAX_DEEP:
         raise ProblemError(
             422,
-            "too_deep",
-            f"page × page_size is more than {MOST_DEEP}; go on with 'after'",
+            "page_limit",
+            f"page × page_size is more than {MAX_DEEP}; go on with 'after'",
             field="page",
-            most=MOST_DEEP,
+            most=MAX_DEEP,
         )
     offset = 0 if after is not None else (page - 1) * page_size
     found = given.pool.run(

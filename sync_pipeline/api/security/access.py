@@ -26,7 +26,7 @@ async def same_site(request: Request, given: Annotated[Services, Depends(service
     ):
         raise ProblemError(
             403,
-            "other_site",
+            "cross_site",
             "writes are taken from this server's own page only, not from another's",
         )
 

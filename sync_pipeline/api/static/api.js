@@ -1,13 +1,15 @@
-// The API, as functions. Each returns the answer's `data`, or throws a Problem.
+// The API calls. Each returns the `data` of the response, or throws a Problem.
 
 import { BASE } from "./endpoints.js";
 import { t } from "./i18n.js";
-import { noteTime } from "./serverTime.js";
+import { recordServerTime } from "./serverTime.js";
 
 let csrfToken = null;
 
-/** What went wrong: the API's own sentence, the field it is about if it is about one, and the same in
- * one word (`code`) with what it is about (`params`). */
+/**
+ * A failed call: the API's English message, the request field that caused it, if any, the problem
+ * code, and the code's parameters.
+ */
 export class Problem extends Error {
   constructor(status, detail, field = null, code = null, params = {}) {
     super(detail);
@@ -19,8 +21,8 @@ export class Problem extends Error {
   }
 }
 
-/** Who is looking: `{role, user}`. Throws a Problem of status 401 if a token is needed. */
-export async function me() {
+/** Returns the current user as `{role, user}`. Throws a Problem with status 401 without a session. */
+export async function getCurrentUser() {
   const found = await call("GET", "/me");
   csrfToken = found.csrf_token ?? null;
   return found;
@@ -28,40 +30,41 @@ export async function me() {
 
 export const signIn = (token) => call("POST", "/session", { body: { token } });
 export const signOut = () => call("DELETE", "/session");
-export const list = (filter) => call("GET", `/sync-status/list?${query(filter)}`);
-export const one = (id) => call("GET", `/sync-status/${id}`);
+export const listRecords = (filter) => call("GET", `/sync-status/list?${toParameters(filter)}`);
+export const getRecord = (id) => call("GET", `/sync-status/${id}`);
 
-/** A batch with its days from one to another alone. */
-export const stretch = (id, from, to) =>
-  call("GET", `/sync-status/${id}/days?${query({ from, to })}`);
+/** Returns a batch with only its days between `from` and `to`, both included. */
+export const getBatchDays = (id, from, to) =>
+  call("GET", `/sync-status/${id}/days?${toParameters({ from, to })}`);
 
-export const coverage = (asked) => call("GET", `/sync-status/coverage?${query(asked)}`);
-export const cancel = (id) => call("POST", `/sync-status/${id}/cancel`, { body: {} });
-export const retry = (id) => call("POST", `/sync-status/${id}/retry`, { body: {} });
+export const getCoverage = (options) =>
+  call("GET", `/sync-status/coverage?${toParameters(options)}`);
+export const cancelBatch = (id) => call("POST", `/sync-status/${id}/cancel`, { body: {} });
+export const retryBatch = (id) => call("POST", `/sync-status/${id}/retry`, { body: {} });
 
-/** The datasets, by name. */
-export async function datasets() {
+/** Returns the datasets, sorted by name. */
+export async function listDatasets() {
   const found = await call("GET", "/datasets");
   return found.datasets.sort((a, b) => a.name.localeCompare(b.name));
 }
 
-/** What launching this would mean; nothing is written. */
-export const preview = (request, signal) =>
+/** Returns which days a launch would sync and skip, without launching anything. */
+export const previewLaunch = (request, signal) =>
   call("POST", "/sync-status/sync/batch/preview", { body: request, signal });
 
-/** Launches a batch. The same key and the same request, sent again, launch it no second time. */
-export const launch = (request, key) =>
+/** Launches a batch. Idempotent: sending the same request again with the same key has no effect. */
+export const launchBatch = (request, key) =>
   call("POST", "/sync-status/sync/batch", { body: request, headers: { "Idempotency-Key": key } });
 
-/** A key that nobody else has. Not randomUUID, which only secure addresses may use. */
-export function newKey() {
+/** Returns a random idempotency key. Not `randomUUID`, which is limited to secure contexts. */
+export function newIdempotencyKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return `page-${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }
 
-function query(asked) {
+function toParameters(values) {
   const parameters = new URLSearchParams();
-  for (const [name, value] of Object.entries(asked)) {
+  for (const [name, value] of Object.entries(values)) {
     for (const each of [value].flat()) {
       if (each !== null && each !== undefined && each !== "") parameters.append(name, each);
     }
@@ -69,11 +72,11 @@ function query(asked) {
   return parameters;
 }
 
-async function call(method, path, options = {}, again = true) {
+async function call(method, path, options = {}, mayRetry = true) {
   const response = await send(method, path, options);
-  if (response.ok) return response.status === 204 ? {} : ((await json(response)).data ?? {});
-  const problem = problemOf(response.status, await json(response));
-  if (response.status === 403 && method !== "GET" && again && (await renewed())) {
+  if (response.ok) return response.status === 204 ? {} : ((await parseJson(response)).data ?? {});
+  const problem = toProblem(response.status, await parseJson(response));
+  if (response.status === 403 && method !== "GET" && mayRetry && (await renewCsrfToken())) {
     return call(method, path, options, false);
   }
   if (response.status === 401 && path !== "/session") {
@@ -83,19 +86,19 @@ async function call(method, path, options = {}, again = true) {
 }
 
 async function send(method, path, { body, headers = {}, signal }) {
-  const all = { Accept: "application/json", ...headers };
-  if (body !== undefined) all["Content-Type"] = "application/json";
-  if (method !== "GET" && csrfToken !== null) all["X-CSRF-Token"] = csrfToken;
+  const allHeaders = { Accept: "application/json", ...headers };
+  if (body !== undefined) allHeaders["Content-Type"] = "application/json";
+  if (method !== "GET" && csrfToken !== null) allHeaders["X-CSRF-Token"] = csrfToken;
   try {
     const response = await fetch(BASE + path, {
       method,
-      headers: all,
+      headers: allHeaders,
       body: body === undefined ? undefined : JSON.stringify(body),
       cache: "no-store",
       credentials: "same-origin",
       signal,
     });
-    noteTime(response.headers.get("Date"));
+    recordServerTime(response.headers.get("Date"));
     return response;
   } catch (error) {
     if (error.name === "AbortError") throw error;
@@ -103,14 +106,14 @@ async function send(method, path, { body, headers = {}, signal }) {
   }
 }
 
-/** A server that was started anew has another CSRF token. Returns whether this one is new. */
-async function renewed() {
+/** Fetches the CSRF token, which changes when the server restarts. Returns whether it changed. */
+async function renewCsrfToken() {
   const before = csrfToken;
-  await me().catch(() => null);
+  await getCurrentUser().catch(() => null);
   return csrfToken !== before;
 }
 
-async function json(response) {
+async function parseJson(response) {
   try {
     return await response.json();
   } catch {
@@ -118,8 +121,8 @@ async function json(response) {
   }
 }
 
-function problemOf(status, answer) {
-  const detail = typeof answer.detail === "string" ? answer.detail : answer.title;
-  const said = detail ?? t("problem.status", { status });
-  return new Problem(status, said, answer.field ?? null, answer.code, answer.params);
+function toProblem(status, body) {
+  const detail = typeof body.detail === "string" ? body.detail : body.title;
+  const message = detail ?? t("problem.status", { status });
+  return new Problem(status, message, body.field ?? null, body.code, body.params);
 }

@@ -1,86 +1,96 @@
-// One attempt at a day: a line of a table, and a second with the reason if it failed.
+// An attempt to sync a day as a table row, followed by a second row with the error if it failed.
 
 import { h, replace, setAttribute, setText } from "./dom.js";
-import { bytes, duration, fullMoment, moment, number, weekday } from "./format.js";
+import {
+  formatBytes,
+  formatDuration,
+  formatFullTime,
+  formatNumber,
+  formatTime,
+  weekdayName,
+} from "./format.js";
 import { t } from "./i18n.js";
-import { StateMark } from "./states.js";
+import { StateLabel } from "./states.js";
 
-export class DayLine {
+export class AttemptRow {
   #shown = null;
-  #run;
-  #reason = null;
+  #runId;
+  #errorRow = null;
 
-  /** `columns` are the names of the table's, "day" and "state" first. */
-  constructor(day, columns) {
+  /** `columns` are the column names of the table; the first two are "day" and "state". */
+  constructor(attempt, columns) {
     this.columns = columns;
-    this.mark = new StateMark(day.state);
+    this.state = new StateLabel(attempt.state);
     this.cells = Object.fromEntries(
       columns.slice(2).map((name) => [name, h("td", { class: name })]),
     );
-    const name = [day.sync_date, h("span", { class: "second" }, ` ${weekday(day.sync_date)}`)];
+    const weekday = h("span", { class: "secondary" }, ` ${weekdayName(attempt.sync_date)}`);
     this.row = h(
       "tr",
       { tabindex: "-1" },
-      h("th", { scope: "row", class: "day" }, name),
-      h("td", { class: "state" }, this.mark.element),
+      h("th", { scope: "row", class: "day" }, attempt.sync_date, weekday),
+      h("td", { class: "state" }, this.state.element),
       Object.values(this.cells),
     );
   }
 
-  /** Its rows in the table, one or two. */
-  get rows() {
-    return this.#reason ? [this.row, this.#reason] : [this.row];
+  /** The one or two table rows. */
+  get elements() {
+    return this.#errorRow ? [this.row, this.#errorRow] : [this.row];
   }
 
-  update(day, dagster) {
-    if (day === this.#shown) return;
-    this.#shown = day;
-    this.mark.update(day.state);
-    for (const [name, text] of Object.entries(textsOf(day))) {
+  update(attempt, dagsterUrl) {
+    if (attempt === this.#shown) return;
+    this.#shown = attempt;
+    this.state.update(attempt.state);
+    for (const [name, text] of Object.entries(cellTexts(attempt))) {
       if (name in this.cells) setText(this.cells[name], text);
     }
-    if (day.started_at) setAttribute(this.cells.at, "title", fullMoment(day.started_at));
-    this.#showRun(day.run_id, dagster);
-    this.#showReason(day.error_message);
+    if (attempt.started_at) {
+      setAttribute(this.cells.started, "title", formatFullTime(attempt.started_at));
+    }
+    this.#showRun(attempt.run_id, dagsterUrl);
+    this.#showError(attempt.error_message);
   }
 
   remove() {
-    for (const row of this.rows) row.remove();
+    for (const element of this.elements) element.remove();
   }
 
-  #showRun(run, dagster) {
-    if (this.#run === run) return;
-    this.#run = run;
-    const short = run?.slice(0, 8);
-    const about = {
-      "aria-label": t("action.dagsterOf", { what: short }),
+  #showRun(runId, dagsterUrl) {
+    if (this.#runId === runId) return;
+    this.#runId = runId;
+    const short = runId?.slice(0, 8);
+    const attributes = {
+      "aria-label": t("action.openInDagster", { what: short }),
       target: "_blank",
       rel: "noopener",
     };
     const link =
-      dagster && h("a", { ...about, href: `${dagster}/runs/${encodeURIComponent(run)}` }, short);
-    replace(this.cells.run, run ? link || short : null);
+      dagsterUrl &&
+      h("a", { ...attributes, href: `${dagsterUrl}/runs/${encodeURIComponent(runId)}` }, short);
+    replace(this.cells.run, runId ? link || short : null);
   }
 
-  #showReason(error) {
-    this.#reason?.remove();
-    const cell = { colspan: this.columns.length, class: "error", lang: "en" };
-    this.#reason = error ? h("tr", { class: "reason" }, h("td", cell, error)) : null;
-    if (this.#reason && this.row.isConnected) this.row.after(this.#reason);
+  #showError(error) {
+    this.#errorRow?.remove();
+    const attributes = { colspan: this.columns.length, class: "error", lang: "en" };
+    this.#errorRow = error ? h("tr", { class: "error-row" }, h("td", attributes, error)) : null;
+    if (this.#errorRow && this.row.isConnected) this.row.after(this.#errorRow);
   }
 }
 
-function textsOf(day) {
-  const counted = day.state === "success" || day.state === "failed";
-  const isIn = day.state === "success";
+function cellTexts(attempt) {
+  const hasEnded = attempt.state === "success" || attempt.state === "failed";
+  const isSynced = attempt.state === "success";
   return {
-    try: String(day.attempt ?? ""),
-    read: counted ? number(day.rows_read) : "",
-    loaded: isIn ? number(day.rows_loaded) : "",
-    rejected: day.rows_rejected ? number(day.rows_rejected) : "",
-    bytes: isIn && day.bytes ? bytes(day.bytes) : "",
-    took: duration(day.duration_seconds),
-    at: day.started_at ? moment(day.started_at) : "",
-    by: day.triggered_by ?? "",
+    attempt: String(attempt.attempt ?? ""),
+    read: hasEnded ? formatNumber(attempt.rows_read) : "",
+    loaded: isSynced ? formatNumber(attempt.rows_loaded) : "",
+    rejected: attempt.rows_rejected ? formatNumber(attempt.rows_rejected) : "",
+    size: isSynced && attempt.bytes ? formatBytes(attempt.bytes) : "",
+    duration: formatDuration(attempt.duration_seconds),
+    started: attempt.started_at ? formatTime(attempt.started_at) : "",
+    "triggered-by": attempt.triggered_by ?? "",
   };
 }

@@ -1,97 +1,100 @@
-// A table of attempts at days, so many lines at a time: a batch may have thousands of days.
+// A table of attempts, one page at a time, because a batch may have thousands of days.
 
-import { DayLine } from "./attemptRow.js";
+import { AttemptRow } from "./attemptRow.js";
 import { h, setText } from "./dom.js";
-import { number, range } from "./format.js";
+import { formatDayRange, formatNumber } from "./format.js";
 import { t } from "./i18n.js";
 
-const PAGE = 200;
+const PAGE_SIZE = 200;
 
-export class Lines {
+export class AttemptTable {
   #columns;
   #keyOf;
-  #all = [];
-  #dagster = null;
+  #attempts = [];
+  #dagsterUrl = null;
   #first = 0;
-  #lines = new Map();
+  #rows = new Map();
 
-  /** `keyOf` gives what tells an attempt from the others. */
+  /** `keyOf` returns a unique key of an attempt. */
   constructor(columns, keyOf) {
     this.#columns = columns;
     this.#keyOf = keyOf;
     this.body = h("tbody");
-    this.earlier = this.#turn(-PAGE, "days.before");
-    this.later = this.#turn(PAGE, "days.after");
-    this.words = h("span", { class: "second" });
-    this.pager = h("div", { class: "pager", hidden: true }, this.earlier, this.words, this.later);
+    this.previous = this.#pageButton(-PAGE_SIZE, "days.previous");
+    this.next = this.#pageButton(PAGE_SIZE, "days.next");
+    this.position = h("span", { class: "secondary" });
+    this.pager = h("div", { class: "pager", hidden: true }, this.previous, this.position, this.next);
     const headings = columns.map((name) =>
-      h("th", { scope: "col", class: name }, t(`day.column.${name}`)),
+      h("th", { scope: "col", class: name }, t(`attempts.column.${name}`)),
     );
     const table = h("table", {}, h("thead", {}, h("tr", {}, headings)), this.body);
-    this.element = h("div", { class: "lines" }, table, this.pager);
+    this.element = h("div", { class: "attempts" }, table, this.pager);
   }
 
-  /** Shows these attempts, those of the page that is looked at. */
-  update(attempts, dagster) {
-    this.#all = attempts;
-    this.#dagster = dagster;
+  /** Shows the current page of these attempts. */
+  update(attempts, dagsterUrl) {
+    this.#attempts = attempts;
+    this.#dagsterUrl = dagsterUrl;
     this.#draw();
   }
 
-  /** Turns to the line of a day, and marks it. */
+  /** Turns to the page of a day, scrolls to its row and focuses it. */
   reveal(day) {
-    const at = this.#all.findIndex((each) => each.sync_date === day);
-    if (at < 0) return;
-    this.#first = at - (at % PAGE);
+    const index = this.#attempts.findIndex((each) => each.sync_date === day);
+    if (index < 0) return;
+    this.#first = index - (index % PAGE_SIZE);
     this.#draw();
-    const { row } = this.#lines.get(this.#keyOf(this.#all[at]));
+    const { row } = this.#rows.get(this.#keyOf(this.#attempts[index]));
     row.scrollIntoView({ block: "center" });
     row.focus({ preventScroll: true });
   }
 
   #draw() {
-    if (this.#first >= this.#all.length) this.#first = 0;
-    const page = this.#all.slice(this.#first, this.#first + PAGE);
+    if (this.#first >= this.#attempts.length) this.#first = 0;
+    const page = this.#attempts.slice(this.#first, this.#first + PAGE_SIZE);
     const keys = new Set(page.map(this.#keyOf));
-    for (const [key, line] of this.#lines) {
-      if (!keys.has(key)) (line.remove(), this.#lines.delete(key));
+    for (const [key, row] of this.#rows) {
+      if (!keys.has(key)) (row.remove(), this.#rows.delete(key));
     }
-    let at = this.body.firstElementChild;
+    let next = this.body.firstElementChild;
     for (const attempt of page) {
-      const line = this.#lineOf(attempt);
-      for (const row of line.rows) {
-        if (row === at) at = at.nextElementSibling;
-        else this.body.insertBefore(row, at);
+      for (const element of this.#rowOf(attempt).elements) {
+        if (element === next) next = next.nextElementSibling;
+        else this.body.insertBefore(element, next);
       }
     }
-    this.#showPager(page);
+    this.#updatePager(page);
   }
 
-  #lineOf(attempt) {
+  #rowOf(attempt) {
     const key = this.#keyOf(attempt);
-    if (!this.#lines.has(key)) this.#lines.set(key, new DayLine(attempt, this.#columns));
-    const line = this.#lines.get(key);
-    line.update(attempt, this.#dagster);
-    return line;
+    if (!this.#rows.has(key)) this.#rows.set(key, new AttemptRow(attempt, this.#columns));
+    const row = this.#rows.get(key);
+    row.update(attempt, this.#dagsterUrl);
+    return row;
   }
 
-  #turn(by, name) {
-    const turn = () => {
-      this.#first += by;
+  #pageButton(step, key) {
+    const onclick = () => {
+      this.#first += step;
       this.#draw();
       this.element.scrollIntoView({ block: "start" });
     };
-    return h("button", { type: "button", class: "plain small", onclick: turn }, t(name));
+    return h("button", { type: "button", class: "plain small", onclick }, t(key));
   }
 
-  #showPager(page) {
-    const total = this.#all.length;
-    this.pager.hidden = total <= PAGE;
+  #updatePager(page) {
+    const total = this.#attempts.length;
+    this.pager.hidden = total <= PAGE_SIZE;
     if (this.pager.hidden) return;
-    const days = [page[0].sync_date, page.at(-1).sync_date].sort();
-    const values = { days: range(...days), n: number(page.length), total: number(total) };
-    setText(this.words, t("days.page", values));
-    this.earlier.disabled = this.#first === 0;
-    this.later.disabled = this.#first + PAGE >= total;
+    const [first, last] = [page[0].sync_date, page.at(-1).sync_date].sort();
+    const values = {
+      days: formatDayRange(first, last),
+      n: formatNumber(page.length),
+      total: formatNumber(total),
+    };
+    setText(this.position, t("days.page", values));
+    this.previous.disabled = this.#first === 0;
+    this.next.disabled = this.#first + PAGE_SIZE >= total;
   }
 }

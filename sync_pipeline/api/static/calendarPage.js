@@ -1,165 +1,173 @@
-// The coverage calendar: a year of each dataset at one look, or all years of one; days are
-// selected on it, and launched.
+// The coverage calendar: the latest year of every dataset, or all years of one dataset. Users can
+// select days on it and launch them.
 
-import { Covered } from "./datasetCalendar.js";
-import { Dock } from "./selectionBar.js";
+import { DatasetCalendar } from "./datasetCalendar.js";
 import { h, replace } from "./dom.js";
-import { dragSelects } from "./dragSelection.js";
+import { enableDragSelection } from "./dragSelection.js";
 import { t } from "./i18n.js";
 import { Selection } from "./selection.js";
+import { SelectionBar } from "./selectionBar.js";
 import { DAY_STATES } from "./states.js";
-import { hideTip } from "./tooltip.js";
+import { hideTooltip } from "./tooltip.js";
 
-const HERE = "/sync-status/calendar";
-const AT_ONCE = 3; // datasets that are loaded before the page is there; the others as they come near
-const NEAR = "600px";
+const URL_PATH = "/sync-status/calendar";
+const LOADED_FIRST = 3; // datasets to load with the page; the others load when scrolled to
+const LOAD_MARGIN = "600px"; // distance from the visible part at which a dataset is loaded
 
-export class Calendar {
+export class CalendarPage {
   #app;
-  #covered = [];
-  #picking = false;
+  #calendars = [];
+  #isSelecting = false;
   #left = false;
-  #near = new IntersectionObserver((entries) => this.#onNear(entries), { rootMargin: NEAR });
+  #observer = new IntersectionObserver((entries) => this.#onIntersect(entries), {
+    rootMargin: LOAD_MARGIN,
+  });
 
   constructor(app) {
     this.#app = app;
-    this.only = new URLSearchParams(location.search).get("dataset");
+    this.dataset = new URLSearchParams(location.search).get("dataset"); // null: all datasets
     this.selection = new Selection();
-    this.selection.onChange(() => this.#onSelection());
+    this.selection.onChange(() => this.#onSelectionChange());
     this.body = h("div");
-    this.dock = null;
+    this.selectionBar = null;
   }
 
   /** Loads and shows the calendar. Throws a Problem. */
   async show(root) {
-    const datasets = await this.#app.datasets();
+    const datasets = await this.#app.listDatasets();
     if (this.#left) return;
-    if (this.#app.mayLaunch()) {
-      this.dock = new Dock(this.#app, datasets, this.selection, () => this.#selected());
+    if (this.#app.canLaunch()) {
+      this.selectionBar = new SelectionBar(this.#app, datasets, this.selection, () =>
+        this.#selectedDays(),
+      );
     }
-    dragSelects(this.body, this.selection, {
-      isPicking: () => this.#picking,
-      onOpen: (dataset, day) =>
-        this.#open(this.#find(dataset).get(day)),
+    enableDragSelection(this.body, this.selection, {
+      isSelecting: () => this.#isSelecting,
+      onOpen: (dataset, day) => this.#open(this.#find(dataset).get(day)),
     });
     document.addEventListener("keydown", this.#onKey);
     document.title = `${t("calendar.title")} · ${t("app")}`;
     root.classList.add("calendar");
-    root.append(this.#title(datasets), legend(), this.body, this.dock?.element ?? "");
+    root.append(this.#title(datasets), legend(), this.body, this.selectionBar?.element ?? "");
     await this.#load(datasets);
   }
 
-  /** Shows the datasets; loads those that were looked at before, and the first ones. */
+  /** Shows the datasets; loads the first ones, and those that were loaded before. */
   async #load(datasets) {
-    const wanted = datasets.filter((each) => !this.only || each.name === this.only);
-    const before = new Map(this.#covered.map((each) => [each.name, each]));
-    this.#covered = wanted.map((each) => before.get(each.name) ?? this.#newOf(each));
-    const elements = this.#covered.map((each) => each.element);
+    const wanted = datasets.filter((each) => !this.dataset || each.name === this.dataset);
+    const before = new Map(this.#calendars.map((each) => [each.name, each]));
+    this.#calendars = wanted.map((each) => before.get(each.name) ?? this.#createCalendar(each));
+    const elements = this.#calendars.map((each) => each.element);
     if (!elements.length || elements.some((each, n) => each !== this.body.children[n])) {
-      replace(this.body, elements.length ? elements : h("p", {}, t("calendar.none")));
+      replace(this.body, elements.length ? elements : h("p", {}, t("calendar.notFound")));
     }
     while (this.body.children.length > Math.max(1, elements.length)) this.body.lastChild.remove();
-    const now = wanted.filter((_, n) => n < AT_ONCE || this.#covered[n].isWanted);
-    await Promise.all(now.map((each) => this.#find(each.name).load(each)));
+    const toLoad = wanted.filter((_, n) => n < LOADED_FIRST || this.#calendars[n].isRequested);
+    await Promise.all(toLoad.map((each) => this.#find(each.name).load(each)));
   }
 
-  #newOf(dataset) {
-    const covered = new Covered(dataset, this.selection, {
-      isAlone: Boolean(this.only),
+  #createCalendar(dataset) {
+    const calendar = new DatasetCalendar(dataset, this.selection, {
+      isAlone: Boolean(this.dataset),
       onOpen: (day) => this.#open(day),
     });
-    this.#near.observe(covered.element);
-    return covered;
+    this.#observer.observe(calendar.element);
+    return calendar;
   }
 
   #find(dataset) {
-    return this.#covered.find((each) => each.name === dataset);
+    return this.#calendars.find((each) => each.name === dataset);
   }
 
-  #onNear(entries) {
+  #onIntersect(entries) {
     for (const { target, isIntersecting } of entries) {
-      const covered = this.#find(target.dataset.dataset);
-      if (!isIntersecting || !covered || covered.isWanted) continue;
-      this.#app.guarded(() => covered.load());
+      const calendar = this.#find(target.dataset.dataset);
+      if (!isIntersecting || !calendar || calendar.isRequested) continue;
+      this.#app.catchProblem(() => calendar.load());
     }
   }
 
   #title(datasets) {
-    this.choice = h(
+    this.datasetSelect = h(
       "select",
-      { onchange: () => this.#app.go(address(this.choice.value)) },
-      this.#choices(datasets),
+      { onchange: () => this.#app.navigate(urlOf(this.datasetSelect.value)) },
+      this.#datasetOptions(datasets),
     );
-    const label = h("span", { class: "unseen" }, t("filter.dataset"));
+    const label = h("span", { class: "visually-hidden" }, t("filter.dataset"));
     return h(
       "div",
       { class: "title" },
-      h("h1", { tabindex: "-1" }, this.only ?? t("calendar.title")),
-      h("div", { class: "right" }, this.#pick(), h("label", { class: "field" }, label, this.choice)),
+      h("h1", { tabindex: "-1" }, this.dataset ?? t("calendar.title")),
+      h(
+        "div",
+        { class: "right" },
+        this.#selectButton(),
+        h("label", { class: "field" }, label, this.datasetSelect),
+      ),
     );
   }
 
-  #choices(datasets) {
+  #datasetOptions(datasets) {
     return ["", ...datasets.map((each) => each.name)].map((name) =>
       h(
         "option",
-        { value: name, selected: name === (this.only ?? "") },
+        { value: name, selected: name === (this.dataset ?? "") },
         name || t("filter.allDatasets"),
       ),
     );
   }
 
-  /** A button for who cannot drag: while it is pressed, a click selects. */
-  #pick() {
-    if (!this.#app.mayLaunch()) return null;
-    const pick = h(
+  /** Returns a toggle button for touch screens: while it is pressed, a tap selects a day. */
+  #selectButton() {
+    if (!this.#app.canLaunch()) return null;
+    const button = h(
       "button",
       { type: "button", class: "plain small", "aria-pressed": "false" },
-      t("calendar.pick"),
+      t("calendar.selectDays"),
     );
-    pick.addEventListener("click", () => {
-      this.#picking = !this.#picking;
-      pick.setAttribute("aria-pressed", String(this.#picking));
+    button.addEventListener("click", () => {
+      this.#isSelecting = !this.#isSelecting;
+      button.setAttribute("aria-pressed", String(this.#isSelecting));
     });
-    return pick;
+    return button;
   }
 
   #onKey = (event) => {
     if (event.key === "Escape") this.selection.clear();
   };
 
-  #onSelection() {
-    for (const each of this.#covered) each.select();
-    this.dock?.update();
+  #onSelectionChange() {
+    for (const each of this.#calendars) each.showSelection();
+    this.selectionBar?.update();
   }
 
-  /** The days that are selected, as far as they are shown. */
-  #selected() {
-    return this.#covered
+  /** Returns the selected days that are loaded. */
+  #selectedDays() {
+    return this.#calendars
       .flatMap((each) => each.coverages)
       .flatMap(({ dataset, days }) => days.filter(({ day }) => this.selection.has(dataset, day)));
   }
 
-  /** Goes to the record of a day; one that has none is selected, to be launched. */
+  /** Navigates to the record of a day; selects the day if it has no record. */
   #open(day) {
-    hideTip();
-    if (day.record_id) this.#app.go(`/sync-status/${day.record_id}`);
+    hideTooltip();
+    if (day.record_id) this.#app.navigate(`/sync-status/${day.record_id}`);
     else if (day.state !== "outside") this.selection.set(day.dataset, day.day);
   }
 
   onRecords(records) {
-    for (const each of this.#covered) each.update(records);
-    if (!this.selection.isEmpty) this.dock?.update();
+    for (const each of this.#calendars) each.update(records);
+    if (!this.selection.isEmpty) this.selectionBar?.update();
   }
 
   /** Loads everything again, in place. Throws a Problem. */
   async reload() {
-    const datasets = await this.#app.datasets();
+    const datasets = await this.#app.listDatasets();
     if (this.#left) return;
-    this.dock?.refresh(datasets);
-    replace(this.choice, this.#choices(datasets));
+    this.selectionBar?.refresh(datasets);
+    replace(this.datasetSelect, this.#datasetOptions(datasets));
     await this.#load(datasets);
-    this.#onSelection();
+    this.#onSelectionChange();
   }
 
   state() {
@@ -168,13 +176,13 @@ export class Calendar {
 
   leave() {
     this.#left = true;
-    this.#near.disconnect();
+    this.#observer.disconnect();
     document.removeEventListener("keydown", this.#onKey);
-    hideTip();
+    hideTooltip();
   }
 }
 
-const address = (dataset) => HERE + (dataset && `?dataset=${encodeURIComponent(dataset)}`);
+const urlOf = (dataset) => URL_PATH + (dataset && `?dataset=${encodeURIComponent(dataset)}`);
 
 function legend() {
   const entry = (state) =>
@@ -188,6 +196,6 @@ function legend() {
     "div",
     { class: "legend" },
     DAY_STATES.map(entry),
-    h("p", { class: "second" }, t("calendar.how")),
+    h("p", { class: "secondary" }, t("calendar.help")),
   );
 }

@@ -1,19 +1,20 @@
-// A year of a dataset: a square for each day, in months. On a wide screen the weeks are columns,
-// as one looks along a year; on a narrow one they are lines, as on a wall calendar.
+// A year of a dataset: a square for each day, grouped by month. On wide screens the weeks are columns;
+// on narrow screens they are rows, as on a wall calendar.
 
-import { dayTip, dayWords } from "./dayTooltip.js";
+import { dayDescription, dayTooltip } from "./dayTooltip.js";
 import { h, setAttribute, setVariable } from "./dom.js";
-import { addDays, fullDay, month, utc, weekday } from "./format.js";
+import { addDays, formatFullDay, monthName, utcMidnight, weekdayName } from "./format.js";
 import { t } from "./i18n.js";
-import { hideTip, showTip } from "./tooltip.js";
+import { hideTooltip, showTooltip } from "./tooltip.js";
 
+/** The days that an arrow key moves: with weeks as columns, and with weeks as rows. */
 const STEPS = { ArrowLeft: [-7, -1], ArrowRight: [7, 1], ArrowUp: [-1, -7], ArrowDown: [1, 7] };
 const MONDAY = "2024-01-01";
 
-/** The day of the week, 0 for Monday. */
-const weekdayOf = (day) => (utc(day).getUTCDay() + 6) % 7;
+/** Returns the day of the week; 0 is Monday. */
+const weekdayOf = (day) => (utcMidnight(day).getUTCDay() + 6) % 7;
 
-export class Year {
+export class CalendarYear {
   #cells = new Map();
   #coverage;
   #selection;
@@ -21,8 +22,8 @@ export class Year {
   #selected = new Set();
 
   /**
-   * `onOpen` gets a day that is to be shown, `onLeave` a day of another year that the keyboard goes
-   * to.
+   * `onOpen` gets the day that the user opens; `onLeave` the day of another year that the keyboard
+   * moves to.
    */
   constructor(coverage, selection, { onOpen, onLeave }) {
     const year = coverage.from.slice(0, 4);
@@ -33,7 +34,7 @@ export class Year {
     this.grid = h("div", {
       class: "grid",
       role: "grid",
-      "aria-label": t("calendar.of", { dataset: coverage.dataset, year }),
+      "aria-label": t("calendar.yearLabel", { dataset: coverage.dataset, year }),
       "aria-multiselectable": "true",
     });
     const { days } = coverage;
@@ -52,7 +53,7 @@ export class Year {
       h("div", { class: "frame" }, weekdays(), this.grid),
     );
     this.#listen();
-    this.select();
+    this.showSelection();
   }
 
   #month(name, days) {
@@ -64,7 +65,7 @@ export class Year {
       setVariable(cell, "--week", Math.floor((before + n) / 7) + 1);
       return cell;
     });
-    const title = h("div", { class: "name", role: "rowheader" }, month(own[0].day));
+    const title = h("div", { class: "name", role: "rowheader" }, monthName(own[0].day));
     return h("div", { class: "month", role: "row" }, title, cells);
   }
 
@@ -81,16 +82,16 @@ export class Year {
   #draw(day) {
     const cell = this.#cells.get(day.day);
     setAttribute(cell, "class", `square ${day.state}`);
-    setAttribute(cell, "aria-label", `${fullDay(day.day)}${t("separator")}${dayWords(day)}`);
+    setAttribute(cell, "aria-label", `${formatFullDay(day.day)}${t("separator")}${dayDescription(day)}`);
   }
 
-  /** Draws a day that changed, if it is of this year. */
+  /** Draws a day again if it belongs to this year. */
   update(day) {
     if (this.#cells.has(day.day)) this.#draw(day);
   }
 
-  /** Marks the days that are selected, touching those alone that were not or are no more. */
-  select() {
+  /** Marks the selected days; updates only the cells whose selection changed. */
+  showSelection() {
     const selected = this.#selectedNow();
     for (const day of this.#selected) if (!selected.has(day)) this.#mark(day, false);
     for (const day of selected) if (!this.#selected.has(day)) this.#mark(day, true);
@@ -105,11 +106,11 @@ export class Year {
   }
 
   #mark(day, selected) {
-    const cannot = !selected && this.#coverage.get(day).state === "outside";
-    setAttribute(this.#cells.get(day), "aria-selected", cannot ? null : String(selected));
+    const isUnselectable = !selected && this.#coverage.get(day).state === "outside";
+    setAttribute(this.#cells.get(day), "aria-selected", isUnselectable ? null : String(selected));
   }
 
-  /** Puts the focus on a day; returns false if it is not of this year. */
+  /** Focuses a day; returns false if it belongs to another year. */
   focus(day) {
     if (!this.#cells.has(day)) return false;
     this.#setCurrent(day);
@@ -117,7 +118,7 @@ export class Year {
     return true;
   }
 
-  /** The one day that Tab leads to. */
+  /** Makes a day the only one that Tab moves to. */
   #setCurrent(day) {
     if (this.#current !== null) this.#cells.get(this.#current)?.setAttribute("tabindex", "-1");
     this.#current = day;
@@ -128,27 +129,27 @@ export class Year {
     const dayOf = (event) => this.#coverage.get(event.target.closest?.("[data-day]")?.dataset.day);
     this.grid.addEventListener("pointerover", (event) => {
       const day = dayOf(event);
-      if (day && event.pointerType !== "touch") showTip(this.#cells.get(day.day), dayTip(day));
-      else hideTip();
+      if (day && event.pointerType !== "touch") showTooltip(this.#cells.get(day.day), dayTooltip(day));
+      else hideTooltip();
     });
-    this.grid.addEventListener("pointerleave", hideTip);
+    this.grid.addEventListener("pointerleave", hideTooltip);
     this.grid.addEventListener("focusin", (event) => {
       const day = dayOf(event);
       if (!day) return;
       this.#setCurrent(day.day);
-      if (event.target.matches(":focus-visible")) showTip(this.#cells.get(day.day), dayTip(day));
+      if (event.target.matches(":focus-visible")) showTooltip(this.#cells.get(day.day), dayTooltip(day));
     });
-    this.grid.addEventListener("focusout", hideTip);
+    this.grid.addEventListener("focusout", hideTooltip);
     this.grid.addEventListener("keydown", (event) => this.#onKey(event, dayOf(event)));
   }
 
   #onKey(event, day) {
     if (!day || event.ctrlKey || event.metaKey || event.altKey) return;
     const { dataset } = this.#coverage;
-    const to = this.#target(event.key, day.day);
-    if (to) {
-      if (event.shiftKey) this.#selection.extend(dataset, to, day.day);
-      if (!this.focus(to)) this.onLeave(to);
+    const target = this.#target(event.key, day.day);
+    if (target) {
+      if (event.shiftKey) this.#selection.extend(dataset, target, day.day);
+      if (!this.focus(target)) this.onLeave(target);
     } else if (event.key === " ") {
       if (event.shiftKey) this.#selection.extend(dataset, day.day);
       else this.#selection.set(dataset, day.day);
@@ -176,6 +177,6 @@ function weeksOf(name, days) {
 }
 
 function weekdays() {
-  const names = [0, 1, 2, 3, 4, 5, 6].map((n) => h("span", {}, weekday(addDays(MONDAY, n))));
+  const names = [0, 1, 2, 3, 4, 5, 6].map((n) => h("span", {}, weekdayName(addDays(MONDAY, n))));
   return h("div", { class: "weekdays", "aria-hidden": "true" }, names);
 }

@@ -1,43 +1,43 @@
-// The days of a dataset and what is known of each, kept in step with the live stream.
+// The days of a dataset with the state of each, updated by the live stream.
 
-import { coverage } from "./api.js";
-import { noted } from "./recordCache.js";
+import { getCoverage } from "./api.js";
+import { createLimiter } from "./limiter.js";
+import { cachedRecords } from "./recordCache.js";
 import { dayState } from "./states.js";
-import { inTurns } from "./limiter.js";
 
-const inTurn = inTurns(4); // however many datasets there are: a browser allows six connections
+const limit = createLimiter(4); // browsers allow six connections to a server
 
 export class Coverage {
   #byDay = new Map();
 
-  constructor(answer) {
+  constructor(response) {
     Object.assign(this, {
-      dataset: answer.dataset,
-      from: answer.from,
-      to: answer.to,
-      firstDay: answer.first_day,
-      lastDay: answer.last_day,
-      days: answer.days,
+      dataset: response.dataset,
+      from: response.from,
+      to: response.to,
+      firstDay: response.first_day,
+      lastDay: response.last_day,
+      days: response.days,
     });
-    for (const day of answer.days) {
-      day.dataset = answer.dataset;
+    for (const day of response.days) {
+      day.dataset = response.dataset;
       this.#byDay.set(day.day, day);
     }
   }
 
-  /** Asks the API; without a range, for the last 365 days. Throws a Problem. */
-  static async of(dataset, from = null, to = null) {
-    const made = new Coverage(await inTurn(() => coverage({ dataset, from, to })));
-    made.take(noted());
-    return made;
+  /** Loads a coverage; without a range, that of the last 365 days. Throws a Problem. */
+  static async load(dataset, from = null, to = null) {
+    const coverage = new Coverage(await limit(() => getCoverage({ dataset, from, to })));
+    coverage.update(cachedRecords());
+    return coverage;
   }
 
   get(day) {
     return this.#byDay.get(day);
   }
 
-  /** Takes in the records of days of this dataset; returns the days that they changed. */
-  take(records) {
+  /** Applies the records of this dataset's days; returns the days that changed. */
+  update(records) {
     const changed = [];
     for (const record of records) {
       const day =
@@ -60,16 +60,16 @@ export class Coverage {
     return changed;
   }
 
-  /** Stretches of days that are missing or failed, as [first, last, state]. */
+  /** Returns the ranges of missing or failed days, as [first, last, state]. */
   gaps() {
-    const found = [];
-    let open = null;
+    const gaps = [];
+    let current = null;
     for (const { day, state } of this.days) {
       const isGap = state === "missing" || state === "failed";
-      if (isGap && open && open[2] === state) open[1] = day;
-      else if (isGap) found.push((open = [day, day, state]));
-      if (!isGap) open = null;
+      if (isGap && current && current[2] === state) current[1] = day;
+      else if (isGap) gaps.push((current = [day, day, state]));
+      if (!isGap) current = null;
     }
-    return found;
+    return gaps;
   }
 }

@@ -1,41 +1,41 @@
-// How many days there are of each state, in words, kept in step with the days.
+// The number of days in each state, as a row of labels and as text.
 
 import { h, setText } from "./dom.js";
 import { t } from "./i18n.js";
-import { DAY_STATES, glyph } from "./states.js";
+import { DAY_STATES, stateIcon } from "./states.js";
 
-const SHOWN = DAY_STATES.filter((state) => state !== "outside");
+const SHOWN_STATES = DAY_STATES.filter((state) => state !== "outside");
 
-export class Counts {
-  #words = {};
+export class DayCounts {
+  #labels = {};
 
   constructor() {
     this.element = h("span", { class: "counts" });
-    for (const state of SHOWN) {
-      const word = h("span");
-      const entry = h("span", { class: `state ${state}`, hidden: true }, glyph(state), word);
-      this.#words[state] = { entry, word };
-      this.element.append(entry);
+    for (const state of SHOWN_STATES) {
+      const text = h("span");
+      const label = h("span", { class: `state ${state}`, hidden: true }, stateIcon(state), text);
+      this.#labels[state] = { label, text };
+      this.element.append(label);
     }
   }
 
-  /** Shows these counts, those that are not zero; returns them as one text. */
+  /** Shows the counts that are not zero; returns them as one text. */
   update(counts) {
-    for (const [state, { entry, word }] of Object.entries(this.#words)) {
-      entry.hidden = !counts[state];
-      setText(word, counts[state] ? t(`count.${state}`, { n: counts[state] }) : "");
+    for (const [state, { label, text }] of Object.entries(this.#labels)) {
+      label.hidden = !counts[state];
+      setText(text, counts[state] ? t(`count.${state}`, { n: counts[state] }) : "");
     }
-    return countWords(counts);
+    return formatCounts(counts);
   }
 }
 
-/** Counts of days as one text, such as "24 in, 1 failed". */
-export const countWords = (counts) =>
-  SHOWN.filter((state) => counts[state])
+/** Formats counts of days as one text, such as "24 synced, 1 failed". */
+export const formatCounts = (counts) =>
+  SHOWN_STATES.filter((state) => counts[state])
     .map((state) => t(`count.${state}`, { n: counts[state] }))
     .join(t("separator"));
 
-/** Counts how many days there are of each state. */
+/** Returns the number of days in each state. */
 export function countStates(days) {
   const counts = {};
   for (const { state } of days) counts[state] = (counts[state] ?? 0) + 1;

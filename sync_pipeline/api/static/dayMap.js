@@ -1,29 +1,29 @@
-// The days of a batch as squares, in order: where it stands, at one look.
+// The days of a batch as colored squares, in order.
 
-import { dayTip } from "./dayTooltip.js";
+import { dayTooltip } from "./dayTooltip.js";
 import { h, setAttribute } from "./dom.js";
-import { hideTip, showTip } from "./tooltip.js";
+import { hideTooltip, showTooltip } from "./tooltip.js";
 
-const MANY = 800; // days, above which their squares are small
+const SMALL_SQUARES_ABOVE = 800; // days
 
 export class DayMap {
   #squares = new Map();
 
-  /** `onPick` gets the day that was clicked. */
-  constructor(onPick) {
-    this.element = h("div", { class: "daymap", "aria-hidden": "true" });
-    this.element.addEventListener("pointerover", (event) => this.#point(event.target));
-    this.element.addEventListener("pointerleave", hideTip);
+  /** `onSelect` gets the day that was clicked. */
+  constructor(onSelect) {
+    this.element = h("div", { class: "day-map", "aria-hidden": "true" });
+    this.element.addEventListener("pointerover", (event) => this.#showTooltip(event.target));
+    this.element.addEventListener("pointerleave", hideTooltip);
     this.element.addEventListener("click", (event) => {
-      if (event.target.dataset.day) onPick(event.target.dataset.day);
+      if (event.target.dataset.day) onSelect(event.target.dataset.day);
     });
   }
 
-  /** Shows these days; one that is the same object as before is not looked at. */
+  /** Shows these days; a day that is the same object as before is not drawn again. */
   update(days) {
-    const there = new Set(days.map((day) => day.sync_date));
+    const shown = new Set(days.map((day) => day.sync_date));
     for (const [day, square] of this.#squares) {
-      if (!there.has(day)) (square.element.remove(), this.#squares.delete(day));
+      if (!shown.has(day)) (square.element.remove(), this.#squares.delete(day));
     }
     for (const day of days) {
       const square = this.#squares.get(day.sync_date) ?? this.#add(day.sync_date);
@@ -32,7 +32,7 @@ export class DayMap {
       setAttribute(square.element, "class", `square ${stateOf(day)}`);
     }
     this.element.hidden = days.length < 2;
-    this.element.classList.toggle("many", days.length > MANY);
+    this.element.classList.toggle("small-squares", days.length > SMALL_SQUARES_ABOVE);
   }
 
   #add(day) {
@@ -42,12 +42,12 @@ export class DayMap {
     return square;
   }
 
-  #point(target) {
+  #showTooltip(target) {
     const day = this.#squares.get(target.dataset.day)?.day;
-    if (!day) return hideTip();
-    showTip(
+    if (!day) return hideTooltip();
+    showTooltip(
       target,
-      dayTip({
+      dayTooltip({
         day: day.sync_date,
         state: day.state,
         rows: day.rows_loaded,
@@ -60,7 +60,7 @@ export class DayMap {
   }
 }
 
-/** What an attempt's state is on a square: like a day's of a coverage, where it is the same. */
+/** Returns the coverage state of an attempt, which also distinguishes empty and rejected days. */
 function stateOf(day) {
   if (day.state !== "success") return day.state;
   if (day.rows_rejected > 0) return "rejected";

@@ -1,10 +1,9 @@
-// A dataset's days as one strip, a bar for each: full where the day is in, sticking out
-// where it failed, a low one where it is missing.
+// The days of a dataset as a strip of bars: full height if synced, taller if failed, low if missing.
 
 import { setAttribute, svg } from "./dom.js";
 
 const HEIGHT = 20;
-const MARKS = {
+const BARS = {
   success: { y: 0, height: HEIGHT },
   empty: { y: 12, height: 8 },
   rejected: { y: 0, height: HEIGHT },
@@ -13,9 +12,9 @@ const MARKS = {
   missing: { y: 17, height: 3 },
   outside: { y: 19, height: 1 },
 };
-const OVERLAP = 0.02; // or a hair of nothing would show between two bars
+const OVERLAP = 0.02; // hides the hairline gap between adjacent bars
 
-export class Strip {
+export class DayStrip {
   #paths = {};
 
   constructor(days) {
@@ -26,42 +25,41 @@ export class Strip {
       preserveAspectRatio: "none",
       "aria-hidden": "true",
     });
-    for (const state of Object.keys(MARKS)) {
+    for (const state of Object.keys(BARS)) {
       this.#paths[state] = svg("path", { class: state });
       this.element.append(this.#paths[state]);
     }
     this.draw();
   }
 
-  /** Draws the days as they are now: one path for each state, however many days there are. */
+  /** Draws the current states of the days: one path per state, however many days there are. */
   draw() {
-    const drawn = {};
-    for (const { state, from, count } of stretches(this.days)) {
-      const { y, height } = MARKS[state];
+    const shapes = {};
+    for (const { state, start, count } of groupByState(this.days)) {
+      const { y, height } = BARS[state];
       const width = count + OVERLAP;
-      drawn[state] = `${drawn[state] ?? ""}M${from} ${y}h${width}v${height}h${-width}z`;
+      shapes[state] = `${shapes[state] ?? ""}M${start} ${y}h${width}v${height}h${-width}z`;
     }
     for (const [state, path] of Object.entries(this.#paths)) {
-      setAttribute(path, "d", drawn[state] ?? null);
+      setAttribute(path, "d", shapes[state] ?? null);
     }
   }
 
-  /** The day under a place, given in pixels from the left of the strip. */
-  dayAt(x) {
-    const share = x / this.element.getBoundingClientRect().width;
-    return this.days[
-      Math.min(this.days.length - 1, Math.max(0, Math.floor(share * this.days.length)))
-    ];
+  /** Returns the day at a horizontal offset in pixels from the left edge of the strip. */
+  dayAt(offsetX) {
+    const share = offsetX / this.element.getBoundingClientRect().width;
+    const index = Math.floor(share * this.days.length);
+    return this.days[Math.min(this.days.length - 1, Math.max(0, index))];
   }
 }
 
-/** Days that follow each other in one state, as `{state, from, count}`. */
-function stretches(days) {
-  const found = [];
-  days.forEach(({ state }, from) => {
-    const last = found.at(-1);
+/** Groups consecutive days of the same state, as `{state, start, count}`. */
+function groupByState(days) {
+  const groups = [];
+  days.forEach(({ state }, start) => {
+    const last = groups.at(-1);
     if (last?.state === state) last.count += 1;
-    else found.push({ state, from, count: 1 });
+    else groups.push({ state, start, count: 1 });
   });
-  return found;
+  return groups;
 }

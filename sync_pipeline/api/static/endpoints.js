@@ -1,6 +1,6 @@
-// Where the API is. Of its own, because the worker that shares the stream needs nothing else of it.
+// The URLs of the API. Separate from api.js because the shared worker imports only these.
 
 export const BASE = "/api/v1";
 
-/** The address of the stream of changes after this one; of new ones only if it is null. */
-export const eventsAddress = (after) => `${BASE}/events${after === null ? "" : `?after=${after}`}`;
+/** Returns the URL of the event stream: changes after `after`, or only new ones if it is null. */
+export const eventsUrl = (after) => `${BASE}/events${after === null ? "" : `?after=${after}`}`;

@@ -1,13 +1,17 @@
-// The filters above the list.
+// The filter form above the record list.
 
-import { debounced, h, replace, setAttribute } from "./dom.js";
+import { debounce, h, replace, setAttribute } from "./dom.js";
 import { t } from "./i18n.js";
-import { KINDS, SORTS, STATUSES, isNarrowed } from "./listQuery.js";
+import { DEFAULTS, KINDS, SORTS, STATUSES, isFiltered } from "./listQuery.js";
 
-const TYPING = 300; // milliseconds
+const TYPING_DELAY = 300; // milliseconds
 
-/** A form for a query. Calls `onChange` with each new one. */
+/** The form of a query. Calls `onChange` with the query whenever it changes. */
 export class Filters {
+  #datasets;
+  #onChange;
+  #setDebounced = debounce((change) => this.#set(change), TYPING_DELAY);
+
   constructor(query, datasets, onChange) {
     this.query = query;
     this.element = h("form", { class: "filters", role: "search", "aria-label": t("filter.label") });
@@ -17,23 +21,19 @@ export class Filters {
     this.#build();
   }
 
-  #datasets;
-  #onChange;
-  #typed = debounced((change) => this.#set(change), TYPING);
-
   #set(change) {
     this.query = { ...this.query, ...change };
-    this.clear.hidden = !isNarrowed(this.query);
+    this.clear.hidden = !isFiltered(this.query);
     this.#onChange(this.query);
   }
 
-  /** Offers the datasets as they are now. */
+  /** Updates the list of datasets. */
   refresh(datasets) {
     this.#datasets = datasets;
     const select = this.element.querySelector('select[name="dataset"]');
     const names = this.#names();
     if ([...select.options].map((each) => each.value).join() === names.join()) return;
-    replace(select, this.#options("dataset", names, datasetWord));
+    replace(select, this.#options("dataset", names, datasetLabel));
   }
 
   #build() {
@@ -42,11 +42,11 @@ export class Filters {
       "button",
       {
         type: "button",
-        class: "plain small unfold",
+        class: "plain small toggle",
         "aria-expanded": "false",
         "aria-controls": "more-filters",
       },
-      t("filter.more"),
+      t("filter.toggle"),
     );
     toggle.addEventListener("click", () => {
       const open = more.classList.toggle("open");
@@ -54,19 +54,11 @@ export class Filters {
     });
     this.clear = h(
       "button",
-      { type: "button", class: "plain small", hidden: !isNarrowed(this.query) },
+      { type: "button", class: "plain small", hidden: !isFiltered(this.query) },
       t("filter.clear"),
     );
     this.clear.addEventListener("click", () => {
-      this.query = {
-        ...this.query,
-        dataset: "",
-        kind: "batch",
-        status: [],
-        from: "",
-        to: "",
-        q: "",
-      };
+      this.query = { ...DEFAULTS, sort: this.query.sort };
       this.#build();
       this.#onChange(this.query);
       this.element.querySelector("input").focus();
@@ -78,7 +70,7 @@ export class Filters {
     return h(
       "fieldset",
       { class: "segments" },
-      h("legend", { class: "unseen" }, t("filter.kind")),
+      h("legend", { class: "visually-hidden" }, t("filter.kind")),
       KINDS.map((kind) =>
         h(
           "label",
@@ -100,7 +92,7 @@ export class Filters {
     return h(
       "fieldset",
       { class: "chips" },
-      h("legend", { class: "unseen" }, t("filter.status")),
+      h("legend", { class: "visually-hidden" }, t("filter.status")),
       STATUSES.map((status) =>
         h(
           "label",
@@ -130,44 +122,44 @@ export class Filters {
 
   #fields() {
     return [
-      this.#select("dataset", this.#names(), datasetWord),
+      this.#select("dataset", this.#names(), datasetLabel),
       this.#input("from", "date", {}, "change"),
       this.#input("to", "date", {}, "change"),
-      this.#input("q", "search", { placeholder: t("filter.text"), maxlength: 100 }, "input"),
+      this.#input("q", "search", { placeholder: t("filter.placeholder"), maxlength: 100 }, "input"),
       this.#select("sort", SORTS, (name) => t(`sort.${name}`)),
     ];
   }
 
-  #select(name, values, textOf) {
+  #select(name, values, labelOf) {
     const select = h(
       "select",
       { name, onchange: (event) => this.#set({ [name]: event.target.value }) },
-      this.#options(name, values, textOf),
+      this.#options(name, values, labelOf),
     );
     return h("label", { class: `field ${name}` }, h("span", {}, t(`filter.${name}`)), select);
   }
 
-  #options(name, values, textOf) {
+  #options(name, values, labelOf) {
     return values.map((value) =>
-      h("option", { value, selected: this.query[name] === value }, textOf(value)),
+      h("option", { value, selected: this.query[name] === value }, labelOf(value)),
     );
   }
 
-  #input(name, type, others, event) {
+  #input(name, type, attributes, event) {
     const input = h("input", {
       name,
       type,
       value: this.query[name],
       autocomplete: "off",
-      ...others,
+      ...attributes,
     });
     input.addEventListener(event, () => {
       const change = { [name]: input.value };
-      if (event === "input") this.#typed(change);
+      if (event === "input") this.#setDebounced(change);
       else this.#set(change);
     });
     return h("label", { class: `field ${name}` }, h("span", {}, t(`filter.${name}`)), input);
   }
 }
 
-const datasetWord = (name) => name || t("filter.allDatasets");
+const datasetLabel = (name) => name || t("filter.allDatasets");

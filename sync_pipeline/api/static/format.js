@@ -1,20 +1,20 @@
-// Numbers, lengths of time and moments, in the reader's language and time zone. A dataset's day is
-// a name such as 2025-10-01: it is never read as a moment, so no time zone can shift it.
+// Formats numbers, durations, times and days in the user's language and time zone. A day is a plain
+// string such as 2025-10-01 and never a point in time, so no time zone can shift it.
 
 import { language, t } from "./i18n.js";
 
-const made = new Map(); // making a formatter costs far more than using it
+const formatters = new Map(); // creating a formatter costs far more than using it
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;
 
-/** The reader's time zone, such as Europe/Berlin. */
-export const zone = () => Intl.DateTimeFormat().resolvedOptions().timeZone;
+/** Returns the user's time zone, such as Europe/Berlin. */
+export const timeZone = () => Intl.DateTimeFormat().resolvedOptions().timeZone;
 
-/** A whole number, grouped. */
-export const number = (value) => formatter(Intl.NumberFormat, {}).format(value ?? 0);
+/** Formats an integer with grouping separators. */
+export const formatNumber = (value) => formatter(Intl.NumberFormat, {}).format(value ?? 0);
 
-/** A number of bytes, such as 1.2 MB. */
-export function bytes(value) {
+/** Formats a number of bytes, such as 1.2 MB. */
+export function formatBytes(value) {
   const units = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
   let step = 0;
   let rest = value ?? 0;
@@ -30,31 +30,31 @@ export function bytes(value) {
   }).format(rest);
 }
 
-/** A length of time in seconds, such as 15 min 30 s; below ten seconds with a tenth if it has one. */
-export function duration(seconds) {
+/** Formats a duration in seconds, such as 15 min 30 s; with decimals only below ten seconds. */
+export function formatDuration(seconds) {
   if (seconds === null || seconds === undefined) return "";
   if (seconds < 0.01) return t("time.instant");
-  if (seconds < 10 && seconds % 1) return t("time.seconds", { n: decimal(seconds) });
+  if (seconds < 10 && seconds % 1) return t("time.seconds", { n: formatDecimal(seconds) });
   const whole = Math.round(seconds);
   if (whole < MINUTE) return t("time.seconds", { n: whole });
   if (whole < HOUR) {
-    return t("time.minutes", { m: Math.floor(whole / MINUTE), s: whole % MINUTE });
+    return t("time.minutesSeconds", { m: Math.floor(whole / MINUTE), s: whole % MINUTE });
   }
   return t("time.hours", { h: Math.floor(whole / HOUR), m: Math.floor((whole % HOUR) / MINUTE) });
 }
 
-/** A length of time as one would say it of the future: 40 s, 3 min, 2 h 10 min. */
-export function roughly(seconds) {
+/** Formats an estimated duration in seconds, without false precision: 40 s, 3 min, 2 h 10 min. */
+export function formatApproximateDuration(seconds) {
   if (seconds < MINUTE) return t("time.seconds", { n: Math.max(1, Math.round(seconds)) });
-  if (seconds < HOUR) return t("time.onlyMinutes", { m: Math.round(seconds / MINUTE) });
-  return duration(Math.round(seconds / MINUTE) * MINUTE);
+  if (seconds < HOUR) return t("time.minutes", { m: Math.round(seconds / MINUTE) });
+  return formatDuration(Math.round(seconds / MINUTE) * MINUTE);
 }
 
-const decimal = (value) =>
+const formatDecimal = (value) =>
   formatter(Intl.NumberFormat, { maximumFractionDigits: value < 1 ? 2 : 1 }).format(value);
 
-/** A moment, short: the time alone if it is of today, else with the date. */
-export function moment(iso) {
+/** Formats a point in time briefly: only the time if it is today, else date and time. */
+export function formatTime(iso) {
   const at = new Date(iso);
   const today = at.toDateString() === new Date().toDateString();
   const sameYear = at.getFullYear() === new Date().getFullYear();
@@ -64,8 +64,8 @@ export function moment(iso) {
   return format(at, { ...date, ...time });
 }
 
-/** A moment in full, with its zone. */
-export const fullMoment = (iso) =>
+/** Formats a point in time in full, with its time zone. */
+export const formatFullTime = (iso) =>
   format(new Date(iso), {
     year: "numeric",
     month: "long",
@@ -79,38 +79,39 @@ export const fullMoment = (iso) =>
 
 const format = (at, options) => formatter(Intl.DateTimeFormat, options).format(at);
 
-/** A range of days as it is written everywhere here; one day alone if they are the same. */
-export const range = (first, last) => (first === last ? first : `${first} → ${last}`);
+/** Formats a day range; a single day if both ends are the same. */
+export const formatDayRange = (first, last) => (first === last ? first : `${first} → ${last}`);
 
-/** The short name of the weekday of a day. */
-export const weekday = (day) => dayName(day, { weekday: "short" });
+/** Returns the short name of a day's weekday. */
+export const weekdayName = (day) => formatDay(day, { weekday: "short" });
 
-/** The name of the month of a day. */
-export const month = (day) => dayName(day, { month: "short" });
+/** Returns the short name of a day's month. */
+export const monthName = (day) => formatDay(day, { month: "short" });
 
-/** A day in full, with its weekday. */
-export const fullDay = (day) =>
-  dayName(day, { weekday: "long", year: "numeric", month: "long", day: "numeric" });
+/** Formats a day in full, with its weekday. */
+export const formatFullDay = (day) =>
+  formatDay(day, { weekday: "long", year: "numeric", month: "long", day: "numeric" });
 
-const dayName = (day, options) =>
-  formatter(Intl.DateTimeFormat, { ...options, timeZone: "UTC" }).format(utc(day));
+const formatDay = (day, options) =>
+  formatter(Intl.DateTimeFormat, { ...options, timeZone: "UTC" }).format(utcMidnight(day));
 
-/** The moment that stands for a day in calculations: its midnight in UTC. */
-export const utc = (day) => new Date(`${day}T00:00:00Z`);
+/** Returns a day's midnight in UTC, for date arithmetic. */
+export const utcMidnight = (day) => new Date(`${day}T00:00:00Z`);
 
-/** The day so many days after another. */
+/** Returns the day `count` days after another. */
 export function addDays(day, count) {
-  const at = utc(day);
+  const at = utcMidnight(day);
   at.setUTCDate(at.getUTCDate() + count);
   return at.toISOString().slice(0, 10);
 }
 
-/** How many days the range has, both ends included. */
-export const daysBetween = (first, last) => Math.round((utc(last) - utc(first)) / 86_400_000) + 1;
+/** Returns the number of days in a range, both ends included. */
+export const countDays = (first, last) =>
+  Math.round((utcMidnight(last) - utcMidnight(first)) / 86_400_000) + 1;
 
-/** A formatter of Intl in the reader's language, made once. */
+/** Returns an Intl formatter in the current language, created once per set of options. */
 function formatter(Kind, options) {
-  const name = `${Kind.name} ${language()} ${JSON.stringify(options)}`;
-  if (!made.has(name)) made.set(name, new Kind(language(), options));
-  return made.get(name);
+  const key = `${Kind.name} ${language()} ${JSON.stringify(options)}`;
+  if (!formatters.has(key)) formatters.set(key, new Kind(language(), options));
+  return formatters.get(key);
 }

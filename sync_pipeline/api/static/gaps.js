@@ -1,21 +1,21 @@
-// The stretches of days of a dataset that are missing or failed, each a button that selects it.
+// The ranges of missing or failed days of a dataset, each as a button that selects the range.
 
 import { h, replace } from "./dom.js";
-import { range } from "./format.js";
+import { formatDayRange } from "./format.js";
 import { t } from "./i18n.js";
-import { glyph } from "./states.js";
+import { stateIcon } from "./states.js";
 
-const MOST = 12;
+const MAX_SHOWN = 12;
 
 export class Gaps {
   #shown = "";
 
-  constructor(onPick) {
-    this.onPick = onPick;
+  constructor(onSelect) {
+    this.onSelect = onSelect;
     this.element = h("div", { class: "gaps", hidden: true });
   }
 
-  /** Shows these, as [first, last, state], the latest of them if there are too many. */
+  /** Shows these gaps, given as [first, last, state]; only the latest if there are too many. */
   update(found) {
     const wanted = found.map((gap) => gap.join()).join(" ");
     if (wanted === this.#shown) return;
@@ -24,13 +24,13 @@ export class Gaps {
       ? document.activeElement.dataset.first
       : null;
     const gaps = [...found].sort((a, b) => (a[0] < b[0] ? -1 : 1));
-    const rest = gaps.length - MOST;
+    const hidden = gaps.length - MAX_SHOWN;
     this.element.hidden = !gaps.length;
     replace(
       this.element,
-      h("span", { class: "second" }, t("calendar.gaps")),
-      gaps.slice(-MOST).map((gap) => this.#button(...gap)),
-      rest > 0 ? h("span", { class: "second" }, t("calendar.moreGaps", { n: rest })) : null,
+      h("span", { class: "secondary" }, t("calendar.gaps")),
+      gaps.slice(-MAX_SHOWN).map((gap) => this.#button(...gap)),
+      hidden > 0 ? h("span", { class: "secondary" }, t("calendar.moreGaps", { n: hidden })) : null,
     );
     if (focused) this.element.querySelector(`[data-first="${focused}"]`)?.focus();
   }
@@ -42,11 +42,11 @@ export class Gaps {
         type: "button",
         class: `gap ${state}`,
         "data-first": first,
-        onclick: () => this.onPick(first, last),
+        onclick: () => this.onSelect(first, last),
       },
-      glyph(state),
-      h("span", {}, range(first, last)),
-      h("span", { class: "unseen" }, t(`state.${state}`)),
+      stateIcon(state),
+      h("span", {}, formatDayRange(first, last)),
+      h("span", { class: "visually-hidden" }, t(`state.${state}`)),
     );
   }
 }

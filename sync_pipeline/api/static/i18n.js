@@ -1,47 +1,47 @@
-// The page's two languages. Which one: what was chosen here before, else the browser's.
+// The language of the page, English or Chinese: the user's stored choice, else the browser's.
 
 import en from "./en.js";
 import zh from "./zh.js";
 
-const STORED = "sync-pipeline.language";
-const MESSAGES = { en, "zh-CN": zh };
-let current = stored() ?? preferred();
+const STORAGE_KEY = "sync-pipeline.language";
+const TEXTS = { en, "zh-CN": zh };
+let current = storedLanguage() ?? preferredLanguage();
 
-/** The names of the languages, each in itself. */
+/** The languages by code, each under its own name. */
 export const LANGUAGES = { "zh-CN": "中文", en: "English" };
 
-/** The language in use, as HTML and Intl name it: en or zh-CN. */
+/** Returns the code of the current language for HTML and Intl: en or zh-CN. */
 export const language = () => current;
 
-/** Changes the language, for this browser and from now on. */
+/** Sets the language and stores the choice in this browser. */
 export function setLanguage(name) {
   current = name;
   try {
-    localStorage.setItem(STORED, name);
+    localStorage.setItem(STORAGE_KEY, name);
   } catch {
-    // A browser that keeps nothing: then it holds until the page is closed.
+    // Storage is disabled: the choice lasts until the page is closed.
   }
 }
 
-/** The text of that name, with the values put in. */
-export function t(name, values = {}) {
-  const text = MESSAGES[current][name];
-  if (text === undefined) throw new Error(`no text named ${name}`);
+/** Returns the text of a key in the current language, with its placeholders filled in. */
+export function t(key, values = {}) {
+  const text = TEXTS[current][key];
+  if (text === undefined) throw new Error(`no text for key ${key}`);
   if (typeof text === "function") return text(values);
-  return text.replace(/\{(\w+)\}/g, (_, key) => String(values[key]));
+  return text.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
 }
 
-function preferred() {
+function preferredLanguage() {
   const first = (navigator.languages ?? [navigator.language]).find((name) =>
     /^(zh|en)\b/i.test(name),
   );
   return first !== undefined && /^zh/i.test(first) ? "zh-CN" : "en";
 }
 
-function stored() {
+function storedLanguage() {
   try {
-    const name = localStorage.getItem(STORED);
-    return name !== null && name in MESSAGES ? name : null;
+    const name = localStorage.getItem(STORAGE_KEY);
+    return name !== null && name in TEXTS ? name : null;
   } catch {
     return null;
   }

@@ -1,17 +1,17 @@
-// The form that launches a batch. It reads as a sentence.
+// The form that launches a batch.
 
-import { launch, newKey } from "./api.js";
-import { nameOf } from "./recordActions.js";
+import { launchBatch, newIdempotencyKey } from "./api.js";
 import { h, replace, setAttribute, setText } from "./dom.js";
-import { daysBetween } from "./format.js";
+import { countDays } from "./format.js";
 import { t } from "./i18n.js";
 import { Preview } from "./preview.js";
-import { daysWords, problemWords } from "./problems.js";
+import { describeLaunchProblem, describeProblem } from "./problems.js";
+import { recordName } from "./recordActions.js";
 
 const FIELDS = ["dataset", "start_date", "end_date", "already_synced"];
 let count = 0;
 
-export class Launch {
+export class LaunchForm {
   #app;
   #datasets;
   #onChange;
@@ -20,14 +20,14 @@ export class Launch {
   #sent = { body: null, key: null };
   #busy = false;
 
-  /** `onChange` gets each new request, complete or null. `onLaunched` gets the new record. */
+  /** `onChange` gets each new request, or null if it is incomplete; `onLaunched` the new record. */
   constructor(app, datasets, { onChange = () => {}, onLaunched = () => {} } = {}) {
     this.#app = app;
     this.#datasets = datasets;
     this.#onChange = onChange;
     this.#onLaunched = onLaunched;
     this.id = `launch-${(count += 1)}`;
-    this.preview = new Preview((answer, problem) => this.#onPreview(answer, problem));
+    this.preview = new Preview((response, problem) => this.#onPreview(response, problem));
     this.button = h("button", { class: "primary", type: "submit" }, t("launch.button"));
     this.element = h("form", {
       class: "launch",
@@ -36,19 +36,19 @@ export class Launch {
     });
     this.element.append(...this.#fields());
     this.element.addEventListener("submit", (event) => this.#submit(event));
-    this.element.addEventListener("change", () => this.changed());
-    this.#limit();
+    this.element.addEventListener("change", () => this.#onInput());
+    this.#limitDates();
     this.preview.show(null);
   }
 
-  /** Takes in the datasets as they are now, with their new days; what is filled in stays. */
+  /** Updates the datasets and their available days, and keeps what the user has filled in. */
   refresh(datasets) {
     if (JSON.stringify(datasets) === JSON.stringify(this.#datasets)) return;
     this.#datasets = datasets;
     const { value } = this.dataset;
     replace(this.dataset, this.#options());
     if (datasets.some((each) => each.name === value)) this.dataset.value = value;
-    this.changed();
+    this.#onInput();
   }
 
   #options() {
@@ -57,9 +57,9 @@ export class Launch {
 
   #fields() {
     this.dataset = h("select", { name: "dataset" }, this.#options());
-    this.from = h("input", { type: "date", name: "start_date", autocomplete: "off" });
-    this.to = h("input", { type: "date", name: "end_date", autocomplete: "off" });
-    this.again = h(
+    this.startDate = h("input", { type: "date", name: "start_date", autocomplete: "off" });
+    this.endDate = h("input", { type: "date", name: "end_date", autocomplete: "off" });
+    this.alreadySynced = h(
       "select",
       { name: "already_synced" },
       h("option", { value: "skip" }, t("launch.skip")),
@@ -67,11 +67,11 @@ export class Launch {
     );
     return [
       this.#field("dataset", this.dataset),
-      this.#field("start_date", this.from),
-      this.#field("end_date", this.to),
-      this.#field("already_synced", this.again),
-      h("div", { class: "go" }, this.button),
-      h("div", { class: "means" }, this.preview.element, this.#error("form", "alert")),
+      this.#field("start_date", this.startDate),
+      this.#field("end_date", this.endDate),
+      this.#field("already_synced", this.alreadySynced),
+      h("div", { class: "submit" }, this.button),
+      h("div", { class: "result" }, this.preview.element, this.#error("form", "alert")),
     ];
   }
 
@@ -98,50 +98,49 @@ export class Launch {
     return error;
   }
 
-  /** Writes a range of days into the form; empty days empty it. */
-  set({ dataset, first, last, resync = null }) {
+  /** Fills in a dataset and a day range; empty strings clear the range. */
+  set({ dataset, first, last }) {
     this.dataset.value = dataset;
-    this.from.value = first;
-    this.to.value = last;
-    if (resync !== null) this.again.value = resync ? "resync" : "skip";
-    this.changed();
+    this.startDate.value = first;
+    this.endDate.value = last;
+    this.#onInput();
   }
 
-  /** The request in the form, or null while it is not complete. */
+  /** Returns the request that is filled in, or null if it is incomplete. */
   request() {
-    if (!this.dataset.value || !this.from.value || !this.to.value) return null;
+    if (!this.dataset.value || !this.startDate.value || !this.endDate.value) return null;
     return {
       dataset: this.dataset.value,
-      start_date: this.from.value,
-      end_date: this.to.value,
-      already_synced: this.again.value,
+      start_date: this.startDate.value,
+      end_date: this.endDate.value,
+      already_synced: this.alreadySynced.value,
     };
   }
 
-  changed() {
-    this.#limit();
-    this.#say(null);
+  #onInput() {
+    this.#limitDates();
+    this.#showProblem(null);
     if (this.request() === null) setText(this.button, t("launch.button"));
     this.preview.show(this.request());
     this.#onChange(this.request());
   }
 
-  #chosen() {
+  #selectedDataset() {
     return this.#datasets.find((each) => each.name === this.dataset.value);
   }
 
-  /** Lets the browser's calendar offer only days that the dataset has. */
-  #limit() {
-    const dataset = this.#chosen();
-    for (const input of [this.from, this.to]) {
+  /** Limits the date pickers to the days that the dataset has. */
+  #limitDates() {
+    const dataset = this.#selectedDataset();
+    for (const input of [this.startDate, this.endDate]) {
       setAttribute(input, "min", dataset?.first_day ?? null);
       setAttribute(input, "max", dataset?.last_day ?? null);
     }
   }
 
-  #onPreview(answer, problem) {
-    this.#say(problem);
-    const n = answer?.days.to_sync;
+  #onPreview(response, problem) {
+    this.#showProblem(problem);
+    const n = response?.days.to_sync;
     setText(this.button, n ? t("launch.buttonDays", { n }) : t("launch.button"));
   }
 
@@ -149,23 +148,23 @@ export class Launch {
     event.preventDefault();
     const request = this.request();
     if (request === null) {
-      const empty = [this.from, this.to].find((input) => !input.value) ?? this.dataset;
-      this.#say({ field: empty.name, message: t("launch.dateMissing") });
+      const empty = [this.startDate, this.endDate].find((input) => !input.value) ?? this.dataset;
+      this.#showProblem({ field: empty.name, message: t("launch.dateMissing") });
       return empty.focus();
     }
     if (this.#busy) return;
     this.#busy = true;
     this.button.classList.add("busy");
     try {
-      const { record } = await launch(request, this.#keyOf(request));
+      const { record } = await launchBatch(request, this.#keyOf(request));
       this.#sent = { body: null, key: null };
-      const n = daysBetween(request.start_date, request.end_date);
-      this.#app.say(t("launch.done", { what: nameOf(record), n }));
+      const n = countDays(request.start_date, request.end_date);
+      this.#app.notify(t("launch.done", { what: recordName(record), n }));
       this.#app.onRecords([record]);
       this.set({ dataset: request.dataset, first: "", last: "" });
       this.#onLaunched(record);
     } catch (problem) {
-      this.#say(problem);
+      this.#showProblem(problem);
       this.element.querySelector('[aria-invalid="true"]')?.focus();
     } finally {
       this.#busy = false;
@@ -173,27 +172,29 @@ export class Launch {
     }
   }
 
-  /** The same request, sent again after it got no answer, is not to launch a second batch. */
+  /** Returns the same key for the same request, so that sending it again launches no second batch. */
   #keyOf(request) {
     const body = JSON.stringify(request);
-    if (this.#sent.body !== body) this.#sent = { body, key: newKey() };
+    if (this.#sent.body !== body) this.#sent = { body, key: newIdempotencyKey() };
     return this.#sent.key;
   }
 
-  /** Shows a problem beside the field that it names; none clears them. */
-  #say(problem) {
-    const at = problem && FIELDS.includes(problem.field) ? problem.field : "form";
+  /** Shows a problem next to the field that it names, or below the form; null clears it. */
+  #showProblem(problem) {
+    const target = problem && FIELDS.includes(problem.field) ? problem.field : "form";
     for (const [name, element] of Object.entries(this.#errors)) {
-      const shown = problem !== null && name === at;
-      element.hidden = !shown; // before its words: an alert that is hidden is not read out
-      replace(element, shown ? this.#words(problem) : null);
+      const shown = problem !== null && name === target;
+      element.hidden = !shown; // before its text is set: screen readers ignore a hidden alert
+      replace(element, shown ? this.#describe(problem) : null);
       const input = this.element.elements[name];
       if (input) setAttribute(input, "aria-invalid", shown ? "true" : null);
     }
   }
 
-  #words(problem) {
+  #describe(problem) {
     const request = this.request();
-    return request ? daysWords(problem, request, this.#chosen()) : problemWords(problem);
+    return request
+      ? describeLaunchProblem(problem, request, this.#selectedDataset())
+      : describeProblem(problem);
   }
 }

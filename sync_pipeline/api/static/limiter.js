@@ -1,23 +1,23 @@
-// Doing many things some at a time.
+// Limits how many asynchronous actions run at the same time.
 
-/** Returns a function that runs actions, at most so many at once, in the order they come. */
-export function inTurns(most) {
+/** Returns a function that runs actions in order of arrival, at most `max` at once. */
+export function createLimiter(max) {
   const waiting = [];
   let running = 0;
 
-  function next() {
-    if (running >= most || !waiting.length) return;
+  function startNext() {
+    if (running >= max || !waiting.length) return;
     running += 1;
-    const done = () => {
+    const onDone = () => {
       running -= 1;
-      next();
+      startNext();
     };
-    waiting.shift()().then(done, done);
+    waiting.shift()().then(onDone, onDone);
   }
 
   return (action) =>
     new Promise((resolve, reject) => {
       waiting.push(() => action().then(resolve, reject));
-      next();
+      startNext();
     });
 }

@@ -1,5 +1,5 @@
-// What the list is asked for: read from the page's address, written into it, asked of the API, and
-// held against records that come over the live stream.
+// The query of the record list: converts it from and to URL parameters and API parameters, and
+// matches records of the live stream against it.
 
 export const KINDS = ["batch", "day", "all"];
 export const STATUSES = ["syncing", "failed", "success"];
@@ -11,7 +11,7 @@ export const SORTS = [
   "-duration_seconds",
   "-id",
 ];
-const NONE = {
+export const DEFAULTS = {
   dataset: "",
   kind: "batch",
   status: [],
@@ -21,40 +21,44 @@ const NONE = {
   sort: "-start_time",
 };
 const DAY = /^\d{4}-\d\d-\d\d$/;
+const MAX_TEXT_LENGTH = 100;
 
-/** The query in an address's parameters; what is not one is left out. */
-export function queryOf(parameters) {
-  const get = (name) => parameters.get(name) ?? NONE[name];
+/** Parses URL parameters; invalid values are replaced by the defaults. */
+export function parseQuery(parameters) {
+  const get = (name) => parameters.get(name) ?? DEFAULTS[name];
   const day = (name) => (DAY.test(get(name)) ? get(name) : "");
-  const known = (name, all) => (all.includes(get(name)) ? get(name) : NONE[name]);
+  const oneOf = (name, allowed) => (allowed.includes(get(name)) ? get(name) : DEFAULTS[name]);
   return {
     dataset: get("dataset"),
-    kind: known("kind", KINDS),
+    kind: oneOf("kind", KINDS),
     status: parameters.getAll("status").filter((each) => STATUSES.includes(each)),
     from: day("from"),
     to: day("to"),
-    q: get("q").slice(0, 100),
-    sort: known("sort", SORTS),
+    q: get("q").slice(0, MAX_TEXT_LENGTH),
+    sort: oneOf("sort", SORTS),
   };
 }
 
-/** The parameters of an address that leads to this query, without a leading question mark. */
-export function parametersOf(query) {
+/** Returns the URL parameters of a query, without a leading question mark. */
+export function toUrlParameters(query) {
   const parameters = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
-    if (String(value) === String(NONE[name])) continue;
+    if (String(value) === String(DEFAULTS[name])) continue;
     for (const each of [value].flat()) parameters.append(name, each);
   }
   return String(parameters);
 }
 
-/** Whether anything but the order is asked for. */
-export const isNarrowed = (query) => parametersOf({ ...query, sort: NONE.sort }) !== "";
+/** Whether the query differs from the defaults in more than the order. */
+export const isFiltered = (query) => toUrlParameters({ ...query, sort: DEFAULTS.sort }) !== "";
 
-/** The query as the API's parameters. */
-export const filterOf = (query) => ({ ...query, kind: query.kind === "all" ? "" : query.kind });
+/** Returns the parameters of a query for the API. */
+export const toApiParameters = (query) => ({
+  ...query,
+  kind: query.kind === "all" ? "" : query.kind,
+});
 
-/** Whether the API would put this record in the list. */
+/** Whether the API would include this record in the list. */
 export function matches(query, record) {
   const text = `${record.remarks ?? ""}\n${record.error_message ?? ""}`.toLowerCase();
   return (
@@ -67,9 +71,9 @@ export function matches(query, record) {
   );
 }
 
-/** Compares two records in the order of the list; those without the value come last. */
-export function comparison(sort) {
-  const down = sort.startsWith("-");
+/** Returns a function that compares records in the order of `sort`; null values come last. */
+export function comparator(sort) {
+  const descending = sort.startsWith("-");
   const column = sort.replace("-", "");
   const valueOf = (record) =>
     column === "start_time" ? Date.parse(record.start_time) : record[column];
@@ -77,6 +81,6 @@ export function comparison(sort) {
     const [x, y] = [valueOf(a), valueOf(b)];
     if ((x === null) !== (y === null)) return x === null ? 1 : -1;
     const order = x === y ? a.id - b.id : x < y ? -1 : 1;
-    return down ? -order : order;
+    return descending ? -order : order;
   };
 }

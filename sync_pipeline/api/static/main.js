@@ -1,141 +1,141 @@
-// Where the page begins: which view belongs to an address, and what all views share.
+// The entry point of the page: routes URLs to views, and provides what all views share.
 
-import { datasets, me } from "./api.js";
-import { Calendar } from "./calendarPage.js";
-import { h, throttled } from "./dom.js";
-import { Events } from "./events.js";
-import { Home } from "./recordsPage.js";
+import { getCurrentUser, listDatasets } from "./api.js";
+import { CalendarPage } from "./calendarPage.js";
+import { h, throttle } from "./dom.js";
 import { t } from "./i18n.js";
-import { forget, note } from "./recordCache.js";
-import { newsOf } from "./notifications.js";
-import { problemWords } from "./problems.js";
+import { LiveEvents } from "./liveEvents.js";
+import { notificationFor } from "./notifications.js";
+import { describeProblem } from "./problems.js";
+import { clear, store } from "./recordCache.js";
 import { RecordPage } from "./recordPage.js";
-import { showSignIn } from "./signIn.js";
+import { RecordsPage } from "./recordsPage.js";
 import { Shell } from "./shell.js";
+import { showSignIn } from "./signIn.js";
 
-const REFRESH = 10 * 60_000; // a new day begins without any record of it
-const JITTER = 20_000; // milliseconds, so that not all pages of a server come at once
-const TRY_AGAIN = 5000; // milliseconds
-const LISTEN_FIRST = 800; // milliseconds: what is loaded once the stream is open cannot be missed
+const RELOAD_INTERVAL = 10 * 60_000; // milliseconds; a new day starts without any record of it
+const RELOAD_JITTER = 20_000; // milliseconds, so that open pages do not all reload at once
+const RETRY_DELAY = 5000; // milliseconds
+const MAX_WAIT_FOR_STREAM = 800; // milliseconds; loading after the stream opens misses no change
 const root = document.querySelector("main");
-const shell = new Shell({ onLanguage: () => start() });
-let who = null;
+const shell = new Shell({ onLanguageChange: () => start() });
+let user = null;
 let view = null;
 let visit = 0;
 let showing = null;
-let asking = false; // for a token
+let signingIn = false;
 
 /** What the views may use. */
 const app = {
-  datasets,
-  mayLaunch: () => who?.role === "operator",
-  say: (text) => shell.say(text),
-  sayProblem: (problem) => shell.say(problemWords(problem), "problem"),
-  onRecords: take,
-  guarded,
-  go,
+  listDatasets,
+  canLaunch: () => user?.role === "operator",
+  notify: (text) => shell.notify(text),
+  notifyProblem: (problem) => shell.notify(describeProblem(problem), "problem"),
+  onRecords,
+  catchProblem,
+  navigate,
 };
 
-let opened = () => {};
-const events = new Events({
+let onStreamReady = () => {};
+const events = new LiveEvents({
   onState: (state) => {
-    shell.live(state);
-    opened();
-    if (state === "lost") me().catch(() => null); // a session that is over is said as that
+    shell.setConnection(state);
+    onStreamReady();
+    if (state === "disconnected") getCurrentUser().catch(() => null); // detects an expired session
   },
-  onRecords: take,
-  onReset: forget,
-  onReload: () => view && reload(), // a view that is yet to come reads everything then
+  onRecords,
+  onReset: clear,
+  onReload: () => view && reload(), // without a view, the next one loads everything anyway
 });
-const reload = throttled(async () => {
+const reload = throttle(async () => {
   if (!view) return;
-  who = await me().catch(() => who);
-  await showing; // a view half shown would be built twice, over what was filled in meanwhile
-  await guarded(() => view?.reload());
+  user = await getCurrentUser().catch(() => user);
+  await showing; // reloading a view while it is built would discard what the user has filled in
+  await catchProblem(() => view?.reload());
 }, 1000);
 
-/** Takes in records that changed. */
-function take(records) {
-  note(records);
-  const news = newsOf(records);
-  if (news) shell.say(news.text, news.kind);
+/** Passes changed records to the cache, the notifications and the view. */
+function onRecords(records) {
+  store(records);
+  const notification = notificationFor(records);
+  if (notification) shell.notify(notification.text, notification.kind);
   view?.onRecords(records);
 }
 
-/** Does something; says the Problem if it throws one. */
-async function guarded(action) {
+/** Runs an action; shows a notification if it throws a Problem. */
+async function catchProblem(action) {
   try {
     await action();
   } catch (problem) {
     if (problem.name !== "Problem") throw problem;
-    if (problem.status !== 401) app.sayProblem(problem);
+    if (problem.status !== 401) app.notifyProblem(problem);
   }
 }
 
-function viewOf(path) {
+function createView(path) {
   const id = /^\/sync-status\/(\d+)$/.exec(path)?.[1];
   if (id) return new RecordPage(app, Number(id));
-  return path === "/sync-status/calendar" ? new Calendar(app) : new Home(app);
+  return path === "/sync-status/calendar" ? new CalendarPage(app) : new RecordsPage(app);
 }
 
-/** Shows the view of the address; `restored` is what it was left with, if it is come back to. */
+/** Shows the view of the current URL; `restored` is the history state that the view was left with. */
 function show(options = {}) {
-  showing = present(options);
+  showing = showView(options);
   return showing;
 }
 
-async function present({ restored = null, focus = false }) {
+async function showView({ restored = null, focus = false }) {
   const current = ++visit;
   view?.leave();
-  view = viewOf(location.pathname);
-  shell.place();
+  view = createView(location.pathname);
+  shell.markCurrentLink();
   const shown = view;
-  const place = h("div", { class: "view" });
-  root.replaceChildren(place);
+  const container = h("div", { class: "view" });
+  root.replaceChildren(container);
   root.setAttribute("aria-busy", "true");
   try {
-    await shown.show(place, restored);
+    await shown.show(container, restored);
   } catch (problem) {
     if (problem.name !== "Problem") throw problem;
     if (current !== visit || problem.status === 401) return;
-    showProblem(place, problem);
+    showProblem(container, problem);
     root.setAttribute("aria-busy", "false");
-    const passing = problem.status === 0 || problem.status >= 500;
-    if (passing) setTimeout(() => current === visit && show({ restored }), TRY_AGAIN);
+    const isTemporary = problem.status === 0 || problem.status >= 500;
+    if (isTemporary) setTimeout(() => current === visit && show({ restored }), RETRY_DELAY);
   }
   if (current !== visit) return;
   root.setAttribute("aria-busy", "false");
-  if (focus) place.querySelector("h1")?.focus({ preventScroll: true });
+  if (focus) container.querySelector("h1")?.focus({ preventScroll: true });
   window.scrollTo(0, restored?.scroll ?? 0);
 }
 
-function showProblem(place, problem) {
-  place.replaceChildren(
+function showProblem(container, problem) {
+  container.replaceChildren(
     h("h1", { tabindex: "-1" }, t("problem.title")),
-    h("p", { class: "error" }, problemWords(problem)),
+    h("p", { class: "error" }, describeProblem(problem)),
     h("p", {}, h("a", { href: "/sync-status" }, t("problem.back"))),
   );
 }
 
-/** Goes to another address of this page. */
-function go(address) {
+/** Navigates to another URL of the page. */
+function navigate(url) {
   history.replaceState({ ...view?.state(), scroll: window.scrollY }, "");
-  history.pushState(null, "", address);
+  history.pushState(null, "", url);
   show({ focus: true });
 }
 
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.("a[href^='/sync-status']");
-  const plain =
+  const isPlainClick =
     event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
-  if (!link || !plain || event.defaultPrevented) return;
+  if (!link || !isPlainClick || event.defaultPrevented) return;
   event.preventDefault();
-  go(link.getAttribute("href"));
+  navigate(link.getAttribute("href"));
 });
 window.addEventListener("popstate", (event) => show({ restored: event.state, focus: true }));
 window.addEventListener("signed-out", () => {
-  if (asking) return; // a token may be half typed
-  asking = true;
+  if (signingIn) return; // the user may be typing a token
+  signingIn = true;
   events.stop();
   view?.leave();
   view = null;
@@ -143,28 +143,31 @@ window.addEventListener("signed-out", () => {
   shell.draw(null);
   showSignIn(root, start);
 });
-setInterval(() => view && !document.hidden && setTimeout(reload, Math.random() * JITTER), REFRESH);
+setInterval(
+  () => view && !document.hidden && setTimeout(reload, Math.random() * RELOAD_JITTER),
+  RELOAD_INTERVAL,
+);
 history.scrollRestoration = "manual";
 
 async function start() {
-  asking = false;
+  signingIn = false;
   try {
-    who = await me();
+    user = await getCurrentUser();
   } catch (problem) {
     shell.draw(null);
     if (problem.status !== 401) {
       showProblem(root, problem);
-      setTimeout(start, TRY_AGAIN);
+      setTimeout(start, RETRY_DELAY);
     }
     return;
   }
-  shell.draw(who);
-  const listening = new Promise((resolve) => {
-    opened = resolve;
-    setTimeout(resolve, LISTEN_FIRST);
+  shell.draw(user);
+  const streamReady = new Promise((resolve) => {
+    onStreamReady = resolve;
+    setTimeout(resolve, MAX_WAIT_FOR_STREAM);
   });
   events.start();
-  await listening;
+  await streamReady;
   await show();
 }
 

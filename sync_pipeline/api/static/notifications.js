@@ -1,21 +1,25 @@
-// What is worth telling of the batches at work: that one of them is over.
+// The notification shown when a running batch ends.
 
-import { nameOf } from "./recordActions.js";
 import { t } from "./i18n.js";
+import { recordName } from "./recordActions.js";
 
-const working = new Set();
+const running = new Set();
 
-/** Returns what is to be said of records that changed: null, or `{text, kind}`. */
-export function newsOf(records) {
-  let news = null;
+/** Returns the notification for changed records as `{text, kind}`, or null if no batch ended. */
+export function notificationFor(records) {
+  let notification = null;
   for (const record of records) {
     if (record.kind !== "batch") continue;
-    if (record.status === "syncing") working.add(record.id);
-    else if (working.delete(record.id)) {
-      const how = record.cancelled_by && record.status === "failed" ? "cancelled" : record.status;
-      const values = { what: nameOf(record), n: record.failed_count, who: record.cancelled_by };
-      news = { text: t(`news.${how}`, values), kind: how === "failed" ? "problem" : "done" };
+    if (record.status === "syncing") running.add(record.id);
+    else if (running.delete(record.id)) {
+      const isCancelled = record.cancelled_by && record.status === "failed";
+      const outcome = isCancelled ? "cancelled" : record.status;
+      const values = { what: recordName(record), n: record.failed_count, who: record.cancelled_by };
+      notification = {
+        text: t(`notification.${outcome}`, values),
+        kind: outcome === "failed" ? "problem" : "done",
+      };
     }
   }
-  return news;
+  return notification;
 }

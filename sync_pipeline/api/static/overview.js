@@ -1,21 +1,23 @@
-// How things stand: a sentence about all datasets, and a line for each with its days as a strip
-// and the batches at work on it.
+// The overview of all datasets: a headline, and for each dataset its days as a strip and its running
+// batches.
 
-import { list } from "./api.js";
-import { Bar, progressWords } from "./progressBar.js";
-import { everySecond, paceWords } from "./clock.js";
-import { Counts, countStates } from "./dayCounts.js";
+import { listRecords } from "./api.js";
 import { Coverage } from "./coverage.js";
-import { dayTip } from "./dayTooltip.js";
+import { countStates, DayCounts } from "./dayCounts.js";
+import { DayStrip } from "./dayStrip.js";
+import { dayTooltip } from "./dayTooltip.js";
 import { h, replace, setAttribute, setText } from "./dom.js";
-import { range } from "./format.js";
+import { formatDayRange } from "./format.js";
 import { t } from "./i18n.js";
+import { everySecond, paceTexts } from "./pace.js";
+import { ProgressBar, progressText } from "./progressBar.js";
 import { isOlder, latest } from "./recordCache.js";
-import { Strip } from "./dayStrip.js";
-import { hideTip, showTip } from "./tooltip.js";
+import { hideTooltip, showTooltip } from "./tooltip.js";
+
+const MAX_RUNNING_SHOWN = 50;
 
 export class Overview {
-  #lines = new Map();
+  #datasets = new Map();
   #running = new Map();
   #left = false;
   #stopTicking;
@@ -23,161 +25,175 @@ export class Overview {
   constructor() {
     this.headline = h("h1", { tabindex: "-1" }, t("headline.loading"));
     this.element = h("div", { class: "overview" });
-    this.#stopTicking = everySecond(() => this.#running.forEach((work) => work.tick()));
+    this.#stopTicking = everySecond(() => this.#running.forEach((batch) => batch.tick()));
   }
 
   destroy() {
     this.#left = true;
     this.#stopTicking();
-    hideTip();
+    hideTooltip();
   }
 
-  /** Loads how every dataset stands. Throws a Problem. */
+  /** Loads the coverage of the datasets and the running batches. Throws a Problem. */
   async load(datasets) {
-    const lines = datasets.map((each) => this.#lines.get(each.name) ?? new Line(each));
-    this.#lines = new Map(lines.map((line) => [line.name, line]));
-    const shown = lines.map((line) => line.element);
-    if (shown.some((element, n) => element !== this.element.children[n])) {
-      replace(this.element, shown);
+    const rows = datasets.map((each) => this.#datasets.get(each.name) ?? new DatasetRow(each));
+    this.#datasets = new Map(rows.map((row) => [row.name, row]));
+    const elements = rows.map((row) => row.element);
+    if (elements.some((element, n) => element !== this.element.children[n])) {
+      replace(this.element, elements);
     }
-    while (this.element.children.length > shown.length) this.element.lastElementChild.remove();
-    await Promise.all([this.#loadWork(), ...lines.map((line) => line.load())]);
+    while (this.element.children.length > elements.length) this.element.lastElementChild.remove();
+    await Promise.all([this.#loadRunning(), ...rows.map((row) => row.load())]);
     this.update([]);
   }
 
-  async #loadWork() {
-    const began = performance.now();
-    const { records } = await list({ kind: "batch", status: "syncing", page: 1, page_size: 50 });
-    const answered = new Set(records.map((record) => record.id));
-    for (const [id, work] of this.#running) {
-      // One that came over the stream since then is not in the answer, and stays.
-      if (!answered.has(id) && work.receivedAt < began) this.#drop(id);
+  async #loadRunning() {
+    const startedAt = performance.now();
+    const { records } = await listRecords({
+      kind: "batch",
+      status: "syncing",
+      page: 1,
+      page_size: MAX_RUNNING_SHOWN,
+    });
+    const loadedIds = new Set(records.map((record) => record.id));
+    for (const [id, batch] of this.#running) {
+      // Keep batches that the stream added after the request started.
+      if (!loadedIds.has(id) && batch.receivedAt < startedAt) this.#removeBatch(id);
     }
     this.update(records.map(latest));
   }
 
+  /** Applies records that changed. */
   update(records) {
-    for (const record of records) if (record.kind === "batch") this.#take(record);
-    for (const line of this.#lines.values()) line.update(records);
-    this.#sum();
+    for (const record of records) if (record.kind === "batch") this.#updateBatch(record);
+    for (const row of this.#datasets.values()) row.update(records);
+    this.#updateHeadline();
   }
 
-  #take(record) {
-    const work = this.#running.get(record.id);
+  #updateBatch(record) {
+    const batch = this.#running.get(record.id);
     if (record.status !== "syncing") {
-      this.#drop(record.id);
-    } else if (work) {
-      work.update(record);
-    } else if (this.#lines.has(record.dataset)) {
-      const begun = new Work(record);
-      this.#running.set(record.id, begun);
-      this.#lines.get(record.dataset).work.append(begun.element);
+      this.#removeBatch(record.id);
+    } else if (batch) {
+      batch.update(record);
+    } else if (this.#datasets.has(record.dataset)) {
+      const added = new RunningBatch(record);
+      this.#running.set(record.id, added);
+      this.#datasets.get(record.dataset).batches.append(added.element);
     }
   }
 
-  #drop(id) {
+  #removeBatch(id) {
     this.#running.get(id)?.element.remove();
     this.#running.delete(id);
   }
 
-  #sum() {
-    if (this.#left || [...this.#lines.values()].some((line) => !line.coverage)) return;
-    const sums = { missing: 0, failed: 0 };
-    for (const { counts } of this.#lines.values()) {
-      for (const name of Object.keys(sums)) sums[name] += counts[name] ?? 0;
+  #updateHeadline() {
+    if (this.#left || [...this.#datasets.values()].some((row) => !row.coverage)) return;
+    const totals = { missing: 0, failed: 0 };
+    for (const { counts } of this.#datasets.values()) {
+      for (const state of Object.keys(totals)) totals[state] += counts[state] ?? 0;
     }
     const running = this.#running.size;
-    setText(this.headline, t("headline", { ...sums, running, datasets: this.#lines.size }));
-    const [work] = this.#running.values();
-    const percent = work && running === 1 ? `${Math.floor(work.record.percent ?? 0)}% ` : "";
-    document.title = (running ? `▸ ${percent}` : sums.failed ? "✕ " : "") + t("app");
+    const values = { ...totals, running, datasets: this.#datasets.size };
+    setText(this.headline, t("headline", values));
+    const [batch] = this.#running.values();
+    const percent = running === 1 ? `${Math.floor(batch.record.percent ?? 0)}% ` : "";
+    document.title = (running ? `▸ ${percent}` : totals.failed ? "✕ " : "") + t("app");
   }
 }
 
-/** One dataset. */
-class Line {
+/** A dataset with its days and its running batches. */
+class DatasetRow {
   coverage = null;
   counts = {};
 
   constructor({ name, description }) {
     this.name = name;
-    const address = `/sync-status/calendar?dataset=${encodeURIComponent(name)}`;
-    this.link = h("a", { class: "days", href: address, "aria-label": name });
-    this.link.addEventListener("pointermove", (event) => this.#point(event));
-    this.link.addEventListener("pointerleave", hideTip);
-    this.ends = h("div", { class: "ends second" });
-    this.words = new Counts();
-    this.work = h("div", { class: "works" });
+    const calendar = `/sync-status/calendar?dataset=${encodeURIComponent(name)}`;
+    this.link = h("a", { class: "days", href: calendar, "aria-label": name });
+    this.link.addEventListener("pointermove", (event) => this.#showTooltip(event));
+    this.link.addEventListener("pointerleave", hideTooltip);
+    this.axis = h("div", { class: "axis secondary" });
+    this.dayCounts = new DayCounts();
+    this.batches = h("div", { class: "running-batches" });
     this.element = h(
       "section",
-      { class: "line", "aria-label": name },
-      h("h2", {}, name, description ? h("span", { class: "second" }, description) : null),
-      h("div", { class: "span" }, this.link, this.ends),
-      this.words.element,
-      this.work,
+      { class: "dataset-row", "aria-label": name },
+      h("h2", {}, name, description ? h("span", { class: "secondary" }, description) : null),
+      h("div", {}, this.link, this.axis),
+      this.dayCounts.element,
+      this.batches,
     );
   }
 
-  /** Loads its days, in place. Throws a Problem. */
+  /** Loads the days of the last year, in place. Throws a Problem. */
   async load() {
-    this.coverage = await Coverage.of(this.name);
-    this.strip = new Strip(this.coverage.days);
+    this.coverage = await Coverage.load(this.name);
+    this.strip = new DayStrip(this.coverage.days);
     replace(this.link, this.strip.element);
     const { from, to } = this.coverage;
-    replace(this.ends, h("span", {}, from), h("span", {}, to));
-    this.#count();
+    replace(this.axis, h("span", {}, from), h("span", {}, to));
+    this.#updateCounts();
   }
 
+  /** Applies records that changed. */
   update(records) {
-    if (!this.coverage?.take(records).length) return;
+    if (!this.coverage?.update(records).length) return;
     this.strip.draw();
-    this.#count();
+    this.#updateCounts();
   }
 
-  #count() {
+  #updateCounts() {
     this.counts = countStates(this.coverage.days);
-    const counts = this.words.update(this.counts);
+    const counts = this.dayCounts.update(this.counts);
     const label = t("strip.label", { dataset: this.name, counts });
     setAttribute(this.link, "aria-label", label);
   }
 
-  #point(event) {
+  #showTooltip(event) {
     if (event.pointerType === "touch" || !this.strip) return;
-    const at = event.clientX - this.link.getBoundingClientRect().left;
-    showTip(this.link, dayTip(this.strip.dayAt(at)), at);
+    const offsetX = event.clientX - this.link.getBoundingClientRect().left;
+    showTooltip(this.link, dayTooltip(this.strip.dayAt(offsetX)), offsetX);
   }
 }
 
-/** One batch at work. */
-class Work {
+/** A running batch with its progress. */
+class RunningBatch {
   record = null;
 
   constructor(record) {
-    this.bar = new Bar(t("progress.label", { what: record.dataset }));
-    this.words = h("span", { class: "words" });
+    this.progressBar = new ProgressBar(t("progress.label", { what: record.dataset }));
+    this.progress = h("span", { class: "progress-text" });
     this.pace = h("span", { class: "pace" });
     this.element = h(
       "div",
-      { class: "work", "data-id": record.id },
-      h("a", { href: `/sync-status/${record.id}` }, range(record.start_date, record.end_date)),
-      this.bar.element,
-      this.words,
+      { class: "running-batch", "data-id": record.id },
+      h(
+        "a",
+        { href: `/sync-status/${record.id}` },
+        formatDayRange(record.start_date, record.end_date),
+      ),
+      this.progressBar.element,
+      this.progress,
       this.pace,
     );
     this.update(record);
   }
 
+  /** Shows the record; ignores it if it is older than the one shown. */
   update(record) {
     if (isOlder(record, this.record)) return;
     this.record = record;
     this.receivedAt = performance.now();
-    this.bar.update(record);
-    setText(this.words, progressWords(record));
+    this.progressBar.update(record);
+    setText(this.progress, progressText(record));
     this.tick();
   }
 
+  /** Updates the texts that change with time. */
   tick() {
-    const { time, speed } = paceWords(this.record, this.receivedAt);
+    const { time, speed } = paceTexts(this.record, this.receivedAt);
     setText(this.pace, [speed, time].filter(Boolean).join(t("separator")));
   }
 }

@@ -1,67 +1,68 @@
-// What launching a request would mean, asked of the API while it is written.
+// The preview of a launch request: which days it would sync and skip.
 
-import { Problem, preview } from "./api.js";
-import { debounced, h, replace } from "./dom.js";
-import { number, range } from "./format.js";
+import { Problem, previewLaunch } from "./api.js";
+import { debounce, h, replace } from "./dom.js";
+import { formatDayRange, formatNumber } from "./format.js";
 import { t } from "./i18n.js";
 
-const PAUSE = 250; // milliseconds
-const MOST_RANGES = 6;
+const TYPING_DELAY = 250; // milliseconds
+const MAX_RANGES = 6;
 
-/** Shows it in `element`; `onAnswer` gets the answer, or the Problem. */
+/** Shows the preview in `element`; `onResult` gets the API's response, or the Problem. */
 export class Preview {
   #abort = null;
-  #onAnswer;
-  #later = debounced((request) => this.#ask(request), PAUSE);
+  #onResult;
+  #loadDebounced = debounce((request) => this.#load(request), TYPING_DELAY);
 
-  constructor(onAnswer) {
-    this.#onAnswer = onAnswer;
+  constructor(onResult) {
+    this.#onResult = onResult;
     this.element = h("p", { class: "preview", role: "status" });
   }
 
-  /** Shows a request; null is one that is not complete. */
+  /** Shows the preview of a request; null if the request is incomplete. */
   show(request) {
     this.#abort?.abort();
-    this.#later.cancel();
+    this.#loadDebounced.cancel();
     if (request === null) {
       replace(this.element, t("preview.none"));
       return;
     }
-    this.#later(request);
+    this.#loadDebounced(request);
   }
 
-  async #ask(request) {
+  async #load(request) {
     this.#abort = new AbortController();
     try {
-      const answer = await preview(request, this.#abort.signal);
-      if (answer.refused_because) {
-        const { refused_because: said, field, code, params } = answer;
-        throw new Problem(422, said, field, code, params);
+      const response = await previewLaunch(request, this.#abort.signal);
+      if (response.refused_because) {
+        const { refused_because: detail, field, code, params } = response;
+        throw new Problem(422, detail, field, code, params);
       }
-      replace(this.element, words(answer));
-      this.#onAnswer(answer, null);
+      replace(this.element, summarize(response));
+      this.#onResult(response, null);
     } catch (problem) {
       if (problem.name === "AbortError") return;
       replace(this.element);
-      this.#onAnswer(null, problem);
+      this.#onResult(null, problem);
     }
   }
 }
 
-function words({ days, ranges }) {
-  const parts = [h("b", {}, t("preview.toSync", { n: days.to_sync, shown: number(days.to_sync) }))];
-  if (days.to_sync && days.to_sync < days.total) parts.push(" ", ranged(ranges.to_sync));
+function summarize({ days, ranges }) {
+  const toSync = { n: days.to_sync, shown: formatNumber(days.to_sync) };
+  const parts = [h("b", {}, t("preview.toSync", toSync))];
+  if (days.to_sync && days.to_sync < days.total) parts.push(" ", listRanges(ranges.to_sync));
   if (days.skipped) {
-    parts.push(
-      t("separator"),
-      t("preview.skipped", { n: days.skipped, shown: number(days.skipped) }),
-    );
+    const skipped = { n: days.skipped, shown: formatNumber(days.skipped) };
+    parts.push(t("separator"), t("preview.skipped", skipped));
   }
   return parts;
 }
 
-function ranged(ranges) {
-  const shown = ranges.slice(0, MOST_RANGES).map(([first, last]) => range(first, last));
+function listRanges(ranges) {
+  const shown = ranges
+    .slice(0, MAX_RANGES)
+    .map(([first, last]) => formatDayRange(first, last));
   if (ranges.length > shown.length)
     shown.push(t("preview.more", { n: ranges.length - shown.length }));
   return h("span", { class: "ranges" }, shown.join(", "));

@@ -1,12 +1,12 @@
-// A batch's progress: its days as one bar in parts, each with a pattern of its own.
+// The progress of a batch, as a bar divided by outcome and as text.
 
 import { h, setAttribute, setVariable } from "./dom.js";
-import { number } from "./format.js";
+import { formatNumber } from "./format.js";
 import { t } from "./i18n.js";
 
 const PARTS = { success: "success_count", skipped: "skipped_count", failed: "failed_count" };
 
-export class Bar {
+export class ProgressBar {
   #parts = {};
 
   constructor(label) {
@@ -25,17 +25,17 @@ export class Bar {
     }
     setAttribute(this.element, "aria-valuemax", record.total_days);
     setAttribute(this.element, "aria-valuenow", record.done_days);
-    setAttribute(this.element, "aria-valuetext", progressWords(record));
+    setAttribute(this.element, "aria-valuetext", progressText(record));
     this.element.classList.toggle("running", record.status === "syncing");
   }
 }
 
-/** How far a batch is, in words. */
-export function progressWords(record) {
+/** Returns the progress of a batch as text, such as "3 of 10 days, 1 failed". */
+export function progressText(record) {
   const { done_days: done, total_days: total } = record;
   const parts = [
     record.status === "syncing" || done < total
-      ? t("progress.of", { done: number(done), total: number(total) })
+      ? t("progress.of", { done: formatNumber(done), total: formatNumber(total) })
       : t("progress.all", { total }),
   ];
   if (record.failed_count) parts.push(t("count.failed", { n: record.failed_count }));

@@ -1,23 +1,24 @@
-// Cancel and retry: asked, done, and said.
+// The button of a record that cancels, retries or syncs it again, after a confirmation.
 
-import { cancel, launch, newKey, retry } from "./api.js";
+import { cancelBatch, launchBatch, newIdempotencyKey, retryBatch } from "./api.js";
+import { confirm } from "./confirmDialog.js";
 import { h, replace } from "./dom.js";
-import { ask } from "./dialog.js";
-import { range } from "./format.js";
+import { formatDayRange } from "./format.js";
 import { t } from "./i18n.js";
 import { latest } from "./recordCache.js";
 
-const STARTS_WITHIN = 60_000; // milliseconds, after which it may be asked for again
-/** What was asked of records and has not begun yet: by id, the change that the record was at. */
+const START_TIMEOUT = 60_000; // milliseconds until an action that had no effect is offered again
+/** Records whose action was requested but has not started: their id and `change` at that time. */
 const starting = new Map();
-/** The keys of launches that got no answer, by the day's record: sent again they launch no second. */
+/** The idempotency keys of launches without a response, by record id, reused on the next click. */
 const keys = new Map();
 
-/** A record in a few words: its dataset and days. */
-export const nameOf = (record) => `${record.dataset} ${range(record.start_date, record.end_date)}`;
+/** Returns the short name of a record: its dataset and days. */
+export const recordName = (record) =>
+  `${record.dataset} ${formatDayRange(record.start_date, record.end_date)}`;
 
-/** The button that a record allows now, kept in step with it. */
-export class Actions {
+/** The button for the action that a record allows now, updated with the record. */
+export class RecordActions {
   #app;
   #shown = "";
   #record = null;
@@ -25,45 +26,48 @@ export class Actions {
 
   constructor(app) {
     this.#app = app;
-    this.element = h("div", { class: "actions" });
+    this.element = h("div", { class: "record-actions" });
   }
 
   update(record) {
     this.#record = record;
-    const wanted = this.#app.mayLaunch() ? possible(record) : "";
+    const wanted = this.#app.canLaunch() ? availableAction(record) : "";
     if (wanted === this.#shown) return;
     const hadFocus = this.element.contains(document.activeElement);
     this.#shown = wanted;
-    const shown = WORDS.includes(wanted) ? word(wanted) : wanted ? this.#button(wanted) : null;
+    const shown = !wanted
+      ? null
+      : PROGRESS_TEXTS.includes(wanted)
+        ? progressText(wanted)
+        : this.#button(wanted);
     replace(this.element, shown);
     if (hadFocus) shown?.focus();
   }
 
   #button(name) {
     const label = t(`action.${name}`);
-    const about = `${label}: ${nameOf(this.#record)}`;
     return h(
       "button",
       {
         class: `small ${name}`,
         type: "button",
-        "aria-label": about,
-        onclick: () => this.#do(name),
+        "aria-label": `${label}: ${recordName(this.#record)}`,
+        onclick: () => this.#run(name),
       },
       label,
     );
   }
 
-  async #do(name) {
+  async #run(name) {
     const record = this.#record;
     const values = {
-      what: nameOf(record),
+      what: recordName(record),
       done: record.done_days,
       n: name === "cancel" ? record.total_days - record.done_days : record.failed_count,
     };
     if (
       this.#busy ||
-      !(await ask({
+      !(await confirm({
         title: t(`${name}.title`, values),
         text: t(`${name}.text`, values),
         yes: t(`${name}.yes`, values),
@@ -73,47 +77,48 @@ export class Actions {
     )
       return;
     this.#busy = true;
-    if (name !== "cancel") this.#start(record);
+    if (name !== "cancel") this.#markStarting(record);
     try {
-      const answer = await DOES[name](record);
-      const ends = name === "cancel" && answer.record.status === "syncing";
-      this.#app.say(t(ends ? "cancel.begun" : `${name}.done`, values));
-      this.#answered(record, answer.record);
-      this.#app.onRecords([answer.record]);
+      const response = await ACTIONS[name](record);
+      const isCancelling = name === "cancel" && response.record.status === "syncing";
+      this.#app.notify(t(isCancelling ? "cancel.started" : `${name}.done`, values));
+      this.#onResponse(record, response.record);
+      this.#app.onRecords([response.record]);
     } catch (problem) {
       starting.delete(record.id);
-      this.#app.sayProblem(problem);
+      this.#app.notifyProblem(problem);
     } finally {
       this.#busy = false;
       this.update(this.#record);
     }
   }
 
-  #answered(record, now) {
+  #onResponse(record, updated) {
     keys.delete(record.id);
-    if (now.id !== record.id || !starting.has(now.id)) return;
-    if (now.status === "syncing") starting.delete(now.id);
-    else starting.set(now.id, now.change);
+    if (updated.id !== record.id || !starting.has(updated.id)) return;
+    if (updated.status === "syncing") starting.delete(updated.id);
+    else starting.set(updated.id, updated.change);
   }
 
-  /** Shows the record as starting until it changes: a run takes seconds to begin. */
-  #start(record) {
+  /** Shows the record as starting until it changes, because a run takes seconds to start. */
+  #markStarting(record) {
     starting.set(record.id, record.change);
     setTimeout(() => {
       if (starting.delete(record.id)) this.#app.onRecords([latest(record)]);
-    }, STARTS_WITHIN);
+    }, START_TIMEOUT);
     this.update(record);
   }
 }
 
-const WORDS = ["starting", "cancelling"];
-const word = (name) => h("span", { class: "second", tabindex: "-1" }, t(`action.${name}`));
+const PROGRESS_TEXTS = ["starting", "cancelling"];
+const progressText = (name) =>
+  h("span", { class: "secondary", tabindex: "-1" }, t(`action.${name}`));
 
-const DOES = {
-  cancel: (record) => cancel(record.id),
-  retry: (record) => retry(record.id),
-  again: (record) =>
-    launch(
+const ACTIONS = {
+  cancel: (record) => cancelBatch(record.id),
+  retry: (record) => retryBatch(record.id),
+  resync: (record) =>
+    launchBatch(
       {
         dataset: record.dataset,
         start_date: record.sync_date,
@@ -125,13 +130,13 @@ const DOES = {
 };
 
 function keyOf(record) {
-  if (!keys.has(record.id)) keys.set(record.id, newKey());
+  if (!keys.has(record.id)) keys.set(record.id, newIdempotencyKey());
   return keys.get(record.id);
 }
 
-function possible(record) {
+function availableAction(record) {
   if (starting.get(record.id) === record.change) return "starting";
-  if (record.kind === "day") return record.status === "syncing" ? "" : "again";
+  if (record.kind === "day") return record.status === "syncing" ? "" : "resync";
   if (record.status === "syncing") return record.cancelled_by ? "cancelling" : "cancel";
   return record.status === "failed" && record.batch_key !== null ? "retry" : "";
 }

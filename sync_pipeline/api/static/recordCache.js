@@ -1,45 +1,45 @@
-// The latest form of each record that came over the live stream. An answer of the API that was
-// under way meanwhile may be older than that.
+// The latest version of each record received over the live stream. A response of the API that was
+// requested earlier may be older than these.
 
-const MOST = 5000;
-const known = new Map();
-/** Which form of a record is the later is told by `change`, within an era: see `forget`. */
-let era = 0;
+const MAX_RECORDS = 5000;
+const cached = new Map();
+/** `change` orders the versions of a record, but only within one epoch: see `clear`. */
+let epoch = 0;
 
-/** Notes records that changed. */
-export function note(records) {
+/** Stores records that changed. */
+export function store(records) {
   for (const record of records) {
-    record.era = era;
-    if ((known.get(record.id)?.change ?? -1) > record.change) continue;
-    known.delete(record.id); // what was noted last stands last
-    known.set(record.id, record);
+    record.epoch = epoch;
+    if ((cached.get(record.id)?.change ?? -1) > record.change) continue;
+    cached.delete(record.id); // so that it is inserted last and evicted last
+    cached.set(record.id, record);
   }
-  for (const id of known.keys()) {
-    if (known.size <= MOST) break;
-    known.delete(id);
+  for (const id of cached.keys()) {
+    if (cached.size <= MAX_RECORDS) break;
+    cached.delete(id);
   }
 }
 
-/** Returns the record, or what is known of it if that is newer. */
+/** Returns the cached version of a record if it is newer, else the record itself. */
 export function latest(record) {
-  const noted = known.get(record.id);
-  if (noted !== undefined && noted.change > record.change) return noted;
-  record.era ??= era;
+  const stored = cached.get(record.id);
+  if (stored !== undefined && stored.change > record.change) return stored;
+  record.epoch ??= epoch;
   return record;
 }
 
-/** Returns all that were noted. */
-export const noted = () => [...known.values()];
+/** Returns all cached records. */
+export const cachedRecords = () => [...cached.values()];
 
-/** Whether a record is an older form of what is shown of it. */
+/** Whether a record is older than the version that is shown, which may be null. */
 export const isOlder = (record, shown) =>
-  shown !== null && record.era === shown.era && record.change < shown.change;
+  shown !== null && record.epoch === shown.epoch && record.change < shown.change;
 
 /**
- * Forgets all that was noted: more changed than was told, or the database was restored, and its
- * numbers begin again at lower ones.
+ * Empties the cache and starts a new epoch. Needed when changes were missed, or when the database
+ * was restored and its change numbers start again from lower values.
  */
-export function forget() {
-  known.clear();
-  era += 1;
+export function clear() {
+  cached.clear();
+  epoch += 1;
 }

@@ -1,112 +1,123 @@
-// The table of a record's days, and of earlier attempts at them.
+// The days of a batch, or the attempts of a day, on the page of a record.
 
+import { AttemptTable } from "./attemptTable.js";
 import { h, replace, setAttribute, setText } from "./dom.js";
-import { number } from "./format.js";
+import { formatNumber } from "./format.js";
 import { t } from "./i18n.js";
-import { Lines } from "./attemptTable.js";
 
-const COLUMNS = ["day", "state", "try", "read", "loaded", "rejected", "bytes", "took", "at", "run"];
-const OF_ATTEMPTS = [...COLUMNS.slice(0, -1), "by", "run"];
+const DAY_COLUMNS = [
+  "day",
+  "state",
+  "attempt",
+  "read",
+  "loaded",
+  "rejected",
+  "size",
+  "duration",
+  "started",
+  "run",
+];
+const ATTEMPT_COLUMNS = [...DAY_COLUMNS.slice(0, -1), "triggered-by", "run"];
 const STATES = ["failed", "syncing", "pending", "success", "skipped"];
-const dayOf = (day) => day.sync_date;
-const attemptOf = (each) => `${each.sync_date} ${each.batch_id} ${each.attempt} ${each.started_at}`;
+const dayKey = (day) => day.sync_date;
+const attemptKey = (each) =>
+  `${each.sync_date} ${each.batch_id} ${each.attempt} ${each.started_at}`;
 
-/** The days of a batch, one line each; or, of a day's record, its attempts. */
-export class DayTable {
+/** For a batch: its days, one row each, and the superseded attempts. For a day: all its attempts. */
+export class RecordDays {
   #state = "";
-  #ofBatch;
+  #isBatch;
   #days = [];
   #superseded = [];
-  #dagster = null;
+  #dagsterUrl = null;
 
-  constructor(ofBatch) {
-    this.#ofBatch = ofBatch;
-    this.lines = ofBatch ? new Lines(COLUMNS, dayOf) : new Lines(OF_ATTEMPTS, attemptOf);
-    this.earlierLines = new Lines(OF_ATTEMPTS, attemptOf);
-    this.title = h("h2", {}, t(ofBatch ? "days.title" : "attempts.title"));
+  constructor(isBatch) {
+    this.#isBatch = isBatch;
+    this.table = isBatch
+      ? new AttemptTable(DAY_COLUMNS, dayKey)
+      : new AttemptTable(ATTEMPT_COLUMNS, attemptKey);
+    this.supersededTable = new AttemptTable(ATTEMPT_COLUMNS, attemptKey);
+    this.title = h("h2", {}, t(isBatch ? "days.title" : "attempts.title"));
     this.filter = h("div", { class: "segments", role: "group", "aria-label": t("filter.status") });
     this.summary = h("summary");
-    this.earlier = h(
+    this.superseded = h(
       "details",
-      { class: "earlier", hidden: true, ontoggle: () => this.#showEarlier() },
+      { class: "superseded", hidden: true, ontoggle: () => this.#showSuperseded() },
       this.summary,
-      this.earlierLines.element,
+      this.supersededTable.element,
     );
     this.element = h(
       "section",
       { class: "days" },
       h("div", { class: "head" }, this.title, this.filter),
-      this.lines.element,
-      this.earlier,
+      this.table.element,
+      this.superseded,
     );
   }
 
-  /** Shows these days; `attempts` are all of them, also those that others stand in place of. */
-  update(days, attempts, dagster) {
+  /** Shows `days`; `attempts` also contains the superseded attempts. */
+  update(days, attempts, dagsterUrl) {
     this.#days = days;
-    this.#dagster = dagster;
-    this.#choices(days);
+    this.#dagsterUrl = dagsterUrl;
+    this.#updateFilter(days);
     this.#show();
-    if (!this.#ofBatch) return;
+    if (!this.#isBatch) return;
     this.#superseded = attempts.filter((each) => each.superseded);
-    this.#showEarlier();
+    this.#showSuperseded();
   }
 
-  /** Brings the line of a day into view, and marks it. */
+  /** Scrolls to the row of a day and focuses it. */
   reveal(day) {
     this.#state = "";
     this.#show();
-    this.lines.reveal(day);
+    this.table.reveal(day);
   }
 
-  #choices(days) {
+  #updateFilter(days) {
     const counts = {};
     for (const { state } of days) counts[state] = (counts[state] ?? 0) + 1;
-    const wanted = ["", ...STATES.filter((state) => counts[state])];
-    if (!wanted.includes(this.#state)) this.#state = "";
-    this.filter.hidden = wanted.length < 3;
-    const texts = wanted.map((state) => [
-      state,
-      t(state ? `state.${state}` : "days.all"),
-      state ? counts[state] : days.length,
-    ]);
+    const states = ["", ...STATES.filter((state) => counts[state])];
+    if (!states.includes(this.#state)) this.#state = "";
+    this.filter.hidden = states.length < 3;
     const buttons = [...this.filter.children];
-    if (!buttons.length || buttons.map((each) => each.dataset.state).join() !== wanted.join()) {
+    if (!buttons.length || buttons.map((each) => each.dataset.state).join() !== states.join()) {
       const focused = this.filter.contains(document.activeElement)
         ? document.activeElement.dataset.state
         : null;
       replace(
         this.filter,
-        texts.map(([state]) => this.#choice(state)),
+        states.map((state) => this.#filterButton(state)),
       );
       if (focused !== null) this.filter.querySelector(`[data-state="${focused}"]`)?.focus();
     }
-    texts.forEach(([, text, count], n) =>
-      setText(this.filter.children[n], `${text} ${number(count)}`),
-    );
+    states.forEach((state, n) => {
+      const label = t(state ? `state.${state}` : "days.all");
+      const count = formatNumber(state ? counts[state] : days.length);
+      setText(this.filter.children[n], `${label} ${count}`);
+    });
   }
 
-  #choice(state) {
-    const choose = () => {
+  #filterButton(state) {
+    const onclick = () => {
       this.#state = state;
       this.#show();
     };
-    return h("button", { type: "button", "data-state": state, onclick: choose });
+    return h("button", { type: "button", "data-state": state, onclick });
   }
 
   #show() {
     for (const button of this.filter.children) {
       setAttribute(button, "aria-pressed", String(button.dataset.state === this.#state));
     }
-    const chosen = this.#days.filter(({ state }) => !this.#state || state === this.#state);
-    this.lines.update(chosen, this.#dagster);
+    const shown = this.#days.filter(({ state }) => !this.#state || state === this.#state);
+    this.table.update(shown, this.#dagsterUrl);
   }
 
-  /** Draws the earlier attempts only once somebody looks at them. */
-  #showEarlier() {
+  /** Draws the superseded attempts only when the user opens them. */
+  #showSuperseded() {
     const n = this.#superseded.length;
-    this.earlier.hidden = n === 0;
-    setText(this.summary, n ? t("attempts.earlier", { n }) : "");
-    if (this.earlier.open) this.earlierLines.update(this.#superseded, this.#dagster);
+    this.superseded.hidden = n === 0;
+    setText(this.summary, n ? t("attempts.superseded", { n }) : "");
+    if (this.superseded.open) this.supersededTable.update(this.#superseded, this.#dagsterUrl);
   }
 }

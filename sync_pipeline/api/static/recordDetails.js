@@ -1,112 +1,115 @@
-// What is behind a record, its days and attempts, asked for again as they change: the days that were
-// told of alone, or everything, one question at a time.
+// Loads the days and attempts of a record, and loads them again when they change: only the days
+// that changed, or everything, one request at a time.
 
-import { one, stretch } from "./api.js";
-import { inTurns } from "./limiter.js";
+import { getBatchDays, getRecord } from "./api.js";
+import { createLimiter } from "./limiter.js";
 
-const PAUSE = 1000; // milliseconds between two questions
-const REST = 10; // times as long as reading everything took, until that is done again
+const REFRESH_DELAY = 1000; // milliseconds between two requests
+const RELOAD_PAUSE_FACTOR = 10; // after loading everything, wait this many times as long
 
-export class Behind {
+export class RecordDetails {
   #id;
-  #guarded;
-  #onAnswer;
+  #catchProblem;
+  #onLoaded;
   #days = new Map();
   #attempts = [];
-  #told = null; // the first and last day that changed since they were read
-  #all = false;
-  #allowed = 0; // when everything may be read again
+  #changedRange = null; // the first and last day that changed since they were loaded
+  #reloadAll = false;
+  #reloadAllowedAt = 0;
   #timer = 0;
-  #inTurn = inTurns(1);
+  #limit = createLimiter(1);
   #left = false;
 
-  /** `onAnswer` gets `{record, days, attempts}`; a day that did not change is the same object. */
-  constructor(id, guarded, onAnswer) {
+  /** `onLoaded` gets `{record, days, attempts}`; a day that did not change is the same object. */
+  constructor(id, catchProblem, onLoaded) {
     this.#id = id;
-    this.#guarded = guarded;
-    this.#onAnswer = onAnswer;
+    this.#catchProblem = catchProblem;
+    this.#onLoaded = onLoaded;
   }
 
-  /** Reads everything. Throws a Problem. */
+  /** Loads everything. Throws a Problem. */
   load() {
-    return this.#inTurn(() => this.#whole());
+    return this.#limit(() => this.#loadAll());
   }
 
-  async #whole() {
-    this.#told = null;
-    this.#all = false;
-    const began = performance.now();
-    const found = await one(this.#id);
+  async #loadAll() {
+    this.#changedRange = null;
+    this.#reloadAll = false;
+    const startedAt = performance.now();
+    const found = await getRecord(this.#id);
     if (this.#left) return;
-    this.#days = merged(this.#days, found.days);
+    this.#days = mergeDays(this.#days, found.days);
     this.#attempts = found.attempts;
-    this.#give(found.record);
-    this.#allowed = performance.now() + REST * (performance.now() - began);
+    this.#publish(found.record);
+    const took = performance.now() - startedAt;
+    this.#reloadAllowedAt = performance.now() + RELOAD_PAUSE_FACTOR * took;
   }
 
-  /** These days changed; they are read soon. */
-  tellDays(days) {
+  /** Loads these days again soon, because they changed. */
+  refreshDays(days) {
     for (const day of days) {
-      const [first, last] = this.#told ?? [day, day];
-      this.#told = [day < first ? day : first, day > last ? day : last];
+      const [first, last] = this.#changedRange ?? [day, day];
+      this.#changedRange = [day < first ? day : first, day > last ? day : last];
     }
-    if (days.length) this.#soon();
+    if (days.length) this.#schedule();
   }
 
-  /** Something changed, of which is not known what. */
-  tellAll() {
-    this.#all = true;
-    this.#soon();
+  /** Loads everything again soon, because it is not known what changed. */
+  refreshAll() {
+    this.#reloadAll = true;
+    this.#schedule();
   }
 
-  /** Nothing is given any more. */
+  /** Stops loading and publishing. */
   leave() {
     this.#left = true;
     clearTimeout(this.#timer);
   }
 
-  #soon() {
+  #schedule() {
     if (this.#left) return;
-    this.#timer ||= setTimeout(() => this.#guarded(() => this.#ask()), PAUSE);
+    this.#timer ||= setTimeout(() => this.#catchProblem(() => this.#refresh()), REFRESH_DELAY);
   }
 
-  async #ask() {
-    const { told, all } = { told: this.#told, all: this.#all };
+  async #refresh() {
+    const range = this.#changedRange;
     try {
-      if (all && performance.now() >= this.#allowed) await this.load();
-      else if (told) await this.#inTurn(() => this.#part(...told));
+      if (this.#reloadAll && performance.now() >= this.#reloadAllowedAt) await this.load();
+      else if (range) await this.#limit(() => this.#loadRange(...range));
       this.#timer = 0;
-      if (this.#all || this.#told) this.#soon();
+      if (this.#reloadAll || this.#changedRange) this.#schedule();
     } catch (problem) {
-      this.#timer = 0; // it is asked again with the next that is told
-      this.#all = true;
+      this.#timer = 0; // the next change schedules a refresh again
+      this.#reloadAll = true;
       throw problem;
     }
   }
 
-  async #part(first, last) {
-    this.#told = null;
-    const found = await stretch(this.#id, first, last);
+  async #loadRange(first, last) {
+    this.#changedRange = null;
+    const found = await getBatchDays(this.#id, first, last);
     if (this.#left) return;
-    const isOf = (day) => day >= first && day <= last;
-    const others = [...this.#days.values()].filter((day) => !isOf(day.sync_date));
-    const days = [...others, ...found.days].sort((a, b) => (a.sync_date < b.sync_date ? -1 : 1));
-    this.#days = merged(this.#days, days);
-    const rest = this.#attempts.filter((each) => !isOf(each.sync_date));
-    this.#attempts = [...found.attempts, ...rest];
-    this.#give(found.record);
+    const isInRange = (day) => day >= first && day <= last;
+    const otherDays = [...this.#days.values()].filter((day) => !isInRange(day.sync_date));
+    const days = [...otherDays, ...found.days].sort((a, b) =>
+      a.sync_date < b.sync_date ? -1 : 1,
+    );
+    this.#days = mergeDays(this.#days, days);
+    const otherAttempts = this.#attempts.filter((each) => !isInRange(each.sync_date));
+    this.#attempts = [...found.attempts, ...otherAttempts];
+    this.#publish(found.record);
   }
 
-  #give(record) {
-    this.#onAnswer({ record, days: [...this.#days.values()], attempts: this.#attempts });
+  #publish(record) {
+    this.#onLoaded({ record, days: [...this.#days.values()], attempts: this.#attempts });
   }
 }
 
-/** The new days by their date; one that did not change stays the object that it was. */
-function merged(before, days) {
-  const same = (day) => {
+/** Returns the new days by date, keeping the previous object of a day that did not change. */
+function mergeDays(before, days) {
+  const keepUnchanged = (day) => {
     const old = before.get(day.sync_date);
     return old && Object.keys(day).every((name) => old[name] === day[name]) ? old : day;
   };
-  return new Map(days.map((day) => [day.sync_date, same(day)]));
+  return new Map(days.map((day) => [day.sync_date, keepUnchanged(day)]));
 }

@@ -1,20 +1,20 @@
-// The facts of a record that are not its progress, as terms and descriptions.
+// The facts of a record besides its progress, such as times, who triggered it, and its IDs.
 
 import { h } from "./dom.js";
-import { fullMoment } from "./format.js";
+import { formatFullTime } from "./format.js";
 import { t } from "./i18n.js";
 
-/** Returns the children of a `dl` for a record: the facts that it has. */
-export function factsOf(record) {
+/** Returns the facts that a record has, as children of a `dl`. */
+export function recordFacts(record) {
   const facts = [
-    ["began", time(record.start_time)],
+    ["started", time(record.start_time)],
     ["ended", time(record.end_time)],
     ["retried", time(record.retried_at)],
-    ["by", record.triggered_by],
-    ["already", record.already_synced && t(`already.${record.already_synced}`)],
+    ["triggeredBy", record.triggered_by],
+    ["alreadySynced", record.already_synced && t(`alreadySynced.${record.already_synced}`)],
     ["attempt", record.kind === "day" ? String(record.attempt) : null],
     ["heartbeat", record.status === "syncing" ? time(record.heartbeat_at) : null],
-    ["key", record.batch_key && h("code", {}, record.batch_key)],
+    ["batchKey", record.batch_key && h("code", {}, record.batch_key)],
     ["run", record.run_id && h("code", {}, record.run_id)],
     ["id", h("code", {}, String(record.id))],
   ];
@@ -23,4 +23,4 @@ export function factsOf(record) {
     .map(([name, value]) => h("div", {}, h("dt", {}, t(`fact.${name}`)), h("dd", {}, value)));
 }
 
-const time = (iso) => iso && h("time", { datetime: iso }, fullMoment(iso));
+const time = (iso) => iso && h("time", { datetime: iso }, formatFullTime(iso));

@@ -1,33 +1,42 @@
-// The list of records: loaded in pages, kept in step with the live stream.
+// The list of records: loaded page by page, and updated by the live stream.
 
-import { list } from "./api.js";
-import { everySecond } from "./clock.js";
-import { h, replace, setText, throttled } from "./dom.js";
-import { number } from "./format.js";
+import { listRecords } from "./api.js";
+import { h, replace, setText, throttle } from "./dom.js";
+import { formatNumber } from "./format.js";
 import { t } from "./i18n.js";
+import { comparator, isFiltered, matches, toApiParameters } from "./listQuery.js";
+import { everySecond } from "./pace.js";
 import { latest } from "./recordCache.js";
-import { comparison, filterOf, isNarrowed, matches } from "./listQuery.js";
-import { Row } from "./recordRow.js";
+import { RecordRow } from "./recordRow.js";
 import { serverNow } from "./serverTime.js";
 
-const PAGE = 50;
-const MOST_AT_ONCE = 200;
-const MOST_GROWN = 500; // rows that the stream may add before the list begins anew
-const IN_DOUBT = 2000; // milliseconds by which the server's clock may be misread
-const RECOUNT = 2000; // milliseconds, at most this often
-const HEADINGS = ["is", "what", "progress", "amounts", "pace", "began", "does", "note"];
+const PAGE_SIZE = 50;
+const MAX_PAGE_SIZE = 200;
+const MAX_ADDED = 500; // rows that the stream may add before the list is loaded again
+const CLOCK_TOLERANCE = 2000; // milliseconds by which the server's clock may be misread
+const COUNT_INTERVAL = 2000; // milliseconds between two counts of the records, at least
+const COLUMNS = [
+  "status",
+  "record",
+  "progress",
+  "row-count",
+  "duration",
+  "started",
+  "actions",
+  "messages",
+];
 
 export class RecordList {
   #app;
   #query;
   #rows = new Map();
-  #next = null;
+  #nextCursor = null;
   #total = 0;
-  #estimate = false;
-  #asked = 0;
-  #grown = 0;
+  #totalIsEstimate = false;
+  #requestNumber = 0;
+  #added = 0;
   #countedAt = 0;
-  #recount = throttled(() => this.#app.guarded(() => this.#count()), RECOUNT);
+  #countThrottled = throttle(() => this.#app.catchProblem(() => this.#count()), COUNT_INTERVAL);
   #stopTicking;
 
   constructor(app, query) {
@@ -47,7 +56,7 @@ export class RecordList {
         h(
           "div",
           { role: "rowgroup" },
-          h("div", { class: "row headings", role: "row" }, HEADINGS.map(heading)),
+          h("div", { class: "row headings", role: "row" }, COLUMNS.map(heading)),
         ),
         this.body,
       ),
@@ -57,144 +66,153 @@ export class RecordList {
     this.#stopTicking = everySecond(() => this.#tick());
   }
 
-  /** How many records are shown: the page asks for as many when it is come back to. */
+  /** The number of records shown, so that the same number is loaded when the user comes back. */
   get loaded() {
     return this.#rows.size;
   }
 
   destroy() {
-    this.#recount.cancel();
+    this.#countThrottled.cancel();
     this.#stopTicking();
   }
 
-  /** Loads the first records of a query, or the same again. Throws a Problem. */
+  /** Loads the first records of a query, or reloads the current one. Throws a Problem. */
   async load(query = this.#query, atLeast = this.#rows.size) {
-    const asked = ++this.#asked;
+    const request = ++this.#requestNumber;
     const changed = query !== this.#query;
     this.#query = query;
-    const began = performance.now();
-    const page = await firstOf(query, changed ? PAGE : Math.max(PAGE, atLeast));
-    if (asked !== this.#asked) return;
-    this.#grown = 0;
-    const answered = new Set(page.records.map((record) => record.id));
+    const startedAt = performance.now();
+    const page = await loadFirst(query, changed ? PAGE_SIZE : Math.max(PAGE_SIZE, atLeast));
+    if (request !== this.#requestNumber) return;
+    this.#added = 0;
+    const loadedIds = new Set(page.records.map((record) => record.id));
     for (const [id, row] of this.#rows) {
-      // One that came over the stream since then is not in the answer, and stays.
-      if (!answered.has(id) && (changed || row.receivedAt < began)) this.#remove(id, row);
+      // Keep records that the stream added after the request started.
+      if (!loadedIds.has(id) && (changed || row.receivedAt < startedAt)) this.#remove(id, row);
     }
-    this.#take(page);
+    this.#addPage(page);
   }
 
   async #loadMore() {
-    const asked = ++this.#asked;
+    const request = ++this.#requestNumber;
     const last = this.body.lastElementChild;
     this.more.disabled = true;
     try {
-      const page = await list({ ...filterOf(this.#query), after: this.#next, page_size: PAGE });
-      if (asked !== this.#asked) return;
-      this.#take(page);
+      const page = await listRecords({
+        ...toApiParameters(this.#query),
+        after: this.#nextCursor,
+        page_size: PAGE_SIZE,
+      });
+      if (request !== this.#requestNumber) return;
+      this.#addPage(page);
       (last?.nextElementSibling ?? last)?.querySelector("a")?.focus();
     } catch (problem) {
-      this.#app.sayProblem(problem);
+      this.#app.notifyProblem(problem);
     } finally {
       this.more.disabled = false;
     }
   }
 
-  #take(page) {
-    this.#next = page.next;
+  #addPage(page) {
+    this.#nextCursor = page.next;
     this.#setTotal(page);
     for (const record of page.records.map(latest)) {
-      if (matches(this.#query, record)) this.#put(record);
+      if (matches(this.#query, record)) this.#addOrUpdate(record);
     }
     this.#arrange();
   }
 
   #setTotal(page) {
     this.#total = page.total;
-    this.#estimate = Boolean(page.total_is_estimate);
+    this.#totalIsEstimate = Boolean(page.total_is_estimate);
     this.#countedAt = serverNow();
   }
 
-  /** Asks how many there are. Throws a Problem. */
+  /** Fetches the number of matching records. Throws a Problem. */
   async #count() {
-    const asked = this.#asked;
-    const page = await list({ ...filterOf(this.#query), page_size: 1 });
-    if (asked !== this.#asked) return;
+    const request = this.#requestNumber;
+    const page = await listRecords({ ...toApiParameters(this.#query), page_size: 1 });
+    if (request !== this.#requestNumber) return;
     this.#setTotal(page);
     this.#showCount();
   }
 
-  /** Takes in records that changed. */
+  /** Applies records that changed. */
   update(records) {
-    let arrange = false;
+    const compare = comparator(this.#query.sort);
+    let needsArranging = false;
     const last = [...this.#rows.values()].at(-1)?.record;
     for (const record of records) {
       const row = this.#rows.get(record.id);
-      const belongs = matches(this.#query, record);
-      if (row && belongs) {
+      const isMatch = matches(this.#query, record);
+      if (row && isMatch) {
         const before = row.record;
         row.update(record);
-        arrange ||= comparison(this.#query.sort)(before, row.record) !== 0 && before !== row.record;
+        needsArranging ||= before !== row.record && compare(before, row.record) !== 0;
       } else if (row) {
         this.#remove(record.id, row);
         this.#total -= 1;
-        arrange = true;
-      } else if (belongs && this.#isWithin(record, last)) {
-        this.#put(record);
-        // One from before may have been counted already, as a day that is synced again.
-        if (Date.parse(record.created_at) > this.#countedAt + IN_DOUBT) this.#total += 1;
-        else this.#recount();
-        this.#grown += 1;
-        arrange = true;
+        needsArranging = true;
+      } else if (isMatch && this.#isWithinLoaded(record, last)) {
+        this.#addOrUpdate(record);
+        // An older record, such as a day that is synced again, may already be in the total.
+        if (Date.parse(record.created_at) > this.#countedAt + CLOCK_TOLERANCE) this.#total += 1;
+        else this.#countThrottled();
+        this.#added += 1;
+        needsArranging = true;
       }
     }
-    if (this.#grown > MOST_GROWN) {
-      this.#grown = 0;
-      this.#app.guarded(() => this.load(this.#query, PAGE));
+    if (this.#added > MAX_ADDED) {
+      this.#added = 0;
+      this.#app.catchProblem(() => this.load(this.#query, PAGE_SIZE));
     }
-    if (arrange) this.#arrange();
+    if (needsArranging) this.#arrange();
   }
 
-  /** Whether a record's place is among those shown, not after them where more are to come. */
-  #isWithin(record, last) {
-    return this.#next === null || !last || comparison(this.#query.sort)(record, last) < 0;
+  /** Whether a record sorts among the loaded records, rather than on a page not loaded yet. */
+  #isWithinLoaded(record, last) {
+    return this.#nextCursor === null || !last || comparator(this.#query.sort)(record, last) < 0;
   }
 
-  #put(record) {
+  #addOrUpdate(record) {
     const row = this.#rows.get(record.id);
     if (row) row.update(record);
-    else this.#rows.set(record.id, new Row(record, this.#app));
+    else this.#rows.set(record.id, new RecordRow(record, this.#app));
   }
 
   #remove(id, row) {
     if (row.element.contains(document.activeElement)) {
-      const near = row.element.nextElementSibling ?? row.element.previousElementSibling;
-      near?.querySelector("a")?.focus();
+      const neighbor = row.element.nextElementSibling ?? row.element.previousElementSibling;
+      neighbor?.querySelector("a")?.focus();
     }
     row.element.remove();
     this.#rows.delete(id);
   }
 
-  /** Puts the rows in order, moving only those out of it, so that focus and selection stay. */
+  /** Sorts the rows and moves only those out of order, so that focus and selection are kept. */
   #arrange() {
-    const compare = comparison(this.#query.sort);
+    const compare = comparator(this.#query.sort);
     const rows = [...this.#rows.values()].sort((a, b) => compare(a.record, b.record));
     this.#rows = new Map(rows.map((row) => [row.record.id, row]));
-    let at = this.body.firstElementChild;
+    let next = this.body.firstElementChild;
     for (const row of rows) {
-      if (row.element === at) at = at.nextElementSibling;
-      else this.body.insertBefore(row.element, at);
+      if (row.element === next) next = next.nextElementSibling;
+      else this.body.insertBefore(row.element, next);
     }
     this.empty.hidden = rows.length > 0;
-    replace(this.empty, t(isNarrowed(this.#query) ? "list.noneOfThese" : "list.none"));
-    this.more.hidden = this.#next === null;
+    replace(this.empty, t(isFiltered(this.#query) ? "list.noMatch" : "list.none"));
+    this.more.hidden = this.#nextCursor === null;
     this.#showCount();
   }
 
   #showCount() {
     const shown = this.#rows.size;
-    const n = { shown: number(shown), total: number(Math.max(this.#total, shown)) };
-    setText(this.count, shown ? t(this.#estimate ? "list.countAbout" : "list.count", n) : "");
+    const values = {
+      shown: formatNumber(shown),
+      total: formatNumber(Math.max(this.#total, shown)),
+    };
+    const key = this.#totalIsEstimate ? "list.approximateCount" : "list.count";
+    setText(this.count, shown ? t(key, values) : "");
   }
 
   #tick() {
@@ -202,14 +220,14 @@ export class RecordList {
   }
 }
 
-/** Loads the first so many records of a query, as one page. Throws a Problem. */
-async function firstOf(query, count) {
-  const filter = filterOf(query);
-  let page = await list({ ...filter, page_size: Math.min(MOST_AT_ONCE, count) });
+/** Loads the first `count` records of a query as one page. Throws a Problem. */
+async function loadFirst(query, count) {
+  const filter = toApiParameters(query);
+  let page = await listRecords({ ...filter, page_size: Math.min(MAX_PAGE_SIZE, count) });
   const records = page.records;
   while (page.next !== null && records.length < count) {
-    const size = Math.min(MOST_AT_ONCE, count - records.length);
-    page = await list({ ...filter, after: page.next, page_size: size });
+    const size = Math.min(MAX_PAGE_SIZE, count - records.length);
+    page = await listRecords({ ...filter, after: page.next, page_size: size });
     records.push(...page.records);
   }
   return { ...page, records };

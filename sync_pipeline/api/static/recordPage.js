@@ -1,79 +1,86 @@
-// The page of one record: how far it is, what it says, its days, every attempt.
+// The page of one record: its progress, messages, facts, days and attempts.
 
-import { Actions } from "./recordActions.js";
-import { Behind } from "./recordDetails.js";
-import { Bar, progressWords } from "./progressBar.js";
-import { everySecond, paceWords } from "./clock.js";
-import { DayMap } from "./dayMap.js";
-import { DayTable } from "./recordDays.js";
 import { h, replace, setAttribute, setText } from "./dom.js";
-import { factsOf } from "./recordFacts.js";
-import { fullDay, number, range } from "./format.js";
+import { DayMap } from "./dayMap.js";
+import { formatDayRange, formatFullDay, formatNumber } from "./format.js";
 import { t } from "./i18n.js";
+import { everySecond, paceTexts } from "./pace.js";
+import { ProgressBar, progressText } from "./progressBar.js";
+import { RecordActions } from "./recordActions.js";
 import { isOlder, latest } from "./recordCache.js";
-import { StateMark } from "./states.js";
+import { RecordDays } from "./recordDays.js";
+import { RecordDetails } from "./recordDetails.js";
+import { recordFacts } from "./recordFacts.js";
+import { StateLabel } from "./states.js";
 
 export class RecordPage {
   #app;
   #id;
   #root = null;
-  #early = null; // records that changed while this one was first read
+  #changedWhileLoading = null;
   #stopTicking = () => {};
 
   constructor(app, id) {
     this.#app = app;
     this.#id = id;
     this.record = null;
-    this.behind = new Behind(id, app.guarded, (found) => this.#take(found));
+    this.details = new RecordDetails(id, app.catchProblem, (found) => this.#show(found));
   }
 
   /** Loads and shows the record. Throws a Problem. */
   async show(root) {
     this.#root = root;
-    const early = (this.#early = []);
+    const changed = (this.#changedWhileLoading = []);
     try {
-      await this.behind.load();
+      await this.details.load();
     } finally {
-      this.#early = null;
+      this.#changedWhileLoading = null;
     }
     if (!this.record) return;
     this.#stopTicking = everySecond(() => this.#tick());
-    this.onRecords(early); // what was read may be older
+    this.onRecords(changed); // the response may be older than these
   }
 
   #build(root, record) {
-    this.mark = new StateMark(record.status);
-    this.actions = new Actions(this.#app);
-    this.run = h("a", { class: "out", target: "_blank", rel: "noopener" }, t("action.dagster"));
-    this.bar =
-      record.kind === "batch" ? new Bar(t("progress.label", { what: record.dataset })) : null;
-    this.words = h("p", { class: "words" });
-    this.pace = h("p", { class: "second" });
+    const isBatch = record.kind === "batch";
+    this.state = new StateLabel(record.status);
+    this.actions = new RecordActions(this.#app);
+    this.dagsterLink = h(
+      "a",
+      { class: "external", target: "_blank", rel: "noopener" },
+      t("action.dagster"),
+    );
+    this.progressBar = isBatch
+      ? new ProgressBar(t("progress.label", { what: record.dataset }))
+      : null;
+    this.progress = h("p", { class: "progress-text" });
+    this.pace = h("p", { class: "secondary" });
     this.error = h("p", { class: "error block", lang: "en" });
     this.remarks = h("p", { class: "remarks", lang: "zh-CN" });
     this.facts = h("dl", { class: "facts" });
-    this.daymap = record.kind === "batch" ? new DayMap((day) => this.days.reveal(day)) : null;
-    this.days = new DayTable(record.kind === "batch");
+    this.dayMap = isBatch ? new DayMap((day) => this.days.reveal(day)) : null;
+    this.days = new RecordDays(isBatch);
     root.append(
-      h("p", { class: "crumb" }, h("a", { href: "/sync-status" }, `← ${t("nav.records")}`)),
+      h("p", { class: "breadcrumb" }, h("a", { href: "/sync-status" }, `← ${t("nav.records")}`)),
       this.#title(record),
       h(
         "section",
         { class: "progress", "aria-label": t("progress.title") },
-        this.bar?.element,
-        this.words,
+        this.progressBar?.element,
+        this.progress,
         this.pace,
       ),
       this.error,
       this.remarks,
       this.facts,
-      this.daymap?.element ?? "",
+      this.dayMap?.element ?? "",
       this.days.element,
     );
   }
 
   #title(record) {
     const calendar = `/sync-status/calendar?dataset=${encodeURIComponent(record.dataset)}`;
+    const days = formatDayRange(record.start_date, record.end_date);
     return h(
       "div",
       { class: "title" },
@@ -82,64 +89,66 @@ export class RecordPage {
         { tabindex: "-1" },
         h("span", { class: "name" }, h("a", { href: calendar }, record.dataset)),
         " ",
-        h("span", { class: "days" }, range(record.start_date, record.end_date)),
+        h("span", { class: "days" }, days),
         record.kind === "batch" ? h("span", { class: "badge" }, t("badge.batch")) : null,
-        record.kind === "day" ? h("small", { class: "second" }, fullDay(record.sync_date)) : null,
+        record.kind === "day"
+          ? h("small", { class: "secondary" }, formatFullDay(record.sync_date))
+          : null,
       ),
-      h("div", { class: "right" }, this.mark.element, this.actions.element, this.run),
+      h("div", { class: "right" }, this.state.element, this.actions.element, this.dagsterLink),
     );
   }
 
-  #take({ record, days, attempts }) {
+  #show({ record, days, attempts }) {
     if (!this.record) this.#build(this.#root, record);
     this.#update(latest(record));
-    this.daymap?.update(days);
-    const dagster = record.dagster_url ? record.dagster_url.split("/runs/")[0] : null;
-    this.days.update(record.kind === "batch" ? days : attempts, attempts, dagster);
+    this.dayMap?.update(days);
+    const dagsterUrl = record.dagster_url ? record.dagster_url.split("/runs/")[0] : null;
+    this.days.update(record.kind === "batch" ? days : attempts, attempts, dagsterUrl);
   }
 
   #update(record) {
     if (isOlder(record, this.record)) return;
     this.record = record;
     this.receivedAt = performance.now();
-    this.mark.update(record.status);
+    this.state.update(record.status);
     this.actions.update(record);
-    this.bar?.update(record);
-    setText(this.words, this.bar ? progressWords(record) : dayWords(record));
+    this.progressBar?.update(record);
+    setText(this.progress, this.progressBar ? progressText(record) : dayRowCounts(record));
     setText(this.error, record.error_message ?? "");
     this.error.hidden = !record.error_message;
     setText(this.remarks, record.remarks ?? "");
-    setAttribute(this.run, "href", record.dagster_url ?? null);
-    this.run.hidden = !record.dagster_url;
-    replace(this.facts, factsOf(record));
+    setAttribute(this.dagsterLink, "href", record.dagster_url ?? null);
+    this.dagsterLink.hidden = !record.dagster_url;
+    replace(this.facts, recordFacts(record));
     this.#tick();
-    const percent =
-      record.status === "syncing" && this.bar ? `▸ ${Math.floor(record.percent ?? 0)}% ` : "";
-    document.title = `${percent}${record.dataset} ${range(record.start_date, record.end_date)} · ${t("app")}`;
+    const isRunningBatch = record.status === "syncing" && this.progressBar;
+    const percent = isRunningBatch ? `▸ ${Math.floor(record.percent ?? 0)}% ` : "";
+    const days = formatDayRange(record.start_date, record.end_date);
+    document.title = `${percent}${record.dataset} ${days} · ${t("app")}`;
   }
 
   #tick() {
-    const { time, speed } = paceWords(this.record, this.receivedAt);
-    const rows = t("rows", { n: number(this.record.total_records) });
-    setText(
-      this.pace,
-      (this.bar ? [rows, speed, time] : [time]).filter(Boolean).join(t("separator")),
-    );
+    const { time, speed } = paceTexts(this.record, this.receivedAt);
+    const rows = t("rows", { n: formatNumber(this.record.total_records) });
+    const texts = this.progressBar ? [rows, speed, time] : [time];
+    setText(this.pace, texts.filter(Boolean).join(t("separator")));
   }
 
+  /** Applies changed records: this record itself, and the days of this batch. */
   onRecords(records) {
-    this.#early?.push(...records);
+    this.#changedWhileLoading?.push(...records);
     if (!this.record) return;
     const own = records.find((record) => record.id === this.#id);
     const days = records.filter((record) => this.#hasDay(record)).map((each) => each.sync_date);
-    const ended = own && own.status !== this.record.status;
+    const hasEnded = own && own.status !== this.record.status;
     if (own) this.#update(own);
-    this.behind.tellDays(days);
-    // Days that are skipped or withdrawn have no record of their own to be told of.
-    if (ended || (own && !days.length)) this.behind.tellAll();
+    this.details.refreshDays(days);
+    // Skipped days, and days that are marked as not run, have no record that would announce them.
+    if (hasEnded || (own && !days.length)) this.details.refreshAll();
   }
 
-  /** Whether a record is of a day of this batch: it is written as the day begins and ends. */
+  /** Whether a record belongs to a day of this batch; it is written when the day starts and ends. */
   #hasDay({ kind, dataset, sync_date: day }) {
     const batch = this.record;
     return (
@@ -153,7 +162,7 @@ export class RecordPage {
 
   /** Loads everything again, in place. Throws a Problem. */
   async reload() {
-    if (this.record) await this.behind.load();
+    if (this.record) await this.details.load();
   }
 
   state() {
@@ -161,16 +170,16 @@ export class RecordPage {
   }
 
   leave() {
-    this.behind.leave();
+    this.details.leave();
     this.#stopTicking();
   }
 }
 
-function dayWords(record) {
+function dayRowCounts(record) {
   const values = {
-    read: number(record.total_records),
-    loaded: number(record.success_count),
-    rejected: number(record.failed_count),
+    read: formatNumber(record.total_records),
+    loaded: formatNumber(record.success_count),
+    rejected: formatNumber(record.failed_count),
   };
   return record.status === "success" ? t("day.rows", values) : "";
 }

@@ -1,43 +1,43 @@
-// The page of records: how things stand, the form that launches, the list.
+// The start page: the overview of the datasets, the launch form, and the list of records.
 
-import { Filters } from "./filters.js";
 import { h, replace } from "./dom.js";
+import { Filters } from "./filters.js";
 import { t } from "./i18n.js";
-import { Launch } from "./launchForm.js";
-import { RecordList } from "./recordList.js";
+import { LaunchForm } from "./launchForm.js";
+import { parseQuery, toUrlParameters } from "./listQuery.js";
 import { Overview } from "./overview.js";
-import { problemWords } from "./problems.js";
-import { parametersOf, queryOf } from "./listQuery.js";
+import { describeProblem } from "./problems.js";
+import { RecordList } from "./recordList.js";
 
-const TRY_AGAIN = 10_000; // milliseconds
+const RETRY_DELAY = 10_000; // milliseconds
 
-export class Home {
+export class RecordsPage {
   #app;
   #datasets = [];
   #root = null;
-  #again = 0;
+  #retryTimer = 0;
   form = null;
 
   constructor(app) {
     this.#app = app;
-    this.query = queryOf(new URLSearchParams(location.search));
+    this.query = parseQuery(new URLSearchParams(location.search));
     this.overview = new Overview();
     this.list = new RecordList(app, this.query);
-    this.unknown = h("p", { class: "error block", hidden: true });
+    this.datasetsProblem = h("p", { class: "error block", hidden: true });
   }
 
   /** Loads and shows everything. Throws a Problem. */
   async show(root, restored) {
     this.#root = root;
-    await this.#find();
-    if (this.#root !== root) return; // it was left meanwhile
-    this.filters = new Filters(this.query, this.#datasets, (query) => this.#ask(query));
+    await this.#loadDatasets();
+    if (this.#root !== root) return; // the user left the page meanwhile
+    this.filters = new Filters(this.query, this.#datasets, (query) => this.#onQuery(query));
     root.replaceChildren(
       this.overview.headline,
-      this.unknown,
+      this.datasetsProblem,
       this.overview.element,
-      ...this.#launch(),
-      this.#records(),
+      ...this.#launchPanel(),
+      this.#recordsSection(),
     );
     await Promise.all([
       this.overview.load(this.#datasets),
@@ -45,27 +45,28 @@ export class Home {
     ]);
   }
 
-  /** Asks for the datasets. While Dagster has never answered there are none, but the records are. */
-  async #find() {
+  /** Loads the datasets. If Dagster has been unavailable so far, shows the records without them. */
+  async #loadDatasets() {
     try {
-      this.#datasets = await this.#app.datasets();
-      this.unknown.hidden = true;
+      this.#datasets = await this.#app.listDatasets();
+      this.datasetsProblem.hidden = true;
     } catch (problem) {
       if (problem.status < 500) throw problem;
-      replace(this.unknown, problemWords(problem));
-      this.unknown.hidden = false;
-      clearTimeout(this.#again);
-      this.#again = setTimeout(() => this.#app.guarded(() => this.reload()), TRY_AGAIN);
+      replace(this.datasetsProblem, describeProblem(problem));
+      this.datasetsProblem.hidden = false;
+      clearTimeout(this.#retryTimer);
+      const retry = () => this.#app.catchProblem(() => this.reload());
+      this.#retryTimer = setTimeout(retry, RETRY_DELAY);
     }
   }
 
-  #launch() {
-    if (!this.#app.mayLaunch() || !this.#datasets.length) return [];
-    this.form = new Launch(this.#app, this.#datasets);
+  #launchPanel() {
+    if (!this.#app.canLaunch() || !this.#datasets.length) return [];
+    this.form = new LaunchForm(this.#app, this.#datasets);
     return [h("section", { class: "panel", "aria-label": t("launch.label") }, this.form.element)];
   }
 
-  #records() {
+  #recordsSection() {
     const head = h(
       "div",
       { class: "head" },
@@ -75,11 +76,11 @@ export class Home {
     return h("section", { "aria-labelledby": "records" }, head, this.list.element);
   }
 
-  async #ask(query) {
-    const parameters = parametersOf(query);
+  async #onQuery(query) {
+    const parameters = toUrlParameters(query);
     history.replaceState(history.state, "", `/sync-status${parameters && `?${parameters}`}`);
     this.query = query;
-    await this.#app.guarded(() => this.list.load(query));
+    await this.#app.catchProblem(() => this.list.load(query));
   }
 
   onRecords(records) {
@@ -91,20 +92,20 @@ export class Home {
   async reload() {
     if (!this.#root) return;
     if (!this.#datasets.length) return this.show(this.#root, this.state());
-    await this.#find();
+    await this.#loadDatasets();
     if (!this.#root) return;
     this.form?.refresh(this.#datasets);
     this.filters.refresh(this.#datasets);
     await Promise.all([this.overview.load(this.#datasets), this.list.load()]);
   }
 
-  /** What brings the page back as it was. */
+  /** Returns the history state with which `show` restores the page. */
   state() {
     return { loaded: this.list.loaded };
   }
 
   leave() {
-    clearTimeout(this.#again);
+    clearTimeout(this.#retryTimer);
     this.#root = null;
     this.overview.destroy();
     this.list.destroy();

@@ -1,21 +1,21 @@
-// The days that are selected on a calendar: one stretch of one dataset, from an anchor to a head.
+// The days selected on a calendar: a range of one dataset, from an anchor to a moving end.
 
 export class Selection {
   #listeners = [];
   dataset = null;
   anchor = null;
-  head = null;
+  end = null;
 
   onChange(listener) {
     this.#listeners.push(listener);
   }
 
   get first() {
-    return this.anchor < this.head ? this.anchor : this.head;
+    return this.anchor < this.end ? this.anchor : this.end;
   }
 
   get last() {
-    return this.anchor < this.head ? this.head : this.anchor;
+    return this.anchor < this.end ? this.end : this.anchor;
   }
 
   get isEmpty() {
@@ -28,8 +28,8 @@ export class Selection {
     );
   }
 
-  /** Whether a request is for exactly these days. */
-  is(request) {
+  /** Whether a launch request, which may be null, is for exactly the selected days. */
+  equals(request) {
     return (
       request !== null &&
       request.dataset === this.dataset &&
@@ -38,25 +38,25 @@ export class Selection {
     );
   }
 
-  /** Selects from one day to another. */
-  set(dataset, anchor, head = anchor) {
-    if (dataset === this.dataset && anchor === this.anchor && head === this.head) return;
-    Object.assign(this, { dataset, anchor, head });
-    this.#tell();
+  /** Selects a range of days, or one day. */
+  set(dataset, anchor, end = anchor) {
+    if (dataset === this.dataset && anchor === this.anchor && end === this.end) return;
+    Object.assign(this, { dataset, anchor, end });
+    this.#notify();
   }
 
-  /** Selects from where the selection began to this day; this day alone if there is none. */
+  /** Extends the selection to `day`; without a selection, selects from `from` to `day`. */
   extend(dataset, day, from = day) {
     this.set(dataset, this.anchor !== null && dataset === this.dataset ? this.anchor : from, day);
   }
 
   clear() {
     if (this.anchor === null) return;
-    Object.assign(this, { dataset: null, anchor: null, head: null });
-    this.#tell();
+    Object.assign(this, { dataset: null, anchor: null, end: null });
+    this.#notify();
   }
 
-  #tell() {
+  #notify() {
     for (const listener of this.#listeners) listener();
   }
 }

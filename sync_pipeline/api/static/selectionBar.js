@@ -1,52 +1,53 @@
-// The form at the foot of the calendar: it follows the days that are selected, and they follow it.
+// The bar at the bottom of the calendar with the launch form. The form and the selected days follow
+// each other.
 
-import { countStates, countWords } from "./dayCounts.js";
+import { countStates, formatCounts } from "./dayCounts.js";
 import { h, setText } from "./dom.js";
-import { daysBetween } from "./format.js";
+import { countDays } from "./format.js";
 import { t } from "./i18n.js";
-import { Launch } from "./launchForm.js";
+import { LaunchForm } from "./launchForm.js";
 
-export class Dock {
+export class SelectionBar {
   #selection;
-  #daysOf;
+  #getSelectedDays;
 
-  /** `daysOf` returns the days of a coverage that are selected now. */
-  constructor(app, datasets, selection, daysOf) {
+  /** `getSelectedDays` returns the selected days of a coverage. */
+  constructor(app, datasets, selection, getSelectedDays) {
     this.#selection = selection;
-    this.#daysOf = daysOf;
-    this.launch = new Launch(app, datasets, {
-      onChange: (request) => this.#onForm(request),
+    this.#getSelectedDays = getSelectedDays;
+    this.form = new LaunchForm(app, datasets, {
+      onChange: (request) => this.#onFormChange(request),
       onLaunched: () => selection.clear(),
     });
-    this.said = h("p", { class: "selected" });
+    this.summary = h("p", { class: "selected" });
     const clear = h("button", { type: "button", class: "plain small" }, t("calendar.clear"));
     clear.addEventListener("click", () => selection.clear());
     this.element = h(
       "section",
-      { class: "dock", hidden: true, "aria-label": t("launch.label") },
-      h("div", { class: "head", role: "status" }, this.said, clear),
-      this.launch.element,
+      { class: "selection-bar", hidden: true, "aria-label": t("launch.label") },
+      h("div", { class: "head", role: "status" }, this.summary, clear),
+      this.form.element,
     );
   }
 
-  /** Takes in the datasets as they are now. */
+  /** Updates the datasets. */
   refresh(datasets) {
-    this.launch.refresh(datasets);
+    this.form.refresh(datasets);
   }
 
-  /** Shows what is selected now. */
+  /** Shows the current selection. */
   update() {
     const { dataset, first, last, isEmpty } = this.#selection;
     this.element.hidden = isEmpty;
     if (isEmpty) return;
-    const words = countWords(countStates(this.#daysOf()));
-    setText(this.said, t("calendar.selected", { n: daysBetween(first, last), words }));
-    if (!this.#selection.is(this.launch.request())) this.launch.set({ dataset, first, last });
+    const counts = formatCounts(countStates(this.#getSelectedDays()));
+    setText(this.summary, t("calendar.selected", { n: countDays(first, last), counts }));
+    if (!this.#selection.equals(this.form.request())) this.form.set({ dataset, first, last });
   }
 
-  #onForm(request) {
+  #onFormChange(request) {
     if (!request || request.start_date > request.end_date || this.#selection.isEmpty) return;
-    if (this.#selection.is(request)) return;
+    if (this.#selection.equals(request)) return;
     this.#selection.set(request.dataset, request.start_date, request.end_date);
   }
 }

@@ -1,12 +1,12 @@
-// The server's clock, as its answers tell it: this machine's own may be wrong by hours.
+// The server's clock, taken from the Date header of its responses: the local clock may be wrong.
 
-let ahead = 0; // milliseconds that the server's clock is ahead of this machine's
+let offset = 0; // milliseconds by which the server's clock is ahead of the local one
 
-/** Notes the time of an answer's header. */
-export function noteTime(header) {
-  const at = Date.parse(header ?? "");
-  if (!Number.isNaN(at)) ahead = at - Date.now();
+/** Updates the offset from a response's Date header. */
+export function recordServerTime(header) {
+  const time = Date.parse(header ?? "");
+  if (!Number.isNaN(time)) offset = time - Date.now();
 }
 
-/** The moment it is at the server, in milliseconds; to a second or two. */
-export const serverNow = () => Date.now() + ahead;
+/** Returns the server's current time in milliseconds, accurate to a second or two. */
+export const serverNow = () => Date.now() + offset;

@@ -1,116 +1,123 @@
-// What stands around every page: where one can go, whether it is live, which language, who.
+// The header, footer and notifications around every view.
 
 import { signOut } from "./api.js";
 import { h, replace, setAttribute, setText, svg } from "./dom.js";
-import { zone } from "./format.js";
+import { timeZone } from "./format.js";
 import { LANGUAGES, language, setLanguage, t } from "./i18n.js";
 
-const PLACES = { "/sync-status": "nav.records", "/sync-status/calendar": "nav.calendar" };
+const LINKS = { "/sync-status": "nav.records", "/sync-status/calendar": "nav.calendar" };
+const NOTIFICATION_MS = 6_000;
+const PROBLEM_MS = 15_000;
 
 export class Shell {
-  #live = "lost";
-  #seen = false;
-  #timer = 0;
+  #connection = "disconnected";
+  #wasLive = false;
+  #notificationTimer = 0;
 
-  constructor({ onLanguage }) {
+  constructor({ onLanguageChange }) {
     this.header = document.querySelector("header");
     this.footer = document.querySelector("footer");
-    this.said = document.querySelector(".said");
-    this.onLanguage = onLanguage;
+    this.notification = document.querySelector(".notification");
+    this.onLanguageChange = onLanguageChange;
   }
 
-  /** Draws it anew, as for another language or another user. */
-  draw(who) {
+  /** Draws header and footer in the current language; `user` is null before sign-in. */
+  draw(user) {
     const focused = this.header.contains(document.activeElement) && document.activeElement.lang;
     document.documentElement.lang = language();
     setText(document.querySelector(".skip"), t("skip"));
-    this.state = h("span", { class: "live", role: "status" });
+    this.connection = h("span", { class: "connection", role: "status" });
     this.nav = h(
       "nav",
       { "aria-label": t("nav.label") },
-      Object.entries(PLACES).map(([href, name]) => h("a", { href }, t(name))),
+      Object.entries(LINKS).map(([href, key]) => h("a", { href }, t(key))),
     );
     replace(
       this.header,
-      h("a", { class: "brand", href: "/sync-status" }, mark(), h("span", {}, t("app"))),
-      who ? this.nav : null,
+      h("a", { class: "brand", href: "/sync-status" }, logo(), h("span", {}, t("app"))),
+      user ? this.nav : null,
       h(
         "div",
         { class: "right" },
-        who ? this.state : null,
+        user ? this.connection : null,
         this.#languages(),
-        who ? this.#who(who) : null,
+        user ? this.#user(user) : null,
       ),
     );
-    replace(this.footer, h("p", {}, t("foot.times", { zone: zone() })), h("p", {}, t("foot.days")));
-    this.live(this.#live);
-    this.place();
+    replace(
+      this.footer,
+      h("p", {}, t("footer.times", { zone: timeZone() })),
+      h("p", {}, t("footer.days")),
+    );
+    this.setConnection(this.#connection);
+    this.markCurrentLink();
     if (focused) this.header.querySelector(`button[lang="${focused}"]`)?.focus();
   }
 
-  /** Marks the place that is shown now. */
-  place() {
+  /** Marks the navigation link of the current view. */
+  markCurrentLink() {
     for (const link of this.nav.children) {
-      const here = link.getAttribute("href") === location.pathname;
-      setAttribute(link, "aria-current", here ? "page" : null);
+      const isCurrent = link.getAttribute("href") === location.pathname;
+      setAttribute(link, "aria-current", isCurrent ? "page" : null);
     }
   }
 
-  /** Shows whether changes come in: "live", "lost", or "away" while the page does not listen. */
-  live(state) {
-    this.#live = state;
-    this.#seen ||= state === "live";
-    if (!this.state) return;
-    const name = state === "live" ? "live" : this.#seen ? "lost" : "waiting";
-    this.state.className = `live ${name}`;
-    setText(this.state, t(`live.${name}`));
+  /** Shows the state of the live connection: "live", "disconnected" or "paused". */
+  setConnection(state) {
+    this.#connection = state;
+    this.#wasLive ||= state === "live";
+    if (!this.connection) return;
+    const name = state === "live" ? "live" : this.#wasLive ? "reconnecting" : "connecting";
+    this.connection.className = `connection ${name}`;
+    setText(this.connection, t(`connection.${name}`));
   }
 
   #languages() {
     return h(
       "div",
       { class: "languages", role: "group", "aria-label": t("language") },
-      Object.entries(LANGUAGES).map(([name, text]) =>
+      Object.entries(LANGUAGES).map(([code, name]) =>
         h(
           "button",
           {
             type: "button",
-            lang: name,
-            "aria-pressed": String(name === language()),
+            lang: code,
+            "aria-pressed": String(code === language()),
             onclick: () => {
-              setLanguage(name);
-              this.onLanguage();
+              setLanguage(code);
+              this.onLanguageChange();
             },
           },
-          text,
+          name,
         ),
       ),
     );
   }
 
-  #who({ user, role }) {
+  #user({ user, role }) {
     if (user === "local") return null;
-    const leave = async () => {
+    const onSignOut = async () => {
       await signOut().catch(() => null);
       location.assign("/sync-status");
     };
-    const out = h(
+    const button = h(
       "button",
-      { type: "button", class: "plain small", onclick: leave },
-      t("session.out"),
+      { type: "button", class: "plain small", onclick: onSignOut },
+      t("signIn.signOut"),
     );
-    return h("span", { class: "who" }, h("span", { title: t(`role.${role}`) }, user), out);
+    return h("span", { class: "user" }, h("span", { title: t(`role.${role}`) }, user), button);
   }
 
-  /** Says what came of something, for a while; a problem for longer. */
-  say(words, kind = "done") {
-    clearTimeout(this.#timer);
-    replace(this.said, h("p", { class: kind }, words));
-    this.#timer = setTimeout(() => replace(this.said), kind === "problem" ? 15_000 : 6_000);
+  /** Shows a notification for a few seconds; one of kind "problem" for longer. */
+  notify(text, kind = "done") {
+    clearTimeout(this.#notificationTimer);
+    replace(this.notification, h("p", { class: kind }, text));
+    const shownFor = kind === "problem" ? PROBLEM_MS : NOTIFICATION_MS;
+    this.#notificationTimer = setTimeout(() => replace(this.notification), shownFor);
   }
 }
 
-function mark() {
+function logo() {
   const squares = [0, 1, 2].flatMap((y) => [0, 1, 2].map((x) => [x, y]));
   return svg(
     "svg",
@@ -122,7 +129,7 @@ function mark() {
         width: 4,
         height: 4,
         rx: 0.8,
-        class: x === 1 && y === 1 ? "gap" : "in",
+        class: x === 1 && y === 1 ? "missing" : "synced",
       }),
     ),
   );

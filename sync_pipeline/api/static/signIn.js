@@ -1,16 +1,16 @@
-// Signing in with a token, where the server asks for one.
+// The sign-in form, shown if the server requires a token.
 
 import { signIn } from "./api.js";
 import { h, replace } from "./dom.js";
 import { t } from "./i18n.js";
-import { problemWords } from "./problems.js";
+import { describeProblem } from "./problems.js";
 
-/** Shows the form in `root`; calls `onDone` once the server has taken the token. */
-export function showSignIn(root, onDone) {
+/** Shows the form in `root`; calls `onSignedIn` when the server accepts the token. */
+export function showSignIn(root, onSignedIn) {
   const error = h("p", { class: "error", id: "token-error", role: "alert" });
   const token = h("input", {
     id: "token",
-    value: document.getElementById("token")?.value ?? null, // typed before the language was changed
+    value: document.getElementById("token")?.value ?? null, // keep it when the language changes
     type: "password",
     autocomplete: "current-password",
     "aria-describedby": "token-error",
@@ -21,9 +21,9 @@ export function showSignIn(root, onDone) {
     replace(error);
     try {
       await signIn(token.value.trim());
-      onDone();
+      onSignedIn();
     } catch (problem) {
-      replace(error, problem.status === 401 ? t("session.wrong") : problemWords(problem));
+      replace(error, problem.status === 401 ? t("signIn.invalid") : describeProblem(problem));
       token.focus();
     }
   };
@@ -31,12 +31,12 @@ export function showSignIn(root, onDone) {
     h(
       "form",
       { class: "sign-in", onsubmit: submit },
-      h("h1", {}, t("session.title")),
-      h("p", { class: "second" }, t("session.why")),
-      h("label", { for: "token" }, t("session.token")),
+      h("h1", {}, t("signIn.title")),
+      h("p", { class: "secondary" }, t("signIn.hint")),
+      h("label", { for: "token" }, t("signIn.token")),
       token,
       error,
-      h("button", { class: "primary", type: "submit" }, t("session.in")),
+      h("button", { class: "primary", type: "submit" }, t("signIn.submit")),
     ),
   );
   document.title = t("app");

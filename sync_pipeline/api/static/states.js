@@ -1,10 +1,10 @@
-// The states of days and batches: what they are called, and a shape for each, so that none is told
-// by its colour alone.
+// The states of days and batches, with a label and an icon for each, so that they never differ
+// by color alone.
 
 import { h, setText, svg } from "./dom.js";
 import { t } from "./i18n.js";
 
-/** States of a day in a coverage, in the order of a legend. */
+/** The states of a day in a coverage, in the order of the legend. */
 export const DAY_STATES = [
   "success",
   "empty",
@@ -15,7 +15,7 @@ export const DAY_STATES = [
   "outside",
 ];
 
-const SHAPES = {
+const ICONS = {
   success: [["path", { d: "M3.2 8.6 6.6 12 13 4.6", class: "stroke" }]],
   empty: [
     ["circle", { cx: 8, cy: 8, r: 4.6, class: "stroke" }],
@@ -36,38 +36,38 @@ const SHAPES = {
   outside: [["circle", { cx: 8, cy: 8, r: 1.2, class: "solid" }]],
 };
 
-/** The shape of a state. It says nothing to a screen reader: the word beside it does. */
-export function glyph(state) {
-  const parts = SHAPES[state].map(([tag, properties]) => svg(tag, properties));
+/** Returns the icon of a state. Hidden from screen readers, which read the label next to it. */
+export function stateIcon(state) {
+  const parts = ICONS[state].map(([tag, properties]) => svg(tag, properties));
   return svg(
     "svg",
-    { class: `glyph ${state}`, viewBox: "0 0 16 16", "aria-hidden": "true" },
+    { class: `icon ${state}`, viewBox: "0 0 16 16", "aria-hidden": "true" },
     parts,
   );
 }
 
-/** A state's shape and word, which can be changed to those of another state. */
-export class StateMark {
+/** The icon and label of a state. */
+export class StateLabel {
   #state = null;
-  #word = h("span");
+  #label = h("span");
 
   constructor(state) {
-    this.element = h("span", { class: "state" }, this.#word);
+    this.element = h("span", { class: "state" }, this.#label);
     this.update(state);
   }
 
   update(state) {
     if (state !== this.#state) {
       this.element.querySelector("svg")?.remove();
-      this.element.prepend(glyph(state));
+      this.element.prepend(stateIcon(state));
       this.element.className = `state ${state}`;
       this.#state = state;
     }
-    setText(this.#word, t(`state.${state}`));
+    setText(this.#label, t(`state.${state}`));
   }
 }
 
-/** What the record of a day says of it in a coverage. */
+/** Returns the coverage state of a day from its record. */
 export function dayState(record) {
   if (record.status !== "success") return record.status;
   if (record.failed_count > 0) return "rejected";

@@ -1,95 +1,99 @@
-// One connection to the live stream, made again whenever it is lost, with no change left out.
+// A connection to the event stream that reconnects after errors and silence without losing changes.
 
-import { eventsAddress } from "./endpoints.js";
+import { eventsUrl } from "./endpoints.js";
 
-const FIRST_PAUSE = 500; // milliseconds, doubled with each try until something is heard
-const LONGEST_PAUSE = 10_000;
-const SILENCE = 40_000; // a server that says that it is there does so three times as often
+const INITIAL_BACKOFF = 500; // milliseconds; doubled with each failed attempt
+const MAX_BACKOFF = 10_000;
+const SILENCE_TIMEOUT = 40_000; // the server pings three times as often
 
 /**
- * Calls `onWord` with what is to be known: `{kind: "open", whole}`, where `whole` says that what
- * came before is not told; `{kind: "live"}` and `{kind: "lost"}`; `{kind: "record", text, id}` and
- * `{kind: "reset"}`.
+ * Passes signals to `onSignal`:
+ * - `{kind: "open", reload}`: connected; `reload` means that earlier changes are not replayed.
+ * - `{kind: "live"}`, `{kind: "disconnected"}`: whether changes arrive.
+ * - `{kind: "record", text, id}`: a record changed.
+ * - `{kind: "reset"}`: changes were lost, and everything has to be loaded again.
  */
 export class Stream {
   #source = null;
-  #last = null;
-  #pause = FIRST_PAUSE;
-  #retry = 0;
-  #silence = 0;
+  #lastId = null;
+  #backoff = INITIAL_BACKOFF;
+  #reconnectTimer = 0;
+  #silenceTimer = 0;
   #live = false;
-  #onWord;
+  #onSignal;
 
-  constructor(onWord) {
-    this.#onWord = onWord;
+  constructor(onSignal) {
+    this.#onSignal = onSignal;
   }
 
-  /** Whether changes come in. */
+  /** Whether changes arrive. */
   get isLive() {
     return this.#live;
   }
 
-  /** Connects, or connects anew. */
+  /** Connects, or reconnects. */
   start() {
     this.stop();
-    const source = new EventSource(eventsAddress(this.#last));
-    const whole = this.#last === null;
+    const source = new EventSource(eventsUrl(this.#lastId));
+    const reload = this.#lastId === null;
     source.addEventListener("open", () => {
       this.#live = true;
-      this.#onWord({ kind: "open", whole });
+      this.#onSignal({ kind: "open", reload });
     });
     source.addEventListener("ping", (event) => this.#onPing(event));
     for (const kind of ["record", "reset"]) {
       source.addEventListener(kind, (event) => {
-        this.#heard(event);
-        this.#onWord({ kind, text: event.data, id: event.lastEventId });
+        this.#onEvent(event);
+        this.#onSignal({ kind, text: event.data, id: event.lastEventId });
       });
     }
-    source.addEventListener("error", () => this.#lost());
+    source.addEventListener("error", () => this.#reconnect());
     this.#source = source;
   }
 
-  /** Ends it, and forgets how far it came. */
+  /** Disconnects and forgets the position in the stream. */
   end() {
     this.stop();
-    this.#last = null;
+    this.#lastId = null;
   }
 
+  /** Disconnects; `start` resumes from the same position. */
   stop() {
-    clearTimeout(this.#retry);
-    clearTimeout(this.#silence);
-    this.#silence = 0;
+    clearTimeout(this.#reconnectTimer);
+    clearTimeout(this.#silenceTimer);
+    this.#silenceTimer = 0;
     this.#source?.close();
     this.#source = null;
     this.#live = false;
   }
 
-  #lost() {
+  #reconnect() {
     this.stop();
-    this.#onWord({ kind: "lost" });
-    this.#retry = setTimeout(() => this.start(), this.#pause * (0.5 + Math.random() / 2));
-    this.#pause = Math.min(LONGEST_PAUSE, this.#pause * 2);
+    this.#onSignal({ kind: "disconnected" });
+    const delay = this.#backoff * (0.5 + Math.random() / 2);
+    this.#reconnectTimer = setTimeout(() => this.start(), delay);
+    this.#backoff = Math.min(MAX_BACKOFF, this.#backoff * 2);
   }
 
-  /** The server is there; whether it hears of changes itself, it says. */
+  /** Handles a ping, which says whether the server itself receives changes. */
   #onPing(event) {
-    this.#heard(event);
-    clearTimeout(this.#silence);
-    this.#silence = setTimeout(() => this.#lost(), SILENCE);
+    this.#onEvent(event);
+    clearTimeout(this.#silenceTimer);
+    this.#silenceTimer = setTimeout(() => this.#reconnect(), SILENCE_TIMEOUT);
     const { live } = JSON.parse(event.data);
     if (live === this.#live) return;
     this.#live = live;
-    this.#onWord({ kind: live ? "live" : "lost" });
+    this.#onSignal({ kind: live ? "live" : "disconnected" });
   }
 
-  #heard(event) {
-    this.#pause = FIRST_PAUSE;
-    if (this.#silence) {
-      clearTimeout(this.#silence);
-      this.#silence = setTimeout(() => this.#lost(), SILENCE);
+  #onEvent(event) {
+    this.#backoff = INITIAL_BACKOFF;
+    if (this.#silenceTimer) {
+      clearTimeout(this.#silenceTimer);
+      this.#silenceTimer = setTimeout(() => this.#reconnect(), SILENCE_TIMEOUT);
     }
     const id = event.lastEventId === "" ? NaN : Number(event.lastEventId);
-    if (event.type === "reset") this.#last = Number.isNaN(id) ? null : id;
-    else if (!Number.isNaN(id)) this.#last = Math.max(id, this.#last ?? id);
+    if (event.type === "reset") this.#lastId = Number.isNaN(id) ? null : id;
+    else if (!Number.isNaN(id)) this.#lastId = Math.max(id, this.#lastId ?? id);
   }
 }

@@ -16,6 +16,8 @@ from pydantic import (
     model_validator,
 )
 
+from sync_pipeline.config.renamed import KEYS
+
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -52,7 +54,7 @@ NullWord = BeforeValidator(_null_word)
 PositiveSeconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
-class Keys(BaseModel):
+class StrictModel(BaseModel):
     """A mapping in a `defs.yaml`: frozen, and without a key that is not known."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
@@ -65,6 +67,9 @@ class Keys(BaseModel):
             raise ValueError(f"must be a mapping; its keys are {', '.join(cls.model_fields)}")
         unknown = sorted(set(given) - set(cls.model_fields)) if isinstance(given, dict) else []
         if unknown:
+            current = KEYS.get(str(unknown[0]))
+            if current is not None:
+                raise ValueError(f"key {unknown[0]!r} was renamed; use {current!r}")
             near = difflib.get_close_matches(str(unknown[0]), cls.model_fields, n=1)
             raise ValueError(
                 f"unknown key {unknown[0]!r}"
@@ -74,7 +79,7 @@ class Keys(BaseModel):
         return given
 
 
-def by_type(*kinds: type[Keys], default: str | None = None) -> WrapValidator:
+def by_type(*kinds: type[StrictModel], default: str | None = None) -> WrapValidator:
     """Return what reads a mapping as that one of `kinds` whose `type` it gives.
 
     Unlike pydantic's own discriminator, it adds nothing to the path of a key that is wrong, by
@@ -93,7 +98,7 @@ def by_type(*kinds: type[Keys], default: str | None = None) -> WrapValidator:
     return WrapValidator(read)
 
 
-class SourceKeys(Keys):
+class SourceModel(StrictModel):
     """What every kind of source can say of itself. Each has a `type` and a `day_column`, the column
     that says to which day a row belongs."""
 

@@ -8,10 +8,10 @@ from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_va
 
 from sync_pipeline.config.sources.common import (
     EnvironmentName,
-    Keys,
     NullWord,
     PositiveSeconds,
-    SourceKeys,
+    SourceModel,
+    StrictModel,
 )
 from sync_pipeline.config.sources.declared import DeclaredColumns
 from sync_pipeline.config.sources.path_pattern import PathPattern, parts_of
@@ -68,7 +68,7 @@ def _endpoint(url: str) -> str:
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 
 
-class Ready(Keys):
+class Ready(StrictModel):
     """When a file is whole. What is given must all hold."""
 
     marker: Annotated[str, AfterValidator(_marker)] | None = Field(
@@ -85,7 +85,7 @@ class Ready(Keys):
         return self
 
 
-class Csv(Keys):
+class Csv(StrictModel):
     """How a CSV file is written."""
 
     model_config = ConfigDict(str_strip_whitespace=False)  # a tab is a delimiter
@@ -111,7 +111,7 @@ class Csv(Keys):
     )
 
 
-class S3(Keys):
+class S3(StrictModel):
     """How S3, or what speaks like it, is reached. By default as the AWS tools would."""
 
     endpoint: Endpoint | None = Field(default=None, description="if it is not Amazon's")
@@ -138,14 +138,14 @@ class S3(Keys):
         return self
 
 
-class Gcs(Keys):
+class Gcs(StrictModel):
     """How Google Cloud Storage is reached; by default with the application default credentials."""
 
     endpoint: Endpoint | None = Field(default=None, description="if it is not Google's")
     anonymous: bool = Field(default=False, description="whether a public bucket is read unsigned")
 
 
-class FilesSource(SourceKeys):
+class FilesSource(SourceModel):
     """Rows from CSV, JSON Lines or Parquet files, on disk, in S3 or Google Cloud Storage."""
 
     type: Literal["files"] = "files"

@@ -7,13 +7,13 @@ from pydantic import Field, model_validator
 from sync_pipeline.config.sources.common import (
     EnvironmentName,
     PositiveSeconds,
-    SourceKeys,
+    SourceModel,
     TableName,
     check_selection,
 )
 
 
-class PostgresSource(SourceKeys):
+class PostgresSource(SourceModel):
     """Rows from a table or a query of another PostgreSQL database, read-only."""
 
     type: Literal["postgres"] = "postgres"
@@ -29,7 +29,7 @@ class PostgresSource(SourceKeys):
         description="a SELECT of one value, with %(day)s for the day; false, 0, NULL or no row: "
         "the source is not ready, and the day fails",
     )
-    most_connections: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+    max_connections: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         default=None, description="how many workers read this source at once, over all runs"
     )
     connect_timeout_seconds: Annotated[int, Field(ge=2, le=600)] = 10
@@ -45,7 +45,7 @@ class PostgresSource(SourceKeys):
 
     @property
     def slots(self) -> tuple[str, int] | None:
-        return None if self.most_connections is None else (self.url_env, self.most_connections)
+        return None if self.max_connections is None else (self.url_env, self.max_connections)
 
     @model_validator(mode="after")
     def _one_of_table_and_query(self) -> "PostgresSource":

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from sync_pipeline.config.sources.common import SourceKeys
+from sync_pipeline.config.sources.common import SourceModel
 from sync_pipeline.config.sources.declared import DeclaredColumns
 
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z")
@@ -17,7 +17,7 @@ def _function(path: str) -> str:
     return path
 
 
-class PythonSource(SourceKeys):
+class PythonSource(SourceModel):
     """Rows from a generator function of your own."""
 
     type: Literal["python"] = "python"

@@ -8,7 +8,7 @@ from sync_pipeline.config.sources.common import (
     EnvironmentName,
     NullWord,
     PositiveSeconds,
-    SourceKeys,
+    SourceModel,
 )
 from sync_pipeline.config.sources.declared import DeclaredColumns
 from sync_pipeline.config.sources.json_path import JsonPath
@@ -21,7 +21,7 @@ Status = Annotated[int, Field(ge=201, le=599)]
 _Json = str | int | float | bool | None
 
 
-class RestSource(SourceKeys):
+class RestSource(SourceModel):
     """Rows from JSON over HTTP. Placeholders for the day stand in path, params and body."""
 
     type: Literal["rest"]
@@ -77,13 +77,13 @@ class RestSource(SourceKeys):
     timeout_seconds: PositiveSeconds = Field(
         default=60, description="how long the server may be silent"
     )
-    tries: Annotated[int, Field(ge=1, le=100)] = Field(
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = Field(
         default=4, description="how often a request is tried, before the day is tried anew"
     )
-    longest_pause_seconds: PositiveSeconds = Field(
+    max_backoff_seconds: PositiveSeconds = Field(
         default=60, description="the longest Retry-After that is waited for"
     )
-    most_page_megabytes: Annotated[int, Field(ge=1, le=4096)] = Field(
+    max_page_megabytes: Annotated[int, Field(ge=1, le=4096)] = Field(
         default=256, description="a larger answer is refused; a page is held in memory"
     )
 

@@ -4,11 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sync_pipeline.config.sources.common import EnvironmentName, Keys, by_type
+from sync_pipeline.config.sources.common import EnvironmentName, StrictModel, by_type
 from sync_pipeline.config.sources.rest_url import HttpUrl
 
 
-class BearerAuth(Keys):
+class BearerAuth(StrictModel):
     """A token in the header `Authorization: Bearer …`."""
 
     type: Literal["bearer"]
@@ -19,7 +19,7 @@ class BearerAuth(Keys):
         return (self.token_env,)
 
 
-class ApiKeyAuth(Keys):
+class ApiKeyAuth(StrictModel):
     """A key in a header or in the query."""
 
     type: Literal["api_key"]
@@ -32,7 +32,7 @@ class ApiKeyAuth(Keys):
         return (self.key_env,)
 
 
-class BasicAuth(Keys):
+class BasicAuth(StrictModel):
     """HTTP's basic authentication."""
 
     type: Literal["basic"]
@@ -44,7 +44,7 @@ class BasicAuth(Keys):
         return (self.password_env,)
 
 
-class OAuth2Auth(Keys):
+class OAuth2Auth(StrictModel):
     """OAuth 2's client credentials: a token is asked for, and again when it has run out."""
 
     type: Literal["oauth2_client_credentials"]

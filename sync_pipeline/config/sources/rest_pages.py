@@ -7,33 +7,33 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sync_pipeline.config.sources.common import Keys, by_type
+from sync_pipeline.config.sources.common import StrictModel, by_type
 from sync_pipeline.config.sources.json_path import JsonPath
 
 _Parameter = Annotated[str, Field(min_length=1)]
 
 
-class SinglePage(Keys):
+class SinglePage(StrictModel):
     """The first answer is the whole day."""
 
     type: Literal["single_page"]
 
 
-class JsonLink(Keys):
+class JsonLink(StrictModel):
     """The answer holds the address of the next page."""
 
     type: Literal["json_link"]
     next_url_path: JsonPath = Field(description="JSONPath of the next page's address")
 
 
-class HeaderLink(Keys):
+class HeaderLink(StrictModel):
     """The `Link` header holds the address of the next page, as GitHub does it."""
 
     type: Literal["header_link"]
     rel: str = Field(default="next", description="the relation that names the next page")
 
 
-class HeaderCursor(Keys):
+class HeaderCursor(StrictModel):
     """A header holds what the next page is asked for with."""
 
     type: Literal["header_cursor"]
@@ -41,7 +41,7 @@ class HeaderCursor(Keys):
     param: _Parameter = Field(description="query parameter that takes it")
 
 
-class Cursor(Keys):
+class Cursor(StrictModel):
     """The answer holds what the next page is asked for with."""
 
     type: Literal["cursor"]
@@ -61,7 +61,7 @@ class Cursor(Keys):
         return self
 
 
-class Offset(Keys):
+class Offset(StrictModel):
     """A page is so many rows from so many on. The total is taken from the source's `count`."""
 
     type: Literal["offset"]
@@ -73,7 +73,7 @@ class Offset(Keys):
     )
 
 
-class PageNumber(Keys):
+class PageNumber(StrictModel):
     """Pages have numbers. The first empty page is the end, or the total of pages."""
 
     type: Literal["page_number"]

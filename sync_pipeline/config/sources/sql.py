@@ -7,13 +7,13 @@ from pydantic import Field, model_validator
 from sync_pipeline.config.sources.common import (
     EnvironmentName,
     PositiveSeconds,
-    SourceKeys,
+    SourceModel,
     check_selection,
 )
 from sync_pipeline.config.sources.declared import DeclaredColumns
 
 
-class SqlSource(SourceKeys):
+class SqlSource(SourceModel):
     """Rows from a table or a query of any database that SQLAlchemy has a dialect for, read-only."""
 
     type: Literal["sql"] = "sql"
@@ -46,7 +46,7 @@ class SqlSource(SourceKeys):
     zero_dates: Literal["fail", "as_null"] = Field(
         default="fail", description="what becomes of MySQL's dates such as 0000-00-00"
     )
-    most_connections: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+    max_connections: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         default=None, description="how many workers read this source at once, over all runs"
     )
     connect_timeout_seconds: Annotated[int, Field(ge=2, le=600)] = 10
@@ -67,7 +67,7 @@ class SqlSource(SourceKeys):
 
     @property
     def slots(self) -> tuple[str, int] | None:
-        return None if self.most_connections is None else (self.url_env, self.most_connections)
+        return None if self.max_connections is None else (self.url_env, self.max_connections)
 
     @model_validator(mode="after")
     def _consistent(self) -> "SqlSource":

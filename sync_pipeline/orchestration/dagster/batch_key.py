@@ -10,8 +10,6 @@ under the same key.
 from datetime import datetime, timezone
 
 import dagster as dg
-from dagster._core.execution.backfill import BulkActionsFilter, PartitionBackfill
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from sync_pipeline.dagster_client.tags import (
     BACKFILL_TAG,
@@ -22,6 +20,11 @@ from sync_pipeline.dagster_client.tags import (
     ROOT_RUN_TAG,
     SCHEDULE_TAG,
     TRIGGERED_BY_TAG,
+)
+from sync_pipeline.orchestration.dagster.internals import (
+    NOT_FINISHED_STATUSES,
+    BulkActionsFilter,
+    PartitionBackfill,
 )
 
 
@@ -42,7 +45,7 @@ def batch_key_of_backfill(backfill: PartitionBackfill) -> str:
     return backfill.tags.get(ROOT_BACKFILL_TAG) or backfill.backfill_id
 
 
-def runs_at_work(instance: dg.DagsterInstance) -> dict[str, list[dg.DagsterRun]]:
+def running_runs(instance: dg.DagsterInstance) -> dict[str, list[dg.DagsterRun]]:
     """Return the runs of batches that are not over, by the key of their batch."""
     found: dict[str, list[dg.DagsterRun]] = {}
     for run in instance.get_runs(dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES))):

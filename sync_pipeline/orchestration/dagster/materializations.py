@@ -9,19 +9,19 @@ from datetime import datetime, timezone
 
 import dagster as dg
 from dagster import AssetRecordsFilter
-from dagster._core.events import (
+
+from sync_pipeline.dagster_client import tags
+from sync_pipeline.orchestration.dagster.internals import (
     AssetMaterializationPlannedData,
     DagsterEvent,
     DagsterEventBatchMetadata,
+    make_new_run_id,
 )
-from dagster._core.utils import make_new_run_id
-
-from sync_pipeline.dagster_client import tags
 from sync_pipeline.orchestration.dagster.storage import EVENTS_AT_ONCE
 from sync_pipeline.orchestration.recovery.observations import observation
 from sync_pipeline.settings import Settings
 from sync_pipeline.sync.days import DayResult, Outcome
-from sync_pipeline.tracking.models import NewBatch, UntoldDay
+from sync_pipeline.tracking.models import NewBatch, UnreportedDay
 from sync_pipeline.tracking.worker.tracker import Tracker
 
 _FLUSH_SECONDS = 0.5
@@ -76,7 +76,7 @@ class MaterializationLog:
                 ),
                 DagsterEventBatchMetadata(batch_id, is_end=number == len(waiting)),
             )
-        self._tracker.mark_told([result.attempt for result in waiting if result.attempt])
+        self._tracker.mark_reported([result.attempt for result in waiting if result.attempt])
         self._flushed_at = time.monotonic()
 
     def _plan(self, result: DayResult) -> None:
@@ -99,7 +99,7 @@ class MaterializationLog:
         self.flush()
 
 
-def tell_past_day(instance: dg.DagsterInstance, settings: Settings, day: UntoldDay) -> bool:
+def report_late(instance: dg.DagsterInstance, settings: Settings, day: UnreportedDay) -> bool:
     """Tell Dagster of a day that is in, outside of any run; return False if it knows already."""
     key, partition = dg.AssetKey(day.dataset), day.day.isoformat()
     which = AssetRecordsFilter(key, asset_partitions=[partition])

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 
 import dagster as dg
-from dagster._core.execution.backfill import PartitionBackfill
 
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.dagster_client import tags
+from sync_pipeline.orchestration.dagster.internals import PartitionBackfill
 
 
 def partitions_of(dataset: Dataset) -> dg.DailyPartitionsDefinition:

@@ -2,7 +2,7 @@
 
 import time
 
-from dagster._core.storage.dagster_run import RunRecord
+from sync_pipeline.orchestration.dagster.internals import RunRecord
 
 
 def began(record: RunRecord) -> float:

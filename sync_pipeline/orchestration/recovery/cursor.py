@@ -6,7 +6,7 @@ from typing import Any
 
 
 @dataclass
-class Heard:
+class ReadPosition:
     """How far a dataset's news were read: all up to storage id `after`, and these behind it."""
 
     after: int = 0
@@ -23,24 +23,24 @@ class Suspicion:
 
 
 @dataclass
-class Memory:
+class ReconcilerCursor:
     """`looked_at` is the Unix time of the look; `suspected` is by run, `heard` by dataset;
     `runs_after` is the Unix time up to which ended runs were looked at. None is for what has not
     been yet."""
 
     looked_at: float | None = None
     suspected: dict[str, Suspicion] = field(default_factory=dict)
-    heard: dict[str, Heard] = field(default_factory=dict)
+    heard: dict[str, ReadPosition] = field(default_factory=dict)
     runs_after: float | None = None
 
     @classmethod
-    def read(cls, cursor: str | None) -> "Memory":
+    def read(cls, cursor: str | None) -> "ReconcilerCursor":
         """Return the memory that `cursor` holds; an empty one for none."""
         kept: dict[str, Any] = json.loads(cursor) if cursor else {}
         return cls(
             kept.get("looked_at"),
             {run_id: _suspicion(found) for run_id, found in kept.get("suspected", {}).items()},
-            {name: Heard(**heard) for name, heard in kept.get("heard", {}).items()},
+            {name: ReadPosition(**heard) for name, heard in kept.get("heard", {}).items()},
             kept.get("runs_after"),
         )
 

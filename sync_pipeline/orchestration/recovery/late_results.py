@@ -13,7 +13,6 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from dagster._core.storage.dagster_run import FINISHED_STATUSES, RunRecord
 
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.dagster_client import tags
@@ -22,8 +21,9 @@ from sync_pipeline.orchestration.batch_job import requested_days
 from sync_pipeline.orchestration.dagster import run_times
 from sync_pipeline.orchestration.dagster.batch_key import batch_key_of, triggered_by
 from sync_pipeline.orchestration.dagster.cancellation import cancelled_in_dagster
+from sync_pipeline.orchestration.dagster.internals import FINISHED_STATUSES, RunRecord
 from sync_pipeline.orchestration.dagster.partitions import days_of_run
-from sync_pipeline.orchestration.recovery.cursor import Heard, Memory
+from sync_pipeline.orchestration.recovery.cursor import ReadPosition, ReconcilerCursor
 from sync_pipeline.orchestration.recovery.observations import UnrecordedDay, told_by_run, unheard
 from sync_pipeline.sync.result import Outcome
 from sync_pipeline.tracking.models import LateFailure, LateSuccess, NewBatch
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 _logger = logging.getLogger(__name__)
-_MOST_AT_ONCE = 500  # a look
+_MAX_AT_ONCE = 500  # a look
 _SETTLED_SECONDS = 10.0  # by then, no run that ended earlier will appear any more
 
 
@@ -51,11 +51,11 @@ def enter_days(
     connection: "Connection",
     instance: dg.DagsterInstance,
     datasets: Sequence[Dataset],
-    memory: Memory,
+    memory: ReconcilerCursor,
 ) -> Iterator[Correction]:
     """Enter the days that Dagster was told of since the last look; yield what was not known yet."""
     for dataset in datasets:
-        heard = memory.heard.setdefault(dataset.name, Heard())
+        heard = memory.heard.setdefault(dataset.name, ReadPosition())
         for storage_id, told in unheard(instance, dataset, heard):
             with connection, connection.cursor() as cursor:
                 entry = enter(cursor, instance, told)
@@ -97,10 +97,12 @@ def enter(
         "number": day.number,
     }
     if day.outcome is Outcome.SUCCESS and day.counts is not None:
-        done = late_results.adopt(cursor, LateSuccess(**about, counts=day.counts, told=told))
+        done = late_results.record_late_success(
+            cursor, LateSuccess(**about, counts=day.counts, told=told)
+        )
     elif day.outcome is Outcome.FAILED:
         error = day.error or "the day failed"
-        done = late_results.adopt_failure(cursor, LateFailure(**about, error=error))
+        done = late_results.record_late_failure(cursor, LateFailure(**about, error=error))
     else:
         done = True
         if batch is not None:
@@ -126,7 +128,7 @@ def open_records_of_ended_runs(
     connection: "Connection",
     instance: dg.DagsterInstance,
     datasets: Sequence[Dataset],
-    memory: Memory,
+    memory: ReconcilerCursor,
 ) -> Iterator[Correction]:
     """Open, and close, the records of batches whose runs ended without one; yield what was done."""
     if memory.runs_after is None:
@@ -148,7 +150,7 @@ def open_records_of_ended_runs(
                 batch = batches.open_batch(
                     cursor, new, ago=run_times.since(run_times.began(record))
                 )
-                attempts.give_up_batch(
+                attempts.mark_days_not_run(
                     cursor,
                     batch.id,
                     _why_ended(instance, record.dagster_run),

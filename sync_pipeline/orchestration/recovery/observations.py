@@ -15,14 +15,14 @@ import dagster as dg
 from dagster import AssetRecordsFilter
 
 from sync_pipeline.config.dataset import Dataset
-from sync_pipeline.orchestration.recovery.cursor import Heard
+from sync_pipeline.orchestration.recovery.cursor import ReadPosition
 from sync_pipeline.sync.result import DayResult, Outcome
 from sync_pipeline.tracking.models import DayCounts, NewBatch
 from sync_pipeline.tracking.worker import batch_json
 
 _UNRECORDED = "unrecorded"
 _logger = logging.getLogger(__name__)
-_MOST_AT_ONCE = 500  # a look
+_MAX_AT_ONCE = 500  # a look
 _SETTLED_SECONDS = 10.0  # by then, no event with a smaller storage id will appear any more
 
 
@@ -64,14 +64,14 @@ def observation(
 
 
 def unheard(
-    instance: dg.DagsterInstance, dataset: Dataset, heard: Heard
+    instance: dg.DagsterInstance, dataset: Dataset, heard: ReadPosition
 ) -> Iterator[tuple[int, UnrecordedDay]]:
     """Yield the days of `dataset` that were told and not heard of yet, with their storage ids.
 
     The caller adds to `heard.done` what it has entered; at the end, `heard.after` has moved on.
     """
     which = AssetRecordsFilter(dg.AssetKey(dataset.name), after_storage_id=heard.after)
-    found = instance.fetch_observations(which, limit=_MOST_AT_ONCE, ascending=True).records
+    found = instance.fetch_observations(which, limit=_MAX_AT_ONCE, ascending=True).records
     for record in found:
         told = _told(record.event_log_entry)
         if told is None:

@@ -17,28 +17,28 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 import psycopg2
-from dagster._core.execution.backfill import (
-    BULK_ACTION_TERMINAL_STATUSES,
-    BulkActionsFilter,
-    BulkActionStatus,
-)
 
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.dagster_client import tags
-from sync_pipeline.database.connections import connect
-from sync_pipeline.errors import SyncError, TrackingError, one_line
+from sync_pipeline.errors import SyncError, one_line
 from sync_pipeline.orchestration.dagster import run_times
 from sync_pipeline.orchestration.dagster.batch_key import (
     batch_key_of_backfill,
     latest_of_batch,
-    runs_at_work,
+    running_runs,
 )
-from sync_pipeline.orchestration.dagster.materializations import tell_past_day
-from sync_pipeline.orchestration.recovery.cursor import Memory, Suspicion
+from sync_pipeline.orchestration.dagster.internals import (
+    BULK_ACTION_TERMINAL_STATUSES,
+    BulkActionsFilter,
+    BulkActionStatus,
+)
+from sync_pipeline.orchestration.dagster.materializations import report_late
+from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor, Suspicion
 from sync_pipeline.orchestration.recovery.late_results import enter_days, open_records_of_ended_runs
 from sync_pipeline.orchestration.recovery.records import close_run
 from sync_pipeline.orchestration.recovery.target import empty_outbox, end_sessions_of_run
 from sync_pipeline.settings import Settings
+from sync_pipeline.tracking.connection import connect_tracking
 from sync_pipeline.tracking.models import Batch
 from sync_pipeline.tracking.state import attempts, batches, corrections
 from sync_pipeline.tracking.state.corrections import Correction
@@ -55,9 +55,9 @@ _BELIEVED_AT_WORK = (
     dg.DagsterRunStatus.CANCELING,
 )
 _OPEN_BACKFILL = [s for s in BulkActionStatus if s not in BULK_ACTION_TERMINAL_STATUSES]
-_MOST_UNTOLD = 200  # a look
+_MAX_UNTOLD = 200  # a look
 _STATEMENT_SECONDS = 30.0
-_LONGEST_GAP_SECONDS = 15.0  # between two looks that belong together
+_MAX_GAP_SECONDS = 15.0  # between two looks that belong together
 _OFTEN_ENOUGH = 3  # looks further apart than that, after the first
 _logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Reconciler:
         instance: dg.DagsterInstance,
         settings: Settings,
         datasets: Sequence[Dataset],
-        memory: Memory,
+        memory: ReconcilerCursor,
     ) -> None:
         self._instance = instance
         self._settings = settings
@@ -87,12 +87,8 @@ class Reconciler:
     def look(self) -> list[Correction]:
         """Look once; return what was put right. Raises TrackingError or psycopg2.Error if the
         records are away."""
-        connection = connect(
-            self._settings.tracking_url,
-            setting=self._settings.tracking_setting,
-            purpose="reconcile",
-            error=TrackingError,
-            statement_timeout_seconds=_STATEMENT_SECONDS,
+        connection = connect_tracking(
+            self._settings, "reconcile", statement_timeout_seconds=_STATEMENT_SECONDS
         )
         with closing(connection):
             self._try(connection, self._enter_late)
@@ -121,7 +117,7 @@ class Reconciler:
         """Return what was suspected, beginning anew if nobody has looked for a while since: a
         worker that could give no sign of life, as the records could not be written, needs time."""
         now, before = time.time(), self._memory.suspected
-        longest = max(_LONGEST_GAP_SECONDS, self._settings.lost_after_seconds / 2)
+        longest = max(_MAX_GAP_SECONDS, self._settings.lost_after_seconds / 2)
         if now - (self._memory.looked_at or 0.0) < longest:
             return before
         return {run_id: Suspicion(now, found.renewed + 1) for run_id, found in before.items()}
@@ -150,7 +146,7 @@ class Reconciler:
         for worker, why in lost:
             with connection, connection.cursor() as cursor:
                 # First of all: from here on it cannot commit, even if it wakes up.
-                workers.sign_off(cursor, worker)
+                workers.deregister(cursor, worker)
             end_sessions_of_run(connection, self._settings, worker.run_id)
             self._empty_outbox(connection, of_run=worker.run_id)
             self._end_run(connection, worker.run_id, why)
@@ -209,7 +205,7 @@ class Reconciler:
             self._correct(connection, Correction("run ended as failed", why, run_id=run_id))
         with connection, connection.cursor() as cursor:
             if run is None:
-                attempts.give_up_run(cursor, run_id, error)
+                attempts.fail_open_attempts_of_run(cursor, run_id, error)
             else:
                 close_run(cursor, self._instance, run, error)
 
@@ -223,7 +219,9 @@ class Reconciler:
                 continue
             how = "is not known to Dagster" if run is None else f"ended {run.status.value}"
             with connection, connection.cursor() as cursor:
-                attempts.give_up_run(cursor, run_id, f"run {run_id} {how} in the middle of the day")
+                attempts.fail_open_attempts_of_run(
+                    cursor, run_id, f"run {run_id} {how} in the middle of the day"
+                )
             self._correct(
                 connection,
                 Correction("attempts closed as failed", f"their run {how}", run_id=run_id),
@@ -237,13 +235,13 @@ class Reconciler:
         if not found:
             return
         # Asked after the records were: a batch has its run or its backfill before its record.
-        alive = {*runs_at_work(self._instance), *self._keys_of_open_backfills()}
+        alive = {*running_runs(self._instance), *self._keys_of_open_backfills()}
         for batch in found:
             why = None if batch.batch_key in alive else self._why_over(batch, batch in silent)
             if why is None:
                 continue
             with connection, connection.cursor() as cursor:
-                given_up = attempts.give_up_batch(cursor, batch.id, why)
+                given_up = attempts.mark_days_not_run(cursor, batch.id, why)
                 batches.refresh(cursor, batch.id)
             self._correct(
                 connection,
@@ -280,9 +278,9 @@ class Reconciler:
     def _tell_dagster(self, connection: "Connection") -> None:
         """Tell Dagster of days that are in and whose worker is gone without having told of them."""
         with connection, connection.cursor() as cursor:
-            found = attempts.untold(cursor, _MOST_UNTOLD)
+            found = attempts.unreported(cursor, _MAX_UNTOLD)
         for day in found:
-            if tell_past_day(self._instance, self._settings, day):
+            if report_late(self._instance, self._settings, day):
                 correction = Correction(
                     "Dagster was told of a day that is in",
                     "its worker ended before it could",
@@ -292,7 +290,7 @@ class Reconciler:
                 )
                 self._correct(connection, correction)
             with connection, connection.cursor() as cursor:
-                attempts.mark_told(cursor, [day.attempt_id])
+                attempts.mark_reported(cursor, [day.attempt_id])
 
     def _correct(self, connection: "Connection", correction: Correction) -> None:
         with connection, connection.cursor() as cursor:

@@ -5,51 +5,26 @@ taken from a run that is still at work.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
 from datetime import date, datetime, timezone
 from typing import TYPE_CHECKING
 
 import dagster as dg
-from dagster._core.execution.backfill import PartitionBackfill
 
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.dagster_client import tags
-from sync_pipeline.database.connections import connect
-from sync_pipeline.errors import TrackingError
 from sync_pipeline.orchestration.dagster import run_times
 from sync_pipeline.orchestration.dagster.batch_key import (
     batch_key_of,
     batch_key_of_backfill,
-    runs_at_work,
+    running_runs,
 )
+from sync_pipeline.orchestration.dagster.internals import PartitionBackfill
 from sync_pipeline.orchestration.dagster.partitions import days_of_backfill, days_of_run
-from sync_pipeline.settings import Settings
 from sync_pipeline.tracking.models import Batch, NewBatch
 from sync_pipeline.tracking.state import attempts, batches
 
 if TYPE_CHECKING:
-    from psycopg2.extensions import connection as Connection  # noqa: N812
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
-
-
-@contextmanager
-def connected(settings: Settings) -> Iterator["Connection"]:
-    """A connection to the tracking tables. Raises TrackingError."""
-    connection = connect(
-        settings.tracking_url,
-        setting=settings.tracking_setting,
-        purpose="records",
-        error=TrackingError,
-    )
-    with closing(connection):
-        yield connection
-
-
-@contextmanager
-def tracking(settings: Settings) -> Iterator["Cursor"]:
-    """A cursor on the tracking tables, in one transaction. Raises TrackingError, psycopg2.Error."""
-    with connected(settings) as connection, connection, connection.cursor() as cursor:
-        yield cursor
 
 
 def refresh_batches(cursor: "Cursor", instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
@@ -65,7 +40,7 @@ def close_step(
     # The batch job's other chunks still run; only an asset's step is its whole run.
     days = [] if run.job_name == tags.BATCH_JOB_NAME else days_of_run(run)
     for batch in _batches_of(cursor, batch_key_of(run, instance)):
-        attempts.give_up_batch(cursor, batch.id, error, days, run_id=run.run_id)
+        attempts.mark_days_not_run(cursor, batch.id, error, days, run_id=run.run_id)
         batches.refresh(cursor, batch.id)
 
 
@@ -80,14 +55,14 @@ def close_run(
     Days that never began are left to another run of the same batch that is at work on them, and
     to whoever took the batch up again after this run had ended.
     """
-    attempts.give_up_run(cursor, run.run_id, error)
+    attempts.fail_open_attempts_of_run(cursor, run.run_id, error)
     # Its locks on batches end here: whoever else closes days takes those of the days first.
     cursor.connection.commit()
     key = batch_key_of(run, instance)
     for batch in _batches_of(cursor, key):
         if not _taken_over(instance, run, batch.batch_key):
             days = days_of_run(run)
-            attempts.give_up_batch(
+            attempts.mark_days_not_run(
                 cursor,
                 batch.id,
                 error,
@@ -120,7 +95,7 @@ def open_backfill(
             # They may fail again before the sensor sees them; its clock is not the database's.
             own = instance.get_runs(dg.RunsFilter(tags={tags.BACKFILL_TAG: backfill.backfill_id}))
             asked_at = datetime.fromtimestamp(backfill.backfill_timestamp, timezone.utc)
-            batches.take_up_again(
+            batches.retry_batch(
                 cursor, batch.id, new, days, asked_at, besides=[run.run_id for run in own]
             )
 
@@ -133,7 +108,7 @@ def _batches_of(cursor: "Cursor", key: str | None) -> list[Batch]:
 def _taken_over(instance: dg.DagsterInstance, run: dg.DagsterRun, key: str) -> bool:
     """Say whether another run of the same batch is at work on days of `run`."""
     own = days_of_run(run)
-    for other in runs_at_work(instance).get(key, []):
+    for other in running_runs(instance).get(key, []):
         theirs = days_of_run(other)
         if other.run_id != run.run_id and (
             own is None or theirs is None or not set(own).isdisjoint(theirs)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 _logger = logging.getLogger(__name__)
-_MOST_AT_ONCE = 500  # a look
+_MAX_AT_ONCE = 500  # a look
 _STATEMENT_SECONDS = 30.0
 _T = TypeVar("_T")
 
@@ -49,7 +49,7 @@ def empty_outbox(
     """
     entered: list[int] = []
     for entry in _at_target(connection, settings, outbox.entries) or []:
-        if len(entered) == _MOST_AT_ONCE:
+        if len(entered) == _MAX_AT_ONCE:
             break
         if entry.run_id in at_work or of_run not in (None, entry.run_id):
             continue

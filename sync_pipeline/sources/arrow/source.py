@@ -25,7 +25,7 @@ from sync_pipeline.sources.base import ByteSink, Column, CopyFormat, DayType, Sh
 ROWS_AT_ONCE = 16_384
 """Rows that are encoded at once."""
 
-MOST_NAME_BYTES = 63
+MAX_NAME_BYTES = 63
 
 
 class ArrowRows(Protocol):
@@ -190,10 +190,10 @@ class ArrowReader:
         for name in schema.names:
             if schema.names.count(name) > 1:
                 raise SourceError(f"{where} has two columns named {name!r}; rename one")
-            if not name or len(name.encode()) > MOST_NAME_BYTES:
+            if not name or len(name.encode()) > MAX_NAME_BYTES:
                 raise SourceError(
                     f"{where} has a column named {name!r}; PostgreSQL takes names of 1 to "
-                    f"{MOST_NAME_BYTES} bytes, rename it"
+                    f"{MAX_NAME_BYTES} bytes, rename it"
                 )
 
     def _day_type(self) -> DayType:

@@ -30,7 +30,7 @@ WRITTEN = {
 }
 """How a day is written where it stands as text."""
 
-_MOST_SHOWN = 40
+_MAX_SHOWN = 40
 _PLAIN = {
     pa.bool_(): "boolean",
     pa.int16(): "smallint",
@@ -123,7 +123,7 @@ def first_unreadable(texts: pa.Array, day_type: DayType) -> str:
         try:
             pc.cast(text, DAY_TYPES[day_type])
         except pa.ArrowInvalid:
-            return repr(text.as_py()[:_MOST_SHOWN])
+            return repr(text.as_py()[:_MAX_SHOWN])
     raise AssertionError(day_type)
 
 

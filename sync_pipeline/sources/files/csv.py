@@ -11,8 +11,8 @@ from sync_pipeline.config.sources import FilesSource
 from sync_pipeline.errors import SourceError
 from sync_pipeline.sources.files.columns import check_columns, in_order
 
-_MOST_COLUMNS = 1_664  # PostgreSQL takes 1,600
-_TEXTS = {f"f{number}": pa.string() for number in range(_MOST_COLUMNS)}
+_MAX_COLUMNS = 1_664  # PostgreSQL takes 1,600
+_TEXTS = {f"f{number}": pa.string() for number in range(_MAX_COLUMNS)}
 _FIELDS = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 
 

@@ -33,7 +33,7 @@ from sync_pipeline.sources.rest.auth import Credentials
 from sync_pipeline.sources.rest.failures import ComeBackLaterError, failure, retry_after
 from sync_pipeline.sources.rest.json import parsed
 
-MOST_REDIRECTS = 5
+MAX_REDIRECTS = 5
 _CHUNK_BYTES = 64 * 1024
 _TRANSIENT_STATUSES = {408, 429, *range(500, 600)}
 _SHOWN_OF_A_BODY = 200
@@ -94,7 +94,7 @@ class Transport(requests.Session):
     def send(self, request: PreparedRequest, **kwargs: Any) -> Answer:
         """Return the answer to `request`, with its JSON. Raises SourceError or NotReadyError."""
         self._refuse_again(request)
-        growing = list(pauses(Retry(tries=self._keys.tries, **self._first_pause())))
+        growing = list(pauses(Retry(max_attempts=self._keys.max_attempts, **self._first_pause())))
         while True:
             try:
                 return self._tried(request, kwargs)
@@ -126,7 +126,7 @@ class Transport(requests.Session):
         return redact(text, *secrets)
 
     def _first_pause(self) -> dict[str, float]:
-        return {"first_pause_seconds": self._dataset.retry.first_pause_seconds}
+        return {"initial_backoff_seconds": self._dataset.retry.initial_backoff_seconds}
 
     def _refuse_again(self, request: PreparedRequest) -> None:
         asked = hash((request.method, request.url, request.body))
@@ -165,7 +165,7 @@ class Transport(requests.Session):
         """Send `request`, follow where it is redirected to, and read the answer."""
         kwargs |= {"stream": True, "allow_redirects": False, "timeout": self._keys.timeout_seconds}
         following, renewed = request.copy(), False
-        for _ in range(MOST_REDIRECTS + 1):
+        for _ in range(MAX_REDIRECTS + 1):
             if self._is_own(following.url or ""):
                 self._credentials.give(following)
             else:
@@ -186,10 +186,10 @@ class Transport(requests.Session):
                 raise self._broken_off()
             chunks.append(chunk)
             size += len(chunk)
-            if size > self._keys.most_page_megabytes * 1_000_000:
+            if size > self._keys.max_page_megabytes * 1_000_000:
                 raise SourceError(
                     f"{self.where()}{self.shown(response.url)}: the answer is larger than "
-                    f"most_page_megabytes ({self._keys.most_page_megabytes}); ask for smaller pages"
+                    f"max_page_megabytes ({self._keys.max_page_megabytes}); ask for smaller pages"
                 )
         return b"".join(chunks)
 
@@ -216,11 +216,11 @@ class Transport(requests.Session):
     def _come_back(self, where: str, answer: Answer) -> SourceError:
         said = f"{answer.status_code} {answer.reason}"
         seconds = retry_after(answer.headers.get("Retry-After"))
-        longest = self._keys.longest_pause_seconds
+        longest = self._keys.max_backoff_seconds
         if seconds > longest:
             return SourceUnreachableError(
                 f"{where}{said}: asks to come back in {seconds:.0f} s, which is longer than "
-                f"longest_pause_seconds ({longest:.0f})"
+                f"max_backoff_seconds ({longest:.0f})"
             )
         return ComeBackLaterError(f"{where}{said} {self._excerpt(answer)}".rstrip(), seconds)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import simplejson
 
-_MOST_DIGITS_OF_AN_INT = 4000
+_MAX_DIGITS_OF_AN_INT = 4000
 """Python turns no longer text into an int."""
 
 
@@ -27,4 +27,4 @@ def written(value: Any) -> str:
 
 
 def _integer(text: str) -> int | Decimal:
-    return int(text) if len(text) < _MOST_DIGITS_OF_AN_INT else Decimal(text)
+    return int(text) if len(text) < _MAX_DIGITS_OF_AN_INT else Decimal(text)

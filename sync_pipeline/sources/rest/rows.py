@@ -13,7 +13,7 @@ from sync_pipeline.config.sources.rest_pages import Offset
 from sync_pipeline.errors import CountMismatchError, NotReadyError, SourceError
 from sync_pipeline.sources.rest.json import written
 
-_MOST_NAMES_SHOWN = 10
+_MAX_NAMES_SHOWN = 10
 
 
 class DayOfAnswers:
@@ -193,6 +193,6 @@ def _outline(value: Any) -> str:
     """Return what the value is, with the names of an object's fields, but none of their values."""
     if not isinstance(value, dict):
         return _kind(value)
-    names = [f"{name:.63}" for name in value][:_MOST_NAMES_SHOWN]
-    more = ", …" if len(value) > _MOST_NAMES_SHOWN else ""
+    names = [f"{name:.63}" for name in value][:_MAX_NAMES_SHOWN]
+    more = ", …" if len(value) > _MAX_NAMES_SHOWN else ""
     return f"an object with {', '.join(names)}{more}" if names else "an empty object"

@@ -12,7 +12,7 @@ from sqlalchemy import types as sa
 from sqlalchemy.dialects import mssql, mysql
 
 MYSQL = ("mysql", "mariadb")
-_MOST_DIGITS = 38
+_MAX_DIGITS = 38
 _DAY_TYPES = {
     "date": pa.date32(),
     "timestamp without time zone": pa.timestamp("us"),
@@ -129,7 +129,7 @@ def _integer(found: sa.Integer, dialect: str) -> Kind:
 def _numeric(precision: int | None, scale: int | None) -> Kind:
     if precision is None:
         return Kind(pa.string(), "numeric")
-    if precision > _MOST_DIGITS:
+    if precision > _MAX_DIGITS:
         return Kind(pa.string(), f"numeric({precision},{scale or 0})")
     return Kind(pa.decimal128(precision, scale or 0))
 

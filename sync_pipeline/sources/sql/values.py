@@ -19,7 +19,7 @@ from sync_pipeline.sources.arrow.types import column_type
 from sync_pipeline.sources.sql.types import Kind
 
 _ZERO_DATE = re.compile(r"0000-|\d{4}-00|\d{4}-\d\d-00")
-_MOST_SHOWN = 60
+_MAX_SHOWN = 60
 _WRONG = (pa.ArrowException, TypeError, ValueError, OverflowError, ArithmeticError)
 
 
@@ -114,7 +114,7 @@ class Converter:
 def shown(value: Any) -> str:
     """Return a value as an error shows it: its beginning, if it is long."""
     text = repr(value)
-    return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 1] + "…"
+    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
 
 
 def _taken(kind: pa.DataType) -> set[type]:

@@ -10,7 +10,7 @@ from sync_pipeline.database import named_sql
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-MOST_ATTEMPTS = 1000
+MAX_ATTEMPTS = 1000
 # How long after another record's change one with a lower number may become visible: as long as a
 # worker waits for tables that are locked.
 _OVERLAP_SECONDS = 30
@@ -129,10 +129,10 @@ def days_of(cursor: "Cursor", batch: Record) -> list[AttemptRow]:
 def attempts_of(cursor: "Cursor", of: Record) -> list[AttemptRow]:
     """Return a batch's attempts, or those at a day in whatever batch, the newest first.
 
-    At most `MOST_ATTEMPTS`; of a batch those that another took the place of before those that
+    At most `MAX_ATTEMPTS`; of a batch those that another took the place of before those that
     stand, which `days_of` returns.
     """
     name = "attempts_of_batch" if of.kind == "batch" else "attempts_of_day"
-    values = {"id": of.id, "dataset": of.dataset, "day": of.sync_date, "limit": MOST_ATTEMPTS}
+    values = {"id": of.id, "dataset": of.dataset, "day": of.sync_date, "limit": MAX_ATTEMPTS}
     cursor.execute(_SQL[name], values)
     return [AttemptRow(*row) for row in cursor.fetchall()]

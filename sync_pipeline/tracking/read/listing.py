@@ -165,7 +165,7 @@ def _place(name: str, sort: Sort) -> tuple[Any, int]:
     except (ValueError, TypeError, RecursionError, binascii.Error):
         raise RequestError(
             f"'after' is no place in a list sorted by {sort}; take it from 'next' of a page",
-            "no_such_place",
+            "invalid_cursor",
         ) from None
 
 

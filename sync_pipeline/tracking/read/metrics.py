@@ -12,7 +12,7 @@ _SQL = named_sql.load(__package__, "metrics.sql")
 
 
 @dataclass(frozen=True)
-class BatchFigure:
+class BatchMetric:
     """Batches of a dataset in a status."""
 
     dataset: str
@@ -21,23 +21,24 @@ class BatchFigure:
 
 
 @dataclass(frozen=True)
-class DayFigure:
-    """Days of a dataset in a status, the rows they loaded, and the seconds since one last ended."""
+class DayMetric:
+    """Days of a dataset in a status, the rows they loaded, and when one last ended
+    (Unix time in seconds)."""
 
     dataset: str
     status: str
     days: int
     rows: int
-    seconds_since_end: float | None
+    last_end: float | None
 
 
-def batch_figures(cursor: "Cursor") -> list[BatchFigure]:
+def batch_metrics(cursor: "Cursor") -> list[BatchMetric]:
     """Return how many batches there are, by dataset and status."""
     cursor.execute(_SQL["batches"], {})
-    return [BatchFigure(*row) for row in cursor.fetchall()]
+    return [BatchMetric(*row) for row in cursor.fetchall()]
 
 
-def day_figures(cursor: "Cursor") -> list[DayFigure]:
+def day_metrics(cursor: "Cursor") -> list[DayMetric]:
     """Return how many days there are, by dataset and status."""
     cursor.execute(_SQL["days"], {})
-    return [DayFigure(*row) for row in cursor.fetchall()]
+    return [DayMetric(*row) for row in cursor.fetchall()]

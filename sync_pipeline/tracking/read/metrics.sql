@@ -4,5 +4,5 @@ WHERE kind = 'batch' AND remarks LIKE '%%批量同步%%' GROUP BY dataset, statu
 
 -- days: days by dataset and status, their rows, and when one last succeeded
 SELECT dataset, status, count(*), sum(success_count)::bigint,
-       extract(epoch FROM clock_timestamp() - max(end_time))::double precision
+       extract(epoch FROM max(end_time))::double precision
 FROM daily_sync_status WHERE kind = 'day' GROUP BY dataset, status

@@ -16,7 +16,7 @@ from sync_pipeline.tracking.models import (
     DayCounts,
     FailedTry,
     SyncedDay,
-    UntoldDay,
+    UnreportedDay,
 )
 from sync_pipeline.tracking.state import batches, remarks
 
@@ -134,7 +134,7 @@ def superseded(attempt: Attempt) -> SupersededError:
     )
 
 
-def is_at_work(cursor: "Cursor", attempt: Attempt) -> bool | None:
+def is_running(cursor: "Cursor", attempt: Attempt) -> bool | None:
     """Return whether `attempt` is still at its day; None if it is not there at all.
 
     An attempt's beginning is not awaited on disk, so that a server that crashes may forget it.
@@ -232,7 +232,7 @@ def is_known(cursor: "Cursor", run_id: str, dataset: str, day: date, state: str)
     return cursor.rowcount > 0
 
 
-def give_up_run(cursor: "Cursor", run_id: str, error: str) -> int:
+def fail_open_attempts_of_run(cursor: "Cursor", run_id: str, error: str) -> int:
     """Close what the run `run_id` had begun and not finished; return how many attempts that was.
 
     For a run that is over. Days it never began stay pending: another run may own them.
@@ -241,7 +241,7 @@ def give_up_run(cursor: "Cursor", run_id: str, error: str) -> int:
     return _give_up(cursor, cursor.fetchall(), error)
 
 
-def give_up_batch(
+def mark_days_not_run(
     cursor: "Cursor",
     batch_id: int,
     error: str,
@@ -273,13 +273,13 @@ def give_up_batch(
     return _give_up(cursor, cursor.fetchall(), error, ago)
 
 
-def untold(cursor: "Cursor", limit: int) -> list[UntoldDay]:
+def unreported(cursor: "Cursor", limit: int) -> list[UnreportedDay]:
     """Return days that are in, that Dagster was not told of, and whose worker is gone."""
     cursor.execute(_SQL["untold"], {"limit": limit})
-    return [UntoldDay(*row) for row in cursor.fetchall()]
+    return [UnreportedDay(*row) for row in cursor.fetchall()]
 
 
-def mark_told(cursor: "Cursor", attempt_ids: Sequence[int]) -> None:
+def mark_reported(cursor: "Cursor", attempt_ids: Sequence[int]) -> None:
     """Note that Dagster has been told of these attempts."""
     cursor.execute(_SQL["mark_told"], {"ids": list(attempt_ids)})
 

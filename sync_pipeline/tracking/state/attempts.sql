@@ -196,12 +196,12 @@ SELECT a.id, a.dataset, a.sync_date, a.attempt, a.run_id, record.id, a.rows_load
 FROM sync_attempt a
 JOIN daily_sync_status record
   ON record.kind = 'day' AND record.dataset = a.dataset AND record.sync_date = a.sync_date
-WHERE a.state = 'success' AND a.told_at IS NULL AND a.run_id IS NOT NULL
+WHERE a.state = 'success' AND a.materialized_at IS NULL AND a.run_id IS NOT NULL
   AND NOT EXISTS (SELECT FROM sync_worker WHERE sync_worker.run_id = a.run_id)
 ORDER BY a.id LIMIT %(limit)s
 
 -- mark_told: Dagster has been told of these
-UPDATE sync_attempt SET told_at = clock_timestamp() WHERE id = ANY(%(ids)s)
+UPDATE sync_attempt SET materialized_at = clock_timestamp() WHERE id = ANY(%(ids)s)
 
 -- runs_without_worker: runs with an attempt at work that began a while ago and has no worker
 SELECT DISTINCT run_id FROM sync_attempt

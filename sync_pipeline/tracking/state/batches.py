@@ -77,7 +77,7 @@ def plan(cursor: "Cursor", batch_id: int, days: Sequence[date], new: NewBatch) -
     cursor.execute(_SQL["insert_pending_days"], values)
 
 
-def take_up_again(
+def retry_batch(
     cursor: "Cursor",
     batch_id: int,
     new: NewBatch,

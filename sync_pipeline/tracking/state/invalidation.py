@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _SQL = named_sql.load(__package__, "invalidation.sql")
 
 
-def days_are_gone(
+def invalidate_days(
     cursor: "Cursor", dataset: str, table: str, before: datetime, run_id: str | None
 ) -> None:
     """Record that the days of a dataset that came in `before` then are in no more, because its

@@ -24,7 +24,7 @@ def one_at_a_time(cursor: "Cursor") -> None:
     cursor.execute(_SQL["one_at_a_time"])
 
 
-def adopt(cursor: "Cursor", late: LateSuccess, *, refresh: bool = True) -> bool:
+def record_late_success(cursor: "Cursor", late: LateSuccess, *, refresh: bool = True) -> bool:
     """Enter a success; return False if it needs an attempt of its own while another run is at the
     day, so that it must wait.
 
@@ -45,7 +45,7 @@ def adopt(cursor: "Cursor", late: LateSuccess, *, refresh: bool = True) -> bool:
     return _adopt(cursor, values, (AttemptState.SUCCESS,), refresh)
 
 
-def adopt_failure(cursor: "Cursor", late: LateFailure, *, refresh: bool = True) -> bool:
+def record_late_failure(cursor: "Cursor", late: LateFailure, *, refresh: bool = True) -> bool:
     """Enter a failure likewise; a day of which the run's end is known already is left as it is."""
     values = {
         **_values(late),

@@ -36,7 +36,7 @@ UPDATE sync_attempt own SET
         WHERE later.dataset = own.dataset AND later.sync_date = own.sync_date
           AND later.attempt > own.attempt))),
     rows_read = %(rows_read)s, rows_loaded = %(rows_loaded)s, rows_rejected = %(rows_rejected)s,
-    bytes = %(bytes)s, told_at = CASE WHEN %(told)s THEN clock_timestamp() ELSE told_at END,
+    bytes = %(bytes)s, materialized_at = CASE WHEN %(told)s THEN clock_timestamp() ELSE materialized_at END,
     superseded = EXISTS (
         SELECT FROM sync_attempt other
         WHERE other.batch_id = own.batch_id AND other.sync_date = own.sync_date
@@ -54,13 +54,13 @@ UPDATE sync_attempt SET
     ended_at = greatest(%(started_at)s, %(ended_at)s), error_message = %(error)s,
     rows_read = %(rows_read)s, rows_loaded = %(rows_loaded)s, rows_rejected = %(rows_rejected)s,
     bytes = %(bytes)s, run_id = %(run_id)s, triggered_by = coalesce(%(triggered_by)s, triggered_by),
-    told_at = CASE WHEN %(told)s THEN clock_timestamp() END
+    materialized_at = CASE WHEN %(told)s THEN clock_timestamp() END
 WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded AND state = 'pending'
 
 -- add_attempt: a day alone, or another try at a day of a batch; it stands unless another does
 INSERT INTO sync_attempt
     (dataset, sync_date, batch_id, attempt, state, run_id, triggered_by, started_at, ended_at,
-     error_message, rows_read, rows_loaded, rows_rejected, bytes, told_at, superseded)
+     error_message, rows_read, rows_loaded, rows_rejected, bytes, materialized_at, superseded)
 SELECT
     %(dataset)s, %(day)s, %(batch_id)s, %(number)s, %(state)s, %(run_id)s, %(triggered_by)s,
     %(started_at)s, greatest(%(started_at)s, %(ended_at)s), %(error)s, %(rows_read)s,

@@ -10,7 +10,7 @@ from datetime import date
 from sync_pipeline.tracking.models import Counts, DayCounts, day_ranges
 
 BATCH_MARK = "批量同步"
-_MOST_RANGES = 20
+_MAX_RANGES = 20
 
 
 def batch_opened(start: date, end: date, total_days: int) -> str:
@@ -75,9 +75,9 @@ def failed_days(
 
 def _named(days: Sequence[date]) -> str:
     ranges = [str(a) if a == b else f"{a}..{b}" for a, b in day_ranges(days)]
-    named = ", ".join(ranges[:_MOST_RANGES])
-    if len(ranges) > _MOST_RANGES:
-        named += f", and {len(ranges) - _MOST_RANGES} more stretches"
+    named = ", ".join(ranges[:_MAX_RANGES])
+    if len(ranges) > _MAX_RANGES:
+        named += f", and {len(ranges) - _MAX_RANGES} more stretches"
     return named
 
 

@@ -69,7 +69,7 @@ def open_batch(cursor: "Cursor", new: NewBatch) -> int:
     return int(row[0])
 
 
-def take_up_again(cursor: "Cursor", batch_id: int, triggered_by: str) -> None:
+def retry_batch(cursor: "Cursor", batch_id: int, triggered_by: str) -> None:
     """Let the days of a batch wait again that failed in it; its record is `syncing` then.
 
     Raises RequestError if it is no batch that failed.
@@ -86,7 +86,9 @@ def withdraw(cursor: "Cursor", batch_id: int, why: str, *, cancelled_by: str | N
 
     A day at work is its worker's. Raises RequestError if the batch is not at work any more.
     """
-    nothing = RequestError(f"batch {batch_id} is not at work any more", "not_at_work", id=batch_id)
+    nothing = RequestError(
+        f"batch {batch_id} is not at work any more", "batch_not_running", id=batch_id
+    )
     values = {"batch_id": batch_id, "error": batches.NOT_RUN + why, "cancelled_by": cancelled_by}
     _change(cursor, "withdraw_days", values, nothing)
 

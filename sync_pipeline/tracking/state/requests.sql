@@ -3,10 +3,10 @@ SELECT sync_open_batch(%(batch_key)s, %(dataset)s, %(days)s::date[], %(triggered
                        %(already_synced)s, %(sync_date)s, %(remarks)s)
 
 -- take_up_again: the days of a batch that failed wait again
-SELECT sync_take_up_again(%(batch_id)s, %(triggered_by)s)
+SELECT sync_retry_batch(%(batch_id)s, %(triggered_by)s)
 
 -- withdraw_days: the days of a batch at work that nobody has begun fail with this error
-SELECT sync_withdraw_days(%(batch_id)s, %(error)s, %(cancelled_by)s)
+SELECT sync_cancel_pending(%(batch_id)s, %(error)s, %(cancelled_by)s)
 
 -- project_batch: write what the days say into the record of a batch at work
 SELECT sync_project_batch(%(id)s, %(remarks)s, %(error_message)s)

@@ -13,41 +13,40 @@ from typing import TYPE_CHECKING, TypeVar
 import psycopg2
 from psycopg2.extensions import TransactionRollbackError
 
-from sync_pipeline.database.connections import connect
-from sync_pipeline.errors import TrackingError, is_transient, one_line
+from sync_pipeline.errors import TrackingError, one_line
+from sync_pipeline.retry import is_transient
 from sync_pipeline.settings import Settings
+from sync_pipeline.tracking.connection import connect_tracking
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-PATIENCE_SECONDS = 30.0
+LOCK_TIMEOUT_SECONDS = 30.0
 """How long a sync waits for tables that somebody has locked, before it goes on without them."""
 
 _SHORT_SECONDS = 2  # the same, and to connect, while they are away
-_FIRST_PAUSE_SECONDS = 1.0
-_LONGEST_PAUSE_SECONDS = 15.0
+_INITIAL_BACKOFF_SECONDS = 1.0
+_MAX_BACKOFF_SECONDS = 15.0
 _SILENCE_SECONDS = 10  # after which a peer that acknowledges nothing is given up
-_MOST_DEADLOCKS = 3
+_MAX_DEADLOCKS = 3
 _T = TypeVar("_T")
 
 
-class TablesAwayError(TrackingError):
+class TrackingUnavailableError(TrackingError):
     """The tables cannot be written now; the log says why."""
 
 
-class RecordRefusedError(TrackingError):
+class RecordRejectedError(TrackingError):
     """The tables are there, but refused this one record; the log says why."""
 
 
-class Tables:
+class TrackingConnection:
     """`in_target` says whether the tables live in the target database."""
 
     def __init__(self, settings: Settings, logger: logging.Logger) -> None:
         self.in_target = settings.tracking_url == settings.database_url
-        self._url = settings.tracking_url
-        self._setting = settings.tracking_setting
-        self._idle_seconds = settings.lost_after_seconds
+        self._settings = settings
         self._logger = logger
         self._connection: Connection | None = None
         self._away = False
@@ -61,15 +60,15 @@ class Tables:
         lasts, or RecordRefusedError; either way nothing was written, or its answer was lost.
         """
         if self._away and time.monotonic() < self._next_try:
-            raise TablesAwayError("the tracking tables are away")
+            raise TrackingUnavailableError("the tracking tables are away")
         try:
             result = self._in_transaction(work, durable)
         except (psycopg2.IntegrityError, psycopg2.DataError) as error:
             self._logger.error("a record was not written, the sync goes on: %s", one_line(error))
-            raise RecordRefusedError(one_line(error)) from error
+            raise RecordRejectedError(one_line(error)) from error
         except (psycopg2.Error, TrackingError) as error:
             self._went_away(error)
-            raise TablesAwayError(one_line(error)) from error
+            raise TrackingUnavailableError(one_line(error)) from error
         if self._away:
             self._came_back()
         return result
@@ -87,7 +86,7 @@ class Tables:
     def _in_transaction(self, work: Callable[["Cursor"], _T], durable: bool) -> _T:
         fresh = self._connection is None
         try:
-            for _ in range(_MOST_DEADLOCKS):
+            for _ in range(_MAX_DEADLOCKS):
                 try:
                     return self._attempt(work, durable)
                 except TransactionRollbackError:
@@ -109,16 +108,14 @@ class Tables:
             return work(cursor)
 
     def _connect(self) -> "Connection":
-        connection = connect(
-            self._url,
-            setting=self._setting,
-            purpose="tracking",
-            error=TrackingError,
+        connection = connect_tracking(
+            self._settings,
+            "tracking",
             connect_timeout_seconds=_SHORT_SECONDS if self._away else 10,
-            statement_timeout_seconds=_SHORT_SECONDS if self._away else PATIENCE_SECONDS,
+            statement_timeout_seconds=_SHORT_SECONDS if self._away else LOCK_TIMEOUT_SECONDS,
             silence_seconds=_SILENCE_SECONDS,
             # Whoever is silent for so long is lost, and must not keep others from saying so.
-            idle_seconds=self._idle_seconds,
+            idle_seconds=self._settings.lost_after_seconds,
         )
         with connection, connection.cursor() as cursor:
             cursor.execute("SET synchronous_commit = off")
@@ -128,7 +125,7 @@ class Tables:
         if not self._away:
             self._logger.error("tracking failed, the sync goes on without it: %s", one_line(error))
         self._away = True
-        self._pause = min(_LONGEST_PAUSE_SECONDS, self._pause * 2 or _FIRST_PAUSE_SECONDS)
+        self._pause = min(_MAX_BACKOFF_SECONDS, self._pause * 2 or _INITIAL_BACKOFF_SECONDS)
         # With the target, a lost connection comes back when the target does: that is waited for.
         wait = 0.0 if self.in_target and is_transient(error) else self._pause
         self._next_try = time.monotonic() + wait

@@ -32,20 +32,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class By:
+class Actor:
     """In whose name facts are written."""
 
     run_id: str | None
     triggered_by: str | None
 
 
-class Fact(Protocol):
+class TrackingEvent(Protocol):
     """Something that happened. `batch` is the batch it is about; None for a day alone."""
 
     @property
     def batch(self) -> NewBatch | None: ...
 
-    def write(self, cursor: "Cursor", batch_id: int | None, by: By, *, last: bool) -> bool:
+    def write(self, cursor: "Cursor", batch_id: int | None, by: Actor, *, last: bool) -> bool:
         """Write it, in the caller's transaction; False if it can only be written later.
 
         `last` says that no other fact about the batch follows at once, so that its record must
@@ -61,7 +61,7 @@ class BatchOpened:
 
     batch: NewBatch
 
-    def write(self, cursor: "Cursor", batch_id: int | None, by: By, *, last: bool) -> bool:
+    def write(self, cursor: "Cursor", batch_id: int | None, by: Actor, *, last: bool) -> bool:
         return True
 
     def __str__(self) -> str:
@@ -69,16 +69,16 @@ class BatchOpened:
 
 
 @dataclass(frozen=True)
-class TakenUpAgain:
+class BatchRetried:
     """Days that had failed in the batch `before` it was asked for again wait again."""
 
     batch: NewBatch
     days: Sequence[date]
     before: datetime
 
-    def write(self, cursor: "Cursor", batch_id: int | None, by: By, *, last: bool) -> bool:
+    def write(self, cursor: "Cursor", batch_id: int | None, by: Actor, *, last: bool) -> bool:
         again = replace(self.batch, run_id=by.run_id, triggered_by=by.triggered_by)
-        batches.take_up_again(cursor, _id(batch_id), again, self.days, self.before)
+        batches.retry_batch(cursor, _id(batch_id), again, self.days, self.before)
         return True
 
     def __str__(self) -> str:
@@ -92,7 +92,7 @@ class Skipped:
     batch: NewBatch
     days: Sequence[date]
 
-    def write(self, cursor: "Cursor", batch_id: int | None, by: By, *, last: bool) -> bool:
+    def write(self, cursor: "Cursor", batch_id: int | None, by: Actor, *, last: bool) -> bool:
         attempts.skip(cursor, _id(batch_id), self.days, by.run_id)
         return True
 
@@ -101,16 +101,16 @@ class Skipped:
 
 
 @dataclass(frozen=True)
-class GivenUp:
+class DaysNotRun:
     """Unfinished days of the batch, all or those in `days`, will not be done."""
 
     batch: NewBatch
     days: Sequence[date] | None
     error: str
 
-    def write(self, cursor: "Cursor", batch_id: int | None, by: By, *, last: bool) -> bool:
+    def write(self, cursor: "Cursor", batch_id: int | None, by: Actor, *, last: bool) -> bool:
         # What another run of the batch has begun is its own.
-        attempts.give_up_batch(cursor, _id(batch_id), self.error, self.days, run_id=by.run_id)
+        attempts.mark_days_not_run(cursor, _id(batch_id), self.error, self.days, run_id=by.run_id)
         return True
 
     def __str__(self) -> str:
@@ -123,7 +123,7 @@ class Progressed:
 
     batch: NewBatch
 
-    def write(self, cursor: "Cursor", batch_id: int | None, by: By, *, last: bool) -> bool:
+    def write(self, cursor: "Cursor", batch_id: int | None, by: Actor, *, last: bool) -> bool:
         batches.refresh(cursor, _id(batch_id))
         return True
 
@@ -145,7 +145,7 @@ class Succeeded:
     def batch(self) -> NewBatch | None:
         return self.day.batch
 
-    def write(self, cursor: "Cursor", batch_id: int | None, by: By, *, last: bool) -> bool:
+    def write(self, cursor: "Cursor", batch_id: int | None, by: Actor, *, last: bool) -> bool:
         refresh = self.refresh and last
         if self.day.attempt is not None:
             try:
@@ -167,7 +167,7 @@ class Succeeded:
             ended_at=_moment(cursor, self.at),
             counts=self.counts,
         )
-        return late_results.adopt(cursor, late, refresh=refresh)
+        return late_results.record_late_success(cursor, late, refresh=refresh)
 
     def __str__(self) -> str:
         return f"{self.day.day} succeeded"
@@ -185,9 +185,9 @@ class Failed:
     def batch(self) -> NewBatch | None:
         return self.day.batch
 
-    def write(self, cursor: "Cursor", batch_id: int | None, by: By, *, last: bool) -> bool:
+    def write(self, cursor: "Cursor", batch_id: int | None, by: Actor, *, last: bool) -> bool:
         attempt = self.day.attempt
-        if attempt is not None and attempts.is_at_work(cursor, attempt) is not None:
+        if attempt is not None and attempts.is_running(cursor, attempt) is not None:
             attempts.fail(cursor, attempt, self.error, ago=_since(self.at))
             return True
         late = LateFailure(
@@ -201,7 +201,7 @@ class Failed:
             ended_at=_moment(cursor, self.at),
             error=self.error,
         )
-        return late_results.adopt_failure(cursor, late)
+        return late_results.record_late_failure(cursor, late)
 
     def __str__(self) -> str:
         return f"{self.day.day} failed: {self.error}"
@@ -216,7 +216,7 @@ class Refused:
     batch: NewBatch | None
     error: str
 
-    def write(self, cursor: "Cursor", batch_id: int | None, by: By, *, last: bool) -> bool:
+    def write(self, cursor: "Cursor", batch_id: int | None, by: Actor, *, last: bool) -> bool:
         attempts.refuse(
             cursor,
             self.dataset,
@@ -241,7 +241,7 @@ class Replayed:
     kept: int
     batch: NewBatch | None = None
 
-    def write(self, cursor: "Cursor", batch_id: int | None, by: By, *, last: bool) -> bool:
+    def write(self, cursor: "Cursor", batch_id: int | None, by: Actor, *, last: bool) -> bool:
         attempts.replayed(cursor, self.day, self.kept)
         return True
 
@@ -250,7 +250,7 @@ class Replayed:
 
 
 @dataclass(frozen=True)
-class DaysGone:
+class TableMissing:
     """The target table of a dataset was missing: the days that were in by then are in no more."""
 
     dataset: str
@@ -258,10 +258,10 @@ class DaysGone:
     at: float
     batch: NewBatch | None = None
 
-    def write(self, cursor: "Cursor", batch_id: int | None, by: By, *, last: bool) -> bool:
+    def write(self, cursor: "Cursor", batch_id: int | None, by: Actor, *, last: bool) -> bool:
         # Somebody may have loaded a day into a new table since.
         before = _moment(cursor, self.at)
-        invalidation.days_are_gone(cursor, self.dataset, self.table, before, by.run_id)
+        invalidation.invalidate_days(cursor, self.dataset, self.table, before, by.run_id)
         return True
 
     def __str__(self) -> str:
@@ -278,7 +278,7 @@ class ColumnsChanged:
     changes: Sequence[str]
     batch: NewBatch | None = None
 
-    def write(self, cursor: "Cursor", batch_id: int | None, by: By, *, last: bool) -> bool:
+    def write(self, cursor: "Cursor", batch_id: int | None, by: Actor, *, last: bool) -> bool:
         source_columns.remember(cursor, self.dataset, self.columns, self.changes, by.run_id)
         return True
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import psycopg2
 
-from sync_pipeline.database.connections import connect
 from sync_pipeline.errors import TrackingError, one_line
 from sync_pipeline.settings import Settings
+from sync_pipeline.tracking.connection import connect_tracking
 from sync_pipeline.tracking.worker import workers
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Heartbeat(threading.Thread):
         self._settings = settings
         self._every = settings.lost_after_seconds / 3
         self.worker = workers.this_process(run_id)
-        self.signed_on = False
+        self.registered = False
         self._over = threading.Event()
         self._connection: Connection | None = None
 
@@ -54,9 +54,9 @@ class Heartbeat(threading.Thread):
         try:
             connection = self._connected()
             with connection.cursor() as cursor:
-                if not self.signed_on:
-                    workers.sign_on(cursor, self.worker)
-                    self.signed_on = True
+                if not self.registered:
+                    workers.register(cursor, self.worker)
+                    self.registered = True
                 workers.beat(cursor, self.worker)
         except Exception as error:  # whatever it is, the next sign may get through
             _logger.debug("no sign of life could be given: %s", one_line(error))
@@ -65,18 +65,16 @@ class Heartbeat(threading.Thread):
     def _sign_off(self) -> None:
         try:
             with self._connected().cursor() as cursor:
-                workers.sign_off(cursor, self.worker)
+                workers.deregister(cursor, self.worker)
         except (psycopg2.Error, TrackingError) as error:
             _logger.debug("not signed off: %s", one_line(error))
         self._close()
 
     def _connected(self) -> "Connection":
         if self._connection is None:
-            self._connection = connect(
-                self._settings.tracking_url,
-                setting=self._settings.tracking_setting,
-                purpose="heartbeat",
-                error=TrackingError,
+            self._connection = connect_tracking(
+                self._settings,
+                "heartbeat",
                 connect_timeout_seconds=5,
                 statement_timeout_seconds=_STATEMENT_SECONDS,
                 autocommit=True,

@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, TypeVar
 from sync_pipeline.settings import Settings
 from sync_pipeline.tracking.models import Batch, NewBatch
 from sync_pipeline.tracking.state import batches
-from sync_pipeline.tracking.worker.connection import RecordRefusedError, Tables, TablesAwayError
-from sync_pipeline.tracking.worker.events import BatchOpened, By, Fact
+from sync_pipeline.tracking.worker.connection import (
+    RecordRejectedError,
+    TrackingConnection,
+    TrackingUnavailableError,
+)
+from sync_pipeline.tracking.worker.events import Actor, BatchOpened, TrackingEvent
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -19,7 +23,7 @@ SETTLE_SECONDS = 5.0
 """How long the end of a run waits for tables that are away, before it leaves what it owes."""
 
 _PAUSE_SECONDS = 0.2
-_MOST_NAMED = 10
+_MAX_NAMED = 10
 _T = TypeVar("_T")
 
 
@@ -30,21 +34,21 @@ class Ledger:
     ledgers of a run share it: a batch began then, whichever of them opens it, and however late.
     """
 
-    def __init__(self, settings: Settings, by: By, logger: logging.Logger) -> None:
+    def __init__(self, settings: Settings, by: Actor, logger: logging.Logger) -> None:
         self._by = by
         self._logger = logger
-        self._tables = Tables(settings, logger)
+        self._tables = TrackingConnection(settings, logger)
         self.in_target = self._tables.in_target
         self.asked: dict[tuple[str, str], float] = {}
         self._batches: dict[tuple[str, str], Batch] = {}
-        self._owed: deque[Fact] = deque()
+        self._owed: deque[TrackingEvent] = deque()
 
     @property
-    def owes(self) -> bool:
+    def has_pending(self) -> bool:
         """Whether facts wait to be written."""
         return bool(self._owed)
 
-    def record(self, fact: Fact) -> None:
+    def record(self, fact: TrackingEvent) -> None:
         """Write `fact` now, or keep it until that can be done."""
         if fact.batch is not None:
             # Now, not when it comes to its turn: the tables may be away until then.
@@ -67,9 +71,9 @@ class Ledger:
         try:
             self._pay()
             return self._tables.do(work, durable=durable)
-        except TablesAwayError:
+        except TrackingUnavailableError:
             self._batches.clear()  # what comes back may be older than what went
-        except RecordRefusedError:
+        except RecordRejectedError:
             pass
         return None
 
@@ -81,7 +85,7 @@ class Ledger:
         finally:
             self._tables.close()
 
-    def hand_over(self, to: "Ledger") -> None:
+    def transfer_pending_to(self, to: "Ledger") -> None:
         """Leave what is owed to another ledger of the same run; close the connection."""
         to._owed.extend(self._owed)
         self._owed.clear()
@@ -90,7 +94,7 @@ class Ledger:
     def _settle(self) -> None:
         try:
             self._pay()
-        except TablesAwayError:
+        except TrackingUnavailableError:
             self._batches.clear()
 
     def _pay(self) -> None:
@@ -98,7 +102,7 @@ class Ledger:
 
         Raises TablesAwayError.
         """
-        waiting: list[Fact] = []
+        waiting: list[TrackingEvent] = []
         try:
             while self._owed:
                 # It is owed until it is written, also if a signal comes in between.
@@ -108,7 +112,7 @@ class Ledger:
         finally:
             self._owed.extendleft(reversed(waiting))
 
-    def _write(self, fact: Fact) -> bool:
+    def _write(self, fact: TrackingEvent) -> bool:
         """Write `fact` in a transaction of its own; False if it must wait."""
         new = fact.batch
         follows = self._owed[1].batch if len(self._owed) > 1 else None
@@ -118,7 +122,7 @@ class Ledger:
             return self._tables.do(
                 lambda cursor: fact.write(cursor, batch_id, self._by, last=last), durable=last
             )
-        except RecordRefusedError:
+        except RecordRejectedError:
             return True  # the log has it; it would be refused again
 
     def _open(self, new: NewBatch) -> Batch:
@@ -136,7 +140,7 @@ class Ledger:
             self._tables.try_again()
             try:
                 self._pay()
-            except TablesAwayError:
+            except TrackingUnavailableError:
                 if time.monotonic() < deadline:
                     time.sleep(_PAUSE_SECONDS)
                     continue
@@ -144,8 +148,8 @@ class Ledger:
 
     def _log_owed(self) -> None:
         if self._owed:
-            named = [str(fact) for fact in list(self._owed)[:_MOST_NAMED]]
-            more = ["…"] if len(self._owed) > _MOST_NAMED else []
+            named = [str(fact) for fact in list(self._owed)[:_MAX_NAMED]]
+            more = ["…"] if len(self._owed) > _MAX_NAMED else []
             self._logger.error(
                 "run %s ends and %d facts are not recorded: %s",
                 self._by.run_id,

@@ -61,7 +61,7 @@ class Tracker:
         self._settings = settings
         self._heartbeat = heartbeat
         self._logger = logger
-        self._ledger = Ledger(settings, events.By(run_id, triggered_by), logger)
+        self._ledger = Ledger(settings, events.Actor(run_id, triggered_by), logger)
         self.in_target = self._ledger.in_target
 
     def another(self) -> "Tracker":
@@ -76,25 +76,25 @@ class Tracker:
         made._ledger.asked = self._ledger.asked
         return made
 
-    def hand_over(self, to: "Tracker") -> None:
+    def transfer_pending_to(self, to: "Tracker") -> None:
         """Leave to another tracker of the run what could not be written yet, and close."""
-        self._ledger.hand_over(to._ledger)
+        self._ledger.transfer_pending_to(to._ledger)
 
     @property
-    def owes(self) -> bool:
+    def has_pending(self) -> bool:
         """Whether something that happened is not recorded yet."""
-        return self._ledger.owes
+        return self._ledger.has_pending
 
     def open_batch(self, new: NewBatch) -> Batch | None:
         """Open, or join, a batch; return it, or None if the tables cannot be reached."""
         return self._ledger.batch(new)
 
-    def take_up_again(self, new: NewBatch, days: Sequence[date], before: datetime) -> None:
+    def retry_batch(self, new: NewBatch, days: Sequence[date], before: datetime) -> None:
         """Let those of `days` wait again that failed in the batch `before` it was asked for again.
 
         A batch that is closed is syncing then.
         """
-        self._ledger.record(events.TakenUpAgain(new, days, before))
+        self._ledger.record(events.BatchRetried(new, days, before))
 
     def batch_days(self, new: NewBatch) -> dict[date, AttemptState]:
         """Return how each day of a batch stands; nothing if it is not open yet, or the tables
@@ -111,9 +111,9 @@ class Tracker:
         """Mark days of a batch as skipped."""
         self._ledger.record(events.Skipped(new, days))
 
-    def days_are_gone(self, dataset: str, table: str) -> None:
+    def invalidate_days(self, dataset: str, table: str) -> None:
         """Note that the dataset's target table is missing now, and with it the days that are in."""
-        self._ledger.record(events.DaysGone(dataset, table, time.monotonic()))
+        self._ledger.record(events.TableMissing(dataset, table, time.monotonic()))
 
     def begin(
         self,
@@ -162,7 +162,7 @@ class Tracker:
         Raises SupersededError if it was given up or a later one began; goes on if the tables are
         away.
         """
-        if self._ledger.ask(lambda cursor: attempts.is_at_work(cursor, attempt)) is False:
+        if self._ledger.ask(lambda cursor: attempts.is_running(cursor, attempt)) is False:
             raise attempts.superseded(attempt)
 
     def succeed_in(
@@ -175,7 +175,7 @@ class Tracker:
         """
         try:
             # One round trip for both; the commit that follows ends the savepoint.
-            patience = int(connection.PATIENCE_SECONDS * 1000)
+            patience = int(connection.LOCK_TIMEOUT_SECONDS * 1000)
             cursor.execute("SAVEPOINT tracking; SET LOCAL lock_timeout = %s", [patience])
             attempts.succeed(cursor, attempt, counts)
             if refresh:
@@ -210,18 +210,18 @@ class Tracker:
         """Bring the batch's record up to its days."""
         self._ledger.record(events.Progressed(new))
 
-    def give_up(self, new: NewBatch, days: Sequence[date] | None, error: str) -> None:
+    def mark_not_run(self, new: NewBatch, days: Sequence[date] | None, error: str) -> None:
         """Close unfinished days of a batch: all, or those in `days`."""
-        self._ledger.record(events.GivenUp(new, days, error))
+        self._ledger.record(events.DaysNotRun(new, days, error))
 
-    def give_up_key(self, batch_key: str, dataset: str, error: str) -> None:
+    def mark_batch_not_run(self, batch_key: str, dataset: str, error: str) -> None:
         """Close the unfinished days of the batch of `dataset` with this key, if there is one, that
         this run had begun or was to do."""
 
         def work(cursor: "Cursor") -> None:
             batch = batches.find_batch(cursor, batch_key, dataset)
             if batch is not None:
-                attempts.give_up_batch(cursor, batch.id, error, planned_by=self.run_id)
+                attempts.mark_days_not_run(cursor, batch.id, error, planned_by=self.run_id)
 
         self._ledger.ask(work, durable=True)
 
@@ -249,11 +249,11 @@ class Tracker:
         the tables cannot be reached."""
         return self._ledger.ask(lambda c: day_checks.small_days(c, dataset, days, part))
 
-    def mark_told(self, told: Sequence[Attempt]) -> None:
+    def mark_reported(self, told: Sequence[Attempt]) -> None:
         """Note that Dagster was told of these attempts' success."""
         if told:
             ids = [attempt.id for attempt in told]
-            self._ledger.ask(lambda cursor: attempts.mark_told(cursor, ids))
+            self._ledger.ask(lambda cursor: attempts.mark_reported(cursor, ids))
 
     def close(self) -> None:
         """Write what is owed, if that can be done in time, and close the connection; the tracker
@@ -268,7 +268,7 @@ class Tracker:
 
     def _refuse_lost(self, cursor: "Cursor") -> None:
         beat = self._heartbeat
-        if beat is None or not beat.signed_on or workers.hold(cursor, beat.worker):
+        if beat is None or not beat.registered or workers.hold(cursor, beat.worker):
             return
         raise WorkerLostError(
             f"run {self.run_id}: this worker gave no sign of life for too long and was taken for "

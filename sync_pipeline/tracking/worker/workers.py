@@ -1,7 +1,7 @@
 """Workers: which processes are at work, and how it is known that one is gone.
 
-A worker is known by its place, its pid, and when its process began. In the same place the operating
-system says at once whether it lives; of another place only its signs of life tell.
+A worker is known by its host_id, its pid, and when its process began. In the same host_id the operating
+system says at once whether it lives; of another host_id only its signs of life tell.
 """
 
 import os
@@ -27,7 +27,7 @@ class Worker:
     """A process at the days of one run. `process_started` is in Unix seconds."""
 
     run_id: str
-    place: str
+    host_id: str
     pid: int
     process_started: float
 
@@ -40,12 +40,12 @@ class SeenWorker:
     silent_seconds: float
 
     def is_dead(self, silent_for_long: float) -> bool:
-        """Whether its process is known to be gone; only in its own place can that be known.
+        """Whether its process is known to be gone; only in its own host_id can that be known.
 
         That its pid is another's now is believed only of a worker that was silent for more than
         `silent_for_long` seconds: a clock that is set moves the times at which processes began.
         """
-        if self.worker.place != here():
+        if self.worker.host_id != here():
             return False
         try:
             process = psutil.Process(self.worker.pid)
@@ -76,7 +76,7 @@ def _is_hidden(pid: int) -> bool:
 
 @cache
 def here() -> str:
-    """Return the name of this place: the machine since its start, and the process namespace."""
+    """Return the name of this host_id: the machine since its start, and the process namespace."""
     parts = [socket.gethostname()]
     for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
         try:
@@ -87,7 +87,7 @@ def here() -> str:
     return " ".join(parts)
 
 
-def sign_on(cursor: "Cursor", worker: Worker) -> None:
+def register(cursor: "Cursor", worker: Worker) -> None:
     """Note that `worker` is at work."""
     cursor.execute(_SQL["sign_on"], vars(worker))
 
@@ -105,7 +105,7 @@ def hold(cursor: "Cursor", worker: Worker) -> bool:
     return cursor.rowcount == 1
 
 
-def sign_off(cursor: "Cursor", worker: Worker) -> None:
+def deregister(cursor: "Cursor", worker: Worker) -> None:
     """Note that `worker` has ended, or is known to be gone."""
     cursor.execute(_SQL["sign_off"], vars(worker))
 

@@ -12,7 +12,7 @@ from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from sync_pipeline_tests.command import PATIENCE_SECONDS, wait_until
+from sync_pipeline_tests.command import TIMEOUT_SECONDS, wait_until
 
 BASE = "/api/v1"
 LIST = f"{BASE}/sync-status/list"
@@ -82,7 +82,7 @@ class Client:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        connection = HTTPConnection(urlsplit(self.url).netloc, timeout=PATIENCE_SECONDS)
+        connection = HTTPConnection(urlsplit(self.url).netloc, timeout=TIMEOUT_SECONDS)
         try:
             connection.request(method, path, body, {**(self.headers or {}), **(headers or {})})
             response = connection.getresponse()
@@ -123,7 +123,7 @@ class Client:
         """Listen to the stream as long as the block lasts."""
         headers = {} if last is None else {"Last-Event-ID": str(last)}
         query = "" if after is None else f"?after={after}"
-        connection = HTTPConnection(urlsplit(self.url).netloc, timeout=PATIENCE_SECONDS)
+        connection = HTTPConnection(urlsplit(self.url).netloc, timeout=TIMEOUT_SECONDS)
         connection.request(
             "GET", f"{BASE}/events{query}", headers={**(self.headers or {}), **headers}
         )
@@ -154,7 +154,7 @@ class Client:
         finally:
             if connection.sock is not None:
                 connection.sock.shutdown(socket.SHUT_RDWR)
-            reader.join(PATIENCE_SECONDS)
+            reader.join(TIMEOUT_SECONDS)
             response.close()
             connection.close()
 

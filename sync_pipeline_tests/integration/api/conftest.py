@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from sync_pipeline.api.server import api_running
-from sync_pipeline.local.stack import dagster_running, free_port
+from sync_pipeline.local.processes import free_port
+from sync_pipeline.local.stack import dagster_running
 from sync_pipeline.settings import Settings
 from sync_pipeline_tests import stack_project
 from sync_pipeline_tests.command import environment_of
@@ -42,7 +43,9 @@ def server_on(database_url: str, folder: Path, **others: str) -> Iterator[Client
     settings = Settings(
         environment_of({"SYNC_DATABASE_URL": database_url, "SYNC_DATA_DIR": str(folder)})
     )
-    with api_running(settings, free_port(0), **{"SYNC_DAGSTER_UI_URL": NOBODY, **others}) as api:
+    with api_running(
+        settings, free_port(0), **{"SYNC_DAGSTER_WEBSERVER_URL": NOBODY, **others}
+    ) as api:
         yield Client(api.url)
 
 
@@ -50,7 +53,7 @@ def server_on(database_url: str, folder: Path, **others: str) -> Iterator[Client
 def wired(stack: Stack, folder: Path) -> Iterator[tuple[Wire, Client]]:
     """A server beside the stack that reaches Dagster over a wire, which can be cut."""
     with wire(stack.dagster.url) as to_dagster:
-        others = {"SYNC_DAGSTER_UI_URL": to_dagster.url}
+        others = {"SYNC_DAGSTER_WEBSERVER_URL": to_dagster.url}
         with server_on(stack.settings.database_url, folder, **others) as client:
             yield to_dagster, client
 
@@ -88,7 +91,7 @@ def stack(
 @pytest.fixture(scope="module")
 def api(stack: Stack) -> Iterator[Client]:
     """A server beside the stack, without tokens; each module has its own launches of a minute."""
-    others = {"SYNC_DAGSTER_UI_URL": stack.dagster.url}
+    others = {"SYNC_DAGSTER_WEBSERVER_URL": stack.dagster.url}
     with api_running(stack.settings, free_port(0), **others) as running:
         yield Client(running.url)
 
@@ -96,6 +99,6 @@ def api(stack: Stack) -> Iterator[Client]:
 @pytest.fixture(scope="package")
 def guarded(stack: Stack) -> Iterator[Client]:
     """A server beside the stack that asks for tokens; the client shows none."""
-    others = {"SYNC_DAGSTER_UI_URL": stack.dagster.url, "SYNC_API_TOKENS": entries()}
+    others = {"SYNC_DAGSTER_WEBSERVER_URL": stack.dagster.url, "SYNC_API_TOKENS": entries()}
     with api_running(stack.settings, free_port(0), **others) as running:
         yield Client(running.url)

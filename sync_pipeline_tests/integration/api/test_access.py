@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sync_pipeline.api.security.rate_limit import MOST_LAUNCHES
+from sync_pipeline.api.security.rate_limit import MAX_LAUNCHES
 from sync_pipeline.api.security.tokens import new_token
 from sync_pipeline_tests import command
 from sync_pipeline_tests.integration.api.client import BASE, LAUNCH, LIST, PREVIEW, Answer, Client
@@ -240,7 +240,7 @@ def test_launches_are_limited_for_each_caller_and_reads_are_not(guarded: Client)
     def launch(_: int) -> Answer:
         return operator.post(LAUNCH, refused)
 
-    answers = [launch(n) for n in range(MOST_LAUNCHES + 3)]
+    answers = [launch(n) for n in range(MAX_LAUNCHES + 3)]
     (*_, last) = answers
     assert answers[0].status == 422
     assert last.problem["status"] == 429
@@ -287,7 +287,11 @@ def test_no_secret_stands_in_an_error(tmp_path: Path, url: str) -> None:
         ([], {"SYNC_API_TOKENS": f"{entries()},{entries()}"}, "is there twice"),
         ([], {"SYNC_PAGE_URL": "https://sync.example"}, "SYNC_PAGE_URL is an address that others"),
         ([], {"SYNC_API_SECRET": "short-secret"}, "SYNC_API_SECRET is shorter than 32"),
-        ([], {"SYNC_DAGSTER_UI_URL": "file:///etc/passwd"}, "SYNC_DAGSTER_UI_URL is no address"),
+        (
+            [],
+            {"SYNC_DAGSTER_WEBSERVER_URL": "file:///etc/passwd"},
+            "SYNC_DAGSTER_WEBSERVER_URL is no address",
+        ),
     ],
 )
 def test_a_server_that_would_not_be_safe_does_not_start(

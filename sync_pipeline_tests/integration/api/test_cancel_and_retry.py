@@ -99,7 +99,7 @@ def test_a_retry_that_dagster_does_not_hear_of_leaves_the_record_as_it_was(
         record_id = client.post(LAUNCH, body(of)).data["record_id"]
         before = client.wait_for(record_id, "failed")
         # Dagster may be told of the day that is in only now.
-        wait_until(lambda: all(a["told_at"] for a in stack.attempts(record_id)[1:]))
+        wait_until(lambda: all(a["materialized_at"] for a in stack.attempts(record_id)[1:]))
         attempts = stack.attempts(record_id)
         stack.mend("orders", of[0])
         to_dagster.loses = b"launchRun"

@@ -38,7 +38,7 @@ def test_a_dagster_that_never_answered_holds_up_no_list_and_is_not_asked_by_each
 ) -> None:
     with (
         closing(psycopg2.connect(module_database)) as connection,
-        server_on(module_database, tmp_path, SYNC_DAGSTER_UI_URL=clogged.url) as client,
+        server_on(module_database, tmp_path, SYNC_DAGSTER_WEBSERVER_URL=clogged.url) as client,
     ):
         helpers.execute(
             connection,
@@ -68,7 +68,7 @@ def test_the_datasets_known_before_stand_at_once_while_dagster_hangs(
     url = stack.settings.database_url
     with (
         wire(stack.dagster.url) as to_dagster,
-        server_on(url, tmp_path, SYNC_DAGSTER_UI_URL=to_dagster.url) as client,
+        server_on(url, tmp_path, SYNC_DAGSTER_WEBSERVER_URL=to_dagster.url) as client,
     ):
         known = client.get(f"{BASE}/datasets").data
         to_dagster.clogged = True
@@ -85,7 +85,11 @@ def test_the_datasets_known_before_stand_at_once_while_dagster_hangs(
 def test_a_proxy_of_the_environment_is_not_asked_for_what_is_on_this_machine(
     stack: Stack, tmp_path: Path
 ) -> None:
-    others = {"SYNC_DAGSTER_UI_URL": stack.dagster.url, "http_proxy": NOBODY, "HTTP_PROXY": NOBODY}
+    others = {
+        "SYNC_DAGSTER_WEBSERVER_URL": stack.dagster.url,
+        "http_proxy": NOBODY,
+        "HTTP_PROXY": NOBODY,
+    }
     with server_on(stack.settings.database_url, tmp_path, **others) as client:
         assert client.get("/readyz").json["dagster"] == "answers"
         refused = client.post(LAUNCH, {**ONE_DAY, "start_date": "1999-01-01"}).problem

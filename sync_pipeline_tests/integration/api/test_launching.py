@@ -34,7 +34,10 @@ def test_a_batch_is_syncing_at_once_and_then_goes_in_under_its_one_record(
     ended = api.wait_for(data["record_id"], "success", "failed")
     assert (ended["status"], ended["success_count"]) == ("success", 5)
     assert ended["total_records"] == 5 * ROWS_PER_DAY
-    assert (ended["run_id"], ended["dagster_url"]) == (data["run_id"], data["dagster_url"])
+    assert (ended["run_id"], ended["dagster_url"]) == (
+        data["run_id"],
+        data["dagster_url"],
+    )
     assert (ended["done_days"], ended["percent"]) == (5, 100.0)
     assert len(stack.batches(data["batch_key"])) == 1
     assert stack.differing_days("orders", of) == []

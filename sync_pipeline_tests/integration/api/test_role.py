@@ -39,7 +39,7 @@ def limited(
     stack: Stack, role_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Client]:
     """A server that knows the database by that role alone."""
-    others = {"SYNC_API_TRACKING_URL": role_url, "SYNC_DAGSTER_UI_URL": stack.dagster.url}
+    others = {"SYNC_API_TRACKING_URL": role_url, "SYNC_DAGSTER_WEBSERVER_URL": stack.dagster.url}
     with server_on("", tmp_path_factory.mktemp("role"), **others) as client:
         yield client
 
@@ -102,7 +102,7 @@ def test_what_it_may_call_leaves_closed_records_and_days_as_they_are(
     record_id = launch(limited, days(date(2025, 5, 21), 2))
     limited.wait_for(record_id, "success")
     query = "SELECT * FROM daily_sync_status ORDER BY id"
-    # told_at is written a moment after a batch has closed.
+    # materialized_at is written a moment after a batch has closed.
     of_attempts = (
         "SELECT id, state, superseded, error_message, ended_at FROM sync_attempt ORDER BY 1"
     )
@@ -110,10 +110,10 @@ def test_what_it_may_call_leaves_closed_records_and_days_as_they_are(
     for row in before:
         helpers.run(role_url, f"SELECT sync_project_batch({row['id']}, '批量同步: all lost', 'x')")
         with pytest.raises(psycopg2.Error, match="is no batch at work"):
-            helpers.run(role_url, f"SELECT sync_withdraw_days({row['id']}, 'x', 'y')")
+            helpers.run(role_url, f"SELECT sync_cancel_pending({row['id']}, 'x', 'y')")
         if row["status"] != "failed" or row["kind"] == "day":
             with pytest.raises(psycopg2.Error, match="is no batch with days that failed"):
-                helpers.run(role_url, f"SELECT sync_take_up_again({row['id']}, 'x')")
+                helpers.run(role_url, f"SELECT sync_retry_batch({row['id']}, 'x')")
     assert stack.target(query) == before
     assert stack.target(of_attempts) == attempts
 

@@ -79,7 +79,7 @@ def test_nobody_takes_all_of_the_streams(shut: Client) -> None:
             assert events.live
 
 
-class Heard:
+class ReadPosition:
     """What a listener in this process tells."""
 
     def __init__(self, url: str) -> None:
@@ -90,8 +90,8 @@ class Heard:
 
 
 @contextmanager
-def listening(url: str) -> Iterator[Heard]:
-    heard = Heard(url)
+def listening(url: str) -> Iterator[ReadPosition]:
+    heard = ReadPosition(url)
     heard.listener.start()
     try:
         yield heard

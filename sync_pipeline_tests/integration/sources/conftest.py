@@ -36,7 +36,7 @@ class Syncing:
             "start_date": "2000-01-01",
             "source": source,
             "target": {"table": "landed"},
-            "retry": {"tries": 1},
+            "retry": {"max_attempts": 1},
         }
         return Dataset.model_validate(given | changes)
 

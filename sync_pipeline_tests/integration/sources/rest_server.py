@@ -9,11 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-PATIENCE_SECONDS = 20
+TIMEOUT_SECONDS = 20
 
 
 @dataclass(frozen=True)
-class Asked:
+class BackgroundCache:
     """One request: its query by name (the last of a name), its headers by lower-case name."""
 
     method: str
@@ -44,8 +44,8 @@ class Api:
     """What was asked, and how it is answered: by `answer`, of one request after the other."""
 
     def __init__(self) -> None:
-        self.asked: list[Asked] = []
-        self.answer: Callable[[Asked], Reply | Any] = lambda _: {"data": []}
+        self.asked: list[BackgroundCache] = []
+        self.answer: Callable[[BackgroundCache], Reply | Any] = lambda _: {"data": []}
         self.reached = threading.Event()
         self.released = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -66,7 +66,7 @@ class Api:
         self.released.set()
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join(PATIENCE_SECONDS)
+        self._thread.join(TIMEOUT_SECONDS)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         api = self
@@ -88,7 +88,7 @@ class Api:
         body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
         headers = {name.lower(): value for name, value in request.headers.items()}
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        asked = Asked(request.command, parts.path, query, headers, body)
+        asked = BackgroundCache(request.command, parts.path, query, headers, body)
         self.asked.append(asked)
         given = self.answer(asked)
         self._send(request, given if isinstance(given, Reply) else Reply(given))
@@ -112,7 +112,7 @@ class Api:
 
     def _wait(self, request: BaseHTTPRequestHandler) -> None:
         self.reached.set()
-        self.released.wait(PATIENCE_SECONDS)
+        self.released.wait(TIMEOUT_SECONDS)
         request.close_connection = True
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from sync_pipeline.errors import SourceUnreachableError, is_transient
+from sync_pipeline.errors import SourceUnreachableError
+from sync_pipeline.retry import is_transient
 from sync_pipeline.sources.files import store
 from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing
 

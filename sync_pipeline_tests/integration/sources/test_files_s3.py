@@ -15,7 +15,8 @@ from moto.server import ThreadedMotoServer
 from pyarrow import fs
 
 from sync_pipeline.config.dataset import DatasetSettings
-from sync_pipeline.errors import SettingError, SourceUnreachableError, is_transient
+from sync_pipeline.errors import SettingError, SourceUnreachableError
+from sync_pipeline.retry import is_transient
 from sync_pipeline.settings import Settings
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.base import CopyFormat

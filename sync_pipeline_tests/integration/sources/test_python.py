@@ -1,18 +1,21 @@
 """A generator function of the user's is a source: its rows arrive as the types declared."""
 
 import io
+import re
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import date, datetime, timezone
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from sync_pipeline.errors import NotReadyError, SettingError, SourceError
-from sync_pipeline.settings import Settings
+from sync_pipeline.settings import PROJECT_ROOT, Settings
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.arrow.declared import as_declared
 from sync_pipeline.sources.base import CopyFormat
@@ -102,11 +105,32 @@ def test_rows_arrive_as_the_types_declared_with_the_day_added(syncing: Syncing) 
     assert syncing.rows("SELECT total_records, success_count FROM daily_sync_status") == [(2, 2)]
 
 
-def test_the_example_of_the_documents_runs(syncing: Syncing) -> None:
-    attributes = example("docs/sources/python.md")
-    (done,) = syncing.sync(attributes.pop("source"), **attributes)
-    assert done.outcome is Outcome.SUCCESS
-    assert syncing.rows("SELECT note FROM orders WHERE id = 1") == [("north 2025-10-01",)]
+def test_the_example_of_the_documents_runs(
+    syncing: Syncing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (PROJECT_ROOT / "docs/sources/python.md").read_text("utf-8")
+    (module,) = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
+    package = tmp_path / "team"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "orders.py").write_text(module)
+    (tmp_path / "north").mkdir()
+    rows = '[{"id": 1, "amount": 9.90, "tags": ["new"]}, {"id": 2, "amount": 0.10, "tags": []}]'
+    (tmp_path / "north" / f"{DAY}.json").write_text(rows)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("SHOP_EXPORTS", str(tmp_path))
+    try:
+        attributes = example("docs/sources/python.md")
+        done, later = syncing.sync(attributes.pop("source"), [DAY, NEXT_DAY], **attributes)
+    finally:
+        for name in ("team", "team.orders"):
+            sys.modules.pop(name, None)
+    assert (done.outcome, done.error) == (Outcome.SUCCESS, None)
+    assert f"{NEXT_DAY}.json has not been exported yet" in str(later.error)
+    assert syncing.rows("SELECT id, amount::text, tags FROM orders ORDER BY id") == [
+        (1, "9.90", ["new"]),
+        (2, "0.10", []),
+    ]
 
 
 def test_a_day_that_is_not_ready_is_recorded_with_its_dataset_and_the_day(syncing: Syncing) -> None:

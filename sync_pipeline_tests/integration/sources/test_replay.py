@@ -116,7 +116,7 @@ def test_the_day_of_a_replayed_row_is_cut_in_the_datasets_time_zone(
 
 def test_rows_of_a_day_that_is_not_in_wait_until_it_is(syncing: Syncing) -> None:
     syncing.sync(keys(), target=QUARANTINE)
-    syncing.sync(keys(), target=QUARANTINE | {"most_rejected_rows": 1})
+    syncing.sync(keys(), target=QUARANTINE | {"max_rejected_rows": 1})
     assert day_record(syncing, "status") == ("failed",)
     helpers.run(syncing.url, "ALTER TABLE landed ALTER amount TYPE text")
     (done,) = replayed(syncing, QUARANTINE)

@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from sync_pipeline.errors import NotReadyError, SourceError, is_transient
+from sync_pipeline.errors import NotReadyError, SourceError
+from sync_pipeline.retry import is_transient
 from sync_pipeline.settings import Settings
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.base import CopyFormat
 from sync_pipeline.sync.days import DayResult, Outcome
 from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing
 from sync_pipeline_tests.integration.sources.rest_server import (
-    PATIENCE_SECONDS,
+    TIMEOUT_SECONDS,
     Api,
     Reply,
     keys,
@@ -26,7 +27,7 @@ from sync_pipeline_tests.integration.sources.rest_server import (
 pytestmark = pytest.mark.integration
 
 GOOD = {"data": rows(1)}
-QUICK: dict[str, Any] = {"retry": {"tries": 1, "first_pause_seconds": 0.01}}
+QUICK: dict[str, Any] = {"retry": {"max_attempts": 1, "initial_backoff_seconds": 0.01}}
 
 
 def failed(syncing: Syncing, source: dict[str, Any]) -> str:
@@ -83,8 +84,8 @@ def test_after_all_tries_the_day_is_tried_again_from_its_first_page(
     syncing: Syncing, api: Api, reply: Reply, said: str
 ) -> None:
     api.replies(reply)
-    source = keys(api, tries=2, timeout_seconds=0.5)
-    (done,) = syncing.sync(source, retry={"tries": 2, "first_pause_seconds": 0.01})
+    source = keys(api, max_attempts=2, timeout_seconds=0.5)
+    (done,) = syncing.sync(source, retry={"max_attempts": 2, "initial_backoff_seconds": 0.01})
     assert said in (done.error or "")
     assert len(api.asked) == 4
 
@@ -104,7 +105,7 @@ def test_retry_after_is_waited_for(syncing: Syncing, api: Api, as_date: bool) ->
 def test_a_retry_after_that_is_too_long_ends_the_batch_at_once(syncing: Syncing, api: Api) -> None:
     api.replies(Reply({}, 429, {"Retry-After": "3600"}))
     days: list[DayResult] = []
-    with pytest.raises(SourceError, match=r"asks to come back in 3600 s, .*longest_pause_seconds"):
+    with pytest.raises(SourceError, match=r"asks to come back in 3600 s, .*max_backoff_seconds"):
         days += syncing.sync(keys(api), [DAY, NEXT_DAY], **QUICK)
     assert len(api.asked) == 1
 
@@ -112,7 +113,7 @@ def test_a_retry_after_that_is_too_long_ends_the_batch_at_once(syncing: Syncing,
 def test_a_host_that_is_not_there_ends_the_batch_early(syncing: Syncing, api: Api) -> None:
     api.close()
     with pytest.raises(SourceError, match=r"GET http://127.0.0.1:\d+/orders: cannot connect: Conn"):
-        syncing.sync(keys(api, tries=1), [DAY, NEXT_DAY], **QUICK)
+        syncing.sync(keys(api, max_attempts=1), [DAY, NEXT_DAY], **QUICK)
 
 
 @pytest.mark.parametrize(
@@ -164,8 +165,8 @@ def test_a_field_that_is_absent_is_null_where_that_is_wanted(syncing: Syncing, a
 
 def test_an_answer_that_is_too_large_is_refused(syncing: Syncing, api: Api) -> None:
     api.replies({"data": [{"id": 1, "note": "x" * 1_100_000}]})
-    error = failed(syncing, keys(api, most_page_megabytes=1))
-    assert "the answer is larger than most_page_megabytes (1)" in error
+    error = failed(syncing, keys(api, max_page_megabytes=1))
+    assert "the answer is larger than max_page_megabytes (1)" in error
 
 
 @pytest.mark.parametrize(
@@ -229,10 +230,10 @@ def test_a_read_that_hangs_ends_soon_when_cancelled_and_the_next_works(
 
     thread = threading.Thread(target=read)
     thread.start()
-    assert api.reached.wait(PATIENCE_SECONDS)
+    assert api.reached.wait(TIMEOUT_SECONDS)
     began = time.monotonic()
     source.cancel()
-    thread.join(PATIENCE_SECONDS)
+    thread.join(TIMEOUT_SECONDS)
     assert time.monotonic() - began < 5
     assert [str(error) for error in raised] == [
         f"dataset landed: cannot read {DAY}: it was broken off"
@@ -262,7 +263,7 @@ def test_a_pause_ends_soon_when_cancelled(syncing: Syncing, api: Api) -> None:
     with closing(source):
         thread = threading.Thread(target=read)
         thread.start()
-        assert asked.wait(PATIENCE_SECONDS)
+        assert asked.wait(TIMEOUT_SECONDS)
         while thread.is_alive():  # as the target does it: again, until the read has ended
             source.cancel()
             thread.join(0.05)

@@ -8,7 +8,13 @@ import pytest
 
 from sync_pipeline.sync.days import DayResult, Outcome
 from sync_pipeline_tests.integration.sources.conftest import DAY, Syncing
-from sync_pipeline_tests.integration.sources.rest_server import Api, Asked, Reply, keys, rows
+from sync_pipeline_tests.integration.sources.rest_server import (
+    Api,
+    BackgroundCache,
+    Reply,
+    keys,
+    rows,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -24,58 +30,58 @@ def is_last(number: int) -> bool:
     return (number + 1) * SIZE >= len(ALL)
 
 
-def of(asked: Asked, name: str, default: int = 0) -> int:
+def of(asked: BackgroundCache, name: str, default: int = 0) -> int:
     return int(asked.query.get(name, default))
 
 
-def json_link(asked: Asked) -> Any:
+def json_link(asked: BackgroundCache) -> Any:
     number = of(asked, "p")
     following = "" if is_last(number) else f"/orders?p={number + 1}"
     return {"data": page(number), "@next": following}
 
 
-def header_link(asked: Asked) -> Reply:
+def header_link(asked: BackgroundCache) -> Reply:
     number = of(asked, "p")
     link = f'<http://{asked.headers["host"]}/orders?p={number + 1}>; rel="next"'
     return Reply({"data": page(number)}, headers={} if is_last(number) else {"Link": link})
 
 
-def header_cursor(asked: Asked) -> Reply:
+def header_cursor(asked: BackgroundCache) -> Reply:
     number = of(asked, "at")
     return Reply(
         {"data": page(number)}, headers={} if is_last(number) else {"Next": f"{number + 1}"}
     )
 
 
-def cursor(asked: Asked) -> Any:
+def cursor(asked: BackgroundCache) -> Any:
     number = of(asked, "at")
     return {"data": page(number), "c": [None if is_last(number) else number + 1]}
 
 
-def cursor_in_body(asked: Asked) -> Any:
+def cursor_in_body(asked: BackgroundCache) -> Any:
     number = json.loads(asked.body).get("page", {}).get("after", 0)
     return {"data": page(number), "after": number + 1, "more": not is_last(number)}
 
 
-def offset(asked: Asked) -> Any:
+def offset(asked: BackgroundCache) -> Any:
     start = of(asked, "from")
     return {"data": ALL[start : start + of(asked, "n")]}
 
 
-def offset_with_total(asked: Asked) -> Any:
+def offset_with_total(asked: BackgroundCache) -> Any:
     return offset(asked) | {"total": len(ALL)}
 
 
-def page_number(asked: Asked) -> Any:
+def page_number(asked: BackgroundCache) -> Any:
     return {"data": page(of(asked, "page") - 1)}
 
 
-def page_number_with_total(asked: Asked) -> Any:
+def page_number_with_total(asked: BackgroundCache) -> Any:
     return {"data": page(of(asked, "page")), "pages": 3}
 
 
 BY_OFFSET = {"type": "offset", "limit": SIZE, "offset_param": "from", "limit_param": "n"}
-STYLES: list[tuple[Callable[[Asked], Any], dict[str, Any], dict[str, Any], int]] = [
+STYLES: list[tuple[Callable[[BackgroundCache], Any], dict[str, Any], dict[str, Any], int]] = [
     (json_link, {"type": "json_link", "next_url_path": "$['@next']"}, {}, 3),
     (header_link, {"type": "header_link"}, {}, 3),
     (header_cursor, {"type": "header_cursor", "header": "Next", "param": "at"}, {}, 3),
@@ -107,7 +113,7 @@ STYLES: list[tuple[Callable[[Asked], Any], dict[str, Any], dict[str, Any], int]]
 def test_every_page_arrives_once(
     syncing: Syncing,
     api: Api,
-    answer: Callable[[Asked], Any],
+    answer: Callable[[BackgroundCache], Any],
     paginator: dict[str, Any],
     more: dict[str, Any],
     requests: int,
@@ -140,7 +146,7 @@ def fails(syncing: Syncing, source: dict[str, Any]) -> DayResult:
     ],
 )
 def test_a_page_that_repeats_for_ever_is_noticed(
-    syncing: Syncing, api: Api, answer: Callable[[Asked], Any], paginator: str
+    syncing: Syncing, api: Api, answer: Callable[[BackgroundCache], Any], paginator: str
 ) -> None:
     api.answer = answer
     how: dict[str, Any] = {"type": paginator}
@@ -163,7 +169,7 @@ def test_a_circle_of_empty_pages_is_noticed(syncing: Syncing, api: Api) -> None:
 
 
 def test_pages_smaller_than_the_limit_lose_no_rows_unseen(syncing: Syncing, api: Api) -> None:
-    def at_most_two(asked: Asked) -> Any:
+    def at_most_two(asked: BackgroundCache) -> Any:
         start = of(asked, "from")
         return {"data": ALL[start : start + min(2, of(asked, "n"))]}
 

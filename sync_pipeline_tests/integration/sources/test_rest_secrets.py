@@ -19,7 +19,7 @@ from sync_pipeline.sync.days import Outcome
 from sync_pipeline_tests.integration.sources.conftest import DAY, Syncing
 from sync_pipeline_tests.integration.sources.rest_server import (
     Api,
-    Asked,
+    BackgroundCache,
     Reply,
     keys,
     rows,
@@ -35,7 +35,7 @@ IN_HEADER = {"type": "api_key", "key_env": "API_SECRET", "name": "X-Key"}
 IN_QUERY = {"type": "api_key", "key_env": "API_SECRET", "name": "appid", "location": "query"}
 PASSWORD = {"type": "basic", "username_env": "API_USER", "password_env": "API_SECRET"}
 AUTHS = pytest.mark.parametrize("auth", [BEARER, IN_HEADER, IN_QUERY, PASSWORD], ids=str)
-QUICK: dict[str, Any] = {"retry": {"tries": 1, "first_pause_seconds": 0.01}}
+QUICK: dict[str, Any] = {"retry": {"max_attempts": 1, "initial_backoff_seconds": 0.01}}
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def environment(syncing: Syncing) -> None:
     syncing.settings |= {"API_SECRET": SECRET, "API_USER": "amy"}
 
 
-def carries(asked: Asked) -> bool:
+def carries(asked: BackgroundCache) -> bool:
     return (
         asked.headers.get("authorization") in (f"Bearer {SECRET}", f"Basic {BASIC}")
         or asked.headers.get("x-key") == SECRET
@@ -57,7 +57,7 @@ def carries(asked: Asked) -> bool:
     )
 
 
-def echo(status: int) -> Callable[[Asked], Reply]:
+def echo(status: int) -> Callable[[BackgroundCache], Reply]:
     """Answer with all that was sent, as no JSON."""
     return lambda asked: Reply(f"{asked.headers} {asked.query}".encode(), status)
 
@@ -97,7 +97,7 @@ def test_another_host_does_not_get_them(
     assert asked.query["sig"] == "a/b"
     if auth is IN_QUERY:
         assert "appid" not in asked.query
-    assert not carries(Asked(**vars(asked) | {"query": {}}))
+    assert not carries(BackgroundCache(**vars(asked) | {"query": {}}))
 
 
 def test_a_redirect_within_the_host_keeps_them(syncing: Syncing, api: Api) -> None:
@@ -153,7 +153,7 @@ def test_no_error_and_no_log_shows_them(
     syncing: Syncing,
     api: Api,
     auth: dict[str, Any],
-    reply: Reply | Callable[[Asked], Reply],
+    reply: Reply | Callable[[BackgroundCache], Reply],
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -162,7 +162,7 @@ def test_no_error_and_no_log_shows_them(
     api.answer = reply if callable(reply) else lambda _: reply
     how = {"type": "json_link", "next_url_path": "next"}
     source = open_source(
-        syncing.dataset(keys(api, auth=auth, tries=2, paginator=how), **QUICK),
+        syncing.dataset(keys(api, auth=auth, max_attempts=2, paginator=how), **QUICK),
         Settings(syncing.settings),
     )
     with closing(source), open("/dev/null", "wb") as out, pytest.raises(SourceError) as caught:
@@ -264,7 +264,7 @@ def test_a_token_that_is_not_given_is_said(
     syncing: Syncing, api: Api, other: Api, reply: Reply, said: str
 ) -> None:
     other.replies(reply)
-    (done,) = syncing.sync(keys(api, auth=oauth(other), tries=1), **QUICK)
+    (done,) = syncing.sync(keys(api, auth=oauth(other), max_attempts=1), **QUICK)
     assert said in (done.error or "")
     assert not shows(done.error or "")
     assert (api.asked, len(other.asked)) == ([], 1)

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from sync_pipeline.errors import SettingError, SourceError, SourceUnreachableError, is_transient
+from sync_pipeline.errors import SettingError, SourceError, SourceUnreachableError
+from sync_pipeline.retry import is_transient
 from sync_pipeline.sources.arrow.source import ArrowReader
 from sync_pipeline.sources.base import CopyFormat
 from sync_pipeline.sources.sql.source import SqlRows
@@ -45,7 +46,9 @@ def test_a_connection_killed_in_the_middle_rolls_the_day_back_and_is_tried_again
         mariadb.run(f"KILL {thread}")
 
     with once_executed("SELECT id,", kill):
-        (done,) = syncing.sync(TABLE, retry={"tries": tries, "first_pause_seconds": 0.01})
+        (done,) = syncing.sync(
+            TABLE, retry={"max_attempts": tries, "initial_backoff_seconds": 0.01}
+        )
     tried = [state for (state,) in syncing.rows("SELECT state FROM sync_attempt ORDER BY id")]
     if tries == 1:
         assert "cannot read 2025-10-01 from t: OperationalError: (2013, 'Lost" in (done.error or "")
@@ -109,7 +112,7 @@ def test_a_read_that_waits_ends_when_it_is_cancelled_and_so_does_its_query(
     reader, thread, raised = hangs(syncing)
     reading(mariadb)
     reader.cancel()
-    thread.join(helpers.PATIENCE_SECONDS)
+    thread.join(helpers.TIMEOUT_SECONDS)
     assert not thread.is_alive()
     assert isinstance(raised[0], SourceError)
     helpers.wait_for(lambda: not mariadb.readers())
@@ -125,7 +128,7 @@ def test_a_read_ends_when_it_is_cancelled_though_the_server_hangs(
     mariadb.process.suspend()
     try:
         reader.cancel()
-        thread.join(helpers.PATIENCE_SECONDS)
+        thread.join(helpers.TIMEOUT_SECONDS)
         assert not thread.is_alive()
         assert isinstance(raised[0], SourceError)
         reader.close()
@@ -136,7 +139,7 @@ def test_a_read_ends_when_it_is_cancelled_though_the_server_hangs(
 
 def test_a_day_that_takes_too_long_is_broken_off(mariadb: MariaDb, syncing: Syncing) -> None:
     mariadb.run("CREATE TABLE t (day date)", "INSERT INTO t VALUES ('2025-10-01')")
-    (done,) = syncing.sync(SLOW | {"statement_timeout_seconds": 0.5}, retry={"tries": 5})
+    (done,) = syncing.sync(SLOW | {"statement_timeout_seconds": 0.5}, retry={"max_attempts": 5})
     assert "took longer than 0.5 seconds; set a longer 'statement" in (done.error or "")
     assert syncing.rows("SELECT count(*) FROM sync_attempt") == [(1,)]
     helpers.wait_for(lambda: not mariadb.readers())

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from sync_pipeline.errors import SourceError, SourceUnreachableError, is_transient
+from sync_pipeline.errors import SourceError, SourceUnreachableError
+from sync_pipeline.retry import is_transient
 from sync_pipeline.settings import with_driver
 from sync_pipeline.sync.days import Outcome
 from sync_pipeline_tests.integration import helpers

@@ -20,7 +20,7 @@ from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
-PATIENCE_SECONDS = 240
+TIMEOUT_SECONDS = 240
 PAUSE_SECONDS = 0.15
 SCATTERED = [0, 1, 2, 5, 6, 9, 13, 14, 15, 16]  # four stretches
 NOT_OVER = {"REQUESTED", "CANCELING", "COMPLETING", "FAILING"}
@@ -119,7 +119,7 @@ def _sync_once_then_spoil(stack: Stack, plan: Plan) -> None:
 
 
 def _wait(until: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not until():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.2)

@@ -14,7 +14,7 @@ from sync_pipeline_tests.stack_project import Stack, days, write_dataset
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
-PATIENCE_SECONDS = 120
+TIMEOUT_SECONDS = 120
 _RELOAD = """mutation { reloadRepositoryLocation(repositoryLocationName: "sync_pipeline") {
     __typename ... on WorkspaceLocationEntry { locationOrLoadError { __typename
         ... on PythonError { message } } } } }"""
@@ -53,8 +53,8 @@ def start_batch(stack: Stack, dataset: str, of: list[date]) -> str:
 
 
 def end_of_batch(stack: Stack, key: str) -> dict[str, Any]:
-    wait_until(lambda: stack.batch(key)["status"] != "syncing", PATIENCE_SECONDS)
-    wait_until(lambda: stack.dagster.run_status(key) in ("SUCCESS", "FAILURE"), PATIENCE_SECONDS)
+    wait_until(lambda: stack.batch(key)["status"] != "syncing", TIMEOUT_SECONDS)
+    wait_until(lambda: stack.dagster.run_status(key) in ("SUCCESS", "FAILURE"), TIMEOUT_SECONDS)
     return stack.batch(key)
 
 

@@ -15,7 +15,7 @@ from sync_pipeline_tests.stack_project import Stack, days
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
-PATIENCE_SECONDS = 120
+TIMEOUT_SECONDS = 120
 OVER = {"COMPLETED_SUCCESS", "COMPLETED_FAILED", "CANCELED", "FAILED"}
 _REEXECUTE_BACKFILL = """mutation ($params: ReexecutionParams!) {
     reexecutePartitionBackfill(reexecutionParams: $params) { __typename
@@ -90,7 +90,7 @@ def launch(stack: Stack, plan: Plan) -> str:
     return stack.dagster.launch_backfill(plan.days, asset=plan.dataset)
 
 
-def take_up_again(stack: Stack, plan: Plan, key: str) -> None:
+def retry_batch(stack: Stack, plan: Plan, key: str) -> None:
     """Mend the bad days and ask for the batch again, without waiting for it."""
     for day in plan.bad:
         stack.mend(plan.dataset, day)
@@ -111,9 +111,9 @@ def take_up_again(stack: Stack, plan: Plan, key: str) -> None:
 
 def wait_until_over(stack: Stack, key: str, status: str) -> None:
     """Wait for the end of the backfill, and for its record to say so."""
-    wait_until(lambda: backfill_status(stack, key) in OVER, PATIENCE_SECONDS)
+    wait_until(lambda: backfill_status(stack, key) in OVER, TIMEOUT_SECONDS)
     try:
-        wait_until(lambda: stack.batch(key)["status"] == status, PATIENCE_SECONDS)
+        wait_until(lambda: stack.batch(key)["status"] == status, TIMEOUT_SECONDS)
     except AssertionError:
         raise AssertionError(f"never {status}: {stack.batch(key)}") from None
 
@@ -125,14 +125,14 @@ def taken_up(stack: Stack) -> dict[str, Any]:
     keys = {name: launch(stack, plan) for name, plan in PLANS.items()}
     cancelled = stack.dagster.launch_backfill(CANCELLED, asset="orders")
     wait_until(
-        lambda: [r for r in stack.batches(cancelled) if r["success_count"] >= 2], PATIENCE_SECONDS
+        lambda: [r for r in stack.batches(cancelled) if r["success_count"] >= 2], TIMEOUT_SECONDS
     )
     stack.dagster.graphql(_CANCEL_BACKFILL, {"id": cancelled})
     for key in [*keys.values(), cancelled]:
         wait_until_over(stack, key, "failed")
     before = {name: stack.batch(key) for name, key in keys.items()}
     for name, plan in PLANS.items():
-        take_up_again(stack, plan, keys[name])
+        retry_batch(stack, plan, keys[name])
     for key in keys.values():
         wait_until_over(stack, key, "success")
     found: dict[str, Any] = {"cancelled": cancelled}

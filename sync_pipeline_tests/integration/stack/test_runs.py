@@ -16,11 +16,11 @@ from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
-PATIENCE_SECONDS = 60
+TIMEOUT_SECONDS = 60
 OVER = {"SUCCESS", "FAILURE", "CANCELED"}
 
 
-def wait_until(holds: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
+def wait_until(holds: Callable[[], Any], seconds: float = TIMEOUT_SECONDS) -> Any:
     """Return what `holds` returns once that is true."""
     deadline = time.monotonic() + seconds
     while not (found := holds()):

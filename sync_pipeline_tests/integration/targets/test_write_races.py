@@ -98,7 +98,7 @@ def test_a_worker_that_lost_its_connection_knows_its_target_as_before(
     writing.give(DAY, row(1, "bad"))
     writing.sync(DAY, **target)
     assert len(writing.rejected()) == 1
-    writing.changes = {"retry": {"tries": 2, "first_pause_seconds": 0.01}}
+    writing.changes = {"retry": {"max_attempts": 2, "initial_backoff_seconds": 0.01}}
     writing.give(DAY, row(1, "fine"), row(2, "bad"))
     writing.give(NEXT_DAY, row(1, "fine"), row(2, "bad"))
     writing.disturb(NEXT_DAY, partial(lost_once, writing))

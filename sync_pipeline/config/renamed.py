@@ -1,0 +1,18 @@
+"""Names that were replaced before the first release, each refused with the name to use now.
+
+Contains data only. YAML keys are checked in `sources/common.py`, settings in `settings.py`.
+"""
+
+KEYS = {
+    "when_day_is_held": "on_lock_conflict",
+    "most_connections": "max_connections",
+    "most_rejected_rows": "max_rejected_rows",
+    "most_page_megabytes": "max_page_megabytes",
+    "again_every_minutes": "retry_every_minutes",
+    "again_until": "retry_until",
+    "tries": "max_attempts",
+    "first_pause_seconds": "initial_backoff_seconds",
+    "longest_pause_seconds": "max_backoff_seconds",
+    "warn_when_smaller_than": "volume.warn_below",
+}
+"""The current key of a `defs.yaml`, by its old name."""

@@ -1,0 +1,10 @@
+"""Columns, functions and comments take the names and words of the glossary."""
+
+from sync_pipeline.database.migrate import run_sql
+
+revision = "0007"
+down_revision = "0006"
+
+
+def upgrade() -> None:
+    run_sql("v0007_names.sql")

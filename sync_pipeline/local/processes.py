@@ -1,0 +1,45 @@
+"""Starting child processes: tie a child's life to its parent's, and choose a free port.
+
+Does not know which programs are started: see `stack.py`.
+"""
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+
+from sync_pipeline.errors import StackError
+
+_PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent(sign: signal.Signals) -> Callable[[], None]:
+    """Return what a child runs before its program, so that it gets `sign` when we die (Linux), and
+    obeys it though we were started to ignore it, as a shell's background jobs are."""
+    library = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+    parent = os.getpid()
+
+    def in_child() -> None:
+        signal.signal(sign, signal.SIG_DFL)
+        if library is not None:
+            library.prctl(_PR_SET_PDEATHSIG, int(sign), 0, 0, 0)
+            if os.getppid() != parent:  # it died before the line above
+                os._exit(1)
+
+    return in_child
+
+
+def free_port(port: int, option: str = "--port") -> int:
+    """Return `port`, or a free one for 0. Raises StackError if something listens there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise StackError(
+                f"port {port} cannot be used: {error.strerror}; stop what listens there, "
+                f"or choose another with {option}"
+            ) from None
+        return int(probe.getsockname()[1])

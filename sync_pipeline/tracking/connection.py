@@ -1,0 +1,65 @@
+"""The one place that connects to the tracking tables, to read or to write.
+
+Does not reconnect or keep pending writes for a worker: see `worker/connection.py`. The API's pool
+of read-only connections is `database/pool.py`.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+
+from sync_pipeline.database.connections import connect
+from sync_pipeline.errors import TrackingError, one_line
+from sync_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+
+def connect_tracking(settings: Settings, purpose: str, **limits: Any) -> "Connection":
+    """Return a connection to the tracking tables; `limits` are those of `connections.connect`.
+
+    `purpose` becomes part of the session's `application_name`. Raises TrackingError.
+    """
+    return connect(
+        settings.tracking_url,
+        setting=settings.tracking_setting,
+        purpose=purpose,
+        error=TrackingError,
+        **limits,
+    )
+
+
+@contextmanager
+def tracking_transaction(settings: Settings, purpose: str = "records") -> Iterator["Cursor"]:
+    """Yield a cursor in one transaction. Raises TrackingError or psycopg2.Error."""
+    with (
+        closing(connect_tracking(settings, purpose)) as connection,
+        connection,
+        connection.cursor() as cursor,
+    ):
+        yield cursor
+
+
+@contextmanager
+def read_tracking(settings: Settings) -> Iterator["Cursor"]:
+    """Yield a read-only cursor; each statement sees what is committed when it runs.
+
+    Raises TrackingError if the tables cannot be reached or read.
+    """
+    with (
+        closing(
+            connect_tracking(settings, "status", read_only=True, autocommit=True)
+        ) as connection,
+        connection.cursor() as cursor,
+    ):
+        try:
+            yield cursor
+        except psycopg2.Error as error:
+            raise TrackingError(
+                f"cannot read the tracking tables in the database of {settings.tracking_setting}: "
+                f"{one_line(error)} (try again; to diagnose: sync-pipeline doctor)"
+            ) from error

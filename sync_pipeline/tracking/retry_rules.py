@@ -1,0 +1,32 @@
+"""Which batches can be retried, for the command line and the API alike.
+
+Does not retry anything: see `state/batches.py` (a run) and `state/requests.py` (the API).
+"""
+
+from sync_pipeline.errors import RequestError
+from sync_pipeline.tracking.models import BatchProgress
+
+
+class RetryRefusedError(RequestError):
+    """The batch cannot be retried; `code` says why. The message gives no advice: each client adds
+    the command or the API call that helps."""
+
+
+def check_retry(batch: BatchProgress) -> str:
+    """Return the `batch_key` of a batch that can be retried.
+
+    Raises RetryRefusedError with the code `batch_running`, `unmanaged_batch` (written through
+    SyncStatusService or SQL) or `nothing_unfinished`.
+    """
+    about = f"dataset {batch.dataset}: batch {batch.id}"
+    if batch.status == "syncing":
+        raise RetryRefusedError(f"{about} is still running", "batch_running", id=batch.id)
+    if batch.batch_key is None:
+        raise RetryRefusedError(
+            f"{about} was not created by the pipeline (SyncStatusService or SQL)",
+            "unmanaged_batch",
+            id=batch.id,
+        )
+    if batch.status == "success":
+        raise RetryRefusedError(f"{about} has no unfinished day", "nothing_unfinished", id=batch.id)
+    return batch.batch_key
