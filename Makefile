@@ -30,9 +30,10 @@ dev: $(READY) ## leave everything running: the page on http://localhost:8000, Da
 test: $(READY) ## every test, as CI runs them
 	@$(BIN)/python -m pytest -n 2 --no-loadscope-reorder $(ARGS)
 
-check: $(READY) ## the quick part: format, lint, types, unit tests
+check: $(READY) ## the quick part: format, lint, types, imports, unit tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports --no-logo --cache-dir .import_linter_cache
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest sync_pipeline_tests/unit -q
 

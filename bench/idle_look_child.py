@@ -10,16 +10,16 @@ import time
 
 import dagster as dg
 
-from sync_pipeline import settings as environment
 from sync_pipeline.orchestration.dagster.storage import keep_connections_open
 from sync_pipeline.orchestration.project import load_datasets
 from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor
 from sync_pipeline.orchestration.recovery.reconciler import Reconciler
+from sync_pipeline.settings import current_settings
 
 
 def main(looks: int) -> None:
     """Look `looks` times, after a first look that opens connections; print how long each took."""
-    settings = environment.current()
+    settings = current_settings()
     datasets = load_datasets(settings.project_dir)
     memory = ReconcilerCursor()
     seconds = []

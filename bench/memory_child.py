@@ -14,9 +14,8 @@ from pathlib import Path
 from bench import wide_rows
 from bench.one_day import sync_day
 from bench.wide_rows import DAY
-from sync_pipeline import settings as environment
 from sync_pipeline.config.dataset import Dataset
-from sync_pipeline.settings import Settings
+from sync_pipeline.settings import Settings, current_settings
 from sync_pipeline.sources import open_source
 from sync_pipeline.targets import open_target
 from sync_pipeline.tracking.worker.tracker import Tracker
@@ -26,7 +25,7 @@ _PROCESS = Path("/proc/self")
 
 def main(rows: int, source: str, folder: Path) -> None:
     """Sync a day of `rows` rows; print memory before, and the most that was held since."""
-    settings = environment.current()
+    settings = current_settings()
     table = f"orders_{source}_{rows}"
     if source == "postgres":
         orders = wide_rows.dataset(table)

@@ -5,11 +5,11 @@ Contains no logic: see `orchestration/project.py`.
 
 import dagster as dg
 
-from sync_pipeline import settings
 from sync_pipeline.orchestration.project import build_defs
+from sync_pipeline.settings import current_settings
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
     """Return the assets, jobs, schedules and sensors of the project."""
-    return build_defs(settings.current().project_dir)
+    return build_defs(current_settings().project_dir)

@@ -173,12 +173,12 @@ class Settings:
         return _url(parts)
 
 
-def current() -> Settings:
+def current_settings() -> Settings:
     """Return the settings of this process's environment as it is now."""
     return Settings(dict(os.environ))
 
 
-def with_env_file(folder: Path = PROJECT_ROOT) -> Settings:
+def load_settings(folder: Path = PROJECT_ROOT) -> Settings:
     """Return the settings of the environment, and for what it leaves open of `.env` in the folder
     of the project whose datasets are synced, then in `folder`."""
     given = Settings({**_env_file(folder), **os.environ})

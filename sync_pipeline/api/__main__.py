@@ -6,10 +6,10 @@ What `sync-pipeline dev` starts, where everything is set up already.
 import argparse
 import sys
 
-from sync_pipeline import settings
 from sync_pipeline.api.server import serve
 from sync_pipeline.errors import SyncError, one_line
 from sync_pipeline.exit_codes import exit_code_of
+from sync_pipeline.settings import current_settings
 
 
 def main() -> int:
@@ -19,7 +19,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=8000)
     asked = parser.parse_args()
     try:
-        serve(settings.current(), asked.host, asked.port)
+        serve(current_settings(), asked.host, asked.port)
     except SyncError as error:
         sys.stderr.write(f"sync-pipeline: {one_line(error)}\n")
         return exit_code_of(error)

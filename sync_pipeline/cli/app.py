@@ -12,11 +12,11 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from sync_pipeline import settings as environment
 from sync_pipeline.cli.console import errors, out, print_error
 from sync_pipeline.config.dataset import parse_day
 from sync_pipeline.errors import RequestError, SyncError, one_line
 from sync_pipeline.exit_codes import ExitCode, exit_code_of
+from sync_pipeline.settings import API_TOKENS, API_TRACKING_URL, DATABASE_URL, load_settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,9 +37,9 @@ def dev(
     from sync_pipeline.cli.dev import everything_running
     from sync_pipeline.local.stack import databases
 
-    given = environment.with_env_file()
+    given = load_settings()
     with databases(given, with_source=True) as settings:
-        if not given.environment.get(environment.DATABASE_URL, "").strip():
+        if not given.environment.get(DATABASE_URL, "").strip():
             out.print(f"PostgreSQL: {settings.database_url}", highlight=False, soft_wrap=True)
         out.print("starting Dagster …")
         with everything_running(settings, port, page_port) as running:
@@ -64,9 +64,9 @@ def api(
     def on_listening(url: str) -> None:
         out.print(f"page: {url}/sync-status    API: {url}/api/v1")
 
-    given = environment.with_env_file()
+    given = load_settings()
     with suppress(_Interrupted):  # how it is meant to end
-        if given.environment.get(environment.API_TRACKING_URL, "").strip():
+        if given.environment.get(API_TRACKING_URL, "").strip():
             serve(given, host, port, on_listening)
         else:
             with databases(given) as settings:
@@ -83,7 +83,7 @@ def token(
 
     shown, entry = new_token(name, role)
     out.print(f"token, for {name}: {shown}", highlight=False, soft_wrap=True)
-    out.print(f"entry, for {environment.API_TOKENS}: {entry}", highlight=False, soft_wrap=True)
+    out.print(f"entry, for {API_TOKENS}: {entry}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -93,7 +93,7 @@ def demo(
     """Sync real days end to end, in databases of its own, and show the record live."""
     from sync_pipeline.cli.demo import run_demo
 
-    if not run_demo(environment.with_env_file(), out, year=year):
+    if not run_demo(load_settings(), out, year=year):
         errors.print("the demo did not end as it should; see above")
         raise typer.Exit(ExitCode.FAILED)
 
@@ -104,7 +104,7 @@ def migrate() -> None:
     from sync_pipeline.database.migrate import code_version
     from sync_pipeline.local.stack import databases
 
-    with databases(environment.with_env_file()):
+    with databases(load_settings()):
         out.print(f"the tracking tables are at version {code_version()}")
 
 
@@ -129,7 +129,7 @@ def backfill(
             f"dataset {dataset}: the range {start} to {end} is reversed; "
             f"put the earlier date first: {end} {start}"
         )
-    with databases(environment.with_env_file(), with_source=True) as settings:
+    with databases(load_settings(), with_source=True) as settings:
         code = run_batch(settings, request, as_json=as_json)
     raise typer.Exit(code)
 
@@ -146,7 +146,7 @@ def retry(
     from sync_pipeline.tracking.connection import read_tracking
     from sync_pipeline.tracking.read import reports
 
-    with databases(environment.with_env_file(), with_source=True) as settings:
+    with databases(load_settings(), with_source=True) as settings:
         with read_tracking(settings) as cursor:
             found = reports.progress(cursor, batch)
         if found is None:
@@ -167,7 +167,7 @@ def replay(
     from sync_pipeline.local.stack import databases
 
     one_day = None if day is None else parse_day(day, "--day")
-    with databases(environment.with_env_file(), with_source=True) as settings:
+    with databases(load_settings(), with_source=True) as settings:
         whole = replay_and_show(settings, dataset, one_day, out)
     if not whole:
         raise typer.Exit(ExitCode.FAILED)
@@ -191,7 +191,7 @@ def status(
     from sync_pipeline.tracking.connection import read_tracking
     from sync_pipeline.tracking.read import reports
 
-    with databases(environment.with_env_file()) as settings:
+    with databases(load_settings()) as settings:
         if follow or batch is not None:
             key = batch or latest_batch(settings)
             if follow:
@@ -214,7 +214,7 @@ def doctor() -> None:
     """Check settings, databases, definitions and Dagster, and say what to do."""
     from sync_pipeline.cli.doctor import examine
 
-    if not examine(environment.with_env_file(), out):
+    if not examine(load_settings(), out):
         raise typer.Exit(ExitCode.FAILED)
 
 

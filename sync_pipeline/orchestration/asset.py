@@ -9,7 +9,6 @@ from datetime import date
 
 import dagster as dg
 
-from sync_pipeline import settings
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.dagster_client import tags
 from sync_pipeline.dagster_client.tags import DATASET_METADATA
@@ -23,6 +22,7 @@ from sync_pipeline.orchestration.work import (
     sync_in_step,
     tracker_for,
 )
+from sync_pipeline.settings import current_settings
 from sync_pipeline.tracking.models import NewBatch
 from sync_pipeline.tracking.worker.tracker import Tracker
 
@@ -53,7 +53,7 @@ def build_asset(dataset: Dataset) -> dg.AssetsDefinition:
         },
     )
     def daily_sync(context: dg.AssetExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        environment = settings.current()
+        environment = current_settings()
         days = to_days(context.partition_keys)
         with tracker_for(context.run, environment) as tracker:
             batch = _batch_of(context, dataset, days, tracker)

@@ -14,7 +14,6 @@ from enum import Enum
 import dagster as dg
 from pydantic import Field
 
-from sync_pipeline import settings
 from sync_pipeline.config.dataset import Dataset, find_dataset, parse_day
 from sync_pipeline.dagster_client import tags
 from sync_pipeline.errors import RequestError, one_line
@@ -29,6 +28,7 @@ from sync_pipeline.orchestration.work import (
     sync_in_step,
     tracker_for,
 )
+from sync_pipeline.settings import current_settings
 from sync_pipeline.tracking.models import NewBatch
 from sync_pipeline.tracking.worker.tracker import Tracker
 
@@ -99,7 +99,7 @@ def build_batch_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
         except RequestError as error:
             raise failure(one_line(error)) from None
         resync = config.already_synced is AlreadySynced.resync
-        with tracker_for(context.run, settings.current()) as tracker:
+        with tracker_for(context.run, current_settings()) as tracker:
             batch = _open(context, dataset, days, tracker, resync=resync)
         for start in range(0, len(batch.days), config.days_per_step):
             chunk = Chunk(batch.days[start : start + config.days_per_step], batch)
@@ -107,7 +107,7 @@ def build_batch_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
 
     @dg.op(description="Sync a chunk of days, one transaction each.")
     def sync_chunk(context: dg.OpExecutionContext, chunk: Chunk) -> int:
-        environment = settings.current()
+        environment = current_settings()
         dataset = find_dataset(datasets, chunk.batch.dataset)
         with tracker_for(context.run, environment) as tracker:
             results = sync_in_step(

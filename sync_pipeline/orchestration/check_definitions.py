@@ -8,17 +8,16 @@ import json
 from collections.abc import Iterator
 from contextlib import closing
 
-from sync_pipeline import settings
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.errors import SyncError, one_line
-from sync_pipeline.settings import Settings
+from sync_pipeline.settings import Settings, current_settings
 from sync_pipeline.sources import open_source
 from sync_pipeline.targets import open_target
 
 
 def main() -> None:
     """Print the findings."""
-    for what, well, said in _findings(settings.current()):
+    for what, well, said in _findings(current_settings()):
         print(json.dumps({"what": what, "well": well, "said": said}), flush=True)  # noqa: T201
 
 

@@ -7,9 +7,9 @@ before its first day. They do not fire on cancel or kill: the sensors and the re
 
 import dagster as dg
 
-from sync_pipeline import settings
 from sync_pipeline.errors import one_line
 from sync_pipeline.orchestration.recovery.records import close_step, refresh_batches
+from sync_pipeline.settings import current_settings
 from sync_pipeline.tracking.connection import tracking_transaction
 
 
@@ -18,14 +18,14 @@ def sync_hooks() -> set[dg.HookDefinition]:
 
     @dg.success_hook(name="record_step_success")
     def record_step_success(context: dg.HookContext) -> None:
-        with tracking_transaction(settings.current()) as cursor:
+        with tracking_transaction(current_settings()) as cursor:
             refresh_batches(cursor, context.instance, _run_of(context))
 
     @dg.failure_hook(name="record_step_failure")
     def record_step_failure(context: dg.HookContext) -> None:
         error = context.op_exception
         text = one_line(error) if error is not None else "the step failed"
-        with tracking_transaction(settings.current()) as cursor:
+        with tracking_transaction(current_settings()) as cursor:
             close_step(cursor, context.instance, _run_of(context), text)
 
     return {record_step_success, record_step_failure}

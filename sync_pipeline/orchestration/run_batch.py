@@ -20,7 +20,6 @@ import dagster as dg
 import psycopg2
 from sqlalchemy.exc import DBAPIError
 
-from sync_pipeline import settings
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.dagster_client import tags
 from sync_pipeline.dagster_client.tags import LOCATION, REPOSITORY
@@ -42,7 +41,7 @@ from sync_pipeline.orchestration.dagster.internals import (
 from sync_pipeline.orchestration.dagster.storage import keep_connections_open
 from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor
 from sync_pipeline.orchestration.recovery.reconciler import Reconciler
-from sync_pipeline.settings import DAGSTER_STORAGE_URL, Settings
+from sync_pipeline.settings import DAGSTER_STORAGE_URL, Settings, current_settings
 
 _MODULE = "sync_pipeline.definitions"
 _ATTRIBUTE = "defs"
@@ -65,7 +64,7 @@ def main() -> int:
     request = Request(**json.load(sys.stdin))
     with _answers() as answers, capture_interrupts():
         try:
-            return _run(request, settings.current(), answers)
+            return _run(request, current_settings(), answers)
         except SyncError as error:
             text, code = one_line(error), exit_code_of(error)
         except Exception as error:

@@ -10,7 +10,6 @@ from datetime import date, datetime, timedelta, timezone
 
 import dagster as dg
 
-from sync_pipeline import settings
 from sync_pipeline.config.dataset import Dataset, Schedule
 from sync_pipeline.dagster_client import tags
 from sync_pipeline.errors import TrackingError, one_line
@@ -19,6 +18,7 @@ from sync_pipeline.orchestration.dagster.internals import (
     UnresolvedAssetJobDefinition,
 )
 from sync_pipeline.orchestration.dagster.partitions import days_of_run
+from sync_pipeline.settings import current_settings
 from sync_pipeline.tracking.connection import read_tracking
 from sync_pipeline.tracking.models import day_ranges
 from sync_pipeline.tracking.read import day_checks
@@ -87,8 +87,8 @@ def _again(
     dataset: Dataset, first: date, last: date, now: datetime, at_work: set[date]
 ) -> Iterator[dg.RunRequest]:
     """Yield a run for each stretch of days that failed, or that nobody has tried or will."""
-    with read_tracking(settings.current()) as cursor:
-        latest = day_checks.failed_latest(cursor, dataset.name, first, last)
+    with read_tracking(current_settings()) as cursor:
+        latest = day_checks.failed_or_missing_days(cursor, dataset.name, first, last)
     failed = {day: key for day, key in latest.items() if day not in at_work}
     for key in sorted(set(failed.values()), key=str):
         for start, end in day_ranges([day for day in failed if failed[day] == key]):

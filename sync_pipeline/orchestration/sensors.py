@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from sync_pipeline import settings
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.errors import SyncError, one_line
 from sync_pipeline.orchestration.dagster.cancellation import cancelled_in_dagster
@@ -26,6 +25,7 @@ from sync_pipeline.orchestration.recovery.records import (
     open_backfill,
 )
 from sync_pipeline.orchestration.recovery.target import empty_outbox
+from sync_pipeline.settings import current_settings
 from sync_pipeline.tracking.connection import connect_tracking, tracking_transaction
 from sync_pipeline.tracking.state import corrections
 
@@ -60,7 +60,7 @@ def _run_sensor(
     )
     def record_run(context: dg.RunStatusSensorContext) -> dg.SkipReason:
         run = context.dagster_run
-        current = settings.current()
+        current = current_settings()
         with closing(connect_tracking(current, "records")) as connection:
             about = (connection, context.instance, current)
             for correction in empty_outbox(*about, of_run=run.run_id):
@@ -99,7 +99,7 @@ def _backfill_sensor(datasets: Sequence[Dataset]) -> dg.SensorDefinition:
     def record_backfills(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         now = datetime.now(timezone.utc)
         since = datetime.fromisoformat(context.cursor) if context.cursor else now
-        with tracking_transaction(settings.current()) as cursor:
+        with tracking_transaction(current_settings()) as cursor:
             opened = _open(cursor, context.instance, datasets, since)
         context.update_cursor(now.isoformat())
         return dg.SkipReason(f"backfills with a record: {', '.join(opened) or 'none new'}")
@@ -117,7 +117,7 @@ def _reconcile_sensor(datasets: Sequence[Dataset]) -> dg.SensorDefinition:
     def reconcile(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         keep_connections_open(context.instance)
         memory = ReconcilerCursor.read(context.cursor)
-        reconciler = Reconciler(context.instance, settings.current(), datasets, memory)
+        reconciler = Reconciler(context.instance, current_settings(), datasets, memory)
         corrected = reconciler.look()
         context.update_cursor(memory.to_cursor())
         for error in reconciler.errors:

@@ -11,9 +11,9 @@ from typing import Any
 
 import psycopg2
 
-from sync_pipeline import settings
 from sync_pipeline.database import named_sql
 from sync_pipeline.errors import SyncError, one_line
+from sync_pipeline.settings import current_settings
 from sync_pipeline.tracking.connection import connect_tracking
 from sync_pipeline.tracking.state.remarks import BATCH_MARK
 from sync_pipeline.tracking.worker.connection import LOCK_TIMEOUT_SECONDS
@@ -110,9 +110,9 @@ def _update(cursor: Any, values: dict[str, Any]) -> bool:
 def _logged(work: Any, values: dict[str, Any]) -> Any:
     """Do `work` in its own transaction; a failure is logged and answered with None."""
     try:
-        environment = settings.current()
+        settings = current_settings()
         connection = connect_tracking(
-            environment, "SyncStatusService", statement_timeout_seconds=LOCK_TIMEOUT_SECONDS
+            settings, "SyncStatusService", statement_timeout_seconds=LOCK_TIMEOUT_SECONDS
         )
         try:
             with connection, connection.cursor() as cursor:

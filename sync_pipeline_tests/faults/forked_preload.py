@@ -1,9 +1,9 @@
 """What every worker has in memory when it is forked: Dagster, the product, and its definitions."""
 
-from sync_pipeline import settings
 from sync_pipeline.orchestration import run_batch as run_batch
 from sync_pipeline.orchestration.project import build_defs, load_datasets
+from sync_pipeline.settings import current_settings
 
-_PROJECT = settings.current().project_dir
+_PROJECT = current_settings().project_dir
 DATASETS = load_datasets(_PROJECT)
 build_defs(_PROJECT)

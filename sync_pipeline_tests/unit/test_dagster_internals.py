@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sync_pipeline import settings
+from sync_pipeline.settings import PROJECT_ROOT
 
-INTERNALS = settings.PROJECT_ROOT / "sync_pipeline/orchestration/dagster/internals.py"
+INTERNALS = PROJECT_ROOT / "sync_pipeline/orchestration/dagster/internals.py"
 IMPORTED = [
     (node.module, name.name)
     for node in ast.parse(INTERNALS.read_text(encoding="utf-8")).body
@@ -31,17 +31,17 @@ def test_dagster_still_has(module: str, name: str) -> None:
 
 
 def test_private_dagster_is_imported_in_one_module_only() -> None:
-    files = list((settings.PROJECT_ROOT / "sync_pipeline").rglob("*.py"))
+    files = list((PROJECT_ROOT / "sync_pipeline").rglob("*.py"))
     private = {
-        str(file.relative_to(settings.PROJECT_ROOT))
+        str(file.relative_to(PROJECT_ROOT))
         for file in files
         if any("._" in module for module in dagster_modules_of(file))
     }
-    assert private == {str(INTERNALS.relative_to(settings.PROJECT_ROOT))}
+    assert private == {str(INTERNALS.relative_to(PROJECT_ROOT))}
 
 
 def test_dagster_is_imported_under_orchestration_and_in_definitions_only() -> None:
-    package = settings.PROJECT_ROOT / "sync_pipeline"
+    package = PROJECT_ROOT / "sync_pipeline"
     outside = [
         file.relative_to(package).as_posix()
         for file in package.rglob("*.py")

@@ -16,10 +16,6 @@ DATASET: dict[str, Any] = {
     "target": {"table": "orders"},
 }
 REST: dict[str, Any] = {"type": "rest", "base_url": "https://shop.example"}
-    "type": "rest",
-    "base_url": "https://shop.example",
-    "columns": {"id": "int"},
-}
 OLD_KEYS: dict[str, dict[str, Any]] = {
     "when_day_is_held": {"target": {"table": "orders", "when_day_is_held": "fail"}},
     "most_connections": {"source": {**DATASET["source"], "most_connections": 2}},

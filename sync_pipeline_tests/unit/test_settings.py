@@ -7,9 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg2.extensions import parse_dsn
 
-from sync_pipeline import settings
 from sync_pipeline.errors import SettingError
-from sync_pipeline.settings import Settings
+from sync_pipeline.settings import (
+    PROJECT_ROOT,
+    Settings,
+    current_settings,
+    load_settings,
+    with_database,
+    with_search_path,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -98,7 +104,7 @@ def test_dagsters_own_database_is_used_as_it_is() -> None:
 
 
 def test_the_search_path_is_added_to_the_options_that_are_there() -> None:
-    url = settings.with_search_path(
+    url = with_search_path(
         "postgresql://db/x?options=-cstatement_timeout%3D1&application_name=a+b&sslcert=", "s"
     )
     parameters = parse_dsn(url)
@@ -108,7 +114,7 @@ def test_the_search_path_is_added_to_the_options_that_are_there() -> None:
 
 @given(databases)
 def test_another_database_of_the_same_server_keeps_everything_but_the_name(name: str) -> None:
-    url = settings.with_database("postgresql://ada:pw@/old?host=%2Frun&connect_timeout=3", name)
+    url = with_database("postgresql://ada:pw@/old?host=%2Frun&connect_timeout=3", name)
     assert parse_dsn(url) == {
         "user": "ada",
         "password": "pw",
@@ -128,7 +134,7 @@ def test_the_data_folder_is_absolute_and_the_users_home_is_understood(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert of(SYNC_DATA_DIR="~/data").data_dir == tmp_path / "data"
-    assert of().data_dir == settings.PROJECT_ROOT / ".data"
+    assert of().data_dir == PROJECT_ROOT / ".data"
 
 
 def test_the_page_url_has_no_slash_at_its_end_and_none_means_no_links() -> None:
@@ -138,9 +144,9 @@ def test_the_page_url_has_no_slash_at_its_end_and_none_means_no_links() -> None:
 
 def test_current_reads_the_environment_as_it_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYNC_PAGE_URL", "http://one")
-    first = settings.current()
+    first = current_settings()
     monkeypatch.setenv("SYNC_PAGE_URL", "http://two")
-    assert (first.page_url, settings.current().page_url) == ("http://one", "http://two")
+    assert (first.page_url, current_settings().page_url) == ("http://one", "http://two")
 
 
 def test_a_worker_may_be_lost_after_twenty_seconds_of_silence_unless_set() -> None:
@@ -163,7 +169,7 @@ def test_what_the_environment_leaves_open_is_read_from_the_projects_file_then_th
     (project / ".env").write_text("B_URL=project\nC_URL=project\n")
     monkeypatch.delenv("SYNC_PROJECT_DIR", raising=False)
     monkeypatch.setenv("C_URL", "environment")
-    found = settings.with_env_file(tmp_path).environment
+    found = load_settings(tmp_path).environment
     assert [found[f"{name}_URL"] for name in "ABC"] == ["checkout", "project", "environment"]
 
 

@@ -80,8 +80,8 @@ def enter(
     cursor: "Cursor", instance: dg.DagsterInstance, day: UnrecordedDay, *, told: bool = True
 ) -> Entry:
     """Enter a day; `told` says that Dagster knows of it."""
-    late_results.one_at_a_time(cursor)
-    if attempts.is_known(cursor, day.run_id, day.dataset, day.day, day.outcome.value):
+    late_results.lock_late_results(cursor)
+    if attempts.is_recorded(cursor, day.run_id, day.dataset, day.day, day.outcome.value):
         return Entry.KNOWN
     record = instance.get_run_record_by_id(day.run_id)
     ago = run_times.since(run_times.began(record) if record else day.started_at.timestamp())
@@ -98,7 +98,7 @@ def enter(
     }
     if day.outcome is Outcome.SUCCESS and day.counts is not None:
         done = late_results.record_late_success(
-            cursor, LateSuccess(**about, counts=day.counts, told=told)
+            cursor, LateSuccess(**about, counts=day.counts, reported=told)
         )
     elif day.outcome is Outcome.FAILED:
         error = day.error or "the day failed"

@@ -43,7 +43,7 @@ from sync_pipeline.tracking.models import Batch
 from sync_pipeline.tracking.state import attempts, batches, corrections
 from sync_pipeline.tracking.state.corrections import Correction
 from sync_pipeline.tracking.worker import workers
-from sync_pipeline.tracking.worker.workers import SeenWorker, Worker
+from sync_pipeline.tracking.worker.workers import RegisteredWorker, Worker
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -134,7 +134,7 @@ class Reconciler:
         All of it is known before anything is done: a run is not to be ended because a step failed.
         """
         with connection, connection.cursor() as cursor:
-            found = workers.seen(cursor)
+            found = workers.registered_workers(cursor)
         judged = [(seen.worker, self._why_lost(seen)) for seen in found]
         lost = [(worker, why) for worker, why in judged if why is not None]
         return lost, {worker.run_id for worker, why in judged if why is None}
@@ -159,7 +159,7 @@ class Reconciler:
         for correction in empty_outbox(*about, of_run=of_run, at_work=at_work):
             self._correct(connection, correction)
 
-    def _why_lost(self, seen: SeenWorker) -> str | None:
+    def _why_lost(self, seen: RegisteredWorker) -> str | None:
         run_id, silent = seen.worker.run_id, seen.silent_seconds
         if seen.is_dead(self._settings.lost_after_seconds / 2):
             return f"its process {seen.worker.pid} was killed or crashed"

@@ -96,7 +96,7 @@ def open_backfill(
             own = instance.get_runs(dg.RunsFilter(tags={tags.BACKFILL_TAG: backfill.backfill_id}))
             asked_at = datetime.fromtimestamp(backfill.backfill_timestamp, timezone.utc)
             batches.retry_batch(
-                cursor, batch.id, new, days, asked_at, besides=[run.run_id for run in own]
+                cursor, batch.id, new, days, asked_at, except_runs=[run.run_id for run in own]
             )
 
 

@@ -102,7 +102,7 @@ def _connect(settings: Settings) -> "Connection":
     )
 
 
-def _loaded(entry: outbox.Entry) -> UnrecordedDay:
+def _loaded(entry: outbox.OutboxEntry) -> UnrecordedDay:
     return UnrecordedDay(
         dataset=entry.dataset,
         day=entry.day,
