@@ -22,7 +22,6 @@ import psutil
 from sync_pipeline import settings
 from sync_pipeline_tests.forked import ForkServer
 from sync_pipeline_tests.waiting import TIMEOUT_SECONDS
-from sync_pipeline_tests.waiting import wait_until as wait_until
 
 SCRIPTS = Path(sys.executable).parent
 COMMAND = str(SCRIPTS / "sync-pipeline")

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import dagster._cli
 from dagster._cli import dev
-from dagster._cli import main as dagster_main
 from dagster._daemon import controller
 from dagster._daemon.cli import main as daemon_main
 
@@ -19,7 +19,7 @@ COMMAND = (sys.executable, __file__)
 """What to start instead of `python -m dagster`."""
 _BACKFILL_SECONDS = 1
 _DAEMON = "dagster._daemon"
-_start_with_pipe = dev.open_ipc_subprocess
+_start_with_pipe = dev.open_ipc_subprocess  # type: ignore[attr-defined]
 
 
 def main() -> None:
@@ -31,14 +31,16 @@ def main() -> None:
         controller.DEFAULT_DAEMON_INTERVAL_SECONDS = _BACKFILL_SECONDS
         daemon_main()
     else:
-        dev.open_ipc_subprocess = _start
-        dagster_main()
+        dev.open_ipc_subprocess = _start  # type: ignore[attr-defined]
+        dagster._cli.main()  # type: ignore[no-untyped-call]
 
 
 def _start(parts: Sequence[str], **options: Any) -> "subprocess.Popen[Any]":
+    """Start a process of Dagster's; the daemon by this file."""
     if list(parts[1:3]) == ["-m", _DAEMON]:
         parts = [*COMMAND, *parts[2:]]
-    return _start_with_pipe(parts, **options)
+    started: subprocess.Popen[Any] = _start_with_pipe(parts, **options)
+    return started
 
 
 if __name__ == "__main__":

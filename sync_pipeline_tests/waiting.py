@@ -5,8 +5,11 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import psycopg2
+
 TIMEOUT_SECONDS = 60
-_POLL_SECONDS = 0.02
+_MIN_POLL_SECONDS = 0.01
+_MAX_POLL_SECONDS = 0.1
 _T = TypeVar("_T")
 
 
@@ -15,35 +18,37 @@ def wait_until(holds: Callable[[], _T], seconds: float = TIMEOUT_SECONDS) -> _T:
 
     Raises AssertionError after `seconds`.
     """
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
     while not (found := holds()):
-        assert time.monotonic() < deadline, f"still not true after {seconds} s"
-        pause(_POLL_SECONDS)
+        assert time.monotonic() < began + seconds, f"still not true after {seconds} s"
+        _pause_between_polls(began)
     return found
 
 
-def holds_within(
-    holds: Callable[[], object],
-    seconds: float,
-    *,
-    ignored: type[Exception] | tuple[type[Exception], ...] = (),
-) -> bool:
+def holds_within(holds: Callable[[], object], seconds: float) -> bool:
     """Return whether `holds` returns something true within `seconds`.
 
-    While it raises an `ignored` error, it does not hold yet.
+    For a condition that may fail to come true, or that reads a database which may be unavailable:
+    an error of the database means that it does not hold yet.
     """
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
     while True:
         try:
             if holds():
                 return True
-        except ignored:
+        except psycopg2.Error:
             pass
-        if time.monotonic() > deadline:
+        if time.monotonic() > began + seconds:
             return False
-        pause(_POLL_SECONDS)
+        _pause_between_polls(began)
 
 
 def pause(seconds: float) -> None:
     """Let `seconds` pass."""
     threading.Event().wait(seconds)
+
+
+def _pause_between_polls(began: float) -> None:
+    """Pause briefly at first, and longer once the wait has been long, to leave the processor to
+    what is waited for."""
+    pause(min(_MAX_POLL_SECONDS, _MIN_POLL_SECONDS + (time.monotonic() - began) / 50))

@@ -12,8 +12,8 @@ import pytest
 from playwright.sync_api import Locator, Page, Response, Route, expect
 
 from sync_pipeline_tests.browser.conftest import Open
-from sync_pipeline_tests.command import wait_until
 from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days
+from sync_pipeline_tests.waiting import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 

@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from sync_pipeline_tests.browser.conftest import Open
-from sync_pipeline_tests.command import wait_until
 from sync_pipeline_tests.stack_project import Stack, days
+from sync_pipeline_tests.waiting import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 

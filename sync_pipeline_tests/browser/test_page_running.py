@@ -13,8 +13,8 @@ from playwright.sync_api import Locator, Page, Route, expect
 from sync_pipeline_tests.browser.conftest import Open
 from sync_pipeline_tests.browser.site import Site
 from sync_pipeline_tests.browser.test_page_batches import fill_in, row_of, state_of
-from sync_pipeline_tests.command import wait_until
 from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days
+from sync_pipeline_tests.waiting import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 

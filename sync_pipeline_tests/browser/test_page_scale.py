@@ -9,8 +9,8 @@ from playwright.sync_api import APIResponse, Page, Route, expect
 
 from sync_pipeline_tests.browser.conftest import Open
 from sync_pipeline_tests.browser.long_batch import DAYS, DONE, LongBatch, long_batch
-from sync_pipeline_tests.command import wait_until
 from sync_pipeline_tests.stack_project import Stack
+from sync_pipeline_tests.waiting import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 

@@ -7,8 +7,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from sync_pipeline_tests.browser.conftest import Open
 from sync_pipeline_tests.browser.site import Site
-from sync_pipeline_tests.command import wait_until
 from sync_pipeline_tests.stack_project import Stack
+from sync_pipeline_tests.waiting import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 

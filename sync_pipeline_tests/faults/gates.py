@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import psycopg2
 
-from sync_pipeline_tests.faults.waiting import waited
 from sync_pipeline_tests.faults.world import Layout, Step, World
+from sync_pipeline_tests.waiting import holds_within
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -39,7 +39,7 @@ class Gate:
 
     def wait(self, seconds: float, unless: Callable[[], bool]) -> bool:
         """Wait until somebody has come to it; return False if nobody does, or `unless` holds."""
-        waited(lambda: unless() or self.somebody_waits(), seconds)
+        holds_within(lambda: unless() or self.somebody_waits(), seconds)
         return self.somebody_waits()
 
 

@@ -14,8 +14,8 @@ import psycopg2
 from sync_pipeline_tests.faults.disk import TABLESPACE
 from sync_pipeline_tests.faults.gates import closed_gate
 from sync_pipeline_tests.faults.plan import Fault, What
-from sync_pipeline_tests.faults.waiting import pause, waited
 from sync_pipeline_tests.faults.world import LOST_AFTER_SECONDS, PARALLEL_DAYS, Step, day_number
+from sync_pipeline_tests.waiting import holds_within, pause
 
 if TYPE_CHECKING:
     from sync_pipeline_tests.faults.rounds import Launched, Round
@@ -46,7 +46,7 @@ def inject(played: "Round", fault: Fault) -> bool:
     struck = False
     work = played.plan.works[fault.victim]
     if fault.step is not Step.BEFORE_LOCK:  # which is that of the first day
-        waited(lambda: played.has_begun(fault.victim), _SECONDS_TO_COME)
+        holds_within(lambda: played.has_begun(fault.victim), _SECONDS_TO_COME)
         # Or it would be over.
         longest = work.count * played.plan.pace / PARALLEL_DAYS[work.dataset] / 2
         pause(min(fault.after, longest))
@@ -98,7 +98,7 @@ def _sleep(played: "Round", fault: Fault) -> Iterator[None]:
             _terminate(played, "target")
             _terminate(played, "tracking")
         yield
-        if not waited(lambda: _signed_off(played, victim), _SECONDS_TO_BE_LOST):
+        if not holds_within(lambda: _signed_off(played, victim), _SECONDS_TO_BE_LOST):
             played.violations.append(f"{victim.key}: asleep, and not taken for lost")
         other = played.launch(victim.number, f"{victim.key}-taken-over", resync=True)
         other.worker.process.join(_SECONDS_TO_TAKE_OVER)

@@ -24,8 +24,8 @@ from sync_pipeline_tests.faults import facts, forked, invariants
 from sync_pipeline_tests.faults.disk import TinyDisk
 from sync_pipeline_tests.faults.injection import inject, move_to_tiny_disk, undo_all
 from sync_pipeline_tests.faults.plan import Fault, Plan, What
-from sync_pipeline_tests.faults.waiting import pause, waited
 from sync_pipeline_tests.faults.world import World, day_number
+from sync_pipeline_tests.waiting import holds_within, pause
 
 _SECONDS_TO_END = 45
 _SECONDS_TO_AGREE = 25
@@ -96,7 +96,7 @@ class Round:
 
     def victim(self, fault: Fault) -> Launched:
         """The latest worker of the fault's work, once there is one."""
-        waited(lambda: self._of(fault.victim), _SECONDS_TO_END)
+        holds_within(lambda: self._of(fault.victim), _SECONDS_TO_END)
         return self._of(fault.victim)[-1]
 
     def has_begun(self, number: int) -> bool:
@@ -236,7 +236,7 @@ def _agree(played: Round) -> None:
         _look(played)
         return not facts.open_things(played)
 
-    if not waited(agreed, _SECONDS_TO_AGREE):
+    if not holds_within(agreed, _SECONDS_TO_AGREE):
         played.violations += [f"stays open: {thing}" for thing in facts.open_things(played)]
 
 

@@ -18,8 +18,8 @@ from sync_pipeline_tests.faults import facts, invariants
 from sync_pipeline_tests.faults.killing import kill_all
 from sync_pipeline_tests.faults.plan import Plan
 from sync_pipeline_tests.faults.rounds import Round
-from sync_pipeline_tests.faults.waiting import pause, waited
 from sync_pipeline_tests.faults.world import World, day_number
+from sync_pipeline_tests.waiting import holds_within, pause
 
 _SECONDS_TO_BEGIN = 90  # the daemon looks for backfills twice a minute
 _SECONDS_TO_AGREE = 150
@@ -51,7 +51,7 @@ def _dagster(played: Round) -> Iterator[RunningDagster]:
 
 def _agree(played: Round) -> None:
     """Wait until nothing is open any more, by the daemon's own work."""
-    if not waited(lambda: not facts.open_things(played), _SECONDS_TO_AGREE):
+    if not holds_within(lambda: not facts.open_things(played), _SECONDS_TO_AGREE):
         played.violations += [f"stays open: {thing}" for thing in facts.open_things(played)]
 
 
@@ -82,7 +82,7 @@ def _at_a_random_moment(played: Round, rng: Random, key: str) -> None:
     """Return some time after the first day of the batch has begun."""
     began = """SELECT 1 FROM sync_attempt JOIN daily_sync_status record ON record.id = batch_id
         WHERE batch_key = %s AND started_at IS NOT NULL"""
-    if not waited(lambda: played.world.query("tracking", began, [key]), _SECONDS_TO_BEGIN):
+    if not holds_within(lambda: played.world.query("tracking", began, [key]), _SECONDS_TO_BEGIN):
         played.violations.append(f"{key} does not begin")
     pause(rng.random() * played.plan.pace * 15)
 
@@ -102,7 +102,7 @@ def _daemon_off(played: Round, rng: Random) -> None:
     """Three batches from the command line while no daemon runs; one is killed, one cancelled."""
     for number, sign in enumerate((signal.SIGKILL, signal.SIGTERM, None)):
         launched = played.launch(number, f"w{number}")
-        waited(partial(played.has_begun, number), _SECONDS_TO_BEGIN)
+        holds_within(partial(played.has_begun, number), _SECONDS_TO_BEGIN)
         pause(rng.random() * played.plan.pace * 10)
         if sign is not None:
             launched.worker.signal(sign)

@@ -15,9 +15,9 @@ import pytest
 
 from sync_pipeline.local.stack import dagster_running
 from sync_pipeline_tests import command
-from sync_pipeline_tests.command import wait_until
 from sync_pipeline_tests.faults.killing import kill_all
 from sync_pipeline_tests.stack_project import Databases, Stack, days, project
+from sync_pipeline_tests.waiting import wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 

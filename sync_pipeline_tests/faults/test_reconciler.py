@@ -15,8 +15,8 @@ from sync_pipeline.orchestration.recovery.reconciler import Reconciler
 from sync_pipeline.tracking.worker.workers import register, this_process
 from sync_pipeline_tests.faults.harness import Harness
 from sync_pipeline_tests.faults.plan import Fault, Plan, What, Work
-from sync_pipeline_tests.faults.waiting import waited
 from sync_pipeline_tests.faults.world import LOST_AFTER_SECONDS, Layout, Step, World
+from sync_pipeline_tests.waiting import holds_within
 
 pytestmark = [
     pytest.mark.faults,
@@ -37,7 +37,7 @@ def test_a_run_whose_maker_died_before_it_started_is_ended(harness: Harness) -> 
         return found is not None and found.status is dg.DagsterRunStatus.FAILURE
 
     assert not ended()  # it may be about to start
-    assert waited(ended, 6 * LOST_AFTER_SECONDS)
+    assert holds_within(ended, 6 * LOST_AFTER_SECONDS)
 
 
 def test_a_worker_that_sleeps_while_it_writes_a_record_is_taken_for_lost_all_the_same(
@@ -107,7 +107,7 @@ def test_a_step_that_fails_is_named_and_keeps_none_of_the_others_from_its_work(
         found = world.instance.get_run_by_id(run.run_id)
         return found is not None and found.status is dg.DagsterRunStatus.FAILURE
 
-    assert waited(ended, 6 * LOST_AFTER_SECONDS)
+    assert holds_within(ended, 6 * LOST_AFTER_SECONDS)
 
 
 def test_where_a_lost_worker_cannot_be_ended_those_that_live_are_left_alone(
@@ -130,7 +130,7 @@ def test_where_a_lost_worker_cannot_be_ended_those_that_live_are_left_alone(
         )
         return is_ended(world, gone)
 
-    assert waited(looked_at_runs_that_are_old_enough, 6 * LOST_AFTER_SECONDS)
+    assert holds_within(looked_at_runs_that_are_old_enough, 6 * LOST_AFTER_SECONDS)
     assert is_ended(world, lost)
     assert not is_ended(world, living)
 
@@ -148,7 +148,7 @@ def test_after_a_time_in_which_nobody_could_look_a_suspicion_begins_anew(
         assert look(world, memory).corrections == []
         return memory.suspected.get(run.run_id, Suspicion(long_ago)).since > long_ago
 
-    assert waited(suspected_anew, 6 * LOST_AFTER_SECONDS)
+    assert holds_within(suspected_anew, 6 * LOST_AFTER_SECONDS)
 
 
 def test_whoever_looks_but_seldom_finds_a_lost_run_too(harness: Harness) -> None:
@@ -166,7 +166,7 @@ def test_whoever_looks_but_seldom_finds_a_lost_run_too(harness: Harness) -> None
         looks += bool(memory.suspected)
         return is_ended(world, run.run_id)
 
-    assert waited(ended, 6 * LOST_AFTER_SECONDS)
+    assert holds_within(ended, 6 * LOST_AFTER_SECONDS)
     assert looks == 4
 
 

@@ -16,9 +16,10 @@ import pytest
 
 from sync_pipeline.api.runs import runs_of
 from sync_pipeline.local.stack import dagster_running
-from sync_pipeline_tests.command import folder_for_postgres, wait_until
+from sync_pipeline_tests.command import folder_for_postgres
 from sync_pipeline_tests.faults.servers import Server, query
 from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days, project
+from sync_pipeline_tests.waiting import wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 

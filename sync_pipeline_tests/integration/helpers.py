@@ -20,6 +20,7 @@ from sync_pipeline.targets.postgres import Loaded, Target
 from sync_pipeline.tracking.models import Attempt, Batch, DayCounts, NewBatch
 from sync_pipeline.tracking.state import attempts, batches
 from sync_pipeline.tracking.worker.tracker import Tracker
+from sync_pipeline_tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -293,16 +294,6 @@ class Interrupted(BaseException):
     """What a framework's signal handler raises to end a run."""
 
 
-def wait_for(condition: Callable[[], object]) -> None:
-    """Return as soon as `condition` holds."""
-    pause = threading.Event()
-    for _ in range(TIMEOUT_SECONDS * 100):
-        if condition():
-            return
-        pause.wait(0.01)
-    raise AssertionError("it did not happen")
-
-
 def at_once(work: Sequence[Callable[[], _T]]) -> list[_T]:
     """Do all of `work` at the same time, each in a thread; return what each returned."""
     barrier = threading.Barrier(len(work))
@@ -326,9 +317,4 @@ def wait_until_blocked(connection: "Connection", by_pid: int) -> None:
     """Return as soon as some session waits for a lock that the session `by_pid` holds."""
     # pg_stat_activity would not change within a transaction of `connection`.
     waiting = "SELECT FROM pg_locks WHERE NOT granted AND %s = ANY(pg_blocking_pids(pid))"
-    pause = threading.Event()
-    for _ in range(TIMEOUT_SECONDS * 100):
-        if execute(connection, waiting, [by_pid]):
-            return
-        pause.wait(0.01)
-    raise AssertionError(f"nobody waits for session {by_pid}")
+    wait_until(lambda: execute(connection, waiting, [by_pid]), TIMEOUT_SECONDS)

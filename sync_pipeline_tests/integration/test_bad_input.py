@@ -15,8 +15,9 @@ from psycopg2.extensions import parse_dsn
 
 from sync_pipeline.local import embedded_postgres
 from sync_pipeline_tests import stack_project
-from sync_pipeline_tests.command import Ended, folder_for_postgres, run, run_all, wait_until
+from sync_pipeline_tests.command import Ended, folder_for_postgres, run, run_all
 from sync_pipeline_tests.stack_project import Databases
+from sync_pipeline_tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

@@ -18,7 +18,6 @@ import pytest
 from sync_pipeline_tests import stack_project
 from sync_pipeline_tests.command import (
     COMMAND,
-    TIMEOUT_SECONDS,
     Ended,
     end_of,
     environment_of,
@@ -27,9 +26,9 @@ from sync_pipeline_tests.command import (
     run_all,
     run_program,
     started,
-    wait_until,
 )
 from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Databases, days
+from sync_pipeline_tests.waiting import TIMEOUT_SECONDS, wait_until
 
 pytestmark = pytest.mark.integration
 

@@ -19,7 +19,8 @@ from sync_pipeline.sources import open_source
 from sync_pipeline.sources.base import CopyFormat, Source
 from sync_pipeline.targets import open_target
 from sync_pipeline.targets.postgres import Target
-from sync_pipeline_tests.integration.helpers import replace_day, run, wait_for
+from sync_pipeline_tests.integration.helpers import replace_day, run
+from sync_pipeline_tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -265,7 +266,7 @@ def test_a_signal_comes_out_as_itself_and_leaves_the_old_day(
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    wait_for(lambda: reading_sessions(source_url) == 0)  # the server needs a moment to break off
+    wait_until(lambda: reading_sessions(source_url) == 0)  # the server needs a moment to break off
     assert old_row_stands(database_url)
     run(database_url, "DROP TRIGGER slowing ON orders")
     assert worker.sync(NEXT) == 1

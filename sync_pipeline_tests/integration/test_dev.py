@@ -20,6 +20,7 @@ from sync_pipeline.local.stack import databases
 from sync_pipeline.settings import Settings
 from sync_pipeline_tests import command
 from sync_pipeline_tests.integration.api.client import LAUNCH, Client
+from sync_pipeline_tests.waiting import TIMEOUT_SECONDS
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -98,7 +99,7 @@ def test_everything_runs_side_by_side_until_it_is_stopped(dev: Running) -> None:
     dev.process.send_signal(signal.SIGINT)
     ended = command.end_of(dev.process)
     assert (ended.code, ended.errors) == (0, "")
-    _, left = psutil.wait_procs(before, timeout=command.TIMEOUT_SECONDS)
+    _, left = psutil.wait_procs(before, timeout=TIMEOUT_SECONDS)
     assert left == []
     assert not (dev.folder / "postgres" / "postmaster.pid").exists()
 
@@ -106,7 +107,7 @@ def test_everything_runs_side_by_side_until_it_is_stopped(dev: Running) -> None:
 def test_nothing_is_left_running_when_it_is_killed(dev: Running) -> None:
     children = dev.processes[1:]
     dev.process.kill()
-    _, left = psutil.wait_procs(children, timeout=command.TIMEOUT_SECONDS)
+    _, left = psutil.wait_procs(children, timeout=TIMEOUT_SECONDS)
     assert left == []
     # PostgreSQL is left to whoever comes next, who stops it in the end.
     assert (dev.folder / "postgres" / "postmaster.pid").exists()

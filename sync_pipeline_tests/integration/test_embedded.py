@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -21,6 +20,7 @@ import pytest
 
 from sync_pipeline.errors import EmbeddedPostgresError
 from sync_pipeline.local.embedded_postgres import ensure_database, find_running, running
+from sync_pipeline_tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -108,13 +108,6 @@ def new_owner(folder: Path) -> Iterator[Callable[..., Owner]]:
     yield make
     for owner in owners:
         owner.kill()
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.005)
 
 
 def ask(url: str, statement: str) -> object:

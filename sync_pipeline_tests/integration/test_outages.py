@@ -28,6 +28,7 @@ from sync_pipeline_tests.integration.helpers import (
     wait_until_blocked,
 )
 from sync_pipeline_tests.integration.other_server import OtherServer
+from sync_pipeline_tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -158,7 +159,7 @@ def test_stopped_while_a_day_is_read_its_own_attempt_becomes_the_success(
         wait_until_blocked(connection, gate.info.backend_pid)
         server.stop()
         execute(gate, "SELECT pg_advisory_unlock(42)")
-        helpers.wait_for(lambda: pipeline.loaded().get(DAYS[2]))
+        wait_until(lambda: pipeline.loaded().get(DAYS[2]))
         server.start()
         results = syncing.result(60)
     assert_complete(pipeline, records, results)
@@ -187,7 +188,7 @@ def test_back_only_at_the_very_end_the_end_waits_a_while_for_it(
     run(pipeline.target, "CREATE TABLE orders (day date, id int, amount int, passed boolean)")
     server.stop()
     with in_thread(partial(pipeline.sync, DAYS, OPEN_LATE)) as syncing:
-        helpers.wait_for(lambda: len(pipeline.loaded()) == 12)
+        wait_until(lambda: len(pipeline.loaded()) == 12)
         server.start()
         results = syncing.result(60)
     assert_complete(pipeline, records, results)
@@ -238,7 +239,7 @@ def test_a_day_is_in_the_outbox_from_its_commit_until_it_is_recorded(
         gate_closed(records) as gate,
         in_thread(lambda: pipeline.sync(DAYS[:1], batch)) as syncing,
     ):
-        helpers.wait_for(lambda: pipeline.loaded().get(DAYS[0]))
+        wait_until(lambda: pipeline.loaded().get(DAYS[0]))
         assert [(entry.day, entry.number) for entry in outbox_of(pipeline)] == [(DAYS[0], 1)]
         assert days_of(records) == [(DAYS[0], "syncing", 0, "syncing")]
         execute(gate, "SELECT pg_advisory_unlock(42)")

@@ -28,8 +28,8 @@ from sync_pipeline_tests.integration.helpers import (
     record,
     rows,
     run,
-    wait_for,
 )
+from sync_pipeline_tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -75,7 +75,7 @@ def test_as_many_days_are_at_work_as_the_dataset_says(
     batch = open_batch(pipeline.target, DAYS)
     with in_thread(lambda: pipeline.sync(DAYS, batch, **THREE)) as syncing:
         with gate_closed(pipeline.source):
-            wait_for(lambda: len(at_work(connection)) == 3 or syncing.done())
+            wait_until(lambda: len(at_work(connection)) == 3 or syncing.done())
             assert not syncing.done()
             assert len(at_work(connection)) == 3
         assert len(syncing.result(TIMEOUT_SECONDS)) == 12
@@ -98,7 +98,7 @@ def test_a_caller_that_stops_rolls_back_the_days_in_work(
     first = next(results)
     with gate_closed(pipeline.source):
         # Two or three are at the gate; whoever stops does not wait for it to open.
-        wait_for(lambda: len(at_work(connection)) == 3)
+        wait_until(lambda: len(at_work(connection)) == 3)
         stopped = at_work(connection)
         results.close()  # type: ignore[attr-defined]
     assert at_work(connection) == []
@@ -107,7 +107,7 @@ def test_a_caller_that_stops_rolls_back_the_days_in_work(
     assert first.day in pipeline.loaded()
     assert not set(stopped) & set(pipeline.loaded())
     sessions = "SELECT FROM pg_stat_activity WHERE application_name LIKE 'sync_pipeline: sync run%'"
-    wait_for(lambda: not rows(connection, sessions))
+    wait_until(lambda: not rows(connection, sessions))
 
 
 def test_no_worker_begins_another_day_while_one_is_slow_to_stop() -> None:
@@ -194,7 +194,7 @@ def test_days_that_nobody_began_when_the_target_went_are_named(
     results = apart.start(DAYS, batch, **THREE)
     with in_thread(lambda: list(results)) as syncing:
         with gate_closed(pipeline.source):
-            wait_for(lambda: len(held(apart.target)) == 3)
+            wait_until(lambda: len(held(apart.target)) == 3)
             drop_database(server_url, psycopg2.extensions.parse_dsn(apart.target)["dbname"])
         with pytest.raises(SyncError, match="cannot connect to the database"):
             syncing.result(TIMEOUT_SECONDS)

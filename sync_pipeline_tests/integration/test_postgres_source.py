@@ -3,7 +3,6 @@
 import io
 import threading
 import time
-from collections.abc import Callable
 from contextlib import closing
 from datetime import date
 from typing import Any
@@ -18,6 +17,7 @@ from sync_pipeline.settings import Settings
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.base import Column, CopyFormat, DayType, Shape
 from sync_pipeline_tests.integration.helpers import run
+from sync_pipeline_tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -262,7 +262,7 @@ def test_a_closed_source_leaves_no_session(source_url: str) -> None:
         "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'sync_pipeline: read%' "
         "AND datname = current_database()"
     )
-    assert eventually(lambda: run(source_url, sessions) == [(0,)])
+    wait_until(lambda: run(source_url, sessions) == [(0,)], 5)
 
 
 def test_a_source_that_is_refused_leaves_no_session(source_url: str) -> None:
@@ -271,13 +271,4 @@ def test_a_source_that_is_refused_leaves_no_session(source_url: str) -> None:
         "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'sync_pipeline: read%' "
         "AND datname = current_database()"
     )
-    assert eventually(lambda: run(source_url, sessions) == [(0,)])
-
-
-def eventually(holds: Callable[[], bool]) -> bool:
-    """Say whether `holds` becomes true within five seconds."""
-    for _ in range(50):
-        if holds():
-            return True
-        time.sleep(0.1)
-    return False
+    wait_until(lambda: run(source_url, sessions) == [(0,)], 5)

@@ -29,10 +29,10 @@ from sync_pipeline_tests.integration.helpers import (
     rows,
     run,
     transaction,
-    wait_for,
     wait_until_blocked,
 )
 from sync_pipeline_tests.integration.other_server import OtherServer
+from sync_pipeline_tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -189,7 +189,9 @@ def test_a_lock_on_the_table_is_waited_for_again(
     with transaction(pipeline.target) as held:
         held.execute("LOCK orders")
         with in_thread(lambda: list(results)) as syncing:
-            wait_for(lambda: tried(connection, DAYS[1]) == [("failed", False), ("syncing", False)])
+            wait_until(
+                lambda: tried(connection, DAYS[1]) == [("failed", False), ("syncing", False)]
+            )
             held.connection.commit()
             [result] = syncing.result(helpers.TIMEOUT_SECONDS)
     assert result.outcome is Outcome.SUCCESS
@@ -208,8 +210,8 @@ class TestPause:
 
         def interrupt_the_pause() -> None:
             held = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted"
-            wait_for(lambda: tried(connection, START) == [("syncing", False)])
-            wait_for(lambda: not execute(connection, held))  # rolled back
+            wait_until(lambda: tried(connection, START) == [("syncing", False)])
+            wait_until(lambda: not execute(connection, held))  # rolled back
             seen.append((day_record(connection, START)["status"], tried(connection, START)))
             seen.append(record(connection, batch.id)["status"])
             interrupt()
@@ -270,7 +272,7 @@ class TestGone:
         server.stop()
         with in_thread(lambda: list(results)) as syncing:
             # The second try found nobody there, and there are more.
-            wait_for(lambda: len(history(connection, DAYS[1])) >= 3 or gone == "target")
+            wait_until(lambda: len(history(connection, DAYS[1])) >= 3 or gone == "target")
             server.start()
             found += syncing.result(60)
         assert [result.outcome for result in found] == [Outcome.SUCCESS] * 6

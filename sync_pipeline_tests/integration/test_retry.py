@@ -10,8 +10,9 @@ import psycopg2
 import pytest
 
 from sync_pipeline_tests import stack_project
-from sync_pipeline_tests.command import Ended, end_of, run, started, wait_until
+from sync_pipeline_tests.command import Ended, end_of, run, started
 from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Databases, days
+from sync_pipeline_tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

@@ -16,8 +16,8 @@ from sync_pipeline_tests.integration.helpers import (
     in_thread,
     open_batch,
     rows,
-    wait_for,
 )
+from sync_pipeline_tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -62,13 +62,13 @@ def test_a_worker_waits_until_another_run_lets_it_read(
         in_thread(lambda: list(first)) as one,
         in_thread(lambda: list(second)) as two,
     ):
-        wait_for(lambda: slot_waiters(connection) == 2 and readers(connection) == 1)
+        wait_until(lambda: slot_waiters(connection) == 2 and readers(connection) == 1)
         assert not one.done()
         assert not two.done()
         execute(gate, "SELECT pg_advisory_unlock(42)")
         results = one.result(TIMEOUT_SECONDS) + two.result(TIMEOUT_SECONDS)
     assert [result.outcome for result in results] == [Outcome.SUCCESS] * 2
-    wait_for(lambda: slot_waiters(connection) == 0)
+    wait_until(lambda: slot_waiters(connection) == 0)
 
 
 def test_days_at_once_are_no_more_than_the_slots(
@@ -78,7 +78,7 @@ def test_days_at_once_are_no_more_than_the_slots(
     results = start(pipeline, DAYS, 2, batch=batch, parallel_days=4)
     with in_thread(lambda: list(results)) as syncing:
         with gate_closed(pipeline.source):
-            wait_for(lambda: "read the source as its max_connections lets" in caplog.text)
+            wait_until(lambda: "read the source as its max_connections lets" in caplog.text)
             assert readers(connection) <= 2
         assert len(syncing.result(TIMEOUT_SECONDS)) == len(DAYS)
     assert pipeline.loaded() == dict.fromkeys(DAYS, 10)

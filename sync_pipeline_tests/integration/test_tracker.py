@@ -35,9 +35,9 @@ from sync_pipeline_tests.integration.helpers import (
     record,
     run,
     transaction,
-    wait_for,
     wait_until_blocked,
 )
+from sync_pipeline_tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -298,7 +298,7 @@ class TestRefused:
             with transaction(pipeline.target) as held:
                 held.execute("LOCK daily_sync_status")
                 execute(gate, "SELECT pg_advisory_unlock(42)")
-                wait_for(lambda: pipeline.loaded().get(DAYS[0 if freed_in_time else 2]))
+                wait_until(lambda: pipeline.loaded().get(DAYS[0 if freed_in_time else 2]))
             results = work.result(helpers.TIMEOUT_SECONDS)
 
         assert all_in(pipeline, results)

@@ -12,7 +12,7 @@ from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from sync_pipeline_tests.command import TIMEOUT_SECONDS, wait_until
+from sync_pipeline_tests.waiting import TIMEOUT_SECONDS, wait_until
 
 BASE = "/api/v1"
 LIST = f"{BASE}/sync-status/list"

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from sync_pipeline_tests.command import run, started, wait_until
+from sync_pipeline_tests.command import run, started
 from sync_pipeline_tests.integration.api.client import BASE, LAUNCH, Client, body
 from sync_pipeline_tests.integration.api.conftest import wired
 from sync_pipeline_tests.integration.helpers import at_once
 from sync_pipeline_tests.stack_project import Stack, days
+from sync_pipeline_tests.waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 

@@ -12,11 +12,11 @@ import psycopg2
 import pytest
 
 from sync_pipeline.tracking.read import history
-from sync_pipeline_tests.command import wait_until
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.api.client import BASE, Client, Events
 from sync_pipeline_tests.integration.api.conftest import server_on
 from sync_pipeline_tests.integration.other_server import OtherServer
+from sync_pipeline_tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812

@@ -8,11 +8,11 @@ from uuid import uuid4
 import pytest
 
 from sync_pipeline.api.runs import runs_of
-from sync_pipeline_tests.command import wait_until
 from sync_pipeline_tests.integration.api.client import BASE, LAUNCH, PREVIEW, Client, body
 from sync_pipeline_tests.integration.api.conftest import NOBODY, server_on, wired
 from sync_pipeline_tests.integration.helpers import at_once
 from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days
+from sync_pipeline_tests.waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 

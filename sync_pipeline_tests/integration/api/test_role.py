@@ -10,11 +10,11 @@ from psycopg2.extensions import parse_dsn
 
 from sync_pipeline.database.migrate import migrate
 from sync_pipeline.settings import PROJECT_ROOT
-from sync_pipeline_tests.command import wait_until
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.api.client import BASE, LAUNCH, LIST, Client
 from sync_pipeline_tests.integration.api.conftest import server_on
 from sync_pipeline_tests.stack_project import Stack, days
+from sync_pipeline_tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

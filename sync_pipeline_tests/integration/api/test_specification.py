@@ -12,9 +12,9 @@ from sync_pipeline.api.server import api_running
 from sync_pipeline.local.processes import free_port
 from sync_pipeline.local.stack import dagster_running
 from sync_pipeline_tests import stack_project
-from sync_pipeline_tests.command import wait_until
 from sync_pipeline_tests.integration.api.client import BASE, Client
 from sync_pipeline_tests.stack_project import Databases, Stack
+from sync_pipeline_tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

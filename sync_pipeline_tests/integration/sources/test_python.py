@@ -20,8 +20,9 @@ from sync_pipeline.sources import open_source
 from sync_pipeline.sources.arrow.declared import as_declared
 from sync_pipeline.sources.base import CopyFormat
 from sync_pipeline.sync.days import Outcome
-from sync_pipeline_tests.integration.helpers import in_thread, wait_for
+from sync_pipeline_tests.integration.helpers import in_thread
 from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing, example
+from sync_pipeline_tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -185,7 +186,7 @@ def test_a_function_is_broken_off_after_its_next_row(syncing: Syncing) -> None:
         closing(open_source(syncing.dataset(keys("without_end")), Settings({}))) as source,
         in_thread(lambda: source.read_day(DAY, io.BytesIO(), CopyFormat.TEXT)) as reading,
     ):
-        wait_for(lambda: len(GIVEN) > 2)
+        wait_until(lambda: len(GIVEN) > 2)
         source.cancel()
         with pytest.raises(SourceError, match="for 2025-10-01 was broken off"):
             reading.result(10)

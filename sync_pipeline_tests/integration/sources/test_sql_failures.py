@@ -17,6 +17,7 @@ from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.sources.conftest import DAY, Syncing
 from sync_pipeline_tests.integration.sources.mariadb import MariaDb
 from sync_pipeline_tests.integration.sources.test_sql import SOURCE, TABLE, once_executed, opened
+from sync_pipeline_tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -101,7 +102,7 @@ def reading(mariadb: MariaDb) -> int:
         found[:] = mariadb.readers()
         return bool(found)
 
-    helpers.wait_for(is_there)
+    wait_until(is_there)
     return found[0]
 
 
@@ -115,7 +116,7 @@ def test_a_read_that_waits_ends_when_it_is_cancelled_and_so_does_its_query(
     thread.join(helpers.TIMEOUT_SECONDS)
     assert not thread.is_alive()
     assert isinstance(raised[0], SourceError)
-    helpers.wait_for(lambda: not mariadb.readers())
+    wait_until(lambda: not mariadb.readers())
     reader.close()
 
 
@@ -142,7 +143,7 @@ def test_a_day_that_takes_too_long_is_broken_off(mariadb: MariaDb, syncing: Sync
     (done,) = syncing.sync(SLOW | {"statement_timeout_seconds": 0.5}, retry={"max_attempts": 5})
     assert "took longer than 0.5 seconds; set a longer 'statement" in (done.error or "")
     assert syncing.rows("SELECT count(*) FROM sync_attempt") == [(1,)]
-    helpers.wait_for(lambda: not mariadb.readers())
+    wait_until(lambda: not mariadb.readers())
 
 
 def test_a_day_that_fails_leaves_the_next_one_unharmed(mariadb: MariaDb, syncing: Syncing) -> None:

@@ -5,8 +5,7 @@ while they run, and each test then looks at one.
 """
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -17,6 +16,7 @@ import pytest
 from psycopg2.extras import RealDictCursor
 
 from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days
+from sync_pipeline_tests.waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -100,7 +100,9 @@ def launched(stack: Stack) -> dict[str, Launched]:
         key = stack.dagster.launch_backfill(plan.days, **target)
         found[name] = Launched(stack, plan.dataset, plan.days, key)
     with _watching(stack, {one.key: one.seen for one in found.values()}):
-        _wait(lambda: not any(one.status() in NOT_OVER for one in found.values()))
+        wait_until(
+            lambda: not any(one.status() in NOT_OVER for one in found.values()), TIMEOUT_SECONDS
+        )
     return found
 
 
@@ -114,15 +116,8 @@ def _sync_once_then_spoil(stack: Stack, plan: Plan) -> None:
     run_id = stack.dagster.launch_job(
         _job(plan.dataset), tags={"dagster/partition": day.isoformat()}
     )
-    _wait(lambda: stack.dagster.run_status(run_id) == "SUCCESS")
+    wait_until(lambda: stack.dagster.run_status(run_id) == "SUCCESS", TIMEOUT_SECONDS)
     stack.spoil(plan.dataset, day)
-
-
-def _wait(until: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while not until():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.2)
 
 
 @contextmanager

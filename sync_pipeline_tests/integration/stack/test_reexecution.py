@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from sync_pipeline_tests.command import run, wait_until
+from sync_pipeline_tests.command import run
 from sync_pipeline_tests.stack_project import Stack, days
+from sync_pipeline_tests.waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import time
-from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
 
@@ -13,20 +11,12 @@ import pytest
 from sync_pipeline.errors import RequestError
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days
+from sync_pipeline_tests.waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 TIMEOUT_SECONDS = 60
 OVER = {"SUCCESS", "FAILURE", "CANCELED"}
-
-
-def wait_until(holds: Callable[[], Any], seconds: float = TIMEOUT_SECONDS) -> Any:
-    """Return what `holds` returns once that is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-    return found
 
 
 def end_of(stack: Stack, run_id: str) -> str:
