@@ -15,8 +15,6 @@ from dagster._cli import dev
 from dagster._daemon import controller
 from dagster._daemon.cli import main as daemon_main
 
-COMMAND = (sys.executable, __file__)
-"""What to start instead of `python -m dagster`."""
 _BACKFILL_SECONDS = 1
 _DAEMON = "dagster._daemon"
 _start_with_pipe = dev.open_ipc_subprocess  # type: ignore[attr-defined]
@@ -38,7 +36,7 @@ def main() -> None:
 def _start(parts: Sequence[str], **options: Any) -> "subprocess.Popen[Any]":
     """Start a process of Dagster's; the daemon by this file."""
     if list(parts[1:3]) == ["-m", _DAEMON]:
-        parts = [*COMMAND, *parts[2:]]
+        parts = [sys.executable, __file__, *parts[2:]]
     started: subprocess.Popen[Any] = _start_with_pipe(parts, **options)
     return started
 

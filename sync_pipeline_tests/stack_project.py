@@ -5,6 +5,7 @@ pause on a row for as long as it says, so that a batch can be watched while it r
 tables that refuse a negative amount, so that a chosen day can be made to fail.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -15,12 +16,14 @@ from typing import Any
 import psycopg2
 from psycopg2.extras import RealDictCursor
 
-from sync_pipeline.local.stack import RunningDagster, dagster_running, databases
+from sync_pipeline.local import stack as local_stack
+from sync_pipeline.local.stack import RunningDagster, databases
 from sync_pipeline.settings import PROJECT_ROOT, Settings
 
 START = date(2025, 1, 1)
 LAST = date(2025, 12, 31)
 ROWS_PER_DAY = 20
+_QUICK_DAGSTER = (sys.executable, str(Path(__file__).with_name("quick_dagster.py")))
 
 _DEFS = """
 type: sync_pipeline.DailySync
@@ -152,9 +155,19 @@ def project(
 
 
 @contextmanager
+def dagster_running(settings: Settings) -> Iterator[RunningDagster]:
+    """Run a real web server, daemon and code server on a free port.
+
+    The daemon checks for backfills every second, see `quick_dagster`.
+    """
+    with local_stack.dagster_running(settings, 0, _QUICK_DAGSTER) as dagster:
+        yield dagster
+
+
+@contextmanager
 def stack(make_database: Callable[[str | None], str], folder: Path) -> Iterator[Stack]:
     """Run the project with a real web server, daemon and code server on a free port."""
-    with project(make_database, folder) as made, dagster_running(made.settings, 0) as dagster:
+    with project(make_database, folder) as made, dagster_running(made.settings) as dagster:
         yield Stack(made.settings, dagster)
 
 

@@ -4,18 +4,16 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
 from sync_pipeline_tests.faults import invariants
 from sync_pipeline_tests.faults.facts import gather, key_of
-
-if TYPE_CHECKING:
-    from sync_pipeline_tests.faults.rounds import Round
+from sync_pipeline_tests.faults.round import Round
 
 
-def keep(played: "Round", folder: Path) -> Path:
+def keep(played: Round, folder: Path) -> Path:
     """Write all there is to know of a round into a folder of its own under `folder`."""
     plan = played.plan
     place = folder / f"seed-{plan.seed}-round-{plan.number}-{plan.kind}"
@@ -40,7 +38,7 @@ def keep(played: "Round", folder: Path) -> Path:
     return place
 
 
-def _events(played: "Round", runs: list[dg.DagsterRun]) -> Iterable[str]:
+def _events(played: Round, runs: list[dg.DagsterRun]) -> Iterable[str]:
     keys = {launched.key for launched in played.launched} | set(played.elsewhere)
     for run in reversed(runs):
         if key_of(run) in keys:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 from dagster._core.execution.backfill import (
@@ -14,10 +14,8 @@ from dagster._core.execution.backfill import (
 )
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
+from sync_pipeline_tests.faults.round import Round
 from sync_pipeline_tests.faults.world import DATASETS, World
-
-if TYPE_CHECKING:
-    from sync_pipeline_tests.faults.rounds import Round
 
 Row = dict[str, Any]
 _MAX_EVENTS = 2000
@@ -101,7 +99,7 @@ class Facts:
         return None
 
 
-def gather(played: "Round") -> Facts:
+def gather(played: Round) -> Facts:
     world = played.world
     return Facts(
         world=world,
@@ -139,7 +137,7 @@ def untrue_now(world: World) -> list[str]:
     return [row["said"] for row in found]
 
 
-def open_things(played: "Round") -> list[str]:
+def open_things(played: Round) -> list[str]:
     """Return what is still open, one line each; empty once records and Dagster are at rest."""
     world = played.world
     found = world.query(

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from sync_pipeline_tests.faults.disk import TinyDisk, tiny_disk
 from sync_pipeline_tests.faults.plan import STACK_KINDS, Plan
-from sync_pipeline_tests.faults.rounds import Round, play
+from sync_pipeline_tests.faults.round import Round
+from sync_pipeline_tests.faults.rounds import play
 from sync_pipeline_tests.faults.servers import Server
 from sync_pipeline_tests.faults.stack_rounds import play_on_stack
 from sync_pipeline_tests.faults.world import (

@@ -7,18 +7,15 @@ Each act is a generator: what it does while the worker is held up at a step, the
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 import psycopg2
 
 from sync_pipeline_tests.faults.disk import TABLESPACE
 from sync_pipeline_tests.faults.gates import closed_gate
 from sync_pipeline_tests.faults.plan import Fault, What
+from sync_pipeline_tests.faults.round import Launched, Round
 from sync_pipeline_tests.faults.world import LOST_AFTER_SECONDS, PARALLEL_DAYS, Step, day_number
 from sync_pipeline_tests.waiting import holds_within, pause
-
-if TYPE_CHECKING:
-    from sync_pipeline_tests.faults.rounds import Launched, Round
 
 _SECONDS_TO_COME = 5
 _SECONDS_TO_TAKE_OVER = 20
@@ -36,7 +33,7 @@ WHERE datname = current_database() AND usename = 'sync' AND {purpose}
 """
 
 
-def inject(played: "Round", fault: Fault) -> bool:
+def inject(played: Round, fault: Fault) -> bool:
     """Do what `fault` says; return whether it struck. False if nobody came to its step, or there
     was nothing to strike any more."""
     act = _ACTS[fault.what](played, fault)
@@ -66,16 +63,16 @@ def _go_on(act: Iterator[None]) -> bool:
     return True
 
 
-def _kill(played: "Round", fault: Fault) -> Iterator[None]:
+def _kill(played: Round, fault: Fault) -> Iterator[None]:
     victim = played.victim(fault)
     if not victim.worker.signal(signal.SIGKILL):
         return
-    victim.worker.process.join(_SECONDS_TO_COME)
+    victim.worker.process.wait(_SECONDS_TO_COME)
     yield
     _launch_again(played, fault, victim)
 
 
-def _cancel(played: "Round", fault: Fault) -> Iterator[None]:
+def _cancel(played: Round, fault: Fault) -> Iterator[None]:
     victim = played.victim(fault)
     if not victim.worker.signal(signal.SIGTERM):
         return
@@ -83,12 +80,12 @@ def _cancel(played: "Round", fault: Fault) -> Iterator[None]:
     _launch_again(played, fault, victim)
 
 
-def _launch_again(played: "Round", fault: Fault, victim: "Launched") -> None:
+def _launch_again(played: Round, fault: Fault, victim: Launched) -> None:
     if fault.again:
         played.launch(victim.number, victim.key)
 
 
-def _sleep(played: "Round", fault: Fault) -> Iterator[None]:
+def _sleep(played: Round, fault: Fault) -> Iterator[None]:
     """Stop a worker; when it has been taken for lost, let another have its days; wake it up."""
     victim = played.victim(fault)
     if not victim.worker.signal(signal.SIGSTOP):
@@ -101,22 +98,22 @@ def _sleep(played: "Round", fault: Fault) -> Iterator[None]:
         if not holds_within(lambda: _signed_off(played, victim), _SECONDS_TO_BE_LOST):
             played.violations.append(f"{victim.key}: asleep, and not taken for lost")
         other = played.launch(victim.number, f"{victim.key}-taken-over", resync=True)
-        other.worker.process.join(_SECONDS_TO_TAKE_OVER)
-        if len(played.plan.faults) == 1 and other.worker.process.exitcode != 0:
+        other.worker.process.wait(_SECONDS_TO_TAKE_OVER)
+        if len(played.plan.faults) == 1 and other.worker.process.poll() != 0:
             played.violations.append(
                 f"{other.key}: took over from a lost worker, and ended with exit code "
-                f"{other.worker.process.exitcode}"
+                f"{other.worker.process.poll()}"
             )
     finally:
         victim.worker.signal(signal.SIGCONT)
 
 
-def _signed_off(played: "Round", victim: "Launched") -> bool:
+def _signed_off(played: Round, victim: Launched) -> bool:
     values = [victim.worker.pid]
     return not played.world.query("tracking", "SELECT 1 FROM sync_worker WHERE pid = %s", values)
 
 
-def _cut(played: "Round", fault: Fault) -> Iterator[None]:
+def _cut(played: Round, fault: Fault) -> Iterator[None]:
     cut = 0
     for number in range(fault.times):
         if number:
@@ -126,14 +123,14 @@ def _cut(played: "Round", fault: Fault) -> Iterator[None]:
         yield
 
 
-def _terminate(played: "Round", where: str) -> int:
+def _terminate(played: Round, where: str) -> int:
     """Cut the connections of one purpose; return how many there were."""
     with suppress(psycopg2.Error):  # its server may be down
         return len(played.world.query(where, _TERMINATE.format(purpose=_PURPOSES[where])))
     return 0
 
 
-def _stop(played: "Round", fault: Fault) -> Iterator[None]:
+def _stop(played: Round, fault: Fault) -> Iterator[None]:
     server = played.world.server(fault.where)
     server.stop_at_once()
     yield
@@ -141,7 +138,7 @@ def _stop(played: "Round", fault: Fault) -> Iterator[None]:
     server.start()
 
 
-def _refuse(played: "Round", fault: Fault) -> Iterator[None]:
+def _refuse(played: Round, fault: Fault) -> Iterator[None]:
     dataset = played.plan.works[fault.victim].dataset
     _try(played, f"REVOKE INSERT ON {dataset} FROM sync")
     yield
@@ -149,12 +146,12 @@ def _refuse(played: "Round", fault: Fault) -> Iterator[None]:
     _try(played, f"GRANT INSERT ON {dataset} TO sync")
 
 
-def _hold(played: "Round", fault: Fault) -> Iterator[None]:
+def _hold(played: Round, fault: Fault) -> Iterator[None]:
     pause(fault.lasts)  # the gate is closed meanwhile
     yield
 
 
-def _fill(played: "Round", fault: Fault) -> Iterator[None]:
+def _fill(played: Round, fault: Fault) -> Iterator[None]:
     disk = played.disk
     if disk is None:
         played.note("no disk could be mounted, nothing was filled")
@@ -165,13 +162,13 @@ def _fill(played: "Round", fault: Fault) -> Iterator[None]:
     disk.empty()
 
 
-def move_to_tiny_disk(played: "Round") -> None:
+def move_to_tiny_disk(played: Round) -> None:
     """Put the tables of a round that fills the disk onto it."""
     for dataset in {work.dataset for work in played.plan.works}:
         played.world.query("target", f"ALTER TABLE {dataset} SET TABLESPACE {TABLESPACE}")
 
 
-def undo_all(played: "Round") -> None:
+def undo_all(played: Round) -> None:
     """Bring everything back, whatever the faults left behind."""
     played.world.start_servers()
     if played.disk is not None:
@@ -182,12 +179,12 @@ def undo_all(played: "Round") -> None:
         launched.worker.signal(signal.SIGCONT)
 
 
-def _try(played: "Round", statement: str) -> None:
+def _try(played: Round, statement: str) -> None:
     with suppress(psycopg2.Error):
         played.world.query("target", statement)
 
 
-_ACTS: dict[What, Callable[["Round", Fault], Iterator[None]]] = {
+_ACTS: dict[What, Callable[[Round, Fault], Iterator[None]]] = {
     What.KILL: _kill,
     What.CANCEL: _cancel,
     What.SLEEP: _sleep,

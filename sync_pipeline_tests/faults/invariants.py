@@ -9,11 +9,11 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from sync_pipeline_tests.faults.facts import Facts, Row, gather, key_of
+from sync_pipeline_tests.faults.round import Round
 from sync_pipeline_tests.faults.world import (
     DATASETS,
     DAYS,
@@ -24,9 +24,6 @@ from sync_pipeline_tests.faults.world import (
     expected,
 )
 
-if TYPE_CHECKING:
-    from sync_pipeline_tests.faults.rounds import Round
-
 _FINISHED = re.compile(
     r"批量同步完成: (\S+)至(\S+), 共(\d+)天, 成功(\d+), 失败(\d+), 跳过(\d+), 耗时(\d+)分(\d+)秒"
 )
@@ -35,7 +32,7 @@ _FINISHED = re.compile(
 _SLACK = timedelta(seconds=1)
 
 
-def broken(played: "Round") -> list[str]:
+def broken(played: Round) -> list[str]:
     """Return every breach of every rule, as sentences; none if all is well."""
     facts = gather(played)
     return [f"{rule.__name__}: {said}" for rule in RULES for said in rule(facts)]

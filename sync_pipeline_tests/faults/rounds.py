@@ -6,25 +6,22 @@ does not end within it is a violation like any other.
 
 import signal
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from copy import deepcopy
-from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
 
 import psycopg2
 
-from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor
 from sync_pipeline.orchestration.recovery.reconciler import Reconciler
-from sync_pipeline_tests.faults import facts, forked, invariants
+from sync_pipeline_tests.faults import facts, invariants
 from sync_pipeline_tests.faults.disk import TinyDisk
 from sync_pipeline_tests.faults.injection import inject, move_to_tiny_disk, undo_all
 from sync_pipeline_tests.faults.plan import Fault, Plan, What
-from sync_pipeline_tests.faults.world import World, day_number
+from sync_pipeline_tests.faults.round import Launched, Round
+from sync_pipeline_tests.faults.world import World
 from sync_pipeline_tests.waiting import holds_within, pause
 
 _SECONDS_TO_END = 45
@@ -32,83 +29,6 @@ _SECONDS_TO_AGREE = 25
 _MAX_RETRIED = 3
 _SECONDS_BETWEEN_LOOKS = 0.2
 _SECONDS_BETWEEN_GLANCES = 0.05
-
-
-@dataclass(frozen=True)
-class Launched:
-    """A worker that was launched for the work with this number, and its batch."""
-
-    number: int
-    key: str
-    dataset: str
-    days: list[date]
-    worker: forked.Worker
-
-
-@dataclass
-class Round:
-    """A round while it is played. `violations` is empty if all that must hold does. `elsewhere` are
-    batches that no worker of ours has: key and dataset."""
-
-    plan: Plan
-    world: World
-    folder: Path
-    disk: TinyDisk | None
-    launched: list[Launched] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    violations: list[str] = field(default_factory=list)
-    struck: list[tuple[str, str]] = field(default_factory=list)
-    elsewhere: dict[str, str] = field(default_factory=dict)
-    memory: ReconcilerCursor = field(default_factory=ReconcilerCursor)
-    began: float = field(default_factory=time.monotonic)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def note(self, text: str) -> None:
-        self.notes.append(f"{time.monotonic() - self.began:6.2f} s  {text}")
-
-    def strike(self, label: str, said: str) -> None:
-        """Note that a fault struck, by the label under which it is counted."""
-        self.struck.append((label, said))
-
-    def launch(
-        self, number: int, key: str, *, resync: bool | None = None, retry: bool = False
-    ) -> Launched:
-        """Start a worker for the work with this number, as batch `key`; as the command `retry`
-        does, or as whoever launches a batch with the tag of its key."""
-        work = self.plan.works[number]
-        days = [day_number(work.first + n) for n in range(work.count)]
-        request = forked.batch_request(
-            work.dataset,
-            days[0],
-            days[-1],
-            key,
-            resync=work.resync if resync is None else resync,
-            days_per_step=work.days_per_step,
-            asset=work.asset,
-            retry=retry,
-        )
-        with self._lock:
-            log = self.folder / f"{len(self.launched)}-{key}.log"
-            worker = forked.start(self.world.environment, request, log)
-            self.launched.append(Launched(number, key, work.dataset, days, worker))
-            self.note(f"launched {key} (pid {worker.pid})")
-            return self.launched[-1]
-
-    def victim(self, fault: Fault) -> Launched:
-        """The latest worker of the fault's work, once there is one."""
-        holds_within(lambda: self._of(fault.victim), _SECONDS_TO_END)
-        return self._of(fault.victim)[-1]
-
-    def has_begun(self, number: int) -> bool:
-        """Whether a day of this work's dataset has begun in this round."""
-        values = [self.plan.works[number].dataset, self.world.generations[-1][0]]
-        began = (
-            "SELECT 1 FROM sync_attempt WHERE dataset = %s AND id > %s AND started_at IS NOT NULL"
-        )
-        return bool(self.world.query("tracking", began, values))
-
-    def _of(self, number: int) -> list[Launched]:
-        return [launched for launched in self.launched if launched.number == number]
 
 
 def play(plan: Plan, world: World, folder: Path, disk: TinyDisk | None) -> Round:
@@ -165,7 +85,7 @@ def _start(played: Round, number: int) -> None:
 
 def _wait_for_ends(played: Round) -> None:
     for launched in played.launched:
-        launched.worker.process.join(_SECONDS_TO_END)
+        launched.worker.process.wait(_SECONDS_TO_END)
         if not launched.worker.is_over:
             played.violations.append(f"{launched.key}: its process does not end (see its log)")
             launched.worker.signal(signal.SIGUSR1)  # writes its stacks into the log
@@ -252,11 +172,11 @@ def _retry(played: Round) -> None:
         # The command `retry` knows batches by their records.
         retry = launched.key in records
         retried = played.launch(launched.number, launched.key, retry=retry)
-        retried.worker.process.join(_SECONDS_TO_END)
-        if retried.worker.process.exitcode != 0:
+        retried.worker.process.wait(_SECONDS_TO_END)
+        if retried.worker.process.poll() != 0:
             played.violations.append(
                 f"{launched.key}: retried without a fault, it ended with exit code "
-                f"{retried.worker.process.exitcode}"
+                f"{retried.worker.process.poll()}"
             )
     _agree(played)
     played.violations += invariants.broken(played)

@@ -13,12 +13,13 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from sync_pipeline.local.stack import RunningDagster, dagster_running
+from sync_pipeline.local.stack import RunningDagster
 from sync_pipeline_tests.faults import facts, invariants
 from sync_pipeline_tests.faults.killing import kill_all
 from sync_pipeline_tests.faults.plan import Plan
-from sync_pipeline_tests.faults.rounds import Round
+from sync_pipeline_tests.faults.round import Round
 from sync_pipeline_tests.faults.world import World, day_number
+from sync_pipeline_tests.stack_project import dagster_running
 from sync_pipeline_tests.waiting import holds_within, pause
 
 _SECONDS_TO_BEGIN = 90  # the daemon looks for backfills twice a minute
@@ -44,7 +45,7 @@ def play_on_stack(plan: Plan, world: World, folder: Path) -> Round:
 
 @contextmanager
 def _dagster(played: Round) -> Iterator[RunningDagster]:
-    with dagster_running(played.world.settings, 0) as dagster:
+    with dagster_running(played.world.settings) as dagster:
         played.note("Dagster runs")
         yield dagster
 
@@ -107,7 +108,7 @@ def _daemon_off(played: Round, rng: Random) -> None:
         if sign is not None:
             launched.worker.signal(sign)
             played.strike(f"{sign.name} while the daemon is off", f"{sign.name} to w{number}")
-        launched.worker.process.join(_SECONDS_TO_BEGIN)
+        launched.worker.process.wait(_SECONDS_TO_BEGIN)
     with _dagster(played):
         _agree(played)
 

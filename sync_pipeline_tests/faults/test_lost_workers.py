@@ -13,10 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
-from sync_pipeline.local.stack import dagster_running
 from sync_pipeline_tests import command
 from sync_pipeline_tests.faults.killing import kill_all
-from sync_pipeline_tests.stack_project import Databases, Stack, days, project
+from sync_pipeline_tests.stack_project import Databases, Stack, dagster_running, days, project
 from sync_pipeline_tests.waiting import wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
@@ -40,7 +39,7 @@ def databases(
 
 @contextmanager
 def running(databases: Databases) -> Iterator[Stack]:
-    with dagster_running(databases.settings, 0) as dagster:
+    with dagster_running(databases.settings) as dagster:
         yield Stack(databases.settings, dagster)
 
 

@@ -16,8 +16,8 @@ from sync_pipeline.orchestration.recovery.reconciler import Reconciler
 from sync_pipeline.orchestration.sensors import build_sensors
 from sync_pipeline.tracking.models import BegunDay, DayCounts, NewBatch
 from sync_pipeline.tracking.worker.outbox import Outbox
-from sync_pipeline_tests.faults.forked import in_environment
 from sync_pipeline_tests.faults.harness import Harness
+from sync_pipeline_tests.faults.workers import in_environment
 from sync_pipeline_tests.faults.world import Layout, World, day_number
 
 pytestmark = [

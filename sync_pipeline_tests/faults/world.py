@@ -22,9 +22,9 @@ from sync_pipeline.orchestration.dagster.storage import keep_connections_open
 from sync_pipeline.orchestration.project import load_datasets
 from sync_pipeline.settings import Settings
 from sync_pipeline_tests import stack_project
-from sync_pipeline_tests.faults import forked
-from sync_pipeline_tests.faults.forked import in_environment
+from sync_pipeline_tests.faults import workers
 from sync_pipeline_tests.faults.servers import Server, query
+from sync_pipeline_tests.faults.workers import in_environment
 
 FIRST = date(2025, 1, 1)
 DAYS = 120
@@ -185,7 +185,7 @@ def made_world(folder: Path, layout: Layout, servers: dict[str, Server]) -> Iter
         keep_connections_open(instance)
         world = World(layout, settings, servers, instance, load_datasets(settings.project_dir))
         _fill(world)
-        forked.preload(settings.environment)
+        workers.preload(settings.environment)
         _sync_first_days(world, folder)
         _keep_as_templates(world)
         yield world
@@ -230,11 +230,13 @@ def _fill(world: World) -> None:
 
 def _sync_first_days(world: World, folder: Path) -> None:
     for dataset in DATASETS:
-        request = forked.batch_request(dataset, FIRST, day_number(DAYS_IN - 1), f"before-{dataset}")
+        request = workers.batch_request(
+            dataset, FIRST, day_number(DAYS_IN - 1), f"before-{dataset}"
+        )
         log = folder / "logs" / f"{world.layout.value}-{dataset}.log"
-        worker = forked.start(world.environment, request, log)
-        worker.process.join(TIMEOUT_SECONDS)
-        assert worker.process.exitcode == 0, log.read_text()[-6000:]
+        worker = workers.start(world.environment, request, log)
+        worker.process.wait(TIMEOUT_SECONDS)
+        assert worker.process.poll() == 0, log.read_text()[-6000:]
 
 
 def _keep_as_templates(world: World) -> None:

@@ -9,7 +9,6 @@ import pytest
 
 from sync_pipeline.api.server import api_running
 from sync_pipeline.local.processes import free_port
-from sync_pipeline.local.stack import dagster_running
 from sync_pipeline.settings import Settings
 from sync_pipeline_tests import stack_project
 from sync_pipeline_tests.command import environment_of
@@ -84,7 +83,7 @@ def stack(
         deliveries = stack_project.write_dataset(folder, "deliveries", "single_run")
         (deliveries / "defs.yaml").write_text(DELIVERIES)
         (folder / "2025-06-01.csv").write_text("id\n1\n2\n")
-        with dagster_running(made.settings, 0) as dagster:
+        with stack_project.dagster_running(made.settings) as dagster:
             yield Stack(made.settings, dagster)
 
 

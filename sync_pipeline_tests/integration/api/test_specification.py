@@ -10,7 +10,6 @@ import pytest
 
 from sync_pipeline.api.server import api_running
 from sync_pipeline.local.processes import free_port
-from sync_pipeline.local.stack import dagster_running
 from sync_pipeline_tests import stack_project
 from sync_pipeline_tests.integration.api.client import BASE, Client
 from sync_pipeline_tests.stack_project import Databases, Stack
@@ -38,7 +37,7 @@ def lone(
     folder = tmp_path_factory.mktemp("lone")
     with (
         stack_project.project(make_database, folder, {"orders": "single_run"}) as made,
-        dagster_running(made.settings, 0) as dagster,
+        stack_project.dagster_running(made.settings) as dagster,
         api_running(made.settings, free_port(0), SYNC_DAGSTER_WEBSERVER_URL=dagster.url) as running,
     ):
         yield Client(running.url), made

@@ -1,4 +1,4 @@
-"""What every worker has in memory when it is forked: Dagster, the product, and its definitions."""
+"""What each worker has in memory when it is forked: Dagster, the product, its definitions."""
 
 from sync_pipeline.orchestration import run_batch as run_batch
 from sync_pipeline.orchestration.project import build_defs, load_datasets

@@ -1,14 +1,14 @@
-"""Workers as real processes that need not import Dagster: forked from one that has.
+"""Workers as real processes, forked from one that has imported Dagster.
 
 A worker is what the command line starts (`orchestration.run_batch`), or what Dagster starts for a
-run of the asset over a range. Each has its own environment and log, and dies by real signals.
+run of the asset over a day range. Each has its own environment and log, and dies by real signals.
 """
 
+import atexit
 import ctypes
 import faulthandler
 import io
 import json
-import multiprocessing
 import os
 import signal
 import sys
@@ -16,27 +16,29 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+from sync_pipeline_tests.forked import Forked, ForkServer
+
 _PR_SET_PDEATHSIG = 1
-_CONTEXT = multiprocessing.get_context("forkserver")
-_PRELOADED = "sync_pipeline_tests.faults.forked_preload"
+_PRELOADED = "sync_pipeline_tests.faults.preloaded"
+_servers: list[ForkServer] = []
 
 
 def preload(environment: Mapping[str, str]) -> None:
-    """Start the process that all workers are forked from, with the project of `environment`."""
-    _CONTEXT.set_forkserver_preload([_PRELOADED])
-    with in_environment(environment):
-        started = _CONTEXT.Process(target=_nothing)
-        started.start()
-        started.join()
+    """Start the process that all workers are forked from, with the project of `environment`.
+
+    Does nothing if it runs.
+    """
+    if not _servers:
+        _servers.append(ForkServer([_PRELOADED], {**os.environ, **environment}))
+        atexit.register(_servers[0].close)
 
 
 @contextmanager
 def in_environment(environment: Mapping[str, str]) -> Iterator[None]:
-    """Let this process's environment have these settings while the block lasts."""
+    """Add these settings to this process's environment for as long as the block lasts."""
     before = dict(os.environ)
     os.environ.update(environment)
     try:
@@ -48,44 +50,39 @@ def in_environment(environment: Mapping[str, str]) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Worker:
-    """A process at one batch. `log` holds all it said, its answers to the command among it."""
+    """A process that runs one batch. `log` holds its output, including its JSON responses."""
 
-    process: ForkServerProcess
+    process: Forked
     log: Path
 
     @property
     def pid(self) -> int:
-        assert self.process.pid is not None
         return self.process.pid
 
     @property
     def is_over(self) -> bool:
-        return self.process.exitcode is not None
+        return self.process.poll() is not None
 
     def signal(self, sign: signal.Signals) -> bool:
-        """Send a signal; return whether the process was there to take it."""
-        if self.is_over:
-            return False
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, sign)
-            return True
-        return False
+        """Send a signal; return whether the process still ran."""
+        return self.process.send_signal(sign)
 
     def end(self, seconds: float) -> None:
-        """Kill it if it is not over, and what it started: Dagster's own helpers outlive a kill."""
+        """Kill it if it still runs, and what it started: Dagster's own helpers outlive a kill."""
         self.signal(signal.SIGKILL)
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        self.process.join(seconds)
+        self.process.wait(seconds)
 
 
 def start(environment: Mapping[str, str], request: Mapping[str, Any], log: Path) -> Worker:
-    """Start a worker; `request` is that of `run_batch`, or of `asset_run` if it says `asset`."""
+    """Start a worker; `request` is that of `run_batch`, or of `asset_run` if it has `asset`."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    log.touch()
-    process = _CONTEXT.Process(target=_work, args=(dict(environment), dict(request), str(log)))
-    process.start()
-    return Worker(process, log)
+    with log.open("ab") as output, Path(os.devnull).open("rb") as nothing:
+        streams = (nothing.fileno(), output.fileno(), output.fileno())
+        call = f"{__name__}:{work.__name__}"
+        arguments = ["worker", json.dumps(request)]
+        return Worker(_servers[0].start(call, arguments, environment, streams), log)
 
 
 def batch_request(
@@ -111,22 +108,15 @@ def batch_request(
     return {**request, "asset": True} if asset else request
 
 
-def _nothing() -> None:
-    """What the first process does: it makes sure that the one it is forked from is there."""
-
-
-def _work(environment: dict[str, str], request: dict[str, Any], log: str) -> None:
-    os.setsid()  # the leader of its own group, see Worker.end
+def work() -> None:
+    """Run the request in the arguments; called in the forked process."""
+    os.setsid()  # makes it the leader of its process group, see Worker.end
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    os.environ.clear()
-    os.environ.update(environment)
-    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
-    for standard in (1, 2):
-        os.dup2(descriptor, standard)
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     from sync_pipeline.orchestration import run_batch
     from sync_pipeline_tests.faults import asset_run
 
+    request = json.loads(sys.argv[1])
     asset = request.pop("asset", False)
     sys.stdin = io.StringIO(json.dumps(request))
     code = asset_run.main() if asset else run_batch.main()
