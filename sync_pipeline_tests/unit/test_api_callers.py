@@ -80,12 +80,12 @@ def test_turns_come_back_with_time_and_are_each_callers_own(
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     turns = RateLimit()
-    assert [turns.take("ada") for _ in range(MAX_LAUNCHES)] == [0.0] * MAX_LAUNCHES
-    assert 1 < turns.take("ada") <= 2
-    assert turns.take("bob") == 0
+    assert [turns.acquire("ada") for _ in range(MAX_LAUNCHES)] == [0.0] * MAX_LAUNCHES
+    assert 1 < turns.acquire("ada") <= 2
+    assert turns.acquire("bob") == 0
     now += 2
-    assert turns.take("ada") == 0
-    assert turns.take("ada") > 0
+    assert turns.acquire("ada") == 0
+    assert turns.acquire("ada") > 0
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "localhost", "::1", "[::1]"])

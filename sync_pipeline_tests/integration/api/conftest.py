@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sync_pipeline.api.server import api_running
+from sync_pipeline.api.server import run_api
 from sync_pipeline.local.processes import free_port
 from sync_pipeline.local.stack import dagster_running
 from sync_pipeline.settings import Settings
@@ -43,7 +43,7 @@ def server_on(database_url: str, folder: Path, **others: str) -> Iterator[Client
     settings = Settings(
         environment_of({"SYNC_DATABASE_URL": database_url, "SYNC_DATA_DIR": str(folder)})
     )
-    with api_running(
+    with run_api(
         settings, free_port(0), **{"SYNC_DAGSTER_WEBSERVER_URL": NOBODY, **others}
     ) as api:
         yield Client(api.url)
@@ -92,7 +92,7 @@ def stack(
 def api(stack: Stack) -> Iterator[Client]:
     """A server beside the stack, without tokens; each module has its own launches of a minute."""
     others = {"SYNC_DAGSTER_WEBSERVER_URL": stack.dagster.url}
-    with api_running(stack.settings, free_port(0), **others) as running:
+    with run_api(stack.settings, free_port(0), **others) as running:
         yield Client(running.url)
 
 
@@ -100,5 +100,5 @@ def api(stack: Stack) -> Iterator[Client]:
 def guarded(stack: Stack) -> Iterator[Client]:
     """A server beside the stack that asks for tokens; the client shows none."""
     others = {"SYNC_DAGSTER_WEBSERVER_URL": stack.dagster.url, "SYNC_API_TOKENS": entries()}
-    with api_running(stack.settings, free_port(0), **others) as running:
+    with run_api(stack.settings, free_port(0), **others) as running:
         yield Client(running.url)

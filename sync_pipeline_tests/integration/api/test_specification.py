@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sync_pipeline.api.server import api_running
+from sync_pipeline.api.server import run_api
 from sync_pipeline.local.processes import free_port
 from sync_pipeline.local.stack import dagster_running
 from sync_pipeline_tests import stack_project
@@ -39,7 +39,7 @@ def lone(
     with (
         stack_project.project(make_database, folder, {"orders": "single_run"}) as made,
         dagster_running(made.settings, 0) as dagster,
-        api_running(made.settings, free_port(0), SYNC_DAGSTER_WEBSERVER_URL=dagster.url) as running,
+        run_api(made.settings, free_port(0), SYNC_DAGSTER_WEBSERVER_URL=dagster.url) as running,
     ):
         yield Client(running.url), made
 
