@@ -199,8 +199,8 @@ class Schedule(StrictModel):
     )
     retry_every_minutes: Annotated[int, Field(ge=5, le=720)] | None = Field(
         default=None,
-        description="how often the failed days of the nightly run are retried; by default they "
-        "are not",
+        description="how often the failed days of the nightly run are retried; by default not at "
+        "all",
     )
     retry_until: TimeOfDay | None = Field(
         default=None,
@@ -254,8 +254,9 @@ class DatasetSettings(StrictModel):
     target: PostgresTarget = Field(description="the table that the rows are written to")
     backfill: Literal["single_run"] | Annotated[int, Field(ge=1)] = Field(
         default="single_run",
-        description="`single_run` syncs a backfill's day range in one Dagster run; a number is the "
-        "maximum number of days per run",
+        description="`single_run` syncs each day range of a backfill in one Dagster run; "
+        "a number is "
+        "the maximum number of days per run",
     )
     parallel_days: Annotated[int, Field(ge=1, le=32)] = Field(
         default=1,

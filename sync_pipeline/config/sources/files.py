@@ -73,11 +73,11 @@ class Ready(StrictModel):
 
     marker: Annotated[str, AfterValidator(_marker)] | None = Field(
         default=None,
-        description="a file beside it that shows this, such as `_SUCCESS`, `{file}.done` or "
-        "`orders-{day:%Y%m%d}.ok`",
+        description="name of a file in the same folder that exists when the file is complete, such "
+        "as `_SUCCESS`, `{file}.done` or `orders-{day:%Y%m%d}.ok`",
     )
     settle_seconds: PositiveSeconds | None = Field(
-        default=None, description="for how many seconds it must not have changed"
+        default=None, description="for how many seconds the file must not have changed"
     )
 
     @model_validator(mode="after")
