@@ -183,7 +183,7 @@ export default {
   "days.next": "下一页",
   "days.page": "{days}，{n}/{total}",
   "attempts.title": "同步尝试",
-  "attempts.superseded": "{n} 次已被重跑取代的尝试",
+  "attempts.superseded": "此前 {n} 次尝试（已重跑）",
   "attempts.column.day": "业务日期",
   "attempts.column.state": "状态",
   "attempts.column.attempt": "第几次",
