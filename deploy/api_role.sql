@@ -1,12 +1,11 @@
--- What the API's own database role may do: read the records, open a batch, take one up again that
--- failed, withdraw the days of a batch at work that nobody has begun. It can change or delete no
--- history.
+-- Privileges of the API's database role: read the records, open a batch, retry a failed batch, and
+-- cancel the pending days of a running batch. The role cannot change or delete history.
 --
 -- Once, as an administrator:  CREATE ROLE sync_api LOGIN PASSWORD '…';
--- Then, in the database of the tracking tables, as the user whose `sync-pipeline migrate` made them,
--- and again after each upgrade:  psql "$SYNC_DATABASE_URL" -f deploy/api_role.sql
--- The API then connects by SYNC_API_TRACKING_URL. If the tables stand in another schema than public,
--- both commands need it as search path (…?options=-csearch_path%3Dname), and so does the API's URL.
+-- Then, in the database of the tracking tables, as the user who ran `sync-pipeline migrate`, and
+-- again after each upgrade:  psql "$SYNC_DATABASE_URL" -f deploy/api_role.sql
+-- The API then connects with SYNC_API_TRACKING_URL. If the tables are in a schema other than public,
+-- set it as the search path in both commands and in the API's URL (…?options=-csearch_path%3Dname).
 
 DO $$
 BEGIN
@@ -17,10 +16,10 @@ $$;
 GRANT SELECT ON daily_sync_status, sync_attempt, sync_batch_progress, sync_pipeline_version
     TO sync_api;
 
--- They write in their owner's name, and nothing but what their names say.
+-- These functions run with their owner's privileges and change nothing else.
 GRANT EXECUTE ON FUNCTION
     sync_open_batch(text, text, date[], text, text, date, text),
-    sync_take_up_again(bigint, text),
-    sync_withdraw_days(bigint, text, text),
+    sync_retry_batch(bigint, text),
+    sync_cancel_pending(bigint, text, text),
     sync_project_batch(bigint, text, text)
     TO sync_api;

@@ -1,8 +1,8 @@
-"""The page's pictures: records, one of them, calendar, sign-in; some in Chinese, some on a phone;
-with a batch at work.
+"""Take the screenshots of the page: records, one record, the calendar and the sign-in form; some in
+Chinese, some on a phone. Called by `scripts/screenshots.py`.
 
-The rest of the year is launched over the API. Part of the way in, the target's table is locked, so
-that the batch stands still for its picture; then it goes on.
+The script launches the rest of the year over the API and locks the target table when part of it is
+synced, so that the batch does not move while the screenshots are taken.
 """
 
 import json
@@ -16,31 +16,31 @@ from typing import Any
 import psycopg2
 from playwright.sync_api import Browser, Page, expect
 
-from sync_pipeline.api.server import api_running
+from sync_pipeline.api.server import run_api
 from sync_pipeline.cli.dev import Running
 from sync_pipeline.local.processes import free_port
 from sync_pipeline.settings import API_TOKENS, DAGSTER_WEBSERVER_URL, Settings
 from sync_pipeline_tests.browser import chromium
 
 _REST = {"start_date": "2013-03-01", "end_date": "2013-12-31"}
-_SOME_DAYS = 110
+_PAUSE_AFTER_DAYS = 110
 _FAILED_DAY = "2013-05-03"
-_PATIENCE_SECONDS = 120
+_TIMEOUT_SECONDS = 120
 _DESKTOP = {"width": 1440, "height": 900}
 _PHONE = {"width": 360, "height": 740}
 _TOKENS = f"ada:operator:{'0' * 64}"
 
 
-def picture_page(settings: Settings, running: Running, folder: Path) -> None:
-    """Make the pictures of the page in `folder`, over what is synced so far."""
-    with chromium() as browser, _standing_still(settings, running) as record:
+def take_page_screenshots(settings: Settings, running: Running, folder: Path) -> None:
+    """Save the screenshots of the page in `folder`, with the data that is synced so far."""
+    with chromium() as browser, _paused_batch(settings, running) as record:
         page = _open(browser, running, "/sync-status", viewport=_DESKTOP)
-        expect(page.get_by_role("heading", level=1)).to_contain_text("1 batch at work")
+        expect(page.get_by_role("heading", level=1)).to_contain_text("1 batch running")
         _take(page, folder / "page.png")
         page = _open(browser, running, "/sync-status", viewport=_DESKTOP, locale="zh-CN")
         _take(page, folder / "page-chinese.png")
         page = _open(browser, running, record, viewport=_DESKTOP)
-        page.locator(f'.daymap [data-day="{_FAILED_DAY}"]').hover()
+        page.locator(f'.day-map [data-day="{_FAILED_DAY}"]').hover()
         _take(page, folder / "page-record.png")
         page = _open(browser, running, "/sync-status/calendar", viewport=_DESKTOP)
         page.locator(f'[data-day="{_FAILED_DAY}"]').hover()
@@ -53,12 +53,12 @@ def picture_page(settings: Settings, running: Running, folder: Path) -> None:
         _take(page, folder / "page-record-phone.png")
         page = _open(browser, running, "/sync-status/calendar", **phone)
         _take(page, folder / "page-calendar-phone.png")
-        _picture_sign_in(browser, settings, running, folder / "page-sign-in.png")
+        _screenshot_sign_in(browser, settings, running, folder / "page-sign-in.png")
 
 
-def _picture_sign_in(browser: Browser, settings: Settings, running: Running, path: Path) -> None:
-    others = {DAGSTER_WEBSERVER_URL: running.dagster.url, API_TOKENS: _TOKENS}
-    with api_running(settings, free_port(0), **others) as guarded:
+def _screenshot_sign_in(browser: Browser, settings: Settings, running: Running, path: Path) -> None:
+    extra = {DAGSTER_WEBSERVER_URL: running.dagster.url, API_TOKENS: _TOKENS}
+    with run_api(settings, free_port(0), **extra) as guarded:
         page = browser.new_page(viewport={"width": 900, "height": 400}, locale="en-US")
         page.goto(f"{guarded.url}/sync-status")
         expect(page.get_by_label("Token")).to_be_visible()
@@ -66,20 +66,20 @@ def _picture_sign_in(browser: Browser, settings: Settings, running: Running, pat
 
 
 @contextmanager
-def _standing_still(settings: Settings, running: Running) -> Iterator[str]:
-    """Launch the rest of the year, and hold it up part of the way in; give its record's address."""
+def _paused_batch(settings: Settings, running: Running) -> Iterator[str]:
+    """Launch the rest of the year, pause it part of the way, and yield the path of its record."""
     launched = _call(running, "/sync-status/sync/batch", _REST)
-    address = f"/sync-status/{launched['record_id']}"
-    _wait(lambda: _call(running, address)["record"]["success_count"] >= _SOME_DAYS)
+    path = f"/sync-status/{launched['record_id']}"
+    _wait(lambda: _call(running, path)["record"]["success_count"] >= _PAUSE_AFTER_DAYS)
     with closing(psycopg2.connect(settings.database_url)) as target, target.cursor() as cursor:
         cursor.execute("LOCK TABLE flights")
-        yield address
-    _wait(lambda: _call(running, address)["record"]["status"] != "syncing")
+        yield path
+    _wait(lambda: _call(running, path)["record"]["status"] != "syncing")
 
 
-def _call(running: Running, address: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+def _call(running: Running, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     request = urllib.request.Request(  # noqa: S310  http, our own API
-        f"{running.api.url}/api/v1{address}",
+        f"{running.api.url}/api/v1{path}",
         data=None if body is None else json.dumps(body).encode(),
         headers={"Content-Type": "application/json"},
     )
@@ -88,18 +88,18 @@ def _call(running: Running, address: str, body: dict[str, Any] | None = None) ->
     return data
 
 
-def _wait(until: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not until():
+def _wait(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _TIMEOUT_SECONDS
+    while not condition():
         if time.monotonic() > deadline:
-            raise SystemExit(f"no picture: the batch is not so far in {_PATIENCE_SECONDS} s")
+            raise SystemExit(f"the batch has not progressed far enough within {_TIMEOUT_SECONDS} s")
         time.sleep(0.02)
 
 
-def _open(browser: Browser, running: Running, address: str, **options: Any) -> Page:
-    usual = {"locale": "en-US", "timezone_id": "UTC", "color_scheme": "light"}
-    page = browser.new_context(base_url=running.api.url, **{**usual, **options}).new_page()
-    page.goto(address)
+def _open(browser: Browser, running: Running, path: str, **options: Any) -> Page:
+    defaults = {"locale": "en-US", "timezone_id": "UTC", "color_scheme": "light"}
+    page = browser.new_context(base_url=running.api.url, **{**defaults, **options}).new_page()
+    page.goto(path)
     expect(page.get_by_role("main")).to_have_attribute("aria-busy", "false")
     return page
 

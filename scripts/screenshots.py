@@ -22,7 +22,7 @@ from playwright.sync_api import Page, expect
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 
-from scripts.page_pictures import picture_page
+from scripts.page_pictures import take_page_screenshots
 from sync_pipeline.cli.dev import everything_running
 from sync_pipeline.cli.render import failed_days_table, record_table
 from sync_pipeline.dagster_client.client import Dagster
@@ -58,7 +58,7 @@ def main() -> None:
         backfill = _sync(running.dagster, settings)
         _picture_terminal(settings, backfill)
         _picture_pages(running.dagster, backfill)
-        picture_page(settings, running, IMAGES)
+        take_page_screenshots(settings, running, IMAGES)
     for picture in sorted(IMAGES.iterdir()):
         print(f"{picture.relative_to(PROJECT_ROOT)}: {picture.stat().st_size / 1000:.0f} kB")
 

@@ -1,8 +1,8 @@
-"""Sync Pipeline: a source's rows into PostgreSQL, day by day, with one true record.
+"""Sync Pipeline: load a source's rows into PostgreSQL, day by day, with an accurate record of each.
 
 Dagster resolves `type: sync_pipeline.DailySync` in a `defs.yaml` through this module. The
-component imports dagster, which costs seconds, so it is loaded only when somebody asks for it:
-the command line's quick answers (a typo, `--help`) must not pay for it.
+component imports dagster, which takes seconds, so it is loaded only when it is used: `--help` and
+usage errors of the command line stay fast.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,27 +1,26 @@
-"""What can go wrong, in words a person can act on.
+"""The exceptions of sync-pipeline, and how an error is written as one line without secrets.
 
-One short hierarchy. Every message names the dataset, the day or the setting it is about, and
-what to do next. Anything derived from `SyncError` is shown as one line, without a stack; anything
-else is a bug of ours and keeps its stack. How a driver's error becomes one of these, and how
-secrets are kept out of text, stands here too, because it must be the same everywhere.
+Every message names the dataset, the day or the setting concerned, and what to do next. A
+`SyncError` is shown as one line without a traceback; any other exception is a bug and keeps its
+traceback. Does not decide which errors are retried: see `retry.py`.
 """
 
 import re
 
 
 class SyncError(Exception):
-    """Something the user can mend; its text is one line and names what to do."""
+    """An error that the user can fix; its message is one line that says how."""
 
 
 class SettingError(SyncError):
-    """A setting in the environment or a key in a `defs.yaml` is missing or wrong."""
+    """An environment variable or a key in a `defs.yaml` is missing or invalid."""
 
 
 class RequestError(SyncError):
-    """What was asked for cannot be done: unknown dataset, dates reversed, unknown batch.
+    """The request is invalid: an unknown dataset, dates reversed, an unknown batch.
 
-    `code` is that in one word, and `params` what the sentence is about, for whoever says it in
-    another language.
+    `code` is a stable identifier of the reason, and `params` are the values in the message, so
+    that clients can translate it.
     """
 
     def __init__(self, text: str, code: str = "refused", **params: str | int) -> None:
@@ -31,71 +30,71 @@ class RequestError(SyncError):
 
 
 class UnreachableError(SyncError):
-    """A database cannot be connected to: what is tried next with it would fail likewise."""
+    """A database cannot be connected to, so further work with it would fail too."""
 
 
 class SourceError(SyncError):
-    """The source cannot be reached, refuses, or does not hold what the dataset names."""
+    """The source is unreachable, rejects the request, or lacks what the dataset names."""
 
 
 class NotReadyError(SyncError):
-    """The source does not have the day yet; it may have it later."""
+    """The source does not have the day's complete data yet."""
 
 
 class TargetError(SyncError):
-    """The target cannot be reached, refuses, or its table does not fit the source."""
+    """The target is unreachable or rejects a statement, or its table does not fit the source."""
 
 
 class SourceUnreachableError(SourceError, UnreachableError):
-    """The source's database cannot be connected to."""
+    """The source database cannot be connected to."""
 
 
 class TransientSourceError(SourceError):
-    """The source failed in a way that another try may mend, whatever its driver's error is."""
+    """The source failed in a way that a retry may fix, whatever the driver's error is."""
 
 
 class TargetUnreachableError(TargetError, UnreachableError):
-    """The target's database cannot be connected to."""
+    """The target database cannot be connected to."""
 
 
 class TrackingError(SyncError):
-    """The tracking tables cannot be reached; a sync goes on without them."""
+    """The tracking tables are unavailable; a sync continues without them."""
 
 
 class BusyError(TrackingError):
-    """Too much is asked of the tracking tables at once; a moment later there is room again."""
+    """Too many requests use the tracking tables at once; a retry a moment later succeeds."""
 
 
 class CountMismatchError(SyncError):
-    """The target took another number of rows than the source gave; the day was rolled back."""
+    """The target loaded a different number of rows than the source returned."""
 
 
 class RejectedRowsError(SyncError):
-    """The target did not take more rows of a day than the dataset lets it; it was rolled back."""
+    """The target rejected more rows of a day than the dataset allows."""
 
 
 class DayLockedError(SyncError):
-    """Another worker holds this dataset's day; it was waited for as long as the setting allows."""
+    """Another session holds the lock of this dataset and day."""
 
 
 class SupersededError(SyncError):
-    """A later attempt at the same day began while this one worked; this one's rows were refused."""
+    """A later attempt at the same day has started, so this attempt's rows are rolled back."""
 
 
 class DayDoneError(SyncError):
-    """A day that was to be synced has been brought in meanwhile; nothing is left to do."""
+    """Another worker has already synced the day, so nothing is left to do."""
 
 
 class BatchCancelledError(SyncError):
-    """The batch was cancelled while its run was on its way; it begins no day more."""
+    """The batch was cancelled, so no more of its days are started."""
 
 
 class WorkerLostError(SupersededError):
-    """This worker fell silent and was taken for lost; its run was ended, and it must stop."""
+    """This worker missed its heartbeat and was declared lost, so it must stop."""
 
 
 class MigrationError(SyncError):
-    """The tracking tables cannot be brought to, or are not at, the version this code needs."""
+    """The tracking tables are not at the version this code needs, or cannot be migrated to it."""
 
 
 class EmbeddedPostgresError(SyncError):
@@ -103,23 +102,23 @@ class EmbeddedPostgresError(SyncError):
 
 
 class StackError(SyncError):
-    """Dagster could not be started or does not answer."""
+    """Dagster could not be started, or does not respond."""
 
 
 class NoResponseError(StackError):
-    """Dagster was asked and did not answer to the end: it may have done what it was asked for."""
+    """Dagster did not complete its response, so it is unknown whether it executed the request."""
 
 
-# Up to the last @ of the word: whoever forgets to encode an @ in a password is covered too.
+# Matches up to the last @, in case an @ in the password is not percent-encoded.
 _URL_PASSWORD = re.compile(r"(?P<head>\b[\w+.-]+://[^\s:/@]*):\S*@")
 _QUERY_PASSWORD = re.compile(r"(?P<head>[?&]\w*password=)[^\s&'\"]+", re.I)
-# libpq's own rules: a quoted value may hold blanks, any value a backslash before anything.
+# As in libpq, a quoted value may contain spaces, and a backslash escapes any character.
 _KEYWORD_PASSWORD = re.compile(
     r"(?P<head>(?<![?&\w])\w*password\s*=\s*)('(?:[^'\\]|\\.)*'?|(?:[^\s\\]|\\.)+)", re.I
 )
 
 
-# The whole of a row that a constraint refused: other people's data, not a reason.
+# PostgreSQL quotes the whole row that violates a constraint; its values may be confidential.
 _FAILING_ROW = re.compile(
     r"\s*DETAIL:\s+Failing row contains \(.*?\)\.?(?=\s+(?:CONTEXT|HINT):|\s*\Z)", re.S
 )
@@ -128,10 +127,10 @@ _FAILING_ROW = re.compile(
 def redact(text: str, *secrets: str) -> str:
     """Return `text` with passwords replaced by `***`.
 
-    Hides the password part of anything that looks like a URL, every `password=…` of a libpq
-    connection string or a URL's query, and each of `secrets` wherever it stands.
+    Replaces the password of anything that looks like a URL, every `password=…` in a libpq
+    connection string or a URL's query, and each of `secrets` wherever it occurs.
     """
-    for secret in sorted(secrets, key=len, reverse=True):  # one may begin with another
+    for secret in sorted(secrets, key=len, reverse=True):  # one may be a prefix of another
         if secret:
             text = text.replace(secret, "***")
     for pattern in (_QUERY_PASSWORD, _KEYWORD_PASSWORD):
@@ -140,16 +139,16 @@ def redact(text: str, *secrets: str) -> str:
 
 
 def one_line(error: BaseException, *secrets: str, limit: int = 2000) -> str:
-    """Return what `error` says as one line without secrets, at most `limit` characters.
+    """Return the message of `error` as one line without secrets, at most `limit` characters.
 
-    The form in which an error enters a record, a log line or the terminal, without the contents of
-    a row that the database refused. A driver's error
-    without text, or an exception of ours that carries none, is named by its class.
+    Records, logs and the terminal show errors in this form. The values of a row that the database
+    rejected are removed. An error that is neither a SyncError nor the driver's is prefixed with its
+    class; an error without a message is shown as its class.
     """
     text = " ".join(redact(_FAILING_ROW.sub("", str(error)), *secrets).split())
     if not isinstance(error, SyncError) and not _is_driver_error(error):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    # PostgreSQL takes no NUL in a text, and UTF-8 no lone surrogate.
+    # PostgreSQL text cannot contain NUL, and UTF-8 cannot encode lone surrogates.
     text = text.replace("\0", "\ufffd").encode("utf-8", "replace").decode() or type(error).__name__
     return text if len(text) <= limit else text[: limit - 1] + "…"
 

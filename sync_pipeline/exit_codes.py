@@ -1,4 +1,4 @@
-"""What the command's exit code says, for scripts. Listed in docs/operations.md."""
+"""The exit codes of the command line, listed in docs/operations.md."""
 
 from enum import IntEnum
 
@@ -9,13 +9,13 @@ class ExitCode(IntEnum):
     """Exit codes of `sync-pipeline`."""
 
     OK = 0
-    FAILED = 1  # the batch ended failed; a check found something wrong
-    REFUSED = 2  # what was asked for cannot be done; nothing was written
+    FAILED = 1  # the batch failed, or a check found a problem
+    REFUSED = 2  # the request is invalid; nothing was written
     UNAVAILABLE = 3  # a database or Dagster cannot be reached or started
     CANCELLED = 130  # Ctrl-C or SIGTERM
 
 
 def exit_code_of(error: Exception) -> ExitCode:
-    """Return the exit code for a command that `error` ended."""
+    """Return the exit code for a command that failed with `error`."""
     refused = isinstance(error, (RequestError, SettingError))
     return ExitCode.REFUSED if refused else ExitCode.UNAVAILABLE

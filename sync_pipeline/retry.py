@@ -1,6 +1,6 @@
-"""Which errors are transient, and how work is retried after them with exponential backoff.
+"""Which errors are transient, and how to retry work with exponential backoff after one.
 
-Does not define errors: see `errors.py`. An interrupt ends a backoff at once.
+Does not define the errors: see `errors.py`.
 """
 
 import random
@@ -26,40 +26,40 @@ MAX_BACKOFF_SECONDS = 30.0
 _T = TypeVar("_T")
 
 
-def again(
+def retry(
     work: Callable[[], _T],
-    retry: Retry,
-    before_pause: Callable[[Exception, float], object],
+    policy: Retry,
+    before_backoff: Callable[[Exception, float], object],
     sleep: Callable[[float], object] = time.sleep,
 ) -> _T:
-    """Return what `work` returns, done at most `retry.max_attempts` times.
+    """Call `work` at most `policy.max_attempts` times and return its result.
 
-    After a transient error `before_pause` is called with it and the seconds of the pause to come.
-    Raises what the last try raised, and what is not transient at once.
+    After a transient error, call `before_backoff` with the error and the seconds of the backoff,
+    then `sleep`. Raises the error of the last attempt; a permanent error is raised immediately.
     """
-    for pause in pauses(retry):
+    for backoff in backoffs(policy):
         try:
             return work()
         except Exception as error:
             if not is_transient(error):
                 raise
-            before_pause(error, pause)
-        sleep(pause)
+            before_backoff(error, backoff)
+        sleep(backoff)
     return work()
 
 
-def pauses(retry: Retry) -> Iterator[float]:
-    """Yield the seconds to wait after each try but the last: doubling, up to a bound.
+def backoffs(policy: Retry) -> Iterator[float]:
+    """Yield the seconds to wait after each attempt except the last: doubling, up to a maximum.
 
-    A tenth more or less, so that workers that failed together do not come back together.
+    Each is varied by up to 10 percent, so that workers that failed together do not retry together.
     """
-    for number in range(retry.max_attempts - 1):
-        pause = min(MAX_BACKOFF_SECONDS, retry.initial_backoff_seconds * 2**number)
-        yield pause * random.uniform(0.9, 1.1)  # noqa: S311  no secret is made of it
+    for number in range(policy.max_attempts - 1):
+        backoff = min(MAX_BACKOFF_SECONDS, policy.initial_backoff_seconds * 2**number)
+        yield backoff * random.uniform(0.9, 1.1)  # noqa: S311  not used for security
 
 
-# What another try may mend: connection lost (class 08), server stopped, crashed or starting, too
-# many connections, lock not got in time, serialization failure, deadlock.
+# SQLSTATEs after which a retry may succeed (with all of class 08, connection errors): server
+# stopped, crashed or starting, too many connections, lock timeout, serialization failure, deadlock.
 _TRANSIENT_STATES = {"57P01", "57P02", "57P03", "53300", "55P03", "40001", "40P01"}
 _PERMANENT = (
     DayLockedError,
@@ -68,34 +68,36 @@ _PERMANENT = (
     SupersededError,
     SettingError,
 )
-# While it connects, libpq gives no SQLSTATE. What a server refuses is permanent, but for these.
+# libpq reports connection errors without an SQLSTATE. A rejected connection is a permanent error
+# unless the message matches this pattern.
 _SERVER_IS_BUSY = re.compile(
     r"starting up|shutting down|recovery mode|not (?:yet )?accepting connections"
     r"|terminating connection|too many (?:clients|connections)|connection slots are reserved"
 )
-_REFUSED = re.compile(r"FATAL:|no password supplied|certificate|SSL was required|does not exist")
+_REJECTED = re.compile(r"FATAL:|no password supplied|certificate|SSL was required|does not exist")
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return whether trying again may help: a source that says so, or the driver's error that
-    `error` came from.
+    """Return whether a retry may succeed: `error` is a TransientSourceError, or was caused by one
+    or by a transient error of the driver.
 
-    A day that another worker holds has been waited for already, and a bug stays one: both are not.
+    DayLockedError is not transient, because the worker has already waited for the lock. Neither is
+    a bug.
     """
-    found: BaseException | None = error
-    while isinstance(found, SyncError) and not isinstance(found, _PERMANENT):
-        if isinstance(found, TransientSourceError):
+    cause: BaseException | None = error
+    while isinstance(cause, SyncError) and not isinstance(cause, _PERMANENT):
+        if isinstance(cause, TransientSourceError):
             return True
-        # `raise … from None` hides the context of an error from people only.
-        found = found.__cause__ or found.__context__
-    return isinstance(found, psycopg2.Error) and _is_transient_state(found)
+        # `raise … from None` hides the context from tracebacks, but does not remove it.
+        cause = cause.__cause__ or cause.__context__
+    return isinstance(cause, psycopg2.Error) and _is_transient_state(cause)
 
 
 def _is_transient_state(error: psycopg2.Error) -> bool:
     if error.pgcode is not None:
         return error.pgcode.startswith("08") or error.pgcode in _TRANSIENT_STATES
     text = str(error)
-    # The driver raises the bare class where a COPY lost its connection.
+    # psycopg2 raises plain DatabaseError when a COPY loses its connection.
     if isinstance(error, psycopg2.OperationalError) or type(error) is psycopg2.DatabaseError:
-        return bool(_SERVER_IS_BUSY.search(text)) or not _REFUSED.search(text)
+        return bool(_SERVER_IS_BUSY.search(text)) or not _REJECTED.search(text)
     return "connection already closed" in text

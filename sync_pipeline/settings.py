@@ -1,8 +1,8 @@
-"""Settings: what the environment says, read once, checked, and never printed.
+"""Settings of the machine: environment variables and `.env` files.
 
-Everything about one dataset stands in its `defs.yaml`; everything about the machine stands here.
-`.env.example` lists each setting; a test keeps the two in step. A setting is read when it is
-needed, so that a command that does not touch the target does not need its URL.
+Does not contain the settings of a dataset: see `config/dataset.py`. `.env.example` lists every
+setting; a test compares the two. A setting is checked when it is used, so a command that does not
+use the target does not need its URL. Values are never printed.
 """
 
 import os
@@ -36,14 +36,14 @@ RENAMED = {
     "SYNC_DAGSTER_UI_URL": DAGSTER_WEBSERVER_URL,
     "SYNC_DAGSTER_LINK_URL": DAGSTER_PUBLIC_URL,
 }
-"""The current setting, by its name before the first release; an old name is refused."""
+"""The new name of each setting that was renamed before the first release."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The environment's settings. URLs carry secrets: `repr` leaves them out.
+    """The settings in `environment`. `repr` hides all values, because URLs contain secrets.
 
-    Raises SettingError if the environment still sets a name in `RENAMED`.
+    Raises SettingError if a renamed setting is still set by its old name.
     """
 
     environment: Mapping[str, str]
@@ -58,24 +58,25 @@ class Settings:
 
     @property
     def database_url(self) -> str:
-        """The target database's URL. Raises SettingError when `SYNC_DATABASE_URL` is not set."""
+        """The URL of the target database. Raises SettingError if `SYNC_DATABASE_URL` is not set."""
         return self.postgres_url(DATABASE_URL)
 
     @property
     def tracking_url(self) -> str:
-        """Where `daily_sync_status` lives: `SYNC_TRACKING_URL`, else the target database."""
+        """The URL of the tracking database: `SYNC_TRACKING_URL`, by default the target database."""
         return self.postgres_url(self.tracking_setting)
 
     @property
     def tracking_setting(self) -> str:
-        """The name of the setting that `tracking_url` comes from."""
+        """The name of the setting that `tracking_url` is read from."""
         return TRACKING_URL if self.environment.get(TRACKING_URL) else DATABASE_URL
 
     @property
     def dagster_storage_url(self) -> str:
-        """Dagster's storage: `SYNC_DAGSTER_STORAGE_URL`, else schema `dagster` of the target database.
+        """The URL of Dagster's storage: `SYNC_DAGSTER_STORAGE_URL`, by default the schema `dagster`
+        of the target database.
 
-        Names the psycopg2 driver, because SQLAlchemy 2.1 reads plain `postgresql://` as psycopg 3,
+        Specifies the psycopg2 driver, because SQLAlchemy 2.1 uses psycopg 3 for `postgresql://`,
         with which dagster-postgres fails.
         """
         if self.environment.get(DAGSTER_STORAGE_URL):
@@ -84,32 +85,33 @@ class Settings:
 
     @property
     def data_dir(self) -> Path:
-        """The folder for the embedded PostgreSQL, Dagster's files and demo data (absolute)."""
+        """The absolute path of the folder for the embedded PostgreSQL and Dagster's files."""
         return Path(self.environment.get(DATA_DIR) or PROJECT_ROOT / ".data").expanduser().resolve()
 
     def make_data_dir(self) -> Path:
-        """Make the data folder if it is not there; return it. Raises SettingError."""
+        """Create the data folder if it does not exist; return it. Raises SettingError."""
         try:
             self.data_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SettingError(
-                f"{DATA_DIR}: {self.data_dir} cannot be made a folder: {error.strerror}; set it to "
-                "a folder that you may write into"
+                f"{DATA_DIR}: the folder {self.data_dir} cannot be created: "
+                f"{error.strerror}; set it "
+                "to a folder in which you can write"
             ) from None
         return self.data_dir
 
     @property
     def project_dir(self) -> Path:
-        """The folder of the pyproject.toml whose datasets are synced (absolute); this checkout's
-        by default."""
+        """The absolute path of the project whose datasets are synced, the folder of its
+        pyproject.toml; by default this checkout."""
         return Path(self.environment.get(PROJECT_DIR) or PROJECT_ROOT).expanduser().resolve()
 
     @property
     def lost_after_seconds(self) -> float:
-        """After how many seconds without a sign of life a worker may be lost; 20 by default.
-        It is held for lost if it stays silent for half as long again.
+        """The seconds after which a worker without a heartbeat is suspected to be lost; by default
+        20. It is declared lost after another half of that time.
 
-        Raises SettingError if it is not a number from 1 to 3600.
+        Raises SettingError if the value is not a number from 1 to 3600.
         """
         text = self.environment.get(LOST_AFTER_SECONDS, "").strip() or "20"
         try:
@@ -118,25 +120,26 @@ class Settings:
             seconds = 0.0
         if not 1 <= seconds <= 3600:
             raise SettingError(
-                f"{LOST_AFTER_SECONDS} is {text!r}; set it to seconds from 1 to 3600, such as 20"
+                f"{LOST_AFTER_SECONDS} is {text!r}; set it to a number of seconds from 1 to 3600"
             )
         return seconds
 
     @property
     def page_url(self) -> str | None:
-        """The base address of the status page, for links in Dagster's metadata; None if unset."""
+        """The base URL of the page, for links in Dagster's metadata; None if it is not set."""
         url = self.environment.get(PAGE_URL, "").rstrip("/")
         return url or None
 
-    def required(self, name: str, what: str) -> str:
-        """Return the value of setting `name`. Raises SettingError, which says `what` it is for."""
+    def require(self, name: str, what: str) -> str:
+        """Return the value of the setting `name`. Raises SettingError, which describes it
+        as `what`."""
         value = self.environment.get(name, "").strip()
         if not value:
             raise SettingError(f"{name} is not set; set it to {what}")
         return value
 
     def secrets_in(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Return what of these settings must not be shown: a URL's passwords, else the value."""
+        """Return the secrets in the settings `names`: the passwords of a URL, or else the value."""
         found: list[str] = []
         for name in names:
             value = self.environment.get(name, "").strip()
@@ -146,19 +149,19 @@ class Settings:
     def postgres_url(self, name: str) -> str:
         """Return the PostgreSQL URL in setting `name`.
 
-        Raises SettingError, which names the setting and never its value, when it is missing or
-        is not a `postgresql://` URL.
+        Raises SettingError, which never contains the value, if the setting is missing or is not a
+        `postgresql://` URL.
         """
         value = self.environment.get(name, "").strip()
         if not value:
             raise SettingError(
                 f"{name} is not set. Set it to postgresql://user:password@host:port/database "
-                "(see .env.example), or start with 'sync-pipeline dev', which sets up everything."
+                "(see .env.example), or run 'sync-pipeline dev', which starts a PostgreSQL for you."
             )
         try:
             parts = urlsplit(value)
-            parts.port  # noqa: B018  reading it is the check
-            if may_cut_a_password(parts):
+            parts.port  # noqa: B018  raises ValueError if it is not valid
+            if may_contain_a_password(parts):
                 raise ValueError
         except ValueError:
             raise SettingError(
@@ -167,35 +170,39 @@ class Settings:
             ) from None
         if parts.scheme.split("+")[0] not in ("postgresql", "postgres"):
             raise SettingError(
-                f"{name} must begin with postgresql:// and name one database: "
+                f"{name} must begin with postgresql:// and name a database: "
                 "postgresql://user:password@host:port/database."
             )
         return _url(parts)
 
 
 def current_settings() -> Settings:
-    """Return the settings of this process's environment as it is now."""
+    """Return the settings in the current environment of this process."""
     return Settings(dict(os.environ))
 
 
 def load_settings(folder: Path = PROJECT_ROOT) -> Settings:
-    """Return the settings of the environment, and for what it leaves open of `.env` in the folder
-    of the project whose datasets are synced, then in `folder`."""
-    given = Settings({**_env_file(folder), **os.environ})
-    return Settings({**given.environment, **_env_file(given.project_dir), **os.environ})
+    """Return the settings in the environment and in two `.env` files.
+
+    The environment takes precedence over the file in the project's folder, and that one over the
+    file in `folder`.
+    """
+    settings = Settings({**_read_env_file(folder), **os.environ})
+    project = _read_env_file(settings.project_dir)
+    return Settings({**settings.environment, **project, **os.environ})
 
 
-def _env_file(folder: Path) -> dict[str, str]:
+def _read_env_file(folder: Path) -> dict[str, str]:
     return {name: value or "" for name, value in dotenv_values(folder / ".env").items()}
 
 
 def with_driver(url: str) -> str:
-    """Return `url` naming the psycopg2 driver, the form SQLAlchemy needs."""
+    """Return `url` with the psycopg2 driver in its scheme, for SQLAlchemy."""
     return _url(urlsplit(url), scheme="postgresql+psycopg2")
 
 
 def with_search_path(url: str, schema: str) -> str:
-    """Return `url` with sessions that see `schema` first, through libpq's `options`."""
+    """Return `url` with `schema` as the search path of its sessions, set by libpq's `options`."""
     parts = urlsplit(url)
     query = dict(_query(parts))
     query["options"] = f"{query.get('options', '')} -csearch_path={schema}".strip()
@@ -207,14 +214,17 @@ def with_database(url: str, database: str) -> str:
     return _url(urlsplit(url)._replace(path=f"/{quote(database, safe='')}"))
 
 
-def may_cut_a_password(parts: SplitResult) -> bool:
-    """Return whether what a driver would read as host or database, and show, may be half a
-    password, of which a sign is not percent-encoded."""
+def may_contain_a_password(parts: SplitResult) -> bool:
+    """Return whether the host or database of a URL may contain a part of the password.
+
+    That happens if a character of the password is not percent-encoded. A driver would print that
+    part in its errors.
+    """
     return parts.netloc.count("@") > 1 or "@" in parts.path or bool(parts.fragment)
 
 
 def secrets_of(url: str) -> tuple[str, ...]:
-    """Return the passwords of `url` as written and decoded, for redacting; empty if it has none."""
+    """Return the passwords in `url`, as written and decoded, so that they can be redacted."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -225,10 +235,10 @@ def secrets_of(url: str) -> tuple[str, ...]:
 
 
 def _query(parts: SplitResult) -> list[tuple[str, str]]:
-    # A '+' means itself to libpq, and a blank to parse_qsl.
+    # In libpq, a '+' is literal; parse_qsl decodes it to a space.
     return parse_qsl(parts.query.replace("+", "%2B"), keep_blank_values=True)
 
 
 def _url(parts: SplitResult, scheme: str = "postgresql") -> str:
-    """Return the URL of `parts`. (`geturl` would drop the slashes of an empty authority.)"""
+    """Return the URL of `parts`. Unlike `geturl`, keeps the slashes of an empty authority."""
     return f"{scheme}://{parts.netloc}{parts.path}" + (f"?{parts.query}" if parts.query else "")

@@ -10,7 +10,7 @@ from urllib.parse import urlencode, urlsplit
 
 from bench import million
 from bench.results import Result, Say
-from sync_pipeline.api.server import api_running
+from sync_pipeline.api.server import run_api
 from sync_pipeline.local.processes import free_port
 from sync_pipeline.settings import Settings
 
@@ -43,7 +43,7 @@ def measure(settings: Settings, say: Say) -> Result:
     million.make_records(settings, say)
     seconds: dict[str, list[float]] = {}
     with (
-        api_running(settings, free_port(0)) as api,
+        run_api(settings, free_port(0)) as api,
         closing(HTTPConnection(urlsplit(api.url).netloc)) as connection,
     ):
         for turn in range(_TURNS + 1):

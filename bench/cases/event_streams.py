@@ -19,7 +19,7 @@ from bench.batch import run_batch
 from bench.project import project_of
 from bench.readings import FIRST, dataset, make_readings
 from bench.results import Result, Say
-from sync_pipeline.api.server import RunningApi, api_running
+from sync_pipeline.api.server import RunningApi, run_api
 from sync_pipeline.cli.launch import BatchRequest
 from sync_pipeline.errors import StackError
 from sync_pipeline.local.processes import free_port
@@ -49,7 +49,7 @@ def measure(settings: Settings, say: Say) -> Result:
     """Measure, on each stream, from a record's write to its arrival here; take the latest."""
     make_readings(settings)
     of = dataset("streamed")
-    with project_of([of], settings) as complete, api_running(complete, free_port(0)) as api:
+    with project_of([of], settings) as complete, run_api(complete, free_port(0)) as api:
         idle = _memory(api)
         heard, end = Listeners(), threading.Event()
         listening = threading.Thread(target=lambda: asyncio.run(_listen(api, heard, end)))

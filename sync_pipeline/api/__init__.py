@@ -1,7 +1,7 @@
-"""The REST API and the page, in a process of their own that never imports dagster.
+"""The REST API and the web page, served by a separate process that never imports dagster.
 
-`config` is what the environment says of it, `app` puts it together, `server` runs it. Each group of
-calls has a file (`records`, `coverage`, `launches`, `events`, `session`, `health`, `page`), whose
-routes are thin: reading goes through `tracking/`, launching through Dagster's GraphQL (`launching`,
-`runs`). Who may do what stands in `guard`, `auth` and `access`.
+`config.py` reads the settings, `app.py` assembles the application, and `server.py` runs it. The
+routes (`routes/`) are thin: they read through `tracking/`, and launch through Dagster's GraphQL API
+(`launching.py`, `runs.py`). Access control is in `middleware.py` and `security/`, the event stream
+in `live/`.
 """

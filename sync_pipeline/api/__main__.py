@@ -1,6 +1,6 @@
-"""`python -m sync_pipeline.api`: the API in a process of its own, with the environment's settings.
+"""`python -m sync_pipeline.api`: run the API server with the settings of the environment.
 
-What `sync-pipeline dev` starts, where everything is set up already.
+Started by `server.run_api`, as in `sync-pipeline dev`. Users run `sync-pipeline api` instead.
 """
 
 import argparse
@@ -13,13 +13,13 @@ from sync_pipeline.settings import current_settings
 
 
 def main() -> int:
-    """Serve until a signal comes; return the exit code."""
+    """Serve until a signal arrives; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m sync_pipeline.api")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     try:
-        serve(current_settings(), asked.host, asked.port)
+        serve(current_settings(), arguments.host, arguments.port)
     except SyncError as error:
         sys.stderr.write(f"sync-pipeline: {one_line(error)}\n")
         return exit_code_of(error)

@@ -1,7 +1,7 @@
-"""What somebody else has to be asked for, who may not answer: asked by one thread at a time, in the
-background, and known meanwhile as it was answered last.
+"""A value refreshed in the background; callers get the last known one.
 
-So one that hangs costs whoever calls a moment, and not the threads that everybody shares.
+A source that hangs delays each caller briefly, but does not block the shared thread pool.
+Does not know what it caches: see `catalogue.py` and `readiness.py`.
 """
 
 import math
@@ -13,104 +13,109 @@ from typing import Generic, TypeVar
 from sync_pipeline.errors import StackError
 
 _T = TypeVar("_T")
-_MOMENT_SECONDS = 0.5  # how long a new answer is waited for where there is an old one
-_FIRST_SECONDS = 5.0  # and where there is none
-_FAILURE_SECONDS = 3.0  # how long a failure stands
-_MAX_WAITING = 16  # of the threads that everybody shares
+_REFRESH_WAIT_SECONDS = 0.5  # how long a caller waits for a refresh if there is an older value
+_FIRST_WAIT_SECONDS = 5.0  # how long a caller waits if there is no value
+_FAILURE_TTL_SECONDS = 3.0  # how long a failure is kept before the next attempt
+_MAX_WAITING = 16  # callers that may wait at the same time; they occupy shared threads
 
 
-class _Question:
-    """One that is on its way."""
+class _Refresh:
+    """A refresh in progress."""
 
     def __init__(self) -> None:
-        self.began = time.monotonic()
-        self.answered = threading.Event()
+        self.started = time.monotonic()
+        self.done = threading.Event()
 
 
 class BackgroundCache(Generic[_T]):
-    """The answer of `ask`, which `who` gives, asked for again after `kept_seconds`.
+    """A cached result of `fetch`, refreshed in one background thread after `ttl_seconds`.
 
-    An old answer stands until another comes, also through failures; with `usable_seconds`, for so
-    long at most, and until the next failure.
+    The previous value is kept until a refresh succeeds. With `max_age_seconds`, it is kept for at
+    most that long, and a failed refresh discards it. `source_name` appears in error messages.
     """
 
     def __init__(
         self,
-        ask: Callable[[], _T],
-        who: str,
+        fetch: Callable[[], _T],
+        source_name: str,
         *,
-        kept_seconds: float,
-        usable_seconds: float | None = None,
+        ttl_seconds: float,
+        max_age_seconds: float | None = None,
     ) -> None:
-        self._ask = ask
-        self._who = who
-        self._kept = kept_seconds
-        self._usable = usable_seconds
+        self._fetch = fetch
+        self._source_name = source_name
+        self._ttl = ttl_seconds
+        self._max_age = max_age_seconds
         self._lock = threading.Lock()
         self._waiting = threading.BoundedSemaphore(_MAX_WAITING)
-        self._question: _Question | None = None
-        self._answer: tuple[_T, float] | None = None
+        self._refresh: _Refresh | None = None
+        self._value: tuple[_T, float] | None = None
         self._error: Exception | None = None
-        self._due = -math.inf
+        self._expires = -math.inf
 
     def get(self) -> _T:
-        """Return the latest answer, a moment after it was asked for at the latest.
+        """Return the latest value, after waiting briefly for a refresh in progress.
 
-        Raises what `ask` raised, and StackError if there is no answer yet, or none any more.
+        Raises what `fetch` raised, or StackError if no value is available yet.
         """
         with self._lock:
-            question = self._begin_if_due()
+            refresh = self._refresh_if_expired()
             known = self._known()
-        if question is not None:
-            self._wait_for(question, _FIRST_SECONDS if known is None else _MOMENT_SECONDS)
+        if refresh is not None:
+            self._wait_for(refresh, _FIRST_WAIT_SECONDS if known is None else _REFRESH_WAIT_SECONDS)
         with self._lock:
             known = self._known()
             if known is not None:
                 return known[0]
             if self._error is not None:
                 raise self._error.with_traceback(None)
-        raise StackError(f"{self._who} has not answered yet; try again in a moment")
+        raise StackError(f"{self._source_name} has not responded yet; try again in a moment")
 
-    def begin(self) -> None:
-        """Ask, if it is time to, and wait for nothing."""
+    def refresh(self) -> None:
+        """Start a refresh if the value has expired; do not wait for it."""
         with self._lock:
-            self._begin_if_due()
+            self._refresh_if_expired()
 
     def _known(self) -> tuple[_T] | None:
-        if self._answer is None:
+        if self._value is None:
             return None
-        answer, at = self._answer
-        is_old = self._usable is not None and time.monotonic() - at > self._usable
-        return None if is_old else (answer,)
+        value, fetched = self._value
+        is_too_old = self._max_age is not None and time.monotonic() - fetched > self._max_age
+        return None if is_too_old else (value,)
 
-    def _begin_if_due(self) -> _Question | None:
-        """Return the question that is on its way, if one is."""
-        if self._question is None and time.monotonic() >= self._due:
-            self._question = _Question()
+    def _refresh_if_expired(self) -> _Refresh | None:
+        """Return the refresh in progress, if any."""
+        if self._refresh is None and time.monotonic() >= self._expires:
+            self._refresh = _Refresh()
             threading.Thread(
-                target=self._run, args=(self._question,), name=f"asking {self._who}", daemon=True
+                target=self._run,
+                args=(self._refresh,),
+                name=f"refresh {self._source_name}",
+                daemon=True,
             ).start()
-        return self._question
+        return self._refresh
 
-    def _run(self, question: _Question) -> None:
-        answer: tuple[_T, float] | None = None
+    def _run(self, refresh: _Refresh) -> None:
+        value: tuple[_T, float] | None = None
         error: Exception | None = None
         try:
-            answer = (self._ask(), time.monotonic())
+            value = (self._fetch(), time.monotonic())
         except Exception as raised:
             error = raised
         with self._lock:
-            if error is None or self._usable is not None:
-                self._answer = answer
+            if error is None or self._max_age is not None:
+                self._value = value
             self._error = error
-            self._due = time.monotonic() + (self._kept if error is None else _FAILURE_SECONDS)
-            self._question = None
-        question.answered.set()
+            self._expires = time.monotonic() + (
+                self._ttl if error is None else _FAILURE_TTL_SECONDS
+            )
+            self._refresh = None
+        refresh.done.set()
 
-    def _wait_for(self, question: _Question, seconds: float) -> None:
-        left = question.began + seconds - time.monotonic()
-        if left > 0 and self._waiting.acquire(blocking=False):
+    def _wait_for(self, refresh: _Refresh, seconds: float) -> None:
+        remaining = refresh.started + seconds - time.monotonic()
+        if remaining > 0 and self._waiting.acquire(blocking=False):
             try:
-                question.answered.wait(left)
+                refresh.done.wait(remaining)
             finally:
                 self._waiting.release()

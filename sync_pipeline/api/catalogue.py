@@ -1,6 +1,7 @@
-"""The datasets, as Dagster knows them: what their `defs.yaml` say is in their assets' metadata.
+"""The datasets, read from the metadata of Dagster's assets.
 
-What was known last stands while Dagster does not answer, and until it has.
+If Dagster does not respond, the last known datasets are used. Does not read `defs.yaml` files: see
+`orchestration/project.py`.
 """
 
 import json
@@ -16,7 +17,7 @@ from sync_pipeline.dagster_client.client import Dagster
 from sync_pipeline.dagster_client.tags import DATASET_METADATA
 from sync_pipeline.errors import StackError, one_line
 
-_KEPT_SECONDS = 10.0
+_TTL_SECONDS = 10.0
 _TIMEOUT_SECONDS = 10.0
 _ASSETS = """{ assetNodes { metadataEntries {
     label ... on JsonMetadataEntry { jsonString } } } }"""
@@ -24,27 +25,30 @@ _logger = logging.getLogger(__name__)
 
 
 class Catalogue:
-    """The datasets of a Dagster, asked for again after some seconds."""
+    """The datasets of one Dagster deployment, cached for some seconds."""
 
     def __init__(self, dagster: Dagster) -> None:
-        self._asked = BackgroundCache(
-            lambda: _ask(dagster), f"Dagster at {dagster.url}", kept_seconds=_KEPT_SECONDS
+        self._cache = BackgroundCache(
+            lambda: _fetch(dagster), f"Dagster at {dagster.url}", ttl_seconds=_TTL_SECONDS
         )
 
-    def look(self) -> None:
-        """Ask for the datasets before anybody needs them."""
-        self._asked.begin()
+    def refresh(self) -> None:
+        """Start reading the datasets, without waiting for them."""
+        self._cache.refresh()
 
     def datasets(self) -> Sequence[Dataset]:
-        """Return the datasets by name. Raises StackError while Dagster has never answered."""
-        return self._asked.get()
+        """Return the datasets, sorted by name. Raises StackError if they were never read."""
+        return self._cache.get()
 
     def find(self, name: str | None) -> Dataset:
-        """Return the dataset called `name`, or the only one. Raises RequestError, StackError."""
+        """Return the dataset called `name`; if it is None, the only dataset.
+
+        Raises RequestError if there is no such dataset, StackError if the datasets are unknown.
+        """
         return find_dataset(self.datasets(), name)
 
     def bounds(self, name: str) -> tuple[date, date] | None:
-        """Return the first and the last finished day of a dataset; None if it is not known."""
+        """Return the first and the last finished day of a dataset, or None if it is unknown."""
         try:
             found = [dataset for dataset in self.datasets() if dataset.name == name]
         except StackError:
@@ -57,23 +61,23 @@ def bounds_of(dataset: Dataset) -> tuple[date, date]:
     return dataset.start_date, dataset.last_day(datetime.now(timezone.utc))
 
 
-def _ask(dagster: Dagster) -> list[Dataset]:
+def _fetch(dagster: Dagster) -> list[Dataset]:
     try:
-        answer = dagster.graphql(_ASSETS, timeout_seconds=_TIMEOUT_SECONDS)
+        response = dagster.graphql(_ASSETS, timeout_seconds=_TIMEOUT_SECONDS)
     except StackError as error:
-        _logger.warning("the datasets are not known anew: %s", one_line(error))
+        _logger.warning("cannot refresh the datasets: %s", one_line(error))
         raise
-    found = [
+    documents = [
         entry["jsonString"]
-        for node in answer["assetNodes"]
+        for node in response["assetNodes"]
         for entry in node["metadataEntries"]
         if entry["label"] == DATASET_METADATA
     ]
     try:
-        datasets = [Dataset.model_validate(json.loads(text)) for text in found]
+        datasets = [Dataset.model_validate(json.loads(text)) for text in documents]
     except ValidationError:
         raise StackError(
-            "Dagster runs another version of sync-pipeline, whose datasets this one cannot read; "
-            "start both from the same installation"
+            "Dagster runs a different version of sync-pipeline, and its datasets cannot be read; "
+            "run Dagster and the API from the same installation"
         ) from None
     return sorted(datasets, key=lambda dataset: dataset.name)

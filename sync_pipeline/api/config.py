@@ -1,4 +1,7 @@
-"""What the environment says of the API: where things are, and who may use it."""
+"""The API's configuration, read from the settings: URLs, tokens and accepted host names.
+
+Does not check tokens of requests: see `security/`.
+"""
 
 import secrets
 from dataclasses import dataclass
@@ -18,15 +21,17 @@ from sync_pipeline.settings import (
 )
 
 DEFAULT_DAGSTER = "http://127.0.0.1:3000"
-_SHORTEST_SECRET = 32
+_MIN_SECRET_LENGTH = 32
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that `app.create_app` needs. `hosts` are the names that a request may call this
-    server by, None for any; `origin` is the page's, as a browser names it, if people open it
-    elsewhere than where this server listens."""
+    """Everything that `app.create_app` needs.
+
+    `hosts` are the accepted `Host` names; None accepts any. `origin` is the origin of the page as
+    browsers send it, if it differs from the address that this server listens on.
+    """
 
     tracking_url: str
     tracking_setting: str
@@ -43,37 +48,39 @@ class Config:
 
     @classmethod
     def of(cls, settings: Settings, host: str) -> "Config":
-        """Return what `settings` say, for a server that listens on `host`.
+        """Return the configuration of a server that listens on `host`.
 
-        Raises SettingError if one of them is wrong, or if tokens are missing where others can reach
-        it: it listens for them, or people open it by another machine's name, through a proxy.
+        Raises SettingError if a setting is invalid, or if tokens are not set although other
+        machines can reach the server, directly or through a proxy.
         """
-        given = settings.environment
-        tokens = parse_tokens(given.get(API_TOKENS, ""))
+        environment = settings.environment
+        tokens = parse_tokens(environment.get(API_TOKENS, ""))
         if not tokens and not is_loopback(host):
             raise SettingError(
-                f"--host {host} can be reached from elsewhere, so {API_TOKENS} must be set; make "
-                "one with: sync-pipeline token NAME operator"
+                f"other machines can reach --host {host}, so {API_TOKENS} must be set; create a "
+                "token with: sync-pipeline token NAME operator"
             )
-        own = bool(given.get(API_TRACKING_URL, "").strip())
+        has_own_url = bool(environment.get(API_TRACKING_URL, "").strip())
         dagster = _address(settings, DAGSTER_WEBSERVER_URL) or DEFAULT_DAGSTER
         page = _address(settings, PAGE_URL)
-        if not tokens and not _is_here(page):
+        if not tokens and not _is_local(page):
             raise SettingError(
-                f"{PAGE_URL} is an address that others open, so {API_TOKENS} must be set, or "
-                "everybody there would be an operator; make one with: sync-pipeline token NAME "
-                "operator"
+                f"other machines can open {PAGE_URL}, so {API_TOKENS} must be set; without "
+                "tokens, everyone would be an operator; create a token with: "
+                "sync-pipeline token NAME operator"
             )
         return cls(
-            tracking_url=settings.postgres_url(API_TRACKING_URL) if own else settings.tracking_url,
-            tracking_setting=API_TRACKING_URL if own else settings.tracking_setting,
+            tracking_url=(
+                settings.postgres_url(API_TRACKING_URL) if has_own_url else settings.tracking_url
+            ),
+            tracking_setting=API_TRACKING_URL if has_own_url else settings.tracking_setting,
             dagster_webserver_url=dagster,
-            dagster_public_url=_link(
+            dagster_public_url=_public_url(
                 _address(settings, DAGSTER_PUBLIC_URL) or dagster,
-                opened_elsewhere=not is_loopback(host) or not _is_here(page),
+                opened_elsewhere=not is_loopback(host) or not _is_local(page),
             ),
             tokens=tokens,
-            secret=_secret(given.get(API_SECRET, "")),
+            secret=_secret(environment.get(API_SECRET, "")),
             hosts=_hosts(host, page) if is_loopback(host) else None,
             https=page is not None and page.startswith("https:"),
             origin=None if page is None else origin_of(page),
@@ -81,54 +88,57 @@ class Config:
 
 
 def origin_of(address: str) -> str:
-    """Return the origin of an address, as a browser writes it: without a port that goes by itself.
+    """Return the origin of a URL as browsers write it, without the scheme's default port.
 
-    Raises ValueError if it is no address.
+    Raises ValueError if the URL is invalid.
     """
     parts = urlsplit(address.strip().lower())
     name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    by_itself = {"http": 80, "https": 443}.get(parts.scheme)
-    port = "" if parts.port in (None, by_itself) else f":{parts.port}"
+    default_port = {"http": 80, "https": 443}.get(parts.scheme)
+    port = "" if parts.port in (None, default_port) else f":{parts.port}"
     return f"{parts.scheme}://{name}{port}"
 
 
-def _is_here(page: str | None) -> bool:
+def _is_local(page: str | None) -> bool:
     return page is None or is_loopback(urlsplit(page).hostname or "")
 
 
-def _link(dagster: str, *, opened_elsewhere: bool) -> str | None:
-    """Return Dagster's address for browsers; None if it is this machine's and they are not here."""
-    leads_nowhere = opened_elsewhere and is_loopback(urlsplit(dagster).hostname or "")
-    return None if leads_nowhere else dagster
+def _public_url(dagster: str, *, opened_elsewhere: bool) -> str | None:
+    """Return Dagster's URL for browsers, or None if it is loopback and browsers are elsewhere."""
+    is_unreachable = opened_elsewhere and is_loopback(urlsplit(dagster).hostname or "")
+    return None if is_unreachable else dagster
 
 
 def _hosts(host: str, page: str | None) -> frozenset[str]:
-    named = f"[{host}]" if ":" in host and not host.startswith("[") else host
-    at_page = (urlsplit(page).hostname or "") if page else ""
-    return frozenset({*_LOOPBACK_NAMES, named.lower(), at_page} - {""})
+    own_name = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    page_name = (urlsplit(page).hostname or "") if page else ""
+    return frozenset({*_LOOPBACK_NAMES, own_name.lower(), page_name} - {""})
 
 
 def _address(settings: Settings, name: str) -> str | None:
-    """Return the http address in a setting, without a slash at its end. Raises SettingError."""
+    """Return the HTTP URL in a setting, without a trailing slash; None if the setting is empty.
+
+    Raises SettingError if it is not a valid URL.
+    """
     value = settings.environment.get(name, "").strip().rstrip("/")
     if not value:
         return None
     try:
         parts = urlsplit(value)
-        parts.port  # noqa: B018  reading it is the check
+        parts.port  # noqa: B018  raises ValueError if it is invalid
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
             raise ValueError
     except ValueError:
         raise SettingError(
-            f"{name} is no address; set it to one such as http://127.0.0.1:3000"
+            f"{name} is not a valid URL; use a URL such as http://127.0.0.1:3000"
         ) from None
     return value
 
 
 def _secret(text: str) -> bytes:
-    if text and len(text) < _SHORTEST_SECRET:
+    if text and len(text) < _MIN_SECRET_LENGTH:
         raise SettingError(
-            f"{API_SECRET} is shorter than {_SHORTEST_SECRET} characters; make one with: "
+            f"{API_SECRET} is shorter than {_MIN_SECRET_LENGTH} characters; create one with: "
             "openssl rand -hex 32"
         )
     return text.encode() if text else secrets.token_bytes(32)

@@ -1,21 +1,21 @@
-"""Addresses of pages in Dagster's UI."""
+"""Links to pages of the Dagster UI."""
 
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from sync_pipeline.tracking.read.history import Record
 
-_BACKFILL = "backfill "  # how triggered_by begins, if a backfill asked for it
+_BACKFILL_PREFIX = "backfill "  # how `triggered_by` of a backfill's record starts
 
 
 @dataclass(frozen=True)
 class Links:
-    """Into the UI at `base`, as a browser reaches it; none if it does not."""
+    """Links to the Dagster UI at `base`, the URL for browsers; None if browsers cannot reach it."""
 
     base: str | None
 
     def run(self, run_id: str | None) -> str | None:
-        """Return the page of a run; None for none."""
+        """Return the URL of a run's page, or None without a run or a UI."""
         return (
             None
             if run_id is None or self.base is None
@@ -23,9 +23,9 @@ class Links:
         )
 
     def record(self, record: Record) -> str | None:
-        """Return the page of what works on a record: its backfill or its run; None for neither."""
+        """Return the URL of a record's backfill or run, or None if it has neither."""
         if self.base is None:
             return None
-        if record.kind == "batch" and (record.triggered_by or "").startswith(_BACKFILL):
+        if record.kind == "batch" and (record.triggered_by or "").startswith(_BACKFILL_PREFIX):
             return f"{self.base}/runs/b/{quote(record.batch_key or '', safe='')}"
         return self.run(record.run_id)

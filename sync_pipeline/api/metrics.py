@@ -1,6 +1,7 @@
-"""Figures for Prometheus: from the records, looked at again after some seconds, and of this server.
+"""Prometheus metrics: of the records, cached for some seconds, and of this server.
 
-What the records say is in gauges, since days are synced again and records are deleted.
+Metrics of the records are gauges, because days are synced again and records are deleted. Does not
+contain the queries: see `tracking/read/metrics.py`.
 """
 
 import threading
@@ -17,23 +18,23 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from sync_pipeline.api.live.broker import Broker
-from sync_pipeline.database.pool import ReadingPool
+from sync_pipeline.database.pool import ReadOnlyPool
 from sync_pipeline.errors import TrackingError
 from sync_pipeline.tracking.read import metrics
 from sync_pipeline.tracking.read.metrics import BatchMetric, DayMetric
 
-_KEPT_SECONDS = 15.0
+_TTL_SECONDS = 15.0
 
 
 class Metrics:
-    """The figures of one application."""
+    """The metrics of one application."""
 
-    def __init__(self, pool: ReadingPool, broker: Broker) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # of no use to anybody
+    def __init__(self, pool: ReadOnlyPool, broker: Broker) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # noise
         self._registry = CollectorRegistry(auto_describe=False)
         self._requests = Counter(
             "sync_api_requests",
-            "Requests answered, by route and status.",
+            "HTTP requests, by method, route and status.",
             ["method", "route", "status"],
             registry=self._registry,
         )
@@ -41,11 +42,11 @@ class Metrics:
         self._registry.register(_Streams(broker))
 
     def count(self, method: str, route: str, status: int) -> None:
-        """Count a request that was answered."""
+        """Count a request, when its response starts."""
         self._requests.labels(method, route, str(status)).inc()
 
     def text(self) -> bytes:
-        """Return all figures in Prometheus' text format."""
+        """Return all metrics in the Prometheus text format."""
         return generate_latest(self._registry)
 
 
@@ -54,21 +55,19 @@ class _Streams(Collector):
         self._broker = broker
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        yield GaugeMetricFamily(
-            "sync_api_event_streams", "Event streams that are open.", len(self._broker)
-        )
+        yield GaugeMetricFamily("sync_api_event_streams", "Open event streams.", len(self._broker))
 
 
 class _Records(Collector):
-    def __init__(self, pool: ReadingPool) -> None:
+    def __init__(self, pool: ReadOnlyPool) -> None:
         self._pool = pool
         self._lock = threading.Lock()
-        self._until = 0.0
-        self._found: tuple[list[BatchMetric], list[DayMetric]] = ([], [])
+        self._expires = 0.0
+        self._cached: tuple[list[BatchMetric], list[DayMetric]] = ([], [])
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         try:
-            batches, days = self._look()
+            batches, days = self._read()
             up = 1
         except TrackingError:
             (batches, days), up = ([], []), 0
@@ -76,42 +75,40 @@ class _Records(Collector):
         yield from _batches(batches)
         yield from _days(days)
 
-    def _look(self) -> tuple[list[BatchMetric], list[DayMetric]]:
+    def _read(self) -> tuple[list[BatchMetric], list[DayMetric]]:
         with self._lock:
-            if time.monotonic() > self._until:
-                self._found = self._pool.run(
+            if time.monotonic() > self._expires:
+                self._cached = self._pool.run(
                     lambda cursor: (metrics.batch_metrics(cursor), metrics.day_metrics(cursor))
                 )
-                self._until = time.monotonic() + _KEPT_SECONDS
-            return self._found
+                self._expires = time.monotonic() + _TTL_SECONDS
+            return self._cached
 
 
 def _batches(found: list[BatchMetric]) -> Iterator[GaugeMetricFamily]:
     batches = GaugeMetricFamily(
         "sync_batches", "Batches, by dataset and status.", labels=["dataset", "status"]
     )
-    for figure in found:
-        batches.add_metric([figure.dataset, figure.status], figure.batches)
+    for metric in found:
+        batches.add_metric([metric.dataset, metric.status], metric.batches)
     yield batches
-    running = sum(figure.batches for figure in found if figure.status == "syncing")
-    yield GaugeMetricFamily("sync_running_batches", "Batches at work.", running)
+    running = sum(metric.batches for metric in found if metric.status == "syncing")
+    yield GaugeMetricFamily("sync_running_batches", "Running batches.", running)
 
 
 def _days(found: list[DayMetric]) -> Iterator[GaugeMetricFamily]:
     days = GaugeMetricFamily(
         "sync_days", "Days, by dataset and status.", labels=["dataset", "status"]
     )
-    rows = GaugeMetricFamily(
-        "sync_rows", "Rows that the days which are in loaded.", labels=["dataset"]
-    )
+    rows = GaugeMetricFamily("sync_rows", "Rows loaded by the synced days.", labels=["dataset"])
     last = GaugeMetricFamily(
         "sync_last_success_timestamp_seconds",
-        "When a day of the dataset was last synced, as Unix time.",
+        "When a day of the dataset was last synced, in Unix seconds.",
         labels=["dataset"],
     )
-    for figure in found:
-        days.add_metric([figure.dataset, figure.status], figure.days)
-        if figure.status == "success":
-            rows.add_metric([figure.dataset], figure.rows)
-            last.add_metric([figure.dataset], figure.last_end or 0.0)
+    for metric in found:
+        days.add_metric([metric.dataset, metric.status], metric.days)
+        if metric.status == "success":
+            rows.add_metric([metric.dataset], metric.rows)
+            last.add_metric([metric.dataset], metric.last_end or 0.0)
     yield from (days, rows, last)

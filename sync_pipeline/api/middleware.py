@@ -1,11 +1,14 @@
-"""Around every request: who it was meant for, how large it may be, and headers on each answer."""
+"""Checks before every request (host name, proxy, body) and security headers on every response.
+
+Does not authenticate callers: see `security/`.
+"""
 
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sync_pipeline.api.problems import ProblemError, answer
+from sync_pipeline.api.problems import ProblemError, problem_response
 
 MAX_BODY_BYTES = 16 * 1024
 _HEADERS = {
@@ -19,19 +22,20 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-
-
-# What a proxy adds to what it passes on. One that adds nothing often speaks HTTP/1.0 itself, as
-# nginx does unless it is told otherwise; browsers, curl and programs speak 1.1.
-_BY_PROXY = (
+# Headers that proxies add. A proxy that adds none often uses HTTP/1.0, which is nginx's default;
+# browsers, curl and HTTP libraries use 1.1.
+_PROXY_HEADERS = (
     *("forwarded", "via", "x-real-ip", "x-forwarded-for", "x-forwarded-host"),
     *("x-forwarded-proto", "x-forwarded-port", "x-forwarded-server", "x-original-host"),
 )
 
 
-class Guard:
-    """The application, guarded. `hosts` are the names it may be called by, None for any; with
-    `local_only` it answers no proxy, since whoever asks would be taken for somebody here."""
+class RequestGuard:
+    """Rejects requests that do not reach the application, and adds headers to all responses.
+
+    `hosts` are the accepted `Host` names; None accepts any. `local_only` rejects requests through a
+    proxy: without tokens, remote clients would be treated as local ones.
+    """
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str] | None, *, local_only: bool) -> None:
         self._app = app
@@ -45,7 +49,7 @@ class Guard:
             return
         headers = Headers(scope=scope)
 
-        async def send_guarded(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 sent = MutableHeaders(raw=message.setdefault("headers", []))
                 for name, value in _HEADERS.items():
@@ -53,58 +57,51 @@ class Guard:
                 sent.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        if not self._is_ours(headers.get("host", "")):
-            problem = ProblemError(
-                421, "unknown_host", "this server does not go by that name; see SYNC_PAGE_URL"
-            )
-            await answer(problem)(scope, receive, send_guarded)
+        try:
+            self._check_origin(scope, headers)
+            body = await _read_body(headers, receive)
+        except ProblemError as problem:
+            await problem_response(problem)(scope, receive, send_with_headers)
             return
-        if self._local_only and _is_by_proxy(scope, headers):
-            problem = ProblemError(
+        await self._app(scope, _replay(body, receive), send_with_headers)
+
+    def _check_origin(self, scope: Scope, headers: Headers) -> None:
+        """Raise ProblemError 421 for an unknown host name, 403 for a proxy without tokens."""
+        if not self._accepts_host(headers.get("host", "")):
+            raise ProblemError(
+                421,
+                "unknown_host",
+                "this server does not accept this host name; see SYNC_PAGE_URL",
+            )
+        if self._local_only and _came_through_proxy(scope, headers):
+            raise ProblemError(
                 403,
                 "through_proxy",
-                "this request came through a proxy, and without tokens everybody there would be "
-                "an operator; set SYNC_API_TOKENS, see docs/api.md",
+                "this server has no API tokens and rejects requests that come through a proxy; "
+                "set SYNC_API_TOKENS (docs/api.md)",
             )
-            await answer(problem)(scope, receive, send_guarded)
-            return
-        body = await _body(headers, receive)
-        if body is None:
-            problem = ProblemError(
-                413,
-                "too_large",
-                f"the body is larger than {MAX_BODY_BYTES} bytes; send less",
-                most=MAX_BODY_BYTES,
-            )
-            await answer(problem)(scope, receive, send_guarded)
-            return
-        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if any(message.get("body") for message in body) and kind != "application/json":
-            problem = ProblemError(
-                415, "not_declared_json", "send JSON, with Content-Type: application/json"
-            )
-            await answer(problem)(scope, receive, send_guarded)
-            return
-        await self._app(scope, _again(body, receive), send_guarded)
 
-    def _is_ours(self, host: str) -> bool:
+    def _accepts_host(self, host: str) -> bool:
         if self._hosts is None:
             return True
         name, _, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
         return (name if name and port.isdigit() else host).lower() in self._hosts
 
 
-def _is_by_proxy(scope: Scope, headers: Headers) -> bool:
-    return scope["http_version"] == "1.0" or any(name in headers for name in _BY_PROXY)
+def _came_through_proxy(scope: Scope, headers: Headers) -> bool:
+    return scope["http_version"] == "1.0" or any(name in headers for name in _PROXY_HEADERS)
 
 
-async def _body(headers: Headers, receive: Receive) -> list[Message] | None:
-    """Return the messages with the request's body, None if it is too large."""
+async def _read_body(headers: Headers, receive: Receive) -> list[Message]:
+    """Return the messages with the request body.
+
+    Raises ProblemError 413 if the body is too large, 415 if it is not declared as JSON.
+    """
     length = headers.get("content-length")
     if length is None and "transfer-encoding" not in headers:
-        return []  # none is coming
+        return []  # the request has no body
     if length is not None and (not length.isdigit() or int(length) > MAX_BODY_BYTES):
-        return None
+        raise _too_large()
     size = 0
     messages: list[Message] = []
     while True:
@@ -112,18 +109,33 @@ async def _body(headers: Headers, receive: Receive) -> list[Message] | None:
         messages.append(message)
         size += len(message.get("body", b""))
         if size > MAX_BODY_BYTES:
-            return None
+            raise _too_large()
         if message["type"] != "http.request" or not message.get("more_body"):
-            return messages
+            break
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if size and media_type != "application/json":
+        raise ProblemError(
+            415, "not_declared_json", "send JSON with Content-Type: application/json"
+        )
+    return messages
 
 
-def _again(messages: list[Message], receive: Receive) -> Receive:
-    """Return what gives `messages` first, and then what is received."""
-    waiting: Any = iter(messages)
+def _too_large() -> ProblemError:
+    return ProblemError(
+        413,
+        "too_large",
+        f"the request body is larger than {MAX_BODY_BYTES} bytes",
+        max=MAX_BODY_BYTES,
+    )
 
-    async def receive_again() -> Message:
-        for message in waiting:
+
+def _replay(messages: list[Message], receive: Receive) -> Receive:
+    """Return a `receive` that returns `messages` before it calls `receive`."""
+    remaining: Any = iter(messages)
+
+    async def replay() -> Message:
+        for message in remaining:
             return message  # type: ignore[no-any-return]
         return await receive()
 
-    return receive_again
+    return replay

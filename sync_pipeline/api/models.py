@@ -1,9 +1,13 @@
-"""What the API takes and gives, as its OpenAPI document says it."""
+"""The request and response models of the API, with their descriptions for the OpenAPI document.
+
+Does not contain the problem model: see `problems.py`.
+"""
 
 from datetime import date, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from sync_pipeline.api.links import Links
 from sync_pipeline.config.dataset import parse_day
@@ -20,7 +24,8 @@ def _day(value: Any) -> date:
     try:
         return parse_day(value if isinstance(value, str) else repr(value), "the day")
     except RequestError as error:
-        raise ValueError(str(error).removeprefix("the day: ")) from None
+        message = str(error).removeprefix("the day: ")
+        raise PydanticCustomError("invalid_date", "{message}", {"message": message}) from None
 
 
 Day = Annotated[
@@ -35,14 +40,14 @@ Kind = Literal["batch", "day"]
 
 
 class Envelope(BaseModel, Generic[_T]):
-    """What every success is in."""
+    """The envelope of every successful response."""
 
     status: Literal["success"] = "success"
     data: _T
 
 
 class RecordOut(BaseModel):
-    """A record: every column of daily_sync_status (docs/contract.md), and a batch's progress."""
+    """A record: every column of `daily_sync_status` (docs/contract.md), and a batch's progress."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -93,33 +98,39 @@ class RecordOut(BaseModel):
     cancelled_by: str | None
     created_at: datetime
     updated_at: datetime
-    change: int = Field(description="rises with every change of the record")
-    done_days: int | None = Field(description="of a batch, as the four below")
-    percent: float | None
-    rows_per_second: float | None
-    eta_seconds: float | None
-    elapsed_seconds: float | None
-    dagster_url: str | None = Field(description="the run or backfill in Dagster's UI")
+    change: int = Field(description="A number that increases with every change of the record.")
+    done_days: int | None = Field(description="Finished days of a batch; null for a day.")
+    percent: float | None = Field(description="Finished days in percent; null for a day.")
+    rows_per_second: float | None = Field(description="Null for a day.")
+    eta_seconds: float | None = Field(
+        description="Estimated seconds until a running batch ends; null for a day."
+    )
+    elapsed_seconds: float | None = Field(
+        description="Seconds since the batch started; null for a day."
+    )
+    dagster_url: str | None = Field(description="The run or backfill in the Dagster UI.")
 
     @classmethod
     def of(cls, record: Record, links: Links) -> "RecordOut":
-        """Return `record` as the API gives it."""
+        """Return `record` as a response model."""
         return cls(**vars(record), dagster_url=links.record(record))
 
 
 class ListOut(BaseModel):
-    """One page of a list."""
+    """A page of records."""
 
     records: list[RecordOut]
-    total: int = Field(description="of the whole list; exact up to 10,000")
+    total: int = Field(description="The number of matching records; exact up to 10,000.")
     total_is_estimate: bool
-    page: int | None = Field(description="null for a page that was asked for by 'after'")
+    page: int | None = Field(description="Null if the page was requested with `after`.")
     page_size: int
-    next: str | None = Field(description="'after' of the next page; null at the end")
+    next: str | None = Field(
+        description="Pass it as `after` to get the next page; null on the last page."
+    )
 
 
 class DayOut(BaseModel):
-    """The standing attempt at one day of a batch."""
+    """A day of a batch, with its latest attempt."""
 
     model_config = ConfigDict(from_attributes=True)
     sync_date: date
@@ -137,7 +148,7 @@ class DayOut(BaseModel):
 
 
 class AttemptOut(DayOut):
-    """One attempt. `superseded`: a later one of the same batch stands in its place."""
+    """An attempt to sync a day. `superseded`: the same batch has a later attempt at this day."""
 
     superseded: bool
     batch_id: int | None
@@ -145,20 +156,22 @@ class AttemptOut(DayOut):
 
 
 class DetailOut(BaseModel):
-    """A record with what is behind it: a batch's days and attempts, or a day's in all batches."""
+    """A record with its attempts: those of a batch, with its days, or those at one day, in all
+    batches."""
 
     record: RecordOut
     days: list[DayOut]
     attempts: list[AttemptOut] = Field(
-        description="the newest first, at most 1000; if a batch has more, those that another took "
-        "the place of, and then those that stand, which are its days"
+        description="Newest first, at most 1,000. If a batch has more, superseded attempts are "
+        "returned first: `days` contains the others."
     )
 
 
 class CoveredDayOut(BaseModel):
-    """A day of a dataset. `rows` are those loaded, null for a day without a record.
+    """A day of a dataset. `rows` is the number of loaded rows, null for a day without a record.
 
-    `change` is its record's: of two copies of a day, the one with the higher is the later.
+    `change` is that of the day's record: of two copies of a day, the one with the higher number is
+    newer.
     """
 
     model_config = ConfigDict(from_attributes=True)
@@ -174,7 +187,10 @@ class CoveredDayOut(BaseModel):
 
 
 class CoverageOut(BaseModel):
-    """Every day of a range, oldest first. `first_day` and `last_day` are the dataset's own."""
+    """Every day of a range, oldest first.
+
+    `first_day` and `last_day` are the first and the last finished day of the dataset.
+    """
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
     dataset: str
@@ -187,7 +203,7 @@ class CoverageOut(BaseModel):
 
 
 class BatchIn(BaseModel):
-    """A range of days to sync, both ends included."""
+    """A range of days to sync, both ends inclusive."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -195,12 +211,14 @@ class BatchIn(BaseModel):
     )
     start_date: Day
     end_date: Day
-    dataset: DatasetName | None = Field(default=None, description="not needed if there is only one")
-    already_synced: AlreadySynced = Field(default="skip", description="what of days that are in")
+    dataset: DatasetName | None = Field(default=None, description="Optional if there is only one.")
+    already_synced: AlreadySynced = Field(
+        default="skip", description="Whether to skip days that are already synced."
+    )
 
 
 class LaunchedOut(BaseModel):
-    """A batch that was launched. `run_id` is null while it is not known."""
+    """A launched batch. `run_id` is null until it is known."""
 
     record: RecordOut
     record_id: int
@@ -216,7 +234,7 @@ class RecordDataOut(BaseModel):
 
 
 class DayCountsOut(BaseModel):
-    """Days of a request. If it is refused, all of them are."""
+    """Numbers of days in a request. If the request is refused, all its days are."""
 
     total: int
     to_sync: int
@@ -225,45 +243,51 @@ class DayCountsOut(BaseModel):
 
 
 class RangesOut(BaseModel):
-    """Days as stretches, first and last included."""
+    """Day ranges, as pairs of first and last day."""
 
     to_sync: list[tuple[date, date]]
     skipped: list[tuple[date, date]]
 
 
 class PreviewOut(BaseModel):
-    """What launching would mean now."""
+    """The effect of launching this request now."""
 
     dataset: str
     days: DayCountsOut
     ranges: RangesOut
-    refused_because: str | None = None
-    field: str | None = Field(default=None, description="which field it is refused for")
-    code: str | None = Field(default=None, description="why it is refused, as in a problem")
-    params: dict[str, str | int] | None = Field(default=None, description="as in a problem")
+    refused_because: str | None = Field(
+        default=None, description="Why the request would be refused."
+    )
+    field: str | None = Field(default=None, description="The field that causes the refusal.")
+    code: str | None = Field(default=None, description="The `code` of the problem.")
+    params: dict[str, str | int] | None = Field(
+        default=None, description="The `params` of the problem."
+    )
 
 
 class DatasetOut(BaseModel):
-    """A dataset: its days, first to last finished, and where its rows come from and go."""
+    """A dataset: its available days, source, target and schedule."""
 
     name: str
     description: str
     first_day: date
-    last_day: date = Field(description="the last finished day; before first_day if none is")
+    last_day: date = Field(
+        description="The last finished day; before `first_day` if there is none."
+    )
     timezone: str
     source: str
     target: str
-    schedule: str | None = Field(description="when it is synced every night, in words")
+    schedule: str | None = Field(description="The daily schedule, as text; null without one.")
 
 
 class DatasetsOut(BaseModel):
-    """All datasets, by name."""
+    """All datasets, sorted by name."""
 
     datasets: list[DatasetOut]
 
 
 class MeOut(BaseModel):
-    """Who is asking, and what a browser shows with each write."""
+    """The caller, and the CSRF token that browsers send with each write."""
 
     role: Literal["reader", "operator"]
     user: str
@@ -271,14 +295,14 @@ class MeOut(BaseModel):
 
 
 class SessionIn(BaseModel):
-    """A token, for which the page gets a session."""
+    """A token to sign in with."""
 
     model_config = ConfigDict(extra="forbid")
     token: Annotated[str, Field(min_length=1, max_length=500)]
 
 
 class HealthOut(BaseModel):
-    """Whether a part is well, and what it says."""
+    """Whether the server is ready, and the state of what it depends on."""
 
     ready: bool
     database: str

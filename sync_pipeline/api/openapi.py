@@ -1,4 +1,8 @@
-"""The OpenAPI document, complete: problems have their schema, and answers lead on to a record."""
+"""The OpenAPI document: adds the problem schema and links between operations.
+
+Also rejects unknown query parameters, which the document defines. Descriptions are in `routes/` and
+`models.py`.
+"""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -8,70 +12,75 @@ from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from sync_pipeline.api.problems import UNKNOWN, ProblemError, ProblemOut
+from sync_pipeline.api.problems import UNKNOWN_FIELD, ProblemError, ProblemOut
 
 _SCHEMAS = "#/components/schemas/{model}"
-_UNUSED = ("HTTPValidationError", "ValidationError")  # FastAPI's own errors, never given here
+_UNUSED = (
+    "HTTPValidationError",
+    "ValidationError",
+)  # FastAPI's own errors, never returned here
 
 LINKS: dict[str, Any] = {
     name: {"operationId": name, "parameters": {"id": "$response.body#/data/record/id"}}
-    for name in ("one_record", "cancel", "retry")
+    for name in ("get_record", "cancel", "retry")
 }
-"""What can be done with the record in an answer."""
+"""Links from a response with a record to the operations on that record."""
 
 
 def operation_id(route: APIRoute) -> str:
-    """Return the name of a call in the document."""
+    """Return the operationId of a route."""
     return route.name
 
 
 def install(app: FastAPI) -> None:
-    """Let `app` give that document."""
+    """Make `app` serve this document."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            found = get_openapi(
+            document = get_openapi(
                 title=app.title,
                 version=app.version,
                 description=app.description,
                 routes=app.routes,
             )
-            schemas = found["components"]["schemas"]
+            schemas = document["components"]["schemas"]
             schemas["ProblemOut"] = ProblemOut.model_json_schema(ref_template=_SCHEMAS)
             for unused in _UNUSED:
                 schemas.pop(unused, None)
-            app.openapi_schema = found
+            app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def known_query(app: FastAPI) -> Callable[[Request], Awaitable[None]]:
-    """Return a dependency that refuses what the document does not have in the query of a call: a
-    filter whose name is mistyped is not to find everything."""
+def reject_unknown_query(app: FastAPI) -> Callable[[Request], Awaitable[None]]:
+    """Return a dependency that rejects query parameters that the document does not define.
 
-    async def only_known(request: Request) -> None:
+    Otherwise, a mistyped filter would silently return all records. Raises ProblemError 422.
+    """
+
+    async def reject(request: Request) -> None:
         if not request.query_params:
             return
         known = {
             parameter["name"]
             for methods in app.openapi()["paths"].values()
-            for call in methods.values()
-            if call["operationId"] == request.scope["route"].name
-            for parameter in call.get("parameters", ())
+            for operation in methods.values()
+            if operation["operationId"] == request.scope["route"].name
+            for parameter in operation.get("parameters", ())
             if parameter["in"] == "query"
         }
         for name in request.query_params:
             if name not in known:
                 raise ProblemError(
-                    422, "unknown_field", f"{name}: {UNKNOWN}", field=name, name=name
+                    422, "unknown_field", f"{name}: {UNKNOWN_FIELD}", field=name, name=name
                 )
 
-    return only_known
+    return reject
 
 
-def methods_at(app: FastAPI, path: str) -> list[str]:
-    """Return the methods that the document has for an address."""
+def allowed_methods(app: FastAPI, path: str) -> list[str]:
+    """Return the methods that the document defines for a path."""
     return sorted(
         method.upper()
         for template, methods in app.openapi()["paths"].items()

@@ -1,4 +1,7 @@
-"""What goes wrong, as application/problem+json: a sentence that says what to do."""
+"""Error responses as `application/problem+json` (RFC 9457), with a `code` and a message.
+
+The messages name API calls, never shell commands. The codes are listed in docs/api.md.
+"""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -22,45 +25,46 @@ from sync_pipeline.errors import (
 _logger = logging.getLogger(__name__)
 
 _TITLES = {
-    401: "Not signed in",
+    401: "Unauthorized",
     403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",
-    409: "Not possible now",
-    413: "Too large",
-    415: "Not JSON",
-    421: "Not this server",
-    422: "Not valid",
+    409: "Conflict",
+    413: "Content too large",
+    415: "Unsupported media type",
+    421: "Misdirected request",
+    422: "Invalid request",
     429: "Too many requests",
     500: "Internal error",
-    503: "Not available",
+    503: "Unavailable",
 }
-_AWAY = (
+_UNAVAILABLE = (
     (BusyError, "too_busy"),
     (TrackingError, "database_unavailable"),
     (StackError, "dagster_unavailable"),
     (SyncError, "not_available"),
 )
-_INVALID = {"missing": "missing_field", "extra_forbidden": "unknown_field"}
-_NOT_JSON = "the body is not valid JSON"
-UNKNOWN = "is not known here; leave it out, or correct its name"
+_INVALID = {
+    "missing": "missing_field",
+    "extra_forbidden": "unknown_field",
+    "invalid_date": "invalid_date",
+}
+_NOT_JSON = "the request body is not valid JSON"
+UNKNOWN_FIELD = "unknown name; remove it or correct its spelling"
 _DETAILS = {
-    404: (
-        "not_found",
-        "there is nothing at this address; the calls are listed in /api/v1/openapi.json",
-    ),
-    405: ("wrong_method", "this address does not take that method; see /api/v1/openapi.json"),
+    404: ("not_found", "not found; GET /api/v1/openapi.json lists all calls"),
+    405: ("wrong_method", "method not allowed; GET /api/v1/openapi.json lists all calls"),
 }
 
 
 class ProblemOut(BaseModel):
-    """Why a call was not done."""
+    """An error."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "example": {
                 "type": "about:blank",
-                "title": "Not valid",
+                "title": "Invalid request",
                 "status": 422,
                 "detail": "dataset orders: 2024-12-31 is before its first day 2025-01-01; …",
                 "field": "start_date",
@@ -76,15 +80,16 @@ class ProblemOut(BaseModel):
     type: str = "about:blank"
     title: str
     status: int
-    detail: str = Field(description="one sentence, which says what to do")
-    field: str | None = Field(default=None, description="what it is about, if it is one field")
-    code: str = Field(description="what went wrong, in one word that stays")
-    params: dict[str, str | int] = Field(description="what the sentence is about, by name")
+    detail: str = Field(description="What went wrong and how to fix it, in one sentence.")
+    field: str | None = Field(
+        default=None, description="The field or parameter that caused the error, if it is one."
+    )
+    code: str = Field(description="A stable identifier of the error.")
+    params: dict[str, str | int] = Field(description="The values in `detail`, by name.")
 
 
 class ProblemError(Exception):
-    """A call that is not done, with the status and the sentence of its answer; `code` and `params`
-    say the same in whatever language."""
+    """An error response. `code` and `params` allow clients to translate `detail`."""
 
     def __init__(
         self,
@@ -106,25 +111,27 @@ class ProblemError(Exception):
 
     @classmethod
     def of(cls, error: RequestError, status: int, *, field: str | None = None) -> "ProblemError":
-        """Return what `error` says as a problem."""
+        """Return `error` as a problem with an HTTP status."""
         problem = cls(status, error.code, one_line(error), field=field)
         problem.params = error.params
         return problem
 
 
 def no_record(record_id: int) -> ProblemError:
-    """Return the problem of an id that no record has."""
+    """Return the problem 404 for an unknown record id."""
     return ProblemError(
         404,
         "no_record",
-        f"there is no record {record_id}; see /api/v1/sync-status/list",
+        f"record {record_id} not found; see GET /api/v1/sync-status/list",
         id=record_id,
     )
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the description of these answers, for a route; 401, 403, 421, 422 and 503 any may
-    give."""
+    """Return the OpenAPI descriptions of a route's error responses.
+
+    401, 403, 421, 422 and 503 are always included, because every route can return them.
+    """
     return {
         status: {
             "description": _TITLES[status],
@@ -136,8 +143,8 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def answer(problem: ProblemError) -> JSONResponse:
-    """Return the response that says `problem`."""
+def problem_response(problem: ProblemError) -> JSONResponse:
+    """Return the HTTP response for `problem`."""
     title = _TITLES.get(problem.status, "Error")
     body = ProblemOut(
         title=title,
@@ -155,65 +162,72 @@ def answer(problem: ProblemError) -> JSONResponse:
     )
 
 
-def install(app: FastAPI, methods_at: Callable[[str], Sequence[str]]) -> None:
-    """Let every error of `app` be answered as a problem; `methods_at` knows the document."""
+def install(app: FastAPI, allowed_methods: Callable[[str], Sequence[str]]) -> None:
+    """Make `app` return every error as a problem.
+
+    `allowed_methods` returns the methods of a path, as the OpenAPI document defines them.
+    """
 
     @app.exception_handler(ProblemError)
     async def on_problem(request: Request, error: ProblemError) -> JSONResponse:
-        return answer(error)
+        return problem_response(error)
 
     @app.exception_handler(RequestError)
-    async def on_refused(request: Request, error: RequestError) -> JSONResponse:
-        return answer(ProblemError.of(error, 422))
+    async def on_request_error(request: Request, error: RequestError) -> JSONResponse:
+        return problem_response(ProblemError.of(error, 422))
 
     @app.exception_handler(SyncError)
     async def on_unavailable(request: Request, error: SyncError) -> JSONResponse:
-        code = next(code for kind, code in _AWAY if isinstance(error, kind))
-        return answer(ProblemError(503, code, one_line(error), headers={"Retry-After": "5"}))
+        code = next(code for kind, code in _UNAVAILABLE if isinstance(error, kind))
+        return problem_response(
+            ProblemError(503, code, one_line(error), headers={"Retry-After": "5"})
+        )
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        return answer(_invalid(error))
+        return problem_response(_invalid(error))
 
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> JSONResponse:
-        if error.status_code == 400:  # a body that could not even be read as JSON
-            return answer(ProblemError(422, "not_json", _NOT_JSON))
+        if error.status_code == 400:  # FastAPI could not parse the body as JSON
+            return problem_response(ProblemError(422, "not_json", _NOT_JSON))
         code, detail = _DETAILS.get(error.status_code, ("refused", str(error.detail)))
         headers = dict(error.headers or {})
-        # The framework names only those of the first route that fits the address.
-        if error.status_code == 405 and (methods := methods_at(request.url.path)):
+        # Starlette lists only the methods of the first route that matches the path.
+        if error.status_code == 405 and (methods := allowed_methods(request.url.path)):
             headers["Allow"] = ", ".join(methods)
-        return answer(ProblemError(error.status_code, code, detail, headers=headers))
+        return problem_response(ProblemError(error.status_code, code, detail, headers=headers))
 
     @app.exception_handler(Exception)
-    async def on_bug(request: Request, error: Exception) -> JSONResponse:
-        # The server logs it with its stack; what it says may hold anything.
-        return answer(
+    async def on_exception(request: Request, error: Exception) -> JSONResponse:
+        # The server logs the traceback. The message may contain secrets, so it is not returned.
+        return problem_response(
             ProblemError(
-                500, "internal_error", "a bug, please report it; the server's log says more"
+                500,
+                "internal_error",
+                "internal error; please report it, the server log has the details",
             )
         )
 
 
 def _invalid(error: RequestValidationError) -> ProblemError:
-    """Return the first thing that is wrong with a request, by its field."""
+    """Return a request's first validation error as a problem."""
     found = error.errors()[0]
-    where = [str(part) for part in found["loc"][1:] if not isinstance(part, int)]
-    field = where[0] if where and found["type"] != "json_invalid" else None
-    said = str(found["msg"]).removeprefix("Value error, ")
+    path = [str(part) for part in found["loc"][1:] if not isinstance(part, int)]
+    field = path[0] if path and found["type"] != "json_invalid" else None
+    message = str(found["msg"])
     if found["type"] == "json_invalid":
         return ProblemError(422, "not_json", _NOT_JSON)
     if field is None:
         missing = found["type"] == "missing"
-        said = "the body is missing; send JSON" if missing else said
-        return ProblemError(422, "no_body" if missing else "invalid", said)
+        message = "the request body is missing; send JSON" if missing else message
+        return ProblemError(422, "no_body" if missing else "invalid", message)
     code = _INVALID.get(found["type"], "invalid")
     if found["type"] == "extra_forbidden":
-        said = UNKNOWN
-    elif found["type"] == "value_error" and "is not a date" in said:
-        code = "invalid_date"
-    if not said.startswith(field):
-        said = said.replace("Input should be", "must be").replace("Field required", "is required")
-        said = f"{field}: {said}"
-    return ProblemError(422, code, said, field=field, name=field)
+        message = UNKNOWN_FIELD
+
+    if not message.startswith(field):
+        message = message.replace("Input should be", "must be")
+        message = message.replace("Field required", "is required")
+        message = f"{field}: {message}"
+    return ProblemError(422, code, message, field=field, name=field)

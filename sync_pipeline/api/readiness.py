@@ -1,44 +1,48 @@
-"""Whether the tables can be read, and whether Dagster answers: looked at once a second at most,
-since anybody may ask."""
+"""Readiness of the server: whether the tracking tables are readable and Dagster responds.
+
+Results are cached for a second, because `GET /readyz` needs no token.
+"""
 
 from sync_pipeline.api.background_cache import BackgroundCache
 from sync_pipeline.api.models import HealthOut
 from sync_pipeline.dagster_client.client import Dagster
 from sync_pipeline.database.migrate import code_version, version_of
-from sync_pipeline.database.pool import ReadingPool
+from sync_pipeline.database.pool import ReadOnlyPool
 from sync_pipeline.errors import StackError, SyncError
 
-_KEPT_SECONDS = 1.0
-_USABLE_SECONDS = 5.0  # what is older says nothing about now
-_DAGSTER_SECONDS = 3.0
+_TTL_SECONDS = 1.0
+_MAX_AGE_SECONDS = 5.0
+_DAGSTER_TIMEOUT_SECONDS = 3.0
 
 
 class Readiness:
-    """Of one application."""
+    """Checks whether one application is ready."""
 
-    def __init__(self, pool: ReadingPool, dagster: Dagster) -> None:
-        self._needed = code_version()
-        times = {"kept_seconds": _KEPT_SECONDS, "usable_seconds": _USABLE_SECONDS}
-        self._version = BackgroundCache(lambda: pool.run(version_of), "the database", **times)
+    def __init__(self, pool: ReadOnlyPool, dagster: Dagster) -> None:
+        self._required = code_version()
+        ages = {"ttl_seconds": _TTL_SECONDS, "max_age_seconds": _MAX_AGE_SECONDS}
+        self._version = BackgroundCache(lambda: pool.run(version_of), "the database", **ages)
         self._dagster = BackgroundCache(
-            lambda: dagster.graphql("{ version }", timeout_seconds=_DAGSTER_SECONDS),
+            lambda: dagster.graphql("{ version }", timeout_seconds=_DAGSTER_TIMEOUT_SECONDS),
             f"Dagster at {dagster.url}",
-            **times,
+            **ages,
         )
 
-    def look(self) -> HealthOut:
-        """Return what is ready. Dagster is only told of."""
+    def check(self) -> HealthOut:
+        """Return whether the server is ready. Dagster's state is reported but does not count."""
         try:
-            found = self._version.get()
-            ready = found == self._needed
+            version = self._version.get()
+            ready = version == self._required
             database = (
-                f"at version {found}" if ready else f"at version {found}, needs {self._needed}"
+                f"at version {version}"
+                if ready
+                else f"at version {version}, but version {self._required} is required"
             )
         except SyncError:
-            ready, database = False, "cannot be read; the server's log says why"
+            ready, database = False, "cannot be read; see the server log"
         try:
             self._dagster.get()
-            dagster = "answers"
+            dagster = "responds"
         except StackError:
-            dagster = "does not answer; nothing can be launched"
+            dagster = "does not respond; batches cannot be launched"
         return HealthOut(ready=ready, database=database, dagster=dagster)

@@ -1,4 +1,7 @@
-"""The runs of a batch, in Dagster: which are at work, and ending them."""
+"""The Dagster runs and backfills of a batch: find, cancel and terminate them.
+
+Does not launch runs: see `launching.py`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,14 +18,14 @@ from sync_pipeline.dagster_client.tags import (
 )
 from sync_pipeline.errors import RequestError
 
-_AT_WORK = ("QUEUED", "NOT_STARTED", "MANAGED", "STARTING", "STARTED", "CANCELING")
+_ACTIVE = ("QUEUED", "NOT_STARTED", "MANAGED", "STARTING", "STARTED", "CANCELING")
 _KEY_TAGS = (
     BATCH_KEY_TAG,
     BACKFILL_TAG,
     ROOT_BACKFILL_TAG,
     ROOT_RUN_TAG,
 )
-_SEEN_AT_ONCE = 500
+_MAX_RUNS = 500
 _FIELDS = (
     "{ ... on Runs { results { runId status canTerminate creationTime tags { key value } } } }"
 )
@@ -47,55 +50,69 @@ _TERMINATE = """mutation ($ids: [String!]!) { terminateRuns(runIds: $ids) {
 
 @dataclass(frozen=True)
 class Run:
-    """A run of a batch. `can_end`: Dagster can tell its process to end;
-    `by_command`: its process is a command line's, which Dagster knows nothing of."""
+    """A run of a batch.
+
+    `can_terminate`: Dagster can terminate the run's process. `from_command_line`: the run's process
+    was started from the command line, so Dagster cannot terminate it. `created`: Unix seconds.
+    """
 
     run_id: str
-    at_work: bool
-    can_end: bool
-    by_command: bool
+    active: bool
+    can_terminate: bool
+    from_command_line: bool
     backfill_id: str | None
     created: float
 
 
 def runs_of(dagster: Dagster, batch_key: str) -> list[Run]:
-    """Return the runs of the batch with this key, the newest first. Raises StackError."""
-    filters: dict[str, Any] = {"ids": {"runIds": [batch_key]}, "limit": _SEEN_AT_ONCE}
+    """Return the runs of the batch with this key, newest first.
+
+    Raises StackError if Dagster does not respond.
+    """
+    filters: dict[str, Any] = {"ids": {"runIds": [batch_key]}, "limit": _MAX_RUNS}
     for number, tag in enumerate(_KEY_TAGS):
         filters[f"tag{number}"] = {"tags": [{"key": tag, "value": batch_key}]}
-    answer = dagster.graphql(_RUNS, filters)
-    found = {run["runId"]: _run(run) for part in answer.values() for run in part.get("results", ())}
+    response = dagster.graphql(_RUNS, filters)
+    found = {
+        run["runId"]: _run(run) for part in response.values() for run in part.get("results", ())
+    }
     return sorted(found.values(), key=lambda run: -run.created)
 
 
-def is_backfill_at_work(dagster: Dagster, backfill_id: str) -> bool:
-    """Return whether this is a backfill that may still launch runs. Raises StackError."""
+def is_backfill_active(dagster: Dagster, backfill_id: str) -> bool:
+    """Return whether a backfill with this id may still launch runs.
+
+    Raises StackError if Dagster does not respond.
+    """
     found = dagster.graphql(_BACKFILL, {"id": backfill_id})["partitionBackfillOrError"]
     return bool(found.get("status") == "REQUESTED")
 
 
 def cancel_backfill(dagster: Dagster, backfill_id: str) -> None:
-    """Let a backfill launch no further run. Raises RequestError, StackError."""
-    answer = dagster.graphql(_CANCEL_BACKFILL, {"id": backfill_id})["cancelPartitionBackfill"]
-    if answer["__typename"] != "CancelBackfillSuccess":
+    """Cancel a backfill, so that it launches no further runs.
+
+    Raises RequestError if Dagster rejects it, StackError if Dagster does not respond.
+    """
+    response = dagster.graphql(_CANCEL_BACKFILL, {"id": backfill_id})["cancelPartitionBackfill"]
+    if response["__typename"] != "CancelBackfillSuccess":
         raise RequestError(
-            f"Dagster did not cancel backfill {backfill_id}: {answer.get('message')}"
+            f"Dagster did not cancel backfill {backfill_id}: {response.get('message')}"
         )
 
 
-def end_runs(dagster: Dagster, runs: Sequence[Run]) -> None:
-    """Tell the processes of these runs to end. Raises StackError."""
+def terminate_runs(dagster: Dagster, runs: Sequence[Run]) -> None:
+    """Terminate these runs. Raises StackError if Dagster does not respond."""
     if runs:
         dagster.graphql(_TERMINATE, {"ids": [run.run_id for run in runs]})
 
 
-def _run(found: dict[str, Any]) -> Run:
-    tags = {tag["key"]: tag["value"] for tag in found["tags"]}
+def _run(run: dict[str, Any]) -> Run:
+    tags = {tag["key"]: tag["value"] for tag in run["tags"]}
     return Run(
-        found["runId"],
-        found["status"] in _AT_WORK,
-        found["canTerminate"],
+        run["runId"],
+        run["status"] in _ACTIVE,
+        run["canTerminate"],
         tags.get(TRIGGERED_BY_TAG, "").endswith(COMMAND_LINE_SUFFIX),
         tags.get(BACKFILL_TAG),
-        found["creationTime"],
+        run["creationTime"],
     )

@@ -1,4 +1,7 @@
-"""Running the application: `serve` in this process, `api_running` in a process of its own."""
+"""Run the application: `serve` in this process, `run_api` in a child process.
+
+Does not assemble the application: see `app.py`.
+"""
 
 import resource
 import signal
@@ -24,43 +27,43 @@ from sync_pipeline.errors import StackError
 from sync_pipeline.local.processes import end_with_parent
 from sync_pipeline.settings import Settings
 
-_FILES = MAX_STREAMS * 2  # a stream is one; many systems begin with 1,024
+_OPEN_FILES = MAX_STREAMS * 2  # each stream needs one; the default limit is often 1,024
 _OTHER_FILES = 200
-_END_SECONDS = 5
-_START_SECONDS = 60
+_STOP_TIMEOUT_SECONDS = 5
+_START_TIMEOUT_SECONDS = 60
 
 
 def serve(
     settings: Settings, host: str, port: int, on_listening: Callable[[str], None] = lambda url: None
 ) -> None:
-    """Serve until a signal comes; call `on_listening` with the address once it is taken.
+    """Serve until a signal arrives; call `on_listening` with the URL once the port is open.
 
-    Raises SettingError, or StackError if it cannot listen there.
+    Raises SettingError for an invalid setting, StackError if the address cannot be used.
     """
     config = Config.of(settings, host)
-    app, given = create_app(config)
-    with closing(_listening(host, port)) as listening:
+    app, services = create_app(config)
+    with closing(_listen(host, port)) as listening:
         server = _Server(
             uvicorn.Config(
                 app,
                 log_level="warning",
                 access_log=False,
-                proxy_headers=False,  # whoever sends them is believed by nobody here
+                proxy_headers=False,  # clients could forge them
                 server_header=False,
                 ws="none",
                 lifespan="on",
-                timeout_graceful_shutdown=_END_SECONDS,
+                timeout_graceful_shutdown=_STOP_TIMEOUT_SECONDS,
             ),
-            given,
+            services,
         )
-        given.broker.most = min(MAX_STREAMS, _files() - _OTHER_FILES)
-        on_listening(_address(host, listening.getsockname()[1]))
+        services.broker.max_streams = min(MAX_STREAMS, _raise_file_limit() - _OTHER_FILES)
+        on_listening(_url(host, listening.getsockname()[1]))
         server.run(sockets=[listening])
 
 
 @dataclass(frozen=True)
 class RunningApi:
-    """An API of our own at `url`, and its log."""
+    """An API server that runs in a child process, at `url`."""
 
     url: str
     process: "subprocess.Popen[bytes]"
@@ -68,49 +71,50 @@ class RunningApi:
 
 
 @contextmanager
-def api_running(
-    settings: Settings, port: int, host: str = "127.0.0.1", **others: str
+def run_api(
+    settings: Settings, port: int, host: str = "127.0.0.1", **overrides: str
 ) -> Iterator[RunningApi]:
-    """Run the API in a process of its own for as long as the block lasts; yield it when it answers.
+    """Run the API in a child process during the block; yield it when it responds.
 
-    `settings` come from `stack.databases`; `others` are more of them. Raises StackError.
+    `settings` come from `local.stack.databases`; `overrides` are additional settings. Raises
+    StackError if the API does not start.
     """
     log = settings.data_dir / "api.log"
-    environment = {**settings.environment, **others}
+    environment = {**settings.environment, **overrides}
     with log.open("ab") as output:
         process = _start(environment, host, port, output)
     try:
-        api = RunningApi(_address(host, port), process, log)
+        api = RunningApi(_url(host, port), process, log)
         _wait_until_up(api)
         yield api
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(_END_SECONDS + 5)
+                process.wait(_STOP_TIMEOUT_SECONDS + 5)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
 
 
 class _Server(uvicorn.Server):
-    """Ends the event streams first, which would never end by themselves."""
+    """Ends the event streams before it shuts down; they would keep the server running."""
 
-    def __init__(self, config: uvicorn.Config, given: Services) -> None:
+    def __init__(self, config: uvicorn.Config, services: Services) -> None:
         super().__init__(config)
-        self._given = given
+        self._services = services
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._given.broker.end()
+        self._services.broker.close()
         await super().shutdown(sockets)
 
 
-def _files() -> int:
-    """Let this process have more files open, if it may; return how many it has then."""
+def _raise_file_limit() -> int:
+    """Raise this process's limit of open files as far as allowed; return the resulting limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return _FILES
+        return _OPEN_FILES
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     return wanted
 
@@ -125,40 +129,42 @@ def _start(
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
-        start_new_session=True,  # a terminal's Ctrl-C is for us; we then stop it in order
+        start_new_session=True,  # Ctrl-C goes only to the parent, which stops this process
         preexec_fn=end_with_parent(signal.SIGTERM),
     )
 
 
 def _wait_until_up(api: RunningApi) -> None:
-    deadline = time.monotonic() + _START_SECONDS
+    deadline = time.monotonic() + _START_TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         if api.process.poll() is not None:
-            raise StackError(f"the API did not start; the end of {api.log} says why")
+            raise StackError(f"the API did not start; see the end of {api.log}")
         try:
             with open_url(urllib.request.Request(f"{api.url}/healthz"), 1):  # noqa: S310  http
                 return
         except OSError:
             time.sleep(0.05)
-    raise StackError(f"the API does not answer after {_START_SECONDS} s ({api.log})")
+    raise StackError(
+        f"the API did not respond within {_START_TIMEOUT_SECONDS} s; see the end of {api.log}"
+    )
 
 
-def _address(host: str, port: int) -> str:
+def _url(host: str, port: int) -> str:
     name = host.strip("[]")
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     name = host.strip("[]")
     try:
         family, _, _, _, address = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
-        listening.listen()  # two may bind to a port, one may listen
+        listening.listen()  # with SO_REUSEADDR, bind() succeeds on a used port; listen() fails
     except OSError as error:
         raise StackError(
-            f"{host} port {port} cannot be used: {error.strerror}; stop what listens there, or "
-            "choose another with --port"
+            f"cannot listen on {host} port {port}: {error.strerror}; stop the process that uses "
+            "the port, or choose another one with --port"
         ) from None
     return listening

@@ -1,4 +1,7 @@
-"""What the routes work with, made once for an application."""
+"""The services that the routes use, created once for each application.
+
+Does not read settings: see `config.py`.
+"""
 
 import threading
 from dataclasses import dataclass
@@ -15,33 +18,33 @@ from sync_pipeline.api.readiness import Readiness
 from sync_pipeline.api.security.rate_limit import RateLimit
 from sync_pipeline.api.security.tokens import Authority
 from sync_pipeline.dagster_client.client import Dagster
-from sync_pipeline.database.pool import ReadingPool
+from sync_pipeline.database.pool import ReadOnlyPool
 
 _CONNECTIONS = 8
-_WRITERS = 10  # of 40 threads
+_WRITE_SLOTS = 10  # of the 40 threads that Starlette runs sync routes in
 _STATEMENT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class Services:
-    """Of one application."""
+    """The services of one application."""
 
     config: Config
-    pool: ReadingPool
+    pool: ReadOnlyPool
     dagster: Dagster
     links: Links
     catalogue: Catalogue
     authority: Authority
-    turns: RateLimit
+    rate_limit: RateLimit
     broker: Broker
     metrics: Metrics
     readiness: Readiness
-    writers: threading.BoundedSemaphore
+    write_slots: threading.BoundedSemaphore
 
 
 def make_services(config: Config) -> Services:
-    """Return the services of an application; nothing is connected to yet."""
-    pool = ReadingPool(
+    """Return the services of an application, without connecting to anything."""
+    pool = ReadOnlyPool(
         config.tracking_url,
         config.tracking_setting,
         size=_CONNECTIONS,
@@ -57,14 +60,14 @@ def make_services(config: Config) -> Services:
         links=Links(config.dagster_public_url),
         catalogue=Catalogue(dagster),
         authority=Authority(config.tokens, config.secret),
-        turns=RateLimit(),
+        rate_limit=RateLimit(),
         broker=broker,
         metrics=Metrics(pool, broker),
         readiness=Readiness(pool, dagster),
-        writers=threading.BoundedSemaphore(_WRITERS),
+        write_slots=threading.BoundedSemaphore(_WRITE_SLOTS),
     )
 
 
-async def services(request: Request) -> Services:
-    """Return the services of the application that a request came to."""
+async def get_services(request: Request) -> Services:
+    """Return the services of the application that handles a request."""
     return cast(Services, request.app.state.services)

@@ -1,4 +1,8 @@
-"""A connection on which the API may write: of its own for each request, which are few."""
+"""Database connections for the API's writes, one for each request.
+
+Does not serve reads: see `database/pool.py`. Does not contain the statements: see
+`tracking/state/requests.py`.
+"""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -15,23 +19,26 @@ from sync_pipeline.settings import secrets_of
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-_PATIENCE_SECONDS = 60.0  # as long as somebody else's request for the same may take
-_TURN_SECONDS = 2.0
+_TIMEOUT_SECONDS = 60.0  # how long another request for the same batch may take
+_SLOT_TIMEOUT_SECONDS = 2.0
 
 
 @contextmanager
-def writing(given: Services) -> Iterator["Cursor"]:
-    """A cursor each of whose statements is committed by itself. Raises TrackingError.
+def write_connection(services: Services) -> Iterator["Cursor"]:
+    """Yield a cursor in autocommit mode.
 
-    A few at once, since each may wait for Dagster: readers are to have threads left.
+    The number of concurrent writes is limited: each may wait for Dagster, and readers must still
+    get threads. Raises BusyError at the limit, TrackingError if the database fails.
     """
-    if not given.writers.acquire(timeout=_TURN_SECONDS):
-        raise BusyError("too much is being launched or cancelled at once; try again in a moment")
+    if not services.write_slots.acquire(timeout=_SLOT_TIMEOUT_SECONDS):
+        raise BusyError(
+            "too many batches are being launched, retried or cancelled; try again in a moment"
+        )
     try:
-        with _connected(given.config) as cursor:
+        with _connected(services.config) as cursor:
             yield cursor
     finally:
-        given.writers.release()
+        services.write_slots.release()
 
 
 @contextmanager
@@ -41,8 +48,8 @@ def _connected(config: Config) -> Iterator["Cursor"]:
         setting=config.tracking_setting,
         purpose="api, launching",
         error=TrackingError,
-        statement_timeout_seconds=_PATIENCE_SECONDS,
-        idle_seconds=_PATIENCE_SECONDS,
+        statement_timeout_seconds=_TIMEOUT_SECONDS,
+        idle_seconds=_TIMEOUT_SECONDS,
         autocommit=True,
     )
     with closing(connection), connection.cursor() as cursor:
@@ -50,15 +57,15 @@ def _connected(config: Config) -> Iterator["Cursor"]:
             yield cursor
         except psycopg2.Error as error:
             raise TrackingError(
-                f"the database of {config.tracking_setting} refused: "
-                f"{one_line(error, *secrets_of(config.tracking_url))} (see docs/operations.md for "
-                "what the API's role needs)"
+                f"the database of {config.tracking_setting} rejected a write: "
+                f"{one_line(error, *secrets_of(config.tracking_url))} (docs/operations.md lists "
+                "the privileges that the API's role needs)"
             ) from error
 
 
 @contextmanager
 def transaction(cursor: "Cursor") -> Iterator[None]:
-    """Let the block be one transaction."""
+    """Run the block in one transaction."""
     cursor.execute("BEGIN")
     try:
         yield

@@ -1,1 +1,1 @@
-"""Datasets as their YAML describes them."""
+"""The configuration of datasets: the models of `defs.yaml` and what is derived from them."""

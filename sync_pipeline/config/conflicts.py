@@ -1,4 +1,7 @@
-"""Datasets that cannot stand beside each other in one project."""
+"""Conflicts between the datasets of one project: duplicate names, and shared target tables.
+
+Does not check a single dataset: see `dataset.py`.
+"""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -8,31 +11,35 @@ from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.errors import SettingError
 
 
-def refuse_clashes(datasets: Sequence[tuple[Dataset, Path]]) -> None:
-    """Raise SettingError, naming both files, if two datasets have one name, or load one table of
-    which one of them replaces whole days."""
-    of_name: dict[str, Path] = {}
-    of_table: dict[str, list[tuple[Dataset, Path]]] = defaultdict(list)
+def check_conflicts(datasets: Sequence[tuple[Dataset, Path]]) -> None:
+    """Check a project's datasets, each given with its `defs.yaml`.
+
+    Raises SettingError, which names both files, if two datasets have the same name, or write to the
+    same table and one of them replaces whole days.
+    """
+    by_name: dict[str, Path] = {}
+    by_table: dict[str, list[tuple[Dataset, Path]]] = defaultdict(list)
     for dataset, file in datasets:
-        if dataset.name in of_name:
+        if dataset.name in by_name:
             raise SettingError(
-                f"two datasets are called {dataset.name}: {of_name[dataset.name]} and {file}; "
+                f"two datasets are named {dataset.name}: {by_name[dataset.name]} and {file}; "
                 "rename the folder of one of them"
             )
-        of_name[dataset.name] = file
-        of_table[dataset.target.full_name].append((dataset, file))
-    for sharing in of_table.values():
-        _refuse_if_one_replaces(sharing)
+        by_name[dataset.name] = file
+        by_table[dataset.target.full_name].append((dataset, file))
+    for sharing in by_table.values():
+        _check_shared_table(sharing)
 
 
-def _refuse_if_one_replaces(sharing: Sequence[tuple[Dataset, Path]]) -> None:
+def _check_shared_table(sharing: Sequence[tuple[Dataset, Path]]) -> None:
     replacing_first = sorted(sharing, key=lambda one: one[0].target.write != "replace_day")
     (dataset, file), *others = replacing_first
     if others and dataset.target.write == "replace_day":
         other, other_file = others[0]
         raise SettingError(
-            f"datasets {dataset.name} ({file}) and {other.name} ({other_file}) both load the table "
-            f"{dataset.target.table}, and {dataset.name} would delete the other's rows with each "
-            "day that it replaces; give one of them another target.table, or let both of them "
-            "write: upsert or append_only"
+            f"datasets {dataset.name} ({file}) and {other.name} ({other_file}) both write "
+            "to the table "
+            f"{dataset.target.table}, and {dataset.name} would delete the other's rows whenever it "
+            "replaces a day; use another target.table for one of them, or write: upsert or "
+            "append_only for both"
         )

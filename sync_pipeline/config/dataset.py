@@ -1,8 +1,8 @@
-"""A dataset: one source table and the table it is synced into, as its `defs.yaml` describes it.
+"""The models of a dataset's `defs.yaml`: one source, and the table it is synced into.
 
-These models are the meaning of the YAML and travel, frozen, through every layer. They hold no
-secret: a connection is named by the environment variable that carries its URL. The defaults and
-the allowed values stand here and nowhere else; the component and the documents read them here.
+All keys, defaults and allowed values are defined here and in `sources/`; docs/datasets.md is
+generated from them. The models are frozen and contain no secrets: a URL or key is given as the name
+of an environment variable. Does not read YAML files: see `orchestration/component.py`.
 """
 
 import re
@@ -22,7 +22,7 @@ from pydantic import (
 
 from sync_pipeline.config.reserved_tables import OWN_TABLES
 from sync_pipeline.config.sources import AnySource
-from sync_pipeline.config.sources.common import PositiveSeconds, StrictModel, TableName
+from sync_pipeline.config.sources.strict_model import PositiveSeconds, StrictModel, TableName
 from sync_pipeline.errors import RequestError
 
 _TIME_OF_DAY = r"^([01]\d|2[0-3]):[0-5]\d$"
@@ -32,7 +32,7 @@ _DATASET_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
 def _known_timezone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (KeyError, ValueError, OSError):  # unknown, malformed, or the name of a folder
+    except (KeyError, ValueError, OSError):  # unknown, malformed, or a folder of the database
         raise ValueError(
             f"{name!r} is not an IANA time zone, such as Asia/Shanghai or UTC"
         ) from None
@@ -42,25 +42,26 @@ def _known_timezone(name: str) -> str:
 def _dataset_name(name: str) -> str:
     if not _DATASET_NAME.match(name):
         raise ValueError(
-            "must be lower-case letters, digits and _, begin with a letter, and be at most "
+            "must consist of lower-case letters, digits and _, begin with a letter, and "
+            "have at most "
             "63 characters, such as daily_orders"
         )
     return name
 
 
-def _in_schema(table: str) -> str:
+def _qualify(table: str) -> str:
     return table if "." in table else f"public.{table}"
 
 
-def _not_our_own(table: str) -> str:
-    if _in_schema(table) in map(_in_schema, OWN_TABLES):
+def _not_reserved(table: str) -> str:
+    if _qualify(table) in map(_qualify, OWN_TABLES):
         raise ValueError(
-            f"{table!r} is a table in which sync-pipeline keeps its own records; name another"
+            f"{table!r} is reserved for sync-pipeline's own records; use another table"
         )
     return table
 
 
-# For `dg check yaml`, which reads the JSON schema: YAML gives a date, JSON knows only text.
+# `dg check yaml` validates against the JSON schema, in which a date is a string.
 Day = Annotated[
     date, WithJsonSchema({"type": "string", "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"})
 ]
@@ -69,129 +70,141 @@ TimezoneName = Annotated[str, AfterValidator(_known_timezone)]
 
 
 class PostgresTarget(StrictModel):
-    """The table the rows are synced into, in the database of `SYNC_DATABASE_URL`."""
+    """The table that the rows are written to, in the database of `SYNC_DATABASE_URL`."""
 
-    table: Annotated[TableName, AfterValidator(_not_our_own)] = Field(
-        description="target table, or schema.table; created if missing"
+    table: Annotated[TableName, AfterValidator(_not_reserved)] = Field(
+        description="target table, or `schema.table`; created if it does not exist"
     )
     write: Literal["replace_day", "upsert", "append_only"] = Field(
         default="replace_day",
-        description="how a day's rows are written: in the place of the day's rows, of the rows "
-        "with the same key, or besides what is there",
+        description="what happens to existing rows: `replace_day` replaces all rows of the day, "
+        "`upsert` updates the rows with the same key, `append_only` never changes a row",
     )
     key: tuple[str, ...] = Field(
         default=(),
-        description="for upsert and append_only: the columns that tell a row from every other",
+        description="the columns that identify a row; required for `upsert`, optional for "
+        "`append_only`",
     )
     on_lock_conflict: Literal["wait", "fail"] = Field(
         default="wait",
-        description="whether a day that another worker holds is waited for, or fails at once",
+        description="what to do with a day that another worker is loading: `wait` waits up to "
+        "`lock_timeout_seconds`, `fail` fails the day at once",
     )
     lock_timeout_seconds: PositiveSeconds = Field(
-        default=30, description="how long to wait for a day another worker holds, or for a table"
+        default=30, description="how long to wait for the lock of a day or of the table"
     )
-    statement_timeout_seconds: PositiveSeconds = 3600
+    statement_timeout_seconds: PositiveSeconds = Field(
+        default=3600, description="how long one statement may take, such as the copy of a day"
+    )
     on_schema_change: Literal["fail", "add_columns"] = Field(
         default="fail",
-        description="whether a column that the source gained or lost fails, or is added to the "
-        "table, or left empty in it",
+        description="what to do if the source's columns changed: `fail` fails the day, "
+        "`add_columns` adds new columns to the table and writes NULL to those that the source "
+        "lost",
     )
     on_bad_row: Literal["fail", "quarantine"] = Field(
         default="fail",
-        description="whether a row that the table does not take fails its day, or is kept in "
-        "sync_rejected_row and the others loaded",
+        description="what to do with a row that the table rejects: `fail` fails the day, "
+        "`quarantine` stores the row in `sync_rejected_row` and loads the others",
     )
     max_rejected_rows: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        default=1000, description="with quarantine: a day with more such rows fails all the same"
+        default=1000, description="with `quarantine`: a day with more rejected rows fails"
     )
 
     @model_validator(mode="after")
-    def _key_where_it_is_used(self) -> "PostgresTarget":
+    def _check_key(self) -> "PostgresTarget":
         if self.write == "upsert" and not self.key:
             raise ValueError(
-                "write: upsert needs 'key', the columns that tell a row from every other, such as "
-                "key: [id]"
+                "write: upsert needs 'key', the columns that identify a row, such as key: [id]"
             )
         if self.write == "replace_day" and self.key:
             raise ValueError(
-                "write: replace_day replaces whole days and has no use for 'key'; remove it, or "
+                "write: replace_day replaces whole days and does not use 'key'; remove it, or "
                 "set write: upsert or append_only"
             )
-        twice = next((name for name in self.key if self.key.count(name) > 1), None)
-        if twice is not None:
-            raise ValueError(f"'key' names column {twice!r} twice; name it once")
+        duplicate = next((name for name in self.key if self.key.count(name) > 1), None)
+        if duplicate is not None:
+            raise ValueError(f"'key' contains column {duplicate!r} twice; remove one of them")
         return self
 
     @property
     def full_name(self) -> str:
-        """The table with its schema, which is PostgreSQL's usual one if none is given."""
-        return _in_schema(self.table)
+        """The table with its schema, by default `public`."""
+        return _qualify(self.table)
 
 
 class Retry(StrictModel):
-    """How often a day is tried in all, while connections are lost or locks not got in time."""
+    """How a day is retried after a transient error, such as a lost connection or a lock timeout."""
 
     max_attempts: Annotated[int, Field(ge=1, le=100)] = Field(
-        default=4, description="how often a day is tried; 1: never again"
+        default=4, description="how many times a day is attempted in all; 1 disables retries"
     )
     initial_backoff_seconds: PositiveSeconds = Field(
-        default=1, description="the pause before the second try; it doubles with each, up to 30"
+        default=1,
+        description="the wait before the second attempt; it doubles with each attempt, up to 30",
     )
 
 
 class Every(StrictModel):
-    """Progress is written after every so many days."""
+    """Progress is written each time that many days are finished."""
 
-    days: Annotated[int, Field(ge=1)]
+    days: Annotated[int, Field(ge=1, description="number of days")]
 
 
 class Percent(StrictModel):
-    """Progress is written after every so many percent of the batch's days."""
+    """Progress is written each time that many percent of the batch's days are finished."""
 
-    percent: Annotated[int, Field(ge=1, le=100)]
+    percent: Annotated[int, Field(ge=1, le=100, description="percentage of the batch's days")]
 
 
-def _progress(given: Any, _handler: object) -> Any:
-    """Choose by the key that is given: of a union, each branch would answer what is wrong."""
+def _progress(value: Any, _handler: object) -> Any:
+    """Choose the model by its key. For a plain union, pydantic reports an error per branch."""
     for policy in (Every, Percent):
-        if isinstance(given, policy):
-            return given
-        if isinstance(given, dict) and set(given) == set(policy.model_fields):
-            return policy.model_validate(given)
-    if given not in ("every_day", "auto"):
+        if isinstance(value, policy):
+            return value
+        if isinstance(value, dict) and set(value) == set(policy.model_fields):
+            return policy.model_validate(value)
+    if value not in ("every_day", "auto"):
         raise ValueError("must be every_day, auto, {days: 10} or {percent: 5}")
-    return given
+    return value
 
 
 Progress = Annotated[Literal["every_day", "auto"] | Every | Percent, WrapValidator(_progress)]
 
 
-def _time_of_day(given: Any) -> Any:
-    if not isinstance(given, str) or not re.fullmatch(_TIME_OF_DAY, given):
+def _time_of_day(value: Any) -> Any:
+    if not isinstance(value, str) or not re.fullmatch(_TIME_OF_DAY, value):
         raise ValueError(
             "must be a time of day from 00:00 to 23:59 in quotes, such as '02:30'; without them, "
             "YAML reads 12:30 as the number 750"
         )
-    return given
+    return value
 
 
-# The pattern is for `dg check yaml`, which reads the JSON schema.
+# The pattern is for `dg check yaml`, which validates against the JSON schema.
 TimeOfDay = Annotated[str, Field(pattern=_TIME_OF_DAY), BeforeValidator(_time_of_day)]
 
 
 class Schedule(StrictModel):
-    """A nightly run over the last finished day and some days before it."""
+    """A nightly run over the last finished day and the look-back days before it."""
 
-    at: TimeOfDay = Field(description="time of day HH:MM in the dataset's time zone")
-    look_back_days: Annotated[int, Field(ge=0, le=366)] = Field(
-        default=0, description="how many earlier days are synced again, for late rows"
+    at: TimeOfDay = Field(
+        description="time of the run, `'HH:MM'` in quotes, in the dataset's `timezone`"
     )
-    enabled: bool = Field(default=True, description="whether it is on when first loaded")
+    look_back_days: Annotated[int, Field(ge=0, le=366)] = Field(
+        default=0, description="how many earlier days are synced again, for rows that arrived late"
+    )
+    enabled: bool = Field(
+        default=True, description="whether the schedule is on when Dagster first loads it"
+    )
     retry_every_minutes: Annotated[int, Field(ge=5, le=720)] | None = Field(
-        default=None, description="how often days of the night that failed are tried again"
+        default=None,
+        description="how often the failed days of the nightly run are retried; by default not at "
+        "all",
     )
     retry_until: TimeOfDay | None = Field(
-        default=None, description="time of the same day, HH:MM, after which they no longer are"
+        default=None,
+        description="time of the same day, `'HH:MM'`, until which failed days are retried",
     )
 
     @model_validator(mode="after")
@@ -203,11 +216,11 @@ class Schedule(StrictModel):
         return self
 
     def ticks(self) -> list[str]:
-        """Return the times of day, HH:MM, at which it looks; the first is `at`."""
-        found, last = [_minutes(self.at)], _minutes(self.retry_until or self.at)
-        while self.retry_every_minutes and found[-1] + self.retry_every_minutes <= last:
-            found.append(found[-1] + self.retry_every_minutes)
-        return [f"{minutes // 60:02}:{minutes % 60:02}" for minutes in found]
+        """Return the times of day, HH:MM, of the nightly run (`at`) and of its retries."""
+        times, last = [_minutes(self.at)], _minutes(self.retry_until or self.at)
+        while self.retry_every_minutes and times[-1] + self.retry_every_minutes <= last:
+            times.append(times[-1] + self.retry_every_minutes)
+        return [f"{minutes // 60:02}:{minutes % 60:02}" for minutes in times]
 
 
 def _minutes(text: str) -> int:
@@ -216,35 +229,49 @@ def _minutes(text: str) -> int:
 
 
 class Volume(StrictModel):
-    """How many rows a day must have, compared with the days before it."""
+    """How many rows are expected of a day, compared with the days before it."""
 
     warn_below: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.2,
-        description="warn when a day has fewer rows than this fraction of the median of the 28 "
-        "days before it; 0: never",
+        description="warn if a day has fewer rows than this fraction of the median of the 28 days "
+        "before it; 0 disables the check",
     )
 
 
 class DatasetSettings(StrictModel):
-    """What a `defs.yaml` says. `start_date` and `end_date` are days in `timezone`, included."""
+    """The keys under `attributes:` in a `defs.yaml`."""
 
-    description: str = ""
-    start_date: Day
-    end_date: Day | None = None
-    timezone: TimezoneName = "UTC"
-    source: AnySource
-    target: PostgresTarget
+    description: str = Field(default="", description="description of the asset in Dagster")
+    start_date: Day = Field(description="first day, such as `2025-01-01`")
+    end_date: Day | None = Field(
+        default=None, description="last day, included; by default the dataset has no last day"
+    )
+    timezone: TimezoneName = Field(
+        default="UTC",
+        description="IANA time zone in which a day begins and ends, such as `Asia/Shanghai`",
+    )
+    source: AnySource = Field(description="where the rows are read from")
+    target: PostgresTarget = Field(description="the table that the rows are written to")
     backfill: Literal["single_run"] | Annotated[int, Field(ge=1)] = Field(
         default="single_run",
-        description="single_run, or how many days each run of a backfill takes",
+        description="`single_run` syncs each day range of a backfill in one Dagster run; "
+        "a number is "
+        "the maximum number of days per run",
     )
     parallel_days: Annotated[int, Field(ge=1, le=32)] = Field(
-        default=1, description="how many days a run syncs at once, each over its own connections"
+        default=1,
+        description="how many days a run syncs at the same time, each with its own connections",
     )
-    retry: Retry = Retry()
-    progress: Progress = "every_day"
-    volume: Volume = Volume()
-    schedule: Schedule | None = None
+    retry: Retry = Field(default=Retry(), description="how a day is retried after transient errors")
+    progress: Progress = Field(
+        default="every_day",
+        description="when a running batch updates its record: `every_day`, `{days: 10}`, "
+        "`{percent: 5}`, or `auto`: every day up to 10 days, every 5 days for longer batches",
+    )
+    volume: Volume = Field(default=Volume(), description="how many rows are expected of a day")
+    schedule: Schedule | None = Field(
+        default=None, description="the nightly run; by default there is none"
+    )
 
     @model_validator(mode="after")
     def _dates_in_order(self) -> "DatasetSettings":
@@ -254,34 +281,34 @@ class DatasetSettings(StrictModel):
 
 
 class Dataset(DatasetSettings):
-    """One dataset: its name, which is the name of its folder, and its settings."""
+    """A dataset: the keys of its `defs.yaml`, and its name, which is the name of its folder."""
 
-    name: DatasetName
+    name: DatasetName = Field(description="the name of the dataset's folder")
 
     @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.timezone)
 
     def as_json(self) -> dict[str, Any]:
-        """Return what was given of it, as JSON knows it, for `model_validate` to read back.
+        """Return the keys that were set, as JSON values that `model_validate` accepts.
 
-        Without the defaults, since some keys must not stand beside others, whatever they say; but
-        always with the source's type, by which the others are read.
+        Defaults are left out, because some keys may not be combined even with their default values;
+        the source's type is always included, because it selects the model of the other keys.
         """
         written = self.model_dump(mode="json", exclude_unset=True)
         written["source"]["type"] = self.source.type
         return written
 
     def last_day(self, now: datetime) -> date:
-        """Return the last day that is over at `now` (an aware time), or `end_date` if earlier."""
+        """Return the last finished day at `now` (an aware datetime), at most `end_date`."""
         yesterday = now.astimezone(self.zone).date() - timedelta(days=1)
         return yesterday if self.end_date is None else min(self.end_date, yesterday)
 
     def days(self, start: date, end: date, now: datetime) -> list[date]:
         """Return the days from `start` to `end`, both included, oldest first.
 
-        Raises RequestError if the two are reversed, before the dataset's first day, or after its
-        last finished day at `now`.
+        Raises RequestError if the range is reversed, begins before the dataset's first day, or ends
+        after its last finished day at `now`.
         """
         if end < start:
             raise RequestError(
@@ -318,20 +345,25 @@ class Dataset(DatasetSettings):
 
 
 def find_dataset(datasets: Sequence[Dataset], name: str | None) -> Dataset:
-    """Return the dataset called `name`, or the only one. Raises RequestError naming those there."""
+    """Return the dataset named `name` or, if `name` is None, the only dataset.
+
+    Raises RequestError, which lists the known datasets.
+    """
     known = ", ".join(sorted(dataset.name for dataset in datasets))
     if not datasets:
         raise RequestError(
-            "there is no dataset yet; add sync_pipeline/datasets/<name>/defs.yaml (see the README)",
+            "there is no dataset yet; add sync_pipeline/datasets/<name>/defs.yaml (see README.md)",
             "no_dataset_yet",
         )
     if name is None and len(datasets) > 1:
-        raise RequestError(f"name the dataset, one of: {known}", "name_the_dataset", known=known)
+        raise RequestError(
+            f"several datasets exist; name one of: {known}", "name_the_dataset", known=known
+        )
     for dataset in datasets:
         if name in (None, dataset.name):
             return dataset
     raise RequestError(
-        f"there is no dataset {name!r}; known are: {known}",
+        f"dataset {name!r} not found; known datasets: {known}",
         "no_such_dataset",
         dataset=name or "",
         known=known,
@@ -339,7 +371,10 @@ def find_dataset(datasets: Sequence[Dataset], name: str | None) -> Dataset:
 
 
 def parse_day(text: str, what: str) -> date:
-    """Return the date in `text`, written YYYY-MM-DD. Raises RequestError naming `what`."""
+    """Return the date in `text`, which must be YYYY-MM-DD.
+
+    Raises RequestError, which names `what`.
+    """
     try:
         if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
             raise ValueError

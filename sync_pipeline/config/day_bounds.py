@@ -1,8 +1,8 @@
-"""Where a day begins and ends, in the terms of the column that decides it.
+"""The bounds of a calendar day as values of its day column.
 
-The half-open range [lower, upper) of one calendar day: as dates, as local times, or as instants
-when the column is an instant and a time zone decides. The days of a zone tile time: each day ends
-exactly where the next begins, through days of 23 and 25 hours and across skipped days.
+A day is the half-open range [lower, upper): of dates, of local times or, if the column contains
+instants, of instants in the dataset's time zone. The days of a zone have neither gaps nor overlaps:
+each ends exactly where the next begins, also for days of 23 or 25 hours and skipped days.
 """
 
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from zoneinfo import ZoneInfo
 
 from sync_pipeline.errors import RequestError
 
-FIRST_DAY = date(1, 1, 2)  # an hour either side of these, in any zone, is still a Python datetime
+FIRST_DAY = date(1, 1, 2)  # in any zone, the bounds of these days are still valid datetimes
 LAST_DAY = date(9999, 12, 29)
 
 
 class DayType(str, Enum):
-    """The type of the column that says to which day a row belongs, as PostgreSQL writes it."""
+    """The type of the column that determines a row's day, as PostgreSQL writes it."""
 
     DATE = "date"
     TIMESTAMP = "timestamp without time zone"
@@ -35,9 +35,9 @@ class DayBounds:
 def day_bounds(day: date, day_type: DayType, zone: ZoneInfo) -> DayBounds:
     """Return the bounds of `day` for a column of `day_type`.
 
-    `zone` matters to instants only: a `date` or a `timestamp` already is local. A day the zone
-    skipped (Pacific/Apia 2011-12-30) is an empty range. Raises RequestError for a day so near the
-    ends of the calendar that Python cannot express its bounds.
+    `zone` applies to instants only; a `date` or a `timestamp` is already local. A day that the zone
+    skipped (Pacific/Apia 2011-12-30) is an empty range. Raises RequestError if the day is so close
+    to the ends of the calendar that Python cannot represent its bounds.
     """
     if not FIRST_DAY <= day <= LAST_DAY:
         raise RequestError(f"{day} cannot be synced; use days from {FIRST_DAY} to {LAST_DAY}")
@@ -46,33 +46,34 @@ def day_bounds(day: date, day_type: DayType, zone: ZoneInfo) -> DayBounds:
         return DayBounds(day, after)
     if day_type is DayType.TIMESTAMP:
         return DayBounds(datetime.combine(day, time.min), datetime.combine(after, time.min))
-    return DayBounds(_begin(day, zone), _begin(after, zone))
+    return DayBounds(_start_of(day, zone), _start_of(after, zone))
 
 
-def _begin(day: date, zone: ZoneInfo) -> datetime:
+def _start_of(day: date, zone: ZoneInfo) -> datetime:
     """Return the first instant, in UTC, at which the zone's calendar shows `day` or a later day.
 
-    A midnight that comes twice counts from its first time. One that never comes, because clocks
-    jumped over it, is the instant of the jump.
+    If midnight occurs twice, the first one counts. If clocks jumped over midnight, the day begins
+    at the jump.
     """
     midnight = datetime.combine(day, time.min, zone)
-    begin = midnight.astimezone(timezone.utc)
-    if begin.astimezone(zone).replace(tzinfo=None) == midnight.replace(tzinfo=None):
-        return begin
-    return _jump(day, zone, midnight.replace(fold=1).astimezone(timezone.utc), begin)
+    start = midnight.astimezone(timezone.utc)
+    if start.astimezone(zone).replace(tzinfo=None) == midnight.replace(tzinfo=None):
+        return start
+    return _find_jump(day, zone, midnight.replace(fold=1).astimezone(timezone.utc), start)
 
 
-def _jump(day: date, zone: ZoneInfo, early: datetime, late: datetime) -> datetime:
+def _find_jump(day: date, zone: ZoneInfo, early: datetime, late: datetime) -> datetime:
     """Return the instant in (early, late] at which the zone's calendar jumps to `day` or past it.
 
-    Python reads a skipped local time with the offset after the jump (fold=1, too early) or
-    before it (fold=0, too late or exact), so the jump lies between. Zones change at whole seconds.
+    Python interprets a skipped local time with the offset after the jump (fold=1, too early) or
+    before it (fold=0, exact or too late), so the jump is between the two. Offsets change at whole
+    seconds, so this is a binary search over seconds.
     """
-    too_early, enough = 0, int((late - early).total_seconds())
-    while enough - too_early > 1:
-        middle = (too_early + enough) // 2
+    too_early, late_enough = 0, int((late - early).total_seconds())
+    while late_enough - too_early > 1:
+        middle = (too_early + late_enough) // 2
         if (early + timedelta(seconds=middle)).astimezone(zone).date() >= day:
-            enough = middle
+            late_enough = middle
         else:
             too_early = middle
-    return early + timedelta(seconds=enough)
+    return early + timedelta(seconds=late_enough)

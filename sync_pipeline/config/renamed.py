@@ -1,6 +1,7 @@
-"""Names that were replaced before the first release, each refused with the name to use now.
+"""Keys of a `defs.yaml` that were renamed before the first release.
 
-Contains data only. YAML keys are checked in `sources/common.py`, settings in `settings.py`.
+Data only: `sources/strict_model.py` refuses an old key and names the new one. Renamed settings: see
+`settings.py`.
 """
 
 KEYS = {

@@ -1,6 +1,7 @@
-"""What the product itself keeps in a database, and so can be no dataset's target.
+"""The tables and views that sync-pipeline creates, which no dataset may use as its target.
 
-The migrations make them, `targets/rejected.sql` and `tracking/outbox.sql`; a test compares.
+They are created by the migrations, `targets/rejected.sql` and `tracking/worker/outbox.sql`; a test
+compares this list with them.
 """
 
 OWN_TABLES = frozenset(

@@ -1,1 +1,4 @@
-"""PostgreSQL: connections, named SQL, migrations. Nothing here knows what a day or a batch is."""
+"""PostgreSQL: connections, named SQL and migrations.
+
+Does not contain anything about days or batches except the migrations: see `tracking/`.
+"""

@@ -1,9 +1,9 @@
-"""Opening connections, always with bounds, a name, and UTC.
+"""Opening a PostgreSQL connection with timeouts, an application name, and the time zone UTC.
 
-Every connection is named in `pg_stat_activity` by what it does, gives up connecting after a
-bound, notices a dead peer through TCP keepalives, and speaks UTC, so that a timestamp means the
-same whatever the server's configuration. The settings named by a caller appear in its errors;
-their values never do.
+Every connection has its purpose in `pg_stat_activity`, a connect timeout, TCP keepalives to detect
+a dead peer, and the time zone UTC, so that timestamps do not depend on the server's configuration.
+Errors name the setting that the URL came from, never its value. Does not keep connections: see
+`pool.py`.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ _KEEPALIVES = {
     "keepalives_interval": "10",
     "keepalives_count": "3",
 }
-_KEEPALIVES_OF_SERVER = {name: _KEEPALIVES[name] for name in _KEEPALIVES if name != "keepalives"}
+_SERVER_KEEPALIVES = {name: _KEEPALIVES[name] for name in _KEEPALIVES if name != "keepalives"}
 
 
 def connect(
@@ -44,14 +44,14 @@ def connect(
 ) -> "Connection":
     """Return an open connection to `url`.
 
-    `setting` is the environment variable the URL came from and `purpose` what the connection is
-    for, such as ``sync flights``: it becomes `application_name`. A peer over the network that
-    acknowledges nothing is given up after `silence_seconds`, sooner than by default. With
-    `idle_seconds`, the server ends a session that does nothing for so long in a transaction: one
-    of a process that is stopped would keep its locks for good. With `server_keepalives`, the server
-    looks after a client over the network that says nothing, in COPY too, and ends the session of
-    one that is gone in a minute or so, not in two hours. A failure raises `error` with a
-    one-line text that names the setting, without the password.
+    `setting` is the environment variable of the URL. `purpose`, such as ``sync flights``, becomes
+    part of `application_name`. The connection is closed when sent data is not acknowledged for
+    `silence_seconds`, if given. With `idle_seconds`, the server terminates a session that is idle
+    in a transaction for that long; otherwise a stopped process would keep its locks forever. With
+    `server_keepalives`, the server probes an idle client, during COPY too, and terminates the
+    session of a dead one after about a minute instead of two hours.
+
+    Raises `error` with a one-line message that names the setting and does not contain the password.
     """
     options = [
         "-c TimeZone=UTC",
@@ -64,12 +64,12 @@ def connect(
     if idle_seconds is not None:
         options.append(f"-c idle_in_transaction_session_timeout={int(idle_seconds * 1000)}")
     if server_keepalives:
-        options += [f"-c tcp_{name}={value}" for name, value in _KEEPALIVES_OF_SERVER.items()]
+        options += [f"-c tcp_{name}={value}" for name, value in _SERVER_KEEPALIVES.items()]
     if read_only:
         options.append("-c default_transaction_read_only=on")
     try:
         parameters = psycopg2.extensions.parse_dsn(url)
-        # What the URL itself says comes last, so that it wins.
+        # Options in the URL come last, so that they take precedence.
         options.append(parameters.pop("options", ""))
         parameters.setdefault("application_name", f"sync_pipeline: {purpose}")
         parameters.setdefault("connect_timeout", str(connect_timeout_seconds))
@@ -81,7 +81,8 @@ def connect(
     except psycopg2.Error as failure:
         raise error(
             f"cannot connect to the database of {setting}: "
-            f"{one_line(failure, *secrets_of(url))} (check {setting}, and that the server runs)"
+            f"{one_line(failure, *secrets_of(url))} "
+            f"(check {setting}, and that the server is running)"
         ) from None
     connection.autocommit = autocommit
     return connection

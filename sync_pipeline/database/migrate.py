@@ -1,7 +1,8 @@
-"""Bringing the tracking tables to the version this code needs, with alembic.
+"""Migrating the tracking tables to the version that this code needs, with Alembic.
 
-Migrations are numbered, forward only, and run in one transaction under an advisory lock, so that
-two processes that start at once do it once. The table is a public contract: docs/contract.md.
+Migrations are numbered and forward-only. They run in one transaction under an advisory lock, so
+that processes that start at the same time run them once. The tables are a public contract: see
+docs/contract.md. Does not contain the migrations: see `migrations/versions/`.
 """
 
 import time
@@ -30,21 +31,20 @@ if TYPE_CHECKING:
 
 VERSION_TABLE = "sync_pipeline_version"
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('sync_pipeline: migrate', 0))"
-# Whoever waits for a table to change it, stops everybody behind: so it waits briefly, and again.
-_LOCK_SECONDS = 2
-_TRIES = 20
-_PAUSE_SECONDS = 1.0
+# A session that waits to alter a table blocks all later sessions, so wait briefly and retry.
+_LOCK_TIMEOUT_SECONDS = 2
+_MAX_ATTEMPTS = 20
+_RETRY_SECONDS = 1.0
 
 
 def migrate(url: str, setting: str, to: str = "head") -> str:
-    """Bring the tracking tables at `url` to this code's version, or an older one; return this
-    code's version.
+    """Migrate the tracking tables at `url` to the version `to`; return this code's version.
 
-    Batches at work and readers go on meanwhile: a table in use is waited for in short turns.
-    `setting` names where the URL came from. Raises MigrationError if the database cannot be
-    reached or changed, or is newer than this code.
+    Running batches and readers continue: waits for a table in use only briefly, and retries.
+    `setting` is the environment variable of the URL. Raises MigrationError if the database cannot
+    be reached or changed, or is newer than this code.
     """
-    for left in reversed(range(_TRIES)):
+    for left in reversed(range(_MAX_ATTEMPTS)):
         try:
             with _connection(url, setting, "cannot migrate") as connection, connection.begin():
                 _upgrade(connection, setting, to)
@@ -52,13 +52,13 @@ def migrate(url: str, setting: str, to: str = "head") -> str:
         except MigrationError as error:
             if not left or not _is_in_use(error):
                 raise
-        time.sleep(_PAUSE_SECONDS)
+        time.sleep(_RETRY_SECONDS)
     return code_version()
 
 
 def _upgrade(connection: Connection, setting: str, to: str) -> None:
     connection.exec_driver_sql(_LOCK)
-    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT_SECONDS}s'")
     _refuse_newer(_version(connection), setting)
     config = _config()
     config.attributes["connection"] = connection
@@ -74,8 +74,8 @@ def _is_in_use(error: MigrationError) -> bool:
 def check_version(url: str, setting: str) -> str:
     """Return the version of the tracking tables at `url`.
 
-    Raises MigrationError if it is not the one this code needs, saying what to do, or cannot be
-    read.
+    Raises MigrationError, which says what to do, if it cannot be read or is not the version that
+    this code needs.
     """
     with _connection(url, setting, "cannot read the version of") as connection:
         found = _version(connection)
@@ -83,7 +83,7 @@ def check_version(url: str, setting: str) -> str:
     if found != code_version():
         raise MigrationError(
             f"the tracking tables in the database of {setting} are "
-            f"{'missing' if found is None else f'at version {found}'}, this code needs "
+            f"{'missing' if found is None else f'at version {found}'}, but this code needs "
             f"{code_version()}; run: sync-pipeline migrate"
         )
     return found
@@ -100,14 +100,14 @@ def code_version() -> str:
     """Return the version of the tracking tables that this code needs, such as ``0001``."""
     head = ScriptDirectory.from_config(_config()).get_current_head()
     if head is None:
-        raise MigrationError("this installation holds no migrations; install it again")
+        raise MigrationError("the migrations are missing; reinstall sync-pipeline")
     return head
 
 
 def run_sql(file: str) -> None:
-    """Run the statements of `file`, which stands beside the migrations. For migrations only."""
+    """Run the statements of `file` in the folder of the migrations. For use in a migration."""
     text = resources.files(f"{__package__}.migrations.versions").joinpath(file).read_text("utf-8")
-    # The driver's own cursor: SQLAlchemy would read % and : in the text as parameters.
+    # A cursor of the driver, because SQLAlchemy would treat % and : in the text as parameters.
     cursor = alembic.op.get_bind().connection.cursor()
     cursor.execute(text)
     cursor.close()
@@ -136,7 +136,7 @@ def _config() -> Config:
 
 @contextmanager
 def _connection(url: str, setting: str, doing: str) -> Iterator[Connection]:
-    """A connection to `url`; what the database refuses on it becomes a MigrationError."""
+    """Yield a connection to `url`. Raises MigrationError for any database error on it."""
     engine = create_engine(
         "postgresql+psycopg2://",
         creator=lambda: connect(url, setting=setting, purpose="migrate", error=MigrationError),

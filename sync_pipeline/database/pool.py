@@ -1,7 +1,7 @@
-"""A few connections that may only read, shared by the threads of a server.
+"""A pool of read-only connections, shared by the threads of a server.
 
-Each is lent to one thread at a time and commits each statement by itself. One that broke while it
-lay idle is replaced unseen.
+Each connection is used by one thread at a time, in autocommit mode. One that broke while idle is
+replaced without an error. Does not open write connections: see `api/write_connection.py`.
 """
 
 import queue
@@ -25,8 +25,8 @@ _WAIT_SECONDS = 5.0
 _T = TypeVar("_T")
 
 
-class ReadingPool:
-    """At most `size` connections to the tracking tables at `url`, which `setting` names."""
+class ReadOnlyPool:
+    """At most `size` connections to the tracking tables at `url`, the value of `setting`."""
 
     def __init__(
         self, url: str, setting: str, *, size: int, statement_seconds: float, purpose: str
@@ -35,14 +35,17 @@ class ReadingPool:
         self._setting = setting
         self._statement_seconds = statement_seconds
         self._purpose = purpose
-        self._turns = threading.BoundedSemaphore(size)
+        self._slots = threading.BoundedSemaphore(size)
         self._idle: queue.LifoQueue[Connection] = queue.LifoQueue()
 
     def run(self, work: Callable[["Cursor"], _T]) -> _T:
-        """Return what `work` returns; it may be called twice. Raises TrackingError, which is
-        BusyError if no connection was free in time."""
-        if not self._turns.acquire(timeout=_WAIT_SECONDS):
-            raise BusyError("too much is asked for at once; try again in a moment")
+        """Run `work` and return its result. `work` may be called more than once.
+
+        Raises BusyError if no connection becomes free within 5 seconds, TrackingError if the
+        tables cannot be read.
+        """
+        if not self._slots.acquire(timeout=_WAIT_SECONDS):
+            raise BusyError("too many requests at the same time; try again in a moment")
         try:
             with suppress(queue.Empty):
                 while True:
@@ -50,12 +53,12 @@ class ReadingPool:
                     try:
                         return self._run(work, connection)
                     except TrackingError:
-                        # One that lay idle and broke says nothing about the server now.
+                        # A connection that broke while idle does not mean that the server is down.
                         if not connection.closed:
                             raise
             return self._run(work, self._connect())
         finally:
-            self._turns.release()
+            self._slots.release()
 
     def _run(self, work: Callable[["Cursor"], _T], connection: "Connection") -> _T:
         try:
@@ -63,8 +66,9 @@ class ReadingPool:
                 return work(cursor)
         except psycopg2.Error as error:
             raise TrackingError(
-                f"the tracking tables in the database of {self._setting} cannot be read: "
-                f"{one_line(error, *secrets_of(self._url))} (try again; see: sync-pipeline doctor)"
+                f"cannot read the tracking tables in the database of {self._setting}: "
+                f"{one_line(error, *secrets_of(self._url))} "
+                "(try again; to diagnose: sync-pipeline doctor)"
             ) from error
         finally:
             if not connection.closed:
@@ -83,7 +87,7 @@ class ReadingPool:
         )
 
     def close(self) -> None:
-        """Close the connections that are not lent."""
+        """Close the idle connections."""
         with suppress(queue.Empty):
             while True:
                 self._idle.get_nowait().close()

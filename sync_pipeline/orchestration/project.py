@@ -12,7 +12,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from sync_pipeline.config.conflicts import refuse_clashes
+from sync_pipeline.config.conflicts import check_conflicts
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.orchestration.batch_job import build_batch_job
 from sync_pipeline.orchestration.component import DailySync, loading
@@ -26,7 +26,7 @@ def load_datasets(project: Path) -> list[Dataset]:
     """
     with _dagster_quiet(), loading(project):
         components = _tree(project).get_all_components(of_type=DailySync)
-    refuse_clashes([(component.dataset, component.file) for component in components])
+    check_conflicts([(component.dataset, component.file) for component in components])
     return [component.dataset for component in components]
 
 

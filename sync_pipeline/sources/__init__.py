@@ -1,7 +1,7 @@
-"""Where rows come from: one file per kind of source, and the protocol they all follow.
+"""The sources that rows are read from: one package or module per type, and `open_source`.
 
-A kind is imported when a dataset uses it. What it needs beyond the package's own dependencies is an
-extra of the same name.
+A source type is imported only when a dataset uses it. Its additional dependencies are an extra of
+the same name. Does not define the YAML keys of a source: see `config/sources/`.
 """
 
 from typing import TYPE_CHECKING
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def open_source(dataset: "Dataset", settings: "Settings") -> "Source":
-    """Return the dataset's source, connected, its shape read and checked.
+    """Connect to the dataset's source, read and check its shape, and return it.
 
-    Raises SettingError if a setting or a library it needs is missing, SourceError if it cannot be
-    reached or does not hold what the dataset names. The caller closes it.
+    Raises SettingError if a required setting or library is missing, and SourceError if the source
+    cannot be reached or lacks something that the dataset names. The caller must close the source.
     """
     try:
         return _open(dataset, settings)
@@ -35,7 +35,7 @@ def open_source(dataset: "Dataset", settings: "Settings") -> "Source":
         kind = dataset.source.type
         raise SettingError(
             f"dataset {dataset.name}: a source of type {kind} needs {error.name}, which is not "
-            f"installed; install the extra {kind!r}, in a checkout: pip install -e '.[{kind}]'"
+            f"installed; install the extra {kind!r} (in a checkout: pip install -e '.[{kind}]')"
         ) from error
 
 
@@ -59,7 +59,7 @@ def _open(dataset: "Dataset", settings: "Settings") -> "Source":
         from sync_pipeline.sources.sql.source import SqlRows
 
         what = "a SQLAlchemy URL, such as mysql+pymysql://user:password@host/database"
-        return ArrowReader(dataset, SqlRows(dataset, keys, settings.required(keys.url_env, what)))
+        return ArrowReader(dataset, SqlRows(dataset, keys, settings.require(keys.url_env, what)))
     if isinstance(keys, RestSource):
         from sync_pipeline.sources.rest.source import RestRows
 

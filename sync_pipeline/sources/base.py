@@ -1,9 +1,9 @@
-"""What a source is: something that knows its columns and can deliver one day of rows.
+"""The `Source` protocol: a source knows its columns and delivers the rows of one day.
 
-Rows travel in one of PostgreSQL's COPY formats, whatever the source is, so that the target has one
-way to load them. A source that has rows as Arrow record batches is an `ArrowRows`, which `arrow`
-makes a `Source` of. A new kind of source is one file beside this one, one for its keys, and a line
-in each `__init__`.
+Every source writes rows in one of PostgreSQL's COPY formats, so the target loads them in one way.
+A source that reads Arrow record batches implements `ArrowRows` instead; `arrow/source.py` turns it
+into a `Source`. To add a source type, add a module here, a module for its keys in
+`config/sources/`, and a line in each `__init__.py`. Does not contain any source.
 """
 
 from dataclasses import dataclass
@@ -11,15 +11,18 @@ from datetime import date
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
-from sync_pipeline.config.day_bounds import DayType as DayType  # part of a Shape
+from sync_pipeline.config.day_bounds import DayType as DayType  # re-exported, part of `Shape`
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 
 class CopyFormat(str, Enum):
-    """How rows travel. Binary is the fastest, and takes a target column of just the source's type;
-    of text, one line a row, the target reads what its column takes."""
+    """A format of PostgreSQL's COPY.
+
+    Binary is the fastest, but the target column must have exactly the type of the source column.
+    Text has one line per row and is converted to the target column's type.
+    """
 
     BINARY = "binary"
     TEXT = "text"
@@ -35,8 +38,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a source delivers: its columns in order, and which of them decides the day. All can
-    deliver text; `binary` says whether this one can deliver that too."""
+    """The columns that a source delivers, in order, and the name and type of its day column.
+
+    Every source can deliver text; `binary` says whether this one can also deliver binary.
+    """
 
     columns: tuple[Column, ...]
     day_column: str
@@ -45,31 +50,31 @@ class Shape:
 
 
 class ByteSink(Protocol):
-    """Something to write bytes to: a file, a buffer, the writer's end of a stream."""
+    """An object that accepts bytes: a file, a buffer, the write end of a pipe."""
 
     def write(self, data: "ReadableBuffer", /) -> int: ...
 
 
 class Source(Protocol):
-    """One dataset's source, connected. Used by one thread at a time, except for `cancel`."""
+    """One dataset's source, connected. Only `cancel` may be called from another thread."""
 
     @property
     def shape(self) -> Shape:
-        """What it delivers, as found when it was opened."""
+        """The columns it delivers, as read when it was opened."""
         ...
 
     def read_day(self, day: date, out: ByteSink, copy_format: CopyFormat) -> int:
-        """Write the rows of `day` to `out` and return how many the source itself counted.
+        """Write the rows of `day` to `out` in `copy_format` and return their number.
 
-        Exactly the columns of `shape`, in that COPY format. Raises SourceError, NotReadyError, or
-        what `out` raised. The next day can be read after a failure: what broke is opened anew.
+        Writes exactly the columns of `shape`. Raises SourceError, NotReadyError, or any error that
+        `out` raises. Another day can be read after an error: a failed connection is replaced.
         """
         ...
 
     def cancel(self) -> None:
-        """Break off a read that goes on in another thread; harmless if there is none."""
+        """Cancel a read in progress in another thread. Does nothing if there is none."""
         ...
 
     def close(self) -> None:
-        """Release what the source holds. May be called twice."""
+        """Release the source's resources. Idempotent."""
         ...

@@ -1,7 +1,7 @@
-"""A source that is a generator function of the user's.
+"""The `python` source: rows from a generator function that the user writes.
 
-It yields rows as mappings by column name, or Arrow record batches. PostgreSQL reads their values as
-the types that the dataset declares, so that a number may come as text.
+The function yields rows as mappings by column name, or Arrow record batches. PostgreSQL converts
+the values to the types that the dataset declares, so a number may also be given as text.
 """
 
 import importlib
@@ -15,59 +15,63 @@ import pyarrow as pa
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.config.sources import PythonSource
 from sync_pipeline.errors import SettingError, SourceError, SyncError, one_line
-from sync_pipeline.sources.arrow.declared import as_declared, schema_of
+from sync_pipeline.sources.arrow.declared import text_schema, to_text_batches
 
 
 class PythonRows:
-    """`ArrowRows` of what a function gives, called once a day."""
+    """`ArrowRows` that calls the dataset's function once per day."""
 
     def __init__(self, dataset: Dataset, keys: PythonSource) -> None:
         self._dataset = dataset
         self._keys = keys
-        self._function = _find(dataset, keys)
+        self._function = _import_function(dataset, keys)
         self.declared: Mapping[str, str] = keys.columns
-        self.schema = schema_of(keys.columns)
+        self.schema = text_schema(keys.columns)
         self._cancelled = threading.Event()
 
     def read(self, day: date) -> Generator[pa.RecordBatch, None, None]:
-        """Yield what the function gives for `day`. Raises what it raised, with the dataset and the
-        day: a SyncError as itself, anything else as a SourceError."""
+        """Yield the rows that the function yields for `day`.
+
+        Errors of the function are raised with the dataset and the day in their message: a SyncError
+        keeps its class, any other error becomes a SourceError.
+        """
         self._cancelled.clear()
         try:
             rows = self._until_cancelled(self._function(day, **self._keys.options), day)
-            yield from as_declared(rows, self.declared, self._where(day))
+            yield from to_text_batches(rows, self.declared, self._where(day))
         except SyncError as error:
             if str(error).startswith(f"dataset {self._dataset.name}: "):
                 raise
             raise type(error)(f"{self._where(day)}: {one_line(error)}") from error
-        except SystemExit as error:  # of a library: nobody told the run to end
-            said = f"{self._where(day)} ended by sys.exit({error.code!r}); raise an error instead"
-            raise SourceError(said) from error
+        except SystemExit as error:  # a library called sys.exit; the run itself must continue
+            raise SourceError(
+                f"{self._where(day)} called sys.exit({error.code!r}); raise an error instead"
+            ) from error
         except Exception as error:
             raise SourceError(f"{self._where(day)} failed: {one_line(error)}") from error
 
-    def counted(self) -> int | None:
+    def source_count(self) -> int | None:
         return None
 
     def cancel(self) -> None:
-        """Let the function go after its next row."""
+        """Stop reading after the function's next row."""
         self._cancelled.set()
 
     def close(self) -> None:
-        """Nothing is held between two days."""
+        """Do nothing: no resource is held between days."""
 
     def _until_cancelled(self, rows: Iterable[Any], day: date) -> Iterator[Any]:
         for row in rows:
             if self._cancelled.is_set():
-                raise SourceError(f"{self._where(day)} was broken off")
+                raise SourceError(f"{self._where(day)} was cancelled")
             yield row
 
     def _where(self, day: date) -> str:
         return f"dataset {self._dataset.name}: {self._keys.function} for {day}"
 
 
-def _find(dataset: Dataset, keys: PythonSource) -> Callable[..., Iterable[Any]]:
-    """Return the function that the dataset names. Raises SettingError."""
+def _import_function(dataset: Dataset, keys: PythonSource) -> Callable[..., Iterable[Any]]:
+    """Import and return the dataset's function. Raises SettingError if that fails."""
     module, _, name = keys.function.partition(":")
     try:
         found = getattr(importlib.import_module(module), name)
@@ -77,6 +81,6 @@ def _find(dataset: Dataset, keys: PythonSource) -> Callable[..., Iterable[Any]]:
             "'function' in its defs.yaml"
         ) from None
     if not callable(found):
-        raise SettingError(f"dataset {dataset.name}: {keys.function} is no function")
+        raise SettingError(f"dataset {dataset.name}: {keys.function} is not a function")
     function: Callable[..., Iterable[Any]] = found
     return function

@@ -1,1 +1,1 @@
-"""Syncing days: one worker, several in parallel."""
+"""Syncing days of a dataset, one by one or several in parallel. Does not import dagster."""

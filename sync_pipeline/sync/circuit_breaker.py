@@ -1,4 +1,7 @@
-"""When the rest of a batch is not worth a try: a circuit breaker for all threads at it together."""
+"""`CircuitBreaker`: when a batch stops before its last day, shared by all its threads.
+
+Does not stop the workers: they check `tripped_by` before each day, see `days.py` and `pool.py`.
+"""
 
 import threading
 
@@ -7,33 +10,33 @@ from sync_pipeline.errors import SyncError, UnreachableError, one_line
 from sync_pipeline.retry import is_transient
 
 MAX_FAILED_IN_A_ROW = 3
-"""After so many days in a row that failed for transient errors in all of their tries, the days
-after them are not tried. Those that were at work at the same time count as one."""
+"""The number of consecutive days that may fail with transient errors in all their attempts; the
+remaining days are then not run. Days that run in parallel count as one."""
 
 
 class CircuitBreaker:
-    """`broken_by` says why the days that nobody began are not to be tried; None if they are."""
+    """`tripped_by` is the reason not to run the remaining days, or None."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.tripped_by: SyncError | None = None
         self._dataset = dataset
         self._in_a_row = 0
-        self._most = MAX_FAILED_IN_A_ROW + dataset.parallel_days - 1
+        self._max_in_a_row = MAX_FAILED_IN_A_ROW + dataset.parallel_days - 1
         self._lock = threading.Lock()
 
     def day_succeeded(self) -> None:
-        """Count anew from here on."""
+        """Reset the count of consecutive failures."""
         with self._lock:
             self._in_a_row = 0
 
     def day_failed(self, error: Exception, *secrets: str) -> None:
-        """Find out from a day's error whether those after it are worth a try."""
+        """Count a failed day, and trip if a database is unreachable or the maximum is reached."""
         with self._lock:
             self._in_a_row = self._in_a_row + 1 if is_transient(error) else 0
             if self.tripped_by is None and isinstance(error, UnreachableError):
                 self.tripped_by = error
-            if self.tripped_by is None and self._in_a_row >= self._most:
+            if self.tripped_by is None and self._in_a_row >= self._max_in_a_row:
                 self.tripped_by = SyncError(
-                    f"dataset {self._dataset.name}: {self._in_a_row} days in a row failed in "
-                    f"all of their tries: {one_line(error, *secrets)}"
+                    f"dataset {self._dataset.name}: {self._in_a_row} days in a row failed after "
+                    f"all their attempts: {one_line(error, *secrets)}"
                 )

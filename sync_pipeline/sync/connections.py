@@ -1,6 +1,7 @@
-"""A worker's two ends: the source it reads and the target it loads, and its slot at the source.
+"""`WorkerConnections`: a worker's source, its target, and its slot at the source.
 
-They are opened when they are first needed, and anew when a connection was lost.
+Each is opened when it is first needed, and opened again after its connection is lost. Does not load
+rows: see `worker.py` and `targets/postgres.py`.
 """
 
 import logging
@@ -16,15 +17,15 @@ from sync_pipeline.settings import Settings
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.base import Source
 from sync_pipeline.targets import open_target
-from sync_pipeline.targets.locks import purpose_of
+from sync_pipeline.targets.locks import session_purpose
 from sync_pipeline.targets.postgres import Target
-from sync_pipeline.targets.slots import Slot
+from sync_pipeline.targets.slots import SourceSlot
 from sync_pipeline.tracking.worker.outbox import Outbox
 from sync_pipeline.tracking.worker.tracker import Tracker
 
 
 class WorkerConnections:
-    """Of one worker at one dataset. One thread uses them; `break_off` is for another."""
+    """The connections of one worker. Only one thread may use them; others may call `interrupt`."""
 
     def __init__(
         self, dataset: Dataset, settings: Settings, tracker: Tracker, logger: logging.Logger
@@ -36,26 +37,26 @@ class WorkerConnections:
         self._source: Source | None = None
         self._target: Target | None = None
         slots = dataset.source.slots
-        self._slot = None if slots is None else Slot(settings, *slots, tracker.run_id)
+        self._slot = None if slots is None else SourceSlot(settings, *slots, tracker.run_id)
 
     @property
     def source(self) -> Source:
-        """The source, which was opened before."""
+        """The source; `open_source` must have been called."""
         assert self._source is not None  # noqa: S101  open_source came first
         return self._source
 
     def open_target(self) -> Target:
-        """Open the target if it is not open, or no longer, for the rows that come; return it.
+        """Return the target, opened if it is not open or its connection is closed.
 
-        If its table is missing, the days that are recorded as in are not in any more.
+        If the target table is missing, the dataset's synced days are marked failed.
         """
         if self._target is None or self._target.connection.closed:
-            purpose = purpose_of(self._dataset, self._tracker.run_id)
+            purpose = session_purpose(self._dataset, self._tracker.run_id)
             connection = open_target(self._dataset, self._settings, purpose)
             target = Target(connection, self._dataset, self._invalidate_days)
             try:
                 if self._source is None:
-                    target.look()
+                    target.check_exists()
                 else:
                     target.prepare(self._source.shape)
             except BaseException:
@@ -65,15 +66,14 @@ class WorkerConnections:
         return self._target
 
     def open_source(self, sleep: Callable[[float], object] | None) -> None:
-        """Open the source, and make the target's table fit it. Raises SyncError.
+        """Open the source, and create or check the target table for its columns.
 
-        If all slots at the source are taken, one is waited for by `sleep`; without it,
-        SourceUnreachableError.
+        If all slots at the source are in use, wait for one with `sleep`; if `sleep` is None, raise
+        SourceUnreachableError instead. Raises SyncError.
         """
-        if self._slot is not None and not self._slot.take(sleep):
+        if self._slot is not None and not self._slot.acquire(sleep):
             raise SourceUnreachableError(
-                f"dataset {self._dataset.name}: as many workers read the source as its "
-                "max_connections lets"
+                f"dataset {self._dataset.name}: all max_connections slots of the source are in use"
             )
         if self._source is None:
             self._source = open_source(self._dataset, self._settings)
@@ -86,28 +86,28 @@ class WorkerConnections:
         if changes or columns != former:
             self._tracker.remember_columns(name, columns, changes)
 
-    def break_off(self) -> None:
-        """Break off what another thread does with them; harmless if it does nothing."""
+    def interrupt(self) -> None:
+        """Cancel the statements that another thread is running, if any."""
         target, source = self._target, self._source
         if target is not None:
-            with suppress(psycopg2.Error):  # closed or lost meanwhile
+            with suppress(psycopg2.Error):  # closed or lost in the meantime
                 target.connection.cancel()
         if source is not None:
             source.cancel()
 
     def roll_back(self) -> None:
-        """Undo what the target's connection did since its last commit."""
+        """Roll back the target's transaction."""
         if self._target is None:
             return
         try:
             self._target.connection.rollback()
         except psycopg2.Error:
-            # The server rolls back by itself what a lost connection leaves behind.
+            # The server rolls back the transaction of a lost connection.
             self._target.connection.close()
 
     @property
-    def have_committed(self) -> bool:
-        """Whether the target's connection has nothing under way: its last commit was made."""
+    def is_idle(self) -> bool:
+        """Whether the target is connected and has no open transaction: its last commit is done."""
         target = self._target
         return (
             target is not None
@@ -115,20 +115,20 @@ class WorkerConnections:
             and target.connection.info.transaction_status == TRANSACTION_STATUS_IDLE
         )
 
-    def clear(self, outbox: Outbox) -> None:
-        """Remove from the outbox what is recorded, after undoing what is not committed."""
+    def clear_outbox(self, outbox: Outbox) -> None:
+        """Roll back the target's transaction, then delete recorded days from the outbox."""
         if self._target is not None and not self._target.connection.closed:
             self.roll_back()
-            outbox.clear(self._target.connection)
+            outbox.remove_recorded(self._target.connection)
 
     def _invalidate_days(self) -> None:
         self._tracker.invalidate_days(self._dataset.name, self._dataset.target.table)
 
     def close(self) -> None:
-        """Close source and target; what is not committed is rolled back."""
+        """Close source and target, and release the slot. Uncommitted rows are rolled back."""
         if self._source is not None:
             self._source.close()
         if self._target is not None:
             self._target.connection.close()
         if self._slot is not None:
-            self._slot.free()
+            self._slot.release()

@@ -1,7 +1,7 @@
-"""`sync_days`: many days in one worker, and when to stop before the last.
+"""`sync_days`: sync many days of a dataset, skip those that are done, and stop early if necessary.
 
-A day that fails does not stop those after it, but a source or target that is gone does. How a day
-is replaced and recorded stands in `day_worker`. Nothing here knows Dagster.
+A failed day does not stop the days after it; an unreachable source or target does. Does not sync a
+day: see `worker.py`. Does not import dagster.
 """
 
 import logging
@@ -36,16 +36,16 @@ def sync_days(
     resync: bool = True,
     logger: logging.Logger = _logger,
 ) -> Iterator[DayResult]:
-    """Sync `days` one after the other; yield each day's result as soon as it is known.
+    """Sync `days` in order; yield each day's result as soon as it is known.
 
-    With `resync` false, days that are already in are skipped. Days that are done in `batch`, which
-    this may continue, are skipped in any case, and their records left as they are. Both are looked
-    at again under each day's lock. Where the target table is missing no day is in, and the records
-    that say otherwise are put right first. A day that fails does not stop those after it. Raises
-    SyncError, after the untried days were recorded as not run, when source or target cannot be
-    worked with, at all or any more; WorkerLostError when this worker was taken for lost. If the
-    caller stops (an interrupt, a closed generator) the day in work is rolled back and recorded as
-    failed. `logger` is told of each try that is made again.
+    Days that are done in `batch`, which this call may continue, are skipped and keep their records.
+    With `resync` false, other synced days are skipped too. Both are checked again under each day's
+    lock. If the target table is missing, no day counts as synced, and the records are corrected
+    first. `logger` receives a warning for each retry.
+
+    Raises SyncError if source or target cannot be used; the remaining days are recorded as not run
+    first. Raises WorkerLostError if this worker was declared lost. If the caller stops (an
+    interrupt, a closed generator), the day in progress is rolled back and recorded as failed.
     """
     days = sorted(set(days))
     with closing(DayWorker(dataset, settings, tracker, batch, logger, resync=resync)) as worker:
@@ -76,7 +76,10 @@ def sync_days(
 
 
 def _sync(worker: DayWorker, days: Sequence[date], every: int) -> Iterator[DayResult]:
-    """Sync `days`, writing the batch's progress after `every` so many, until one breaks off."""
+    """Sync `days` until the circuit breaker trips; write the batch's progress every `every` days.
+
+    If the source cannot be opened, see `_open_source`.
+    """
     yield from _open_source(worker, days)
     for number, day in enumerate(days, 1):
         yield worker.sync_day(day, refresh=number % every == 0)
@@ -93,18 +96,18 @@ def _sync_in_parallel(
     tracker: Tracker,
     batch: NewBatch | None,
 ) -> Iterator[DayResult]:
-    """Sync `days`, several at once, likewise."""
+    """Sync `days` like `_sync`, several in parallel."""
     worker.close()
-    # One that works in a thread writes over connections of its own.
-    workers = [worker.another() for _ in range(parallel)]
+    # Each thread needs its own connections.
+    workers = [worker.clone() for _ in range(parallel)]
     try:
         _open_target(workers[0], days)
         yield from _open_source(workers[0], days)
-        crew = WorkerPool(workers, days)
+        pool = WorkerPool(workers, days)
         written = time.monotonic()
-        for number, result in enumerate(crew.results(), 1):
-            # Not in the day's own transaction, where each would wait for the other's commit. Of
-            # quick days that are each to be written, once for as many as are at work.
+        for number, result in enumerate(pool.results(), 1):
+            # Not in the day's transaction, where the workers would wait for each other's commit.
+            # If days are fast, write once per `parallel` days, even if `every` is 1.
             slow = every == 1 and time.monotonic() - written > _STALE_SECONDS
             if batch is not None and (slow or number % max(every, parallel) == 0):
                 tracker.refresh(batch)
@@ -114,11 +117,11 @@ def _sync_in_parallel(
         for one in workers:
             one.transfer_pending_to(worker)
     if worker.tripped_by is not None:
-        worker.mark_not_run(crew.left, worker.tripped_by)
+        worker.mark_not_run(pool.not_started, worker.tripped_by)
 
 
 def _open_target(worker: DayWorker, days: Sequence[date]) -> None:
-    """Open the target. If that fails, the days are recorded as not run."""
+    """Open the target. If that fails, record the days as not run and raise SyncError."""
     try:
         worker.open_target()
     except SyncError as error:
@@ -127,8 +130,8 @@ def _open_target(worker: DayWorker, days: Sequence[date]) -> None:
 
 
 def _open_source(worker: DayWorker, days: Sequence[date]) -> Iterator[DayResult]:
-    """Open the source. If that fails, the first day is recorded as failed, the others as not
-    run."""
+    """Open the source. If that fails, record the first day as failed and the others as not run,
+    and raise SyncError."""
     try:
         worker.open_source()
     except SyncError as error:

@@ -1,7 +1,8 @@
-"""`DayRecord`: how a worker records a day, from the attempt that begins to the end it comes to.
+"""`DayRecord`: record a day's attempts, from the start of each to its end.
 
-With the rows, where the records are in the target; else right after them, and the outbox holds the
-day in between.
+If the tracking tables are in the target database, a success is recorded in the transaction of the
+rows; otherwise it is recorded after the commit, and the outbox keeps the day until then. Does not
+load rows: see `worker.py`.
 """
 
 import logging
@@ -12,24 +13,29 @@ from datetime import date
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.sync.result import DayResult, Outcome
 from sync_pipeline.targets.postgres import Loaded, Target
-from sync_pipeline.targets.rejected import LoadedFor
-from sync_pipeline.tracking.models import Attempt, BegunDay, DayCounts, FailedTry, NewBatch
+from sync_pipeline.targets.rejected import LoadContext
+from sync_pipeline.tracking.models import Attempt, DayCounts, FailedAttempt, NewBatch, StartedDay
 from sync_pipeline.tracking.worker.outbox import Outbox
 from sync_pipeline.tracking.worker.tracker import Tracker
 
 
 @dataclass
-class DayWork:
-    """How far the work on one day has come: whether its lock was got, the attempt that is open, and
-    the try before it. `since` is when it began and `ended` when its commit was asked for, by
-    `time.monotonic()`; `committing` is true from there on, unless the commit fails."""
+class DaySync:
+    """The state of one day's sync.
+
+    `locked` is true once the day's lock was acquired, `attempt` is the open attempt, and
+    `failed_attempt` the one before it. `since` is the start and `ended` the time of the commit, by
+    `time.monotonic()`. `committing` is true from the commit on, unless it fails; `recorded` is true
+    if the success was recorded in the transaction of the rows. With `refresh`, the success updates
+    the batch's record too.
+    """
 
     day: date
     refresh: bool
     since: float
-    begun: bool = False
+    locked: bool = False
     attempt: Attempt | None = None
-    failed: FailedTry | None = None
+    failed_attempt: FailedAttempt | None = None
     counts: DayCounts | None = None
     ended: float = 0.0
     committing: bool = False
@@ -37,7 +43,7 @@ class DayWork:
 
 
 class DayRecord:
-    """The records of one worker's days. `outbox` holds those that are in and not recorded."""
+    """The records of one worker's days. `outbox` keeps committed days that are not recorded yet."""
 
     def __init__(
         self,
@@ -54,100 +60,100 @@ class DayRecord:
         self._batch = batch
         self._resync = resync
 
-    def begin(self, work: DayWork) -> None:
-        """Begin an attempt at a day whose lock was got.
+    def begin(self, sync: DaySync) -> None:
+        """Begin an attempt at a day whose lock is held.
 
-        Raises DayDoneError if nothing is left to do, BatchCancelledError, WorkerLostError.
+        Raises DayDoneError if the day is already synced, BatchCancelledError, WorkerLostError.
         """
-        work.ended = 0.0
+        sync.ended = 0.0
         attempt = self._tracker.begin(
-            self._name, work.day, self._batch, work.failed, again=self._resync
+            self._name, sync.day, self._batch, sync.failed_attempt, resync=self._resync
         )
         if attempt is not None or self._tracker.in_target:
-            # While the tables are away, the attempt of the try before stands for this one too.
-            work.attempt = attempt or work.attempt
+            # If the tracking tables are unavailable, this attempt continues the previous one.
+            sync.attempt = attempt or sync.attempt
             return
-        # Another worker may have had the day since the try before, which is over therefore.
-        self.leave(work)
-        work.attempt, work.failed, work.since = None, None, time.monotonic()
+        # Another worker may have synced the day in the meantime, so the previous attempt is closed.
+        self.fail_previous_attempt(sync)
+        sync.attempt, sync.failed_attempt, sync.since = None, None, time.monotonic()
 
-    def loaded_for(self, work: DayWork) -> LoadedFor:
-        """Return in whose name the day is loaded."""
-        return LoadedFor(work.attempt.batch_id if work.attempt else None, self._tracker.run_id)
+    def load_context(self, sync: DaySync) -> LoadContext:
+        """Return the batch and the run that load the day."""
+        return LoadContext(sync.attempt.batch_id if sync.attempt else None, self._tracker.run_id)
 
-    def loaded(self, target: Target, work: DayWork, loaded: Loaded) -> None:
-        """Write the success with the rows, or at least make sure that the day is still ours, and
-        keep it in the outbox."""
-        work.counts = DayCounts(
+    def record_loaded(self, target: Target, sync: DaySync, loaded: Loaded) -> None:
+        """Record the success in the transaction of the rows. If that is not possible, add the day
+        to the outbox, after checking that the attempt is not superseded."""
+        sync.counts = DayCounts(
             loaded.rows_read, loaded.rows_loaded, loaded.rows_rejected, loaded.bytes
         )
         with target.connection.cursor() as cursor:
-            work.recorded = False
-            if work.attempt is not None and self._tracker.in_target:
-                work.recorded = self._tracker.succeed_in(
-                    cursor, work.attempt, work.counts, refresh=work.refresh
+            sync.recorded = False
+            if sync.attempt is not None and self._tracker.in_target:
+                sync.recorded = self._tracker.succeed_in(
+                    cursor, sync.attempt, sync.counts, refresh=sync.refresh
                 )
-            elif work.attempt is not None:
-                self._tracker.confirm(work.attempt)
-            if not work.recorded:
-                self.outbox.add(cursor, self._begun(work), work.counts)
+            elif sync.attempt is not None:
+                self._tracker.confirm(sync.attempt)
+            if not sync.recorded:
+                self.outbox.add(cursor, self._started_day(sync), sync.counts)
 
-    def came_in(self, target: Target, work: DayWork) -> bool:
-        """Return whether the day's commit was made although it seemed to fail: its answer was
-        lost."""
-        if not work.ended:
+    def is_committed(self, target: Target, sync: DaySync) -> bool:
+        """Return whether the day was committed although the commit raised an error, because the
+        server's response was lost."""
+        if not sync.ended:
             return False
-        if work.recorded and work.attempt is not None:
-            came_in = self._tracker.is_success(work.attempt)
+        if sync.recorded and sync.attempt is not None:
+            committed = self._tracker.is_success(sync.attempt)
         else:
             with target.connection.cursor() as cursor:
-                came_in = self.outbox.has_latest(cursor)
-        if came_in:
-            self.outbox.committed()
-        return came_in
+                committed = self.outbox.latest_was_committed(cursor)
+        if committed:
+            self.outbox.mark_committed()
+        return committed
 
-    def succeed(self, work: DayWork) -> None:
-        """Record a day that is in, if that was not done with its rows."""
-        assert work.counts is not None  # noqa: S101  it was loaded
-        if not work.recorded:
-            begun = self._begun(work)
-            self._tracker.succeed(begun, work.counts, at=work.ended, refresh=work.refresh)
+    def succeed(self, sync: DaySync) -> None:
+        """Record a committed day as a success, unless that was done with its rows."""
+        assert sync.counts is not None  # noqa: S101  it was loaded
+        if not sync.recorded:
+            day = self._started_day(sync)
+            self._tracker.succeed(day, sync.counts, at=sync.ended, refresh=sync.refresh)
         if not self._tracker.has_pending:
-            self.outbox.recorded()
+            self.outbox.mark_recorded()
 
-    def fail(self, work: DayWork, error: str) -> None:
-        """Record a day that failed, as it was or before it could begin."""
-        if work.begun:
-            self._tracker.fail(self._begun(work), error)
+    def fail(self, sync: DaySync, error: str) -> None:
+        """Record a day that failed, or whose lock could not be acquired."""
+        if sync.locked:
+            self._tracker.fail(self._started_day(sync), error)
         else:
-            self._tracker.refuse(self._name, work.day, self._batch, error)
+            self._tracker.refuse(self._name, sync.day, self._batch, error)
 
-    def skip(self, work: DayWork) -> DayResult:
-        """Leave a day to whoever has brought it in; return what it is now."""
-        self.leave(work)
+    def skip(self, sync: DaySync) -> DayResult:
+        """Record a day as skipped that another worker has synced; return the result."""
+        self.fail_previous_attempt(sync)
         if self._batch is not None:
-            self._tracker.skip(self._batch, [work.day])
-        synced = self._tracker.synced_days(self._name, [work.day]).get(work.day)
-        seconds = time.monotonic() - work.since
+            self._tracker.skip(self._batch, [sync.day])
+        synced = self._tracker.synced_days(self._name, [sync.day]).get(sync.day)
+        seconds = time.monotonic() - sync.since
         has_pending = self._tracker.has_pending
-        return DayResult(work.day, Outcome.SKIPPED, seconds, synced=synced, unrecorded=has_pending)
+        return DayResult(sync.day, Outcome.SKIPPED, seconds, synced=synced, unrecorded=has_pending)
 
-    def leave(self, work: DayWork) -> None:
-        """Record nothing of a day but that the try before, if there was one, failed."""
-        if work.failed is not None:
-            self._tracker.fail(self._begun(work), work.failed.error)
+    def fail_previous_attempt(self, sync: DaySync) -> None:
+        """Record the failure of the previous attempt, if there was one."""
+        if sync.failed_attempt is not None:
+            self._tracker.fail(self._started_day(sync), sync.failed_attempt.error)
 
-    def result(self, work: DayWork, error: str | None = None) -> DayResult:
-        """Return what became of a day that was tried: a failure if there is an `error`."""
+    def result(self, sync: DaySync, error: str | None = None) -> DayResult:
+        """Return the result of a day that was attempted: a failure if there is an `error`."""
         return DayResult(
-            work.day,
+            sync.day,
             Outcome.SUCCESS if error is None else Outcome.FAILED,
-            time.monotonic() - work.since,
-            work.counts if error is None else None,
+            time.monotonic() - sync.since,
+            sync.counts if error is None else None,
             error,
-            work.attempt,
+            sync.attempt,
             unrecorded=self._tracker.has_pending,
         )
 
-    def _begun(self, work: DayWork) -> BegunDay:
-        return BegunDay(self._name, work.day, self._batch, work.attempt, work.since)
+    def _started_day(self, sync: DaySync) -> StartedDay:
+        return StartedDay(self._name, sync.day, self._batch, sync.attempt, sync.since)

@@ -1,8 +1,8 @@
-"""Loading rows that were set aside, once what was wrong with them, or with the table, is mended.
+"""`replay`: load quarantined rows again, after the rows or the table have been fixed.
 
-A day's rows go in one transaction, under the day's lock, together with the day's record; those of a
-day that is not in wait until it is. A row that is still not taken, or belongs to another day, stays
-where it is, with what was said this time.
+A day's rows are loaded in one transaction, under the day's lock, together with its record. A row
+that is still rejected, or belongs to another day, remains in quarantine with the new error. Does
+not quarantine rows: see `targets/rejected.py`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,25 +17,25 @@ from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.errors import TargetError, one_line
 from sync_pipeline.settings import Settings
 from sync_pipeline.targets import one_row, open_target, rejected
-from sync_pipeline.targets.day_of_row import RowDay
+from sync_pipeline.targets.day_of_row import DayOfRow
 from sync_pipeline.targets.postgres import Target
-from sync_pipeline.targets.rejected import KeptRow
-from sync_pipeline.targets.row_by_row import said_of
+from sync_pipeline.targets.rejected import QuarantinedRow
+from sync_pipeline.targets.row_by_row import describe_error
 from sync_pipeline.tracking.worker.tracker import Tracker
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-_NOT_IN = (
-    "the day's latest sync did not succeed, or its record cannot be read: sync the day again, "
-    "which reads its rows anew"
+_NOT_SYNCED = (
+    "the day's latest sync did not succeed, or its record cannot be read; sync the day again, "
+    "which reads its rows from the source"
 )
 
 
 @dataclass(frozen=True)
-class Replayed:
-    """What became of the rows kept of a day: how many are in now, how many stay, and what was said
+class ReplayResult:
+    """The replay of one day's quarantined rows: rows loaded, rows still quarantined, and the error
     of the first of those."""
 
     day: date
@@ -46,73 +46,77 @@ class Replayed:
 
 def replay(
     dataset: Dataset, settings: Settings, tracker: Tracker, day: date | None = None
-) -> Iterator[Replayed]:
-    """Load the rows kept of `day`, or of every day of `dataset`; yield each day as it is done.
+) -> Iterator[ReplayResult]:
+    """Load the quarantined rows of `day`, or of all days of `dataset`; yield each day's result.
 
-    A day that is not recorded as in is left as it is, and `error` says so. Raises TargetError, and
-    DayLockedError if a worker holds the day for longer than it is waited.
+    A day that is not recorded as synced is not changed, and its `error` says so. Raises
+    TargetError, and DayLockedError if the day's lock cannot be acquired in time.
     """
     with closing(open_target(dataset, settings, f"replay {dataset.name}")) as connection:
-        for found in _days(connection, dataset, day):
-            yield _replay_day(connection, dataset, tracker, found)
+        for one in _days(connection, dataset, day):
+            yield _replay_day(connection, dataset, tracker, one)
 
 
 def _days(connection: "Connection", dataset: Dataset, day: date | None) -> list[date]:
     with connection, connection.cursor() as cursor:
-        if not rejected.prepare(cursor, make=False):
+        if not rejected.prepare(cursor, create=False):
             return []
-        return rejected.days(cursor, dataset.name, day)
+        return rejected.get_days(cursor, dataset.name, day)
 
 
 def _replay_day(
     connection: "Connection", dataset: Dataset, tracker: Tracker, day: date
-) -> Replayed:
+) -> ReplayResult:
     target = Target(connection, dataset)
     target.begin_day(day)
-    # Under the day's lock, so that it stays the latest until the commit.
+    # Read under the day's lock, so that it remains the latest state until the commit.
     synced = tracker.synced_days(dataset.name, [day]).get(day)
     try:
         with connection.cursor() as cursor:
-            rows = rejected.of_day(cursor, dataset.name, day)
+            rows = rejected.get_rows(cursor, dataset.name, day)
             if synced is None:
                 connection.rollback()
-                return Replayed(day, 0, len(rows), _NOT_IN)
+                return ReplayResult(day, 0, len(rows), _NOT_SYNCED)
             errors = _load_all(cursor, dataset, day, rows)
             if tracker.in_target:
-                tracker.replayed_in(cursor, synced, len(errors))
+                tracker.record_replay_in(cursor, synced, len(errors))
         target.commit(day)
     except psycopg2.Error as error:
         connection.rollback()
         raise TargetError(
-            f"dataset {dataset.name}: cannot load the rows kept of {day}: {one_line(error)}"
+            f"dataset {dataset.name}: cannot load the quarantined rows of {day}: {one_line(error)}"
         ) from error
     if not tracker.in_target:
-        tracker.replayed(dataset.name, synced, len(errors))
-    return Replayed(day, len(rows) - len(errors), len(errors), errors[0] if errors else None)
+        tracker.record_replay(dataset.name, synced, len(errors))
+    return ReplayResult(day, len(rows) - len(errors), len(errors), errors[0] if errors else None)
 
 
-def _load_all(cursor: "Cursor", dataset: Dataset, day: date, rows: Sequence[KeptRow]) -> list[str]:
-    """Load rows kept of a day; return what was said of those that are not taken."""
-    row_day = RowDay(cursor, dataset, day)
-    said = [_load(cursor, dataset, row_day, row) for row in rows]
-    return [error for error in said if error is not None]
+def _load_all(
+    cursor: "Cursor", dataset: Dataset, day: date, rows: Sequence[QuarantinedRow]
+) -> list[str]:
+    """Load the quarantined rows of a day; return the errors of those that are rejected again."""
+    day_of_row = DayOfRow(cursor, dataset, day)
+    results = [_load(cursor, dataset, day_of_row, row) for row in rows]
+    return [error for error in results if error is not None]
 
 
-def _load(cursor: "Cursor", dataset: Dataset, row_day: RowDay, row: KeptRow) -> str | None:
-    """Load a row; return what was said if it is not taken."""
+def _load(
+    cursor: "Cursor", dataset: Dataset, day_of_row: DayOfRow, row: QuarantinedRow
+) -> str | None:
+    """Load a row; return the error if it is rejected."""
     cursor.execute("SAVEPOINT one_row")
     try:
         values = row.values()
-        row_day.check(values)
+        day_of_row.check(values)
         one_row.insert(cursor, dataset, values)
     except (psycopg2.DataError, psycopg2.IntegrityError, psycopg2.ProgrammingError) as error:
-        said = said_of(error)
-    except ValueError as error:  # the driver's, for a NUL
-        said = str(error)
+        text = describe_error(error)
+    except ValueError as error:  # raised by psycopg2 for a NUL character
+        text = str(error)
     else:
         cursor.execute("RELEASE SAVEPOINT one_row")
-        rejected.remove(cursor, row)
+        rejected.delete(cursor, row)
         return None
     cursor.execute("ROLLBACK TO SAVEPOINT one_row; RELEASE SAVEPOINT one_row")
-    rejected.say(cursor, row, said)
-    return f"row {row.number}: {said}"
+    rejected.update_error(cursor, row, text)
+    return f"row {row.number}: {text}"

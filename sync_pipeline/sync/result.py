@@ -1,4 +1,4 @@
-"""What becomes of a day."""
+"""`DayResult`: how the sync of one day ended. Does not record it: see `record.py`."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -17,9 +17,11 @@ class Outcome(str, Enum):
 
 @dataclass(frozen=True)
 class DayResult:
-    """What became of one day. `seconds` is wall-clock time; `error` one line without secrets;
-    `synced` what a skipped day was found to be, where that is known; `unrecorded` whether something
-    of this run could not be recorded yet."""
+    """The result of one day.
+
+    `seconds` is wall-clock time, and `error` is one line without secrets. `synced` is the synced
+    state of a skipped day, if it is known. `unrecorded` is true if this run has pending writes.
+    """
 
     day: date
     outcome: Outcome

@@ -1,9 +1,9 @@
-"""`DayWorker`: one worker's source, target and tracker, for one day after another.
+"""`DayWorker`: sync one day after another with one source, target and tracker.
 
-A day is replaced in the target and recorded in the same transaction, so that data and record become
-visible together or not at all. Where the records live in another database, they follow the commit,
-and the outbox holds the day in between. A day that fails rolls back to its former content. After a
-transient error it is tried again, each try an attempt of its own.
+A day's rows are replaced and recorded in one transaction, so both become visible together or not at
+all. If the records are in another database, they follow the commit, and the outbox keeps the day in
+the meantime. If a day fails, its former rows remain. After a transient error the day is retried;
+each retry is a separate attempt. Does not choose the days: see `days.py`.
 """
 
 import logging
@@ -23,20 +23,20 @@ from sync_pipeline.errors import (
     WorkerLostError,
     one_line,
 )
-from sync_pipeline.retry import again
+from sync_pipeline.retry import retry
 from sync_pipeline.settings import Settings, secrets_of
 from sync_pipeline.sync.circuit_breaker import CircuitBreaker
 from sync_pipeline.sync.connections import WorkerConnections
-from sync_pipeline.sync.record import DayRecord, DayWork
+from sync_pipeline.sync.record import DayRecord, DaySync
 from sync_pipeline.sync.result import DayResult
-from sync_pipeline.tracking.models import FailedTry, NewBatch
+from sync_pipeline.tracking.models import FailedAttempt, NewBatch
 from sync_pipeline.tracking.worker.tracker import Tracker
 
-CANCELLED = "cancelled while it ran; the day was rolled back"
+CANCELLED = "cancelled while running; the day was rolled back"
 
 
 class _Stopped(BaseException):
-    """This worker was told to stop."""
+    """`stop` was called."""
 
 
 class DayWorker:
@@ -59,15 +59,16 @@ class DayWorker:
         self._batch = batch
         self._resync = resync
         self._logger = logger
-        self._ends = WorkerConnections(dataset, settings, tracker, logger)
+        self._connections = WorkerConnections(dataset, settings, tracker, logger)
         self._record = DayRecord(dataset, tracker, batch, logger, resync=resync)
         self._secrets = secrets_of(settings.database_url)
         self._breaker = breaker or CircuitBreaker(dataset)
         self._stop = threading.Event()
 
-    def another(self) -> "DayWorker":
-        """Return a worker like this one, for another thread; it is handed over in the end."""
-        tracker = self._tracker.another()
+    def clone(self) -> "DayWorker":
+        """Return a worker for another thread, with its own connections. End it with
+        `transfer_pending_to`."""
+        tracker = self._tracker.clone()
         return DayWorker(
             self._dataset,
             self._settings,
@@ -80,11 +81,11 @@ class DayWorker:
 
     @property
     def tripped_by(self) -> SyncError | None:
-        """Why the days after the last are not worth a try."""
+        """The reason not to run the remaining days, or None."""
         return self._breaker.tripped_by
 
     def transfer_pending_to(self, to: "DayWorker") -> None:
-        """Close, and leave to another worker of the run what could not be recorded yet."""
+        """Close this worker and transfer its pending writes to another worker of the run."""
         self.close()
         self._tracker.transfer_pending_to(to._tracker)
 
@@ -94,75 +95,78 @@ class DayWorker:
         return self._stop.is_set()
 
     def stop(self) -> None:
-        """Break off what this worker does in another thread; its day is rolled back and recorded as
-        cancelled. Harmless if it does nothing."""
+        """Interrupt the worker from another thread. Its day is rolled back and recorded as
+        cancelled. Has no effect on an idle worker."""
         self._stop.set()
-        self._ends.break_off()
+        self._connections.interrupt()
 
-    def opens(self) -> bool:
-        """Open target and source; return whether that could be done. The log says why not."""
+    def try_open(self) -> bool:
+        """Open target and source. If that fails, log the reason and return False."""
         try:
             self.open_target()
             self.open_source(wait=False)
         except SyncError as error:
             self._logger.warning(
-                "dataset %s: a worker fewer than parallel_days says: %s",
+                "dataset %s: running with one worker fewer than parallel_days: %s",
                 self._dataset.name,
                 one_line(error, *self._secrets),
             )
-            self._ends.close()  # its slot too
+            self._connections.close()  # its slot too
             return False
         return True
 
     def open_target(self) -> None:
-        """Connect to the target, in as many tries as a day has. Raises SyncError."""
-        self._again(self._ends.open_target, partial(self._say_again, "target"))
+        """Connect to the target, with the dataset's retry policy. Raises SyncError."""
+        self._retry(self._connections.open_target, partial(self._log_retry, "target"))
 
     def open_source(self, *, wait: bool = True) -> None:
-        """Open the source and make the target's table fit it, likewise. Raises SyncError, without
-        `wait` also if too many workers read the source already."""
+        """Open the source and prepare the target table, with the dataset's retry policy. Raises
+        SyncError; without `wait` also if all slots of the source are in use."""
         self._secrets += self._settings.secrets_in(self._dataset.source.secret_settings)
-        open_it = partial(self._ends.open_source, self._sleep if wait else None)
-        self._again(open_it, partial(self._say_again, "source"))
+        open_source = partial(self._connections.open_source, self._sleep if wait else None)
+        self._retry(open_source, partial(self._log_retry, "source"))
 
     def sync_day(self, day: date, *, refresh: bool) -> DayResult:
-        """Replace one day and record it; its failure is returned, not raised. A day that somebody
-        else has brought in since it was looked at is skipped, as `resync` and the batch say."""
-        work = DayWork(day, refresh, time.monotonic())
+        """Replace one day and record it. A failure is returned, not raised.
+
+        A day that another worker has synced in the meantime is skipped if it is done in this batch
+        or if `resync` is false.
+        """
+        sync = DaySync(day, refresh, time.monotonic())
         try:
-            self._again(partial(self._load, work), partial(self._before_pause, work))
-            self._record.succeed(work)
+            self._retry(partial(self._load, sync), partial(self._before_backoff, sync))
+            self._record.succeed(sync)
         except (DayDoneError, BatchCancelledError, WorkerLostError) as error:
-            return self._left(work, error)
+            return self._leave(sync, error)
         except Exception as error:
             if self.stopped:
-                return self._failed(work, _Stopped())
-            if not self._came_in_at_last(work):
+                return self._fail(sync, _Stopped())
+            if not self._was_committed(sync):
                 self._breaker.day_failed(error, *self._secrets)
-                return self._failed(work, error)
+                return self._fail(sync, error)
         except _Stopped as error:
-            return self._failed(work, error)
+            return self._fail(sync, error)
         except BaseException as error:
-            if work.committing and self._ends.have_committed:  # told to end while it did
-                self._record.succeed(work)
+            if sync.committing and self._connections.is_idle:  # interrupted after the commit
+                self._record.succeed(sync)
             else:
-                self._failed(work, error)
+                self._fail(sync, error)
             raise
         self._breaker.day_succeeded()
-        return self._record.result(work)
+        return self._record.result(sync)
 
     def fail_day(self, day: date, error: SyncError) -> DayResult:
-        """Record an attempt at `day` that failed with `error` before it could move a row."""
-        work = DayWork(day, refresh=True, since=time.monotonic())
+        """Record an attempt at `day` that failed with `error` before any row was loaded."""
+        sync = DaySync(day, refresh=True, since=time.monotonic())
         try:
-            self._ends.open_target().begin_day(day)
-            work.begun = True
-            self._record.begin(work)
-        except (DayDoneError, BatchCancelledError, WorkerLostError) as why:
-            return self._left(work, why)
+            self._connections.open_target().begin_day(day)
+            sync.locked = True
+            self._record.begin(sync)
+        except (DayDoneError, BatchCancelledError, WorkerLostError) as reason:
+            return self._leave(sync, reason)
         except (SyncError, psycopg2.Error):
-            self._logger.debug("the day is somebody else's; its record is left alone")
-        return self._failed(work, error)
+            self._logger.debug("another worker has the day; its record is not changed")
+        return self._fail(sync, error)
 
     def mark_not_run(self, days: Sequence[date], error: SyncError) -> None:
         """Record that `days` were not run."""
@@ -170,92 +174,96 @@ class DayWorker:
             self._tracker.mark_not_run(self._batch, days, one_line(error, *self._secrets))
 
     def close(self) -> None:
-        """Close source and target; what is not committed is rolled back."""
-        self._ends.clear(self._record.outbox)
-        self._ends.close()
+        """Close source and target. Uncommitted rows are rolled back."""
+        self._connections.clear_outbox(self._record.outbox)
+        self._connections.close()
 
-    def _again(
-        self, work: Callable[[], object], before_pause: Callable[[Exception, float], object]
+    def _retry(
+        self, work: Callable[[], object], before_backoff: Callable[[Exception, float], object]
     ) -> None:
-        again(work, self._dataset.retry, before_pause, self._sleep)
+        retry(work, self._dataset.retry, before_backoff, self._sleep)
 
     def _sleep(self, seconds: float) -> None:
         if self._stop.wait(seconds):
             raise _Stopped
 
-    def _load(self, work: DayWork) -> None:
-        """Try the day once: its transaction, from the lock to the commit."""
-        target = self._ends.open_target()
-        target.begin_day(work.day)
-        work.begun = True
-        if self._record.came_in(target, work):
-            self._ends.roll_back()
+    def _load(self, sync: DaySync) -> None:
+        """Attempt the day once: its transaction, from the lock to the commit."""
+        target = self._connections.open_target()
+        target.begin_day(sync.day)
+        sync.locked = True
+        if self._record.is_committed(target, sync):
+            self._connections.roll_back()
             return
-        # Begun before anything is read: an interrupt then always finds the attempt to close.
-        self._record.begin(work)
-        with target.reading(work.day, self._ends.source) as reading:
-            loaded = target.load_day(reading, self._record.loaded_for(work))
-        self._record.loaded(target, work, loaded)
+        # Begin the attempt before anything is read, so that an interrupt always finds it open.
+        self._record.begin(sync)
+        with target.read_ahead(sync.day, self._connections.source) as reader:
+            loaded = target.load_day(reader, self._record.load_context(sync))
+        self._record.record_loaded(target, sync, loaded)
         if self.stopped:
             raise _Stopped
-        # Before the commit, which lets others begin the day.
-        work.ended = time.monotonic()
-        work.committing = True
+        # Set before the commit, which releases the lock for other workers.
+        sync.ended = time.monotonic()
+        sync.committing = True
         try:
-            target.commit(work.day)
+            target.commit(sync.day)
         except SyncError:
-            work.committing = False
+            sync.committing = False
             raise
-        self._record.outbox.committed()
+        self._record.outbox.mark_committed()
 
-    def _before_pause(self, work: DayWork, error: Exception, pause: float) -> None:
-        """Let the day go, whose attempt stays open, until the next try begins another."""
-        self._ends.roll_back()
-        if work.attempt is not None:
-            work.failed = FailedTry(work.attempt, one_line(error, *self._secrets))
-        self._say_again(f"day {work.day}", error, pause)
+    def _before_backoff(self, sync: DaySync, error: Exception, backoff: float) -> None:
+        """Release the day's lock. Its attempt remains open until the next one begins."""
+        self._connections.roll_back()
+        if sync.attempt is not None:
+            sync.failed_attempt = FailedAttempt(sync.attempt, one_line(error, *self._secrets))
+        self._log_retry(f"day {sync.day}", error, backoff)
 
-    def _say_again(self, what: str, error: Exception, pause: float) -> None:
+    def _log_retry(self, what: str, error: Exception, backoff: float) -> None:
         self._logger.warning(
-            "dataset %s, %s: tried again in %.1f s: %s",
+            "dataset %s, %s: retrying in %.1f s: %s",
             self._dataset.name,
             what,
-            pause,
+            backoff,
             one_line(error, *self._secrets),
         )
 
-    def _came_in_at_last(self, work: DayWork) -> bool:
-        """Return whether a day is in whose last try failed, and record it."""
-        if not work.ended:
+    def _was_committed(self, sync: DaySync) -> bool:
+        """Return whether a day is committed whose last attempt raised an error; if so, record it
+        as a success."""
+        if not sync.ended:
             return False
         try:
-            came_in = self._record.came_in(self._ends.open_target(), work)
+            committed = self._record.is_committed(self._connections.open_target(), sync)
         except (SyncError, psycopg2.Error):
             return False
-        if came_in:
-            self._ends.roll_back()
-            self._record.succeed(work)
-        return came_in
+        if committed:
+            self._connections.roll_back()
+            self._record.succeed(sync)
+        return committed
 
-    def _left(self, work: DayWork, why: SyncError) -> DayResult:
-        """Leave a day to others. Raises WorkerLostError again."""
-        self._ends.roll_back()
-        if isinstance(why, WorkerLostError):
-            raise why  # the records are closed already, by whoever took it for lost
-        if isinstance(why, DayDoneError):
-            return self._record.skip(work)
-        self._record.leave(work)
-        self._breaker.tripped_by = why  # the days after it are cancelled too
-        return self._record.result(work, one_line(why))
+    def _leave(self, sync: DaySync, reason: SyncError) -> DayResult:
+        """Return the result of a day that is not loaded because of `reason`. Raises
+        WorkerLostError if that is the reason."""
+        self._connections.roll_back()
+        if isinstance(reason, WorkerLostError):
+            raise reason  # its records were closed when it was declared lost
+        if isinstance(reason, DayDoneError):
+            return self._record.skip(sync)
+        self._record.fail_previous_attempt(sync)
+        self._breaker.tripped_by = reason  # the remaining days are cancelled too
+        return self._record.result(sync, one_line(reason))
 
-    def _failed(self, work: DayWork, error: BaseException) -> DayResult:
-        self._ends.roll_back()
+    def _fail(self, sync: DaySync, error: BaseException) -> DayResult:
+        self._connections.roll_back()
         text = one_line(error, *self._secrets)
         if not isinstance(error, Exception):
             text = CANCELLED
         elif not isinstance(error, (SyncError, psycopg2.Error)):
             self._logger.exception(
-                "dataset %s, day %s: a bug, please report", self._dataset.name, work.day
+                "dataset %s, day %s: unexpected error; please report this bug",
+                self._dataset.name,
+                sync.day,
             )
-        self._record.fail(work, text)
-        return self._record.result(work, text)
+        self._record.fail(sync, text)
+        return self._record.result(sync, text)

@@ -1,4 +1,7 @@
-"""How a day is written into PostgreSQL."""
+"""Writing a day's rows to the target table in PostgreSQL.
+
+Does not read sources, and does not record days: see `sources/` and `tracking/`.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -15,9 +18,9 @@ if TYPE_CHECKING:
 def open_target(dataset: Dataset, settings: Settings, purpose: str | None = None) -> "Connection":
     """Return a connection to the target database, not in autocommit; the caller owns it.
 
-    `purpose`, by default ``sync`` and the dataset's name, names it in `pg_stat_activity`, and so
-    to whoever waits for a day it holds (see `locks.purpose_of`). Raises SettingError if
-    `SYNC_DATABASE_URL` is not set, TargetUnreachableError if it cannot be reached.
+    `purpose` is shown in `pg_stat_activity` and in the error of a worker that waits for a day this
+    session has locked; by default it is ``sync`` and the dataset's name. Raises SettingError if
+    `SYNC_DATABASE_URL` is not set, TargetUnreachableError if the database cannot be reached.
     """
     return connect(
         settings.database_url,

@@ -1,4 +1,7 @@
-"""To which day a row belongs that is loaded by itself, by what stands in its day column."""
+"""`DayOfRow`: check which day a single row belongs to, by the value of its day column.
+
+Used for replayed rows. The rows of a day that is synced are selected by the source.
+"""
 
 from collections.abc import Mapping
 from datetime import date
@@ -17,14 +20,17 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 
-class RowDay:
-    """Of rows of one day of a dataset. Raises TargetError if its table has no such day column."""
+class DayOfRow:
+    """Checks that rows belong to one day of a dataset.
+
+    The constructor raises TargetError if the target table or its day column is missing.
+    """
 
     def __init__(self, cursor: "Cursor", dataset: Dataset, day: date) -> None:
         self._cursor = cursor
         self._day = day
         self._column = dataset.source.day_column
-        day_type = self._type(dataset)
+        day_type = self._find_type(dataset)
         self._cast = sql.SQL(day_type.value)
         bounds = day_bounds(day, day_type, dataset.zone)
         self._bounds = {"lower": bounds.lower, "upper": bounds.upper}
@@ -34,8 +40,8 @@ class RowDay:
         )
 
     def check(self, values: Mapping[str, str | None]) -> None:
-        """Raise psycopg2.DataError, which says why, if a row, given as text by column, is not of
-        the day."""
+        """Raise psycopg2.DataError if a row does not belong to the day. `values` maps columns to
+        text."""
         query = sql.SQL(
             "SELECT at >= %(lower)s AND at < %(upper)s, ({local})::date::text "
             "FROM (SELECT CAST(%(value)s AS {type}) AS at) AS row"
@@ -43,21 +49,21 @@ class RowDay:
         self._cursor.execute(query, self._bounds | {"value": values.get(self._column)})
         row = self._cursor.fetchone()
         assert row is not None  # noqa: S101  the query always gives one row
-        of_day, other = row
-        if not of_day:
-            said = "is empty" if other is None else f"makes it a row of {other}"
+        is_of_day, other = row
+        if not is_of_day:
+            problem = "is empty" if other is None else f"falls on {other}"
             raise psycopg2.DataError(
-                f"its day_column {self._column!r} {said}, and it is kept as a row of {self._day}: "
-                "mend it there, or at the source, and sync the days that it belongs to"
+                f"its day_column {self._column!r} {problem}, but the row was quarantined for "
+                f"{self._day}; correct it there or at the source, then sync the days concerned"
             )
 
-    def _type(self, dataset: Dataset) -> DayType:
+    def _find_type(self, dataset: Dataset) -> DayType:
         table = {"table": identifier(dataset).as_string(self._cursor), "column": self._column}
         self._cursor.execute(load(__package__, "table.sql")["column_type"], table)
         row = self._cursor.fetchone()
         if row is None or row[0] not in [kind.value for kind in DayType]:
             raise TargetError(
                 f"dataset {dataset.name}, day {self._day}: the target table {dataset.target.table} "
-                f"is missing, or has no day_column {self._column!r} any more; sync the day again"
+                f"is missing, or no longer has the day_column {self._column!r}; sync the day again"
             )
         return DayType(row[0])

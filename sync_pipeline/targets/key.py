@@ -1,4 +1,7 @@
-"""The key of a target: columns of the source, kept unique by an index that the table has."""
+"""Check a dataset's key: columns of the source with a unique index in the target table.
+
+Does not create the index: see `table.py`.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -6,7 +9,7 @@ from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.database.named_sql import load
 from sync_pipeline.errors import SettingError, TargetError
 from sync_pipeline.sources.base import Shape
-from sync_pipeline.targets.names import identifier, listed, quoted
+from sync_pipeline.targets.names import identifier, join_identifiers, quote
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -26,48 +29,48 @@ def check_columns(dataset: Dataset, shape: Shape) -> None:
 
 
 def check_table(cursor: "Cursor", dataset: Dataset, oid: int) -> None:
-    """Raise TargetError if no index keeps the key unique in the table that is there, or if this
-    user may not make the temporary table that rows with a key are copied into."""
+    """Raise TargetError if the table has no unique index on the key, or if this user may not create
+    the temporary table that rows with a key are copied into."""
     key = list(dataset.target.key)
     if not key:
         return
     cursor.execute(_SQL["unique"], {"oid": oid, "key": key})
-    late, index = cursor.fetchone() or (None, None)
+    deferrable, index = cursor.fetchone() or (None, None)
     if index is None:
-        raise TargetError(_without_index(cursor, dataset, oid))
-    if late:
+        raise TargetError(_describe_missing_index(cursor, dataset, oid))
+    if deferrable:
         table = identifier(dataset).as_string(cursor)
         raise TargetError(
             f"dataset {dataset.name}: the unique constraint {index} of {dataset.target.table} is "
-            "DEFERRABLE, and rows cannot be found by it; make it a plain one, run: "
+            "DEFERRABLE, so ON CONFLICT cannot use it; replace it, run: "
             f"ALTER TABLE {table} DROP CONSTRAINT {index}, ADD UNIQUE "
-            f"({listed(key).as_string(cursor)})"
+            f"({join_identifiers(key).as_string(cursor)})"
         )
-    cursor.execute(_SQL["may_stage"])
+    cursor.execute(_SQL["may_create_temporary_tables"])
     may, database = cursor.fetchone() or (True, "")
     if not may:
         user = cursor.connection.info.user
         raise TargetError(
-            f"dataset {dataset.name}: the target's user {user} may not make the temporary table "
-            f"that rows are copied into; run: GRANT TEMPORARY ON DATABASE "
-            f"{quoted(cursor, database)} TO {quoted(cursor, user)}"
+            f"dataset {dataset.name}: the target's user {user} may not create the temporary "
+            f"table that rows are copied into; run: GRANT TEMPORARY ON DATABASE "
+            f"{quote(cursor, database)} TO {quote(cursor, user)}"
         )
 
 
-def _without_index(cursor: "Cursor", dataset: Dataset, oid: int) -> str:
+def _describe_missing_index(cursor: "Cursor", dataset: Dataset, oid: int) -> str:
     key = list(dataset.target.key)
     cursor.execute(_SQL["partitioned_by"], {"oid": oid})
     missing = [name for (name,) in cursor.fetchall() if name not in key]
     key += missing
-    columns = ", ".join(quoted(cursor, name) for name in key)
+    columns = ", ".join(quote(cursor, name) for name in key)
     also = (
-        f"set target.key to {key}, since a partitioned table's key needs the columns that it is "
-        "partitioned by, and "
+        f"set target.key to {key}, because the key of a partitioned table must include the "
+        "partition columns, and "
         if missing
         else ""
     )
     return (
         f"dataset {dataset.name}: {dataset.target.table} has no unique index on its key "
-        f"({', '.join(dataset.target.key)}), by which rows are found; {also}run: "
+        f"({', '.join(dataset.target.key)}); {also}run: "
         f"CREATE UNIQUE INDEX ON {identifier(dataset).as_string(cursor)} ({columns})"
     )

@@ -1,7 +1,8 @@
-"""Time limits and locks of a transaction at the target: who may load a day, and for how long.
+"""The lock of a dataset and day at the target, and the time limits of its transaction.
 
-The locks are PostgreSQL's advisory locks, held by the transaction: they go when it ends, however
-it ends. `pg_locks` shows them: the dataset's hash as `classid`, the day's number as `objid`.
+The locks are PostgreSQL advisory locks that end with their transaction. `pg_locks` shows the hash
+of the dataset as `classid` and the ordinal of the day as `objid`. Does not limit the readers of a
+source: see `slots.py`.
 """
 
 import re
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 IDLE_SECONDS = 45
-"""How long a day's transaction may do nothing: longer than a worker waits for the records in it."""
+"""The idle timeout of a day's transaction: longer than a worker waits for the tracking tables."""
 
-# Read committed, whatever the server's default: what is deleted must be what stands there after
-# the lock was waited for, not before.
+# READ COMMITTED, whatever the server's default: the DELETE must see what was committed while this
+# session waited for the lock.
 _BEGIN = """
 SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 SET LOCAL lock_timeout = %(lock_timeout)s;
@@ -39,27 +40,30 @@ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
   AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
   AND l.classid::bigint = hashtext(%(key)s) & 4294967295 AND l.objid::bigint = %(number)s
 """
-_OF_RUN = "sync run "
-_RUN = re.compile(rf".*: {_OF_RUN}(\S+)")
+_RUN_PREFIX = "sync run "
+_RUN = re.compile(rf".*: {_RUN_PREFIX}(\S+)")
 
 
-def purpose_of(dataset: Dataset, run_id: str | None) -> str:
-    """Return what a session that loads days is for, by which others know the run that it is of."""
-    return f"sync {dataset.name}" if run_id is None else sessions_of(run_id)[0]
+def session_purpose(dataset: Dataset, run_id: str | None) -> str:
+    """Return the purpose of a session that loads days, which identifies its run to other workers.
+
+    See `database.connections.connect`.
+    """
+    return f"sync {dataset.name}" if run_id is None else session_purposes(run_id)[0]
 
 
-def sessions_of(run_id: str) -> tuple[str, str]:
-    """Return what the sessions of a run's worker are for: one loads its days, one has its slot."""
-    # PostgreSQL keeps 63 bytes of a session's name.
-    return f"{_OF_RUN}{run_id[:36]}", f"slot run {run_id[:36]}"
+def session_purposes(run_id: str) -> tuple[str, str]:
+    """Return the purposes of the two sessions of a run: to load its days and to hold its slot."""
+    # PostgreSQL truncates application_name to 63 bytes.
+    return f"{_RUN_PREFIX}{run_id[:36]}", f"slot run {run_id[:36]}"
 
 
 def lock_day(connection: "Connection", dataset: Dataset, day: date) -> None:
-    """Begin a transaction with the dataset's time limits that holds the lock of (dataset, day).
+    """Begin a transaction with the dataset's time limits, and acquire the lock of the day.
 
-    If another session holds it, waits at most `lock_timeout_seconds` of the target, or not at all,
-    as its `on_lock_conflict` says; then rolls back and raises DayLockedError, which names the
-    holder.
+    If another session holds the lock, wait at most the target's `lock_timeout_seconds`, or fail
+    immediately if `on_lock_conflict` is `fail`. Raises DayLockedError, which names the holder,
+    after rolling back.
     """
     key = {"key": f"sync_pipeline day: {dataset.name}", "number": day.toordinal()}
     wait = dataset.target.on_lock_conflict == "wait"
@@ -74,11 +78,11 @@ def lock_day(connection: "Connection", dataset: Dataset, day: date) -> None:
         cursor.execute(_HOLDER, key)
         holder = cursor.fetchone()
         connection.rollback()
-    raise DayLockedError(_held(dataset, day, holder))
+    raise DayLockedError(_describe_holder(dataset, day, holder))
 
 
 def lock_table(cursor: "Cursor", table: str) -> None:
-    """Wait for whoever is just making this table; hold the others off."""
+    """Acquire the lock for creating or altering a table, until the transaction ends."""
     cursor.execute(_LOCK_TABLE, {"key": f"sync_pipeline table: {table}"})
 
 
@@ -88,9 +92,8 @@ def begin(cursor: "Cursor", dataset: Dataset) -> None:
 
 
 @contextmanager
-def waiting_long(cursor: "Cursor", dataset: Dataset) -> Iterator[None]:
-    """Let the transaction do nothing for as long as a statement of it may take, in the block, which
-    waits for the source."""
+def allow_long_idle(cursor: "Cursor", dataset: Dataset) -> Iterator[None]:
+    """Raise the idle timeout to the statement timeout in the block, which waits for the source."""
     limit = "SET LOCAL idle_in_transaction_session_timeout = %s"
     cursor.execute(limit, [_limits(dataset)["statement_timeout"]])
     yield
@@ -98,14 +101,16 @@ def waiting_long(cursor: "Cursor", dataset: Dataset) -> Iterator[None]:
 
 
 def _limits(dataset: Dataset) -> dict[str, object]:
-    # Milliseconds; 0 would mean no limit.
+    # In milliseconds; 0 would disable the limit.
     return {
         "lock_timeout": max(1, round(dataset.target.lock_timeout_seconds * 1000)),
         "statement_timeout": max(1, round(dataset.target.statement_timeout_seconds * 1000)),
     }
 
 
-def _held(dataset: Dataset, day: date, holder: tuple[int | None, str | None] | None) -> str:
+def _describe_holder(
+    dataset: Dataset, day: date, holder: tuple[int | None, str | None] | None
+) -> str:
     pid, name = holder or (None, None)
     run = _RUN.fullmatch(name or "")
     if run is not None:
@@ -116,8 +121,8 @@ def _held(dataset: Dataset, day: date, holder: tuple[int | None, str | None] | N
         who = "a session that has just ended"
     waited = f"waited {dataset.target.lock_timeout_seconds:g} s"
     if dataset.target.on_lock_conflict == "fail":
-        waited = "not waited for, as on_lock_conflict says"
+        waited = "did not wait (on_lock_conflict: fail)"
     return (
-        f"dataset {dataset.name}: {day} is being loaded by {who}; {waited}. Try again when it is "
-        "done, or end it with SELECT pg_terminate_backend(pid)"
+        f"dataset {dataset.name}: {day} is being loaded by {who}; {waited}. Retry when it is "
+        "done, or terminate its session with SELECT pg_terminate_backend(pid)"
     )

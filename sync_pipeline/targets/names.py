@@ -1,4 +1,7 @@
-"""Names in the target database, quoted."""
+"""Quote the names of the target's tables and columns.
+
+Does not check that they exist: see `table.py`.
+"""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -16,11 +19,11 @@ def identifier(dataset: Dataset) -> sql.Identifier:
     return sql.Identifier(*dataset.target.table.split("."))
 
 
-def listed(names: Iterable[str]) -> sql.Composed:
-    """Return names of columns, quoted, with commas between."""
+def join_identifiers(names: Iterable[str]) -> sql.Composed:
+    """Return column names, quoted and separated by commas."""
     return sql.SQL(", ").join([sql.Identifier(name) for name in names])
 
 
-def quoted(cursor: "Cursor", name: str) -> str:
-    """Return a name as it stands in a statement that somebody is told to run."""
+def quote(cursor: "Cursor", name: str) -> str:
+    """Return a name quoted for a statement in an error message."""
     return sql.Identifier(name).as_string(cursor)

@@ -1,8 +1,8 @@
-"""A partition that is made for one day.
+"""`NewPartition`: create the partition of one day.
 
-It is made apart, like its parent, loaded there, and attached at the end of the day's transaction:
-the lock that keeps others from attaching, and nobody from reading or writing, is held for a moment
-only.
+It is created as a separate table like its parent, loaded, and attached at the end of the day's
+transaction. So the lock that blocks others from attaching partitions, but neither readers nor
+writers, is held only briefly. Does not decide whether a day needs a partition: see `partitions.py`.
 """
 
 from dataclasses import dataclass
@@ -27,16 +27,19 @@ _CHECK = sql.Identifier("sync_pipeline_bounds")
 
 @dataclass(frozen=True)
 class Parent:
-    """A partitioned table: its own name, whether it is partitioned by RANGE on the day column alone
-    and has a default partition, and whether rows must come through it: a partition that is made
-    apart has none of its triggers, foreign keys and identity columns."""
+    """A partitioned table.
+
+    `by_day` is true if it is partitioned by RANGE on the day column alone. `must_route_rows` is
+    true if rows must be inserted through it, because a table that is not attached yet has none of
+    its triggers, foreign keys and identity columns.
+    """
 
     oid: int
     schema: str
     name: str
     by_day: bool
     has_default: bool
-    needs_rows_through_it: bool
+    must_route_rows: bool
 
     @property
     def table(self) -> sql.Identifier:
@@ -44,7 +47,7 @@ class Parent:
 
 
 class NewPartition:
-    """A partition that is made for one day. Rows go into `into`, which holds none of the day."""
+    """A partition for one day. `into` is the table that the day's rows are loaded into."""
 
     def __init__(
         self, dataset: Dataset, shape: Shape, day: date, bounds: DayBounds, parent: Parent
@@ -55,41 +58,44 @@ class NewPartition:
         self._table = sql.Identifier(parent.schema, _name(parent.name, day))
         self._column = sql.Identifier(shape.day_column)
         self._lower, self._upper = sql.Literal(bounds.lower), sql.Literal(bounds.upper)
-        self._attached = parent.needs_rows_through_it
+        self._attached = parent.must_route_rows
         self.into = identifier(dataset) if self._attached else self._table
 
-    def make(self, cursor: "Cursor") -> None:
-        """Make it; attach it at once if its rows must come through the parent. Raises TargetError
-        if a table of its name is there, or if this user may not."""
+    def create(self, cursor: "Cursor") -> None:
+        """Create the partition; attach it now if its rows must be inserted through the parent.
+
+        Raises TargetError if a table of its name exists, or if this user may not create it.
+        """
         cursor.execute(_EXISTS, [self._table.as_string(cursor)])
         if cursor.fetchone() == (True,):
             raise TargetError(
                 f"dataset {self._dataset.name}: {self._day} needs a partition of "
-                f"{self._dataset.target.table}, and a table {self._table.as_string(cursor)} is "
-                f"there that is none; rename it, or run: {self._attach().as_string(cursor)}"
+                f"{self._dataset.target.table}, and a table {self._table.as_string(cursor)} exists "
+                "that is not a partition; rename it, or run: "
+                f"{self._attach_statement().as_string(cursor)}"
             )
         cursor.execute("SAVEPOINT no_partition")
         try:
-            cursor.execute(self._create())
+            cursor.execute(self._create_statement())
             if self._attached:
-                cursor.execute(self._attach())
+                cursor.execute(self._attach_statement())
         except errors.InsufficientPrivilege as error:
-            raise self._forbidden(cursor) from error
+            raise self._permission_error(cursor) from error
 
     def finish(self, cursor: "Cursor", rows: int) -> None:
-        """Attach it; if the source gave no row, let there be none. Raises TargetError."""
+        """Attach the partition, or drop it if the day has no rows. Raises TargetError."""
         if not rows:
             cursor.execute("ROLLBACK TO SAVEPOINT no_partition")
         elif not self._attached:
             try:
-                cursor.execute(self._attach())
+                cursor.execute(self._attach_statement())
             except errors.InsufficientPrivilege as error:
-                raise self._forbidden(cursor) from error
-            # It has told the server that no row need be looked at, and is the partition's bound.
+                raise self._permission_error(cursor) from error
+            # The constraint let the server attach the partition without scanning its rows.
             cursor.execute(sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(self._table, _CHECK))
 
-    def _create(self) -> sql.Composed:
-        # Not its identity columns, which a partition gets from its parent alone.
+    def _create_statement(self) -> sql.Composed:
+        # A partition gets identity columns from its parent when it is attached.
         return sql.SQL(
             "CREATE TABLE {table} (LIKE {parent} INCLUDING ALL EXCLUDING IDENTITY, "
             "CONSTRAINT {check} CHECK ({day} IS NOT NULL AND {day} >= {lower} AND {day} < {upper}))"
@@ -102,24 +108,24 @@ class NewPartition:
             upper=self._upper,
         )
 
-    def _attach(self) -> sql.Composed:
+    def _attach_statement(self) -> sql.Composed:
         return sql.SQL(
             "ALTER TABLE {parent} ATTACH PARTITION {table} FOR VALUES FROM ({lower}) TO ({upper})"
         ).format(parent=self._parent.table, table=self._table, lower=self._lower, upper=self._upper)
 
-    def _forbidden(self, cursor: "Cursor") -> TargetError:
+    def _permission_error(self, cursor: "Cursor") -> TargetError:
         cursor.execute("ROLLBACK TO SAVEPOINT no_partition")
-        make = sql.SQL(
+        create = sql.SQL(
             "CREATE TABLE {table} PARTITION OF {parent} FOR VALUES FROM ({lower}) TO ({upper})"
         ).format(table=self._table, parent=self._parent.table, lower=self._lower, upper=self._upper)
         return TargetError(
-            f"dataset {self._dataset.name}: no partition of {self._dataset.target.table} takes "
-            f"{self._day}, and the target's user {cursor.connection.info.user} may not make one "
-            f"(its owner may); run as the owner: {make.as_string(cursor)}"
+            f"dataset {self._dataset.name}: no partition of {self._dataset.target.table} "
+            f"covers {self._day}, and the target's user {cursor.connection.info.user} may not "
+            f"create one; run as the table's owner: {create.as_string(cursor)}"
         )
 
 
 def _name(parent: str, day: date) -> str:
-    """Return the name of the partition of a day, cut to what PostgreSQL takes."""
+    """Return the name of the partition of a day, truncated to 63 bytes."""
     end = f"_{day:%Y_%m_%d}"
     return parent.encode()[: _NAME_BYTES - len(end)].decode("utf-8", "ignore") + end

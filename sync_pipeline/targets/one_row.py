@@ -1,4 +1,7 @@
-"""What is done about a row whose key the table holds, and one row alone, inserted by that."""
+"""The ON CONFLICT clause of each write mode, and the INSERT of a single row.
+
+Does not load whole days: see `write_modes.py` and `staging.py`.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -7,24 +10,23 @@ import psycopg2
 from psycopg2 import sql
 
 from sync_pipeline.config.dataset import Dataset
-from sync_pipeline.targets.names import identifier, listed
+from sync_pipeline.targets.names import identifier, join_identifiers
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 
 def on_conflict(dataset: Dataset, columns: Sequence[str]) -> sql.Composable:
-    """Return the end of an INSERT of `columns` that says what is done about a row whose key is in;
-    empty where the dataset has no key."""
+    """Return the ON CONFLICT clause of an INSERT of `columns`; empty if the dataset has no key."""
     key = dataset.target.key
     if not key:
         return sql.SQL("")
     if dataset.target.write == "append_only":
-        return sql.SQL("ON CONFLICT ({}) DO NOTHING").format(listed(key))
-    # Of a row that is all key nothing changes; it is updated all the same, and so counted.
+        return sql.SQL("ON CONFLICT ({}) DO NOTHING").format(join_identifiers(key))
+    # If all columns are part of the key, nothing changes; the row is updated so that it is counted.
     changed = [name for name in columns if name not in key] or key
     return sql.SQL("ON CONFLICT ({key}) DO UPDATE SET {changes}").format(
-        key=listed(key),
+        key=join_identifiers(key),
         changes=sql.SQL(", ").join(
             [
                 sql.SQL("{name} = EXCLUDED.{name}").format(name=sql.Identifier(name))
@@ -35,9 +37,9 @@ def on_conflict(dataset: Dataset, columns: Sequence[str]) -> sql.Composable:
 
 
 def insert(cursor: "Cursor", dataset: Dataset, values: Mapping[str, str | None]) -> None:
-    """Insert a row, given as text by column, as the dataset's mode has it.
+    """Insert a row in the dataset's write mode. `values` maps columns to text.
 
-    Raises psycopg2.DataError if the table took none, and what the driver raises.
+    Raises psycopg2.DataError if no row was inserted, and the driver's errors.
     """
     key = dataset.target.key
     empty = [name for name in key if values.get(name) is None]
@@ -45,17 +47,17 @@ def insert(cursor: "Cursor", dataset: Dataset, values: Mapping[str, str | None])
         raise psycopg2.DataError(f"column {empty[0]!r} of the key is NULL")
     statement = sql.SQL("INSERT INTO {table} ({columns}) VALUES ({values}) {on_conflict}").format(
         table=identifier(dataset),
-        columns=listed(values),
+        columns=join_identifiers(values),
         values=sql.SQL(", ").join([sql.Placeholder()] * len(values)),
         on_conflict=on_conflict(dataset, list(values)),
     )
     cursor.execute(statement, list(values.values()))
-    if cursor.rowcount != 1 and not _keeps(cursor, dataset, values):
-        raise psycopg2.DataError(f"the table took {cursor.rowcount} rows for it")
+    if cursor.rowcount != 1 and not _keeps_existing(cursor, dataset, values):
+        raise psycopg2.DataError(f"the table stored {cursor.rowcount} rows for it")
 
 
-def _keeps(cursor: "Cursor", dataset: Dataset, values: Mapping[str, str | None]) -> bool:
-    """Return whether a row with this one's key is in, which the dataset keeps as it is."""
+def _keeps_existing(cursor: "Cursor", dataset: Dataset, values: Mapping[str, str | None]) -> bool:
+    """Return whether the dataset is append_only and the table has a row with the same key."""
     key = dataset.target.key
     if dataset.target.write != "append_only" or not key:
         return False

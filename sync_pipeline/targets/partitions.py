@@ -1,8 +1,8 @@
-"""Which partitions of the target take a day, where the target is partitioned by RANGE on the day.
+"""`Partitions`: which partitions of the target table cover a day.
 
-A day that none takes gets one of its own. Nothing is ever detached or dropped. Where a partition
-takes the day, the default one included, rows go through the parent as into any table, and so they
-do where a table is partitioned by anything else.
+If the table is partitioned by RANGE on the day column and no partition covers a day, one is created
+for it: see `new_partition.py`. Otherwise rows are inserted through the parent, as into any table.
+Nothing is ever detached or dropped.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ _SQL = load(__package__, "partitions.sql")
 
 @dataclass(frozen=True)
 class _Part:
-    """A partition, whether it is partitioned in its turn, its bounds as times without a zone."""
+    """A partition, whether it is itself partitioned, and its bounds as times without a zone."""
 
     oid: int
     name: str
@@ -37,51 +37,53 @@ class _Part:
 
 
 class Partitions:
-    """The partitions of a dataset's target, as its worker knows them."""
+    """The partitions of a dataset's target table, with a cache of their bounds."""
 
     def __init__(self, dataset: Dataset, shape: Shape) -> None:
         self._dataset = dataset
         self._shape = shape
         self._known: dict[tuple[int, str], _Part] = {}
 
-    def make_for(self, cursor: "Cursor", day: date) -> NewPartition | None:
-        """Return the partition that was made for `day`, to be finished once its rows are in.
+    def create_for(self, cursor: "Cursor", day: date) -> NewPartition | None:
+        """Create a partition for `day` if it needs one, and return it; `finish` it after the load.
 
-        None where there is nothing to make: some partition takes the day, or the table is
-        partitioned by something else than RANGE on the day column alone. Raises TargetError if
-        partitions take a part of the day only, and what `NewPartition.make` raises.
+        Return None if existing partitions cover the day, or if the table is not partitioned by
+        RANGE on the day column alone. Raises TargetError if they cover only a part of the day, or
+        if the partition cannot be created.
         """
         bounds = day_bounds(day, self._shape.day_type, self._dataset.zone)
-        if bounds.lower == bounds.upper:  # a day that its zone skipped
+        if bounds.lower == bounds.upper:  # the time zone skipped this day
             return None
         if self._parent_to_extend(cursor, day, bounds) is None:
             return None
         lock_table(cursor, f"{self._dataset.target.table} {day}")
-        # Another dataset's worker may have made it while this one waited.
+        # Another worker may have created it while this one waited for the lock.
         parent = self._parent_to_extend(cursor, day, bounds)
         if parent is None:
             return None
         partition = NewPartition(self._dataset, self._shape, day, bounds, parent)
-        partition.make(cursor)
+        partition.create(cursor)
         return partition
 
     def _parent_to_extend(self, cursor: "Cursor", day: date, bounds: DayBounds) -> Parent | None:
-        """Return the table, of the target and its partitions, that lacks a partition for `day`."""
+        """Return the table, the target or one of its partitions, that lacks a partition for `day`,
+        or None."""
         lower, upper = _without_zone(bounds.lower), _without_zone(bounds.upper)
         cursor.execute(_SQL["oid"], {"table": identifier(self._dataset).as_string(cursor)})
         (oid,) = cursor.fetchone() or (None,)
-        through = False
+        must_route = False
         while oid is not None:
             parent = self._parent(cursor, oid)
             if parent is None or not parent.by_day or parent.has_default:
                 return None
-            through = through or parent.needs_rows_through_it
-            taking = _taking(self._parts(cursor, parent), lower, upper)
-            if not taking:
-                return replace(parent, needs_rows_through_it=through)
-            if not _take_all(taking, lower, upper):
-                raise self._take_a_part(day, bounds, taking)
-            oid = taking[0].oid if len(taking) == 1 and taking[0].partitioned else None
+            must_route = must_route or parent.must_route_rows
+            overlapping = _overlapping(self._parts(cursor, parent), lower, upper)
+            if not overlapping:
+                return replace(parent, must_route_rows=must_route)
+            if not _cover(overlapping, lower, upper):
+                raise self._gap_error(day, bounds, overlapping)
+            only = overlapping[0] if len(overlapping) == 1 else None
+            oid = only.oid if only is not None and only.partitioned else None
         return None
 
     def _parent(self, cursor: "Cursor", oid: int) -> Parent | None:
@@ -90,7 +92,7 @@ class Partitions:
         return None if row is None else Parent(*row)
 
     def _parts(self, cursor: "Cursor", parent: Parent) -> list[_Part]:
-        """Return a table's partitions; only of those not seen before the bounds are asked for."""
+        """Return a table's partitions. Query the bounds only of those that are not cached."""
         cursor.execute(_SQL["partitions"], {"oid": parent.oid})
         attached = [(oid, since) for oid, since in cursor.fetchall()]
         new = {oid: since for oid, since in attached if (oid, since) not in self._known}
@@ -102,33 +104,33 @@ class Partitions:
                 self._known[part.oid, new[part.oid]] = part
         return [self._known[key] for key in attached if key in self._known]
 
-    def _take_a_part(self, day: date, bounds: DayBounds, taking: Sequence[_Part]) -> TargetError:
-        names = ", ".join(part.name for part in taking)
+    def _gap_error(self, day: date, bounds: DayBounds, parts: Sequence[_Part]) -> TargetError:
+        names = ", ".join(part.name for part in parts)
         return TargetError(
-            f"dataset {self._dataset.name}: of {day} ({self._dataset.timezone}) partitions of "
-            f"{self._dataset.target.table} take a part only: {names}; make one for the rest of "
-            f"{bounds.lower} to {bounds.upper}"
+            f"dataset {self._dataset.name}: the partitions of {self._dataset.target.table} cover "
+            f"only a part of {day} ({self._dataset.timezone}): {names}; create partitions for the "
+            f"rest of {bounds.lower} to {bounds.upper}"
         )
 
 
-def _taking(parts: Sequence[_Part], lower: datetime, upper: datetime) -> list[_Part]:
-    """Return the partitions that take a part of the time from `lower` to `upper`, in order."""
-    taking = [part for part in parts if part.lower < upper and part.upper > lower]
-    return sorted(taking, key=lambda part: part.lower)
+def _overlapping(parts: Sequence[_Part], lower: datetime, upper: datetime) -> list[_Part]:
+    """Return the partitions that overlap the time from `lower` to `upper`, in order."""
+    found = [part for part in parts if part.lower < upper and part.upper > lower]
+    return sorted(found, key=lambda part: part.lower)
 
 
-def _take_all(taking: Sequence[_Part], lower: datetime, upper: datetime) -> bool:
-    """Return whether partitions, in order, leave nothing of the time from `lower` to `upper`."""
-    taken = lower
-    for part in taking:
-        if part.lower > taken:
+def _cover(parts: Sequence[_Part], lower: datetime, upper: datetime) -> bool:
+    """Return whether partitions, in order, cover the time from `lower` to `upper` without gaps."""
+    covered = lower
+    for part in parts:
+        if part.lower > covered:
             return False
-        taken = part.upper
-    return taken >= upper
+        covered = part.upper
+    return covered >= upper
 
 
 def _without_zone(bound: date | datetime) -> datetime:
-    """Return a bound as a time without a zone: an instant's in UTC, a date's midnight."""
+    """Return a bound as a time without a zone: instants in UTC, dates at midnight."""
     if not isinstance(bound, datetime):
         return datetime.combine(bound, time.min)
     return bound if bound.tzinfo is None else bound.astimezone(timezone.utc).replace(tzinfo=None)

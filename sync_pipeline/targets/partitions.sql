@@ -1,5 +1,5 @@
--- partitioning: how a table is partitioned, and whether rows must come through it: partitions that
--- are made apart have none of its triggers, foreign keys and identity columns
+-- partitioning: how a table is partitioned, and whether rows must be inserted through it
+-- A partition has none of its triggers, foreign keys and identity columns before it is attached.
 SELECT c.oid, n.nspname::text, c.relname::text,
        coalesce(p.partstrat = 'r' AND p.partnatts = 1 AND a.attname = %(day)s, false) AS by_day,
        p.partdefid <> 0 AS has_default,
@@ -12,14 +12,14 @@ JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = c.oid
 LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = p.partattrs[0]
 WHERE c.oid = %(oid)s
 
--- oid: of the target table
+-- oid: the OID of the target table
 SELECT to_regclass(%(table)s)::oid
 
--- partitions: of a table, and the transaction that attached each
+-- partitions: the partitions of a table, and the transaction that attached each
 SELECT inhrelid, xmin::text FROM pg_catalog.pg_inherits WHERE inhparent = %(oid)s
 
--- bounds: of partitions by RANGE on one column, as times of no zone, instants as those of UTC, within
--- the years that have a day
+-- bounds: the bounds of partitions by RANGE on one column, without a time zone (instants in UTC)
+-- Bounds are limited to the years 1 to 9999, the range of Python's datetime.
 SELECT c.oid, c.oid::regclass::text, c.relkind = 'p',
        greatest(CASE WHEN bound[1] = 'MINVALUE' THEN '-infinity'::timestamp
                      WHEN %(instants)s THEN trim(bound[1], '''')::timestamptz AT TIME ZONE 'UTC'

@@ -1,7 +1,7 @@
-"""A bounded pipe in memory between a thread that writes a day and the thread that loads it.
+"""`Pipe`: a bounded in-memory pipe from the thread that reads a day to the thread that loads it.
 
-Bytes only; it knows nothing of databases. The driver writes once per row and reads once per
-chunk, so what runs per row is the standard library's buffer, in C, and Python runs per chunk.
+Carries bytes only; see `day_reader.py` for the thread that fills it. The driver writes once per row
+and reads once per chunk, so the code that runs per row is the standard library's buffer, in C.
 """
 
 import io
@@ -18,18 +18,18 @@ CHUNK_BYTES = 256 * 1024
 MAX_CHUNKS = 8
 
 
-class StreamClosedError(Exception):
-    """The stream has ended or its reader has gone: what is written now would reach nobody."""
+class PipeClosedError(Exception):
+    """The pipe was closed by its reader, or ended by its writer, so nothing more can be written."""
 
 
-class StreamFailedError(Exception):
-    """The writer failed: what was read so far must not be kept."""
+class PipeFailedError(Exception):
+    """The writer failed, so the data read so far is incomplete and must be discarded."""
 
 
-class Stream:
-    """At most `MAX_CHUNKS` chunks of at most `CHUNK_BYTES` bytes, for one writer and one reader.
+class Pipe:
+    """Holds at most `MAX_CHUNKS` chunks of `CHUNK_BYTES` bytes, for one writer and one reader.
 
-    `bytes` counts what the reader has taken. `interruption` is the exception that ended a read.
+    `bytes` is the number of bytes read. `interruption` is the exception that ended a read.
     """
 
     def __init__(self) -> None:
@@ -44,32 +44,33 @@ class Stream:
         next(self._reads)
 
     def writer(self) -> io.BufferedWriter:
-        """Return the writer's end. Flush it before `end`; it blocks while the stream is full."""
+        """Return the write end. It blocks while the pipe is full; flush it before calling `end`."""
         return io.BufferedWriter(_ChunkWriter(self), CHUNK_BYTES)
 
     def reader(self) -> Any:
-        """Return the reader's end: an object with `read(size)`, which returns the next chunk."""
+        """Return the read end: an object whose `read(size)` returns the next chunk."""
         return SimpleNamespace(read=self._reads.send)
 
     def put(self, chunk: bytes) -> None:
-        """Append `chunk`, waiting for room. Raises StreamClosedError after `end` or `close`."""
+        """Append `chunk`; block while the pipe is full. Raises PipeClosedError after `end` or
+        `close`."""
         with self._changed:
             while len(self._chunks) >= MAX_CHUNKS and not self._closed:
                 self._changed.wait()
             if self._closed or self._ended:
-                raise StreamClosedError
+                raise PipeClosedError
             self._chunks.append(chunk)
             self._changed.notify()
 
     def end(self, *, failed: bool = False) -> None:
-        """Say that no more will be written; `failed` makes the next read raise."""
+        """Mark the end of the data. If `failed`, the next read raises PipeFailedError."""
         with self._changed:
             self._ended = True
             self._failed = failed
             self._changed.notify()
 
     def close(self) -> None:
-        """Say that no more will be read: a writer that waits or writes on gets an error."""
+        """Stop reading. A blocked or later write raises PipeClosedError."""
         with self._changed:
             self._closed = True
             self._chunks.clear()
@@ -77,11 +78,12 @@ class Stream:
         self._reads.close()
 
     def _read(self) -> Generator[bytes, int, None]:
-        """Yield the chunks, then b"" for the end; `send(size)` is the driver's `read(size)`.
+        """Yield the chunks, then b"" at the end; the driver's `read(size)` calls `send(size)`.
 
-        A generator, because the driver replaces whatever a read raises by an error of its own.
-        A signal's exception, such as KeyboardInterrupt, is raised on entering Python code: in a
-        method that is before its `try`, in a generator resumed at its `yield` it is inside.
+        The driver replaces any exception that `read` raises, so `interruption` keeps it. That
+        needs a generator: the exception of a signal, such as KeyboardInterrupt, is raised when
+        Python code is entered. In a method that is before its `try`; in a generator, which resumes
+        at its `yield`, it is inside.
         """
         chunk = b""
         try:
@@ -100,7 +102,7 @@ class Stream:
             while not self._chunks and not self._ended:
                 self._changed.wait()
             if self._failed:
-                raise StreamFailedError
+                raise PipeFailedError
             if not self._chunks:
                 return b""
             self._changed.notify()
@@ -108,15 +110,15 @@ class Stream:
 
 
 class _ChunkWriter(io.RawIOBase):
-    """Cuts what the standard library's buffer flushes into chunks of bounded size."""
+    """Splits the data that the standard library's buffer flushes into chunks of bounded size."""
 
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: "ReadableBuffer") -> int:
-        chunk = bytes(memoryview(data)[:CHUNK_BYTES])  # the caller uses its buffer again
-        self._stream.put(chunk)
-        return len(chunk)  # less than given: the buffer calls again with the rest
+        chunk = bytes(memoryview(data)[:CHUNK_BYTES])  # a copy, since the caller reuses its buffer
+        self._pipe.put(chunk)
+        return len(chunk)  # if it is a part, the buffer calls again with the rest

@@ -1,7 +1,8 @@
-"""How a day is loaded: written as the dataset says, counts compared, in the caller's transaction.
+"""`Target`: load a day's rows in the dataset's write mode, and compare the counts.
 
-Nothing is committed here, so that the caller can write its record of the day in the same
-transaction. After any error the caller rolls back, and the day's old rows stand.
+Loads in the caller's transaction and does not commit it, so that the caller can record the day in
+it. After an error the caller rolls back, and the day's former rows remain. The write modes are in
+`write_modes.py`, the lock is in `locks.py`.
 """
 
 import re
@@ -18,28 +19,28 @@ from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.errors import CountMismatchError, SyncError, TargetError, one_line
 from sync_pipeline.sources.base import CopyFormat, Shape, Source
 from sync_pipeline.targets import rejected, schema_change
-from sync_pipeline.targets.locks import begin, lock_day, waiting_long
-from sync_pipeline.targets.names import identifier, listed
+from sync_pipeline.targets.day_reader import DayReader
+from sync_pipeline.targets.locks import allow_long_idle, begin, lock_day
+from sync_pipeline.targets.names import identifier, join_identifiers
 from sync_pipeline.targets.partitions import Partitions
 from sync_pipeline.targets.pipe import CHUNK_BYTES
-from sync_pipeline.targets.reading import Reading
-from sync_pipeline.targets.rejected import LoadedFor, Rejected
-from sync_pipeline.targets.row_by_row import CarefulLoad, is_rows_fault
-from sync_pipeline.targets.table import check_types, is_missing, make_or_check
-from sync_pipeline.targets.write_modes import Writing, explanation, writing
+from sync_pipeline.targets.rejected import LoadContext, Quarantine
+from sync_pipeline.targets.row_by_row import RowByRowLoad, is_row_error
+from sync_pipeline.targets.table import check_types, create_or_check, is_missing
+from sync_pipeline.targets.write_modes import WriteStrategy, choose_strategy, explain
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-# A line is a row of the COPY, not one of the source's file.
+# A line of the COPY is a row of the day, not a line of the source's file.
 _LINE_OF_COPY = re.compile(r"\bCOPY .+?, line (\d+)")
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """One day's load: rows the source counted, those of them that the target holds now, rows set
-    aside, rows of the day that were deleted first, bytes moved."""
+    """The counts of one day's load. `rows_loaded` is the number of rows read that the target now
+    contains; `rows_deleted` counts the rows that were deleted first."""
 
     rows_read: int
     rows_loaded: int
@@ -49,9 +50,9 @@ class Loaded:
 
 
 class Target:
-    """The dataset's table at the target, over a connection that the caller owns.
+    """The dataset's target table, over a connection that the caller owns.
 
-    `on_missing` is called when there is no such table, before anybody makes it.
+    `on_missing` is called if the table does not exist, before it is created.
     """
 
     def __init__(
@@ -64,79 +65,81 @@ class Target:
         self._on_missing = on_missing
         self._copy_format = CopyFormat.BINARY
         self._dataset = dataset
-        self._keeps_rejected = False
+        self._has_quarantine = False
         self._partitions: Partitions | None = None
 
-    def look(self) -> None:
-        """Look whether the target table is there. Raises TargetError."""
-        with self._looking() as cursor:
-            self._tell_if_missing(cursor)
+    def check_exists(self) -> None:
+        """Call `on_missing` if the target table does not exist. Raises TargetError."""
+        with self._transaction() as cursor:
+            self._check_exists(cursor)
 
     def prepare(self, shape: Shape, former: Mapping[str, str] | None = None) -> list[str]:
-        """Make the target table for rows of `shape`, or check the one that is there, and choose how
-        rows travel.
+        """Create the target table for rows of `shape`, or check the existing one, and choose the
+        COPY format.
 
-        `former` are the source's columns when it was last opened, with their types. Returns what
-        was changed because it has others now. In a transaction of its own, which it commits;
-        several processes may do it at once. Raises TargetError, after rolling back, if the table
-        cannot be made or does not fit, SettingError for a type or a key that cannot be.
+        `former` maps the source's columns at the last sync to their types. Return the changes made
+        to the table because the columns differ, one sentence each. Commits its own transaction;
+        several processes may run it at once. Raises TargetError if the table cannot be created or
+        does not fit, SettingError for an unknown type or an invalid key.
         """
-        with self._looking() as cursor:
+        with self._transaction() as cursor:
             check_types(cursor, self._dataset, shape)
-            self._tell_if_missing(cursor)
-            changes = schema_change.follow(cursor, self._dataset, shape, former)
-            table = make_or_check(cursor, self._dataset, shape)
+            self._check_exists(cursor)
+            changes = schema_change.apply_schema_change(cursor, self._dataset, shape, former)
+            table = create_or_check(cursor, self._dataset, shape)
             self._copy_format = table.copy_format
             self._partitions = Partitions(self._dataset, shape) if table.partitioned else None
-            self._keeps_rejected = rejected.prepare(cursor, make=self._quarantines)
+            self._has_quarantine = rejected.prepare(cursor, create=self._quarantines)
         return changes
 
     def begin_day(self, day: date) -> None:
-        """Begin the transaction of `day`: its time limits, and the lock of (dataset, day).
+        """Begin the transaction of `day`: set its time limits and acquire the lock of the day.
 
-        Raises DayLockedError, which names the holder, if another session holds the day, and for
-        longer than the target's `lock_timeout_seconds` where it is to be waited for.
+        Raises DayLockedError, which names the holder, if the lock cannot be acquired; see
+        `locks.lock_day`.
         """
         try:
             lock_day(self.connection, self._dataset, day)
         except psycopg2.Error as error:
-            raise self._failed(f"cannot begin {day} in", error) from error
+            raise self._error(f"cannot begin {day} in", error) from error
 
     @contextmanager
-    def reading(
+    def read_ahead(
         self, day: date, source: Source, copy_format: CopyFormat | None = None
-    ) -> Iterator[Reading]:
-        """Read `day` of `source` ahead of its load, as far as memory is given to it, while the
-        block does what comes before. The source is ready for another day afterwards."""
-        reading = Reading(source, day, copy_format or self._copy_format)
-        reading.start()
-        try:
-            yield reading
-        finally:
-            reading.stop()
+    ) -> Iterator[DayReader]:
+        """Start to read `day` of `source` in a thread, while the block prepares and loads it.
 
-    def load_day(self, reading: Reading, loaded_for: LoadedFor | None = None) -> Loaded:
-        """Load the rows of the day that is being read, as the dataset's write mode has it. No
-        commit.
-
-        Returns the counts. Raises SourceError or TargetError, whichever side failed first;
-        CountMismatchError if the two sides counted differently, RejectedRowsError if too many rows
-        were not taken.
+        The reader blocks when the pipe is full. It is stopped at the end of the block, after which
+        the source can read another day.
         """
-        day = reading.day
+        reader = DayReader(source, day, copy_format or self._copy_format)
+        reader.start()
+        try:
+            yield reader
+        finally:
+            reader.stop()
+
+    def load_day(self, reader: DayReader, context: LoadContext | None = None) -> Loaded:
+        """Load the day that `reader` reads in the dataset's write mode, without committing.
+
+        Return the counts. Raises SourceError or TargetError, whichever side failed first,
+        CountMismatchError if source and target counted different numbers of rows, and
+        RejectedRowsError if too many rows were rejected.
+        """
+        day = reader.day
         try:
             with self.connection.cursor() as cursor:
-                if self._keeps_rejected:
-                    rejected.forget(cursor, self._dataset.name, day)
-                loaded = self._load_into_partition(cursor, reading, loaded_for or LoadedFor())
+                if self._has_quarantine:
+                    rejected.delete_day(cursor, self._dataset.name, day)
+                loaded = self._load_into_partition(cursor, reader, context or LoadContext())
         except psycopg2.Error as error:
-            hint = explanation(error, self._dataset, day)
-            raise self._failed(f"cannot load {day} into", error, hint) from error
+            hint = explain(error, self._dataset, day)
+            raise self._error(f"cannot load {day} into", error, hint) from error
         if loaded.rows_loaded + loaded.rows_rejected != loaded.rows_read:
             raise CountMismatchError(
-                f"dataset {self._dataset.name}: the source gave {loaded.rows_read} rows for {day}, "
-                f"but {self._dataset.target.table} took {loaded.rows_loaded}; the day was rolled "
-                "back. Look for a trigger or a rule on the target table that drops or adds rows"
+                f"dataset {self._dataset.name}: the source returned {loaded.rows_read} rows for "
+                f"{day}, but {self._dataset.target.table} stored {loaded.rows_loaded}; the day was "
+                "rolled back. Check the target table for triggers or rules that drop or add rows"
             )
         return loaded
 
@@ -145,11 +148,11 @@ class Target:
         try:
             self.connection.commit()
         except psycopg2.Error as error:
-            raise self._failed(f"cannot commit {day} to", error) from error
+            raise self._error(f"cannot commit {day} to", error) from error
 
     @contextmanager
-    def _looking(self) -> Iterator["Cursor"]:
-        """A cursor in a transaction of its own, committed at the end of the block."""
+    def _transaction(self) -> Iterator["Cursor"]:
+        """Yield a cursor in a separate transaction, which is committed at the end of the block."""
         try:
             with self.connection.cursor() as cursor:
                 begin(cursor, self._dataset)
@@ -157,113 +160,120 @@ class Target:
             self.connection.commit()
         except psycopg2.Error as error:
             self._rollback()
-            raise self._failed("cannot prepare", error) from error
+            raise self._error("cannot prepare", error) from error
         except BaseException:
             self._rollback()
             raise
 
-    def _tell_if_missing(self, cursor: "Cursor") -> None:
+    def _check_exists(self, cursor: "Cursor") -> None:
         if is_missing(cursor, self._dataset):
             self._on_missing()
 
     def _load_into_partition(
-        self, cursor: "Cursor", reading: Reading, loaded_for: LoadedFor
+        self, cursor: "Cursor", reader: DayReader, context: LoadContext
     ) -> Loaded:
-        """Load the day, into a partition of its own if the table has none that takes it."""
-        shape = reading.source.shape
-        partition = self._partitions and self._partitions.make_for(cursor, reading.day)
+        """Load the day, into a new partition if it needs one."""
+        shape = reader.source.shape
+        partition = self._partitions and self._partitions.create_for(cursor, reader.day)
         into = partition.into if partition else identifier(self._dataset)
-        write = writing(self._dataset, shape, reading.day, into)
-        deleted = write.begin(cursor)
+        strategy = choose_strategy(self._dataset, shape, reader.day, into)
+        deleted = strategy.prepare(cursor)
         if self._quarantines:
-            counts = self._load_or_reject(cursor, reading, write, loaded_for)
+            counts = self._load_or_reject(cursor, reader, strategy, context)
         else:
-            counts = _Counts(reading, self._load(cursor, reading, write))
-        read = counts.reading
+            counts = _Counts(reader, self._load(cursor, reader, strategy))
         if partition:
-            partition.finish(cursor, read.rows)
-        return Loaded(read.rows, counts.loaded, counts.rejected, deleted, read.stream.bytes)
+            partition.finish(cursor, counts.reader.rows)
+        return Loaded(
+            counts.reader.rows,
+            counts.loaded,
+            counts.rejected,
+            deleted,
+            counts.reader.pipe.bytes,
+        )
 
-    def _load(self, cursor: "Cursor", reading: Reading, write: Writing) -> int:
-        with _reading_to_its_end(reading):
-            copy = _copy(cursor, reading, write)
-            cursor.copy_expert(copy, reading.stream.reader(), size=CHUNK_BYTES)
-        return write.take(cursor, cursor.rowcount)
+    def _load(self, cursor: "Cursor", reader: DayReader, strategy: WriteStrategy) -> int:
+        with _finish_reader(reader):
+            copy = _copy(cursor, reader, strategy)
+            cursor.copy_expert(copy, reader.pipe.reader(), size=CHUNK_BYTES)
+        return strategy.apply(cursor, cursor.rowcount)
 
     def _load_or_reject(
-        self, cursor: "Cursor", reading: Reading, write: Writing, loaded_for: LoadedFor
+        self, cursor: "Cursor", reader: DayReader, strategy: WriteStrategy, context: LoadContext
     ) -> "_Counts":
-        """Load the day at once; if a row is not taken, read it again and load it row by row."""
-        cursor.execute("SAVEPOINT at_once")
+        """Load the day with one COPY; if a row is rejected, read it again and load row by row."""
+        cursor.execute("SAVEPOINT one_copy")
         try:
-            return _Counts(reading, self._load(cursor, reading, write))
+            return _Counts(reader, self._load(cursor, reader, strategy))
         except psycopg2.Error as error:
-            if not is_rows_fault(error):
+            if not is_row_error(error):
                 raise
-        cursor.execute("ROLLBACK TO SAVEPOINT at_once")
-        kept = Rejected(cursor, self._dataset, reading.day, loaded_for)
-        columns = [column.name for column in reading.source.shape.columns]
-        write.begin_carefully(cursor)
-        with self.reading(reading.day, reading.source, CopyFormat.TEXT) as again:
-            load = CarefulLoad(
+        cursor.execute("ROLLBACK TO SAVEPOINT one_copy")
+        quarantine = Quarantine(cursor, self._dataset, reader.day, context)
+        columns = [column.name for column in reader.source.shape.columns]
+        strategy.prepare_row_by_row(cursor)
+        with self.read_ahead(reader.day, reader.source, CopyFormat.TEXT) as second_reader:
+            load = RowByRowLoad(
                 cursor,
-                _copy(cursor, again, write),
+                _copy(cursor, second_reader, strategy),
                 columns,
-                kept.keep,
-                numbered=write.row_numbers is not None,
+                quarantine.add,
+                numbered=strategy.row_numbers is not None,
             )
-            # Between two chunks of rows no statement is under way, unlike in one COPY.
-            with waiting_long(cursor, self._dataset), _reading_to_its_end(again):
-                reader = again.stream.reader()
-                load.load(iter(lambda: reader.read(CHUNK_BYTES), b""))
-        loaded = write.take_carefully(cursor, load.copied, kept.keep)
-        return _Counts(again, loaded, kept.count)
+            # Unlike during a single COPY, the session is idle between two chunks of rows.
+            with allow_long_idle(cursor, self._dataset), _finish_reader(second_reader):
+                read = second_reader.pipe.reader().read
+                load.load(iter(lambda: read(CHUNK_BYTES), b""))
+        loaded = strategy.apply_row_by_row(cursor, load.copied, quarantine.add)
+        return _Counts(second_reader, loaded, quarantine.count)
 
     @property
     def _quarantines(self) -> bool:
         return self._dataset.target.on_bad_row == "quarantine"
 
     def _rollback(self) -> None:
-        with suppress(psycopg2.Error):  # a lost connection has rolled back already
+        with suppress(psycopg2.Error):  # the server has rolled back a lost connection's transaction
             self.connection.rollback()
 
-    def _failed(self, what: str, error: psycopg2.Error, hint: str = "") -> SyncError:
-        said = _LINE_OF_COPY.sub(r"row \1 of the day", one_line(error))
+    def _error(self, what: str, error: psycopg2.Error, hint: str = "") -> SyncError:
+        message = _LINE_OF_COPY.sub(r"row \1 of the day", one_line(error))
         return TargetError(
             f"dataset {self._dataset.name}: {what} the target table "
-            f"{self._dataset.target.table}: {said}{hint}"
+            f"{self._dataset.target.table}: {message}{hint}"
         )
 
 
 @dataclass(frozen=True)
 class _Counts:
-    """A reading that was loaded, rows taken, rows set aside."""
+    """The reader whose rows were loaded, rows loaded, rows rejected."""
 
-    reading: Reading
+    reader: DayReader
     loaded: int
     rejected: int = 0
 
 
-def _copy(cursor: "Cursor", reading: Reading, write: Writing) -> str:
-    names = [column.name for column in reading.source.shape.columns]
+def _copy(cursor: "Cursor", reader: DayReader, strategy: WriteStrategy) -> str:
+    columns = [column.name for column in reader.source.shape.columns]
+    if strategy.row_numbers is not None:
+        columns.insert(0, strategy.row_numbers)
     return (
-        sql.SQL("COPY {table} ({columns}) FROM STDIN (FORMAT {how})")
+        sql.SQL("COPY {table} ({columns}) FROM STDIN (FORMAT {format})")
         .format(
-            table=write.copies_into,
-            columns=listed([write.row_numbers, *names] if write.row_numbers else names),
-            how=sql.SQL(reading.copy_format.value),
+            table=strategy.copies_into,
+            columns=join_identifiers(columns),
+            format=sql.SQL(reader.copy_format.value),
         )
         .as_string(cursor)
     )
 
 
 @contextmanager
-def _reading_to_its_end(reading: Reading) -> Iterator[None]:
-    """Wait for the end of a reading after the block has loaded it; what failed first is raised."""
+def _finish_reader(reader: DayReader) -> Iterator[None]:
+    """Wait for the reader after the block has loaded its rows; raise the error that came first."""
     try:
         yield
-        reading.join()
+        reader.join()
     except BaseException:
-        reading.stop()
-        reading.raise_if_first()
+        reader.stop()
+        reader.raise_if_first()
         raise

@@ -1,7 +1,8 @@
-"""Rows that a target table did not take, kept beside it in `sync_rejected_row`.
+"""Rows that a target table rejected, stored in `sync_rejected_row`.
 
-In the target database, so that they are kept in the transaction that loads the rest of their day.
-The table is made when a dataset first asks for it.
+The table is in the target database, so that they are stored in the transaction that loads the rest
+of their day; it is created when a dataset first needs it. Does not load the rows again: see
+`sync/replay.py`.
 """
 
 import json
@@ -21,107 +22,105 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 _TABLE = "sync_rejected_row"
-_SHOWN_CHARACTERS = 100
+_MAX_ERROR_CHARACTERS = 100
 _SQL = named_sql.load(__package__, "rejected.sql")
 
 
 @dataclass(frozen=True)
-class LoadedFor:
-    """In whose name a day is loaded: the batch's record, if it is part of one, and the run."""
+class LoadContext:
+    """The batch, if any, and the run that load a day. They are stored with its quarantined rows."""
 
     batch_id: int | None = None
     run_id: str | None = None
 
 
-def prepare(cursor: "Cursor", *, make: bool) -> bool:
-    """Return whether the table for rejected rows is there, once it was made if it is to be."""
-    there = _is_there(cursor)
-    if make and not there:
+def prepare(cursor: "Cursor", *, create: bool) -> bool:
+    """Return whether the table of quarantined rows exists; with `create`, create it if needed."""
+    exists = _exists(cursor)
+    if create and not exists:
         lock_table(cursor, _TABLE)
-        cursor.execute(_SQL["make"])
+        cursor.execute(_SQL["create"])
         return True
-    return there
+    return exists
 
 
-def forget(cursor: "Cursor", dataset: str, day: date) -> None:
-    """Remove what is kept of a day that is synced again."""
-    cursor.execute(_SQL["forget"], {"dataset": dataset, "day": day})
+def delete_day(cursor: "Cursor", dataset: str, day: date) -> None:
+    """Delete the rows of a day, which is synced again."""
+    cursor.execute(_SQL["delete_day"], {"dataset": dataset, "day": day})
 
 
 @dataclass(frozen=True)
-class KeptRow:
-    """A row that is kept: its number in its day, and its values as JSON, which people mend."""
+class QuarantinedRow:
+    """A quarantined row: its number in the day, and its values as JSON, which users may correct."""
 
     id: int
     number: int
-    written: str
+    json_text: str
 
     def values(self) -> dict[str, str | None]:
-        """Return its values as text, by column. Raises psycopg2.DataError if that is not what is
-        written."""
-        found = json.loads(self.written, parse_int=str, parse_float=str, parse_constant=str)
+        """Return the values as text, by column. Raises psycopg2.DataError if the JSON is not an
+        object."""
+        found = json.loads(self.json_text, parse_int=str, parse_float=str, parse_constant=str)
         if not isinstance(found, dict) or not found:
             raise psycopg2.DataError(
-                "its row_values are no JSON object of values by column, such as "
+                "its row_values are not a JSON object of values by column, such as "
                 '{"id": "7", "day": "2025-10-01"}'
             )
         return {name: _text(value) for name, value in found.items()}
 
 
-def days(cursor: "Cursor", dataset: str, day: date | None = None) -> list[date]:
-    """Return the days with rows kept, all or only `day`, oldest first."""
+def get_days(cursor: "Cursor", dataset: str, day: date | None = None) -> list[date]:
+    """Return the days that have quarantined rows, all or only `day`, oldest first."""
     cursor.execute(_SQL["days"], {"dataset": dataset, "day": day})
     return [found for (found,) in cursor.fetchall()]
 
 
-def of_day(cursor: "Cursor", dataset: str, day: date) -> list[KeptRow]:
-    """Return the rows kept of a day, in their order."""
-    cursor.execute(_SQL["of_day"], {"dataset": dataset, "day": day})
-    return [KeptRow(*row) for row in cursor.fetchall()]
+def get_rows(cursor: "Cursor", dataset: str, day: date) -> list[QuarantinedRow]:
+    """Return the quarantined rows of a day in their original order."""
+    cursor.execute(_SQL["rows"], {"dataset": dataset, "day": day})
+    return [QuarantinedRow(*row) for row in cursor.fetchall()]
 
 
-def remove(cursor: "Cursor", row: KeptRow) -> None:
-    """Remove a row that was loaded after all."""
-    cursor.execute(_SQL["remove"], {"id": row.id})
+def delete(cursor: "Cursor", row: QuarantinedRow) -> None:
+    """Delete a row that was loaded by a replay."""
+    cursor.execute(_SQL["delete"], {"id": row.id})
 
 
-def say(cursor: "Cursor", row: KeptRow, error: str) -> None:
-    """Note why a row was not taken this time."""
-    cursor.execute(_SQL["say"], {"id": row.id, "error": error})
+def update_error(cursor: "Cursor", row: QuarantinedRow, error: str) -> None:
+    """Store why a row was rejected by a replay."""
+    cursor.execute(_SQL["update_error"], {"id": row.id, "error": error})
 
 
-class Rejected:
-    """Keeps the rejected rows of one day, up to the dataset's limit. `count` says how many."""
+class Quarantine:
+    """Stores the rejected rows of one day, up to the dataset's limit. `count` is their number."""
 
-    def __init__(
-        self, cursor: "Cursor", dataset: Dataset, day: date, loaded_for: LoadedFor
-    ) -> None:
+    def __init__(self, cursor: "Cursor", dataset: Dataset, day: date, context: LoadContext) -> None:
         self.count = 0
         self._cursor = cursor
         self._dataset = dataset
         self._day = day
-        self._for = loaded_for
+        self._context = context
 
-    def keep(self, row: RejectedRow) -> None:
-        """Keep a row. Raises RejectedRowsError at one more than the limit."""
+    def add(self, row: RejectedRow) -> None:
+        """Store a row. Raises RejectedRowsError if it exceeds the dataset's `max_rejected_rows`."""
         self.count += 1
-        most = self._dataset.target.max_rejected_rows
-        if self.count > most:
+        limit = self._dataset.target.max_rejected_rows
+        if self.count > limit:
             raise RejectedRowsError(
-                f"dataset {self._dataset.name}: more than {most} rows of {self._day} were not "
-                f"taken by {self._dataset.target.table}, the last is {_said(row)}; the day was "
-                "rolled back. Mend them at the source, or raise max_rejected_rows"
+                f"dataset {self._dataset.name}: {self._dataset.target.table} rejected more than "
+                f"{limit} rows of {self._day}, the last one is {_describe(row)}; the day was "
+                "rolled back. Correct the rows at the source, or increase max_rejected_rows"
             )
         self._cursor.execute(
-            _SQL["keep"],
+            _SQL["insert"],
             {
                 "dataset": self._dataset.name,
                 "day": self._day,
                 "row_number": row.number,
                 "row_values": json.dumps(row.values, ensure_ascii=False),
                 "error": row.error,
-                "batch_id": self._for.batch_id,
-                "run_id": self._for.run_id,
+                "batch_id": self._context.batch_id,
+                "run_id": self._context.run_id,
             },
         )
 
@@ -130,14 +129,16 @@ def _text(value: object) -> str | None:
     return value if value is None or isinstance(value, str) else json.dumps(value)
 
 
-def _said(row: RejectedRow) -> str:
-    """Return which row was not taken and why, in a line."""
+def _describe(row: RejectedRow) -> str:
+    """Return the number and the error of a row, the error truncated."""
     error = (
-        row.error if len(row.error) <= _SHOWN_CHARACTERS else f"{row.error[:_SHOWN_CHARACTERS]}…"
+        row.error
+        if len(row.error) <= _MAX_ERROR_CHARACTERS
+        else f"{row.error[:_MAX_ERROR_CHARACTERS]}…"
     )
     return f"row {row.number}: {error}"
 
 
-def _is_there(cursor: "Cursor") -> bool:
-    cursor.execute(_SQL["is_there"])
+def _exists(cursor: "Cursor") -> bool:
+    cursor.execute(_SQL["exists"])
     return cursor.fetchone() == (True,)

@@ -1,4 +1,4 @@
--- make: where rows are kept that a target table did not take
+-- create: create the table of quarantined rows
 CREATE TABLE IF NOT EXISTS sync_rejected_row (
     id          bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     dataset     text        NOT NULL,
@@ -12,37 +12,37 @@ CREATE TABLE IF NOT EXISTS sync_rejected_row (
 );
 CREATE INDEX IF NOT EXISTS sync_rejected_row_of_day ON sync_rejected_row (dataset, sync_date, id);
 COMMENT ON TABLE sync_rejected_row IS
-    'Rows that a target table did not take (on_bad_row: quarantine), until they are replayed or '
+    'Rows that a target table rejected (on_bad_row: quarantine), until they are replayed or '
     'their day is synced again.';
-COMMENT ON COLUMN sync_rejected_row.row_number IS 'The row''s place in its day, from 1.';
+COMMENT ON COLUMN sync_rejected_row.row_number IS 'The row''s number in its day, from 1.';
 COMMENT ON COLUMN sync_rejected_row.row_values IS
-    'Its values by column, as text that PostgreSQL reads.';
+    'The row''s values by column, as PostgreSQL text input.';
 COMMENT ON COLUMN sync_rejected_row.batch_id IS
-    'id in daily_sync_status of the batch; NULL for a day alone.'
+    'id in daily_sync_status of the batch; NULL for a day outside a batch.'
 
--- is_there: whether rows were ever kept here
+-- exists: whether the table exists
 SELECT to_regclass('sync_rejected_row') IS NOT NULL
 
--- forget: what was kept of a day that is synced again
+-- delete_day: delete the rows of a day
 DELETE FROM sync_rejected_row WHERE dataset = %(dataset)s AND sync_date = %(day)s
 
--- keep: one row
+-- insert: insert a row
 INSERT INTO sync_rejected_row
     (dataset, sync_date, row_number, row_values, error, batch_id, run_id)
 VALUES
     (%(dataset)s, %(day)s, %(row_number)s, %(row_values)s, %(error)s, %(batch_id)s, %(run_id)s)
 
--- days: which days of a dataset have rows kept
+-- days: the days of a dataset that have quarantined rows
 SELECT sync_date FROM sync_rejected_row
 WHERE dataset = %(dataset)s AND (%(day)s::date IS NULL OR sync_date = %(day)s)
 GROUP BY sync_date ORDER BY sync_date
 
--- of_day: the rows kept of a day
+-- rows: the quarantined rows of a day
 SELECT id, row_number, row_values::text FROM sync_rejected_row
 WHERE dataset = %(dataset)s AND sync_date = %(day)s ORDER BY id
 
--- remove: a row that was loaded after all
+-- delete: delete a row that was loaded
 DELETE FROM sync_rejected_row WHERE id = %(id)s
 
--- say: why a row was not taken this time
+-- update_error: store why a row was rejected again
 UPDATE sync_rejected_row SET error = %(error)s WHERE id = %(id)s

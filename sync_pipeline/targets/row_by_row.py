@@ -1,8 +1,9 @@
-"""Loading a day row by row, so that rows which the table does not take are set aside.
+"""`RowByRowLoad`: load a day so that rows which the table rejects can be quarantined.
 
-Slower than one COPY, and done only for a day that one COPY has failed for. Every line of COPY's
-text form is a row. PostgreSQL says which line of a COPY it stumbled over; that row is tried alone,
-and it is its own error that is kept.
+Slower than a single COPY, and used only after the single COPY of a day has failed. In COPY's text
+format each line is a row, and PostgreSQL reports the line at which a COPY failed. That row is then
+copied alone, and the error of that attempt is kept. Does not store rejected rows: see
+`rejected.py`.
 """
 
 import io
@@ -18,44 +19,46 @@ if TYPE_CHECKING:
 
 ROWS_AT_ONCE = 1000
 _LINE = re.compile(r"^COPY .*?, line (\d+)", re.M)
-# What a row can be blamed for: data exceptions, and constraints it breaks.
-_ROWS_FAULT = (psycopg2.DataError, psycopg2.IntegrityError)
+# Errors that the values of a row cause: data exceptions and constraint violations.
+_ROW_ERRORS = (psycopg2.DataError, psycopg2.IntegrityError)
 _ESCAPED = re.compile(r"\\(.)", re.S)
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
 @dataclass(frozen=True)
 class RejectedRow:
-    """A row that the table did not take: its number in the day, from 1, its values as text, and
-    why."""
+    """A row that the table rejected: its number in the day, from 1, its values as text, and the
+    error."""
 
     number: int
     values: dict[str, str | None]
     error: str
 
 
-def is_rows_fault(error: psycopg2.Error) -> bool:
-    """Return whether a load failed because of what stands in a row."""
-    return isinstance(error, _ROWS_FAULT)
+def is_row_error(error: psycopg2.Error) -> bool:
+    """Return whether the values of a row caused the error."""
+    return isinstance(error, _ROW_ERRORS)
 
 
-def said_of(error: psycopg2.Error) -> str:
-    """Return what the database said of a row, without the row itself."""
-    said = error.diag.message_primary or str(error)
+def describe_error(error: psycopg2.Error) -> str:
+    """Return the database's error message for a row, without the row's values."""
+    message = error.diag.message_primary or str(error)
     detail = error.diag.message_detail or ""
-    return said if not detail or detail.startswith("Failing row") else f"{said}: {detail}"
+    return message if not detail or detail.startswith("Failing row") else f"{message}: {detail}"
 
 
-def values_of(line: bytes, columns: Sequence[str]) -> dict[str, str | None]:
-    """Return the values in a line of COPY's text form, by column, as text; None for NULL."""
+def parse_line(line: bytes, columns: Sequence[str]) -> dict[str, str | None]:
+    """Return the values of a line in COPY's text format, by column; None for NULL."""
     fields = line.decode("utf-8", "backslashreplace").split("\t")
-    return dict(zip(columns, map(_unescaped, fields), strict=True))
+    return dict(zip(columns, map(_unescape, fields), strict=True))
 
 
-class CarefulLoad:
-    """Copies lines into a table by `copy`, a COPY from text, and calls `on_rejected` for each that
-    it does not take. `copied` counts the others. If `numbered`, the first column that is copied is
-    the row's number in the day."""
+class RowByRowLoad:
+    """Copies lines into a table with `copy`, a COPY statement in text format.
+
+    `on_rejected` is called for each rejected row; `copied` counts the others. If `numbered`, the
+    row's number in the day is copied into the first column.
+    """
 
     def __init__(
         self,
@@ -74,8 +77,8 @@ class CarefulLoad:
         self._numbered = numbered
 
     def load(self, chunks: Iterator[bytes]) -> None:
-        """Load all lines of a stream of bytes. Raises the driver's errors that are no row's fault,
-        and what `on_rejected` raises."""
+        """Load all lines of `chunks`. Raises what `on_rejected` raises, and the driver's errors
+        that no row caused."""
         number = 1
         for lines in _lines(chunks):
             self._load(lines, number)
@@ -88,7 +91,7 @@ class CarefulLoad:
                 return
             if len(lines) == 1:
                 self._on_rejected(
-                    RejectedRow(number, values_of(lines[0], self._columns), error.said)
+                    RejectedRow(number, parse_line(lines[0], self._columns), error.message)
                 )
                 return
             bad = error.line if error.line is not None else len(lines) // 2 + 1
@@ -97,35 +100,35 @@ class CarefulLoad:
             lines, number = lines[bad:], number + bad
 
     def _try(self, lines: Sequence[bytes], number: int) -> "_Error | None":
-        """Copy `lines`; return what went wrong, after which it is as if they had not been."""
+        """Copy `lines`. If that fails because of a row, undo it and return the error."""
         if self._numbered:
             lines = [b"%d\t%b" % (n, line) for n, line in enumerate(lines, number)]
-        self._cursor.execute("SAVEPOINT careful")
+        self._cursor.execute("SAVEPOINT lines")
         try:
             self._cursor.copy_expert(self._copy, io.BytesIO(b"\n".join(lines) + b"\n"))
-        except _ROWS_FAULT as error:
-            # Released too: a savepoint that stays would have the next inside it.
-            self._cursor.execute("ROLLBACK TO SAVEPOINT careful; RELEASE SAVEPOINT careful")
+        except _ROW_ERRORS as error:
+            # Release it too; otherwise the savepoints would be nested ever deeper.
+            self._cursor.execute("ROLLBACK TO SAVEPOINT lines; RELEASE SAVEPOINT lines")
             return _Error.of(error, len(lines))
         self.copied += self._cursor.rowcount
-        self._cursor.execute("RELEASE SAVEPOINT careful")
+        self._cursor.execute("RELEASE SAVEPOINT lines")
         return None
 
 
 @dataclass(frozen=True)
 class _Error:
-    said: str
+    message: str
     line: int | None
 
     @classmethod
     def of(cls, error: psycopg2.Error, lines: int) -> "_Error":
         found = _LINE.search(error.diag.context or "")
         line = int(found[1]) if found else None
-        return cls(said_of(error), line if line is not None and 1 <= line <= lines else None)
+        return cls(describe_error(error), line if line is not None and 1 <= line <= lines else None)
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[list[bytes]]:
-    """Yield the lines of a stream, some at a time, without their ends."""
+    """Yield up to `ROWS_AT_ONCE` lines of a stream at a time, without their line ends."""
     waiting: list[bytes] = []
     rest = b""
     for chunk in chunks:
@@ -138,7 +141,7 @@ def _lines(chunks: Iterator[bytes]) -> Iterator[list[bytes]]:
         yield waiting
 
 
-def _unescaped(field: str) -> str | None:
+def _unescape(field: str) -> str | None:
     if field == "\\N":
         return None
     return _ESCAPED.sub(lambda match: _ESCAPES.get(match[1], match[1]), field)

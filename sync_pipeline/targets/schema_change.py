@@ -1,7 +1,7 @@
-"""What becomes of the target table when the source's columns change.
+"""What happens to the target table when the source's columns change.
 
-A new column is added, and one that the source has dropped is left empty, where the dataset says
-so; else both are errors. A type that changed is looked at by `fit`.
+With `on_schema_change: add_columns` a new column is added, and a column that the source no longer
+has is left empty; otherwise both are errors. Does not compare types: see `type_compatibility.py`.
 """
 
 from collections.abc import Mapping
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 
-def follow(
+def apply_schema_change(
     cursor: "Cursor", dataset: Dataset, shape: Shape, former: Mapping[str, str] | None
 ) -> list[str]:
-    """Let the dataset's target table follow the source, which had the columns `former` before.
+    """Compare the source's columns with `former`, its columns at the last sync, and change the
+    target table as `on_schema_change` says.
 
-    Returns what was changed, a sentence each; nothing for a table that is yet to be made, or a
-    source that was never opened. Raises TargetError for a change that the dataset does not follow.
+    Return one sentence per change; none if the table does not exist yet or `former` is None. Raises
+    TargetError for any change if `on_schema_change` is `fail`.
     """
     if former is None:
         return []
@@ -46,24 +47,24 @@ def follow(
     target = dataset.target.table
     return [
         *(f"column {c.name} ({c.type}) was added to {target}" for c in new),
-        *(f"column {name} of {target} stays empty from now on" for name in dropped),
+        *(f"column {name} of {target} is left empty from now on" for name in dropped),
     ]
 
 
 def _refuse(cursor: "Cursor", dataset: Dataset, new: list[Column], dropped: list[str]) -> None:
-    said = []
+    problems = []
     if new:
         statements = "; ".join(_add(dataset, column).as_string(cursor) for column in new)
-        said.append(f"has the new columns {', '.join(c.name for c in new)} (run: {statements})")
+        problems.append(f"has the new columns {', '.join(c.name for c in new)} (run: {statements})")
     if dropped:
-        said.append(
-            f"has no longer the columns {', '.join(dropped)} (drop them from "
-            f"{dataset.target.table} if they are of no use)"
+        problems.append(
+            f"no longer has the columns {', '.join(dropped)} (drop them from "
+            f"{dataset.target.table} if they are not needed)"
         )
-    if said:
+    if problems:
         raise TargetError(
-            f"dataset {dataset.name}: the source {', and '.join(said)}; or set on_schema_change: "
-            "add_columns in its defs.yaml"
+            f"dataset {dataset.name}: the source {', and '.join(problems)}; or set "
+            "on_schema_change: add_columns in its defs.yaml"
         )
 
 

@@ -1,9 +1,9 @@
-"""How many workers may read a source at once, over all runs, however they were launched.
+"""`SourceSlot`: limit how many workers read a source at once, over all runs.
 
-A slot is an advisory lock that a session at the target holds, so that it is free again when its
-worker ends, however it ends; a target that restarts frees them all, also of workers that read on.
-(A pool of Dagster's belongs to an op, and the batch job's serves all
-datasets.)
+A slot is an advisory lock of a session at the target, so it is released when its worker ends,
+however it ends. If the target restarts, all slots are released, even those of workers that continue
+to read. A Dagster pool cannot be used: it belongs to an op, and the op of the batch job serves all
+datasets. Does not lock days: see `locks.py`.
 """
 
 from collections.abc import Callable
@@ -15,33 +15,34 @@ import psycopg2
 from sync_pipeline.database.connections import connect
 from sync_pipeline.errors import TargetError, TargetUnreachableError, one_line
 from sync_pipeline.settings import DATABASE_URL, Settings
-from sync_pipeline.targets.locks import sessions_of
+from sync_pipeline.targets.locks import session_purposes
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
-LOOK_SECONDS = 0.5
-_TAKE = """
-SELECT slot FROM generate_series(1, %(most)s) AS slot
+POLL_SECONDS = 0.5
+_TRY_LOCK = """
+SELECT slot FROM generate_series(1, %(max)s) AS slot
 WHERE pg_try_advisory_lock(hashtext(%(key)s), slot) LIMIT 1
 """
 
 
-class Slot:
-    """One of `most` slots at the source that the setting `url_env` names."""
+class SourceSlot:
+    """One of `max_slots` slots at the source whose URL is in the setting `url_env`."""
 
     def __init__(
-        self, settings: Settings, url_env: str, most: int, run_id: str | None = None
+        self, settings: Settings, url_env: str, max_slots: int, run_id: str | None = None
     ) -> None:
         self._settings = settings
-        self._purpose = "slot" if run_id is None else sessions_of(run_id)[1]
-        self._values = {"key": f"sync_pipeline source: {url_env}", "most": most}
+        self._purpose = "slot" if run_id is None else session_purposes(run_id)[1]
+        self._values = {"key": f"sync_pipeline source: {url_env}", "max": max_slots}
         self._connection: Connection | None = None
 
-    def take(self, sleep: Callable[[float], object] | None) -> bool:
-        """Take a free slot, waiting for one by `sleep` if that is given; return whether it was got.
+    def acquire(self, sleep: Callable[[float], object] | None) -> bool:
+        """Acquire a free slot, unless this object holds one; return whether it holds one now.
 
-        A slot that is held already stays. Raises TargetUnreachableError, TargetError.
+        If no slot is free, wait with `sleep`, or return False if `sleep` is None. Raises
+        TargetUnreachableError, TargetError.
         """
         if self._connection is not None and not self._connection.closed:
             return True
@@ -53,25 +54,25 @@ class Slot:
             server_keepalives=True,
             autocommit=True,
         )
-        while not self._taken(self._connection):
+        while not self._try_lock(self._connection):
             if sleep is None:
-                self.free()
+                self.release()
                 return False
-            sleep(LOOK_SECONDS)
+            sleep(POLL_SECONDS)
         return True
 
-    def free(self) -> None:
-        """Let another have the slot. May be called twice."""
+    def release(self) -> None:
+        """Release the slot, if one is held."""
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(psycopg2.Error):
                 connection.close()
 
-    def _taken(self, connection: "Connection") -> bool:
+    def _try_lock(self, connection: "Connection") -> bool:
         try:
             with connection.cursor() as cursor:
-                cursor.execute(_TAKE, self._values)
+                cursor.execute(_TRY_LOCK, self._values)
                 return cursor.fetchone() is not None
         except psycopg2.Error as error:
-            self.free()
-            raise TargetError(f"no slot at the source can be taken: {one_line(error)}") from error
+            self.release()
+            raise TargetError(f"cannot acquire a slot at the source: {one_line(error)}") from error

@@ -1,8 +1,8 @@
-"""Rows with a key: copied into a temporary table first, then moved into the real one.
+"""`StagedWrite`: copy rows with a key into a temporary table, then move them into the target table.
 
-A row is moved whether or not its key is in the table: `upsert` then updates the row that is there,
-`append_only` leaves it as it is. Rows are moved in the order of their keys, so that two workers
-whose days share keys wait for each other, but never in a circle.
+`upsert` updates a row whose key exists, `append_only` leaves it unchanged. Rows are moved in the
+order of their keys, so workers of days that share keys wait for each other but cannot deadlock. The
+ON CONFLICT clause is in `one_row.py`.
 """
 
 import io
@@ -16,31 +16,31 @@ from psycopg2 import sql
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.errors import TargetError
 from sync_pipeline.sources.base import Shape
-from sync_pipeline.targets.names import listed
+from sync_pipeline.targets.names import join_identifiers
 from sync_pipeline.targets.one_row import on_conflict
 from sync_pipeline.targets.row_by_row import (
     ROWS_AT_ONCE,
     RejectedRow,
-    is_rows_fault,
-    said_of,
-    values_of,
+    describe_error,
+    is_row_error,
+    parse_line,
 )
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-TABLE = "the rows of the day"  # as PostgreSQL's errors show it
-KEY_FAULTS = ("23502", "23505")
-"""What the temporary table says of a key that is NULL, or that two rows have."""
+TABLE = "the rows of the day"  # PostgreSQL's errors name it
+KEY_ERROR_CODES = ("23502", "23505")
+"""SQLSTATEs of a key that is NULL and of a duplicate key in the temporary table."""
 
 _TABLE = sql.Identifier("pg_temp", TABLE)
-_ONE_ROW_A_KEY = sql.SQL('ADD CONSTRAINT "target.key" PRIMARY KEY ({key})')
+_PRIMARY_KEY = sql.SQL('ADD CONSTRAINT "target.key" PRIMARY KEY ({key})')
 _NUMBER = "sync_pipeline row number"
-_SHOWN_CHARACTERS = 40
+_MAX_VALUE_CHARACTERS = 40
 
 
-class Staged:
-    """The writing of one day by `upsert`, or by `append_only` with a key; see `Writing`."""
+class StagedWrite:
+    """The `WriteStrategy` of `upsert`, and of `append_only` with a key; see `write_modes.py`."""
 
     copies_into = _TABLE
 
@@ -48,17 +48,17 @@ class Staged:
         self.row_numbers: str | None = None
         self._dataset = dataset
         self._names = [column.name for column in shape.columns]
-        self._key = listed(dataset.target.key)
+        self._key = join_identifiers(dataset.target.key)
         self._into = into
         names = [sql.Identifier(name) for name in dataset.target.key]
-        same = [sql.SQL("held.{name} = staged.{name}").format(name=name) for name in names]
+        same = [sql.SQL("existing.{name} = staged.{name}").format(name=name) for name in names]
         self._same_key = sql.SQL(" AND ").join(same)
-        self._columns = listed(self._names)
-        self._keeps_what_is_in = dataset.target.write == "append_only"
+        self._columns = join_identifiers(self._names)
+        self._keeps_existing = dataset.target.write == "append_only"
         self._on_conflict = on_conflict(dataset, self._names)
 
-    def begin(self, cursor: "Cursor") -> int:
-        """Make the temporary table: the source's columns in the target's types, no constraint."""
+    def prepare(self, cursor: "Cursor") -> int:
+        """Create the temporary table: the source's columns, the target's types, no constraints."""
         cursor.execute(
             sql.SQL(
                 "CREATE TEMP TABLE {name} ON COMMIT DROP AS "
@@ -67,51 +67,53 @@ class Staged:
         )
         return 0
 
-    def take(self, cursor: "Cursor", copied: int) -> int:
-        # Made afterwards: sorting once is quicker than keeping the order row by row.
-        self._alter(cursor, _ONE_ROW_A_KEY.format(key=self._key))
-        if self._dataset.target.on_bad_row == "quarantine":  # which is told of each bad row
+    def apply(self, cursor: "Cursor", copied: int) -> int:
+        # Added after the copy: building the index once is faster than maintaining it per row.
+        self._alter(cursor, _PRIMARY_KEY.format(key=self._key))
+        if self._dataset.target.on_bad_row == "quarantine":  # the caller then loads row by row
             return self._move(cursor, copied, sql.SQL(""))
-        cursor.execute("SAVEPOINT taken")
+        cursor.execute("SAVEPOINT move_all")
         try:
             return self._move(cursor, copied, sql.SQL(""))
         except psycopg2.Error as error:
-            if not is_rows_fault(error):
+            if not is_row_error(error):
                 raise
-        cursor.execute("ROLLBACK TO SAVEPOINT taken")
-        self._name_bad_row(cursor)
+        cursor.execute("ROLLBACK TO SAVEPOINT move_all")
+        self._raise_for_bad_row(cursor)
         return self._move(cursor, copied, sql.SQL(""))
 
-    def _name_bad_row(self, cursor: "Cursor") -> None:
-        """Raise TargetError with the number, the key and the fault of a bad row, the first by key;
-        of many rows that are moved at once the database says less."""
-        # Numbered in the order in which they were copied.
+    def _raise_for_bad_row(self, cursor: "Cursor") -> None:
+        """Raise TargetError with the number, the key and the error of the first bad row by key.
+        The error of the statement that moves all rows does not identify the row."""
+        # The identity column numbers the rows in the order in which they were copied.
         number = sql.SQL("ADD {} bigint GENERATED ALWAYS AS IDENTITY UNIQUE")
         self._alter(cursor, number.format(sql.Identifier(_NUMBER)))
-        self.take_carefully(cursor, 0, self._refuse)
+        self.apply_row_by_row(cursor, 0, self._raise_rejected)
 
-    def _refuse(self, row: RejectedRow) -> NoReturn:
+    def _raise_rejected(self, row: RejectedRow) -> NoReturn:
         key = {name: row.values[name] or "" for name in self._dataset.target.key}
-        shown = ", ".join(f"{name} {value[:_SHOWN_CHARACTERS]!r}" for name, value in key.items())
+        shown = ", ".join(
+            f"{name} {value[:_MAX_VALUE_CHARACTERS]!r}" for name, value in key.items()
+        )
         raise TargetError(
             f"dataset {self._dataset.name}: cannot load row {row.number} ({shown}) into the target "
             f"table {self._dataset.target.table}: {row.error}"
         )
 
-    def begin_carefully(self, cursor: "Cursor") -> None:
-        """Have each row numbered, and a key that is NULL or known refused at once."""
+    def prepare_row_by_row(self, cursor: "Cursor") -> None:
+        """Number the rows, and reject a NULL or duplicate key while rows are copied."""
         number = sql.SQL("ADD {} bigint UNIQUE").format(sql.Identifier(_NUMBER))
-        self._alter(cursor, sql.SQL(", ").join([number, _ONE_ROW_A_KEY.format(key=self._key)]))
+        self._alter(cursor, sql.SQL(", ").join([number, _PRIMARY_KEY.format(key=self._key)]))
         self.row_numbers = _NUMBER
 
-    def take_carefully(
+    def apply_row_by_row(
         self, cursor: "Cursor", copied: int, on_rejected: Callable[[RejectedRow], None]
     ) -> int:
-        with closing(self._numbers_by_key(cursor)) as some:
-            return sum(self._move_or_reject(cursor, numbers, on_rejected) for numbers in some)
+        with closing(self._numbers_by_key(cursor)) as batches:
+            return sum(self._move_or_reject(cursor, batch, on_rejected) for batch in batches)
 
     def _numbers_by_key(self, cursor: "Cursor") -> Generator[list[int], None, None]:
-        """Yield the numbers of all rows in the order of their keys, some at a time."""
+        """Yield the numbers of all rows in the order of their keys, `ROWS_AT_ONCE` at a time."""
         query = sql.SQL("SELECT {number} FROM {staged} ORDER BY {key}").format(
             number=sql.Identifier(_NUMBER), staged=_TABLE, key=self._key
         )
@@ -126,7 +128,7 @@ class Staged:
         numbers: Sequence[int],
         on_rejected: Callable[[RejectedRow], None],
     ) -> int:
-        """Move the rows of these numbers; if one of them is bad, halve them until it is alone."""
+        """Move the rows with these numbers; if that fails, bisect them to find the bad rows."""
         only = sql.SQL("WHERE {} = ANY({})").format(
             sql.Identifier(_NUMBER), sql.Literal(list(numbers))
         )
@@ -134,25 +136,25 @@ class Staged:
         try:
             moved = self._move(cursor, len(numbers), only)
         except psycopg2.Error as error:
-            if not is_rows_fault(error):
+            if not is_row_error(error):
                 raise
             cursor.execute("ROLLBACK TO SAVEPOINT move; RELEASE SAVEPOINT move")
-            said = said_of(error)
+            text = describe_error(error)
         else:
             cursor.execute("RELEASE SAVEPOINT move")
             return moved
         if len(numbers) == 1:
-            on_rejected(RejectedRow(numbers[0], self._values(cursor, only), said))
+            on_rejected(RejectedRow(numbers[0], self._values(cursor, only), text))
             return 0
         half = len(numbers) // 2
         return sum(
-            self._move_or_reject(cursor, some, on_rejected)
-            for some in (numbers[:half], numbers[half:])
+            self._move_or_reject(cursor, part, on_rejected)
+            for part in (numbers[:half], numbers[half:])
         )
 
     def _move(self, cursor: "Cursor", count: int, only: sql.Composable) -> int:
-        """Move `count` rows; return how many of them the table took or, where it keeps what is in,
-        holds: its triggers may have refused some."""
+        """Move `count` rows; return how many were inserted or updated or, with `append_only`, have
+        their key in the table. It is less than `count` if a trigger drops rows."""
         cursor.execute(
             sql.SQL(
                 "INSERT INTO {into} ({columns}) SELECT {columns} FROM {staged} {only} "
@@ -167,27 +169,27 @@ class Staged:
             )
         )
         moved = cursor.rowcount
-        if moved < count and self._keeps_what_is_in:
-            return self._held(cursor, only)
+        if moved < count and self._keeps_existing:
+            return self._count_existing(cursor, only)
         return moved
 
-    def _held(self, cursor: "Cursor", only: sql.Composable) -> int:
-        """Return how many staged rows have their key in the table, each looked up by the index:
-        what it costs depends on the day, not on the size of the table."""
+    def _count_existing(self, cursor: "Cursor", only: sql.Composable) -> int:
+        """Return how many staged rows have their key in the table. Each key is looked up in the
+        index, so the cost depends on the day's rows and not on the size of the table."""
         cursor.execute(
             sql.SQL(
-                "SELECT count((SELECT true FROM {into} AS held WHERE {same})) "
+                "SELECT count((SELECT true FROM {into} AS existing WHERE {same})) "
                 "FROM {staged} AS staged {only}"
             ).format(into=self._into, same=self._same_key, staged=_TABLE, only=only)
         )
-        (held,) = cursor.fetchone() or (0,)
-        return int(held)
+        (count,) = cursor.fetchone() or (0,)
+        return int(count)
 
     def _values(self, cursor: "Cursor", only: sql.Composable) -> dict[str, str | None]:
         line = io.BytesIO()
         copy = sql.SQL("COPY (SELECT {} FROM {} {}) TO STDOUT").format(self._columns, _TABLE, only)
         cursor.copy_expert(copy, line)
-        return values_of(line.getvalue()[:-1], self._names)
+        return parse_line(line.getvalue()[:-1], self._names)
 
     def _alter(self, cursor: "Cursor", how: sql.Composable) -> None:
         cursor.execute(sql.SQL("ALTER TABLE {} {}").format(_TABLE, how))

@@ -1,4 +1,4 @@
--- table: what stands at the target's name, and where a table of that name would be made
+-- table: the relation with the target's name, if any, and the schema in which it would be created
 SELECT c.oid, c.relkind, n.nspname AS schema, current_user AS user_name,
        coalesce(has_table_privilege(c.oid, 'DELETE'), false) AS may_delete
 FROM (SELECT to_regclass(%(table)s) AS oid,
@@ -21,7 +21,7 @@ FROM pg_catalog.pg_attribute JOIN pg_catalog.pg_type t ON t.oid = atttypid
 WHERE attrelid = %(oid)s AND attnum > 0 AND NOT attisdropped
 ORDER BY attnum
 
--- day_is_indexed: whether an index, or the partitioning, finds the rows of one day
+-- day_is_indexed: whether a valid index or the partitioning starts with the day column
 SELECT EXISTS (
     SELECT FROM pg_catalog.pg_index i
     JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
@@ -32,13 +32,13 @@ SELECT EXISTS (
     WHERE p.partrelid = %(oid)s AND a.attname = %(day)s
 )
 
--- column_names: the columns of a table that may be there
+-- column_names: the columns of a table, none if it does not exist
 SELECT attname::text FROM pg_catalog.pg_attribute
 WHERE attrelid = to_regclass(%(table)s) AND attnum > 0 AND NOT attisdropped
 
--- unknown_types: those of some types that this PostgreSQL does not have
+-- unknown_types: the given types that do not exist in this database
 SELECT name FROM unnest(%(types)s::text[]) AS name WHERE to_regtype(name) IS NULL
 
--- column_type: the type of a column of a table that may be there
+-- column_type: the type of a column, none if the table or the column does not exist
 SELECT format_type(atttypid, -1) FROM pg_catalog.pg_attribute
 WHERE attrelid = to_regclass(%(table)s) AND attname = %(column)s AND NOT attisdropped

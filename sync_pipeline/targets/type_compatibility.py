@@ -1,7 +1,8 @@
-"""Which target columns take every value of a source's type, and in which COPY format.
+"""Which target columns accept every value of a source's type, and in which COPY format.
 
-Never one that would round, cut or shift a value: PostgreSQL reads a numeric of more places, or a
-time with a zone where there is none, without a word.
+A column that would round, truncate or shift a value is not accepted: PostgreSQL converts a numeric
+with more decimals, or a time with a zone, without an error. Does not read the table's columns: see
+`table.py`.
 """
 
 import re
@@ -12,29 +13,35 @@ _INTEGERS = ("smallint", "integer", "bigint")
 _DIGITS = {"smallint": 5, "integer": 10, "bigint": 19}
 _TEXTS = ("character varying", "text")
 _BOUND = re.compile(r"(?P<head>[^(]+)\((?P<first>\d+)(?:,(?P<second>-?\d+))?\)(?P<tail>.*)")
-# What text is parsed as without losing any of it: strings, enums, and PostgreSQL's other types (U:
-# json, uuid, …; I: network addresses), but no number, time or boolean.
+# pg_type categories into which text can be parsed without loss: strings, enums, user-defined types
+# (json, uuid, …), network addresses and domains, but not numbers, times or booleans.
 _PARSED = ("S", "E", "U", "I", "domain")
-_CUTS = ("name",)  # its values are cut at 63 bytes
+_TRUNCATING = ("name",)  # values are truncated to 63 bytes
 
 
 def format_for(source: str, target: str, bare_target: str, category: str) -> CopyFormat | None:
-    """Return the fastest format in which a target column takes every value of `source`.
+    """Return the fastest COPY format in which a target column accepts every value of `source`, or
+    None if it does not.
 
-    None if it does not. Types are as PostgreSQL writes them, `bare_target` without its bound;
-    `category` is the target type's in pg_type, or "domain".
+    Types are written as by PostgreSQL's format_type; `bare_target` is `target` without its
+    modifier. `category` is the target type's typcategory, or "domain".
     """
     if target == source:
         return CopyFormat.BINARY
     bare, bounds = _split(source)
     if target in _TEXTS and bare in _TEXTS:
         return CopyFormat.BINARY
-    # numeric takes any numeric(10,2); "timestamp(3) with time zone" ends behind the bound.
+    # The target has no modifier: numeric accepts numeric(10,2), timestamptz timestamptz(3).
     if target == bare_target == bare:
         return CopyFormat.BINARY
     if _is_wider(bare, bounds, target):
         return CopyFormat.TEXT
-    if source == "text" and category in _PARSED and not _split(target)[1] and target not in _CUTS:
+    if (
+        source == "text"
+        and category in _PARSED
+        and not _split(target)[1]
+        and target not in _TRUNCATING
+    ):
         return CopyFormat.TEXT
     return None
 
@@ -53,7 +60,7 @@ def _is_wider(bare: str, bounds: tuple[int, ...], target: str) -> bool:
 
 
 def _split(type_name: str) -> tuple[str, tuple[int, ...]]:
-    """Return a type without its bound, and the bound."""
+    """Return a type without its modifier, and the modifier."""
     match = _BOUND.fullmatch(type_name)
     if match is None:
         return type_name, ()

@@ -1,8 +1,8 @@
-"""How a day's rows are written: `replace_day`, `upsert` or `append_only`, as the dataset says.
+"""`WriteStrategy`: how the rows of a day are written: `replace_day`, `upsert` or `append_only`.
 
-Each mode says where the rows are copied to, does what has to be done before, and brings those
-that were copied into the table. `loaded` counts the same in all: the day's rows that the table
-holds afterwards, each as the mode has it (see docs/targets.md).
+A strategy chooses the table that rows are copied into, prepares it, and writes the copied rows to
+the target table. In every mode `loaded` counts the day's rows that the table contains afterwards,
+see docs/targets.md. Does not read or copy rows: see `postgres.py`.
 """
 
 from collections.abc import Callable
@@ -18,58 +18,60 @@ from sync_pipeline.errors import TargetError
 from sync_pipeline.sources.base import Shape
 from sync_pipeline.targets import staging
 from sync_pipeline.targets.row_by_row import RejectedRow
-from sync_pipeline.targets.staging import Staged
+from sync_pipeline.targets.staging import StagedWrite
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-_NO_PARTITION = "23514"  # as a constraint's, but with no constraint named
+_NO_PARTITION = "23514"  # check_violation, here without a constraint name
 
 
-class Writing(Protocol):
-    """The writing of one day, in one transaction."""
+class WriteStrategy(Protocol):
+    """How one day is written, in one transaction."""
 
     @property
     def copies_into(self) -> sql.Identifier:
-        """The table that the rows are copied into."""
+        """The table that rows are copied into."""
         ...
 
     @property
     def row_numbers(self) -> str | None:
-        """The column of `copies_into` for a row's number in its day, where it has to be known."""
+        """The column of `copies_into` for a row's number in the day, if it has one."""
         ...
 
-    def begin(self, cursor: "Cursor") -> int:
-        """Do what comes before the rows; return how many rows were deleted."""
+    def prepare(self, cursor: "Cursor") -> int:
+        """Prepare for the rows; return how many existing rows were deleted."""
         ...
 
-    def take(self, cursor: "Cursor", copied: int) -> int:
-        """Bring the rows that were copied, so many, into the table; return how many it holds."""
+    def apply(self, cursor: "Cursor", copied: int) -> int:
+        """Write the `copied` rows to the target table; return how many count as loaded."""
         ...
 
-    def begin_carefully(self, cursor: "Cursor") -> None:
-        """Get ready for rows that are copied again, and for bad ones among them."""
+    def prepare_row_by_row(self, cursor: "Cursor") -> None:
+        """Prepare for copying the rows again, row by row; call it after `prepare`."""
         ...
 
-    def take_carefully(
+    def apply_row_by_row(
         self, cursor: "Cursor", copied: int, on_rejected: Callable[[RejectedRow], None]
     ) -> int:
-        """As `take`, but a row that the table does not take is given to `on_rejected`."""
+        """Like `apply`, but call `on_rejected` for each row that the table rejects."""
         ...
 
 
-def writing(dataset: Dataset, shape: Shape, day: date, into: sql.Identifier) -> Writing:
-    """Return how the rows of `day` are written into the table `into`: the dataset's target table,
-    or the partition of it that is being made."""
+def choose_strategy(
+    dataset: Dataset, shape: Shape, day: date, into: sql.Identifier
+) -> WriteStrategy:
+    """Return the strategy that writes the rows of `day` into the table `into`, which is the
+    dataset's target table or a new partition of it."""
     if dataset.target.key:
-        return Staged(dataset, shape, into)
+        return StagedWrite(dataset, shape, into)
     if dataset.target.write == "append_only":
         return _AppendDay(dataset, shape, day, into)
     return _ReplaceDay(dataset, shape, day, into)
 
 
 class _Direct:
-    """Rows are copied straight into the table."""
+    """Rows are copied directly into the target table."""
 
     row_numbers = None
 
@@ -78,62 +80,62 @@ class _Direct:
         self._dataset = dataset
         self._day = day
         bounds = day_bounds(day, shape.day_type, dataset.zone)
-        self._of_day = sql.SQL("FROM {table} WHERE {day} >= {lower} AND {day} < {upper}").format(
+        self._from_day = sql.SQL("FROM {table} WHERE {day} >= {lower} AND {day} < {upper}").format(
             table=into,
             day=sql.Identifier(shape.day_column),
             lower=sql.Literal(bounds.lower),
             upper=sql.Literal(bounds.upper),
         )
 
-    def take(self, cursor: "Cursor", copied: int) -> int:
+    def apply(self, cursor: "Cursor", copied: int) -> int:
         return copied
 
-    def begin_carefully(self, cursor: "Cursor") -> None:
-        """There is nothing to do."""
+    def prepare_row_by_row(self, cursor: "Cursor") -> None:
+        """Do nothing."""
 
-    def take_carefully(
+    def apply_row_by_row(
         self, cursor: "Cursor", copied: int, on_rejected: Callable[[RejectedRow], None]
     ) -> int:
         return copied
 
 
 class _ReplaceDay(_Direct):
-    """The rows of the day go, the new ones come."""
+    """`replace_day`: delete the existing rows of the day first."""
 
-    def begin(self, cursor: "Cursor") -> int:
-        cursor.execute(sql.SQL("DELETE {}").format(self._of_day))
+    def prepare(self, cursor: "Cursor") -> int:
+        cursor.execute(sql.SQL("DELETE {}").format(self._from_day))
         return cursor.rowcount
 
 
 class _AppendDay(_Direct):
-    """The rows of a day come once: without a key nobody could say which of them are in."""
+    """`append_only` without a key: refuse a day that has rows, because they cannot be told apart
+    from the new ones."""
 
-    def begin(self, cursor: "Cursor") -> int:
-        cursor.execute(sql.SQL("SELECT count(*) {}").format(self._of_day))
+    def prepare(self, cursor: "Cursor") -> int:
+        cursor.execute(sql.SQL("SELECT count(*) {}").format(self._from_day))
         (found,) = cursor.fetchone() or (0,)
         if found:
             raise TargetError(
-                f"dataset {self._dataset.name}: {self._dataset.target.table} holds {found} rows of "
-                f"{self._day}, and append_only without a key adds to no day that has rows; name "
-                "in target.key the columns that tell a row from every other, or delete the day's "
-                "rows yourself and sync it again"
+                f"dataset {self._dataset.name}: {self._dataset.target.table} has {found} rows of "
+                f"{self._day}, and append_only without a key writes only days without rows; set "
+                "target.key to the columns that identify a row, or delete the day's rows and sync "
+                "it again"
             )
         return 0
 
 
-def explanation(error: psycopg2.Error, dataset: Dataset, day: date) -> str:
-    """Return what to do about an error that a mode, or a missing partition, is the reason of, to
-    be put behind what the database said; empty for any other."""
-    said = error.diag
-    if said.table_name == staging.TABLE and error.pgcode in staging.KEY_FAULTS:
+def explain(error: psycopg2.Error, dataset: Dataset, day: date) -> str:
+    """Return advice to append to the message of `error`, if a key or a missing partition caused
+    it; empty for other errors."""
+    diag = error.diag
+    if diag.table_name == staging.TABLE and error.pgcode in staging.KEY_ERROR_CODES:
         return (
-            f"; target.key ({', '.join(dataset.target.key)}) must tell the rows of {day} apart and "
-            "be NULL in none. Mend the rows at the source or correct target.key; nothing was "
-            "written"
+            f"; target.key ({', '.join(dataset.target.key)}) must be unique and not NULL in the "
+            f"rows of {day}. Correct the rows at the source or target.key; nothing was written"
         )
-    if error.pgcode == _NO_PARTITION and said.constraint_name is None:
+    if error.pgcode == _NO_PARTITION and diag.constraint_name is None:
         return (
-            "; make a partition that takes it. One is made by itself only where the table is "
-            "partitioned by RANGE on the day_column alone"
+            "; create a partition for it. Partitions are created automatically only if the table "
+            "is partitioned by RANGE on the day_column alone"
         )
     return ""

@@ -1,6 +1,6 @@
-"""The only writer of `daily_sync_status` and `sync_attempt`.
+"""The records of days and batches: everything that writes `daily_sync_status` or `sync_attempt`.
 
-`attempts` and `batches` hold the state changes, as functions over a cursor whose transaction the
-caller owns; `remarks` the contract's sentences; `reports` what is read; `service` the
-specification's two methods; `tracker` a worker's own hold on all of it, which never stops a sync.
+`state/` has the state changes, as functions in the caller's transaction; `worker/` records what a
+worker does and survives an outage of the tables; `read/` has the queries; `service.py` has the
+specification's two methods. Does not read or write a dataset's rows: see `sync/` and `targets/`.
 """

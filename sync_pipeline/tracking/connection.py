@@ -1,7 +1,7 @@
-"""The one place that connects to the tracking tables, to read or to write.
+"""Connections to the tracking tables, to read or to write.
 
-Does not reconnect or keep pending writes for a worker: see `worker/connection.py`. The API's pool
-of read-only connections is `database/pool.py`.
+Does not reconnect or keep pending writes for a worker: see `worker/connection.py`. Does not pool
+the API's read-only connections: see `database/pool.py`.
 """
 
 from collections.abc import Iterator
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 
 def connect_tracking(settings: Settings, purpose: str, **limits: Any) -> "Connection":
-    """Return a connection to the tracking tables; `limits` are those of `connections.connect`.
+    """Return a connection to the tracking tables; `limits` are passed to `connections.connect`.
 
-    `purpose` becomes part of the session's `application_name`. Raises TrackingError.
+    `purpose` becomes part of the session's `application_name`. Raises TrackingError if the
+    connection fails.
     """
     return connect(
         settings.tracking_url,
@@ -35,7 +36,10 @@ def connect_tracking(settings: Settings, purpose: str, **limits: Any) -> "Connec
 
 @contextmanager
 def tracking_transaction(settings: Settings, purpose: str = "records") -> Iterator["Cursor"]:
-    """Yield a cursor in one transaction. Raises TrackingError or psycopg2.Error."""
+    """Yield a cursor in one transaction.
+
+    Raises TrackingError if the connection fails, psycopg2.Error if a statement does.
+    """
     with (
         closing(connect_tracking(settings, purpose)) as connection,
         connection,
@@ -46,7 +50,7 @@ def tracking_transaction(settings: Settings, purpose: str = "records") -> Iterat
 
 @contextmanager
 def read_tracking(settings: Settings) -> Iterator["Cursor"]:
-    """Yield a read-only cursor; each statement sees what is committed when it runs.
+    """Yield a read-only cursor in autocommit mode: each statement sees the latest committed data.
 
     Raises TrackingError if the tables cannot be reached or read.
     """

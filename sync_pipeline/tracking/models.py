@@ -1,4 +1,7 @@
-"""What the tracking layer speaks of: record and attempt states, and the values passed around."""
+"""Values of the tracking layer: states, batches, attempts and results.
+
+Does not have the rows that the API lists: see `read/history.py`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +10,7 @@ from enum import Enum
 
 
 class RecordStatus(str, Enum):
-    """`daily_sync_status.status`, the specification's three words."""
+    """`daily_sync_status.status`: the specification's three values."""
 
     SYNCING = "syncing"
     SUCCESS = "success"
@@ -26,8 +29,8 @@ class AttemptState(str, Enum):
 
 @dataclass(frozen=True)
 class NewBatch:
-    """A batch as requested: its identity, its days (any order, no gaps needed), who asked, and
-    whether days that are in already are done again."""
+    """A batch as requested: its key, its days (in any order, gaps allowed), who triggered it, and
+    whether days that are already synced are synced again (`resync`) or skipped."""
 
     batch_key: str
     dataset: str
@@ -39,7 +42,7 @@ class NewBatch:
 
 @dataclass(frozen=True)
 class Counts:
-    """Days of a batch by state, and the rows read so far."""
+    """Number of days of a batch by state, and of rows read so far."""
 
     total: int
     success: int
@@ -49,12 +52,13 @@ class Counts:
 
     @property
     def done(self) -> int:
+        """Number of days that have ended."""
         return self.success + self.failed + self.skipped
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch record, as far as its workers need it."""
+    """The columns of a batch record that its workers need."""
 
     id: int
     batch_key: str
@@ -67,7 +71,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try at one day that has begun. `number` is its fence: only the latest may commit."""
+    """A started attempt at a day. `number` fences it: only the latest attempt may commit."""
 
     id: int
     number: int
@@ -78,8 +82,8 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class FailedTry:
-    """An attempt that failed and is not closed, because its worker tries the day again."""
+class FailedAttempt:
+    """A failed attempt that is still open because its worker will retry the day."""
 
     attempt: Attempt
     error: str
@@ -87,7 +91,7 @@ class FailedTry:
 
 @dataclass(frozen=True)
 class DayCounts:
-    """What one successful day moved. `bytes` as the copy stream counted them."""
+    """Rows of a successful day, and the bytes sent through COPY."""
 
     rows_read: int
     rows_loaded: int
@@ -96,9 +100,9 @@ class DayCounts:
 
 
 @dataclass(frozen=True)
-class BegunDay:
-    """A day at work since `since`, by `time.monotonic()`. `attempt` is None if the tables were
-    away."""
+class StartedDay:
+    """A day in progress. `since` is its start by `time.monotonic()`; `attempt` is None if the
+    tracking tables were unavailable."""
 
     dataset: str
     day: date
@@ -109,8 +113,8 @@ class BegunDay:
 
 @dataclass(frozen=True)
 class LateSuccess:
-    """A day that is in, as it became known afterwards. `number` is that of its attempt, where it
-    is known; `told` whether Dagster knows of it, by this number."""
+    """A success that is recorded after the fact. `number` is the attempt's number, if known;
+    `reported` says whether Dagster has a materialization with that number."""
 
     dataset: str
     day: date
@@ -121,12 +125,12 @@ class LateSuccess:
     ended_at: datetime
     counts: DayCounts
     number: int | None = None
-    told: bool = False
+    reported: bool = False
 
 
 @dataclass(frozen=True)
 class LateFailure:
-    """A day that failed, as it became known afterwards."""
+    """A failure that is recorded after the fact. `number` is the attempt's number, if known."""
 
     dataset: str
     day: date
@@ -141,7 +145,7 @@ class LateFailure:
 
 @dataclass(frozen=True)
 class SyncedDay:
-    """A day that is in: its record, the attempt that brought it, the rows it loaded."""
+    """A synced day: its record, the number of the attempt that loaded it, and the rows loaded."""
 
     record_id: int
     attempt: int
@@ -150,7 +154,7 @@ class SyncedDay:
 
 @dataclass(frozen=True)
 class SmallDay:
-    """A day with far fewer rows than is usual: the median of the days before it."""
+    """A day with unusually few rows. `usual` is the median of the days before it."""
 
     day: date
     rows: int
@@ -159,7 +163,7 @@ class SmallDay:
 
 @dataclass(frozen=True)
 class UnreportedDay:
-    """A day that is in and that Dagster was not told of. `seconds` is how long it took."""
+    """A synced day that is not yet reported to Dagster. `seconds` is the attempt's duration."""
 
     attempt_id: int
     dataset: str
@@ -174,18 +178,18 @@ class UnreportedDay:
 
 @dataclass(frozen=True)
 class FailedDays:
-    """The failed days of a batch, the first error, those of the days that nobody tried, and why
-    the batch broke off, if it did."""
+    """The failed days of a batch, the first error, the days among them that were not run, and why
+    the batch stopped early (None if it did not)."""
 
     days: Sequence[date]
     first_error: str
     not_run: Sequence[date]
-    broke_off: str | None
+    stop_reason: str | None
 
 
 @dataclass(frozen=True)
 class BatchProgress:
-    """A row of the view `sync_batch_progress`. Seconds are wall-clock; `eta_seconds` is a guess."""
+    """A row of the view `sync_batch_progress`. `eta_seconds` is an estimate of the time left."""
 
     id: int
     dataset: str
@@ -216,15 +220,16 @@ class BatchProgress:
 
 
 def middle_day(start: date, end: date) -> date:
-    """Return the day that stands for a batch: the middle of its range, rounded down.
+    """Return the `sync_date` of a batch record: the middle of its range, rounded down.
 
-    The specification's examples (10-01…10-10 gives 10-05) and not its formula, which gives 10-06.
+    Follows the specification's examples (10-01 to 10-10 gives 10-05), not its formula, which
+    gives 10-06.
     """
     return start + (end - start) // 2
 
 
 def day_ranges(days: Sequence[date]) -> list[tuple[date, date]]:
-    """Return `days` as sorted stretches of consecutive days, both ends included."""
+    """Return `days` as sorted ranges of consecutive days, first and last day included."""
     ranges: list[tuple[date, date]] = []
     for day in sorted(set(days)):
         if ranges and day - ranges[-1][1] == timedelta(days=1):

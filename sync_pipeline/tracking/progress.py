@@ -1,4 +1,7 @@
-"""How often a batch's record is written while it runs. Its final state is always exact."""
+"""How often a running batch updates its record. The final state is always exact.
+
+Does not write the record: see `state/batches.py`.
+"""
 
 from sync_pipeline.config.dataset import Every, Percent, Progress
 
@@ -7,10 +10,10 @@ _LONG_BATCH_EVERY = 5
 
 
 def days_between_writes(progress: Progress, total_days: int) -> int:
-    """Return after how many finished days a batch of `total_days` writes its progress.
+    """Return how many days a batch of `total_days` finishes between two updates of its record.
 
-    `auto` is the specification's advice: batches of up to 10 days every day, longer ones every 5.
-    A percentage is rounded down and is at least one day, so that short batches work too.
+    `auto` follows the specification's advice: 1 for batches of up to 10 days, 5 for longer ones.
+    A percentage is rounded down, to at least one day, so that it also works for short batches.
     """
     if isinstance(progress, Every):
         return progress.days

@@ -1,4 +1,4 @@
-"""Which batches can be retried, for the command line and the API alike.
+"""Which batches can be retried: the same rules for the command line and the API.
 
 Does not retry anything: see `state/batches.py` (a run) and `state/requests.py` (the API).
 """
@@ -8,15 +8,15 @@ from sync_pipeline.tracking.models import BatchProgress
 
 
 class RetryRefusedError(RequestError):
-    """The batch cannot be retried; `code` says why. The message gives no advice: each client adds
-    the command or the API call that helps."""
+    """The batch cannot be retried; `code` says why. The message does not say what to do: the
+    command line and the API each add their own advice."""
 
 
 def check_retry(batch: BatchProgress) -> str:
-    """Return the `batch_key` of a batch that can be retried.
+    """Return the `batch_key` of `batch` if it can be retried.
 
-    Raises RetryRefusedError with the code `batch_running`, `unmanaged_batch` (written through
-    SyncStatusService or SQL) or `nothing_unfinished`.
+    Otherwise raises RetryRefusedError with the code `batch_running`, `unmanaged_batch` (written
+    through SyncStatusService or SQL) or `nothing_unfinished`.
     """
     about = f"dataset {batch.dataset}: batch {batch.id}"
     if batch.status == "syncing":

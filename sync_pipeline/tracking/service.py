@@ -1,8 +1,7 @@
-"""`SyncStatusService`: the specification's two methods, for code that keeps its own records.
+"""`SyncStatusService`: the specification's two methods, for programs that write their own records.
 
-The pipeline itself does not need them: its records follow from its days (`batches`). They are
-here because the specification promises them, names and arguments to the letter, and work on the
-same table under the same constraints.
+Names and arguments are exactly those of the specification; the methods write the same table under
+the same constraints. The pipeline itself does not use them: see `state/`.
 """
 
 import logging
@@ -24,7 +23,7 @@ _logger = logging.getLogger(__name__)
 
 
 class SyncStatusService:
-    """Writes records by hand. A failure is logged and returned as None or False, never raised."""
+    """Writes records directly. Failures are logged and returned as None or False, not raised."""
 
     @staticmethod
     def create_or_update_status(
@@ -38,11 +37,11 @@ class SyncStatusService:
         duration_seconds: int | None = None,
         dataset: str = DEFAULT_DATASET,
     ) -> int | None:
-        """Create a record, or update the one this speaks of; return its id, None on failure.
+        """Create or update a record; return its ID, or None on failure.
 
-        Remarks with 批量同步 make it a batch record: the opening form (批量同步: …) always opens a
-        new one, any other form goes to the open batch of that date, if there is one. Without
-        them it is the record of the day `sync_date`. Times are stamped by the database.
+        If the remarks contain 批量同步, it is a batch record: the opening form (批量同步: …) always
+        creates one, any other form updates the open batch of that date if there is one. Otherwise
+        it is the record of the day `sync_date`. The database sets the times.
         """
         values = {
             "sync_date": sync_date,
@@ -69,10 +68,10 @@ class SyncStatusService:
         error_message: str | None = None,
         remarks: str | None = None,
     ) -> bool:
-        """Change the given fields of a record by its id; return whether it was there and changed.
+        """Update the given fields of a record by its ID; return whether a record was updated.
 
-        A closing status stamps `end_time` and, unless it is given, `duration_seconds` (whole
-        seconds since `start_time`); `syncing` clears them.
+        A final status sets `end_time` and, if not given, `duration_seconds` (whole seconds since
+        `start_time`); `syncing` clears both.
         """
         values = {
             "record_id": record_id,
@@ -108,7 +107,7 @@ def _update(cursor: Any, values: dict[str, Any]) -> bool:
 
 
 def _logged(work: Any, values: dict[str, Any]) -> Any:
-    """Do `work` in its own transaction; a failure is logged and answered with None."""
+    """Run `work` in a separate transaction; log a failure and return None."""
     try:
         settings = current_settings()
         connection = connect_tracking(
@@ -119,6 +118,6 @@ def _logged(work: Any, values: dict[str, Any]) -> Any:
                 return work(cursor, values)
         finally:
             connection.close()
-    except (psycopg2.Error, SyncError, ValueError) as error:  # ValueError: a NUL in a text
-        _logger.error("更新同步记录失败 (the status record was not written): %s", one_line(error))
+    except (psycopg2.Error, SyncError, ValueError) as error:  # ValueError: a NUL in a string
+        _logger.error("更新同步记录失败 (could not write the status record): %s", one_line(error))
         return None

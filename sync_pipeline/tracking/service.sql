@@ -1,4 +1,4 @@
--- upsert_day: create the day's record, or bring it to this state
+-- upsert_day: create or update the day's record
 INSERT INTO daily_sync_status AS record
     (sync_date, status, total_records, success_count, failed_count, remarks, error_message,
      duration_seconds, dataset, kind)
@@ -14,7 +14,7 @@ ON CONFLICT (dataset, sync_date) WHERE kind = 'day' DO UPDATE SET
     end_time = NULL, duration_seconds = %(duration_seconds)s
 RETURNING id
 
--- insert_batch: open a batch record that the caller keeps up to date
+-- insert_batch: create a batch record that the caller will update
 INSERT INTO daily_sync_status
     (sync_date, status, total_records, success_count, failed_count, remarks, error_message,
      duration_seconds, dataset, kind)
@@ -23,13 +23,13 @@ VALUES
      %(remarks)s, %(error_message)s, %(duration_seconds)s, %(dataset)s, 'batch')
 RETURNING id
 
--- find_open_batch: the batch of this date that the caller is keeping up to date, if any
+-- find_open_batch: the latest open batch of this date that the pipeline does not manage
 SELECT id FROM daily_sync_status
 WHERE status = 'syncing' AND kind = 'batch' AND batch_key IS NULL
   AND dataset = %(dataset)s AND sync_date = %(sync_date)s
 ORDER BY id DESC LIMIT 1
 
--- update: change what is given, leave the rest
+-- update: set the given columns, keep the others
 UPDATE daily_sync_status SET
     status = coalesce(%(status)s, status),
     total_records = coalesce(%(total_records)s, total_records),

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
-from sync_pipeline.api.server import api_running
+from sync_pipeline.api.server import run_api
 from sync_pipeline.local.processes import free_port
 from sync_pipeline.settings import DAGSTER_WEBSERVER_URL
 from sync_pipeline_tests.stack_project import Stack
@@ -27,7 +27,7 @@ class Site:
     def start(self) -> None:
         """Start the server and wait until it responds."""
         extra = {DAGSTER_WEBSERVER_URL: self.stack.dagster.url, **self.extra_settings}
-        self.running.enter_context(api_running(self.stack.settings, self.port, **extra))
+        self.running.enter_context(run_api(self.stack.settings, self.port, **extra))
 
     def stop(self) -> None:
         """Stop the server, which closes its event streams."""

@@ -246,7 +246,7 @@ def test_the_filters_are_kept_in_the_url_and_restored_from_it(visit: Open) -> No
     page.go_back()
     expect(filters.get_by_label("Search")).to_have_value("no connection")
     expect(filters.get_by_label("Dataset")).to_have_value("orders")
-    page.get_by_role("button", name="Clear filters").click()
+    page.get_by_role("button", name="Clear").click()
     page.wait_for_url("**/sync-status")
 
 

@@ -160,9 +160,8 @@ def test_an_error_is_not_shown_twice_in_a_row(visit: Open, stack: Stack) -> None
     page = visit("/sync-status?kind=day&q=no+room")
     expect(_row(page, inserted["id"]).get_by_text("no room")).to_have_count(1)
     _row(page, inserted["id"]).get_by_role("link").first.click()
-    expect(
-        page.get_by_text("单日同步失败: no room")
-    ).to_be_visible()  # the record page shows the remarks unchanged
+    # The record page shows the remarks unchanged.
+    expect(page.get_by_text("单日同步失败: no room")).to_be_visible()
 
 
 def test_remarks_and_errors_are_shown_as_text(visit: Open, stack: Stack) -> None:

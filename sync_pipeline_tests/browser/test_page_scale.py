@@ -1,4 +1,4 @@
-"""The page with much data: a batch of ten years, sixty datasets, and long lists."""
+"""The page with large amounts of data: a batch of ten years, sixty datasets, and long lists."""
 
 import json
 from collections.abc import Iterator

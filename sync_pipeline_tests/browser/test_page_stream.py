@@ -107,9 +107,8 @@ def test_a_tab_hidden_for_long_loads_what_it_missed(visit: Open, stack: Stack) -
     page.evaluate("window.hide(true)")
     page.clock.fast_forward("04:00")
     (first,) = stack.target(_INSERT_BATCH)
-    expect(
-        _row(page, first["id"])
-    ).to_be_attached()  # the tab stays live at first: its title shows the progress
+    # The tab stays live at first: its title shows the progress.
+    expect(_row(page, first["id"])).to_be_attached()
     page.clock.fast_forward("02:00")
     expect(page.get_by_text("Reconnecting…")).to_be_attached()
     stack.target(_FINISH_BATCH, [first["id"]])

@@ -49,8 +49,8 @@ def clear(url: str) -> str:
 
 def replace_day(target: Target, day: date, source: Source) -> Loaded:
     """Replace one day, in the transaction that `begin_day` began."""
-    with target.reading(day, source) as reading:
-        return target.load_day(reading)
+    with target.read_ahead(day, source) as read_ahead:
+        return target.load_day(read_ahead)
 
 
 @contextmanager
@@ -140,7 +140,7 @@ class Worker:
         with transaction(self.url) as cursor:
             return self.begin_in(cursor, day)
 
-    def begin_in(self, cursor: "Cursor", day: date, *, again: bool = True) -> Attempt:
+    def begin_in(self, cursor: "Cursor", day: date, *, resync: bool = True) -> Attempt:
         return attempts.begin(
             cursor,
             self.dataset,
@@ -148,7 +148,7 @@ class Worker:
             batch_id=self.batch_id,
             run_id=self.run_id,
             triggered_by="a test",
-            again=again,
+            resync=resync,
         )
 
     def succeed(self, attempt: Attempt, row_count: int = 100) -> None:

@@ -167,7 +167,7 @@ def test_an_attempt_that_lost_its_day_is_ended_by_the_next_and_fails_in_its_batc
 
     lost = history(connection, START)[0]
     assert (lost["state"], lost["superseded"]) == ("failed", False)
-    assert lost["error_message"] == "superseded: attempt 2 began, this one had lost the day"
+    assert lost["error_message"] == "superseded: attempt 2 started, this one had lost the lock"
     assert record(connection, worker.batch_id)["failed_count"] == 1
     assert day_record(connection, START)["status"] == "syncing"
 
@@ -255,7 +255,7 @@ class TestGivenUp:
         assert standing == ["success", "failed", "syncing", "pending"]
         day = day_record(connection, DAYS[1])
         assert (day["status"], day["error_message"]) == ("failed", "the run was killed")
-        with pytest.raises(SupersededError, match="was given up"):
+        with pytest.raises(SupersededError, match="was closed"):
             worker.succeed(attempt)
 
     @pytest.mark.parametrize(

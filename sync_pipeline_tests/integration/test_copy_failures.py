@@ -195,7 +195,7 @@ def test_a_trigger_that_drops_rows_is_found_by_the_count(worker: Worker, databas
         "CREATE TRIGGER dropping BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION drop_some()",
     )
     with pytest.raises(
-        CountMismatchError, match="gave 200000 rows for 2025-10-02, but orders took 199800"
+        CountMismatchError, match="returned 200000 rows for 2025-10-02, but orders stored 199800"
     ):
         worker.sync(DAY)
     assert old_row_stands(database_url)
@@ -315,7 +315,7 @@ def test_a_source_that_counts_wrong_is_refused(worker: Worker, database_url: str
             return worker.source.read_day(day, out, copy_format) + 1
 
     worker.target.begin_day(DAY)
-    with pytest.raises(CountMismatchError, match="gave 200001 rows"):
+    with pytest.raises(CountMismatchError, match="returned 200001 rows"):
         replace_day(worker.target, DAY, Miscounting())
     worker.connection.rollback()
     assert old_row_stands(database_url)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 DAYS = helpers.days(6)
-GONE = "the target table orders was missing: the rows of this day are gone; sync the day again"
+GONE = "the target table orders was missing: the rows of this day are lost; sync the day again"
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_days_of_a_table_that_was_dropped_are_in_no_more_and_those_asked_for_are
     assert (gone["total_records"], gone["success_count"], gone["failed_count"]) == (0, 0, 0)
     assert corrections(pipeline.target) == [
         (
-            "6 days, the first 2025-10-01, the last 2025-10-06, are recorded as in no more",
+            "6 days, from 2025-10-01 to 2025-10-06, were marked as failed",
             "the target table orders was missing",
             "orders",
             "run-2",

@@ -63,7 +63,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def outage_logs(caplog: pytest.LogCaptureFixture) -> list[str]:
-    named = ("tracking failed", "the tracking tables can be", "run run-1 ends")
+    named = ("tracking failed", "the tracking tables are", "run run-1 ended")
     return [
         next(name for name in named if line.getMessage().startswith(name))
         for line in caplog.records
@@ -104,7 +104,7 @@ def clock(pipeline: Pipeline) -> datetime:
     return now
 
 
-def outbox_of(pipeline: Pipeline) -> list[outbox.Entry]:
+def outbox_of(pipeline: Pipeline) -> list[outbox.OutboxEntry]:
     with transaction(pipeline.target) as cursor:
         return outbox.entries(cursor)
 
@@ -138,7 +138,7 @@ def test_stopped_in_the_middle_and_back_before_the_end_the_record_is_complete(
 
     assert_complete(pipeline, records, results)
     assert outbox_of(pipeline) == []
-    assert outage_logs(caplog) == ["tracking failed", "the tracking tables can be"]
+    assert outage_logs(caplog) == ["tracking failed", "the tracking tables are"]
     times = run(
         records,
         "SELECT started_at, ended_at FROM sync_attempt WHERE state = 'success' ORDER BY sync_date",
@@ -184,7 +184,7 @@ def test_away_at_the_beginning_the_batch_is_opened_late_with_all_its_days(
 def test_back_only_at_the_very_end_the_end_waits_a_while_for_it(
     pipeline: Pipeline, records: str, server: OtherServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger, "SETTLE_SECONDS", helpers.TIMEOUT_SECONDS)
+    monkeypatch.setattr(ledger, "FLUSH_TIMEOUT_SECONDS", helpers.TIMEOUT_SECONDS)
     run(pipeline.target, "CREATE TABLE orders (day date, id int, amount int, passed boolean)")
     server.stop()
     with in_thread(partial(pipeline.sync, DAYS, OPEN_LATE)) as syncing:
@@ -201,7 +201,7 @@ def test_down_to_the_end_the_days_are_in_at_full_speed_and_what_is_owed_is_logge
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ledger, "SETTLE_SECONDS", 0.5)
+    monkeypatch.setattr(ledger, "FLUSH_TIMEOUT_SECONDS", 0.5)
     batch = open_batch(records, DAYS)
     syncing = pipeline.start(DAYS, batch)
     next(syncing)
@@ -211,8 +211,8 @@ def test_down_to_the_end_the_days_are_in_at_full_speed_and_what_is_owed_is_logge
     assert time.monotonic() - began < 5
     assert [result.outcome for result in results] == [Outcome.SUCCESS] * 11
     assert pipeline.loaded() == dict.fromkeys(DAYS, ROWS_PER_DAY)
-    assert outage_logs(caplog) == ["tracking failed", "run run-1 ends"]
-    assert "11 facts are not recorded: 2025-10-02 succeeded; " in caplog.text
+    assert outage_logs(caplog) == ["tracking failed", "run run-1 ended"]
+    assert "ended with 11 events not recorded: 2025-10-02 succeeded; " in caplog.text
     kept = outbox_of(pipeline)
     assert [(entry.day, entry.number, entry.run_id) for entry in kept] == [
         (day, None, "run-1") for day in DAYS[1:]

@@ -123,7 +123,7 @@ def test_no_worker_begins_another_day_while_one_is_slow_to_stop() -> None:
             self.stopped = False
             self.release = threading.Event()
 
-        def opens(self) -> bool:
+        def try_open(self) -> bool:
             return True
 
         def stop(self) -> None:
@@ -145,8 +145,8 @@ def test_no_worker_begins_another_day_while_one_is_slow_to_stop() -> None:
 
 def test_what_a_thread_could_not_record_is_recorded_by_the_run(pipeline: Pipeline) -> None:
     with Tracker(pipeline.settings, run_id="run-1") as tracker:
-        other = tracker.another()
-        other._ledger._owed.append(events.Refused(helpers.DATASET, DAYS[0], None, "held"))
+        other = tracker.clone()
+        other._ledger._pending.append(events.DayRefused(helpers.DATASET, DAYS[0], None, "held"))
         other.transfer_pending_to(tracker)
         assert tracker.has_pending
     found = run(pipeline.target, "SELECT sync_date, state, error_message FROM sync_attempt")
@@ -156,8 +156,8 @@ def test_what_a_thread_could_not_record_is_recorded_by_the_run(pipeline: Pipelin
 def test_a_batch_that_a_thread_opens_began_when_the_run_asked_for_it(pipeline: Pipeline) -> None:
     new = NewBatch("batch-1", helpers.DATASET, DAYS)
     with Tracker(pipeline.settings, run_id="run-1") as tracker:
-        tracker._ledger.asked[new.batch_key, new.dataset] = time.monotonic() - 60
-        other = tracker.another()
+        tracker._ledger.requested_at[new.batch_key, new.dataset] = time.monotonic() - 60
+        other = tracker.clone()
         assert other.open_batch(new)
         other.transfer_pending_to(tracker)
     ago = "SELECT extract(epoch FROM clock_timestamp() - start_time) FROM daily_sync_status"
@@ -183,7 +183,7 @@ def test_a_worker_that_gets_no_connection_leaves_its_days_to_the_others(
         run(pipeline.source, "DROP OWNED BY one_at_a_time; DROP ROLE one_at_a_time")
     assert [result.outcome for result in results] == [Outcome.SUCCESS] * 12
     assert counts(connection, batch.id) == ("success", 12, 0)
-    assert "a worker fewer than parallel_days says" in caplog.text
+    assert "running with one worker fewer than parallel_days" in caplog.text
 
 
 def test_days_that_nobody_began_when_the_target_went_are_named(

@@ -168,7 +168,7 @@ def test_each_try_is_an_attempt_with_its_error_and_the_next_days_go_on(
     assert record(connection, batch.id)["failed_count"] == 1
     warned = [line.getMessage() for line in caplog.records if line.levelname == "WARNING"]
     assert len(warned) == 2
-    assert all(f"dataset orders, day {START}: tried again in 0." in line for line in warned)
+    assert all(f"dataset orders, day {START}: retrying in 0." in line for line in warned)
 
 
 def test_a_permanent_error_fails_at_once(pipeline: Pipeline, connection: "Connection") -> None:

@@ -78,7 +78,7 @@ def test_days_at_once_are_no_more_than_the_slots(
     results = start(pipeline, DAYS, 2, batch=batch, parallel_days=4)
     with in_thread(lambda: list(results)) as syncing:
         with gate_closed(pipeline.source):
-            wait_until(lambda: "read the source as its max_connections lets" in caplog.text)
+            wait_until(lambda: "all max_connections slots of the source are in use" in caplog.text)
             assert readers(connection) <= 2
         assert len(syncing.result(TIMEOUT_SECONDS)) == len(DAYS)
     assert pipeline.loaded() == dict.fromkeys(DAYS, 10)

@@ -436,7 +436,7 @@ def test_a_day_taken_from_its_worker_fails_and_the_next_days_go_on(
         results = syncing.result(helpers.TIMEOUT_SECONDS)
 
     assert outcomes(results) == ["failed", *["success"] * 4]
-    assert "attempt 1 was given up" in (results[0].error or "")
+    assert "attempt 1 was closed" in (results[0].error or "")
     [kept] = run(
         records,
         "SELECT error_message FROM daily_sync_status WHERE kind = 'day' AND status = 'failed'",

@@ -125,7 +125,7 @@ def test_every_difference_is_told_in_one_line(database_url: str) -> None:
         "note varchar(20) GENERATED ALWAYS AS ('x') STORED, must text NOT NULL)",
     )
     text = refusal(database_url)
-    assert "column 'id' is smallint, it must be integer" in text
+    assert "column 'id' is smallint, but must be integer" in text
     assert "column 'price' (numeric(10,2)) is missing" in text
     assert "column 'note' is generated" in text
     assert "column 'must' is not in the source and is NOT NULL without a default" in text

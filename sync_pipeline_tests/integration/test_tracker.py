@@ -14,7 +14,7 @@ import pytest
 from sync_pipeline.errors import SupersededError
 from sync_pipeline.settings import Settings, with_database
 from sync_pipeline.sync.days import DayResult, Outcome
-from sync_pipeline.tracking.models import Attempt, BegunDay, NewBatch
+from sync_pipeline.tracking.models import Attempt, NewBatch, StartedDay
 from sync_pipeline.tracking.worker import connection, ledger
 from sync_pipeline.tracking.worker import tracker as tracker_module
 from sync_pipeline.tracking.worker.tracker import Tracker
@@ -64,7 +64,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """The end of a run does not wait for tables that are away."""
-    monkeypatch.setattr(ledger, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(ledger, "FLUSH_TIMEOUT_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -79,8 +79,8 @@ def begin(tracker: Tracker) -> Attempt:
     return attempt
 
 
-def begun(attempt: Attempt, batch: NewBatch | None = None) -> BegunDay:
-    return BegunDay(DATASET, attempt.day, batch, attempt, time.monotonic())
+def begun(attempt: Attempt, batch: NewBatch | None = None) -> StartedDay:
+    return StartedDay(DATASET, attempt.day, batch, attempt, time.monotonic())
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -98,9 +98,9 @@ def all_in(pipeline: Pipeline, results: list[DayResult]) -> bool:
     ) and pipeline.loaded() == dict.fromkeys(DAYS, ROWS_PER_DAY)
 
 
-OWED = "ERROR run {} ends and {} facts are not recorded"
-WENT_DOWN = "ERROR tracking failed, the sync goes on without it"
-CAME_BACK = "INFO the tracking tables can be written again"
+OWED = "ERROR run {} ended with {} events not recorded"
+WENT_DOWN = "ERROR tracking failed, the sync continues without it"
+CAME_BACK = "INFO the tracking tables are available again"
 
 
 class TestDown:
@@ -276,7 +276,7 @@ class TestRefused:
         assert [status for _, status in run(pipeline.target, STATUSES)] == expected
         assert logged(caplog) == [
             "WARNING dataset orders, day 2025-10-02",
-            "ERROR a record was not written, the sync goes on",
+            "ERROR record rejected, the sync continues",
         ]
 
     @pytest.mark.parametrize("freed_in_time", [True, False])

@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 )
 
 from sync_pipeline.errors import DayDoneError, SupersededError
-from sync_pipeline.tracking.models import Attempt, DayCounts, FailedTry, NewBatch
+from sync_pipeline.tracking.models import Attempt, DayCounts, FailedAttempt, NewBatch
 from sync_pipeline.tracking.state import attempts, batches
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import DATASET, clear, rows
@@ -90,18 +90,18 @@ class Tracking(RuleBasedStateMachine):
         key=st.none() | BATCHES,
         number=st.integers(0, 3),
         run=ONE_RUN,
-        again=st.booleans(),
+        resync=st.booleans(),
     )
-    def begin(self, key: str | None, number: int, run: str, again: bool) -> Any:
-        return self._begin(key, number, run, again)
+    def begin(self, key: str | None, number: int, run: str, resync: bool) -> Any:
+        return self._begin(key, number, run, resync)
 
-    @rule(target=begun, failed=consumes(begun), error=ERRORS, again=st.booleans())
-    def try_again(self, failed: Begun, error: str, again: bool) -> Any:
+    @rule(target=begun, failed=consumes(begun), error=ERRORS, resync=st.booleans())
+    def retry(self, failed: Begun, error: str, resync: bool) -> Any:
         """The same worker begins once more, without having closed what failed."""
         attempt, tried = failed
         run = tried.run or RUNS[0]
         return self._begin(
-            tried.batch, DAYS.index(tried.day), run, again, FailedTry(attempt, error), tried
+            tried.batch, DAYS.index(tried.day), run, resync, FailedAttempt(attempt, error), tried
         )
 
     def _begin(
@@ -109,8 +109,8 @@ class Tracking(RuleBasedStateMachine):
         key: str | None,
         number: int,
         run: str,
-        again: bool,
-        after: FailedTry | None = None,
+        resync: bool,
+        after: FailedAttempt | None = None,
         tried: Try | None = None,
     ) -> Any:
         """Return what began; nothing if the day is in and need not be done."""
@@ -123,9 +123,9 @@ class Tracking(RuleBasedStateMachine):
             "run_id": run,
             "triggered_by": "a test",
             "after": after,
-            "again": again,
+            "resync": resync,
         }
-        if self.model.is_done(key, day, again):
+        if self.model.is_done(key, day, resync):
             with pytest.raises(DayDoneError), self.work() as cursor:
                 attempts.begin(cursor, DATASET, day, **about)
             return multiple()
@@ -270,8 +270,8 @@ def assert_shows(row: dict[str, Any], shown: Shown) -> None:
     assert (row["end_time"] is not None, row["duration_seconds"] is not None) == (closed, closed)
     split = f"成功{shown.success}, 失败{shown.failed}, 跳过{shown.skipped}"
     start, end = OF_BATCH[row["batch_key"]][0], OF_BATCH[row["batch_key"]][-1]
-    if closed and shown.broke_off is not None:
-        assert row["remarks"] == f"批量同步失败: {shown.broke_off}"
+    if closed and shown.stop_reason is not None:
+        assert row["remarks"] == f"批量同步失败: {shown.stop_reason}"
     elif closed:
         minutes, seconds = divmod(row["duration_seconds"], 60)
         assert row["remarks"] == (

@@ -42,7 +42,7 @@ class Day:
 
 @dataclass(frozen=True)
 class Shown:
-    """What a batch's record shows. `broke_off` is why it broke off, if it did."""
+    """What a batch's record shows. `stop_reason` is why it broke off, if it did."""
 
     total: int
     success: int = 0
@@ -50,7 +50,7 @@ class Shown:
     skipped: int = 0
     rows: int = 0
     failed_days: tuple[date, ...] = ()
-    broke_off: str | None = None
+    stop_reason: str | None = None
 
     @property
     def done(self) -> int:
@@ -83,11 +83,11 @@ class Model:
             self.tries += [Try(day, batch, run) for day in sorted(set(days))]
             self.refresh(batch)
 
-    def is_done(self, batch: str | None, day: date, again: bool) -> bool:
-        """Whether the day is in and need not be done, though it is to be done `again`."""
+    def is_done(self, batch: str | None, day: date, resync: bool) -> bool:
+        """Whether the day is in and need not be done, though it is to be done `resync`."""
         states = [one.state for one in self.standing(batch, day)] if batch else []
         is_in = day in self.days and self.days[day].status == "success"
-        return is_in and (not again or bool({"success", "skipped"}.intersection(states)))
+        return is_in and (not resync or bool({"success", "skipped"}.intersection(states)))
 
     def begin(self, batch: str | None, day: date, run: str, after: Try | None, why: str) -> Try:
         record = self.days.setdefault(day, Day())
@@ -97,7 +97,7 @@ class Model:
         for lost in self.tries:
             if lost.day == day and lost.state == "syncing":
                 lost.state = "failed"
-                superseded = f"superseded: attempt {number} began, this one had lost the day"
+                superseded = f"superseded: attempt {number} started, this one had lost the lock"
                 lost.error = why if lost is after else superseded
                 to_refresh.append(lost.batch)
         (planned,) = self.standing(batch, day) if batch else [None]
@@ -188,14 +188,14 @@ class Model:
                 shown = replace(shown, skipped=shown.skipped + 1)
             elif one.state == "failed":
                 assert one.error is not None
-                broke_off = shown.broke_off
-                if broke_off is None and one.error.startswith(NOT_RUN):
-                    broke_off = one.error.removeprefix(NOT_RUN)
+                stop_reason = shown.stop_reason
+                if stop_reason is None and one.error.startswith(NOT_RUN):
+                    stop_reason = one.error.removeprefix(NOT_RUN)
                 shown = replace(
                     shown,
                     failed=shown.failed + 1,
                     failed_days=(*shown.failed_days, one.day),
-                    broke_off=broke_off,
+                    stop_reason=stop_reason,
                 )
         return shown
 

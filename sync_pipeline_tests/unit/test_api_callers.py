@@ -1,4 +1,4 @@
-"""Tokens, sessions and turns of the API's callers, and the names a server goes by."""
+"""Tokens, sessions and rate limits of API callers, and the addresses a server accepts."""
 
 import time
 
@@ -23,11 +23,11 @@ pytestmark = pytest.mark.unit
 HASH = "ab" * 32
 
 
-def config(host: str = "127.0.0.1", **given: str) -> Config:
-    return Config.of(Settings({"SYNC_DATABASE_URL": "postgresql://db/x", **given}), host)
+def config(host: str = "127.0.0.1", **others: str) -> Config:
+    return Config.of(Settings({"SYNC_DATABASE_URL": "postgresql://db/x", **others}), host)
 
 
-def test_tokens_are_read_with_blanks_and_in_either_case() -> None:
+def test_token_entries_may_contain_spaces_and_upper_case_hashes() -> None:
     found = parse_tokens(f" ada:operator:{HASH.upper()} , bob@x.org:reader:{HASH},")
     assert [(token.name, token.role, token.sha256) for token in found] == [
         ("ada", "operator", HASH),
@@ -44,13 +44,13 @@ def test_tokens_are_read_with_blanks_and_in_either_case() -> None:
         f"{'a' * 65}:reader:{HASH}",
     ],
 )
-def test_an_entry_that_is_none_is_refused_without_being_shown(text: str) -> None:
+def test_an_invalid_entry_is_rejected_without_being_shown(text: str) -> None:
     with pytest.raises(SettingError, match=r"SYNC_API_TOKENS: entry 2 is not") as caught:
         parse_tokens(f"bob:reader:{HASH},{text}")
     assert HASH[:8] not in str(caught.value)
 
 
-def test_a_session_ends_with_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     token, entry = new_token("ada", "reader")
     authority = Authority(parse_tokens(entry), b"k" * 32)
     caller = authority.by_token(token)
@@ -63,7 +63,7 @@ def test_a_session_ends_with_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert authority.by_session(cookie) is None
 
 
-def test_each_session_has_a_proof_of_its_own() -> None:
+def test_each_session_has_its_own_csrf_token() -> None:
     token, entry = new_token("ada", "operator")
     authority = Authority(parse_tokens(entry), b"k" * 32)
     caller = authority.by_token(token)
@@ -74,35 +74,35 @@ def test_each_session_has_a_proof_of_its_own() -> None:
     assert not authority.is_csrf_token(one, authority.csrf_token(other))
 
 
-def test_turns_come_back_with_time_and_are_each_callers_own(
+def test_the_rate_limit_is_per_caller_and_refills_with_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    turns = RateLimit()
-    assert [turns.take("ada") for _ in range(MAX_LAUNCHES)] == [0.0] * MAX_LAUNCHES
-    assert 1 < turns.take("ada") <= 2
-    assert turns.take("bob") == 0
+    rate_limit = RateLimit()
+    assert [rate_limit.acquire("ada") for _ in range(MAX_LAUNCHES)] == [0.0] * MAX_LAUNCHES
+    assert 1 < rate_limit.acquire("ada") <= 2
+    assert rate_limit.acquire("bob") == 0
     now += 2
-    assert turns.take("ada") == 0
-    assert turns.take("ada") > 0
+    assert rate_limit.acquire("ada") == 0
+    assert rate_limit.acquire("ada") > 0
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "localhost", "::1", "[::1]"])
-def test_this_machines_own_addresses_need_no_token(host: str) -> None:
+def test_loopback_addresses_need_no_token(host: str) -> None:
     assert is_loopback(host)
     assert config(host).hosts is not None
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "db.example", ""])  # noqa: S104
-def test_every_other_address_needs_tokens(host: str) -> None:
+def test_other_addresses_need_tokens(host: str) -> None:
     assert not is_loopback(host)
     with pytest.raises(SettingError, match="SYNC_API_TOKENS must be set"):
         config(host)
     assert config(host, SYNC_API_TOKENS=f"ada:reader:{HASH}").hosts is None
 
 
-def test_the_pages_address_is_a_name_it_goes_by_and_makes_the_cookie_secure() -> None:
+def test_the_page_url_adds_an_accepted_host_and_makes_the_cookie_secure() -> None:
     found = config(SYNC_PAGE_URL="https://Sync.example:443/", SYNC_API_TOKENS=f"ada:reader:{HASH}")
     assert found.hosts is not None
     assert found.origin == "https://sync.example"
@@ -112,13 +112,13 @@ def test_the_pages_address_is_a_name_it_goes_by_and_makes_the_cookie_secure() ->
 
 
 @pytest.mark.parametrize("page", ["https://sync.example", "http://192.168.1.2:8000"])
-def test_an_address_that_others_open_needs_tokens_though_it_listens_here_only(page: str) -> None:
-    with pytest.raises(SettingError, match="SYNC_PAGE_URL is an address that others open"):
+def test_a_public_page_url_needs_tokens_even_on_loopback(page: str) -> None:
+    with pytest.raises(SettingError, match="other machines can open SYNC_PAGE_URL"):
         config(SYNC_PAGE_URL=page)
     assert config(SYNC_PAGE_URL="http://localhost:8000").tokens == ()
 
 
-def test_a_browser_may_reach_dagster_by_another_address() -> None:
+def test_browsers_may_use_another_dagster_url() -> None:
     inside = "http://dagster:3000"
     assert config(SYNC_DAGSTER_WEBSERVER_URL=inside).dagster_public_url == inside
     found = config(
@@ -130,7 +130,7 @@ def test_a_browser_may_reach_dagster_by_another_address() -> None:
     )
 
 
-def test_browsers_elsewhere_get_no_link_to_a_dagster_that_only_this_machine_reaches() -> None:
+def test_remote_browsers_get_no_links_to_a_dagster_on_loopback() -> None:
     tokens = {"SYNC_API_TOKENS": f"ada:reader:{HASH}"}
     assert config(**tokens).dagster_public_url == "http://127.0.0.1:3000"
     for found in (
@@ -147,7 +147,9 @@ def test_browsers_elsewhere_get_no_link_to_a_dagster_that_only_this_machine_reac
 @pytest.mark.parametrize(
     "address", ["dagster:3000", "ftp://dagster", "http://", "http://ada:pw@dagster", "http://d:x"]
 )
-def test_an_address_that_is_none_is_refused_by_its_setting(address: str) -> None:
-    with pytest.raises(SettingError, match="SYNC_DAGSTER_WEBSERVER_URL is no address") as caught:
+def test_an_invalid_url_is_refused_with_its_setting(address: str) -> None:
+    with pytest.raises(
+        SettingError, match="SYNC_DAGSTER_WEBSERVER_URL is not a valid URL"
+    ) as caught:
         config(SYNC_DAGSTER_WEBSERVER_URL=address)
     assert "pw" not in str(caught.value)

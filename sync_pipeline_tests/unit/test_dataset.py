@@ -1,4 +1,4 @@
-"""A dataset's days within its bounds and zone, and what its YAML is told when it is wrong."""
+"""The dataset model: its days within its bounds and time zone, and the errors for wrong keys."""
 
 import json
 import re
@@ -40,32 +40,32 @@ NOW = datetime(2025, 10, 10, 16, 0, tzinfo=ZoneInfo("UTC"))
 
 
 def orders(**changes: Any) -> Dataset:
-    """The dataset of YAML, changed; `source__table` is a key of its source."""
+    """Return the dataset of YAML with changes; `source__table` sets a key of its source."""
     settings: dict[str, Any] = yaml.safe_load(YAML)
     for key, value in changes.items():
         *path, name = key.split("__")
-        place = settings
+        mapping = settings
         for step in path:
-            place = place[step]
-        place[name] = value
+            mapping = mapping[step]
+        mapping[name] = value
     return Dataset.model_validate(settings)
 
 
-def complaint(**changes: Any) -> str:
-    """What is said about one wrong value, with the key it is about."""
+def error_of(**changes: Any) -> str:
+    """Return the error for one wrong value, with its key."""
     with pytest.raises(ValidationError) as caught:
         orders(**changes)
     (error,) = caught.value.errors()
     return ".".join(map(str, error["loc"])) + ": " + error["msg"]
 
 
-def test_days_are_given_oldest_first_with_both_ends() -> None:
+def test_days_are_returned_oldest_first_with_both_ends() -> None:
     days = orders().days(date(2025, 10, 9), date(2025, 10, 10), NOW)
     assert days == [date(2025, 10, 9), date(2025, 10, 10)]
     assert orders().days(date(2025, 10, 9), date(2025, 10, 9), NOW) == [date(2025, 10, 9)]
 
 
-def test_reversed_dates_are_refused_with_the_right_order() -> None:
+def test_a_reversed_range_is_refused_with_the_right_order() -> None:
     with pytest.raises(
         RequestError,
         match=r"^dataset orders: the range 2025-10-05 to 2025-10-02 is reversed; "
@@ -74,7 +74,7 @@ def test_reversed_dates_are_refused_with_the_right_order() -> None:
         orders().days(date(2025, 10, 5), date(2025, 10, 2), NOW)
 
 
-def test_a_range_from_before_the_first_day_is_refused_with_the_first_day() -> None:
+def test_a_range_that_begins_before_the_first_day_is_refused() -> None:
     with pytest.raises(
         RequestError,
         match=r"^dataset orders: 2025-09-30 is before its first day 2025-10-01; "
@@ -83,7 +83,7 @@ def test_a_range_from_before_the_first_day_is_refused_with_the_first_day() -> No
         orders().days(date(2025, 9, 30), date(2025, 10, 2), NOW)
 
 
-def test_a_day_that_is_not_over_in_the_datasets_zone_is_refused_with_the_last_that_is() -> None:
+def test_a_day_that_is_not_finished_in_the_datasets_zone_is_refused() -> None:
     with pytest.raises(
         RequestError,
         match=r"^dataset orders: 2025-10-11 cannot be synced yet, the last finished day in "
@@ -92,12 +92,12 @@ def test_a_day_that_is_not_over_in_the_datasets_zone_is_refused_with_the_last_th
         orders().days(date(2025, 10, 1), date(2025, 10, 11), NOW)
 
 
-def test_a_day_after_the_end_date_is_refused_with_the_end_date() -> None:
+def test_a_day_after_the_end_date_is_refused() -> None:
     with pytest.raises(RequestError, match="its end_date is 2025-10-04; end at 2025-10-04 or"):
         orders(end_date="2025-10-04").days(date(2025, 10, 1), date(2025, 10, 5), NOW)
 
 
-def test_an_end_date_in_the_future_does_not_let_unfinished_days_in() -> None:
+def test_an_end_date_in_the_future_does_not_allow_unfinished_days() -> None:
     with pytest.raises(RequestError, match="the last finished day in Asia/Shanghai is 2025-10-10"):
         orders(end_date="2099-01-01").days(date(2025, 10, 1), date(2025, 10, 11), NOW)
 
@@ -116,13 +116,13 @@ def test_the_last_finished_day_is_yesterday_in_the_datasets_zone(zone: str, last
 
 
 @given(st.datetimes(datetime(2025, 1, 1), datetime(2026, 1, 1)))  # noqa: DTZ001  made aware below
-def test_a_day_is_finished_from_midnight_in_its_zone_on(moment: datetime) -> None:
-    now = moment.replace(tzinfo=SHANGHAI)
-    assert orders().last_day(now) == moment.date() - timedelta(days=1)
+def test_a_day_is_finished_at_midnight_in_its_zone(local_time: datetime) -> None:
+    now = local_time.replace(tzinfo=SHANGHAI)
+    assert orders().last_day(now) == local_time.date() - timedelta(days=1)
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "expected"),
     [
         ({"name": "Orders"}, "name: .*lower-case letters, digits and _"),
         ({"name": "o" * 64}, "name: .*at most 63 characters"),
@@ -131,14 +131,17 @@ def test_a_day_is_finished_from_midnight_in_its_zone_on(moment: datetime) -> Non
         ({"timezone": "Asia/Beijing"}, "timezone: .*'Asia/Beijing' is not an IANA time zone"),
         ({"timezone": "Asia"}, "timezone: .*'Asia' is not an IANA time zone"),
         ({"timezone": "../etc"}, "timezone: .* is not an IANA time zone"),
-        ({"source__url_env": "postgresql://a:b@c/d"}, "source.url_env: .*a URL itself never"),
+        (
+            {"source__url_env": "postgresql://a:b@c/d"},
+            "source.url_env: .*a URL or a secret must not",
+        ),
         ({"source__table": "a.b.c"}, "source.table: .*'a.b.c' must be 'table' or 'schema.table'"),
         ({"source__table": "a."}, "source.table: .*'a.' must be 'table' or 'schema.table'"),
-        ({"target__table": "表" * 22}, "target.table: .*longer than PostgreSQL's 63 bytes"),
+        ({"target__table": "表" * 22}, "target.table: .*longer than 63 bytes"),
         ({"source__query": "SELECT 1"}, "source: .*give exactly one of 'table' and 'query'"),
         ({"source__table": None}, "source: .*give exactly one of 'table' and 'query'"),
         ({"source__columns": ["id"]}, "source: .*'columns' must contain the day_column 'day'"),
-        ({"source__columns": ["day", "id", "id"]}, "source: .*'columns' names 'id' twice"),
+        ({"source__columns": ["day", "id", "id"]}, "source: .*'columns' contains 'id' twice"),
         ({"source__columns": []}, "source.columns: .*at least 1 item"),
         ({"source__statement_timeout_seconds": 0}, "source.statement_timeout.*greater than 0"),
         ({"source__connect_timeout_seconds": 1}, "source.connect_timeout.*greater than or equal"),
@@ -167,7 +170,7 @@ def test_a_day_is_finished_from_midnight_in_its_zone_on(moment: datetime) -> Non
         ({"progress": {"weeks": 1}}, "progress: .*must be every_day, auto, {days: 10} or {per"),
         ({"source": "SHOP_URL"}, "source: .*must be a mapping whose type is one of postgres, sql"),
         ({"source": {"type": "mysql"}}, "source: .*must be a mapping whose type is one of post"),
-        ({"source__most_connections": "x"}, "source.max_connections: .*a valid integer"),
+        ({"source__max_connections": "x"}, "source.max_connections: .*a valid integer"),
         (
             {"source": FILES | {"csv": {"delimiter": ";;"}}},
             "source.csv.delimiter: .*must be one ASCII character",
@@ -181,47 +184,50 @@ def test_a_day_is_finished_from_midnight_in_its_zone_on(moment: datetime) -> Non
             {"source": REST | {"paginator": {"type": "offest"}}},
             "source.paginator: .*must be a mapping whose type is one of single_page, json_link",
         ),
-        ({"tiemzone": "UTC"}, ": .*unknown key 'tiemzone', did you mean 'timezone'.* allowed are"),
+        (
+            {"tiemzone": "UTC"},
+            ": .*unknown key 'tiemzone', did you mean 'timezone'.* allowed keys: ",
+        ),
         ({"source__tabel": "x"}, "source: .*unknown key 'tabel', did you mean 'table'"),
         (
             {"target__zzz": 1},
-            "target: .*unknown key 'zzz'; allowed are table, write, key, on_lock",
+            "target: .*unknown key 'zzz'; allowed keys: table, write, key, on_lock",
         ),
     ],
 )
-def test_a_wrong_value_in_the_yaml_is_named_with_what_it_must_be(
-    changes: dict[str, Any], said: str
+def test_an_error_names_the_wrong_key_and_what_is_allowed(
+    changes: dict[str, Any], expected: str
 ) -> None:
-    assert re.match(said, complaint(**changes)), complaint(**changes)
+    assert re.match(expected, error_of(**changes)), error_of(**changes)
 
 
 @pytest.mark.parametrize("wrong", ["daily", {"days": 0}, {"percent": 101}, {"weeks": 1}, 0])
-def test_a_progress_policy_that_does_not_exist_is_refused(wrong: object) -> None:
+def test_an_unknown_progress_policy_is_refused(wrong: object) -> None:
     with pytest.raises(ValidationError, match="progress"):
         orders(progress=wrong)
 
 
 @pytest.mark.parametrize(
-    ("given_", "policy"),
+    ("value", "policy"),
     [
         ("auto", "auto"),
         ({"days": 5}, Every(days=5)),
         ({"percent": 10}, Percent(percent=10)),
     ],
 )
-def test_each_progress_policy_can_be_written_in_yaml(given_: object, policy: object) -> None:
-    assert orders(progress=given_).progress == policy
+def test_each_progress_policy_can_be_written_in_yaml(value: object, policy: object) -> None:
+    assert orders(progress=value).progress == policy
 
 
 @pytest.mark.parametrize("wrong", ["each_day", 0, -3])
-def test_a_backfill_is_one_run_or_a_number_of_days_for_each(wrong: object) -> None:
+def test_a_backfill_is_one_run_or_a_number_of_days_per_run(wrong: object) -> None:
     with pytest.raises(ValidationError, match="backfill"):
         orders(backfill=wrong)
     assert orders(backfill=30).backfill == 30
     assert orders().backfill == "single_run"
 
 
-def test_a_query_may_stand_in_place_of_a_table() -> None:
+def test_a_query_can_be_used_instead_of_a_table() -> None:
     assert orders(source__table=None, source__query="SELECT 1").source == PostgresSource(
         url_env="SYNC_SOURCE_URL", query="SELECT 1", day_column="day"
     )
@@ -241,9 +247,9 @@ SOURCES: dict[str, dict[str, Any]] = {
     "jsonl": {"type": "files", "path": "{day}.jsonl", "columns": {"id": "int"}},
     "parquet": {"type": "files", "path": "{day:%Y/%j}/*.parquet", "ready": {"settle_seconds": 1}},
     "s3": {"type": "files", "path": "s3://b/{day}.parquet", "s3": {"endpoint": "https://h:9/"}},
-    "s3 as it is": {"type": "files", "path": "s3://b/{day}.parquet"},
+    "s3 with defaults": {"type": "files", "path": "s3://b/{day}.parquet"},
     "gs": {"type": "files", "path": "gs://b/{day}.parquet", "gcs": {"anonymous": True}},
-    "gs as it is": {"type": "files", "path": "gs://b/{day}.parquet"},
+    "gs with defaults": {"type": "files", "path": "gs://b/{day}.parquet"},
     "rest": REST,
     "python": {
         "type": "python",
@@ -255,36 +261,36 @@ SOURCES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("source", list(SOURCES))
-def test_a_dataset_of_any_source_is_read_back_from_its_json(source: str) -> None:
+def test_a_dataset_with_any_source_survives_json(source: str) -> None:
     read = orders(source=SOURCES[source], progress={"days": 5}, schedule={"at": "02:30"})
     assert Dataset.model_validate(json.loads(json.dumps(read.as_json()))) == read
 
 
-def test_a_source_made_without_its_type_is_read_back_as_what_it_is() -> None:
+def test_a_source_that_was_created_without_its_type_survives_json() -> None:
     read = orders(source=FilesSource(path="{day}.parquet"))
     assert Dataset.model_validate(read.as_json()) == read
 
 
-def test_a_dataset_cannot_be_changed_once_it_is_read() -> None:
+def test_a_dataset_is_immutable() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         orders().name = "other"  # type: ignore[misc]
 
 
 @given(st.dates())
-def test_a_day_is_read_back_as_it_is_written(day: date) -> None:
+def test_an_iso_date_is_parsed(day: date) -> None:
     assert parse_day(day.isoformat(), "start") == day
 
 
 @pytest.mark.parametrize(
     "text", ["20251001", "2025-10-1", "2025-02-30", "2025-W40-3", " 2025-10-01", "", "2025-10-01\n"]
 )
-def test_anything_else_is_not_a_date_and_is_named(text: str) -> None:
+def test_any_other_text_is_refused(text: str) -> None:
     with pytest.raises(RequestError) as caught:
         parse_day(text, "start")
     assert str(caught.value) == f"start: {text!r} is not a date; write it as 2025-10-01"
 
 
-def test_a_write_mode_and_its_key_go_together() -> None:
+def test_the_key_is_optional_for_append_only() -> None:
     assert orders().target.write == "replace_day"
     keyed = orders(target__write="append_only", target__key=["id", "day"])
     assert keyed.target.key == ("id", "day")
@@ -292,35 +298,37 @@ def test_a_write_mode_and_its_key_go_together() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "said"),
+    ("target", "expected"),
     [
-        ({"write": "upsert"}, "write: upsert needs 'key', the columns that tell a row"),
-        ({"key": ["id"]}, "write: replace_day replaces whole days and has no use for 'key'"),
-        ({"write": "upsert", "key": ["a", "b", "a"]}, "'key' names column 'a' twice"),
+        ({"write": "upsert"}, "write: upsert needs 'key', the columns that identify a row"),
+        ({"key": ["id"]}, "write: replace_day replaces whole days and does not use 'key'"),
+        ({"write": "upsert", "key": ["a", "b", "a"]}, "'key' contains column 'a' twice"),
     ],
 )
-def test_a_key_that_does_not_go_with_the_mode_is_refused(target: dict[str, Any], said: str) -> None:
-    assert said in complaint(target={"table": "orders"} | target)
+def test_a_key_that_does_not_match_the_write_mode_is_refused(
+    target: dict[str, Any], expected: str
+) -> None:
+    assert expected in error_of(target={"table": "orders"} | target)
 
 
 @pytest.mark.parametrize(
     ("source", "kind", "key"),
     [(FILES, "FilesSource", "missing_columns"), (REST, "RestSource", "absent_fields")],
 )
-def test_null_is_a_word_with_and_without_quotes(
+def test_null_is_accepted_with_and_without_quotes(
     source: dict[str, Any], kind: str, key: str
 ) -> None:
-    given = [yaml.safe_load(f"{key}: {written}") for written in ("null", "'null'")]
-    plain, quoted = (orders(source=source | one).source for one in given)
+    values = [yaml.safe_load(f"{key}: {written}") for written in ("null", "'null'")]
+    plain, quoted = (orders(source=source | one).source for one in values)
     assert plain == quoted != orders(source=source).source
-    # What `dg check yaml` goes by:
+    # `dg check yaml` validates against this schema.
     assert None in Dataset.model_json_schema()["$defs"][kind]["properties"][key]["enum"]
 
 
 @pytest.mark.parametrize("table", ["daily_sync_status", "public.sync_attempt", "sync_day_gap"])
-def test_a_table_of_the_products_own_is_no_target(table: str) -> None:
-    assert complaint(target__table=table) == (
-        f"target.table: Value error, {table!r} is a table in which sync-pipeline keeps its own "
-        "records; name another"
+def test_a_table_of_sync_pipeline_itself_cannot_be_a_target(table: str) -> None:
+    assert error_of(target__table=table) == (
+        f"target.table: Value error, {table!r} is reserved for sync-pipeline's own records; "
+        "use another table"
     )
     assert orders(target__table="sales.sync_attempt").target.table == "sales.sync_attempt"

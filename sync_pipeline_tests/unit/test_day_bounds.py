@@ -1,4 +1,4 @@
-"""Days as half-open ranges: every zone's days tile time, whatever its clocks did."""
+"""Bounds of days: in every time zone, days have neither gaps nor overlaps."""
 
 from datetime import date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
@@ -12,7 +12,7 @@ from sync_pipeline.errors import RequestError
 
 pytestmark = pytest.mark.unit
 
-# Zones that change at midnight, at one minute past it, by half hours, by a whole day.
+# Zones that changed at midnight, at a minute past it, by half an hour, by a whole day.
 ZONES = (
     "UTC",
     "Asia/Shanghai",
@@ -35,12 +35,12 @@ days = st.dates(date(1840, 1, 1), date(2100, 1, 1))
 any_days = st.dates(FIRST_DAY, LAST_DAY)
 
 
-def instants(day: date, zone: str) -> DayBounds:
+def bounds_of(day: date, zone: str) -> DayBounds:
     return day_bounds(day, DayType.TIMESTAMPTZ, ZoneInfo(zone))
 
 
 def hours(day: date, zone: str) -> float:
-    bounds = instants(day, zone)
+    bounds = bounds_of(day, zone)
     assert isinstance(bounds.lower, datetime)
     assert isinstance(bounds.upper, datetime)
     return (bounds.upper - bounds.lower) / timedelta(hours=1)
@@ -51,9 +51,7 @@ def utc(*parts: int) -> datetime:
 
 
 @given(any_days, zones, st.sampled_from(DayType))
-def test_days_tile_time_without_gap_or_overlap(
-    day: date, zone: ZoneInfo, day_type: DayType
-) -> None:
+def test_days_have_neither_gaps_nor_overlaps(day: date, zone: ZoneInfo, day_type: DayType) -> None:
     bounds = day_bounds(day, day_type, zone)
     assert bounds.lower <= bounds.upper
     if day < LAST_DAY:
@@ -61,7 +59,7 @@ def test_days_tile_time_without_gap_or_overlap(
 
 
 @given(days, zones)
-def test_a_day_begins_at_the_first_instant_its_zone_shows_it(day: date, zone: ZoneInfo) -> None:
+def test_a_day_begins_at_the_first_instant_that_has_its_date(day: date, zone: ZoneInfo) -> None:
     lower = day_bounds(day, DayType.TIMESTAMPTZ, zone).lower
     assert isinstance(lower, datetime)
     assert lower.astimezone(zone).date() >= day
@@ -70,15 +68,15 @@ def test_a_day_begins_at_the_first_instant_its_zone_shows_it(day: date, zone: Zo
 
 
 @given(st.datetimes(datetime(1840, 1, 1), datetime(2100, 1, 1)), zones)  # noqa: DTZ001
-def test_an_instant_belongs_to_the_day_its_zone_shows(moment: datetime, zone: ZoneInfo) -> None:
-    instant = moment.replace(tzinfo=timezone.utc)
+def test_an_instant_belongs_to_its_date_in_the_zone(utc_time: datetime, zone: ZoneInfo) -> None:
+    instant = utc_time.replace(tzinfo=timezone.utc)
     shown = instant.astimezone(zone).date()
     bounds = day_bounds(shown, DayType.TIMESTAMPTZ, zone)
     assert isinstance(bounds.upper, datetime)
-    # Where clocks went back over midnight, the old day comes again after the new one began.
-    again = instant.astimezone(zone).fold == 1
+    # If clocks went back over midnight, the old date repeats after the new day began.
+    repeated = instant.astimezone(zone).fold == 1
     assert bounds.lower <= instant
-    assert instant < bounds.upper or again
+    assert instant < bounds.upper or repeated
 
 
 @pytest.mark.parametrize(
@@ -89,30 +87,30 @@ def test_an_instant_belongs_to_the_day_its_zone_shows(moment: datetime, zone: Zo
         (date(2025, 10, 1), "Asia/Shanghai", 24),
         (date(2025, 4, 6), "Australia/Lord_Howe", 24.5),
         (date(2018, 11, 4), "America/Sao_Paulo", 23),  # midnight does not exist
-        (date(2018, 2, 17), "America/Sao_Paulo", 25),  # its last hour comes twice
-        (date(2024, 11, 3), "America/Havana", 25),  # midnight comes twice
-        (date(2011, 12, 30), "Pacific/Apia", 0),  # a day that never was
+        (date(2018, 2, 17), "America/Sao_Paulo", 25),  # its last hour is repeated
+        (date(2024, 11, 3), "America/Havana", 25),  # midnight occurs twice
+        (date(2011, 12, 30), "Pacific/Apia", 0),  # this date was skipped
         (date(2011, 12, 31), "Pacific/Apia", 24),
         (date(1844, 12, 31), "Asia/Manila", 0),
     ],
 )
-def test_a_day_is_as_long_as_its_zone_says(day: date, zone: str, length: float) -> None:
+def test_a_day_has_the_length_that_its_zone_defines(day: date, zone: str, length: float) -> None:
     assert hours(day, zone) == pytest.approx(length)
 
 
-def test_a_midnight_that_comes_twice_counts_from_its_first_time() -> None:
-    assert instants(date(2024, 11, 3), "America/Havana").lower == utc(2024, 11, 3, 4)
+def test_a_day_begins_at_the_first_of_two_midnights() -> None:
+    assert bounds_of(date(2024, 11, 3), "America/Havana").lower == utc(2024, 11, 3, 4)
 
 
-def test_a_midnight_that_clocks_jump_over_is_the_instant_of_the_jump() -> None:
+def test_a_day_whose_midnight_is_skipped_begins_at_the_jump() -> None:
     # On 1919-03-30 at 23:30 Toronto's clocks went to 00:30 of the next day.
-    lower = instants(date(1919, 3, 31), "America/Toronto").lower
+    lower = bounds_of(date(1919, 3, 31), "America/Toronto").lower
     assert lower == utc(1919, 3, 31, 4, 30)
     assert isinstance(lower, datetime)
     assert lower.astimezone(ZoneInfo("America/Toronto")).isoformat()[:16] == "1919-03-31T00:30"
 
 
-def test_a_date_column_is_bounded_by_dates_and_a_timestamp_by_local_midnights() -> None:
+def test_a_date_column_has_date_bounds_and_a_timestamp_column_local_midnights() -> None:
     day, zone = date(2025, 3, 9), ZoneInfo("America/New_York")
     assert day_bounds(day, DayType.DATE, zone) == DayBounds(day, date(2025, 3, 10))
     assert day_bounds(day, DayType.TIMESTAMP, zone) == DayBounds(
@@ -122,6 +120,6 @@ def test_a_date_column_is_bounded_by_dates_and_a_timestamp_by_local_midnights() 
 
 
 @pytest.mark.parametrize("day", [date.min, date.max])
-def test_a_day_at_the_end_of_the_calendar_is_refused(day: date) -> None:
+def test_a_day_at_the_ends_of_the_calendar_is_refused(day: date) -> None:
     with pytest.raises(RequestError, match="0001-01-02"):
         day_bounds(day, DayType.DATE, ZoneInfo("UTC"))

@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from sync_pipeline.config.sources.path_pattern import PathPattern, day_in, rendered
+from sync_pipeline.config.sources.path_pattern import PathPattern, day_of_path, render_marker
 
 pytestmark = pytest.mark.unit
 
@@ -71,26 +71,26 @@ def test_a_path_is_daily_if_no_two_days_share_one(path: str, daily: bool) -> Non
 
 def test_the_day_is_read_back_from_a_path() -> None:
     names = PathPattern("{day:%Y/%m}/{day:%Y%m%d}-*.csv").names(None)
-    assert day_in(names, ["2025", "10", "20251001-7.csv"]) == DAY
-    assert day_in(names, ["2025", "10", "20251301-7.csv"]) is None
-    assert day_in(PathPattern("a.csv").names(None), ["a.csv"]) is None
+    assert day_of_path(names, ["2025", "10", "20251001-7.csv"]) == DAY
+    assert day_of_path(names, ["2025", "10", "20251301-7.csv"]) is None
+    assert day_of_path(PathPattern("a.csv").names(None), ["a.csv"]) is None
 
 
 def test_a_marker_takes_the_files_name_and_the_day() -> None:
-    assert rendered("{file}.{day:%d}.done", DAY, "a.csv") == "a.csv.01.done"
+    assert render_marker("{file}.{day:%d}.done", DAY, "a.csv") == "a.csv.01.done"
 
 
 @pytest.mark.parametrize(
     ("path", "said"),
     [
         ("ftp://host/a.csv", "begin with s3:// or gs://"),
-        ("s3://bucket", "must name a bucket and a path"),
-        ("s3://{day}/a.csv", "must name a bucket"),
-        ("s3://me:secret@bucket/a.csv", "keys and passwords never stand in a path"),
-        ("in/", "must end with the name of a file"),
-        ("in/**/a.csv", r"\*\* is not known"),
-        ("{date}.csv", "{date} is not known"),
-        ("{day:%Y-%b}.csv", "%b is not known"),
+        ("s3://bucket", "must contain a bucket and a path"),
+        ("s3://{day}/a.csv", "must contain a bucket"),
+        ("s3://me:secret@bucket/a.csv", "and no keys or passwords"),
+        ("in/", "must end with a file name"),
+        ("in/**/a.csv", r"\*\* is not supported"),
+        ("{date}.csv", "{date} is not supported"),
+        ("{day:%Y-%b}.csv", "%b is not supported"),
         ("{day", "expected '}'"),
     ],
 )

@@ -102,18 +102,18 @@ def test_a_batchs_error_counts_and_names_the_days_that_failed() -> None:
 
 def test_a_batchs_error_names_the_days_that_were_not_run_and_why() -> None:
     days = [START + timedelta(days=n) for n in range(4)]
-    assert remarks.failed_days(days, 9, "x: gone", not_run=days[1:], broke_off="gone") == (
+    assert remarks.failed_days(days, 9, "x: gone", not_run=days[1:], stop_reason="gone") == (
         "4 of 9 days failed: 2025-10-01..2025-10-04. First: x: gone. "
         "Not run: 2025-10-02..2025-10-04"
     )
-    text = remarks.failed_days(days, 9, "x: disk full", not_run=days[3:], broke_off="gone")
+    text = remarks.failed_days(days, 9, "x: disk full", not_run=days[3:], stop_reason="gone")
     assert text.endswith(". First: x: disk full. Not run: 2025-10-04: gone")
-    text = remarks.failed_days(days, 9, "x: not run: gone", not_run=days, broke_off="gone")
-    assert text.endswith(". First: x: not run: gone. None of them was run")
+    text = remarks.failed_days(days, 9, "x: not run: gone", not_run=days, stop_reason="gone")
+    assert text.endswith(". First: x: not run: gone. None was run")
 
 
 def test_a_batchs_error_stays_short_when_very_many_days_failed() -> None:
     days = [START + timedelta(days=2 * n) for n in range(50)]
     text = remarks.failed_days(days, 99, "x")
     assert text.startswith("50 of 99 days failed: 2025-10-01, 2025-10-03, ")
-    assert text.endswith(", 2025-11-08, and 30 more stretches. First: x")
+    assert text.endswith(", 2025-11-08, and 30 more ranges. First: x")

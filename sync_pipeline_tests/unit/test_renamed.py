@@ -1,4 +1,4 @@
-"""A name from before the first release is refused in one line that gives the current name."""
+"""Keys and settings that were renamed are refused, and the error gives the new name."""
 
 from typing import Any
 
@@ -9,6 +9,8 @@ from sync_pipeline.config.dataset import DatasetSettings
 from sync_pipeline.config.renamed import KEYS
 from sync_pipeline.errors import SettingError
 from sync_pipeline.settings import RENAMED, Settings
+
+pytestmark = pytest.mark.unit
 
 DATASET: dict[str, Any] = {
     "start_date": "2025-01-01",

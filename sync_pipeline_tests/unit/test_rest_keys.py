@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from sync_pipeline.config.sources import RestSource, rest_auth, rest_pages
 from sync_pipeline.config.sources.json_path import MISSING, find, steps_of
-from sync_pipeline.config.sources.placeholders import filled, values_of
+from sync_pipeline.config.sources.placeholders import fill, values_of
 from sync_pipeline.settings import PROJECT_ROOT
 
 pytestmark = pytest.mark.unit
@@ -69,7 +69,7 @@ def test_every_placeholder_is_what_the_document_says() -> None:
             left, right = row.strip("|").split("|")
             templates = re.findall(r"`(.*?)`", left)
             said = re.findall(r"`(.*?)`", right)[: len(templates)]
-            assert [str(filled(one, values)) for one in templates] == said
+            assert [str(fill(one, values)) for one in templates] == said
             shown += templates
     assert {f"{{{name}}}" for name in values} <= set(shown)
 
@@ -77,7 +77,7 @@ def test_every_placeholder_is_what_the_document_says() -> None:
 def test_a_whole_placeholder_of_a_number_is_a_number_and_a_brace_can_be_written() -> None:
     values = values_of(DAY, SHANGHAI)
     template = {"a": ["{begin_epoch}", "x{begin_epoch}", "{{day}}", True, None, 1.5]}
-    assert filled(template, values) == {"a": [1759248000, "x1759248000", "{day}", True, None, 1.5]}
+    assert fill(template, values) == {"a": [1759248000, "x1759248000", "{day}", True, None, 1.5]}
 
 
 @pytest.mark.parametrize(
@@ -86,29 +86,29 @@ def test_a_whole_placeholder_of_a_number_is_a_number_and_a_brace_can_be_written(
         ({"base_url": None}, "exactly one of 'base_url' and 'base_url_env'"),
         ({"base_url_env": "X"}, "exactly one of 'base_url' and 'base_url_env'"),
         ({"base_url": "ftp://host"}, "must begin with https:// or http://"),
-        ({"base_url": "https://a:b@host"}, "must not hold a user name or a password"),
-        ({"base_url": "https://a/b:secret@host"}, "must not hold a user name or a password"),
-        ({"base_url": "https://host?key=x"}, "must not hold a query"),
-        ({"path": "https://other/"}, "'path' is what follows the base URL"),
-        ({"path": "a?b=c"}, "its query is 'params'"),
+        ({"base_url": "https://a:b@host"}, "must not contain a user name or a password"),
+        ({"base_url": "https://a/b:secret@host"}, "must not contain a user name or a password"),
+        ({"base_url": "https://host?key=x"}, "must not contain a query"),
+        ({"path": "https://other/"}, "'path' is the rest of the URL"),
+        ({"path": "a?b=c"}, "use 'params' for the query"),
         (
             {"path": "{today}"},
-            "{today} in '{today}' is no placeholder; there are {day}, {next_day}",
+            "{today} in '{today}' is not a placeholder; use one of {day}, {next_day}",
         ),
-        ({"params": {"a": "{day.__class__}"}}, "is no placeholder"),
-        ({"params": {"a": ["{day!r}"]}}, "is no placeholder"),
-        ({"method": "POST", "body": {"a": [{"b": "{nope}"}]}}, "is no placeholder"),
-        ({"body": {"a": 1}}, "need method: POST"),
+        ({"params": {"a": "{day.__class__}"}}, "is not a placeholder"),
+        ({"params": {"a": ["{day!r}"]}}, "is not a placeholder"),
+        ({"method": "POST", "body": {"a": [{"b": "{nope}"}]}}, "is not a placeholder"),
+        ({"body": {"a": 1}}, "needs method: POST"),
         (
             {"paginator": {"type": "cursor", "cursor_path": "a", "body_path": "b"}},
-            "need method: POST",
+            "needs method: POST",
         ),
         ({"paginator": {"type": "cursor", "cursor_path": "a"}}, "exactly one of 'param' and 'bod"),
         ({"paginator": {"type": "guess"}}, "single_page"),
         ({"paginator": {"type": "json_link"}}, "next_url_path"),
-        ({"headers": {"authorization": "x"}}, "'headers' hold no secrets"),
+        ({"headers": {"authorization": "x"}}, "'headers' must not contain secrets"),
         ({"columns": {"tags": "text[]"}}, "declare a JSON list as jsonb"),
-        ({"paths": {"other": "$.x"}}, "'paths' names 'other', which 'columns' does not declare"),
+        ({"paths": {"other": "$.x"}}, "'paths' contains 'other', which 'columns' does not declare"),
         ({"records": "$.data[*]"}, "must be a path of names and indexes"),
         (
             {"auth": {"type": "bearer", "token_env": "s3cr-et"}},

@@ -1,4 +1,4 @@
-"""The nightly schedule: which days it asks for, at which hour of which zone."""
+"""The nightly schedule: which days it requests, and when in the dataset's time zone."""
 
 from datetime import date, datetime, timezone
 from typing import Any
@@ -14,12 +14,12 @@ from sync_pipeline.orchestration.schedule import build_schedule
 
 pytestmark = [
     pytest.mark.unit,
-    pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`"),  # beta, says Dagster
+    pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`"),  # in beta
 ]
 
 
 def nightly(at: datetime, look_back_days: int = 0, **changes: Any) -> Any:
-    """What the schedule asks for at this moment."""
+    """Return what the schedule requests at this time."""
     dataset = Dataset.model_validate(
         {
             "name": "orders",
@@ -42,64 +42,64 @@ def nightly(at: datetime, look_back_days: int = 0, **changes: Any) -> Any:
 NIGHT = datetime(2025, 10, 10, 18, 30, tzinfo=timezone.utc)
 
 
-def ranges(asked: Any) -> tuple[str, str]:
-    return asked.tags[tags.RANGE_START_TAG], asked.tags[tags.RANGE_END_TAG]
+def range_of(request: Any) -> tuple[str, str]:
+    return request.tags[tags.RANGE_START_TAG], request.tags[tags.RANGE_END_TAG]
 
 
-def test_it_asks_for_the_last_finished_day_of_the_datasets_own_zone() -> None:
+def test_it_requests_the_last_finished_day_in_the_datasets_zone() -> None:
     assert nightly(NIGHT).partition_key == "2025-10-10"
 
 
-def test_it_looks_back_over_the_days_that_may_have_late_rows() -> None:
-    assert ranges(nightly(NIGHT, look_back_days=3)) == ("2025-10-07", "2025-10-10")
+def test_it_also_requests_the_look_back_days() -> None:
+    assert range_of(nightly(NIGHT, look_back_days=3)) == ("2025-10-07", "2025-10-10")
 
 
-def test_it_does_not_look_back_past_the_first_day() -> None:
-    assert ranges(nightly(NIGHT, look_back_days=30)) == ("2025-10-01", "2025-10-10")
+def test_look_back_days_end_at_the_first_day() -> None:
+    assert range_of(nightly(NIGHT, look_back_days=30)) == ("2025-10-01", "2025-10-10")
 
 
-def test_it_goes_on_looking_back_after_the_last_day_and_then_stops() -> None:
-    asked = nightly(NIGHT, end_date=date(2025, 10, 8), look_back_days=3)
-    assert ranges(asked) == ("2025-10-07", "2025-10-08")
-    asked = nightly(NIGHT, end_date=date(2025, 10, 5), look_back_days=3)
-    assert isinstance(asked, dg.SkipReason)
+def test_look_back_days_are_requested_until_they_are_all_after_the_last_day() -> None:
+    request = nightly(NIGHT, end_date=date(2025, 10, 8), look_back_days=3)
+    assert range_of(request) == ("2025-10-07", "2025-10-08")
+    request = nightly(NIGHT, end_date=date(2025, 10, 5), look_back_days=3)
+    assert isinstance(request, dg.SkipReason)
 
 
-def test_one_night_is_asked_for_once() -> None:
+def test_the_same_night_is_requested_once() -> None:
     assert nightly(NIGHT).run_key == nightly(NIGHT).run_key
 
 
-def test_later_ticks_stand_between_the_night_and_the_time_they_end() -> None:
+def test_retries_are_between_the_nightly_run_and_the_time_they_end() -> None:
     ticks = Schedule(at="02:30", retry_every_minutes=45, retry_until="05:00").ticks()
     assert ticks == ["02:30", "03:15", "04:00", "04:45"]
     assert Schedule(at="02:30").ticks() == ["02:30"]
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("keys", "expected"),
     [
         ({"retry_every_minutes": 30}, "give both"),
         ({"retry_until": "05:00"}, "give both"),
         ({"retry_every_minutes": 30, "retry_until": "02:30"}, "must be later than at 02:30"),
     ],
 )
-def test_ticks_that_cannot_be_are_refused(given: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
-        Schedule(at="02:30", **given)
+def test_inconsistent_retry_times_are_refused(keys: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ValidationError, match=expected):
+        Schedule(at="02:30", **keys)
 
 
 @pytest.mark.parametrize(
     ("at", "tick", "look_back"),
     [
-        # On 2025-03-09 New York's clocks went from 02:00 to 03:00: Dagster comes at 03:00.
+        # On 2025-03-09 New York's clocks went from 02:00 to 03:00: Dagster ticks at 03:00.
         ("02:30", datetime(2025, 3, 9, 7, 0, tzinfo=timezone.utc), ("2025-03-06", "2025-03-08")),
         ("02:30", datetime(2025, 3, 10, 6, 30, tzinfo=timezone.utc), ("2025-03-07", "2025-03-09")),
     ],
 )
-def test_a_night_without_its_hour_is_asked_for_all_the_same(
+def test_a_night_whose_time_is_skipped_by_the_clocks_is_requested(
     at: str, tick: datetime, look_back: tuple[str, str]
 ) -> None:
-    again = {"retry_every_minutes": 30, "retry_until": "05:00", "look_back_days": 2}
+    retries = {"retry_every_minutes": 30, "retry_until": "05:00", "look_back_days": 2}
     dataset = Dataset.model_validate(
         {
             "name": "orders",
@@ -107,11 +107,11 @@ def test_a_night_without_its_hour_is_asked_for_all_the_same(
             "timezone": "America/New_York",
             "source": {"url_env": "SHOP_URL", "table": "orders", "day_column": "day"},
             "target": {"table": "orders"},
-            "schedule": {"at": at, **again},
+            "schedule": {"at": at, **retries},
         }
     )
     assert dataset.schedule is not None
     job = dg.define_asset_job("orders_daily_sync", selection=[build_asset(dataset)])
     schedule = build_schedule(dataset, dataset.schedule, job)
-    asked = schedule(dg.build_schedule_context(scheduled_execution_time=tick))
-    assert ranges(asked) == look_back
+    request = schedule(dg.build_schedule_context(scheduled_execution_time=tick))
+    assert range_of(request) == look_back

@@ -1,4 +1,4 @@
-"""Settings say what is missing or wrong by its name, and never show a value."""
+"""Settings: errors name the setting that is missing or wrong, and never show a value."""
 
 from pathlib import Path
 
@@ -20,22 +20,22 @@ from sync_pipeline.settings import (
 pytestmark = pytest.mark.unit
 
 TARGET = "postgresql://ada:pw@db:5433/target"
-# What goes into a URL as it is; everything else is percent-encoded by who writes the URL.
-databases = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
+# Names of databases; `with_database` percent-encodes them.
+database_names = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
 
 
-def of(**values: str) -> Settings:
+def settings_of(**values: str) -> Settings:
     return Settings(values)
 
 
 def test_a_missing_target_url_names_the_setting_and_what_to_do() -> None:
     with pytest.raises(SettingError, match=r"SYNC_DATABASE_URL is not set\. Set it to postgresql:"):
-        _ = of().database_url
+        _ = settings_of().database_url
 
 
 def test_a_blank_url_counts_as_not_set() -> None:
     with pytest.raises(SettingError, match="SYNC_DATABASE_URL is not set"):
-        _ = of(SYNC_DATABASE_URL="  ").database_url
+        _ = settings_of(SYNC_DATABASE_URL="  ").database_url
 
 
 @pytest.mark.parametrize(
@@ -50,60 +50,60 @@ def test_a_blank_url_counts_as_not_set() -> None:
         "postgresql://[cret/target",
     ],
 )
-def test_a_url_that_is_not_well_formed_is_refused_without_being_shown(url: str) -> None:
+def test_a_malformed_url_is_refused_without_being_shown(url: str) -> None:
     with pytest.raises(SettingError, match=r"SYNC_SOURCE_URL .* must be percent-encoded") as caught:
-        of(SYNC_SOURCE_URL=url).postgres_url("SYNC_SOURCE_URL")
+        settings_of(SYNC_SOURCE_URL=url).postgres_url("SYNC_SOURCE_URL")
     assert "cret" not in str(caught.value)
     assert caught.value.__suppress_context__, "the cause's text shows part of the URL"
 
 
 @pytest.mark.parametrize("url", ["mysql://ada:secret@db/target", "db:5432/target", "target"])
-def test_a_url_of_another_kind_is_refused_without_being_shown(url: str) -> None:
+def test_a_url_of_another_database_is_refused_without_being_shown(url: str) -> None:
     with pytest.raises(SettingError, match=r"SYNC_DATABASE_URL must begin with postgresql://") as e:
-        _ = of(SYNC_DATABASE_URL=url).database_url
+        _ = settings_of(SYNC_DATABASE_URL=url).database_url
     assert "secret" not in str(e.value)
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])
-def test_every_spelling_of_the_scheme_becomes_the_one_libpq_knows(scheme: str) -> None:
-    assert of(SYNC_DATABASE_URL=f"{scheme}://ada:pw@db:5433/target").database_url == TARGET
+def test_every_scheme_becomes_the_one_that_libpq_knows(scheme: str) -> None:
+    assert settings_of(SYNC_DATABASE_URL=f"{scheme}://ada:pw@db:5433/target").database_url == TARGET
 
 
 @pytest.mark.parametrize(
     "url", ["postgresql:///target?host=/run/pg", "postgresql://ada@/target?host=/run/pg"]
 )
-def test_a_url_whose_host_stands_in_the_query_stays_one(url: str) -> None:
-    given = of(SYNC_DATABASE_URL=url)
+def test_a_host_in_the_query_is_kept(url: str) -> None:
+    settings = settings_of(SYNC_DATABASE_URL=url)
     expected = {"dbname": "target", "host": "/run/pg"}
-    assert parse_dsn(given.database_url).items() >= expected.items()
-    dagster = given.dagster_storage_url.replace("+psycopg2", "")
+    assert parse_dsn(settings.database_url).items() >= expected.items()
+    dagster = settings.dagster_storage_url.replace("+psycopg2", "")
     assert parse_dsn(dagster).items() >= expected.items()
 
 
-def test_tracking_lives_in_the_target_unless_it_is_given_its_own_database() -> None:
-    assert of(SYNC_DATABASE_URL=TARGET).tracking_url == TARGET
-    own = of(SYNC_DATABASE_URL=TARGET, SYNC_TRACKING_URL="postgres://db/tracking")
-    assert own.tracking_url == "postgresql://db/tracking"
+def test_the_tracking_database_is_the_target_unless_it_is_set() -> None:
+    assert settings_of(SYNC_DATABASE_URL=TARGET).tracking_url == TARGET
+    separate = settings_of(SYNC_DATABASE_URL=TARGET, SYNC_TRACKING_URL="postgres://db/tracking")
+    assert separate.tracking_url == "postgresql://db/tracking"
 
 
-def test_a_wrong_tracking_url_is_blamed_on_its_own_setting() -> None:
+def test_the_error_for_a_wrong_tracking_url_names_its_setting() -> None:
     with pytest.raises(SettingError, match="SYNC_TRACKING_URL"):
-        _ = of(SYNC_DATABASE_URL=TARGET, SYNC_TRACKING_URL="mysql://db/x").tracking_url
+        _ = settings_of(SYNC_DATABASE_URL=TARGET, SYNC_TRACKING_URL="mysql://db/x").tracking_url
 
 
-def test_dagster_stores_in_its_own_schema_of_the_target_with_the_driver_named() -> None:
-    url = of(SYNC_DATABASE_URL=TARGET).dagster_storage_url
+def test_dagsters_storage_is_a_schema_of_the_target_by_default() -> None:
+    url = settings_of(SYNC_DATABASE_URL=TARGET).dagster_storage_url
     assert url == ("postgresql+psycopg2://ada:pw@db:5433/target?options=-csearch_path%3Ddagster")
 
 
-def test_dagsters_own_database_is_used_as_it_is() -> None:
-    url = of(
+def test_a_separate_dagster_database_is_used_unchanged() -> None:
+    url = settings_of(
         SYNC_DATABASE_URL=TARGET, SYNC_DAGSTER_STORAGE_URL="postgresql://db/dagster"
     ).dagster_storage_url
     assert url == "postgresql+psycopg2://db/dagster"
 
 
-def test_the_search_path_is_added_to_the_options_that_are_there() -> None:
+def test_the_search_path_is_added_to_existing_options() -> None:
     url = with_search_path(
         "postgresql://db/x?options=-cstatement_timeout%3D1&application_name=a+b&sslcert=", "s"
     )
@@ -112,8 +112,8 @@ def test_the_search_path_is_added_to_the_options_that_are_there() -> None:
     assert parameters["application_name"] == "a+b", "libpq reads + as itself"
 
 
-@given(databases)
-def test_another_database_of_the_same_server_keeps_everything_but_the_name(name: str) -> None:
+@given(database_names)
+def test_with_database_changes_only_the_name(name: str) -> None:
     url = with_database("postgresql://ada:pw@/old?host=%2Frun&connect_timeout=3", name)
     assert parse_dsn(url) == {
         "user": "ada",
@@ -125,42 +125,42 @@ def test_another_database_of_the_same_server_keeps_everything_but_the_name(name:
 
 
 def test_settings_never_print_a_value() -> None:
-    shown = of(SYNC_DATABASE_URL=TARGET)
-    assert "pw" not in f"{shown!r} {shown}"
+    settings = settings_of(SYNC_DATABASE_URL=TARGET)
+    assert "pw" not in f"{settings!r} {settings}"
 
 
-def test_the_data_folder_is_absolute_and_the_users_home_is_understood(
+def test_the_data_folder_is_absolute_and_a_tilde_is_expanded(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert of(SYNC_DATA_DIR="~/data").data_dir == tmp_path / "data"
-    assert of().data_dir == PROJECT_ROOT / ".data"
+    assert settings_of(SYNC_DATA_DIR="~/data").data_dir == tmp_path / "data"
+    assert settings_of().data_dir == PROJECT_ROOT / ".data"
 
 
-def test_the_page_url_has_no_slash_at_its_end_and_none_means_no_links() -> None:
-    assert of(SYNC_PAGE_URL="http://host:8000/").page_url == "http://host:8000"
-    assert of().page_url is None
+def test_the_page_url_has_no_trailing_slash_and_is_optional() -> None:
+    assert settings_of(SYNC_PAGE_URL="http://host:8000/").page_url == "http://host:8000"
+    assert settings_of().page_url is None
 
 
-def test_current_reads_the_environment_as_it_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_current_settings_reads_the_environment_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYNC_PAGE_URL", "http://one")
     first = current_settings()
     monkeypatch.setenv("SYNC_PAGE_URL", "http://two")
     assert (first.page_url, current_settings().page_url) == ("http://one", "http://two")
 
 
-def test_a_worker_may_be_lost_after_twenty_seconds_of_silence_unless_set() -> None:
-    assert of().lost_after_seconds == 20
-    assert of(SYNC_LOST_AFTER_SECONDS=" 2.5 ").lost_after_seconds == 2.5
+def test_a_worker_may_miss_its_heartbeat_for_20_seconds_by_default() -> None:
+    assert settings_of().lost_after_seconds == 20
+    assert settings_of(SYNC_LOST_AFTER_SECONDS=" 2.5 ").lost_after_seconds == 2.5
 
 
 @pytest.mark.parametrize("text", ["soon", "0", "-3", "3601", "nan"])
-def test_another_time_than_seconds_is_refused_with_what_is_allowed(text: str) -> None:
+def test_an_invalid_number_of_seconds_is_refused(text: str) -> None:
     with pytest.raises(SettingError, match=r"SYNC_LOST_AFTER_SECONDS is .* from 1 to 3600"):
-        _ = of(SYNC_LOST_AFTER_SECONDS=text).lost_after_seconds
+        _ = settings_of(SYNC_LOST_AFTER_SECONDS=text).lost_after_seconds
 
 
-def test_what_the_environment_leaves_open_is_read_from_the_projects_file_then_the_checkouts(
+def test_env_files_complete_the_environment_the_projects_before_the_checkouts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = tmp_path / "project"
@@ -173,8 +173,8 @@ def test_what_the_environment_leaves_open_is_read_from_the_projects_file_then_th
     assert [found[f"{name}_URL"] for name in "ABC"] == ["checkout", "project", "environment"]
 
 
-def test_a_data_folder_that_cannot_be_made_is_named_with_what_to_do(tmp_path: Path) -> None:
+def test_a_data_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    given = of(SYNC_DATA_DIR=str(tmp_path / "file"))
-    with pytest.raises(SettingError, match=r"SYNC_DATA_DIR: .*/file cannot be made a folder"):
-        given.make_data_dir()
+    settings = settings_of(SYNC_DATA_DIR=str(tmp_path / "file"))
+    with pytest.raises(SettingError, match=r"SYNC_DATA_DIR: the folder .*/file cannot be created"):
+        settings.make_data_dir()

@@ -1,1 +1,1 @@
-"""The live event stream."""
+"""The live event stream: `listener.py` receives changes, `broker.py` distributes them."""

@@ -1,6 +1,7 @@
-"""Who listens to the event stream: each gets every chunk, and a slow one is told to begin anew.
+"""Distributes events to all open event streams of this process.
 
-All of it runs in the event loop.
+A stream that reads too slowly is reset. Everything runs in the event loop. Does not read changes
+from the database: see `listener.py`.
 """
 
 import asyncio
@@ -8,97 +9,98 @@ from enum import Enum
 
 from sync_pipeline.api.security.tokens import Caller
 
-_MAX_WAITING = 32  # chunks; some seconds' worth
+MAX_STREAMS = 2000
+_MAX_PER_CALLER = 200  # across all sessions and programs that use a token
+_MAX_QUEUED = 32  # chunks; several seconds of changes
 
 
 class StreamSignal(Enum):
-    """What a stream is told, other than a chunk."""
+    """What a stream receives other than a chunk."""
 
-    RESET = "it missed too much"
-    END = "the server ends"
-
-
-MAX_STREAMS = 2000
-_MAX_OF_ONE = 200  # of a token's holder, with all browsers and programs
+    RESET = "reset"
+    END = "end"
 
 
 def ping(live: bool) -> bytes:
-    """Return the event that says whether changes are heard of."""
+    """Return the ping event; `live` says whether changes are being received."""
     return f'event: ping\ndata: {{"live": {"true" if live else "false"}}}\n\n'.encode()
 
 
 class Stream:
-    """One listener's queue, and who it is. What it is told when it is full, it misses, and is told
-    so."""
+    """The queue of one event stream, and its caller.
 
-    def __init__(self, of: Caller) -> None:
-        self.of = of
-        self._queue: asyncio.Queue[bytes | StreamSignal] = asyncio.Queue(_MAX_WAITING)
+    If the queue is full, its chunks are dropped and the stream is reset.
+    """
+
+    def __init__(self, caller: Caller) -> None:
+        self.caller = caller
+        self._queue: asyncio.Queue[bytes | StreamSignal] = asyncio.Queue(_MAX_QUEUED)
 
     async def next(self, seconds: float) -> bytes | StreamSignal | None:
-        """Return what comes next; None if nothing does for so long."""
+        """Return the next item, or None if none arrives within `seconds`."""
         try:
             return await asyncio.wait_for(self._queue.get(), seconds)
         except asyncio.TimeoutError:
             return None
 
-    def put(self, what: bytes | StreamSignal) -> None:
+    def put(self, item: bytes | StreamSignal) -> None:
+        """Add an item to the queue."""
         if self._queue.full():
             while not self._queue.empty():
                 self._queue.get_nowait()
             self._queue.put_nowait(StreamSignal.RESET)
-        self._queue.put_nowait(what)
+        self._queue.put_nowait(item)
 
 
 class Broker:
     """All streams of this process, at most `most`. `live`: changes are heard of."""
 
     def __init__(self) -> None:
-        self.most = MAX_STREAMS
+        self.max_streams = MAX_STREAMS
         self.live = False
         self._streams: set[Stream] = set()
-        self._ended = False
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._streams)
 
     def is_full(self, caller: Caller) -> bool:
-        """Return whether there is no room for another stream of `caller`."""
-        if len(self) >= self.most:
+        """Return whether `caller` cannot open another stream."""
+        if len(self) >= self.max_streams:
             return True
-        own = sum(stream.of.name == caller.name for stream in self._streams)
-        return caller.how != "local" and own >= _MAX_OF_ONE
+        own = sum(stream.caller.name == caller.name for stream in self._streams)
+        return caller.how != "local" and own >= _MAX_PER_CALLER
 
-    def join(self, of: Caller) -> Stream:
-        """Return a new listener's stream, which gets what is published from here on."""
-        stream = Stream(of)
+    def join(self, caller: Caller) -> Stream:
+        """Return a new stream, which receives everything published from now on."""
+        stream = Stream(caller)
         self._streams.add(stream)
-        if self._ended:
+        if self._closed:
             stream.put(StreamSignal.END)
         return stream
 
     def leave(self, stream: Stream) -> None:
-        """Forget a stream."""
+        """Remove a stream."""
         self._streams.discard(stream)
 
-    def publish(self, what: bytes | StreamSignal) -> None:
-        """Give every stream this."""
+    def publish(self, item: bytes | StreamSignal) -> None:
+        """Send an item to every stream."""
         for stream in self._streams:
-            stream.put(what)
+            stream.put(item)
 
     def set_live(self, live: bool) -> None:
-        """Tell every stream whether changes are heard of, if that is new."""
+        """Set `live`; if it changed, send a ping to every stream."""
         if live != self.live:
             self.live = live
             self.publish(ping(live))
 
     def end_session(self, session: str) -> None:
-        """Let the streams of a session end that was signed out."""
+        """End the streams of a session."""
         for stream in self._streams:
-            if stream.of.session == session:
+            if stream.caller.session == session:
                 stream.put(StreamSignal.END)
 
-    def end(self) -> None:
-        """Let every stream end, and those that come."""
-        self._ended = True
+    def close(self) -> None:
+        """End all streams, including those opened later."""
+        self._closed = True
         self.publish(StreamSignal.END)

@@ -1,8 +1,8 @@
-"""One connection that listens for changes of records, for all streams of this process.
+"""Listens for changes of records on one database connection, for all streams of this process.
 
-PostgreSQL tells which records changed; they are read once, written once as text, and handed on.
-Changes in quick succession are gathered, so that a fast batch costs some chunks a second. When the
-connection was lost, what changed meanwhile is handed on first.
+Each changed record is read and serialized once. Changes in quick succession are combined, so that a
+fast batch causes only a few chunks per second. After a lost connection, the missed changes are
+published first. Does not keep track of streams: see `broker.py`.
 """
 
 import logging
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
 MAX_REPLAYED = 2000
-_GATHER_SECONDS = 0.25
-_IDLE_SECONDS = 15.0  # after which the connection is tried, so that a dead one is noticed
+_COMBINE_SECONDS = 0.25
+_IDLE_SECONDS = 15.0  # then a query is sent, to detect a dead connection
 _SILENCE_SECONDS = 10
-_PAUSE_SECONDS = 1.0
+_RECONNECT_SECONDS = 1.0
 _logger = logging.getLogger(__name__)
 
 
 def chunk_of(records: Sequence[Record], links: Links) -> bytes:
-    """Return events that tell of `records`."""
+    """Return `records` as server-sent events."""
     return b"".join(
         f"event: record\nid: {record.change}\n"
         f"data: {RecordOut.of(record, links).model_dump_json()}\n\n".encode()
@@ -45,8 +45,11 @@ def chunk_of(records: Sequence[Record], links: Links) -> bytes:
 
 
 class Listener:
-    """Calls `on_chunk` with events, or with None when too much was missed, and `on_state` with
-    whether it hears of changes; from its own thread."""
+    """Receives changes in its own thread.
+
+    Calls `on_chunk` with serialized events, or with None if too many were missed, and `on_state`
+    with whether changes are being received.
+    """
 
     def __init__(
         self,
@@ -59,34 +62,35 @@ class Listener:
         self._links = links
         self._on_chunk = on_chunk
         self._on_state = on_state
-        self._seen: int | None = None
-        self._ended = False
+        self._last_change: int | None = None
+        self._stopped = False
         self._wake, self._waker = os.pipe()
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
 
     def start(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Let it end, and wait until it has."""
-        self._ended = True
+        """Stop the thread and wait until it has ended."""
+        self._stopped = True
         os.write(self._waker, b"x")
         self._thread.join()
         os.close(self._wake)
         os.close(self._waker)
 
     def _run(self) -> None:
-        while not self._ended:
+        while not self._stopped:
             try:
                 self._listen()
             except (psycopg2.Error, TrackingError) as error:
                 secrets = secrets_of(self._config.tracking_url)
-                _logger.warning("changes are not heard of: %s", one_line(error, *secrets))
-            except Exception:  # a bug of ours; without this thread no stream would hear anything
-                _logger.exception("changes are not heard of")
-            if not self._ended:
+                _logger.warning("cannot receive changes: %s", one_line(error, *secrets))
+            except Exception:  # a bug; keep the thread alive, or all streams would stop
+                _logger.exception("cannot receive changes")
+            if not self._stopped:
                 self._on_state(False)
-                self._wait_for(None, _PAUSE_SECONDS)
+                self._wait_for(None, _RECONNECT_SECONDS)
 
     def _listen(self) -> None:
         connection = connect(
@@ -101,47 +105,48 @@ class Listener:
             cursor.execute("LISTEN daily_sync_status")
             self._catch_up(connection)
             self._on_state(True)
-            while not self._ended:
+            while not self._stopped:
                 if not self._wait_for(connection, _IDLE_SECONDS):
                     cursor.execute("SELECT")
-                ids = self._heard(connection)
+                ids = self._changed_ids(connection)
                 if ids:
-                    self._hand_on(history.records(cursor, ids))
-                    self._wait_for(None, _GATHER_SECONDS)
+                    self._publish(history.records(cursor, ids))
+                    self._wait_for(None, _COMBINE_SECONDS)
 
-    def _heard(self, connection: "Connection") -> list[int]:
-        """Return the ids of records that changed since it was called last."""
+    def _changed_ids(self, connection: "Connection") -> list[int]:
+        """Return the ids of the records that changed since the previous call."""
         connection.poll()
         ids = {int(one.payload) for one in connection.notifies if one.payload.isdigit()}
         connection.notifies.clear()
         return sorted(ids)
 
     def _catch_up(self, connection: "Connection") -> None:
-        """Hand on what changed while nobody listened."""
+        """Publish the changes that were missed while not connected."""
         with connection.cursor() as cursor:
             latest = history.latest_change(cursor)
-            # Streams may have begun before anybody listened; a database may be an older one now.
-            if self._seen is None or latest < self._seen:
-                self._seen = latest
+            # Streams may be older than this thread's first connection; a database may have been
+            # restored to an earlier state.
+            if self._last_change is None or latest < self._last_change:
+                self._last_change = latest
                 self._on_chunk(None)
                 return
-            found = history.changed_after(cursor, self._seen, MAX_REPLAYED + 1)
+            found = history.changed_after(cursor, self._last_change, MAX_REPLAYED + 1)
         if len(found) > MAX_REPLAYED:
-            self._seen = max(record.change for record in found)
+            self._last_change = max(record.change for record in found)
             self._on_chunk(None)
         elif found:
-            self._hand_on(found)
+            self._publish(found)
 
-    def _hand_on(self, records: Sequence[Record]) -> None:
+    def _publish(self, records: Sequence[Record]) -> None:
         if records:
-            self._seen = max(self._seen or 0, *(record.change for record in records))
+            self._last_change = max(self._last_change or 0, *(record.change for record in records))
             self._on_chunk(chunk_of(records, self._links))
 
     def _wait_for(self, connection: "Connection | None", seconds: float) -> bool:
-        """Wait until the connection has something, or it is to end; return whether one is so."""
+        """Wait for a notification or for `stop`; return whether one of them occurred."""
         if connection is not None and connection.notifies:
             return True
-        # Not select(), which knows no file beyond the 1,024th.
+        # Not select(), which only supports file descriptors below 1,024.
         with selectors.DefaultSelector() as selector:
             selector.register(self._wake, selectors.EVENT_READ)
             if connection is not None:

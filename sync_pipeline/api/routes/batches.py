@@ -1,4 +1,7 @@
-"""Launching, previewing, cancelling and retrying batches."""
+"""Launch, preview, cancel and retry batches.
+
+Does not call Dagster or write records: see `api/launching.py`.
+"""
 
 from datetime import date, datetime, timezone
 from typing import Annotated
@@ -21,7 +24,7 @@ from sync_pipeline.api.openapi import LINKS
 from sync_pipeline.api.problems import ProblemError, responses
 from sync_pipeline.api.routes.records import RecordId
 from sync_pipeline.api.security.access import Launcher, Operator, Reader
-from sync_pipeline.api.services import Services, services
+from sync_pipeline.api.services import Services, get_services
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.errors import RequestError, one_line
 from sync_pipeline.tracking.models import day_ranges
@@ -35,7 +38,7 @@ Key = Annotated[
     Header(
         alias="Idempotency-Key",
         pattern=r"^[\x21-\x7e]{1,100}$",
-        description="the same key launches once, however often it is sent",
+        description="Repeating a request with the same key launches the batch only once.",
     ),
 ]
 
@@ -46,39 +49,48 @@ Key = Annotated[
     summary="Launch a batch",
     responses={
         **responses(409, 413, 415, 429),
-        200: {"description": "Launched before", "model": Envelope[LaunchedOut], "links": LINKS},
+        200: {"description": "Already launched", "model": Envelope[LaunchedOut], "links": LINKS},
         202: {"links": LINKS},
     },
 )
 def launch(
     caller: Launcher,
-    given: Annotated[Services, Depends(services)],
+    services: Annotated[Services, Depends(get_services)],
     request: BatchIn,
     response: Response,
     key: Key = None,
 ) -> Envelope[LaunchedOut]:
-    """Its record is `syncing` at once, before Dagster has started anything."""
-    dataset = _dataset(given, request)
+    """Open a record for the batch and launch a Dagster run.
+
+    Returns 202 with the record, which is `syncing` immediately, or 200 if an earlier request with
+    the same `Idempotency-Key` launched the batch. 409 if that request was different, 422 if the
+    dataset or the days are invalid, 503 if Dagster cannot be reached: the record is then closed as
+    not run.
+    """
+    dataset = _dataset(services, request)
     try:
         days = _days(dataset, request)
     except RequestError as error:
         raise ProblemError.of(error, 422, field=_field(dataset, request)) from None
     resync = request.already_synced == "resync"
-    done = launching.launch(given, caller, dataset.name, days, resync=resync, key=key or "")
-    response.status_code = 200 if done.again else 202
-    return Envelope(data=_launched(given, done))
+    launched = launching.launch(services, caller, dataset.name, days, resync=resync, key=key or "")
+    response.status_code = 200 if launched.already_launched else 202
+    return Envelope(data=_to_model(services, launched))
 
 
 @router.post(
     "/sync-status/sync/batch/preview",
-    summary="What launching would mean",
+    summary="Preview a batch",
     responses=responses(413, 415),
 )
 def preview(
-    caller: Reader, given: Annotated[Services, Depends(services)], request: BatchIn
+    caller: Reader, services: Annotated[Services, Depends(get_services)], request: BatchIn
 ) -> Envelope[PreviewOut]:
-    """Which days would be synced, and which skipped; nothing is written."""
-    dataset = _dataset(given, request)
+    """Return which days would be synced and which would be skipped, without writing anything.
+
+    A request that would be refused returns 200 with `refused_because`.
+    """
+    dataset = _dataset(services, request)
     try:
         days = _days(dataset, request)
     except RequestError as error:
@@ -96,7 +108,7 @@ def preview(
         )
     skipped: set[date] = set()
     if request.already_synced == "skip":
-        skipped = given.pool.run(
+        skipped = services.pool.run(
             lambda cursor: coverage.synced_days(cursor, dataset.name, days[0], days[-1])
         )
     to_sync = [day for day in days if day not in skipped]
@@ -114,43 +126,52 @@ def preview(
 @router.post(
     "/sync-status/{id}/cancel",
     status_code=202,
-    summary="Cancel a batch at work",
+    summary="Cancel a running batch",
     responses=responses(404, 409, 413, 415),
 )
 def cancel(
-    caller: Operator, record_id: RecordId, given: Annotated[Services, Depends(services)]
+    caller: Operator, record_id: RecordId, services: Annotated[Services, Depends(get_services)]
 ) -> Envelope[RecordDataOut]:
-    """Days done stay, the day in work rolls back a moment later, the others are not run."""
-    record = launching.cancel(given, caller, record_id)
-    return Envelope(data=RecordDataOut(record=RecordOut.of(record, given.links)))
+    """Cancel the batch: completed days are kept, the day in progress is rolled back, and pending
+    days are not run.
+
+    Returns 202 with the record, which closes once its runs have ended. 409 if the batch is not
+    running, or was started from the command line.
+    """
+    record = launching.cancel(services, caller, record_id)
+    return Envelope(data=RecordDataOut(record=RecordOut.of(record, services.links)))
 
 
 @router.post(
     "/sync-status/{id}/retry",
     status_code=202,
-    summary="Take a failed batch up again",
+    summary="Retry a failed batch",
     responses=responses(404, 409, 413, 415, 429),
 )
 def retry(
-    caller: Launcher, record_id: RecordId, given: Annotated[Services, Depends(services)]
+    caller: Launcher, record_id: RecordId, services: Annotated[Services, Depends(get_services)]
 ) -> Envelope[LaunchedOut]:
-    """Only its unfinished days, in the same record, which is `syncing` at once."""
-    return Envelope(data=_launched(given, launching.retry_batch(given, caller, record_id)))
+    """Launch the unfinished days of the batch again, under the same record.
+
+    Returns 202 with the record, which is `syncing` immediately. 409 if the batch is running or has
+    no unfinished day, 503 if Dagster cannot be reached: the record is then unchanged.
+    """
+    return Envelope(data=_to_model(services, launching.retry_batch(services, caller, record_id)))
 
 
-def _launched(given: Services, done: Launched) -> LaunchedOut:
+def _to_model(services: Services, launched: Launched) -> LaunchedOut:
     return LaunchedOut(
-        record=RecordOut.of(done.record, given.links),
-        record_id=done.record.id,
-        batch_key=done.record.batch_key or "",
-        run_id=done.run_id,
-        dagster_url=given.links.run(done.run_id),
+        record=RecordOut.of(launched.record, services.links),
+        record_id=launched.record.id,
+        batch_key=launched.record.batch_key or "",
+        run_id=launched.run_id,
+        dagster_url=services.links.run(launched.run_id),
     )
 
 
-def _dataset(given: Services, request: BatchIn) -> Dataset:
+def _dataset(services: Services, request: BatchIn) -> Dataset:
     try:
-        return given.catalogue.find(request.dataset)
+        return services.catalogue.find(request.dataset)
     except RequestError as error:
         raise ProblemError.of(error, 422, field="dataset") from None
 
@@ -159,16 +180,16 @@ def _days(dataset: Dataset, request: BatchIn) -> list[date]:
     days = dataset.days(request.start_date, request.end_date, datetime.now(timezone.utc))
     if len(days) > MAX_DAYS:
         raise RequestError(
-            f"dataset {dataset.name}: {len(days)} days are more than the {MAX_DAYS} of one batch; "
-            "launch it in parts",
+            f"dataset {dataset.name}: {len(days)} days are more than a batch may have "
+            f"({MAX_DAYS}); split the range",
             "too_many_days",
             days=len(days),
-            most=MAX_DAYS,
+            max=MAX_DAYS,
         )
     return days
 
 
 def _field(dataset: Dataset, request: BatchIn) -> str:
-    """Return which field of a request that was refused is to be changed."""
+    """Return the name of the field that makes the request invalid."""
     early = request.start_date < dataset.start_date or request.end_date < request.start_date
     return "start_date" if early else "end_date"

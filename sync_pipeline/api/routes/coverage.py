@@ -1,4 +1,7 @@
-"""The datasets, and which of their days are in."""
+"""The datasets, and the state of each of their days.
+
+Does not list records: see `records.py`.
+"""
 
 from collections import Counter
 from datetime import date, timedelta
@@ -18,7 +21,7 @@ from sync_pipeline.api.models import (
 )
 from sync_pipeline.api.problems import ProblemError, responses
 from sync_pipeline.api.security.access import Reader
-from sync_pipeline.api.services import Services, services
+from sync_pipeline.api.services import Services, get_services
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.tracking.read import coverage as tracked
 from sync_pipeline.tracking.read.coverage import DayState
@@ -29,38 +32,48 @@ _DEFAULT_DAYS = 365
 router = APIRouter(tags=["datasets"])
 
 
-@router.get("/datasets", summary="The datasets", responses=responses())
+@router.get("/datasets", summary="List the datasets", responses=responses())
 def datasets(
-    caller: Reader, given: Annotated[Services, Depends(services)]
+    caller: Reader, services: Annotated[Services, Depends(get_services)]
 ) -> Envelope[DatasetsOut]:
-    """Every dataset that Dagster has loaded, with its first and its last finished day."""
-    found = [_out(dataset) for dataset in given.catalogue.datasets()]
+    """Return all datasets that Dagster has loaded, with their first and last finished days.
+
+    503 if Dagster has not responded yet.
+    """
+    found = [_out(dataset) for dataset in services.catalogue.datasets()]
     return Envelope(data=DatasetsOut(datasets=found))
 
 
-@router.get("/sync-status/coverage", summary="Which days are in", responses=responses(404))
+@router.get("/sync-status/coverage", summary="Get the state of each day", responses=responses(404))
 def coverage(
     caller: Reader,
-    given: Annotated[Services, Depends(services)],
-    dataset: Annotated[DatasetName | None, Query(description="not needed if there is one")] = None,
-    first: Annotated[Day | None, Query(alias="from")] = None,
-    last: Annotated[Day | None, Query(alias="to")] = None,
+    services: Annotated[Services, Depends(get_services)],
+    dataset: Annotated[
+        DatasetName | None, Query(description="Optional if there is only one.")
+    ] = None,
+    first: Annotated[
+        Day | None, Query(alias="from", description="The first day, inclusive.")
+    ] = None,
+    last: Annotated[Day | None, Query(alias="to", description="The last day, inclusive.")] = None,
 ) -> Envelope[CoverageOut]:
-    """Every day of a range, at most 1,100, by default the last 365 of the dataset."""
-    name = dataset or given.catalogue.find(None).name
-    bounds = given.catalogue.bounds(name) or given.pool.run(
+    """Return every day of a range with its state: at most 1,100 days, by default the last 365.
+
+    404 if the dataset is unknown, 422 if the range is invalid.
+    """
+    name = dataset or services.catalogue.find(None).name
+    bounds = services.catalogue.bounds(name) or services.pool.run(
         lambda cursor: tracked.known_days(cursor, name)
     )
     if bounds is None:
         raise ProblemError(
             404,
             "no_such_dataset",
-            f"there is no dataset {name!r}; see /api/v1/datasets",
+            f"dataset {name!r} not found; see GET /api/v1/datasets",
             field="dataset",
             dataset=name,
         )
     start, end = _range(first, last, bounds)
-    days = given.pool.run(lambda cursor: tracked.coverage(cursor, name, start, end, bounds))
+    days = services.pool.run(lambda cursor: tracked.coverage(cursor, name, start, end, bounds))
     counted = Counter(day.state for day in days)
     return Envelope(
         data=CoverageOut(
@@ -76,22 +89,25 @@ def coverage(
 
 
 def _range(first: date | None, last: date | None, bounds: tuple[date, date]) -> tuple[date, date]:
-    """Return the range asked for; what is left open makes 365 days. Raises ProblemError 422."""
-    a_year = timedelta(days=_DEFAULT_DAYS - 1)
+    """Return the requested range; a missing end is set so that it has 365 days.
+
+    Raises ProblemError 422 if the range is invalid.
+    """
+    default_length = timedelta(days=_DEFAULT_DAYS - 1)
     try:
         if last is None:
-            last = bounds[1] if first is None else first + a_year
+            last = bounds[1] if first is None else first + default_length
         if first is None:
-            first = last - a_year
+            first = last - default_length
     except OverflowError:
         raise ProblemError(
-            422, "too_far_out", "give both 'from' and 'to' this far out", field="from"
+            422, "too_far_out", "specify both 'from' and 'to'", field="from"
         ) from None
     if last < first:
         raise ProblemError(
             422,
             "days_reversed",
-            f"'to' {last} is before 'from' {first}; put the earlier first",
+            f"'to' ({last}) is before 'from' ({first})",
             field="to",
             first=str(first),
             last=str(last),
@@ -100,9 +116,9 @@ def _range(first: date | None, last: date | None, bounds: tuple[date, date]) -> 
         raise ProblemError(
             422,
             "too_many_days",
-            f"more than {MAX_DAYS} days; ask for fewer at once",
+            f"the range has more than {MAX_DAYS} days; request fewer at once",
             field="to",
-            most=MAX_DAYS,
+            max=MAX_DAYS,
         )
     return first, last
 

@@ -1,4 +1,7 @@
-"""The live stream: every change of a record as a server-sent event."""
+"""The event stream: every change of a record as a server-sent event.
+
+Does not receive or distribute the changes: see `live/`.
+"""
 
 import math
 import time
@@ -15,21 +18,21 @@ from sync_pipeline.api.live.listener import MAX_REPLAYED, chunk_of
 from sync_pipeline.api.problems import ProblemError, responses
 from sync_pipeline.api.security.access import Reader
 from sync_pipeline.api.security.tokens import Caller
-from sync_pipeline.api.services import Services, services
+from sync_pipeline.api.services import Services, get_services
 from sync_pipeline.errors import TrackingError
 from sync_pipeline.tracking.read import history
 
 _PING_SECONDS = 15.0
-_BEGIN = b"retry: 1000\n\n"
-_LATER = {"Retry-After": "5"}
-_HIGHEST = 2**63 - 1
+_RECONNECT_AFTER = b"retry: 1000\n\n"
+_RETRY_LATER = {"Retry-After": "5"}
+_MAX_CHANGE = 2**63 - 1
 
 router = APIRouter(tags=["events"])
 
 
 @router.get(
     "/events",
-    summary="Every change of a record, live",
+    summary="Stream changes of records",
     response_class=StreamingResponse,
     responses={
         **responses(),
@@ -38,82 +41,88 @@ router = APIRouter(tags=["events"])
 )
 async def events(
     caller: Reader,
-    given: Annotated[Services, Depends(services)],
-    after: Annotated[int | None, Query(ge=0, le=_HIGHEST, description="a 'change' seen")] = None,
-    last: Annotated[int | None, Header(alias="Last-Event-ID", ge=0, le=_HIGHEST)] = None,
+    services: Annotated[Services, Depends(get_services)],
+    after: Annotated[
+        int | None, Query(ge=0, le=_MAX_CHANGE, description="The last `change` received.")
+    ] = None,
+    last: Annotated[int | None, Header(alias="Last-Event-ID", ge=0, le=_MAX_CHANGE)] = None,
 ) -> StreamingResponse:
-    """`event: record`, its `data` a record, its `id` the record's change; all that changed since
-    `Last-Event-ID` or `after` comes first. `event: reset`: too much was missed, read lists anew.
-    `event: ping`, every 15 s and at once when it changes: whether changes are heard of (`live`).
+    """Stream server-sent events, starting with the changes since `Last-Event-ID` or `after`.
+
+    `event: record` contains a record; its `id` is the record's `change`. `event: reset` means that
+    too many changes were missed: read the lists again. `event: ping` is sent every 15 seconds, and
+    when its `live` changes, which says whether changes are being received. 503 if too many streams
+    are open or the database is unavailable.
     """
-    if given.broker.is_full(caller):
+    if services.broker.is_full(caller):
         raise ProblemError(
             503,
             "too_many_streams",
-            "too many streams are open already; try again in a moment",
-            headers=_LATER,
+            "too many event streams are open; close some, or try again in a moment",
+            headers=_RETRY_LATER,
         )
-    stream = given.broker.join(caller)  # before what was missed is read: nothing is in between
+    # Join before reading the missed changes, so that no change is lost in between.
+    stream = services.broker.join(caller)
     try:
-        missed = await run_in_threadpool(_missed, given, after if last is None else last)
+        missed = await run_in_threadpool(_missed, services, after if last is None else last)
     except BaseException:
-        given.broker.leave(stream)
+        services.broker.leave(stream)
         raise
-    return _Events(given, stream, missed)
+    return _Events(services, stream, missed)
 
 
 class _Events(StreamingResponse):
-    """The answer that goes on; its stream is forgotten however it ends."""
+    """The streaming response; removes its stream from the broker when it ends."""
 
-    def __init__(self, given: Services, stream: Stream, missed: bytes) -> None:
+    def __init__(self, services: Services, stream: Stream, missed: bytes) -> None:
         super().__init__(
-            _events(given, stream, missed),
+            _events(services, stream, missed),
             media_type="text/event-stream",
             headers={"X-Accel-Buffering": "no"},
         )
-        self._given = given
+        self._services = services
         self._stream = stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._given.broker.leave(self._stream)
+            self._services.broker.leave(self._stream)
 
 
-async def _events(given: Services, stream: Stream, missed: bytes) -> AsyncIterator[bytes]:
-    yield _BEGIN + missed + ping(given.broker.live)
-    while (seconds := _seconds_left(stream.of)) > 0:
-        what = await stream.next(min(seconds, _PING_SECONDS))
-        if what is None:
-            yield ping(given.broker.live)
-        elif what is StreamSignal.END:
+async def _events(services: Services, stream: Stream, missed: bytes) -> AsyncIterator[bytes]:
+    yield _RECONNECT_AFTER + missed + ping(services.broker.live)
+    while (seconds := _seconds_left(stream.caller)) > 0:
+        item = await stream.next(min(seconds, _PING_SECONDS))
+        if item is None:
+            yield ping(services.broker.live)
+        elif item is StreamSignal.END:
             return
-        elif what is StreamSignal.RESET:
+        elif item is StreamSignal.RESET:
             try:
-                yield await run_in_threadpool(_reset, given)
+                yield await run_in_threadpool(_reset, services)
             except TrackingError:
-                return  # whoever listens comes back
-        elif isinstance(what, bytes):
-            yield what
+                return  # the client reconnects
+        elif isinstance(item, bytes):
+            yield item
 
 
-def _seconds_left(of: Caller) -> float:
-    """Return how long the session of whoever listens lasts."""
-    return math.inf if of.until is None else of.until - time.time()
+def _seconds_left(caller: Caller) -> float:
+    """Return the seconds until the caller's session ends."""
+    return math.inf if caller.until is None else caller.until - time.time()
 
 
-def _missed(given: Services, after: int | None) -> bytes:
-    """Return what a stream begins with: what changed since `after`, or where it begins."""
-    latest = given.pool.run(history.latest_change)
+def _missed(services: Services, after: int | None) -> bytes:
+    """Return the start of a stream: the changes since `after`, or only the current position."""
+    latest = services.pool.run(history.latest_change)
     if after is None:
         return f"id: {latest}\n\n".encode()
-    if after > latest:  # the database is an older one now
-        return _reset(given)
-    found = given.pool.run(lambda cursor: history.changed_after(cursor, after, MAX_REPLAYED + 1))
-    return _reset(given) if len(found) > MAX_REPLAYED else chunk_of(found, given.links)
+    if after > latest:  # the database was restored to an earlier state
+        return _reset(services)
+    found = services.pool.run(lambda cursor: history.changed_after(cursor, after, MAX_REPLAYED + 1))
+    return _reset(services) if len(found) > MAX_REPLAYED else chunk_of(found, services.links)
 
 
-def _reset(given: Services) -> bytes:
-    change = given.pool.run(history.latest_change)
+def _reset(services: Services) -> bytes:
+    change = services.pool.run(history.latest_change)
     return f'event: reset\nid: {change}\ndata: {{"change": {change}}}\n\n'.encode()

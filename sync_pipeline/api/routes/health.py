@@ -1,4 +1,7 @@
-"""Whether the server is up, whether what it needs is, and figures for monitoring."""
+"""Liveness, readiness and metrics, for monitoring.
+
+Does not collect them: see `api/readiness.py` and `api/metrics.py`.
+"""
 
 from typing import Annotated
 
@@ -8,36 +11,42 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from sync_pipeline.api.models import HealthOut
 from sync_pipeline.api.problems import responses
 from sync_pipeline.api.security.access import Reader
-from sync_pipeline.api.services import Services, services
+from sync_pipeline.api.services import Services, get_services
 
 _TEXT = "text/plain; version=1.0.0; charset=utf-8"
 
 router = APIRouter(tags=["health"])
 
 
-@router.get("/healthz", summary="Whether the process is up", response_class=PlainTextResponse)
+@router.get("/healthz", summary="Check liveness", response_class=PlainTextResponse)
 async def healthz() -> str:
-    """Answers without looking at anything else."""
+    """Return 200 while the process is up. Does not check anything else."""
     return "ok\n"
 
 
 @router.get(
     "/readyz",
-    summary="Whether the tables are there",
+    summary="Check readiness",
     responses={503: {"description": "Not ready", "model": HealthOut}},
 )
-def readyz(given: Annotated[Services, Depends(services)]) -> JSONResponse:
-    """Ready: the tracking tables can be read and are at this version. Dagster is only told of."""
-    out = given.readiness.look()
-    return JSONResponse(out.model_dump(), 200 if out.ready else 503)
+def readyz(services: Annotated[Services, Depends(get_services)]) -> JSONResponse:
+    """Return 200 if the tracking tables are readable and at this version, else 503.
+
+    Whether Dagster responds is reported, but does not affect the status.
+    """
+    health = services.readiness.check()
+    return JSONResponse(health.model_dump(), 200 if health.ready else 503)
 
 
 @router.get(
     "/metrics",
-    summary="Figures for Prometheus",
+    summary="Get metrics",
     response_class=PlainTextResponse,
     responses=responses(),
 )
-def metrics(caller: Reader, given: Annotated[Services, Depends(services)]) -> Response:
-    """From the records, at most some seconds old, and of this server."""
-    return Response(given.metrics.text(), media_type=_TEXT)
+def metrics(caller: Reader, services: Annotated[Services, Depends(get_services)]) -> Response:
+    """Return the metrics of the records, at most 15 seconds old, and of this server.
+
+    The format is Prometheus text.
+    """
+    return Response(services.metrics.text(), media_type=_TEXT)

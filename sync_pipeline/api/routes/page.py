@@ -1,4 +1,7 @@
-"""The page: one HTML for all of its addresses, and the files it is made of."""
+"""The web page: one HTML file for all of its paths, and its static files.
+
+Does not contain the page: see `static/`.
+"""
 
 from pathlib import Path
 
@@ -11,26 +14,26 @@ from sync_pipeline.api.problems import ProblemError
 
 STATIC = Path(__file__).parent.parent / "static"
 _HTML = STATIC / "index.html"
-_ASK_AGAIN = {"Cache-Control": "no-cache"}  # a browser asks whether its copy is still the latest
+_REVALIDATE = {"Cache-Control": "no-cache"}  # browsers revalidate their copy before they use it
 
 router = APIRouter(include_in_schema=False)
 
 
 class _Static(StaticFiles):
-    """Files whose copies a browser may keep, and asks about each time."""
+    """Static files that browsers may cache, but revalidate on each use."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         try:
             response = await super().get_response(path, scope)
-        except ValueError:  # a NUL in a path
-            raise ProblemError(404, "not_found", "there is no such file") from None
-        response.headers.update(_ASK_AGAIN)
+        except ValueError:  # the path contains a NUL
+            raise ProblemError(404, "not_found", "file not found") from None
+        response.headers.update(_REVALIDATE)
         return response
 
 
 @router.get("/")
 def root() -> RedirectResponse:
-    """Leads to the page."""
+    """Redirect to the page."""
     return RedirectResponse("/sync-status", 307)
 
 
@@ -38,10 +41,10 @@ def root() -> RedirectResponse:
 @router.get("/sync-status/calendar")
 @router.get("/sync-status/{record_id:int}")
 def page(record_id: int | None = None) -> FileResponse:
-    """The page; its script reads which part of it is meant from the address."""
+    """Return the page; its script chooses the view from the path."""
     if not _HTML.is_file():
-        raise ProblemError(404, "no_page", "this installation holds no page; the API is at /api/v1")
-    return FileResponse(_HTML, headers=_ASK_AGAIN)
+        raise ProblemError(404, "no_page", "the web page is not installed; the API is at /api/v1")
+    return FileResponse(_HTML, headers=_REVALIDATE)
 
 
 def install(app: FastAPI) -> None:

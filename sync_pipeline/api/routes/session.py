@@ -1,4 +1,7 @@
-"""Who is asking, and the page's session."""
+"""The caller's identity, and signing in to the page.
+
+Does not check tokens or sessions: see `security/`.
+"""
 
 from typing import Annotated
 
@@ -6,40 +9,44 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from sync_pipeline.api.models import Envelope, MeOut, SessionIn
 from sync_pipeline.api.problems import ProblemError, responses
-from sync_pipeline.api.security.access import SESSION_COOKIE, Reader, refuse_forged, same_site
+from sync_pipeline.api.security.access import (
+    SESSION_COOKIE,
+    Reader,
+    check_csrf_token,
+    require_same_site,
+)
 from sync_pipeline.api.security.tokens import LOCAL, SESSION_SECONDS, Caller
-from sync_pipeline.api.services import Services, services
+from sync_pipeline.api.services import Services, get_services
 
 router = APIRouter(tags=["session"])
 
 
-@router.get("/me", summary="Who is asking", responses=responses())
-def me(caller: Reader, given: Annotated[Services, Depends(services)]) -> Envelope[MeOut]:
-    """The caller's role, and what a browser shows as X-CSRF-Token with each write."""
-    return Envelope(data=_me(given, caller))
+@router.get("/me", summary="Get the caller", responses=responses())
+def me(caller: Reader, services: Annotated[Services, Depends(get_services)]) -> Envelope[MeOut]:
+    """Return the caller's name and role, and the token that browsers send as `X-CSRF-Token` with
+    each write."""
+    return Envelope(data=_me(services, caller))
 
 
 @router.post(
     "/session",
     summary="Sign in with a token",
-    dependencies=[Depends(same_site)],
+    dependencies=[Depends(require_same_site)],
     responses=responses(413, 415),
 )
-def begin(
-    shown: SessionIn, given: Annotated[Services, Depends(services)], response: Response
+def sign_in(
+    request: SessionIn, services: Annotated[Services, Depends(get_services)], response: Response
 ) -> Envelope[MeOut]:
-    """Sets a cookie that only this server's own page sends."""
+    """Check the token and set a session cookie, which is valid for 12 hours.
+
+    401 if the token is invalid.
+    """
     caller = LOCAL
-    if given.authority.asks_for_tokens:
-        known = given.authority.by_token(shown.token.strip())
+    if services.authority.requires_token:
+        known = services.authority.by_token(request.token.strip())
         if known is None:
-            raise ProblemError(
-                401,
-                "wrong_token",
-                "this is no token of this server; ask its operator",
-                field="token",
-            )
-        cookie = given.authority.begin_session(known)
+            raise ProblemError(401, "wrong_token", "invalid token", field="token")
+        cookie = services.authority.begin_session(known)
         caller = Caller(known.name, known.role, "session", cookie)
         response.set_cookie(
             SESSION_COOKIE,
@@ -47,31 +54,33 @@ def begin(
             max_age=SESSION_SECONDS,
             httponly=True,
             samesite="strict",
-            secure=given.config.https,
+            secure=services.config.https,
         )
-    return Envelope(data=_me(given, caller))
+    return Envelope(data=_me(services, caller))
 
 
 @router.delete(
     "/session",
     status_code=204,
     summary="Sign out",
-    dependencies=[Depends(same_site)],
+    dependencies=[Depends(require_same_site)],
     responses=responses(),
 )
-async def end(
+async def sign_out(
     request: Request,
     caller: Reader,
-    given: Annotated[Services, Depends(services)],
+    services: Annotated[Services, Depends(get_services)],
     response: Response,
 ) -> None:
-    """Takes the cookie back; it is of no use any more, and its streams end."""
-    refuse_forged(request, caller, given)
+    """Delete the session cookie, and end the session and its event streams."""
+    check_csrf_token(request, caller, services)
     if caller.how == "session":
-        given.authority.end_session(caller)
-        given.broker.end_session(caller.session)
+        services.authority.end_session(caller)
+        services.broker.end_session(caller.session)
     response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict")
 
 
-def _me(given: Services, caller: Caller) -> MeOut:
-    return MeOut(role=caller.role, user=caller.name, csrf_token=given.authority.csrf_token(caller))
+def _me(services: Services, caller: Caller) -> MeOut:
+    return MeOut(
+        role=caller.role, user=caller.name, csrf_token=services.authority.csrf_token(caller)
+    )

@@ -1,1 +1,1 @@
-"""Who may call the API."""
+"""Access control: tokens and sessions, dependencies that check them, and the rate limit."""

@@ -1,4 +1,7 @@
-"""What each call asks of its caller, as dependencies of the routes."""
+"""Authentication and authorization of requests, as dependencies of the routes.
+
+Does not verify tokens and sessions: see `tokens.py`.
+"""
 
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -9,32 +12,36 @@ from fastapi.security import APIKeyCookie, HTTPBearer
 from sync_pipeline.api.config import origin_of
 from sync_pipeline.api.problems import ProblemError
 from sync_pipeline.api.security.tokens import LOCAL, Caller
-from sync_pipeline.api.services import Services, services
+from sync_pipeline.api.services import Services, get_services
 
 SESSION_COOKIE = "sync_session"
 CSRF_HEADER = "X-CSRF-Token"
-_bearer = HTTPBearer(auto_error=False, description="a token of SYNC_API_TOKENS")
-_cookie = APIKeyCookie(name=SESSION_COOKIE, auto_error=False, description="the page's session")
+_bearer = HTTPBearer(auto_error=False, description="A token listed in SYNC_API_TOKENS.")
+_cookie = APIKeyCookie(
+    name=SESSION_COOKIE, auto_error=False, description="The session of the page."
+)
 
 
-async def same_site(request: Request, given: Annotated[Services, Depends(services)]) -> None:
-    """Refuse a write that a browser sends for another site's page."""
+async def require_same_site(
+    request: Request, services: Annotated[Services, Depends(get_services)]
+) -> None:
+    """Raise ProblemError 403 for a write that a browser sends for another site's page."""
     origin = request.headers.get("origin")
     site = request.headers.get("sec-fetch-site", "same-origin")
     if site not in ("same-origin", "none") or (
-        origin is not None and not _is_own(origin, request, given.config.origin)
+        origin is not None and not _is_own(origin, request, services.config.origin)
     ):
         raise ProblemError(
             403,
             "cross_site",
-            "writes are taken from this server's own page only, not from another's",
+            "writes from another site's page are not allowed",
         )
 
 
 def _is_own(origin: str, request: Request, page: str | None) -> bool:
-    """Return whether `origin` is where this server is called, or the page's own.
+    """Return whether `origin` is this server's host or `page`, the configured origin.
 
-    A proxy may name the server as it likes; which page is ours the setting says.
+    Behind a proxy, the `Host` header may differ from the page's host, so the setting decides.
     """
     if urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower():
         return True
@@ -46,24 +53,24 @@ def _is_own(origin: str, request: Request, page: str | None) -> bool:
 
 async def reader(
     request: Request,
-    given: Annotated[Services, Depends(services)],
+    services: Annotated[Services, Depends(get_services)],
     _token: Annotated[object, Depends(_bearer)],
     _session: Annotated[object, Depends(_cookie)],
 ) -> Caller:
-    """Return who is asking. Raises ProblemError 401."""
-    if not given.authority.asks_for_tokens:
+    """Return the authenticated caller. Raises ProblemError 401."""
+    if not services.authority.requires_token:
         return LOCAL
-    kind, _, shown = request.headers.get("authorization", "").partition(" ")
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
     caller = None
-    if kind.lower() == "bearer":
-        caller = given.authority.by_token(shown.strip())
+    if scheme.lower() == "bearer":
+        caller = services.authority.by_token(token.strip())
     elif SESSION_COOKIE in request.cookies:
-        caller = given.authority.by_session(request.cookies[SESSION_COOKIE])
+        caller = services.authority.by_session(request.cookies[SESSION_COOKIE])
     if caller is None:
         raise ProblemError(
             401,
             "not_signed_in",
-            "show a token: Authorization: Bearer …, or sign in on the page",
+            "send a token (Authorization: Bearer …), or sign in on the page",
             headers={"WWW-Authenticate": "Bearer"},
         )
     return caller
@@ -72,44 +79,46 @@ async def reader(
 async def operator(
     request: Request,
     caller: Annotated[Caller, Depends(reader)],
-    given: Annotated[Services, Depends(services)],
-    _site: Annotated[None, Depends(same_site)],
+    services: Annotated[Services, Depends(get_services)],
+    _site: Annotated[None, Depends(require_same_site)],
 ) -> Caller:
-    """Return who is asking, who may write. Raises ProblemError 401 or 403."""
+    """Return the caller if it may write. Raises ProblemError 401 or 403."""
     if caller.role != "operator":
         raise ProblemError(
             403,
             "read_only",
-            f"{caller.name} may read only; ask for a token of an operator",
+            f"{caller.name} has read-only access; use an operator token",
             name=caller.name,
         )
-    refuse_forged(request, caller, given)
+    check_csrf_token(request, caller, services)
     return caller
 
 
-def refuse_forged(request: Request, caller: Caller, given: Services) -> None:
-    """Raise ProblemError 403 for a browser's write without what this server gave its page."""
+def check_csrf_token(request: Request, caller: Caller, services: Services) -> None:
+    """Raise ProblemError 403 for a browser's write without the CSRF token of its session."""
     by_browser = "origin" in request.headers or "sec-fetch-site" in request.headers
     if caller.how == "session" or (caller.how == "local" and by_browser):
-        shown = request.headers.get(CSRF_HEADER, "")
-        if not given.authority.is_csrf_token(caller, shown):
+        token = request.headers.get(CSRF_HEADER, "")
+        if not services.authority.is_csrf_token(caller, token):
             raise ProblemError(
                 403,
                 "no_csrf_token",
-                f"the header {CSRF_HEADER} must be the csrf_token of /api/v1/me",
+                f"the header {CSRF_HEADER} must contain the csrf_token of GET /api/v1/me",
             )
 
 
 async def launcher(
-    caller: Annotated[Caller, Depends(operator)], given: Annotated[Services, Depends(services)]
+    caller: Annotated[Caller, Depends(operator)],
+    services: Annotated[Services, Depends(get_services)],
 ) -> Caller:
-    """Return who is asking, who has a turn to launch. Raises ProblemError 401, 403 or 429."""
-    wait = given.turns.take(caller.name)
+    """Return the caller if it may launch now. Raises ProblemError 401, 403 or 429."""
+    wait = services.rate_limit.acquire(caller.name)
     if wait:
         raise ProblemError(
             429,
             "too_many_launches",
-            f"{caller.name} has launched too much in the last minute; try again in {wait:.0f} s",
+            f"{caller.name} launched too many batches in the last minute; try again in "
+            f"{int(wait) + 1} s",
             headers={"Retry-After": str(int(wait) + 1)},
             name=caller.name,
             seconds=int(wait) + 1,

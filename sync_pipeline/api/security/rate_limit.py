@@ -1,4 +1,4 @@
-"""How often a caller may launch: so many times at once, and then so many a minute."""
+"""Rate limit of launches: a token bucket for each caller."""
 
 import time
 
@@ -7,16 +7,16 @@ _SECONDS = 60.0
 
 
 class RateLimit:
-    """A bucket of turns for each caller, filled again with time. For one thread."""
+    """Allows bursts of 30 launches, and 30 a minute on average. Not thread-safe."""
 
     def __init__(self) -> None:
-        self._left: dict[str, tuple[float, float]] = {}
+        self._buckets: dict[str, tuple[float, float]] = {}
 
-    def take(self, name: str) -> float:
-        """Take a turn; return 0, or the seconds until there is one."""
+    def acquire(self, name: str) -> float:
+        """Use one launch of the caller `name`; return 0, or the seconds to wait if none is left."""
         now = time.monotonic()
-        left, since = self._left.get(name, (float(MAX_LAUNCHES), now))
-        left = min(float(MAX_LAUNCHES), left + (now - since) * MAX_LAUNCHES / _SECONDS)
+        left, updated = self._buckets.get(name, (float(MAX_LAUNCHES), now))
+        left = min(float(MAX_LAUNCHES), left + (now - updated) * MAX_LAUNCHES / _SECONDS)
         wait = 0.0 if left >= 1 else (1 - left) * _SECONDS / MAX_LAUNCHES
-        self._left[name] = (left if wait else left - 1, now)
+        self._buckets[name] = (left if wait else left - 1, now)
         return wait

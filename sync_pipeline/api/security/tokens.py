@@ -1,7 +1,8 @@
-"""Who is asking: tokens as hashes, sessions as signed cookies, and the proof against forged writes.
+"""API tokens (stored as hashes), sessions (signed cookies) and CSRF tokens.
 
-A token is 32 random bytes, so that its plain SHA-256 tells nothing of it. A session names a token
-and the beginning of its hash: it ends when the token is taken away.
+A token is 32 random bytes, so an unsalted SHA-256 hash is safe. A session contains its token's name
+and the start of the token's hash, so that it ends when the token is removed. Does not check
+requests: see `access.py`.
 """
 
 import base64
@@ -26,7 +27,7 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Token:
-    """A token that opens the API: whose it is, what it allows, and its SHA-256 in hex."""
+    """An API token: its owner's name, its role, and its SHA-256 hash in hex."""
 
     name: str
     role: Role
@@ -35,8 +36,11 @@ class Token:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who is asking. `how` is by token, by the page's session, or from this machine without either;
-    `session` is the cookie's value, `until` when it ends, in Unix seconds."""
+    """The caller of a request.
+
+    `how` it was authenticated: by token, by the page's session, or as a local caller if there are
+    no tokens. `session` is the cookie's value; `until` is when the session ends, in Unix seconds.
+    """
 
     name: str
     role: Role
@@ -49,57 +53,63 @@ LOCAL = Caller("local", "operator", "local")
 
 
 def parse_tokens(text: str) -> tuple[Token, ...]:
-    """Return the tokens of a setting, name:role:sha256 with commas between. Raises SettingError."""
+    """Return the tokens in a setting of comma-separated `name:role:sha256` entries.
+
+    Raises SettingError if an entry is invalid.
+    """
     found: list[Token] = []
     for number, entry in enumerate(filter(None, (part.strip() for part in text.split(","))), 1):
         match = _ENTRY.fullmatch(entry)
         if match is None or not _HASH.fullmatch(match["hash"].lower()):
             raise SettingError(
-                f"{API_TOKENS}: entry {number} is not name:reader|operator:sha256 of a token; make "
-                "one with: sync-pipeline token NAME operator"
+                f"{API_TOKENS}: entry {number} is not in the form name:reader|operator:sha256; "
+                "create one with: sync-pipeline token NAME operator"
             )
         if match["name"] in {token.name for token in found}:
-            raise SettingError(f"{API_TOKENS}: the name of entry {number} is there twice")
+            raise SettingError(f"{API_TOKENS}: the name of entry {number} is used twice")
         found.append(Token(match["name"], cast(Role, match["role"]), match["hash"].lower()))
     return tuple(found)
 
 
 def new_token(name: str, role: str) -> tuple[str, str]:
-    """Return a new token and its entry for the setting. Raises RequestError for what cannot be in
-    one."""
+    """Return a new token and its entry for the setting.
+
+    Raises RequestError if the name or the role is invalid.
+    """
     token = secrets.token_urlsafe(32)
     entry = f"{name}:{role}:{hashlib.sha256(token.encode()).hexdigest()}"
     if not _ENTRY.fullmatch(entry):
         raise RequestError(
-            f"{name} {role} cannot be a token's name and role; a name has up to 64 letters, digits "
-            "or . _ @ -, and the role is reader or operator"
+            f"invalid name or role: {name} {role}; a name has up to 64 letters, digits or . _ @ -, "
+            "and the role is reader or operator"
         )
     return token, entry
 
 
 class Authority:
-    """Tells callers by what they show. Comparisons take as long whatever is shown."""
+    """Authenticates callers by their credentials, which are compared in constant time."""
 
     def __init__(self, tokens: Sequence[Token], secret: bytes) -> None:
         self._tokens = tokens
         self._secret = secret
-        self._signed_out: dict[str, float] = {}  # sessions, until they would have ended
+        self._signed_out: dict[str, float] = {}  # cookie to expiry
 
     @property
-    def asks_for_tokens(self) -> bool:
+    def requires_token(self) -> bool:
+        """Whether callers must authenticate."""
         return bool(self._tokens)
 
-    def by_token(self, shown: str) -> Caller | None:
-        """Return the caller whose token this is, or None."""
-        digest = hashlib.sha256(shown.encode("utf-8", "replace")).hexdigest()
+    def by_token(self, text: str) -> Caller | None:
+        """Return the caller with this token, or None."""
+        digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
         found = None
-        for token in self._tokens:  # all of them, so that the time tells nothing
+        for token in self._tokens:  # always all of them, to take constant time
             if hmac.compare_digest(digest, token.sha256):
                 found = Caller(token.name, token.role, "token")
         return found
 
     def begin_session(self, caller: Caller) -> str:
-        """Return the cookie of a session of `caller`, who has just shown a token."""
+        """Return the cookie of a new session for `caller`, who was authenticated by a token."""
         token = next(token for token in self._tokens if token.name == caller.name)
         until = int(time.time()) + SESSION_SECONDS
         body = json.dumps([token.name, token.sha256[:16], until, secrets.token_hex(8)])
@@ -107,37 +117,39 @@ class Authority:
         return f"{text}.{self._sign('session', text)}"
 
     def by_session(self, cookie: str) -> Caller | None:
-        """Return the caller whose session this is, or None if it is forged, old or taken away."""
+        """Return the caller with this session, or None if it is forged, expired or revoked."""
         text, _, signature = cookie.partition(".")
-        if not _same(signature, self._sign("session", text)):
+        if not _equal(signature, self._sign("session", text)):
             return None
-        name, begins, until, _ = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        name, hash_start, until, _ = json.loads(
+            base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        )
         if until < time.time() or cookie in self._signed_out:
             return None
         for token in self._tokens:
-            if token.name == name and token.sha256.startswith(begins):
+            if token.name == name and token.sha256.startswith(hash_start):
                 return Caller(name, token.role, "session", cookie, until)
         return None
 
     def end_session(self, caller: Caller) -> None:
-        """Let the session of `caller`, if it is one, be of no use any more to this process."""
+        """Revoke the session of `caller` in this process, if it has one."""
         if caller.until is not None:
             now = time.time()
             kept = {cookie: until for cookie, until in self._signed_out.items() if until > now}
             self._signed_out = {**kept, caller.session: caller.until}
 
     def csrf_token(self, caller: Caller) -> str:
-        """Return what a browser shows with each write, and a foreign page cannot know."""
+        """Return the CSRF token that a browser must send with each write."""
         return self._sign("csrf", f"{caller.how} {caller.name} {caller.session}")
 
-    def is_csrf_token(self, caller: Caller, shown: str) -> bool:
-        """Return whether `shown` is what `csrf_token` gave this caller."""
-        return _same(shown, self.csrf_token(caller))
+    def is_csrf_token(self, caller: Caller, text: str) -> bool:
+        """Return whether `text` is the CSRF token of `caller`."""
+        return _equal(text, self.csrf_token(caller))
 
-    def _sign(self, what: str, text: str) -> str:
-        message = f"{what}: {text}".encode("utf-8", "replace")
+    def _sign(self, purpose: str, text: str) -> str:
+        message = f"{purpose}: {text}".encode("utf-8", "replace")
         return hmac.new(self._secret, message, hashlib.sha256).hexdigest()
 
 
-def _same(shown: str, right: str) -> bool:
-    return hmac.compare_digest(shown.encode("utf-8", "replace"), right.encode())
+def _equal(received: str, expected: str) -> bool:
+    return hmac.compare_digest(received.encode("utf-8", "replace"), expected.encode())

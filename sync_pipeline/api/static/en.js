@@ -127,7 +127,7 @@ export default {
 
   "filter.label": "Filter records",
   "filter.toggle": "Filters",
-  "filter.clear": "Clear filters",
+  "filter.clear": "Clear",
   "filter.kind": "Type",
   "filter.status": "Status",
   "filter.dataset": "Dataset",
@@ -145,7 +145,7 @@ export default {
   "sort.-sync_date": "Day, descending",
   "sort.sync_date": "Day, ascending",
   "sort.-duration_seconds": "Longest first",
-  "sort.-id": "Record ID, descending",
+  "sort.-id": "ID, descending",
 
   "action.cancel": "Cancel",
   "action.retry": "Retry",
@@ -212,7 +212,7 @@ export default {
   "calendar.allYears": "Show all years",
   "calendar.schedule": "daily at {time}",
   "calendar.help":
-    "Click a day to open its record. To select days and launch them, drag, Shift-click, or hold Shift and press the arrow keys.",
+    "Click a day to open its record. To select days to sync, drag, Shift-click, or hold Shift and press the arrow keys.",
   "calendar.selectDays": "Select days",
   "calendar.selected": ({ n, counts }) => `${days(n)} selected: ${counts}`,
   "calendar.clear": "Clear selection",

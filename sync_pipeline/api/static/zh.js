@@ -120,7 +120,7 @@ export default {
 
   "filter.label": "筛选记录",
   "filter.toggle": "筛选",
-  "filter.clear": "清除筛选",
+  "filter.clear": "清除",
   "filter.kind": "类型",
   "filter.status": "状态",
   "filter.dataset": "数据集",
@@ -138,7 +138,7 @@ export default {
   "sort.-sync_date": "业务日期降序",
   "sort.sync_date": "业务日期升序",
   "sort.-duration_seconds": "耗时最长优先",
-  "sort.-id": "记录 ID 降序",
+  "sort.-id": "ID 降序",
 
   "action.cancel": "取消",
   "action.retry": "重试",
@@ -183,7 +183,7 @@ export default {
   "days.next": "下一页",
   "days.page": "{days}，{n}/{total}",
   "attempts.title": "同步尝试",
-  "attempts.superseded": "{n} 次已被重跑取代的尝试",
+  "attempts.superseded": "此前 {n} 次尝试（已重跑）",
   "attempts.column.day": "业务日期",
   "attempts.column.state": "状态",
   "attempts.column.attempt": "第几次",

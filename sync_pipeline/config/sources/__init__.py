@@ -1,20 +1,20 @@
-"""The keys of each kind of source, as they stand under `source:` in a `defs.yaml`.
+"""The keys of each type of source, under `source:` in a `defs.yaml`.
 
-They are apart from the sources themselves, so that reading a dataset imports none of the
-libraries that sources need.
+Does not read rows: see the package `sync_pipeline.sources`. Reading a dataset therefore imports
+none of the libraries that sources need.
 """
 
 from typing import Annotated
 
-from sync_pipeline.config.sources.common import by_type
 from sync_pipeline.config.sources.files import FilesSource as FilesSource
 from sync_pipeline.config.sources.postgres import PostgresSource as PostgresSource
 from sync_pipeline.config.sources.python import PythonSource as PythonSource
 from sync_pipeline.config.sources.rest import RestSource as RestSource
 from sync_pipeline.config.sources.sql import SqlSource as SqlSource
+from sync_pipeline.config.sources.strict_model import by_type
 
 AnySource = Annotated[
     PostgresSource | SqlSource | FilesSource | RestSource | PythonSource,
     by_type(PostgresSource, SqlSource, FilesSource, RestSource, PythonSource, default="postgres"),
 ]
-"""Any of them; without a `type` it is PostgreSQL."""
+"""The keys of any type of source; without a `type`, of `postgres`."""

@@ -1,4 +1,4 @@
-"""Columns whose types a `defs.yaml` declares, for sources that do not know them."""
+"""The field type of columns declared with PostgreSQL types, for sources without column types."""
 
 import re
 from typing import Annotated
@@ -8,7 +8,7 @@ from pydantic import AfterValidator
 _TYPE = re.compile(
     r"(?P<head>[a-z][\w .]*?)(?: ?(?P<bound>\(\d+(?:, ?\d+)?\))(?P<tail>[\w ]*))?(?P<array>\[\])?"
 )
-# PostgreSQL's short names, and how it writes them itself.
+# PostgreSQL's aliases, with the names that it prints.
 _ALIASES = {
     "bool": "boolean",
     "int": "integer",
@@ -29,22 +29,22 @@ _ALIASES = {
 
 def _columns(columns: dict[str, str]) -> dict[str, str]:
     if not columns:
-        raise ValueError("must name at least one column with its type, such as {id: bigint}")
+        raise ValueError("must contain at least one column with its type, such as {id: bigint}")
     for name, kind in columns.items():
         if not name or len(name.encode()) > 63:
             raise ValueError(f"{name!r} must be a name of 1 to 63 bytes")
         if not _TYPE.fullmatch(kind.strip().lower()):
             raise ValueError(f"{kind!r} must be a PostgreSQL type, such as bigint or numeric(10,2)")
-    return {name: _as_postgres_writes(kind.strip().lower()) for name, kind in columns.items()}
+    return {name: _canonical_type(kind.strip().lower()) for name, kind in columns.items()}
 
 
-def _as_postgres_writes(kind: str) -> str:
+def _canonical_type(kind: str) -> str:
     match = _TYPE.fullmatch(kind)
-    assert match is not None  # noqa: S101  it was checked
+    assert match is not None  # noqa: S101  checked by the caller
     bound, tail = (match["bound"] or "").replace(" ", ""), match["tail"] or ""
     named = match["head"] if tail else _ALIASES.get(match["head"], match["head"])
     first, space, rest = named.partition(" ")
-    if bound and first in ("time", "timestamp"):  # the bound stands in the middle: timestamp(3) …
+    if bound and first in ("time", "timestamp"):  # as in timestamp(3) with time zone
         named, bound = f"{first}{bound}{space}{rest}", ""
     return f"{named}{bound}{tail}{match['array'] or ''}"
 

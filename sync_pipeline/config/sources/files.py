@@ -1,4 +1,4 @@
-"""Keys of `source: {type: files}`."""
+"""The keys of `source: {type: files}`."""
 
 import codecs
 import re
@@ -6,15 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from sync_pipeline.config.sources.common import (
+from sync_pipeline.config.sources.declared import DeclaredColumns
+from sync_pipeline.config.sources.path_pattern import PathPattern, parts_of
+from sync_pipeline.config.sources.strict_model import (
     EnvironmentName,
     NullWord,
     PositiveSeconds,
     SourceModel,
     StrictModel,
 )
-from sync_pipeline.config.sources.declared import DeclaredColumns
-from sync_pipeline.config.sources.path_pattern import PathPattern, parts_of
 
 FileFormat = Literal["csv", "jsonl", "parquet"]
 Compression = Literal["none", "gzip", "zstd", "bz2"]
@@ -37,7 +37,7 @@ def _path(text: str) -> str:
 def _marker(text: str) -> str:
     parts_of(text, ("day", "file"))
     if not text or text.startswith("/") or ".." in text.split("/"):
-        raise ValueError("must be a name beside the file, such as _SUCCESS or {file}.done")
+        raise ValueError("must be a name in the file's folder, such as _SUCCESS or {file}.done")
     return text
 
 
@@ -55,7 +55,7 @@ def _encoding(name: str) -> str:
     try:
         "a".encode(name)
     except LookupError:
-        raise ValueError(f"{name!r} is no encoding of text, such as utf-8 or gb18030") from None
+        raise ValueError(f"{name!r} is not a text encoding, such as utf-8 or gb18030") from None
     return codecs.lookup(name).name
 
 
@@ -69,66 +69,81 @@ Endpoint = Annotated[str, AfterValidator(_endpoint)]
 
 
 class Ready(StrictModel):
-    """When a file is whole. What is given must all hold."""
+    """When a file is complete. If both keys are set, both conditions must be met."""
 
     marker: Annotated[str, AfterValidator(_marker)] | None = Field(
-        default=None, description="a file beside it that says so; {file} and {day:…} stand in it"
+        default=None,
+        description="name of a file in the same folder that exists when the file is complete, such "
+        "as `_SUCCESS`, `{file}.done` or `orders-{day:%Y%m%d}.ok`",
     )
     settle_seconds: PositiveSeconds | None = Field(
-        default=None, description="for how long it must not have changed"
+        default=None, description="for how many seconds the file must not have changed"
     )
 
     @model_validator(mode="after")
-    def _one_at_least(self) -> "Ready":
+    def _check_conditions(self) -> "Ready":
         if self.marker is None and self.settle_seconds is None:
-            raise ValueError("give 'marker', 'settle_seconds', or both")
+            raise ValueError("set 'marker', 'settle_seconds', or both")
         return self
 
 
 class Csv(StrictModel):
-    """How a CSV file is written."""
+    """The format of a CSV file."""
 
-    model_config = ConfigDict(str_strip_whitespace=False)  # a tab is a delimiter
+    model_config = ConfigDict(str_strip_whitespace=False)  # the delimiter may be a tab
 
     delimiter: Annotated[str, AfterValidator(_one_character)] | None = Field(
-        default=None, description="between two fields; a comma, and for .tsv a tab"
+        default=None,
+        description="character between two fields; by default a comma, and for `.tsv` a tab",
     )
     quote: Annotated[str, AfterValidator(_quote)] = Field(
-        default='"', description="around a field, doubled within it; '' if fields are never quoted"
+        default='"',
+        description="character around a field, doubled within it; `''` if fields are never quoted",
     )
     header: bool = Field(
         default=True,
-        description="whether the first row names the columns; if not they are those of 'columns', "
-        "in that order",
+        description="whether the first row contains the column names; if not, the columns are "
+        "those of `columns`, in that order",
     )
     null_values: tuple[str, ...] = Field(
-        default=("",), description="what an unquoted field says in place of NULL"
+        default=("",), description="unquoted fields that mean NULL"
     )
-    encoding: Annotated[str, AfterValidator(_encoding)] = "utf-8"
+    encoding: Annotated[str, AfterValidator(_encoding)] = Field(
+        default="utf-8", description="text encoding, such as `gb18030`"
+    )
     largest_row_mib: Annotated[int, Field(ge=1, le=512)] = Field(
         default=1,
-        description="how long a row may be; so much is read at once, and held a few times",
+        description="maximum size of a row in MiB; blocks of this size are read, and a few are "
+        "kept in memory",
     )
 
 
 class S3(StrictModel):
-    """How S3, or what speaks like it, is reached. By default as the AWS tools would."""
+    """How to reach S3 or a compatible service. By default as the AWS tools do."""
 
-    endpoint: Endpoint | None = Field(default=None, description="if it is not Amazon's")
-    region: str | None = None
+    endpoint: Endpoint | None = Field(
+        default=None, description="`https://host:port` of a compatible service; by default Amazon's"
+    )
+    region: str | None = Field(
+        default=None, description="region of the bucket; by default from the AWS environment"
+    )
     access_key_env: EnvironmentName | None = Field(
-        default=None, description="environment variable with the access key"
+        default=None,
+        description="environment variable that contains the access key; by default AWS's usual "
+        "credential chain is used",
     )
     secret_key_env: EnvironmentName | None = Field(
-        default=None, description="environment variable with the secret key"
+        default=None, description="environment variable that contains the secret key"
     )
     session_token_env: EnvironmentName | None = Field(
-        default=None, description="environment variable with a session's token"
+        default=None, description="environment variable that contains a session token"
     )
-    anonymous: bool = Field(default=False, description="whether a public bucket is read unsigned")
+    anonymous: bool = Field(
+        default=False, description="whether to read a public bucket without signing requests"
+    )
 
     @model_validator(mode="after")
-    def _both_keys_or_none(self) -> "S3":
+    def _check_credentials(self) -> "S3":
         if (self.access_key_env is None) != (self.secret_key_env is None):
             raise ValueError("give both 'access_key_env' and 'secret_key_env', or neither")
         if self.session_token_env is not None and self.access_key_env is None:
@@ -139,51 +154,69 @@ class S3(StrictModel):
 
 
 class Gcs(StrictModel):
-    """How Google Cloud Storage is reached; by default with the application default credentials."""
+    """How to reach Google Cloud Storage. By default with the application default credentials."""
 
-    endpoint: Endpoint | None = Field(default=None, description="if it is not Google's")
-    anonymous: bool = Field(default=False, description="whether a public bucket is read unsigned")
+    endpoint: Endpoint | None = Field(
+        default=None, description="`https://host:port` of a compatible service; by default Google's"
+    )
+    anonymous: bool = Field(
+        default=False, description="whether to read a public bucket without credentials"
+    )
 
 
 class FilesSource(SourceModel):
-    """Rows from CSV, JSON Lines or Parquet files, on disk, in S3 or Google Cloud Storage."""
+    """Rows of CSV, JSON Lines or Parquet files on disk, in S3 or in Google Cloud Storage."""
 
-    type: Literal["files"] = "files"
+    type: Literal["files"] = Field(default="files", description="the type of the source")
     path: Annotated[str, AfterValidator(_path)] = Field(
-        description="a path, s3://bucket/… or gs://bucket/…; {day:%Y/%m/%d} is the day, * any part "
-        "of a name, ? one character; a relative one begins at the project's folder"
+        description="path of the files, or `s3://bucket/…` or `gs://bucket/…`; `{day:%Y/%m/%d}` "
+        "is the day, `*` any part of a name, `?` one character; a relative path starts at the "
+        "project's folder"
     )
     format: FileFormat | None = Field(
-        default=None, description="csv, jsonl or parquet; by default as the path ends"
+        default=None,
+        description="`csv`, `jsonl` or `parquet`; by default determined by the path's extension",
     )
     compression: Compression | None = Field(
         default=None,
-        description="none, gzip, zstd or bz2, of csv and jsonl; by default as a file's name ends",
+        description="`none`, `gzip`, `zstd` or `bz2`, for CSV and JSON Lines; by default "
+        "determined by each file's extension",
     )
     columns: DeclaredColumns | None = Field(
         default=None,
-        description="the columns, each with its PostgreSQL type; parquet files know their own",
+        description="columns of the rows, each with its PostgreSQL type; by default those of the "
+        "newest Parquet file; required for CSV and JSON Lines",
     )
     day_column: str = Field(
         default="sync_date",
-        description="column of type date, timestamp or timestamptz; if the rows have it not, it "
-        "is added with the day of the path",
+        description="column that determines a row's day, of type date, timestamp or timestamptz; "
+        "if the rows do not contain it, it is added with the day of the path",
     )
     extra_columns: Literal["fail", "ignore"] = Field(
-        default="fail", description="what a column does that only the file has"
+        default="fail",
+        description="what to do with a column that only the file has: `fail` fails the day, "
+        "`ignore` leaves the column out",
     )
     missing_columns: Annotated[
         Literal["fail", "null"],
         NullWord,
         WithJsonSchema({"enum": ["fail", "null", None]}),
-    ] = Field(default="fail", description="what a column is that a csv or parquet file lacks")
-    missing_file: Literal["not_ready", "empty"] = Field(
-        default="not_ready", description="what a day without a file is"
+    ] = Field(
+        default="fail",
+        description="what to do with a column that a CSV or Parquet file lacks: `fail` fails the "
+        "day, `null` writes NULL",
     )
-    ready: Ready | None = Field(default=None, description="when a file is whole")
-    csv: Csv = Csv()
-    s3: S3 = S3()
-    gcs: Gcs = Gcs()
+    missing_file: Literal["not_ready", "empty"] = Field(
+        default="not_ready",
+        description="what a day without a file is: `not_ready` fails the day and keeps its rows, "
+        "`empty` means that it has no rows and deletes the existing ones",
+    )
+    ready: Ready | None = Field(
+        default=None, description="when a file is complete; by default a file that exists is"
+    )
+    csv: Csv = Field(default=Csv(), description="the format of CSV files")
+    s3: S3 = Field(default=S3(), description="how to reach S3 or a compatible service")
+    gcs: Gcs = Field(default=Gcs(), description="how to reach Google Cloud Storage")
 
     @property
     def origin(self) -> str:
@@ -196,12 +229,13 @@ class FilesSource(SourceModel):
 
     @property
     def pattern(self) -> PathPattern:
-        """The path's parts."""
+        """The parsed path."""
         return PathPattern(self.path)
 
     @property
     def file_format(self) -> FileFormat | None:
-        """The format that is given, else the path's; None if it ends with none."""
+        """The format that is set, or else the one of the path's extension; None if neither is
+        known."""
         endings = [part for part in self.path.lower().split(".")[1:] if part not in _COMPRESSIONS]
         return self.format or (_FORMATS.get(endings[-1]) if endings else None)
 
@@ -211,30 +245,35 @@ class FilesSource(SourceModel):
         return self.csv.delimiter or ("\t" if is_tsv else ",")
 
     def compression_of(self, name: str) -> Compression:
-        """Return how the file called `name` is compressed."""
+        """Return how the file `name` is compressed."""
         return self.compression or _COMPRESSIONS.get(name.lower().rpartition(".")[2], "none")
 
     @model_validator(mode="after")
-    def _makes_sense(self) -> "FilesSource":
+    def _check_combinations(self) -> "FilesSource":
         if self.file_format is None:
-            raise ValueError("give 'format': csv, jsonl or parquet; the path does not end with one")
+            raise ValueError(
+                "set 'format' to csv, jsonl or parquet; the path's extension is not one of them"
+            )
         if self.columns is None and self.file_format != "parquet":
             raise ValueError(
                 f"'columns' must declare the columns of {self.file_format} files with their types, "
-                "such as {id: bigint}; what is guessed from one file is wrong for the next"
+                "such as {id: bigint}; types inferred from one file can be wrong for the next"
             )
         if self.columns and not self.pattern.is_daily and self.day_column not in self.columns:
             raise ValueError(
-                f"'columns' must contain the day_column {self.day_column!r}, since the path is not "
-                "another for each day; add it, or the day to the path: {day:%Y-%m-%d}"
+                f"'columns' must contain the day_column {self.day_column!r}, because several days "
+                "share a path; add the column, or add the day to the path: {day:%Y-%m-%d}"
             )
         if self.ready and "{day" in (self.ready.marker or "") and not self.pattern.is_daily:
-            raise ValueError("the ready marker has a day in it, but the path has not")
+            raise ValueError("the ready marker contains the day, but the path does not")
         for key, scheme in (("s3", "s3"), ("gcs", "gs")):
             if key in self.model_fields_set and self.pattern.scheme != scheme:
-                raise ValueError(f"{key!r} goes with a path that begins with {scheme}://")
+                raise ValueError(f"{key!r} requires a path that begins with {scheme}://")
         if "csv" in self.model_fields_set and self.file_format != "csv":
-            raise ValueError("'csv' goes with csv files")
+            raise ValueError("'csv' applies to CSV files only")
         if self.compression and self.file_format == "parquet":
-            raise ValueError("'compression' is of csv and jsonl files; parquet has its own within")
+            raise ValueError(
+                "'compression' applies to CSV and JSON Lines files; Parquet files are "
+                "compressed internally"
+            )
         return self

@@ -1,6 +1,6 @@
-"""The part of JSONPath that a `defs.yaml` may use: names and indexes, such as `$.data.orders[0]`.
+"""The subset of JSONPath that a `defs.yaml` may use: names and indexes, such as `$.data.orders[0]`.
 
-A path of these finds one value or none, so that it cannot be in doubt which was meant.
+Such a path finds at most one value, so it is never ambiguous.
 """
 
 import re
@@ -15,14 +15,14 @@ _STEP = re.compile(r"""\.?([^.\[\]'"*\s]+)|\['([^']+)'\]|\["([^"]+)"\]|\[(\d+)\]
 
 
 class Missing:
-    """What `find` returns for a path that leads nowhere; JSON's null is None."""
+    """The type of MISSING, which `find` returns if there is no value; JSON's null is None."""
 
 
 MISSING = Missing()
 
 
 def steps_of(path: str) -> Steps:
-    """Return the names and indexes of `path`. Raises ValueError for what is no such path."""
+    """Return the names and indexes of `path`. Raises ValueError if it contains anything else."""
     rest = path[1:] if path.startswith("$") else f".{path}"
     steps: list[str | int] = []
     at = 0

@@ -1,10 +1,10 @@
-"""Keys of `source: {type: postgres}`."""
+"""The keys of `source: {type: postgres}`."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sync_pipeline.config.sources.common import (
+from sync_pipeline.config.sources.strict_model import (
     EnvironmentName,
     PositiveSeconds,
     SourceModel,
@@ -14,26 +14,38 @@ from sync_pipeline.config.sources.common import (
 
 
 class PostgresSource(SourceModel):
-    """Rows from a table or a query of another PostgreSQL database, read-only."""
+    """Rows of a table, a view or a query of another PostgreSQL database. Sessions are read-only."""
 
-    type: Literal["postgres"] = "postgres"
-    url_env: EnvironmentName = Field(description="environment variable with the source's URL")
-    table: TableName | None = Field(default=None, description="source table, or schema.table")
-    query: str | None = Field(default=None, description="a SELECT, in place of table")
-    day_column: str = Field(description="column of type date, timestamp or timestamptz")
+    type: Literal["postgres"] = Field(default="postgres", description="the type of the source")
+    url_env: EnvironmentName = Field(
+        description="environment variable that contains the source's URL"
+    )
+    table: TableName | None = Field(
+        default=None, description="source table or view, or `schema.table`"
+    )
+    query: str | None = Field(default=None, description="a SELECT, instead of `table`")
+    day_column: str = Field(
+        description="column that determines a row's day, of type date, timestamp or timestamptz"
+    )
     columns: tuple[str, ...] | None = Field(
-        default=None, min_length=1, description="columns to copy, in order; all of them by default"
+        default=None, min_length=1, description="columns to copy, in order; by default all"
     )
     ready_query: str | None = Field(
         default=None,
-        description="a SELECT of one value, with %(day)s for the day; false, 0, NULL or no row: "
-        "the source is not ready, and the day fails",
+        description="a SELECT of one value, with `%(day)s` for the day and `%%` for any other %; "
+        "if it returns false, 0, NULL or no row, the source is not ready and the day fails",
     )
     max_connections: Annotated[int, Field(ge=1, le=1000)] | None = Field(
-        default=None, description="how many workers read this source at once, over all runs"
+        default=None,
+        description="how many workers may read the source at a time, over all runs; the others "
+        "wait; by default there is no limit",
     )
-    connect_timeout_seconds: Annotated[int, Field(ge=2, le=600)] = 10
-    statement_timeout_seconds: PositiveSeconds = 3600
+    connect_timeout_seconds: Annotated[int, Field(ge=2, le=600)] = Field(
+        default=10, description="how long to wait for a connection"
+    )
+    statement_timeout_seconds: PositiveSeconds = Field(
+        default=3600, description="how long one statement may take, such as reading a day"
+    )
 
     @property
     def origin(self) -> str:
@@ -48,6 +60,6 @@ class PostgresSource(SourceModel):
         return None if self.max_connections is None else (self.url_env, self.max_connections)
 
     @model_validator(mode="after")
-    def _one_of_table_and_query(self) -> "PostgresSource":
+    def _check_selection(self) -> "PostgresSource":
         check_selection(self.table, self.query, self.columns, self.day_column)
         return self

@@ -1,95 +1,112 @@
-"""Keys of `source: {type: rest}`."""
+"""The keys of `source: {type: rest}`."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from sync_pipeline.config.sources.common import (
+from sync_pipeline.config.sources.declared import DeclaredColumns
+from sync_pipeline.config.sources.json_path import JsonPath
+from sync_pipeline.config.sources.placeholders import check_template
+from sync_pipeline.config.sources.rest_auth import Auth
+from sync_pipeline.config.sources.rest_pages import Cursor, Paginator
+from sync_pipeline.config.sources.rest_url import HttpUrl
+from sync_pipeline.config.sources.strict_model import (
     EnvironmentName,
     NullWord,
     PositiveSeconds,
     SourceModel,
 )
-from sync_pipeline.config.sources.declared import DeclaredColumns
-from sync_pipeline.config.sources.json_path import JsonPath
-from sync_pipeline.config.sources.placeholders import checked_template
-from sync_pipeline.config.sources.rest_auth import Auth
-from sync_pipeline.config.sources.rest_pages import Cursor, Paginator
-from sync_pipeline.config.sources.rest_url import HttpUrl
 
 Status = Annotated[int, Field(ge=201, le=599)]
 _Json = str | int | float | bool | None
 
 
 class RestSource(SourceModel):
-    """Rows from JSON over HTTP. Placeholders for the day stand in path, params and body."""
+    """Rows of a JSON API. `path`, `params` and `body` may contain placeholders for the day."""
 
-    type: Literal["rest"]
-    base_url: HttpUrl | None = Field(default=None, description="where the API begins")
+    type: Literal["rest"] = Field(description="the type of the source")
+    base_url: HttpUrl | None = Field(
+        default=None, description="base URL of the API, such as `https://api.example.com/v1`"
+    )
     base_url_env: EnvironmentName | None = Field(
-        default=None, description="in place of base_url: environment variable with it"
+        default=None,
+        description="instead of `base_url`: environment variable that contains the base URL",
     )
-    path: Annotated[str, AfterValidator(checked_template)] = Field(
-        default="", description="what follows the base URL"
+    path: Annotated[str, AfterValidator(check_template)] = Field(
+        default="", description="the rest of the URL, without the query"
     )
-    method: Literal["GET", "POST"] = "GET"
-    params: Annotated[dict[str, _Json | list[_Json]], AfterValidator(checked_template)] = Field(
-        default_factory=dict, description="the query; a list gives a parameter several times"
+    method: Literal["GET", "POST"] = Field(default="GET", description="`GET` or `POST`")
+    params: Annotated[dict[str, _Json | list[_Json]], AfterValidator(check_template)] = Field(
+        default_factory=dict, description="query parameters; a list repeats the parameter"
     )
-    body: Annotated[dict[str, Any], AfterValidator(checked_template)] | None = Field(
-        default=None, description="the JSON that a POST sends"
+    body: Annotated[dict[str, Any], AfterValidator(check_template)] | None = Field(
+        default=None, description="the JSON object that a `POST` sends"
     )
     headers: dict[str, str] = Field(
-        default_factory=dict, description="headers of every request; none of them secret"
+        default_factory=dict, description="headers of every request; no secrets"
     )
-    auth: Auth | None = Field(default=None, description="how the API knows who asks")
-    paginator: Paginator = Field(description="how one page leads to the next")
-    records: JsonPath = Field(description="JSONPath of the list of rows in an answer")
+    auth: Auth | None = Field(default=None, description="how to authenticate to the API")
+    paginator: Paginator = Field(description="how to get from one page to the next")
+    records: JsonPath = Field(
+        description="JSONPath of the list of rows in a response; `$` if the response is that list"
+    )
     columns: DeclaredColumns = Field(
-        description="the rows' columns, each with its PostgreSQL type, such as numeric(10,2)"
+        description="columns of the rows, each with its PostgreSQL type, such as `numeric(10,2)`"
     )
     paths: dict[str, JsonPath] = Field(
         default_factory=dict,
-        description="JSONPath in the row of a column whose field has another name, or lies deeper",
+        description="JSONPath, within a row, of each column whose field has another name or is "
+        "nested",
     )
     absent_fields: Annotated[
         Literal["refuse", "null"],
         NullWord,
         WithJsonSchema({"enum": ["refuse", "null", None]}),
-    ] = Field(default="refuse", description="what a row becomes that lacks a field of 'columns'")
+    ] = Field(
+        default="refuse",
+        description="what to do with a row that lacks a field of `columns`: `refuse` fails the "
+        "day, `null` writes NULL",
+    )
     day_column: str = Field(
         default="sync_date",
-        description="column of type date, timestamp or timestamptz; if 'columns' has it not, it "
-        "is added with the day",
+        description="column that determines a row's day, of type date, timestamp or timestamptz; "
+        "if `columns` does not contain it, it is added with the day",
     )
     count: JsonPath | None = Field(
-        default=None, description="JSONPath of how many rows the day has in all, to be compared"
+        default=None,
+        description="JSONPath of the day's total number of rows; a different number fails the day",
     )
     not_ready_statuses: tuple[Status, ...] = Field(
-        default=(), description="HTTP statuses that mean that the day is not there yet, such as 404"
+        default=(),
+        description="HTTP statuses that mean that the day is not ready, such as `[404]`",
     )
     ready: dict[JsonPath, _Json] = Field(
-        default_factory=dict, description="JSONPaths of an answer, and what they say once ready"
+        default_factory=dict,
+        description="JSONPaths in the first response, with the values they have when the day is "
+        "ready",
     )
     requests_per_second: Annotated[float, Field(gt=0, le=10_000)] | None = Field(
-        default=None, description="at most so many requests a second, by each worker"
+        default=None,
+        description="maximum number of requests per second, for each worker; by default there is "
+        "no limit",
     )
     timeout_seconds: PositiveSeconds = Field(
-        default=60, description="how long the server may be silent"
+        default=60, description="how long to wait for data from the server"
     )
     max_attempts: Annotated[int, Field(ge=1, le=100)] = Field(
-        default=4, description="how often a request is tried, before the day is tried anew"
+        default=4, description="how many times a request is sent in all before the day is retried"
     )
     max_backoff_seconds: PositiveSeconds = Field(
-        default=60, description="the longest Retry-After that is waited for"
+        default=60, description="the longest `Retry-After` to wait for"
     )
     max_page_megabytes: Annotated[int, Field(ge=1, le=4096)] = Field(
-        default=256, description="a larger answer is refused; a page is held in memory"
+        default=256,
+        description="larger responses are refused, because a page is kept in memory",
     )
 
     @property
     def origin(self) -> str:
-        """`$NAME` in place of an address that stands in the environment."""
+        """The URL without its query; a base URL from the environment is shown as `$NAME`."""
         base = self.base_url or f"${self.base_url_env}"
         return f"{base}/{self.path.lstrip('/')}" if self.path else base
 
@@ -99,15 +116,15 @@ class RestSource(SourceModel):
         return base + (self.auth.secret_settings if self.auth else ())
 
     @model_validator(mode="after")
-    def _that_fits_together(self) -> "RestSource":
+    def _check_combinations(self) -> "RestSource":
         if (self.base_url is None) == (self.base_url_env is None):
             raise ValueError("give exactly one of 'base_url' and 'base_url_env'")
         if "://" in self.path or "?" in self.path:
-            raise ValueError("'path' is what follows the base URL, and its query is 'params'")
+            raise ValueError("'path' is the rest of the URL; use 'params' for the query")
         if self.method != "POST" and (self.body is not None or _in_body(self.paginator)):
-            raise ValueError("'body', and a cursor in it, need method: POST")
+            raise ValueError("'body', or a cursor in it, needs method: POST")
         if any(name.lower() == "authorization" for name in self.headers):
-            raise ValueError("'headers' hold no secrets; give Authorization as 'auth'")
+            raise ValueError("'headers' must not contain secrets; use 'auth' for Authorization")
         _check_columns(self.columns, self.paths)
         return self
 
@@ -122,4 +139,4 @@ def _check_columns(columns: dict[str, str], paths: dict[str, str]) -> None:
             raise ValueError(f"column {name!r} is of type {kind}; declare a JSON list as jsonb")
     unknown = sorted(set(paths) - set(columns))
     if unknown:
-        raise ValueError(f"'paths' names {unknown[0]!r}, which 'columns' does not declare")
+        raise ValueError(f"'paths' contains {unknown[0]!r}, which 'columns' does not declare")

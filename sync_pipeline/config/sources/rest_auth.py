@@ -1,18 +1,21 @@
-"""Keys under `auth:` of `source: {type: rest}`: names of environment variables, never a secret."""
+"""The keys under `auth:` of `source: {type: rest}`.
+
+Secrets are given as names of environment variables, never as values.
+"""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sync_pipeline.config.sources.common import EnvironmentName, StrictModel, by_type
 from sync_pipeline.config.sources.rest_url import HttpUrl
+from sync_pipeline.config.sources.strict_model import EnvironmentName, StrictModel, by_type
 
 
 class BearerAuth(StrictModel):
     """A token in the header `Authorization: Bearer …`."""
 
-    type: Literal["bearer"]
-    token_env: EnvironmentName = Field(description="environment variable with the token")
+    type: Literal["bearer"] = Field(description="the type of authentication")
+    token_env: EnvironmentName = Field(description="environment variable that contains the token")
 
     @property
     def secret_settings(self) -> tuple[str, ...]:
@@ -22,10 +25,12 @@ class BearerAuth(StrictModel):
 class ApiKeyAuth(StrictModel):
     """A key in a header or in the query."""
 
-    type: Literal["api_key"]
-    key_env: EnvironmentName = Field(description="environment variable with the key")
-    name: str = Field(description="the header's or the parameter's name, such as X-Api-Key")
-    location: Literal["header", "query"] = "header"
+    type: Literal["api_key"] = Field(description="the type of authentication")
+    key_env: EnvironmentName = Field(description="environment variable that contains the key")
+    name: str = Field(description="name of the header or the query parameter, such as `X-Api-Key`")
+    location: Literal["header", "query"] = Field(
+        default="header", description="where the key is sent: `header` or `query`"
+    )
 
     @property
     def secret_settings(self) -> tuple[str, ...]:
@@ -33,11 +38,15 @@ class ApiKeyAuth(StrictModel):
 
 
 class BasicAuth(StrictModel):
-    """HTTP's basic authentication."""
+    """HTTP basic authentication."""
 
-    type: Literal["basic"]
-    username_env: EnvironmentName = Field(description="environment variable with the user's name")
-    password_env: EnvironmentName = Field(description="environment variable with the password")
+    type: Literal["basic"] = Field(description="the type of authentication")
+    username_env: EnvironmentName = Field(
+        description="environment variable that contains the user name"
+    )
+    password_env: EnvironmentName = Field(
+        description="environment variable that contains the password"
+    )
 
     @property
     def secret_settings(self) -> tuple[str, ...]:
@@ -45,15 +54,17 @@ class BasicAuth(StrictModel):
 
 
 class OAuth2Auth(StrictModel):
-    """OAuth 2's client credentials: a token is asked for, and again when it has run out."""
+    """OAuth 2 client credentials: a token is requested, and renewed when it expires."""
 
-    type: Literal["oauth2_client_credentials"]
-    token_url: HttpUrl = Field(description="where tokens are given")
-    client_id_env: EnvironmentName = Field(description="environment variable with the client's id")
-    client_secret_env: EnvironmentName = Field(
-        description="environment variable with the client's secret"
+    type: Literal["oauth2_client_credentials"] = Field(description="the type of authentication")
+    token_url: HttpUrl = Field(description="URL of the token endpoint")
+    client_id_env: EnvironmentName = Field(
+        description="environment variable that contains the client ID"
     )
-    scope: str | None = Field(default=None, description="the scope that is asked for")
+    client_secret_env: EnvironmentName = Field(
+        description="environment variable that contains the client secret"
+    )
+    scope: str | None = Field(default=None, description="scope to request")
 
     @property
     def secret_settings(self) -> tuple[str, ...]:

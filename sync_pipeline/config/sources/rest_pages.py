@@ -1,89 +1,97 @@
-"""Keys under `paginator:` of `source: {type: rest}`: how one page leads to the next.
+"""The keys under `paginator:` of `source: {type: rest}`: how to get from one page to the next.
 
-There is no default and no guessing: an API whose pages were not followed would lose rows unseen.
+There is no default: if the wrong pagination were assumed, rows would be lost silently.
 """
 
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sync_pipeline.config.sources.common import StrictModel, by_type
 from sync_pipeline.config.sources.json_path import JsonPath
+from sync_pipeline.config.sources.strict_model import StrictModel, by_type
 
 _Parameter = Annotated[str, Field(min_length=1)]
 
 
 class SinglePage(StrictModel):
-    """The first answer is the whole day."""
+    """The first response contains the whole day."""
 
-    type: Literal["single_page"]
+    type: Literal["single_page"] = Field(description="the type of pagination")
 
 
 class JsonLink(StrictModel):
-    """The answer holds the address of the next page."""
+    """The response contains the URL of the next page."""
 
-    type: Literal["json_link"]
-    next_url_path: JsonPath = Field(description="JSONPath of the next page's address")
+    type: Literal["json_link"] = Field(description="the type of pagination")
+    next_url_path: JsonPath = Field(
+        description="JSONPath of the next page's URL; without one, the page is the last"
+    )
 
 
 class HeaderLink(StrictModel):
-    """The `Link` header holds the address of the next page, as GitHub does it."""
+    """The `Link` header contains the URL of the next page, as in GitHub's API."""
 
-    type: Literal["header_link"]
-    rel: str = Field(default="next", description="the relation that names the next page")
+    type: Literal["header_link"] = Field(description="the type of pagination")
+    rel: str = Field(default="next", description="relation of the link to the next page")
 
 
 class HeaderCursor(StrictModel):
-    """A header holds what the next page is asked for with."""
+    """A header contains the cursor of the next page."""
 
-    type: Literal["header_cursor"]
-    header: str = Field(description="the header with the cursor")
-    param: _Parameter = Field(description="query parameter that takes it")
+    type: Literal["header_cursor"] = Field(description="the type of pagination")
+    header: str = Field(description="header that contains the cursor")
+    param: _Parameter = Field(description="query parameter in which the cursor is sent")
 
 
 class Cursor(StrictModel):
-    """The answer holds what the next page is asked for with."""
+    """The response contains the cursor of the next page."""
 
-    type: Literal["cursor"]
-    cursor_path: JsonPath = Field(description="JSONPath of the cursor; the last page has none")
-    param: _Parameter | None = Field(default=None, description="query parameter that takes it")
+    type: Literal["cursor"] = Field(description="the type of pagination")
+    cursor_path: JsonPath = Field(
+        description="JSONPath of the cursor; without one, the page is the last"
+    )
+    param: _Parameter | None = Field(
+        default=None, description="query parameter in which the cursor is sent"
+    )
     body_path: _Parameter | None = Field(
-        default=None, description="in place of param: where it goes in the JSON body, as a.b"
+        default=None,
+        description="instead of `param`: path of the cursor in the JSON body, such as `page.after`",
     )
     has_more_path: JsonPath | None = Field(
-        default=None, description="JSONPath of true while there are more pages"
+        default=None, description="JSONPath of a value that is true while there are more pages"
     )
 
     @model_validator(mode="after")
-    def _one_place(self) -> "Cursor":
+    def _check_location(self) -> "Cursor":
         if (self.param is None) == (self.body_path is None):
             raise ValueError("give exactly one of 'param' and 'body_path'")
         return self
 
 
 class Offset(StrictModel):
-    """A page is so many rows from so many on. The total is taken from the source's `count`."""
+    """Pages are requested by offset, up to the source's `count` or, without it, to an empty
+    page."""
 
-    type: Literal["offset"]
-    limit: Annotated[int, Field(ge=1)] = Field(description="rows of a page")
-    offset_param: _Parameter = "offset"
-    limit_param: _Parameter = "limit"
+    type: Literal["offset"] = Field(description="the type of pagination")
+    limit: Annotated[int, Field(ge=1)] = Field(description="number of rows per page")
+    offset_param: _Parameter = Field(default="offset", description="query parameter of the offset")
+    limit_param: _Parameter = Field(default="limit", description="query parameter of the limit")
     has_more_path: JsonPath | None = Field(
-        default=None, description="JSONPath of true while there are more pages"
+        default=None, description="JSONPath of a value that is true while there are more pages"
     )
 
 
 class PageNumber(StrictModel):
-    """Pages have numbers. The first empty page is the end, or the total of pages."""
+    """Pages are requested by number, up to `total_pages_path` or, without it, to an empty page."""
 
-    type: Literal["page_number"]
-    param: _Parameter = "page"
-    first_page: int = Field(default=1, description="the number of the first page")
+    type: Literal["page_number"] = Field(description="the type of pagination")
+    param: _Parameter = Field(default="page", description="query parameter of the page number")
+    first_page: int = Field(default=1, description="number of the first page")
     total_pages_path: JsonPath | None = Field(
-        default=None, description="JSONPath of the number of pages"
+        default=None, description="JSONPath of the total number of pages"
     )
     has_more_path: JsonPath | None = Field(
-        default=None, description="JSONPath of true while there are more pages"
+        default=None, description="JSONPath of a value that is true while there are more pages"
     )
 
 

@@ -1,4 +1,4 @@
-"""Addresses that may stand in a `defs.yaml`: of HTTP, and without a secret."""
+"""The field type of an HTTP URL in a `defs.yaml`; a URL with a secret is refused."""
 
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -7,21 +7,24 @@ from pydantic import AfterValidator
 
 
 def http_url(url: str) -> str:
-    """Return `url` without a slash at its end. Raises ValueError, which does not show it."""
+    """Return `url` without a trailing slash.
+
+    Raises ValueError, whose text does not contain the URL.
+    """
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018  reading it is the check
     except ValueError:
         raise ValueError("must be a valid URL, such as https://api.example.com/v1") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must begin with https:// or http:// and name a host")
-    if "@" in parts.netloc + parts.path:  # in the path, it may follow half a password
+        raise ValueError("must begin with https:// or http:// and contain a host")
+    if "@" in parts.netloc + parts.path:  # an @ in the path may follow a part of a password
         raise ValueError(
-            "must not hold a user name or a password; give them as 'auth' (an '@' of the path "
-            "itself is written %40)"
+            "must not contain a user name or a password; use 'auth' instead (write an '@' in the "
+            "path as %40)"
         )
     if parts.query or parts.fragment:
-        raise ValueError("must not hold a query; give it as 'params'")
+        raise ValueError("must not contain a query; use 'params' instead")
     return url.rstrip("/")
 
 

@@ -1,60 +1,71 @@
-"""Keys of `source: {type: sql}`."""
+"""The keys of `source: {type: sql}`."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sync_pipeline.config.sources.common import (
+from sync_pipeline.config.sources.declared import DeclaredColumns
+from sync_pipeline.config.sources.strict_model import (
     EnvironmentName,
     PositiveSeconds,
     SourceModel,
     check_selection,
 )
-from sync_pipeline.config.sources.declared import DeclaredColumns
 
 
 class SqlSource(SourceModel):
-    """Rows from a table or a query of any database that SQLAlchemy has a dialect for, read-only."""
+    """Rows of a table, a view or a query of any database for which SQLAlchemy has a dialect."""
 
-    type: Literal["sql"] = "sql"
+    type: Literal["sql"] = Field(default="sql", description="the type of the source")
     url_env: EnvironmentName = Field(
-        description="environment variable with a SQLAlchemy URL, such as "
-        "mysql+pymysql://user:password@host/database"
+        description="environment variable that contains the SQLAlchemy URL, such as "
+        "`mysql+pymysql://user:password@host/database`"
     )
     table: Annotated[str, Field(pattern=r"^[^.]+(\.[^.]+)?$")] | None = Field(
-        default=None, description="source table or view, or schema.table"
+        default=None, description="source table or view, or `schema.table`"
     )
-    query: str | None = Field(default=None, description="a SELECT, in place of table")
-    day_column: str = Field(description="column of type date, timestamp or timestamptz")
+    query: str | None = Field(
+        default=None, description="a SELECT, instead of `table`, without a `;` at its end"
+    )
+    day_column: str = Field(
+        description="column that determines a row's day, of type date, timestamp or timestamptz"
+    )
     columns: tuple[str, ...] | None = Field(
-        default=None, min_length=1, description="columns to copy, in order; all of them by default"
+        default=None, min_length=1, description="columns to copy, in order; by default all"
     )
     types: DeclaredColumns | None = Field(
         default=None,
-        description="PostgreSQL types of columns, in place of those found, such as {paid: boolean}",
+        description="PostgreSQL types of some columns, instead of those found, such as "
+        "`{paid: boolean}`",
     )
     ready_query: str | None = Field(
         default=None,
-        description="a SELECT of one value, with %(day)s for the day; false, 0, NULL or no row: "
-        "the source is not ready, and the day fails",
+        description="a SELECT of one value, with `%(day)s` for the day and `%%` for any other %; "
+        "if it returns false, 0, NULL or no row, the source is not ready and the day fails",
     )
     count: bool = Field(
         default=True,
-        description="whether the database also counts a day, in the snapshot that its rows are "
-        "read from; MySQL, MariaDB and SQLite",
+        description="whether the database also counts the rows of each day, in the snapshot that "
+        "they are read from; a difference fails the day (MySQL, MariaDB and SQLite)",
     )
     zero_dates: Literal["fail", "as_null"] = Field(
-        default="fail", description="what becomes of MySQL's dates such as 0000-00-00"
+        default="fail",
+        description="what to do with MySQL dates such as `0000-00-00`: `fail` fails the day, "
+        "`as_null` writes NULL",
     )
     max_connections: Annotated[int, Field(ge=1, le=1000)] | None = Field(
-        default=None, description="how many workers read this source at once, over all runs"
+        default=None,
+        description="how many workers may read the source at a time, over all runs; the others "
+        "wait; by default there is no limit",
     )
-    connect_timeout_seconds: Annotated[int, Field(ge=2, le=600)] = 10
+    connect_timeout_seconds: Annotated[int, Field(ge=2, le=600)] = Field(
+        default=10, description="how long to wait for a connection (MySQL and MariaDB)"
+    )
     statement_timeout_seconds: PositiveSeconds = Field(
-        default=3600, description="how long reading one day may take"
+        default=3600, description="how long reading one day may take before it is aborted"
     )
     lock_timeout_seconds: PositiveSeconds = Field(
-        default=30, description="how long to wait for a lock; MySQL, MariaDB and SQLite"
+        default=30, description="how long to wait for a lock (MySQL, MariaDB and SQLite)"
     )
 
     @property
@@ -70,7 +81,7 @@ class SqlSource(SourceModel):
         return None if self.max_connections is None else (self.url_env, self.max_connections)
 
     @model_validator(mode="after")
-    def _consistent(self) -> "SqlSource":
+    def _check_queries(self) -> "SqlSource":
         check_selection(self.table, self.query, self.columns, self.day_column)
         for key, query in (("query", self.query), ("ready_query", self.ready_query)):
             if query is not None and query.rstrip().endswith(";"):

@@ -1,4 +1,4 @@
-"""Alembic's entry: run the migrations on the connection that `migrate` opened and locked."""
+"""Alembic's entry point: runs the migrations on the connection that `migrate.py` has opened."""
 
 from alembic import context
 

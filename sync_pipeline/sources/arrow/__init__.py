@@ -1,1 +1,1 @@
-"""Rows as Arrow record batches."""
+"""Sources that read rows as Arrow record batches: types, conversion, COPY encoding."""

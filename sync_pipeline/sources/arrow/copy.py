@@ -1,8 +1,8 @@
-"""Record batches in PostgreSQL's COPY formats.
+"""Encode Arrow record batches in PostgreSQL's COPY formats.
 
-Binary is pgpq's, the quickest way from Arrow into PostgreSQL (bench/README.md has the others).
-Text is for target columns that are wider than the source's, and where rows must be looked at one by
-one: one line is one row.
+Binary is encoded by pgpq, the fastest way from Arrow into PostgreSQL (see bench/README.md for the
+alternatives). Text is used if a target column is wider than the source's, or if rows must be
+checked one by one: each row is one line. Does not map types: see `types.py`.
 """
 
 import re
@@ -22,7 +22,7 @@ _OLDEST, _NEWEST = date(1, 1, 1), date(9999, 12, 31)
 
 
 class Encoder(Protocol):
-    """Bytes of a COPY: what comes before all rows, of each batch, after all rows."""
+    """Encodes a COPY: a header, then the rows of each batch, then a trailer."""
 
     def begin(self) -> bytes: ...
 
@@ -31,8 +31,8 @@ class Encoder(Protocol):
     def end(self) -> bytes: ...
 
 
-def encoder(schema: pa.Schema, copy_format: CopyFormat) -> Encoder:
-    """Return an encoder of batches of `schema`, whose columns travel as `arrow_types` says."""
+def make_encoder(schema: pa.Schema, copy_format: CopyFormat) -> Encoder:
+    """Return an encoder for batches of `schema`, whose columns have the types of `types.py`."""
     return _Binary(schema) if copy_format is CopyFormat.BINARY else _Text()
 
 
@@ -57,18 +57,18 @@ class _Text:
     def rows(self, batch: pa.RecordBatch) -> bytes:
         if batch.num_rows == 0:
             return b""
-        columns = [_escaped(column) for column in batch]
+        columns = [_escape(column) for column in batch]
         columns[-1] = pc.binary_join_element_wise(columns[-1], "", "\n")
-        return _bytes_of(pc.binary_join_element_wise(*columns, "\t"))
+        return _string_bytes(pc.binary_join_element_wise(*columns, "\t"))
 
     def end(self) -> bytes:
         return b""
 
 
-def _escaped(column: pa.Array) -> pa.Array:
+def _escape(column: pa.Array) -> pa.Array:
     text = as_text(column)
     if pa.types.is_string(column.type) or pa.types.is_list(column.type):
-        found = _bytes_of(text)
+        found = _string_bytes(text)
         for special, escape in _ESCAPES:
             if special.encode() in found:
                 text = pc.replace_substring(text, special, escape)
@@ -77,8 +77,8 @@ def _escaped(column: pa.Array) -> pa.Array:
     return pc.fill_null(text, NULL)
 
 
-def _bytes_of(text: pa.Array) -> bytes:
-    """Return the values of a column of strings, one behind the other, as they lie in memory."""
+def _string_bytes(text: pa.Array) -> bytes:
+    """Return the values of a string column, concatenated, as they are stored in memory."""
     _, offsets, values = text.buffers()
     if offsets is None or values is None:
         return b""
@@ -87,21 +87,21 @@ def _bytes_of(text: pa.Array) -> bytes:
 
 
 def as_text(column: pa.Array) -> pa.Array:
-    """Return the values of `column` as PostgreSQL reads them."""
+    """Return the values of `column` in PostgreSQL's text format."""
     kind = column.type
     if pa.types.is_string(kind):
         return column
     if pa.types.is_timestamp(kind) and kind.tz:
         local = pc.cast(pc.cast(column, pa.timestamp(kind.unit)), pa.string())
-        return _with_eras(pc.binary_join_element_wise(local, "+00", ""))
+        return _add_eras(pc.binary_join_element_wise(local, "+00", ""))
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        return _with_eras(pc.cast(column, pa.string()))
-    if any(is_kind(kind) for is_kind in _CASTABLE):
+        return _add_eras(pc.cast(column, pa.string()))
+    if any(is_kind(kind) for is_kind in _CASTABLE_TYPES):
         return pc.cast(column, pa.string())
     return pa.array([None if v is None else _literal(v) for v in column.to_pylist()], pa.string())
 
 
-_CASTABLE: Sequence[Callable[[pa.DataType], bool]] = (
+_CASTABLE_TYPES: Sequence[Callable[[pa.DataType], bool]] = (
     pa.types.is_boolean,
     pa.types.is_integer,
     pa.types.is_floating,
@@ -113,14 +113,14 @@ _CASTABLE: Sequence[Callable[[pa.DataType], bool]] = (
 _BEFORE_YEAR_1 = re.compile(r"(?P<sign>-?)(?P<year>\d{4,})(?P<rest>-.*)")
 
 
-def _with_eras(text: pa.Array) -> pa.Array:
-    """Return dates with those before year 1 as PostgreSQL reads them: Arrow's year 0 is 1 BC."""
+def _add_eras(text: pa.Array) -> pa.Array:
+    """Write dates before year 1 as PostgreSQL does: Arrow's year 0 is 1 BC."""
     if not pc.any(pc.or_(pc.starts_with(text, "-"), pc.starts_with(text, "0000-"))).as_py():
         return text
-    return pa.array([None if t is None else _with_era(t) for t in text.to_pylist()], pa.string())
+    return pa.array([None if t is None else _add_era(t) for t in text.to_pylist()], pa.string())
 
 
-def _with_era(text: str) -> str:
+def _add_era(text: str) -> str:
     found = _BEFORE_YEAR_1.fullmatch(text)
     if found is None or not (found["sign"] or int(found["year"]) == 0):
         return text
@@ -128,17 +128,17 @@ def _with_era(text: str) -> str:
 
 
 def _literal(value: Any) -> str:
-    """Return a value as PostgreSQL reads it."""
+    """Return a value in PostgreSQL's text format."""
     if isinstance(value, bytes):
         return f"\\x{value.hex()}"
     if isinstance(value, timedelta):
         return f"{value.days} days {value.seconds} seconds {value.microseconds} microseconds"
     if isinstance(value, list):
-        return "{" + ",".join("NULL" if v is None else _quoted(_literal(v)) for v in value) + "}"
+        return "{" + ",".join("NULL" if v is None else _quote(_literal(v)) for v in value) + "}"
     if isinstance(value, (date, datetime, time)):
         return value.isoformat()
     return str(value)
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,4 +1,7 @@
-"""Rows whose types a dataset declares: they travel as text, and PostgreSQL reads them as these."""
+"""Convert rows with declared column types to text, for PostgreSQL to parse as these types.
+
+Does not convert columns with the types of the source: see `types.py`.
+"""
 
 import json
 from collections.abc import Generator, Iterable, Mapping
@@ -8,35 +11,39 @@ import pyarrow as pa
 
 from sync_pipeline.errors import SourceError
 from sync_pipeline.sources.arrow.copy import as_text
-from sync_pipeline.sources.arrow.source import ROWS_AT_ONCE
-from sync_pipeline.sources.arrow.types import column_type, naming, travelling, unwrapped
+from sync_pipeline.sources.arrow.source import MAX_BATCH_ROWS
+from sync_pipeline.sources.arrow.types import (
+    column_type,
+    convert_for_copy,
+    translate_conversion_errors,
+    unwrap,
+)
 
 
-def schema_of(columns: Mapping[str, str]) -> pa.Schema:
-    """Return the Arrow schema of rows with these declared columns."""
+def text_schema(columns: Mapping[str, str]) -> pa.Schema:
+    """Return the Arrow schema of these declared columns: all text."""
     return pa.schema([(name, pa.string()) for name in columns])
 
 
-def as_declared(
+def to_text_batches(
     rows: Iterable[Any], columns: Mapping[str, str], where: str
 ) -> Generator[pa.RecordBatch, None, None]:
-    """Yield `rows`, mappings by column name or record batches, as batches of text, which PostgreSQL
-    reads as the types of `columns`.
+    """Yield `rows` as batches of text, for PostgreSQL to parse as the types of `columns`.
 
-    A column that a row lacks is NULL. Raises SourceError, which begins with `where`, for a column
-    that was not declared.
+    A row is a mapping by column name or a record batch. A column that a row lacks is NULL. Raises
+    SourceError, with `where` at the start of its message, for a column that is not declared.
     """
-    schema = schema_of(columns)
+    schema = text_schema(columns)
     mappings: list[Mapping[str, Any]] = []
     for row in rows:
         if isinstance(row, Mapping):
             mappings.append(row)
         elif not isinstance(row, pa.RecordBatch):
             raise SourceError(
-                f"{where} gave {type(row).__name__}; it must yield mappings by column name, or "
+                f"{where} yielded {type(row).__name__}; it must yield mappings by column name or "
                 "Arrow record batches"
             )
-        if len(mappings) == ROWS_AT_ONCE or isinstance(row, pa.RecordBatch):
+        if len(mappings) == MAX_BATCH_ROWS or isinstance(row, pa.RecordBatch):
             yield from _from_mappings(mappings, schema, where)
             mappings = []
         if isinstance(row, pa.RecordBatch):
@@ -49,9 +56,10 @@ def _from_mappings(
 ) -> Generator[pa.RecordBatch, None, None]:
     if not mappings:
         return
-    _refuse_unknown({str(name) for row in mappings for name in row}, schema, where)
+    _check_declared({str(name) for row in mappings for name in row}, schema, where)
     columns = [
-        pa.array([text_of(row.get(name)) for row in mappings], pa.string()) for name in schema.names
+        pa.array([value_to_text(row.get(name)) for row in mappings], pa.string())
+        for name in schema.names
     ]
     yield pa.record_batch(columns, schema=schema)
 
@@ -59,9 +67,9 @@ def _from_mappings(
 def _from_arrow(
     batch: pa.RecordBatch, declared: Mapping[str, str], schema: pa.Schema, where: str
 ) -> pa.RecordBatch:
-    _refuse_unknown(set(batch.schema.names), schema, where)
+    _check_declared(set(batch.schema.names), schema, where)
     texts = [
-        declared_text(batch.column(name), name, declared[name], where)
+        column_to_text(batch.column(name), name, declared[name], where)
         if name in batch.schema.names
         else pa.nulls(batch.num_rows, pa.string())
         for name in schema.names
@@ -69,28 +77,31 @@ def _from_arrow(
     return pa.record_batch(texts, schema=schema)
 
 
-def declared_text(column: pa.Array, name: str, declared: str, where: str) -> pa.Array:
-    """Return a column as text for PostgreSQL to read as `declared`: with nanoseconds, if that is a
-    text itself. Raises SourceError, which begins with `where`, for what would be rounded."""
-    column = unwrapped(column)
+def column_to_text(column: pa.Array, name: str, declared: str, where: str) -> pa.Array:
+    """Return a column as text, for PostgreSQL to parse as type `declared`.
+
+    Keeps nanoseconds if `declared` is a text type. Otherwise raises SourceError, with `where` at
+    the start of its message, for a value that would have to be rounded.
+    """
+    column = unwrap(column)
     is_time = pa.types.is_timestamp(column.type) or pa.types.is_time(column.type)
     if is_time and declared.startswith(("text", "character")):
         return as_text(column)
-    with naming(name, column.type, where):
-        return as_text(travelling(column, column_type(column.type)))
+    with translate_conversion_errors(name, column.type, where):
+        return as_text(convert_for_copy(column, column_type(column.type)))
 
 
-def _refuse_unknown(names: set[str], schema: pa.Schema, where: str) -> None:
+def _check_declared(names: set[str], schema: pa.Schema, where: str) -> None:
     unknown = names - set(schema.names)
     if unknown:
         raise SourceError(
-            f"{where} gave a column {min(unknown)!r} that 'columns' does not declare; add it there "
-            "with its type, or leave it out of the rows"
+            f"{where} yielded a column {min(unknown)!r} that 'columns' does not declare; add it "
+            "there with its type, or leave it out of the rows"
         )
 
 
-def text_of(value: Any) -> str | None:
-    """Return `value` as PostgreSQL reads it; None for its NULL."""
+def value_to_text(value: Any) -> str | None:
+    """Return `value` in PostgreSQL's text format; None for NULL."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool):

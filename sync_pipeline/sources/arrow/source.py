@@ -1,4 +1,8 @@
-"""A `Source` of any source that has its rows as Arrow record batches."""
+"""`ArrowReader`, the `Source` over sources that read Arrow record batches, and `ArrowRows`, their
+protocol.
+
+Does not read any rows: see `python.py`, `files/`, `sql/` and `rest/`.
+"""
 
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
@@ -11,60 +15,59 @@ import pyarrow.compute as pc
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.config.day_bounds import day_bounds
 from sync_pipeline.errors import CountMismatchError, SourceError, one_line
-from sync_pipeline.sources.arrow.copy import encoder
+from sync_pipeline.sources.arrow.copy import make_encoder
 from sync_pipeline.sources.arrow.types import (
+    DAY_FORMATS,
     DAY_TYPES,
-    WRITTEN,
     column_type,
-    first_unreadable,
-    naming,
-    travelling,
+    convert_for_copy,
+    first_invalid,
+    translate_conversion_errors,
 )
 from sync_pipeline.sources.base import ByteSink, Column, CopyFormat, DayType, Shape
 
-ROWS_AT_ONCE = 16_384
-"""Rows that are encoded at once."""
+MAX_BATCH_ROWS = 16_384
+"""The maximum number of rows in a batch that is encoded."""
 
 MAX_NAME_BYTES = 63
 
 
 class ArrowRows(Protocol):
-    """A source of record batches. `read`, `counted` and `close` are called by one thread at a time;
-    `cancel` by another."""
+    """Reads record batches. Only `cancel` may be called from another thread."""
 
     @property
     def schema(self) -> pa.Schema:
-        """The columns, as found when it was opened."""
+        """The columns, as read when it was opened."""
         ...
 
     @property
     def declared(self) -> Mapping[str, str]:
-        """PostgreSQL's types of columns that are given as strings for it to parse."""
+        """The PostgreSQL types of the columns that are delivered as text, by column name."""
         ...
 
     def read(self, day: date) -> Generator[pa.RecordBatch, None, None]:
-        """Yield the rows of `day`, in batches of columns that can be cast to those of `schema`.
+        """Yield the rows of `day` in batches whose columns can be cast to those of `schema`.
 
         Raises SourceError or NotReadyError.
         """
         ...
 
-    def counted(self) -> int | None:
-        """Return how many rows the source itself says the day had that was read last; None if it
-        does not say."""
+    def source_count(self) -> int | None:
+        """Return how many rows the source itself reports for the last day read; None if it reports
+        no count."""
         ...
 
     def cancel(self) -> None:
-        """Let a `read` that waits in another thread end soon, if that can be done."""
+        """Stop a `read` in progress in another thread as soon as possible."""
         ...
 
     def close(self) -> None:
-        """Release what it holds. May be called twice."""
+        """Release its resources. Idempotent."""
         ...
 
 
 class ArrowReader:
-    """The `Source` of some `ArrowRows`. If these have no column for the day, it adds one."""
+    """A `Source` that reads from an `ArrowRows`. Adds the day column if the rows have none."""
 
     def __init__(self, dataset: Dataset, rows: ArrowRows) -> None:
         self._dataset = dataset
@@ -85,15 +88,15 @@ class ArrowReader:
         )
 
     def read_day(self, day: date, out: ByteSink, copy_format: CopyFormat) -> int:
-        """Write the rows of `day` to `out` in that COPY format and return their count."""
+        """Write the rows of `day` to `out` in `copy_format` and return their number."""
         self._cancelled = False
         found = 0
         try:
-            encode = encoder(self._schema, copy_format)
+            encode = make_encoder(self._schema, copy_format)
             out.write(encode.begin())
             with closing(self._rows.read(day)) as batches:
                 for batch in batches:
-                    for part in self._parts(batch, day):
+                    for part in self._slices(batch, day):
                         out.write(encode.rows(part))
                         found += part.num_rows
             out.write(encode.end())
@@ -102,73 +105,73 @@ class ArrowReader:
                 f"dataset {self._dataset.name}: cannot read {day} from "
                 f"{self._dataset.source.origin}: {one_line(error)}"
             ) from error
-        counted = self._rows.counted()
-        if counted is not None and counted != found:
+        reported = self._rows.source_count()
+        if reported is not None and reported != found:
             raise CountMismatchError(
-                f"dataset {self._dataset.name}: {self._dataset.source.origin} says that {day} has "
-                f"{counted} rows, but gave {found}; nothing was changed. Try again when it is "
-                "complete"
+                f"dataset {self._dataset.name}: {self._dataset.source.origin} reports "
+                f"{reported} rows for {day}, but delivered {found}; nothing was changed. Retry "
+                "when the day is complete"
             )
         return found
 
     def cancel(self) -> None:
-        """Break off a read that goes on in another thread; harmless if there is none."""
+        """Cancel a read in progress in another thread. Does nothing if there is none."""
         self._cancelled = True
         self._rows.cancel()
 
     def close(self) -> None:
-        """Release what the source holds."""
+        """Release the resources of the `ArrowRows`. Idempotent."""
         self._rows.close()
 
-    def _parts(self, batch: pa.RecordBatch, day: date) -> Iterator[pa.RecordBatch]:
-        """Yield a batch as it travels, in small parts."""
-        for start in range(0, batch.num_rows, ROWS_AT_ONCE):
+    def _slices(self, batch: pa.RecordBatch, day: date) -> Iterator[pa.RecordBatch]:
+        """Yield a batch in slices that are converted for COPY and checked."""
+        for start in range(0, batch.num_rows, MAX_BATCH_ROWS):
             if self._cancelled:
-                raise SourceError(f"dataset {self._dataset.name}: reading {day} was broken off")
-            part = self._as_it_travels(batch.slice(start, ROWS_AT_ONCE), day)
+                raise SourceError(f"dataset {self._dataset.name}: reading {day} was cancelled")
+            part = self._convert(batch.slice(start, MAX_BATCH_ROWS), day)
             self._check_day(part, day)
             yield part
 
-    def _as_it_travels(self, batch: pa.RecordBatch, day: date) -> pa.RecordBatch:
+    def _convert(self, batch: pa.RecordBatch, day: date) -> pa.RecordBatch:
         where = f"dataset {self._dataset.name}: {self._dataset.source.origin} for {day}"
         columns = []
         for name, kind in self._types.items():
             if name in batch.schema.names:
                 given = batch.column(name)
-                with naming(name, given.type, where):
-                    columns.append(travelling(given, kind))
+                with translate_conversion_errors(name, given.type, where):
+                    columns.append(convert_for_copy(given, kind))
             elif self._adds_day and name == self.shape.day_column:
                 columns.append(pa.repeat(pa.scalar(day, pa.date32()), batch.num_rows))
             else:
                 raise SourceError(
                     f"dataset {self._dataset.name}: the rows of {day} from "
-                    f"{self._dataset.source.origin} have no column {name!r}, which it had when it "
-                    "was opened"
+                    f"{self._dataset.source.origin} have no column {name!r}, which existed when "
+                    "the source was opened"
                 )
         return pa.record_batch(columns, schema=self._schema)
 
     def _check_day(self, part: pa.RecordBatch, day: date) -> None:
-        """Raise SourceError for a row of another day: no sync of this one would find it again."""
+        """Raise SourceError for a row of another day, which a resync of `day` would not replace."""
         if self._adds_day:
             return
-        column = self._days_of(part, day)
+        column = self._day_values(part, day)
         bounds = day_bounds(day, self.shape.day_type, self._dataset.zone)
         found = pc.min_max(column)
         lowest, highest = found["min"], found["max"]
         for value in (lowest, highest):
             if value.is_valid and not bounds.lower <= value.as_py() < bounds.upper:
                 raise SourceError(
-                    f"dataset {self._dataset.name}: {self._dataset.source.origin} gave a row of "
-                    f"{value} for {day} in its day_column {self.shape.day_column!r}"
+                    f"dataset {self._dataset.name}: {self._dataset.source.origin} delivered a row "
+                    f"for {day} whose day_column {self.shape.day_column!r} is {value}"
                 )
         if column.null_count:
             raise SourceError(
-                f"dataset {self._dataset.name}: {self._dataset.source.origin} gave a row of {day} "
-                f"whose day_column {self.shape.day_column!r} is empty"
+                f"dataset {self._dataset.name}: {self._dataset.source.origin} delivered a row for "
+                f"{day} whose day_column {self.shape.day_column!r} is empty"
             )
 
-    def _days_of(self, part: pa.RecordBatch, day: date) -> pa.Array:
-        """Return the day column, read if it is declared and travels as text."""
+    def _day_values(self, part: pa.RecordBatch, day: date) -> pa.Array:
+        """Return the day column, parsed if it is declared and delivered as text."""
         name, day_type = self.shape.day_column, self.shape.day_type
         column = part.column(name)
         if name not in self._rows.declared:
@@ -177,9 +180,9 @@ class ArrowReader:
             return pc.cast(column, DAY_TYPES[day_type])
         except pa.ArrowInvalid as error:
             raise SourceError(
-                f"dataset {self._dataset.name}: {self._dataset.source.origin} gave a row of {day} "
-                f"whose day_column {name!r} is {first_unreadable(column, day_type)}, no "
-                f"{day_type.value} written as {WRITTEN[day_type]}"
+                f"dataset {self._dataset.name}: {self._dataset.source.origin} delivered a row for "
+                f"{day} whose day_column {name!r} is {first_invalid(column, day_type)}; it must be "
+                f"a {day_type.value} written as {DAY_FORMATS[day_type]}"
             ) from error
 
     def _column(self, name: str) -> Column:
@@ -192,8 +195,8 @@ class ArrowReader:
                 raise SourceError(f"{where} has two columns named {name!r}; rename one")
             if not name or len(name.encode()) > MAX_NAME_BYTES:
                 raise SourceError(
-                    f"{where} has a column named {name!r}; PostgreSQL takes names of 1 to "
-                    f"{MAX_NAME_BYTES} bytes, rename it"
+                    f"{where} has a column named {name!r}; rename it: PostgreSQL accepts names of "
+                    f"1 to {MAX_NAME_BYTES} bytes"
                 )
 
     def _day_type(self) -> DayType:

@@ -1,7 +1,8 @@
-"""Arrow's types as PostgreSQL's: which column each becomes, and the form its values travel in.
+"""Map Arrow types to PostgreSQL types, and convert columns to the form that COPY needs.
 
-Nothing is rounded or cut: nanoseconds that microseconds cannot hold are an error. What PostgreSQL
-has no type for travels as JSON: structs, maps and lists of them.
+No value is rounded or truncated: nanoseconds that do not fit into microseconds raise an error.
+Types that PostgreSQL lacks (structs, maps, lists of these) become jsonb. Does not encode rows: see
+`copy.py`.
 """
 
 import json
@@ -21,17 +22,17 @@ DAY_TYPES = {
     DayType.TIMESTAMP: pa.timestamp("us"),
     DayType.TIMESTAMPTZ: pa.timestamp("us", "UTC"),
 }
-"""What a day column is read as."""
+"""The Arrow type that each type of day column is parsed as."""
 
-WRITTEN = {
+DAY_FORMATS = {
     DayType.DATE: "2025-10-01",
     DayType.TIMESTAMP: "2025-10-01 12:00:00, without an offset",
     DayType.TIMESTAMPTZ: "2025-10-01 12:00:00+08:00, with an offset",
 }
-"""How a day is written where it stands as text."""
+"""The text format of each type of day column, as error messages show it."""
 
-_MAX_SHOWN = 40
-_PLAIN = {
+_MAX_VALUE_LENGTH = 40
+_SIMPLE_TYPES = {
     pa.bool_(): "boolean",
     pa.int16(): "smallint",
     pa.int32(): "integer",
@@ -44,8 +45,8 @@ _PLAIN = {
     pa.time64("us"): "time without time zone",
     pa.duration("us"): "interval",
 }
-# What holds every value of a type that PostgreSQL does not have.
-_WIDER = {
+# For each type that PostgreSQL lacks, a type that holds all of its values.
+_WIDER_TYPES = {
     pa.int8(): pa.int16(),
     pa.uint8(): pa.int16(),
     pa.uint16(): pa.int32(),
@@ -63,8 +64,8 @@ _WIDER = {
 
 @dataclass(frozen=True)
 class ColumnType:
-    """What an Arrow column becomes: PostgreSQL's type, the Arrow type it travels as, and whether
-    it can travel in binary form."""
+    """The PostgreSQL type of an Arrow column, the Arrow type that it is converted to for COPY, and
+    whether binary COPY supports it."""
 
     postgres: str
     arrow: pa.DataType
@@ -72,27 +73,30 @@ class ColumnType:
 
 
 def column_type(given: pa.DataType) -> ColumnType:
-    """Return what a column of type `given` becomes."""
-    travels = _travels_as(given)
-    if travels in _PLAIN:
-        return ColumnType(_PLAIN[travels], travels)
-    if pa.types.is_decimal128(travels):
-        return ColumnType(f"numeric({travels.precision},{travels.scale})", travels)
-    if pa.types.is_decimal(travels):
-        return ColumnType("numeric", travels, binary=False)
-    if pa.types.is_timestamp(travels):
-        zone = "with" if travels.tz else "without"
-        return ColumnType(f"timestamp {zone} time zone", travels)
-    if pa.types.is_list(travels) and _is_element(travels.value_type):
-        element = column_type(travels.value_type)
-        return ColumnType(f"{element.postgres}[]", travels, element.binary)
+    """Return the column type for the Arrow type `given`."""
+    copy_type = _copy_type(given)
+    if copy_type in _SIMPLE_TYPES:
+        return ColumnType(_SIMPLE_TYPES[copy_type], copy_type)
+    if pa.types.is_decimal128(copy_type):
+        return ColumnType(f"numeric({copy_type.precision},{copy_type.scale})", copy_type)
+    if pa.types.is_decimal(copy_type):
+        return ColumnType("numeric", copy_type, binary=False)
+    if pa.types.is_timestamp(copy_type):
+        zone = "with" if copy_type.tz else "without"
+        return ColumnType(f"timestamp {zone} time zone", copy_type)
+    if pa.types.is_list(copy_type) and _is_element(copy_type.value_type):
+        element = column_type(copy_type.value_type)
+        return ColumnType(f"{element.postgres}[]", copy_type, element.binary)
     return ColumnType("jsonb", pa.string(), binary=False)
 
 
-def travelling(array: pa.Array, becomes: ColumnType) -> pa.Array:
-    """Return `array` in the form it travels in. Raises pyarrow.ArrowException, and ValueError for
-    nanoseconds within JSON, for what it cannot hold."""
-    array = unwrapped(array)
+def convert_for_copy(array: pa.Array, becomes: ColumnType) -> pa.Array:
+    """Return `array` as the Arrow type of `becomes`.
+
+    Raises pyarrow.ArrowException for a value that does not fit, and ValueError for nanoseconds
+    within JSON.
+    """
+    array = unwrap(array)
     if becomes.postgres == "jsonb":
         texts = [None if value is None else _json(value) for value in array.to_pylist()]
         return pa.array(texts, pa.string())
@@ -100,47 +104,51 @@ def travelling(array: pa.Array, becomes: ColumnType) -> pa.Array:
 
 
 @contextmanager
-def naming(column: str, kind: pa.DataType, where: str) -> Iterator[None]:
-    """Raise what cannot be held of a column within the block as a SourceError that begins with
-    `where`."""
+def translate_conversion_errors(column: str, kind: pa.DataType, where: str) -> Iterator[None]:
+    """Turn conversion errors of `column` within the block into a SourceError.
+
+    Its message starts with `where`.
+    """
     try:
         yield
     except (pa.ArrowException, ValueError) as error:
         becomes = column_type(kind).postgres
-        is_cut = "nanosecond" in str(error).lower() or "would lose data" in str(error)
+        is_truncated = "nanosecond" in str(error).lower() or "would lose data" in str(error)
         what = (
-            f"finer than {becomes} holds" if is_cut else f"that is no {becomes}, {one_line(error)}"
+            f"that is more precise than {becomes}"
+            if is_truncated
+            else f"that is not a valid {becomes} ({one_line(error)})"
         )
         raise SourceError(
             f"{where}: column {column!r} has a value {what}; declare the column as text under "
-            "'columns', or mend it at the source"
+            "'columns', or fix the value in the source"
         ) from error
 
 
-def first_unreadable(texts: pa.Array, day_type: DayType) -> str:
-    """Return, as an error shows it, the first of some texts that is no value of a day's type."""
+def first_invalid(texts: pa.Array, day_type: DayType) -> str:
+    """Return the first text that is not a valid `day_type`, quoted and shortened for a message."""
     for text in texts:
         try:
             pc.cast(text, DAY_TYPES[day_type])
         except pa.ArrowInvalid:
-            return repr(text.as_py()[:_MAX_SHOWN])
+            return repr(text.as_py()[:_MAX_VALUE_LENGTH])
     raise AssertionError(day_type)
 
 
-def unwrapped(array: pa.Array) -> pa.Array:
-    """Return the values of an array of an extension's type, or of a dictionary."""
+def unwrap(array: pa.Array) -> pa.Array:
+    """Return the plain values of an extension array or a dictionary array."""
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
     return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
 
-def _travels_as(given: pa.DataType) -> pa.DataType:
+def _copy_type(given: pa.DataType) -> pa.DataType:
     if isinstance(given, pa.BaseExtensionType):
-        return _travels_as(given.storage_type)
+        return _copy_type(given.storage_type)
     if pa.types.is_dictionary(given):
-        return _travels_as(given.value_type)
-    if given in _WIDER:
-        return _WIDER[given]
+        return _copy_type(given.value_type)
+    if given in _WIDER_TYPES:
+        return _WIDER_TYPES[given]
     if pa.types.is_fixed_size_binary(given):
         return pa.binary()
     if pa.types.is_decimal(given):
@@ -158,15 +166,15 @@ def _travels_as(given: pa.DataType) -> pa.DataType:
         or pa.types.is_large_list(given)
         or pa.types.is_fixed_size_list(given)
     ):
-        element = _travels_as(given.value_type)
+        element = _copy_type(given.value_type)
         if _is_element(element):
             return pa.list_(element)
     return given
 
 
 def _is_element(kind: pa.DataType) -> bool:
-    """Return whether PostgreSQL has arrays of these."""
-    return kind in _PLAIN or pa.types.is_decimal128(kind) or pa.types.is_timestamp(kind)
+    """Return whether an array of this type can be copied as a PostgreSQL array."""
+    return kind in _SIMPLE_TYPES or pa.types.is_decimal128(kind) or pa.types.is_timestamp(kind)
 
 
 def _json(value: Any) -> str:

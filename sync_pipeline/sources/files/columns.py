@@ -1,4 +1,7 @@
-"""The columns of a file against those of its dataset: in order, and none lost without a word."""
+"""Compare the columns of a file with those of its dataset, and put them in the same order.
+
+Does not check their types: see the modules of the formats.
+"""
 
 from collections.abc import Sequence
 
@@ -11,33 +14,40 @@ from sync_pipeline.errors import SourceError
 def check_columns(
     found: Sequence[str], wanted: Sequence[str], keys: FilesSource, where: str
 ) -> None:
-    """Raise SourceError, which begins with `where`, if a file with the columns `found` is not to be
-    read as one with those `wanted`."""
-    twice = sorted({name for name in found if found.count(name) > 1})
-    if twice:
-        raise SourceError(f"{where} has two columns named {twice[0]!r}; rename one")
-    refuse_extra(set(found), wanted, keys, where)
+    """Raise SourceError if the columns `found` in a file are not the `wanted` ones.
+
+    Which differences are allowed depends on `missing_columns` and `extra_columns`. The message
+    starts with `where`.
+    """
+    duplicates = sorted({name for name in found if found.count(name) > 1})
+    if duplicates:
+        raise SourceError(f"{where} has two columns named {duplicates[0]!r}; rename one")
+    check_extra_columns(set(found), wanted, keys, where)
     missing = [name for name in wanted if name not in found]
     if missing and (keys.missing_columns == "fail" or keys.day_column in missing):
         raise SourceError(
-            f"{where} has no column {missing[0]!r}; it has {', '.join(map(repr, found))}. Correct "
-            "the file or 'columns', or set 'missing_columns: null' in its defs.yaml"
+            f"{where} has no column {missing[0]!r}; its columns are "
+            f"{', '.join(map(repr, found))}. Correct the file or 'columns', or set "
+            "'missing_columns: null' in its defs.yaml"
         )
 
 
-def refuse_extra(found: set[str], wanted: Sequence[str], keys: FilesSource, where: str) -> None:
-    """Raise SourceError for a column that only the file has, unless such are to be ignored."""
+def check_extra_columns(
+    found: set[str], wanted: Sequence[str], keys: FilesSource, where: str
+) -> None:
+    """Raise SourceError for a column that only the file has, unless `extra_columns` ignores it."""
     extra = found.difference(wanted)
     if extra and keys.extra_columns == "fail":
-        others = "'columns' does" if keys.columns else "the newest file does"
+        expected = "'columns'" if keys.columns else "the newest file"
         raise SourceError(
-            f"{where} has a column {min(extra)!r} that {others} not have; add it to 'columns' with "
-            "its type, or set 'extra_columns: ignore' in its defs.yaml"
+            f"{where} has a column {min(extra)!r}, which is not in {expected}; add it to 'columns' "
+            "with its type, or set 'extra_columns: ignore' in its defs.yaml"
         )
 
 
-def in_order(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """Return the columns of `batch` that `schema` names, in its order; NULL for what is missing."""
+def align_columns(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Return the columns of `schema` from `batch`, in the order of `schema`. Missing ones are
+    NULL."""
     columns = [
         batch.column(field.name)
         if field.name in batch.schema.names

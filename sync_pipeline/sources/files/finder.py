@@ -1,4 +1,7 @@
-"""Which files hold a day's rows, and whether they are whole."""
+"""Find the files of a day and check that they are complete.
+
+Does not access storage: see `store.py`. Does not parse path patterns: see `config/sources/`.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,18 +11,19 @@ from pyarrow import fs
 
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.config.sources import FilesSource
-from sync_pipeline.config.sources.path_pattern import Name, day_in, rendered
+from sync_pipeline.config.sources.path_pattern import Name, day_of_path, render_marker
 from sync_pipeline.errors import NotReadyError
 from sync_pipeline.sources.files.store import FileStore
 
 
 @dataclass(frozen=True)
 class File:
-    """One file, as it was when it was looked at: its size in bytes, its last change in ns."""
+    """A file as it was when it was listed: its size in bytes, and its modification time in
+    nanoseconds since 1970."""
 
     path: str
     size: int
-    changed_ns: int
+    modified_ns: int
 
     @property
     def name(self) -> str:
@@ -39,121 +43,133 @@ class FileFinder:
         self._store = store
         self._marker = keys.ready.marker if keys.ready else None
 
-    def of_day(self, day: date) -> list[File]:
-        """Return the files of `day`, by name. Raises NotReadyError if there is none, where that is
-        not said to be an empty day, or if one is not whole yet."""
-        files = self._present(day)
+    def find(self, day: date) -> list[File]:
+        """Return the files of `day`, sorted by path.
+
+        Raises NotReadyError if a file is not complete yet, or if there is none and `missing_file`
+        does not say that the day is empty.
+        """
+        files = self._list(day)
         if not files and self._keys.missing_file == "not_ready":
             raise NotReadyError(
-                f"{self._where(day)}: there is no such file yet; sync the day again when there is, "
-                "or set 'missing_file: empty' in its defs.yaml if it never comes for an empty day"
+                f"{self._where(day)}: no file found; sync the day again when the file exists, or "
+                "set 'missing_file: empty' in its defs.yaml if days without rows have no file"
             )
-        reasons = [self._unready(file, day) for file in files]
+        reasons = [self._not_ready_reason(file, day) for file in files]
         if not files:
-            reasons = [self._away(), self._unmarked(day)]
+            reasons = [self._missing_folder_reason(), self._missing_marker_reason(day)]
         for reason in reasons:
             if reason is not None:
                 raise NotReadyError(f"{self._where(day)}: {reason}; sync the day again later")
         return files
 
     def newest(self) -> File | None:
-        """Return the file of the newest day that is whole; None if there is none."""
-        whole = (file for file in self._walk(None) if not self._unready(file, self._day_of(file)))
-        return next(whole, None)
+        """Return a complete file of the latest day that has one; None if no day has one."""
+        complete = (
+            file
+            for file in self._walk(None)
+            if not self._not_ready_reason(file, self._day_in_path(file))
+        )
+        return next(complete, None)
 
-    def refuse_changed(self, files: Sequence[File], day: date) -> None:
-        """Raise NotReadyError if one of the `files` of `day` is no longer what was read."""
-        changed = set(files) - set(self._present(day))
+    def check_unchanged(self, files: Sequence[File], day: date) -> None:
+        """Raise NotReadyError if one of the `files` of `day` has changed since it was listed."""
+        changed = set(files) - set(self._list(day))
         if changed:
-            path = self._store.shown(min(file.path for file in changed))
+            path = self._store.display_path(min(file.path for file in changed))
             raise NotReadyError(
-                f"{self._where(day)}: {path} changed while it was read; sync the day again when it "
-                "is whole (the key 'ready' says how that is known)"
+                f"{self._where(day)}: {path} changed while it was read; sync the day again when "
+                "the file is complete (the key 'ready' can detect that)"
             )
 
-    def _present(self, day: date) -> list[File]:
+    def _list(self, day: date) -> list[File]:
         files = sorted(self._walk(day), key=lambda file: file.path)
-        markers = {self._marker_of(file.folder, file.name, day) for file in files}
+        markers = {self._marker_path(file.folder, file.name, day) for file in files}
         return [file for file in files if file.path not in markers]
 
     def _walk(self, day: date | None) -> Iterator[File]:
-        """Yield the files of `day`, or of any: those of later days first."""
-        return self._below(*self._base(day))
+        """Yield the files of `day`; with None, those of all days, latest first."""
+        return self._descend(*self._base(day))
 
     def _base(self, day: date | None) -> tuple[str, list[Name]]:
-        """Return the folder that the path begins at, and the names below it."""
+        """Return the folder that the path starts from, and the names below it."""
         first, *rest = names = self._keys.pattern.names(day)
         if self._keys.pattern.scheme or first.literal == "":
             return first.literal or "", rest
         return self._store.root, names
 
-    def _below(self, folder: str, names: Sequence[Name]) -> Iterator[File]:
+    def _descend(self, folder: str, names: Sequence[Name]) -> Iterator[File]:
         name, *rest = names
         if name.literal is not None:
             path = f"{folder}/{name.literal}"
-            yield from self._below(path, rest) if rest else _as_files([self._store.info(path)])
+            yield from self._descend(path, rest) if rest else _to_files([self._store.info(path)])
             return
-        ranked = [(name.rank(info.base_name), info) for info in self._store.files_in(folder)]
-        meant = [(rank, info) for rank, info in ranked if rank is not None]
-        for _, info in sorted(meant, key=lambda pair: pair[0], reverse=True):
+        ranked = [(name.rank(info.base_name), info) for info in self._store.list_folder(folder)]
+        matching = [(rank, info) for rank, info in ranked if rank is not None]
+        for _, info in sorted(matching, key=lambda pair: pair[0], reverse=True):
             if not rest:
-                yield from _as_files([info])
+                yield from _to_files([info])
             elif info.type == fs.FileType.Directory:
-                yield from self._below(info.path, rest)
+                yield from self._descend(info.path, rest)
 
-    def _day_of(self, file: File) -> date | None:
+    def _day_in_path(self, file: File) -> date | None:
         base, names = self._base(None)
-        return day_in(names, file.path[len(base) + 1 :].split("/"))
+        return day_of_path(names, file.path[len(base) + 1 :].split("/"))
 
-    def _unready(self, file: File, day: date | None) -> str | None:
-        """Return why `file` is not to be read yet."""
-        marker = self._marker_of(file.folder, file.name, day)
+    def _not_ready_reason(self, file: File, day: date | None) -> str | None:
+        """Return why `file` must not be read yet; None if it may be read."""
+        marker = self._marker_path(file.folder, file.name, day)
         if marker is not None and self._store.info(marker).type == fs.FileType.NotFound:
-            return f"{self._store.shown(marker)}, which says that {file.name} is whole, is missing"
+            return f"the ready marker {self._store.display_path(marker)} of {file.name} is missing"
         wait = self._keys.ready.settle_seconds if self._keys.ready else None
         if wait is not None:
             now = datetime.now(timezone.utc).timestamp()
-            age = now - file.changed_ns / 1e9
+            age = now - file.modified_ns / 1e9
             if age < wait:
-                path = self._store.shown(file.path)
-                return f"{path} changed {age:.0f} s ago, not {wait:g} s or longer"
+                path = self._store.display_path(file.path)
+                return f"{path} was modified {age:.0f} s ago; it must be unchanged for {wait:g} s"
         return None
 
-    def _away(self) -> str | None:
-        """Return why no file of any day can be there: a disk that is not mounted, or no bucket."""
+    def _missing_folder_reason(self) -> str | None:
+        """Return why no day can have a file, such as an unmounted disk or a missing bucket.
+
+        None if the folder exists.
+        """
         base, names = self._base(None)
-        # On a server a folder is there only with a file in it.
+        # In object storage, a folder exists only if there is a file in it.
         for name in [] if self._store.is_remote else names[:-1]:
             if name.literal is None:
                 break
             base = f"{base}/{name.literal}"
         if self._store.info(base or "/").type != fs.FileType.NotFound:
             return None
-        return f"its folder {self._store.shown(base)} is not there"
+        return f"folder {self._store.display_path(base)} not found"
 
-    def _unmarked(self, day: date) -> str | None:
-        """Return why a day without files is not known to be empty: its folder's marker is
-        missing."""
+    def _missing_marker_reason(self, day: date) -> str | None:
+        """Return why a day without files may be incomplete: the marker of its folder is missing.
+
+        None if the marker exists or none is required.
+        """
         base, names = self._base(day)
         folders = [name.literal for name in names[:-1]]
         if self._marker is None or "{file}" in self._marker or None in folders:
             return None
         folder = "/".join([base, *(name for name in folders if name)])
-        marker = self._marker_of(folder, "", day)
+        marker = self._marker_path(folder, "", day)
         if marker is None or self._store.info(marker).type != fs.FileType.NotFound:
             return None
-        return f"{self._store.shown(marker)}, which says that all of it is there, is missing"
+        return f"the ready marker {self._store.display_path(marker)} of the day is missing"
 
-    def _marker_of(self, folder: str, file: str, day: date | None) -> str | None:
+    def _marker_path(self, folder: str, file: str, day: date | None) -> str | None:
         if self._marker is None:
             return None
-        return f"{folder}/{rendered(self._marker, day or date.min, file)}"
+        return f"{folder}/{render_marker(self._marker, day or date.min, file)}"
 
     def _where(self, day: date) -> str:
         return f"dataset {self._dataset.name}: {day} is not ready in {self._keys.path}"
 
 
-def _as_files(found: Sequence[fs.FileInfo]) -> list[File]:
+def _to_files(found: Sequence[fs.FileInfo]) -> list[File]:
     return [
         File(info.path, info.size, info.mtime_ns) for info in found if info.type == fs.FileType.File
     ]

@@ -1,6 +1,7 @@
-"""JSON Lines files: one object a line, its values as text for PostgreSQL to read.
+"""Read JSON Lines files: one object per line, its values as text for PostgreSQL to parse.
 
-Numbers keep the digits they are written with, which no parser into Arrow's types would.
+Numbers keep all their digits, which they would lose if they were parsed as Arrow types. Does not
+select the rows of a day: see `days.py`.
 """
 
 import codecs
@@ -14,41 +15,45 @@ import pyarrow as pa
 
 from sync_pipeline.config.sources import FilesSource
 from sync_pipeline.errors import SourceError
-from sync_pipeline.sources.arrow.source import ROWS_AT_ONCE
-from sync_pipeline.sources.files.columns import refuse_extra
+from sync_pipeline.sources.arrow.source import MAX_BATCH_ROWS
+from sync_pipeline.sources.files.columns import check_extra_columns
 
 LARGEST_LINE_BYTES = 64 * 1024 * 1024
-"""A line that is longer is refused."""
+"""The maximum length of a line in bytes."""
 
 _BUFFER_BYTES = 1024 * 1024
 
 
-class _Number(str):
-    """A number as it is written."""
+class _NumberText(str):
+    """The text of a number in the file, unchanged."""
 
     __slots__ = ()
 
 
-_DECODER = json.JSONDecoder(parse_float=_Number, parse_int=_Number, parse_constant=_Number)
+_DECODER = json.JSONDecoder(
+    parse_float=_NumberText, parse_int=_NumberText, parse_constant=_NumberText
+)
 
 
 class JsonLinesFormat:
-    """How a dataset's JSON Lines files are read."""
+    """Reads a dataset's JSON Lines files."""
 
     def __init__(self, keys: FilesSource, columns: Mapping[str, str], schema: pa.Schema) -> None:
         self._keys = keys
         self._schema = schema
-        self._texts = {name: _text_for(kind) for name, kind in columns.items()}
+        self._texts = {name: _text_converter(kind) for name, kind in columns.items()}
 
     def rows(self, stream: pa.NativeFile, where: str) -> Generator[pa.RecordBatch, None, None]:
-        """Yield the rows of a file, in batches of the dataset's columns; a key that an object has
-        not is NULL. Raises SourceError, which begins with `where`, and OSError."""
+        """Yield the rows of a file in batches of the dataset's columns. A missing key is NULL.
+
+        Raises OSError, and SourceError with `where` at the start of its message.
+        """
         numbers: list[int] = []
         rows: list[list[str | None]] = []
         for number, line in _lines(stream):
             rows.append(self._row(line, f"{where}, line {number}"))
             numbers.append(number)
-            if len(rows) == ROWS_AT_ONCE:
+            if len(rows) == MAX_BATCH_ROWS:
                 yield self._batch(rows, numbers, where)
                 rows, numbers = [], []
         if rows:
@@ -58,20 +63,20 @@ class JsonLinesFormat:
         if len(line) > LARGEST_LINE_BYTES:
             raise SourceError(f"{where} is longer than {LARGEST_LINE_BYTES // 1024 // 1024} MiB")
         try:
-            given = _DECODER.decode(line.decode().strip())
-            if isinstance(given, dict):
-                if given.keys() - self._texts.keys():
-                    refuse_extra(set(given), self._schema.names, self._keys, where)
-                return [text(given.get(name)) for name, text in self._texts.items()]
+            value = _DECODER.decode(line.decode().strip())
+            if isinstance(value, dict):
+                if value.keys() - self._texts.keys():
+                    check_extra_columns(set(value), self._schema.names, self._keys, where)
+                return [text(value.get(name)) for name, text in self._texts.items()]
         except UnicodeDecodeError as error:
-            raise SourceError(f"{where} is not written in UTF-8: {error.reason}") from error
+            raise SourceError(f"{where} is not valid UTF-8: {error.reason}") from error
         except json.JSONDecodeError as error:
             raise SourceError(
-                f"{where} is no JSON: {error.msg}, at character {error.colno}"
+                f"{where} is not valid JSON: {error.msg}, at character {error.colno}"
             ) from error
         except RecursionError as error:
             raise SourceError(f"{where} is nested too deeply") from error
-        raise SourceError(f"{where} is JSON, but no object")
+        raise SourceError(f"{where} is not a JSON object")
 
     def _batch(
         self, rows: list[list[str | None]], numbers: list[int], where: str
@@ -79,13 +84,14 @@ class JsonLinesFormat:
         try:
             columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
         except UnicodeEncodeError as error:
-            line = next(n for n, row in zip(numbers, rows, strict=True) if _is_broken(row))
-            raise SourceError(f"{where}, line {line} holds half a character: {error}") from error
+            line = next(n for n, row in zip(numbers, rows, strict=True) if _has_lone_surrogate(row))
+            raise SourceError(f"{where}, line {line} has a lone surrogate: {error}") from error
         return pa.record_batch(columns, schema=self._schema)
 
 
 def _lines(stream: pa.NativeFile) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines that are not blank, numbered from 1; the beginning of a too long one."""
+    """Yield the non-blank lines with their numbers, from 1. A line that is too long is truncated
+    to one byte more than the maximum."""
     lines = io.BufferedReader(stream, _BUFFER_BYTES)
     for number in count(1):
         line = lines.readline(LARGEST_LINE_BYTES + 1)
@@ -97,8 +103,8 @@ def _lines(stream: pa.NativeFile) -> Iterator[tuple[int, bytes]]:
             yield number, line
 
 
-def _text_for(kind: str) -> Callable[[Any], str | None]:
-    """Return how a value becomes what PostgreSQL reads as a value of type `kind`."""
+def _text_converter(kind: str) -> Callable[[Any], str | None]:
+    """Return a function that converts a value to the text format of PostgreSQL's type `kind`."""
     if kind in ("json", "jsonb"):
         return lambda value: None if value is None else _json(value)
     return _array if kind.endswith("[]") else _text
@@ -123,8 +129,8 @@ def _array(value: Any) -> str | None:
 
 
 def _json(value: Any) -> str:
-    """Return `value` as JSON, its numbers as they were written."""
-    if isinstance(value, _Number):
+    """Return `value` as JSON, with its numbers unchanged."""
+    if isinstance(value, _NumberText):
         return value
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_json(key)}: {_json(v)}" for key, v in value.items()) + "}"
@@ -133,6 +139,6 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _is_broken(row: Sequence[str | None]) -> bool:
-    """Return whether a value holds a lone surrogate, which UTF-8 has no bytes for."""
+def _has_lone_surrogate(row: Sequence[str | None]) -> bool:
+    """Return whether a value has a lone surrogate, which UTF-8 cannot encode."""
     return any("\ud800" <= sign <= "\udfff" for value in row if value for sign in value)

@@ -1,4 +1,7 @@
-"""Parquet files: a filter on the day is answered from their statistics, where it can be."""
+"""Read Parquet files, and use their statistics to skip row groups without rows of the day.
+
+Does not find the files of a day: see `finder.py`.
+"""
 
 from collections.abc import Generator
 from datetime import date
@@ -12,20 +15,20 @@ from pyarrow import fs
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.config.day_bounds import DayType, day_bounds
 from sync_pipeline.config.sources import FilesSource
-from sync_pipeline.sources.arrow.declared import declared_text
-from sync_pipeline.sources.arrow.source import ROWS_AT_ONCE
+from sync_pipeline.sources.arrow.declared import column_to_text
+from sync_pipeline.sources.arrow.source import MAX_BATCH_ROWS
 from sync_pipeline.sources.arrow.types import column_type
-from sync_pipeline.sources.files.columns import check_columns, in_order
+from sync_pipeline.sources.files.columns import align_columns, check_columns
 
-# What the deprecated INT96 holds would overflow nanoseconds, pyarrow's default for it.
+# Read the deprecated INT96 timestamps as microseconds: nanoseconds, the default, may overflow.
 _INT96_UNIT = "us"
 _BUFFER_BYTES = 1024 * 1024
 _Range = tuple[pa.Scalar, pa.Scalar]
 
 
 def open_parquet(path: str, system: fs.FileSystem) -> pq.ParquetFile:
-    """Return the file, to be closed by the caller. Raises pyarrow's errors and OSError."""
-    # Read batch by batch: pyarrow.dataset holds row groups, which may be of any size.
+    """Open the file; the caller must close it. Raises pyarrow's errors and OSError."""
+    # ParquetFile reads batch by batch; pyarrow.dataset holds row groups, which may be of any size.
     return pq.ParquetFile(
         path,
         filesystem=system,
@@ -35,44 +38,50 @@ def open_parquet(path: str, system: fs.FileSystem) -> pq.ParquetFile:
     )
 
 
-def schema_of(path: str, system: fs.FileSystem) -> pa.Schema:
-    """Return the columns of a file. Raises pyarrow's errors and OSError."""
+def read_schema(path: str, system: fs.FileSystem) -> pa.Schema:
+    """Return the names and types of a file's columns. Raises pyarrow's errors and OSError."""
     with open_parquet(path, system) as file:
         return pa.schema([pa.field(field.name, field.type) for field in file.schema_arrow])
 
 
 class ParquetFormat:
-    """How a dataset's Parquet files are read: with the types of `schema`, or as text where its
-    columns are declared. `rows_said` is how many rows the files have that were read, as they
-    themselves say."""
+    """Reads a dataset's Parquet files with the types of `schema`, or as text if its columns are
+    declared.
+
+    `row_count` is the number of rows in the metadata of the files that were read.
+    """
 
     def __init__(self, dataset: Dataset, keys: FilesSource, schema: pa.Schema) -> None:
         self._dataset = dataset
         self._keys = keys
         self._schema = schema
-        self.rows_said = 0
+        self.row_count = 0
 
     def rows(
         self, path: str, system: fs.FileSystem, day: date, where: str
     ) -> Generator[pa.RecordBatch, None, None]:
-        """Yield the rows of a file, of a path without a day those of `day` if its column has the
-        type of the dataset's. Raises SourceError, which begins with `where`, pyarrow's errors and
-        OSError."""
+        """Yield the rows of a file; only those of `day` if the path does not contain the day and
+        the day column has the dataset's type.
+
+        Raises pyarrow's errors, OSError, and SourceError with `where` at the start of its message.
+        """
         with open_parquet(path, system) as file:
-            self.rows_said += file.metadata.num_rows
+            self.row_count += file.metadata.num_rows
             found = file.schema_arrow
             check_columns(found.names, self._schema.names, self._keys, where)
             wanted = [name for name in self._schema.names if name in found.names]
             bounds = None if self._keys.pattern.is_daily else self._bounds(day, found)
             for batch in file.iter_batches(
-                ROWS_AT_ONCE,
-                row_groups=_groups(path, system, self._keys.day_column, bounds),
+                MAX_BATCH_ROWS,
+                row_groups=_matching_row_groups(path, system, self._keys.day_column, bounds),
                 columns=wanted if len(wanted) < len(found) else None,
                 use_threads=False,
             ):
-                yield in_order(self._of_day(batch, bounds, where), self._schema)
+                yield align_columns(self._select_day(batch, bounds, where), self._schema)
 
-    def _of_day(self, batch: pa.RecordBatch, bounds: _Range | None, where: str) -> pa.RecordBatch:
+    def _select_day(
+        self, batch: pa.RecordBatch, bounds: _Range | None, where: str
+    ) -> pa.RecordBatch:
         rows = batch
         if bounds is not None:
             values = batch.column(self._keys.day_column)
@@ -82,12 +91,12 @@ class ParquetFormat:
         if not declared:
             return rows
         names = rows.schema.names
-        texts = [declared_text(rows.column(name), name, declared[name], where) for name in names]
+        texts = [column_to_text(rows.column(name), name, declared[name], where) for name in names]
         return pa.record_batch(texts, names=names)
 
     def _bounds(self, day: date, found: pa.Schema) -> _Range | None:
-        """Return the range [lower, upper) of the file's values that are of `day`; None where their
-        type does not say it."""
+        """Return the range [lower, upper) of the day column's values of `day`; None if the column
+        does not have the dataset's type."""
         name = self._keys.day_column
         if name not in found.names:
             return None
@@ -102,16 +111,16 @@ class ParquetFormat:
                 pa.scalar(bounds.lower, becomes.arrow).cast(kind),
                 pa.scalar(bounds.upper, becomes.arrow).cast(kind),
             )
-        except pa.ArrowInvalid:  # nanoseconds do not reach that day: no value is of it
-            nowhere = pa.scalar(0, pa.int64()).cast(kind)
-            return nowhere, nowhere
+        except pa.ArrowInvalid:  # nanoseconds cannot represent that day, so no row is of that day
+            empty = pa.scalar(0, pa.int64()).cast(kind)
+            return empty, empty
 
 
-def _groups(
+def _matching_row_groups(
     path: str, system: fs.FileSystem, column: str, bounds: _Range | None
 ) -> list[int] | None:
-    """Return which row groups may hold a value within `bounds`, as their statistics say; None for
-    all of them."""
+    """Return the row groups whose statistics allow a value within `bounds`; None for all row
+    groups."""
     if bounds is None:
         return None
     within = (pc.field(column) >= bounds[0]) & (pc.field(column) < bounds[1])

@@ -1,4 +1,8 @@
-"""A source that is files: CSV, JSON Lines or Parquet, on disk, in S3 or Google Cloud Storage."""
+"""The `files` source: reads a day's CSV, JSON Lines or Parquet files, one after the other.
+
+Does not find files (see `finder.py`) and does not parse them (see `csv.py`, `jsonl.py` and
+`parquet.py`).
+"""
 
 from collections.abc import Generator, Mapping
 from datetime import date
@@ -9,18 +13,17 @@ from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.config.sources import FilesSource
 from sync_pipeline.errors import NotReadyError, SourceError
 from sync_pipeline.settings import Settings
-from sync_pipeline.sources.arrow.declared import schema_of
+from sync_pipeline.sources.arrow.declared import text_schema
 from sync_pipeline.sources.files.csv import CsvFormat
 from sync_pipeline.sources.files.days import TextDays
 from sync_pipeline.sources.files.finder import File, FileFinder
 from sync_pipeline.sources.files.jsonl import JsonLinesFormat
-from sync_pipeline.sources.files.parquet import ParquetFormat
-from sync_pipeline.sources.files.parquet import schema_of as parquet_schema_of
+from sync_pipeline.sources.files.parquet import ParquetFormat, read_schema
 from sync_pipeline.sources.files.store import FileStore
 
 
 class FileRows:
-    """`ArrowRows` of a day's files, one after the other."""
+    """`ArrowRows` over the files of a day."""
 
     def __init__(self, dataset: Dataset, keys: FilesSource, settings: Settings) -> None:
         self._dataset = dataset
@@ -30,7 +33,7 @@ class FileRows:
         self._days = TextDays(dataset, keys)
         self._cancelled = False
         self.declared: Mapping[str, str] = keys.columns or {}
-        self.schema = schema_of(keys.columns) if keys.columns else self._schema_of_newest()
+        self.schema = text_schema(keys.columns) if keys.columns else self._read_newest_schema()
         self._parquet = ParquetFormat(dataset, keys, self.schema)
         self._lines = (
             CsvFormat(keys, self.schema)
@@ -39,28 +42,28 @@ class FileRows:
         )
 
     def read(self, day: date) -> Generator[pa.RecordBatch, None, None]:
-        """Yield the rows of `day`. Raises NotReadyError, and SourceError that names the file."""
+        """Yield the rows of `day`. Raises NotReadyError, and SourceError with the file's path."""
         self._cancelled = False
-        self._parquet.rows_said = 0
-        files = self._finder.of_day(day)
+        self._parquet.row_count = 0
+        files = self._finder.find(day)
         for file in files:
             where = self._where(file, day)
-            with self._store.errors(f"{where}: it cannot be read"):
+            with self._store.translate_errors(f"{where}: cannot read the file"):
                 for batch in self._batches(file, day, where):
                     if self._cancelled:
-                        raise SourceError(f"{where}: reading it was broken off")
-                    yield self._days.of(day, batch, where)
-        self._finder.refuse_changed(files, day)
+                        raise SourceError(f"{where}: reading was cancelled")
+                    yield self._days.select(day, batch, where)
+        self._finder.check_unchanged(files, day)
 
-    def counted(self) -> int | None:
-        knows = self._keys.file_format == "parquet" and self._keys.pattern.is_daily
-        return self._parquet.rows_said if knows else None
+    def source_count(self) -> int | None:
+        has_count = self._keys.file_format == "parquet" and self._keys.pattern.is_daily
+        return self._parquet.row_count if has_count else None
 
     def cancel(self) -> None:
         self._cancelled = True
 
     def close(self) -> None:
-        """Nothing is held between two days."""
+        """Do nothing: no resource is held between days."""
 
     def _batches(self, file: File, day: date, where: str) -> Generator[pa.RecordBatch, None, None]:
         if self._keys.file_format == "parquet":
@@ -70,24 +73,24 @@ class FileRows:
         with self._store.open(file.path, None if compression == "none" else compression) as stream:
             yield from self._lines.rows(stream, where)
 
-    def _schema_of_newest(self) -> pa.Schema:
+    def _read_newest_schema(self) -> pa.Schema:
         newest = self._finder.newest()
         name, keys = self._dataset.name, self._keys
         if newest is None:
             raise NotReadyError(
-                f"dataset {name}: there is no file yet in {keys.path} to take the columns from; "
-                "sync it again when there is, or declare 'columns' in its defs.yaml"
+                f"dataset {name}: no file found in {keys.path} to read the columns from; sync it "
+                "again when a file exists, or declare 'columns' in its defs.yaml"
             )
-        path = self._store.shown(newest.path)
-        with self._store.errors(f"dataset {name}: cannot take the columns from {path}"):
-            schema = parquet_schema_of(newest.path, self._store.system)
+        path = self._store.display_path(newest.path)
+        with self._store.translate_errors(f"dataset {name}: cannot read the columns of {path}"):
+            schema = read_schema(newest.path, self._store.system)
         if not keys.pattern.is_daily and keys.day_column not in schema.names:
             raise SourceError(
-                f"dataset {name}: {path} has no day_column {keys.day_column!r}, and the path is "
-                "not another for each day; name its column, or the day in the path: "
+                f"dataset {name}: {path} has no day_column {keys.day_column!r}, and the path does "
+                "not contain the day; correct 'day_column', or add the day to the path: "
                 "{day:%Y-%m-%d}"
             )
         return schema
 
     def _where(self, file: File, day: date) -> str:
-        return f"dataset {self._dataset.name}: {self._store.shown(file.path)} for {day}"
+        return f"dataset {self._dataset.name}: {self._store.display_path(file.path)} for {day}"

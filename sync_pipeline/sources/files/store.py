@@ -1,4 +1,7 @@
-"""Where files lie: the disk, S3 or Google Cloud Storage, and what their errors mean."""
+"""Access files on disk, in S3 or in Google Cloud Storage, and classify the errors.
+
+Does not decide which files belong to a day: see `finder.py`.
+"""
 
 import re
 from collections.abc import Iterator
@@ -31,64 +34,70 @@ _BUSY = re.compile(
 )
 
 
-class _AwayError(SourceUnreachableError, TransientSourceError):
-    """A server that cannot be connected to now."""
+class _UnavailableError(SourceUnreachableError, TransientSourceError):
+    """The server is currently unreachable; a retry may succeed."""
 
 
 class FileStore:
-    """The file system that a dataset's path is in."""
+    """The file system of a dataset's path."""
 
     def __init__(self, dataset: Dataset, keys: FilesSource, settings: Settings) -> None:
         self._scheme = keys.pattern.scheme
         self._name = dataset.name
         self._secrets = settings.secrets_in(keys.secret_settings)
         self.root = str(settings.project_dir) if not self._scheme else ""
-        with self.errors(f"dataset {dataset.name}: cannot set up {keys.path}"):
+        with self.translate_errors(f"dataset {dataset.name}: cannot set up {keys.path}"):
             self.system = _open(keys, settings)
 
     @property
     def is_remote(self) -> bool:
-        """Whether it is a server, not this machine's disk."""
+        """Whether the files are on a server instead of a local disk."""
         return bool(self._scheme)
 
-    def files_in(self, folder: str) -> list[fs.FileInfo]:
-        """Return what lies in `folder`; nothing if it is not there."""
-        with self.errors(f"dataset {self._name}: cannot list {self.shown(folder)}"):
+    def list_folder(self, folder: str) -> list[fs.FileInfo]:
+        """Return the files and folders in `folder`; an empty list if it does not exist."""
+        with self.translate_errors(
+            f"dataset {self._name}: cannot list {self.display_path(folder)}"
+        ):
             found: list[fs.FileInfo] = self.system.get_file_info(
                 fs.FileSelector(folder or "/", allow_not_found=True)
             )
         return found
 
     def info(self, path: str) -> fs.FileInfo:
-        """Return what lies at `path`, which may be nothing."""
-        with self.errors(f"dataset {self._name}: cannot look at {self.shown(path)}"):
+        """Return the file info of `path`; its type is NotFound if the path does not exist."""
+        with self.translate_errors(
+            f"dataset {self._name}: cannot access {self.display_path(path)}"
+        ):
             return self.system.get_file_info(path)
 
     def open(self, path: str, compression: str | None) -> pa.NativeFile:
-        """Return the bytes of the file, decompressed. Raises OSError."""
+        """Open the file for reading and decompress it. Raises OSError."""
         return self.system.open_input_stream(path, compression=compression)
 
-    def shown(self, path: str) -> str:
-        """Return `path` as a dataset would write it."""
+    def display_path(self, path: str) -> str:
+        """Return `path` with its scheme, as in a dataset's YAML."""
         return f"{self._scheme}://{path}" if self._scheme else path
 
     @contextmanager
-    def errors(self, what: str) -> Iterator[None]:
-        """Raise what goes wrong in the block as a SourceError that begins with `what`, of the kind
-        that says whether another try may mend it."""
+    def translate_errors(self, what: str) -> Iterator[None]:
+        """Turn storage errors in the block into a SourceError whose message starts with `what`.
+
+        It is a TransientSourceError if a retry may succeed.
+        """
         try:
             yield
         except (pa.ArrowException, OSError) as error:
             text = f"{what}: {one_line(error, *self._secrets)}"
             if not self.is_remote:
                 raise SourceError(text) from error
-            raise _of_a_server(text, str(error)) from error
+            raise _server_error(text, str(error)) from error
 
 
-def _of_a_server(text: str, said: str) -> SyncError:
-    if _UNREACHABLE.search(said):
-        return _AwayError(f"{text} (check the endpoint, and that the server runs)")
-    return TransientSourceError(text) if _BUSY.search(said) else SourceError(text)
+def _server_error(text: str, message: str) -> SyncError:
+    if _UNREACHABLE.search(message):
+        return _UnavailableError(f"{text} (check the endpoint, and that the server is running)")
+    return TransientSourceError(text) if _BUSY.search(message) else SourceError(text)
 
 
 def _open(keys: FilesSource, settings: Settings) -> fs.FileSystem:
@@ -100,19 +109,19 @@ def _open(keys: FilesSource, settings: Settings) -> fs.FileSystem:
 
 
 def _s3(keys: FilesSource, settings: Settings) -> dict[str, Any]:
-    given, options = keys.s3, {}
-    if given.access_key_env and given.secret_key_env:
-        options["access_key"] = settings.required(given.access_key_env, "the access key")
-        options["secret_key"] = settings.required(given.secret_key_env, "the secret key")
-    if given.session_token_env:
-        options["session_token"] = settings.required(given.session_token_env, "the token")
-    if given.endpoint:
-        scheme, _, address = given.endpoint.partition("://")
+    s3, options = keys.s3, {}
+    if s3.access_key_env and s3.secret_key_env:
+        options["access_key"] = settings.require(s3.access_key_env, "the access key")
+        options["secret_key"] = settings.require(s3.secret_key_env, "the secret key")
+    if s3.session_token_env:
+        options["session_token"] = settings.require(s3.session_token_env, "the token")
+    if s3.endpoint:
+        scheme, _, address = s3.endpoint.partition("://")
         options |= {"scheme": scheme, "endpoint_override": address}
-    if given.region:
-        options["region"] = given.region
+    if s3.region:
+        options["region"] = s3.region
     times = {"connect_timeout": _CONNECT_SECONDS, "request_timeout": _REQUEST_SECONDS}
-    return {**options, **times, "anonymous": given.anonymous}
+    return {**options, **times, "anonymous": s3.anonymous}
 
 
 def _gcs(keys: FilesSource) -> dict[str, Any]:

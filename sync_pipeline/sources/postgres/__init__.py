@@ -1,1 +1,1 @@
-"""A PostgreSQL source."""
+"""The `postgres` source: a table or query in another PostgreSQL database."""

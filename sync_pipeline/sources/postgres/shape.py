@@ -1,7 +1,8 @@
-"""What a PostgreSQL source delivers: its columns, found in the source's own catalog.
+"""Read the columns of a PostgreSQL source from its catalog, and build its SELECT.
 
-Types that every PostgreSQL knows travel in their binary form. All others (enums, composites, types
-of extensions, and what names an object of the source's catalog) travel as text.
+PostgreSQL's built-in types are copied in binary. Enums, composite types, extension types and types
+that refer to the source's catalog (such as regclass) are copied as text. Does not read any rows:
+see `source.py`.
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Selection:
-    """The `SELECT` of a source without its `WHERE`, its shape, and how messages name it."""
+    """A source's `SELECT` without its `WHERE`, its shape, and its name in messages."""
 
     name: str
     select: sql.Composed
@@ -30,7 +31,7 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _SourceColumn:
     name: str
     type: str
     binary: bool
@@ -44,10 +45,10 @@ class _Found:
 
 
 def select_columns(connection: "Connection", dataset: Dataset, source: PostgresSource) -> Selection:
-    """Return what to select from the dataset's source, checked against its database.
+    """Read the source's columns, check them against the dataset and return what to select.
 
-    Raises SourceError for what does not fit the dataset, and the driver's errors, among them the
-    one for a missing permission.
+    Raises SourceError if they do not match, and psycopg2.Error, for example if a permission is
+    missing.
     """
     with connection.cursor() as cursor:
         if source.table is not None:
@@ -55,73 +56,74 @@ def select_columns(connection: "Connection", dataset: Dataset, source: PostgresS
             origin: sql.Composable = sql.Identifier(*source.table.split("."))
             found = _columns_of_table(cursor, dataset, source, origin)
         else:
-            name = "its query"
-            origin = sql.SQL("({}\n) AS source").format(sql.SQL(_query(dataset, source)))
+            name = "the query"
+            origin = sql.SQL("({}\n) AS source").format(sql.SQL(_check_query(dataset, source)))
             found = _columns_of_query(cursor, dataset, origin)
-        chosen = _choose(dataset, source, name, found)
+        chosen = _choose_columns(dataset, source, name, found)
         select = sql.SQL("SELECT {} FROM {}").format(
             sql.SQL(", ").join([column.expression() for column in chosen]), origin
         )
         day_type = _day_type(dataset, source, name, chosen)
-        # Asked before the first day, so that a missing permission is found before the target
-        # is touched.
+        # Run it once here to detect a missing permission before the target is changed.
         cursor.execute(select + sql.SQL(" LIMIT 0"))
     columns = tuple(column.column() for column in chosen)
     return Selection(name, select, Shape(columns, source.day_column, day_type))
 
 
-def _query(dataset: Dataset, source: PostgresSource) -> str:
+def _check_query(dataset: Dataset, source: PostgresSource) -> str:
     query = source.query or ""
     if query.rstrip().endswith(";"):
         raise SourceError(
-            f"dataset {dataset.name}: its query ends with ';'; remove the ';' in its defs.yaml"
+            f"dataset {dataset.name}: the query ends with ';'; remove the ';' in its defs.yaml"
         )
     return query
 
 
 def _columns_of_table(
     cursor: "Cursor", dataset: Dataset, source: PostgresSource, table: sql.Composable
-) -> list[_Found]:
-    found = _typed(cursor, table=table.as_string(cursor))
+) -> list[_SourceColumn]:
+    found = _read_columns(cursor, table=table.as_string(cursor))
     if not found:
         raise SourceError(
-            f"dataset {dataset.name}: the source has no table {source.table}; check "
-            f"'table' in its defs.yaml (upper and lower case matter) and the database and "
-            f"search_path of {source.url_env}"
+            f"dataset {dataset.name}: table {source.table} not found in the source; check "
+            f"'table' in its defs.yaml (it is case-sensitive), and the database and search_path "
+            f"of {source.url_env}"
         )
     return found
 
 
-def _columns_of_query(cursor: "Cursor", dataset: Dataset, query: sql.Composable) -> list[_Found]:
+def _columns_of_query(
+    cursor: "Cursor", dataset: Dataset, query: sql.Composable
+) -> list[_SourceColumn]:
     cursor.execute(sql.SQL("SELECT * FROM {} LIMIT 0").format(query))
     described = cursor.description or ()
     names = [column.name for column in described]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
+    duplicates = sorted({name for name in names if names.count(name) > 1})
+    if duplicates:
         raise SourceError(
-            f"dataset {dataset.name}: its query returns two columns named {twice[0]!r}; "
-            "name one otherwise with AS in its defs.yaml"
+            f"dataset {dataset.name}: the query returns two columns named {duplicates[0]!r}; "
+            "rename one with AS in its defs.yaml"
         )
-    return _typed(cursor, names=names, types=[column.type_code for column in described])
+    return _read_columns(cursor, names=names, types=[column.type_code for column in described])
 
 
-def _typed(
+def _read_columns(
     cursor: "Cursor",
     *,
     table: str | None = None,
     names: list[str] | None = None,
     types: list[int] | None = None,
-) -> list[_Found]:
+) -> list[_SourceColumn]:
     cursor.execute(
         load(__package__, "columns.sql")["columns"],
         {"table": table, "names": names or [], "types": types or []},
     )
-    return [_Found(*row) for row in cursor.fetchall()]
+    return [_SourceColumn(*row) for row in cursor.fetchall()]
 
 
-def _choose(
-    dataset: Dataset, source: PostgresSource, name: str, found: list[_Found]
-) -> list[_Found]:
+def _choose_columns(
+    dataset: Dataset, source: PostgresSource, name: str, found: list[_SourceColumn]
+) -> list[_SourceColumn]:
     by_name = {column.name: column for column in found}
     wanted = source.columns or tuple(by_name)
     for key, names in (("columns", wanted), ("day_column", (source.day_column,))):
@@ -134,15 +136,17 @@ def _choose(
     return [by_name[column] for column in wanted]
 
 
-def _day_type(dataset: Dataset, source: PostgresSource, name: str, chosen: list[_Found]) -> DayType:
+def _day_type(
+    dataset: Dataset, source: PostgresSource, name: str, chosen: list[_SourceColumn]
+) -> DayType:
     day_column = source.day_column
     found = next(column.type for column in chosen if column.name == day_column)
-    # "timestamp(3) with time zone" is a timestamptz too.
+    # Drop the precision: "timestamp(3) with time zone" is a timestamptz, too.
     plain = " ".join(word.partition("(")[0] for word in found.split())
     try:
         return DayType(plain)
     except ValueError:
         raise SourceError(
             f"dataset {dataset.name}: day_column {day_column!r} of {name} is of type {found}; "
-            "choose a column of type date, timestamp or timestamptz, or give a query that casts it"
+            "choose a column of type date, timestamp or timestamptz, or cast it in a query"
         ) from None

@@ -1,8 +1,9 @@
-"""A source that is a table or a query of another PostgreSQL database, read-only.
+"""The `postgres` source: reads a table or query of another PostgreSQL database, read-only.
 
-A day is one `COPY (SELECT …) TO STDOUT` in autocommit: one statement, one snapshot, one round
-trip. A connection that failed, or that a cancellation was aimed at, is never used again: it may be
-in the middle of a COPY, or the cancellation may arrive late. The next day opens a new one.
+A day is one `COPY (SELECT …) TO STDOUT` in autocommit mode: one statement, one snapshot, one round
+trip. A connection is never reused after an error or a cancellation, because it may be in the
+middle of a COPY or the cancel request may arrive late. The next day opens a new connection.
+Does not determine the columns: see `shape.py`.
 """
 
 from datetime import date
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class PostgresReader:
-    """A `Source` over one connection. See the protocol for what each method promises."""
+    """A `Source` that reads through one connection. See the protocol for its methods."""
 
     def __init__(self, dataset: Dataset, keys: PostgresSource, url: str) -> None:
         self._dataset = dataset
@@ -35,87 +36,88 @@ class PostgresReader:
         self._cancelled = False
         self._connection: Connection | None = None
         try:
-            self._selection = self._select()
+            self._selection = self._read_selection()
         except BaseException:
             self.close()
             raise
         self.shape = self._selection.shape
 
     def read_day(self, day: date, out: ByteSink, copy_format: CopyFormat) -> int:
-        """Write the rows of `day` to `out` in that COPY format and return their count."""
+        """Write the rows of `day` to `out` in `copy_format` and return their number."""
         if self._cancelled:
             self.close()
-        whole = False
+        complete = False
         try:
-            connection = self._connected()
+            connection = self._connect()
             with connection.cursor() as cursor:
-                self._refuse_if_not_ready(cursor, day)
-                cursor.copy_expert(self._copy(day, copy_format), out)
-                whole = True
+                self._check_ready(cursor, day)
+                cursor.copy_expert(self._copy_statement(day, copy_format), out)
+                complete = True
                 return cursor.rowcount
         except psycopg2.Error as error:
             raise SourceError(
                 f"dataset {self._dataset.name}: cannot read {day} from {self._selection.name}: "
-                f"{self._said(error)}"
+                f"{self._describe_error(error)}"
             ) from error
         finally:
-            if not whole:
+            if not complete:
                 self.close()
 
-    def _refuse_if_not_ready(self, cursor: "Cursor", day: date) -> None:
+    def _check_ready(self, cursor: "Cursor", day: date) -> None:
         if self._keys.ready_query is None:
             return
         try:
             cursor.execute(self._keys.ready_query, {"day": day})
-        except (ValueError, TypeError, KeyError) as error:  # the driver's, before it asks
+        except (ValueError, TypeError, KeyError) as error:  # psycopg2 cannot bind the parameters
             raise SourceError(
-                f"dataset {self._dataset.name}: its ready_query takes %(day)s and nothing else; "
+                f"dataset {self._dataset.name}: %(day)s is the only parameter of ready_query; "
                 f"write any other % as %% ({one_line(error)})"
             ) from None
         except psycopg2.Error as error:
             raise SourceError(
-                f"dataset {self._dataset.name}: its ready_query fails for {day}: "
-                f"{self._said(error)} (check it in the dataset's defs.yaml)"
+                f"dataset {self._dataset.name}: ready_query failed for {day}: "
+                f"{self._describe_error(error)} (check it in the dataset's defs.yaml)"
             ) from error
         row = cursor.fetchone()
         if row is None or not row[0]:
             raise NotReadyError(
                 f"dataset {self._dataset.name}: the source is not ready for {day}: ready_query "
-                f"found {row[0] if row else 'no row'}; its former rows stand. Try it again later"
+                f"returned {row[0] if row else 'no row'}; the day keeps its previous rows. Sync it "
+                "again later"
             )
 
     def cancel(self) -> None:
-        """Break off a read that goes on in another thread; harmless if there is none."""
+        """Cancel a read in progress in another thread. Does nothing if there is none."""
         self._cancelled = True
         connection = self._connection
         if connection is not None:
             try:
                 connection.cancel()
             except psycopg2.Error:
-                return  # closed or lost meanwhile: there is nothing left to break off
+                return  # the connection was closed or lost, so there is nothing to cancel
 
     def close(self) -> None:
-        """Close the connection; a later `read_day` opens another."""
+        """Close the connection. A later `read_day` opens a new one."""
         connection, self._connection = self._connection, None
         self._cancelled = False
         if connection is not None:
             connection.close()
 
-    def _select(self) -> Selection:
-        """Return what to select, and its shape, as the connected database describes it."""
+    def _read_selection(self) -> Selection:
+        """Read the source's columns and return what to select."""
         try:
-            return select_columns(self._connected(), self._dataset, self._keys)
+            return select_columns(self._connect(), self._dataset, self._keys)
         except psycopg2.Error as error:
             source = self._keys
             what = f"table {source.table}" if source.table else "the query"
             raise SourceError(
-                f"dataset {self._dataset.name}: cannot read {what}: {self._said(error)} "
+                f"dataset {self._dataset.name}: cannot read {what}: {self._describe_error(error)} "
                 f"(check it in the dataset's defs.yaml, and that the user of {source.url_env} "
-                "may SELECT from it)"
+                "has SELECT permission)"
             ) from error
 
-    def _copy(self, day: date, copy_format: CopyFormat) -> sql.Composed:
-        # Nothing is done to the column itself, so that an index on it serves the range.
+    def _copy_statement(self, day: date, copy_format: CopyFormat) -> sql.Composed:
+        # Compare the bare column, so that an index on it can be used.
         bounds = day_bounds(day, self.shape.day_type, self._dataset.zone)
         return sql.SQL(
             "COPY ({select} WHERE {day} >= {lower} AND {day} < {upper}) TO STDOUT (FORMAT {how})"
@@ -127,7 +129,7 @@ class PostgresReader:
             how=sql.SQL(copy_format.value),
         )
 
-    def _connected(self) -> "Connection":
+    def _connect(self) -> "Connection":
         if self._connection is None:
             source = self._keys
             self._connection = connect(
@@ -142,5 +144,5 @@ class PostgresReader:
             )
         return self._connection
 
-    def _said(self, error: psycopg2.Error) -> str:
+    def _describe_error(self, error: psycopg2.Error) -> str:
         return one_line(error, *secrets_of(self._url))

@@ -1,1 +1,1 @@
-"""A source that is JSON over HTTP."""
+"""The `rest` source: reads JSON from an HTTP API."""

@@ -1,4 +1,8 @@
-"""Who asks: dlt's authentication classes, made of the keys under `auth:` and the environment."""
+"""Build the authentication of requests from the `auth:` keys and the environment.
+
+Uses dlt's authentication classes. Does not send requests, except for an OAuth2 token: see
+`http.py`.
+"""
 
 from base64 import b64encode
 from typing import Any
@@ -22,34 +26,34 @@ from sync_pipeline.settings import Settings
 
 
 class Credentials:
-    """What a request to the API's own host is given. `repr` does not show it."""
+    """The credentials for requests to the API's own host. Its `repr` does not show them."""
 
     def __init__(
         self, dataset: Dataset, keys: RestSource, settings: Settings, base_url: str
     ) -> None:
         self._keys = keys.auth
-        # Some servers repeat the path that was asked for.
-        self._hidden_path = urlsplit(base_url).path if keys.base_url_env else ""
+        # Some servers repeat the requested path in their response.
+        self._secret_path = urlsplit(base_url).path if keys.base_url_env else ""
         self._settings = settings
         self._where = f"dataset {dataset.name}"
-        self._auth = self._made(keys.timeout_seconds)
+        self._auth = self._make_auth(keys.timeout_seconds)
 
-    def give(self, request: PreparedRequest) -> None:
-        """Add the credentials to `request`, in place of any that it has, from a .netrc too."""
-        self.take(request)
+    def apply(self, request: PreparedRequest) -> None:
+        """Add the credentials to `request`, replacing any it has, including those of a .netrc."""
+        self.remove(request)
         if self._auth is not None:
             self._auth(request)
 
-    def take(self, request: PreparedRequest) -> None:
-        """Take away what a redirect would carry to another host."""
+    def remove(self, request: PreparedRequest) -> None:
+        """Remove the credentials that a redirect would send to another host."""
         request.headers.pop("Authorization", None)
         if isinstance(self._keys, ApiKeyAuth) and self._keys.location == "header":
             request.headers.pop(self._keys.name, None)
         elif isinstance(self._keys, ApiKeyAuth):
-            request.url = _without(request.url or "", self._keys.name, *self.secrets)
+            request.url = _remove_param(request.url or "", self._keys.name, *self.secrets)
 
-    def renew(self) -> bool:
-        """Forget a token that was asked for; return whether there was one."""
+    def invalidate_token(self) -> bool:
+        """Discard the OAuth2 access token, if there is one, and return whether there was."""
         if isinstance(self._auth, _ClientCredentials) and self._auth.access_token is not None:
             self._auth.access_token = None
             return True
@@ -57,7 +61,7 @@ class Credentials:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must not be shown, as it is and as it stands in a URL."""
+        """The values to redact in messages, both plain and URL-encoded."""
         names = self._keys.secret_settings if self._keys else ()
         found = list(self._settings.secrets_in(names))
         token = getattr(self._auth, "access_token", None)
@@ -67,18 +71,18 @@ class Credentials:
                 b64encode(f"{self._auth.username}:{self._auth.password}".encode()).decode()
             )
         forms = {form for text in found for form in (text, quote(text, ""), quote_plus(text))}
-        return (*forms, self._hidden_path)
+        return (*forms, self._secret_path)
 
-    def _made(self, timeout_seconds: float) -> AuthBase | None:
+    def _make_auth(self, timeout_seconds: float) -> AuthBase | None:
         keys = self._keys
         if isinstance(keys, BearerAuth):
-            return BearerTokenAuth(token=self._value(keys.token_env, "the API's token"))
+            return BearerTokenAuth(token=self._required(keys.token_env, "the API's token"))
         if isinstance(keys, ApiKeyAuth):
-            key = self._value(keys.key_env, "the API's key")
+            key = self._required(keys.key_env, "the API's key")
             return APIKeyAuth(name=keys.name, api_key=key, location=keys.location)
         if isinstance(keys, BasicAuth):
-            name = self._value(keys.username_env, "the API's user name")
-            password = self._value(keys.password_env, "the API's password")
+            name = self._required(keys.username_env, "the API's user name")
+            password = self._required(keys.password_env, "the API's password")
             return HttpBasicAuth(username=name, password=password)
         if isinstance(keys, OAuth2Auth):
             return self._client_credentials(keys, timeout_seconds)
@@ -86,39 +90,39 @@ class Credentials:
 
     def _client_credentials(self, keys: OAuth2Auth, timeout_seconds: float) -> AuthBase:
         session = Session(timeout=timeout_seconds, raise_for_status=False)
-        session.max_redirects = 0  # one would carry the secret on
-        session.auth = _nothing  # and not what a .netrc says
+        session.max_redirects = 0  # a redirect would send the secret to another URL
+        session.auth = _no_auth  # otherwise requests would use a .netrc
         return _ClientCredentials(
             access_token_url=keys.token_url,
-            client_id=self._value(keys.client_id_env, "the client's id"),
-            client_secret=self._value(keys.client_secret_env, "the client's secret"),
+            client_id=self._required(keys.client_id_env, "the client's id"),
+            client_secret=self._required(keys.client_secret_env, "the client's secret"),
             access_token_request_data={"scope": keys.scope} if keys.scope else {},
             session=session,
         )
 
-    def _value(self, name: str, what: str) -> str:
-        """Return a setting that can stand in a header. Raises SettingError, without its value."""
-        value = self._settings.required(name, f"{what} ({self._where})")
+    def _required(self, name: str, what: str) -> str:
+        """Return a setting that is valid in a header. Raises SettingError without the value."""
+        value = self._settings.require(name, f"{what} ({self._where})")
         if not (value.isascii() and value.isprintable()):
             raise SettingError(
-                f"{self._where}: {name} holds a character that cannot stand in a request; set it "
-                f"to {what}, in printable ASCII"
+                f"{self._where}: {name} contains a character that is not allowed in a request; "
+                f"set it to {what}, in printable ASCII"
             )
         return value
 
 
 class _ClientCredentials(OAuth2ClientCredentials):
-    """dlt's, which would take an answer without a token for the token `None`."""
+    """dlt's class, which would otherwise use the token `None` if a response has no token."""
 
     def parse_access_token(self, response_json: Any) -> str:
         token = response_json.get("access_token") if isinstance(response_json, dict) else None
         if not isinstance(token, str) or not token:
-            raise SourceError(f"{self.access_token_url} answered without an access_token")
+            raise SourceError(f"the response of {self.access_token_url} has no access_token")
         return token
 
 
-def _without(url: str, name: str, *values: str) -> str:
-    """Return `url` without a parameter of that name and one of these values; the rest as it is."""
+def _remove_param(url: str, name: str, *values: str) -> str:
+    """Return `url` without the query parameters that have this name and one of these values."""
     head, mark, query = url.partition("?")
     keep = [
         part
@@ -129,5 +133,5 @@ def _without(url: str, name: str, *values: str) -> str:
     return f"{head}{mark}{'&'.join(keep)}" if any(keep) else head
 
 
-def _nothing(request: PreparedRequest) -> PreparedRequest:
+def _no_auth(request: PreparedRequest) -> PreparedRequest:
     return request

@@ -1,6 +1,7 @@
-"""What went wrong with a request, as an error of ours.
+"""Turn the errors of a request into SyncErrors.
 
-The text of an error of `requests` holds the whole address, with a key in its query: it is not used.
+Does not use the messages of `requests`, because they contain the whole URL, which may have a key in
+its query. Does not classify HTTP statuses: see `http.py`.
 """
 
 import math
@@ -22,47 +23,55 @@ from sync_pipeline.sources.rest.auth import Credentials
 
 
 class HttpUnreachableError(SourceUnreachableError, TransientSourceError):
-    """The API's host cannot be connected to; another try may help."""
+    """The API's host is unreachable; a retry may succeed."""
 
 
-class ComeBackLaterError(TransientSourceError):
-    """The API is busy; `seconds` is what it asks to wait, 0 if it does not say."""
+class RetryLaterError(TransientSourceError):
+    """The API is busy. `seconds` is its Retry-After, or 0 if it gave none."""
 
     def __init__(self, text: str, seconds: float) -> None:
         super().__init__(text)
         self.seconds = seconds
 
 
-def failure(error: Exception, where: str, keys: RestSource, credentials: Credentials) -> Exception:
-    """Return what to raise for `error`; itself if it is no error of a request.
+def translate_error(
+    error: Exception, where: str, keys: RestSource, credentials: Credentials
+) -> Exception:
+    """Return the exception to raise for `error`: `error` itself if it is not a request's error.
 
-    `where` begins the text, without secrets.
+    The message starts with `where` and contains no secrets.
     """
     if isinstance(error, SyncError):
         return error if str(error).startswith("dataset ") else type(error)(f"{where}{error}")
     if isinstance(error, requests.HTTPError) and error.response is not None:
-        return _no_token(error.response, where)
+        return _token_error(error.response, where)
     if not isinstance(error, (requests.RequestException, urllib3.exceptions.HTTPError)):
         return error
     if isinstance(error, requests.exceptions.SSLError):
-        return SourceUnreachableError(f"{where}no secure connection: {_cause(error, credentials)}")
+        return SourceUnreachableError(
+            f"{where}cannot establish a TLS connection: {_cause(error, credentials)}"
+        )
     if isinstance(error, requests.ConnectTimeout):
         return HttpUnreachableError(f"{where}cannot connect within {keys.timeout_seconds:g} s")
-    if _is_no_connection(error):
+    if _is_connection_error(error):
         return HttpUnreachableError(f"{where}cannot connect: {_cause(error, credentials)}")
-    if isinstance(error, requests.Timeout) or _is_silence(error):
+    if isinstance(error, requests.Timeout) or _is_read_timeout(error):
         return TransientSourceError(
-            f"{where}the server was silent for timeout_seconds ({keys.timeout_seconds:g})"
+            f"{where}the server sent nothing for timeout_seconds ({keys.timeout_seconds:g})"
         )
     if isinstance(error, (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
-        return TransientSourceError(f"{where}the connection broke off before the answer was whole")
+        return TransientSourceError(
+            f"{where}the connection was lost before the response was complete"
+        )
     if isinstance(error, requests.TooManyRedirects):
-        return SourceError(f"{where}redirected too often; correct 'base_url', 'path' or token_url")
-    return SourceError(f"{where}no usable answer ({type(error).__name__})")
+        return SourceError(
+            f"{where}too many redirects; correct 'base_url', 'path' or 'token_url' in its defs.yaml"
+        )
+    return SourceError(f"{where}invalid response ({type(error).__name__})")
 
 
 def retry_after(header: str | None) -> float:
-    """Return the seconds that a Retry-After asks for, as a number or a date; 0 for none."""
+    """Return the seconds to wait by a Retry-After header, a number or a date; 0 without one."""
     if not header:
         return 0.0
     try:
@@ -75,34 +84,34 @@ def retry_after(header: str | None) -> float:
     return max(0.0, seconds) if math.isfinite(seconds) else 0.0
 
 
-def _no_token(response: requests.Response, where: str) -> SourceError:
-    said = f"{where}no token was given: {response.status_code} {response.reason}"
+def _token_error(response: requests.Response, where: str) -> SourceError:
+    message = f"{where}the token request failed: {response.status_code} {response.reason}"
     if response.status_code == 429 or response.status_code >= 500:
-        return TransientSourceError(said)
-    return SourceError(f"{said}; check 'auth' in its defs.yaml and the settings that it names")
+        return TransientSourceError(message)
+    return SourceError(f"{message}; check 'auth' in its defs.yaml and the settings it names")
 
 
-def _inner(error: Exception) -> BaseException | None:
-    """Return what urllib3 raised."""
+def _urllib3_error(error: Exception) -> BaseException | None:
+    """Return the exception of urllib3 within an exception of requests."""
     inner = error.args[0] if error.args else None
     reason = getattr(inner, "reason", None)
     found = reason if isinstance(reason, BaseException) else inner
     return found if isinstance(found, BaseException) else None
 
 
-def _is_no_connection(error: Exception) -> bool:
+def _is_connection_error(error: Exception) -> bool:
     if isinstance(error, requests.exceptions.ProxyError):
         return True
-    return isinstance(_inner(error), urllib3.exceptions.NewConnectionError)
+    return isinstance(_urllib3_error(error), urllib3.exceptions.NewConnectionError)
 
 
-def _is_silence(error: Exception) -> bool:
-    return isinstance(_inner(error), urllib3.exceptions.ReadTimeoutError)
+def _is_read_timeout(error: Exception) -> bool:
+    return isinstance(_urllib3_error(error), urllib3.exceptions.ReadTimeoutError)
 
 
 def _cause(error: Exception, credentials: Credentials) -> str:
-    """Return what the operating system or OpenSSL said, which knows nothing of the address."""
-    found: BaseException | None = _inner(error)
+    """Return the message of the operating system or OpenSSL, which does not contain the URL."""
+    found: BaseException | None = _urllib3_error(error)
     while found is not None and not isinstance(found, OSError):
         found = (
             found.__cause__

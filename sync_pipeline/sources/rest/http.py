@@ -1,9 +1,9 @@
-"""Requests of the `rest` source: tried again, paced, cancelled, their answers read whole.
+"""Send the requests of the `rest` source: with retries, a rate limit and cancellation.
 
-A session that dlt's client sends its requests through. Each request runs in a thread of its own,
-so that a cancellation need not wait for a server that is silent; such a thread ends by itself,
-after `timeout_seconds` at the latest. Credentials go to the API's own host only, wherever a
-redirect or the address of a next page leads.
+`Transport` is the session that dlt's client uses. Each request runs in a separate thread, so that a
+cancellation does not wait for an unresponsive server; the thread ends after `timeout_seconds` of
+silence. Credentials are sent to the API's own host only, also after a redirect or for the URL of a
+next page. Does not find the rows in a response: see `rows.py`.
 """
 
 import logging
@@ -28,40 +28,40 @@ from sync_pipeline.errors import (
     TransientSourceError,
     redact,
 )
-from sync_pipeline.retry import pauses
+from sync_pipeline.retry import backoffs
 from sync_pipeline.sources.rest.auth import Credentials
-from sync_pipeline.sources.rest.failures import ComeBackLaterError, failure, retry_after
-from sync_pipeline.sources.rest.json import parsed
+from sync_pipeline.sources.rest.failures import RetryLaterError, retry_after, translate_error
+from sync_pipeline.sources.rest.json import parse_json
 
 MAX_REDIRECTS = 5
 _CHUNK_BYTES = 64 * 1024
 _TRANSIENT_STATUSES = {408, 429, *range(500, 600)}
-_SHOWN_OF_A_BODY = 200
+_MAX_EXCERPT_LENGTH = 200
 
 
-class Answer(requests.Response):
-    """A response that was read whole; `document` is its JSON, with numbers as they were written."""
+class JsonResponse(requests.Response):
+    """A response whose body was read completely. `document` is its JSON, with exact numbers."""
 
     body: bytes
     document: Any
 
     @classmethod
-    def of(cls, response: requests.Response, body: bytes) -> "Answer":
-        answer = cls()
-        answer.__dict__.update(response.__dict__)
-        answer.body = body
-        return answer
+    def from_response(cls, response: requests.Response, body: bytes) -> "JsonResponse":
+        copy = cls()
+        copy.__dict__.update(response.__dict__)
+        copy.body = body
+        return copy
 
     def json(self, **_: Any) -> Any:
         return self.document
 
-    def forget(self) -> None:
-        """Give its memory back, for dlt holds an answer until it has the next."""
+    def release(self) -> None:
+        """Free its memory, because dlt keeps a response until it has the next one."""
         self.body, self.document = b"", None
 
 
 class Transport(requests.Session):
-    """See the module. One thread sends; another may `cancel`."""
+    """A session that reads one day at a time. Only `cancel` may be called from another thread."""
 
     def __init__(
         self, dataset: Dataset, keys: RestSource, base_url: str, credentials: Credentials
@@ -72,45 +72,50 @@ class Transport(requests.Session):
         self._base_url = base_url
         self._credentials = credentials
         self._day: date | None = None
-        self._asked: set[int] = set()
-        self._next_turn = 0.0
+        self._sent_requests: set[int] = set()
+        self._next_request_at = 0.0
         self._cancelled = threading.Event()
-        self._waiting: Future[Answer] | None = None
+        self._pending: Future[JsonResponse] | None = None
 
-    def begin(self, day: date) -> None:
-        """Begin to read `day`."""
+    def start_day(self, day: date) -> None:
+        """Start reading `day`."""
         self._day = day
-        self._asked.clear()
+        self._sent_requests.clear()
         self._cancelled.clear()
 
     def cancel(self) -> None:
-        """Let a `send` in another thread raise SourceError at once."""
+        """Make a `send` in another thread raise SourceError immediately."""
         self._cancelled.set()
-        waiting = self._waiting
-        if waiting is not None:
+        pending = self._pending
+        if pending is not None:
             with suppress(InvalidStateError):
-                waiting.set_exception(self._broken_off())
+                pending.set_exception(self._cancelled_error())
 
-    def send(self, request: PreparedRequest, **kwargs: Any) -> Answer:
-        """Return the answer to `request`, with its JSON. Raises SourceError or NotReadyError."""
-        self._refuse_again(request)
-        growing = list(pauses(Retry(max_attempts=self._keys.max_attempts, **self._first_pause())))
+    def send(self, request: PreparedRequest, **kwargs: Any) -> JsonResponse:
+        """Send `request` and return the response with its JSON. Retries after transient errors.
+
+        Raises SourceError or NotReadyError.
+        """
+        self._check_not_sent(request)
+        policy = Retry(max_attempts=self._keys.max_attempts, **self._initial_backoff())
+        remaining = list(backoffs(policy))
         while True:
             try:
-                return self._tried(request, kwargs)
+                return self._send_once(request, kwargs)
             except TransientSourceError as error:
-                if not growing:
+                if not remaining:
                     raise
-                asked = error.seconds if isinstance(error, ComeBackLaterError) else 0.0
-            self._pause(max(growing.pop(0), asked))
+                server_delay = error.seconds if isinstance(error, RetryLaterError) else 0.0
+            self._pause(max(remaining.pop(0), server_delay))
 
     def where(self, request: PreparedRequest | None = None) -> str:
-        """Return what an error begins with: dataset, day, and the address without secrets."""
-        address = f"{request.method} {self.shown(request.url or '')}: " if request else ""
+        """Return the start of an error message: the dataset, the day, and the redacted URL."""
+        address = f"{request.method} {self.redact_url(request.url or '')}: " if request else ""
         return f"dataset {self._dataset.name}: cannot read {self._day}: {address}"
 
-    def shown(self, url: str) -> str:
-        """Return `url` for people: no key, no password, and no address out of the environment."""
+    def redact_url(self, url: str) -> str:
+        """Return `url` for messages: without keys and passwords, and with the setting's name in
+        place of a base URL from the environment."""
         parts = urlsplit(url)
         secrets = self._credentials.secrets
         query = [
@@ -125,141 +130,144 @@ class Transport(requests.Session):
             text = f"${self._keys.base_url_env}{text[len(self._base_url) :]}"
         return redact(text, *secrets)
 
-    def _first_pause(self) -> dict[str, float]:
+    def _initial_backoff(self) -> dict[str, float]:
         return {"initial_backoff_seconds": self._dataset.retry.initial_backoff_seconds}
 
-    def _refuse_again(self, request: PreparedRequest) -> None:
-        asked = hash((request.method, request.url, request.body))
-        if asked in self._asked:
+    def _check_not_sent(self, request: PreparedRequest) -> None:
+        identity = hash((request.method, request.url, request.body))
+        if identity in self._sent_requests:
             raise SourceError(
-                f"{self.where(request)}this page was read before: the paginator leads in a circle; "
-                "correct 'paginator' in its defs.yaml, or ask whoever runs the API"
+                f"{self.where(request)}this page was already read, so the pages form a loop; "
+                "correct 'paginator' in its defs.yaml, or contact the operator of the API"
             )
-        self._asked.add(asked)
+        self._sent_requests.add(identity)
 
-    def _tried(self, request: PreparedRequest, kwargs: dict[str, Any]) -> Answer:
-        """Return the answer to one try. Its errors carry no other, which might show a secret."""
-        self._wait_for_turn()
+    def _send_once(self, request: PreparedRequest, kwargs: dict[str, Any]) -> JsonResponse:
+        """Send `request` once. Its errors have no cause or context, which might show a secret."""
+        self._wait_for_rate_limit()
         failed: Exception
         try:
-            answer = self._beside(lambda: self._exchanged(request, kwargs))
+            response = self._run_in_thread(lambda: self._exchange(request, kwargs))
         except Exception as error:
-            failed = failure(error, self.where(request), self._keys, self._credentials)
+            failed = translate_error(error, self.where(request), self._keys, self._credentials)
         else:
-            return self._accepted(request, answer)
+            return self._parse_response(request, response)
         raise failed
 
-    def _beside(self, work: Callable[[], Answer]) -> Answer:
-        """Return what `work` returns in a thread of its own, unless cancelled before."""
-        future: Future[Answer] = Future()
-        self._waiting = future
+    def _run_in_thread(self, work: Callable[[], JsonResponse]) -> JsonResponse:
+        """Run `work` in a new thread and return its result; stop waiting if cancelled."""
+        future: Future[JsonResponse] = Future()
+        self._pending = future
         if self._cancelled.is_set():
-            raise self._broken_off()
+            raise self._cancelled_error()
         _RequestThread(target=_run, args=(work, future), daemon=True, name="request").start()
         try:
             return future.result()
         finally:
-            self._waiting = None
+            self._pending = None
 
-    def _exchanged(self, request: PreparedRequest, kwargs: dict[str, Any]) -> Answer:
-        """Send `request`, follow where it is redirected to, and read the answer."""
+    def _exchange(self, request: PreparedRequest, kwargs: dict[str, Any]) -> JsonResponse:
+        """Send `request`, follow its redirects, and read the response."""
         kwargs |= {"stream": True, "allow_redirects": False, "timeout": self._keys.timeout_seconds}
-        following, renewed = request.copy(), False
+        next_request, retried = request.copy(), False
         for _ in range(MAX_REDIRECTS + 1):
-            if self._is_own(following.url or ""):
-                self._credentials.give(following)
+            if self._is_api_host(next_request.url or ""):
+                self._credentials.apply(next_request)
             else:
-                self._credentials.take(following)
-            with super().send(following, **kwargs) as response:
-                if response.status_code == 401 and not renewed and self._credentials.renew():
-                    renewed = True
+                self._credentials.remove(next_request)
+            with super().send(next_request, **kwargs) as response:
+                unauthorized = response.status_code == 401
+                if unauthorized and not retried and self._credentials.invalidate_token():
+                    retried = True
                 elif response.is_redirect and response.next and request.method == "GET":
-                    following = response.next
+                    next_request = response.next
                 else:
-                    return Answer.of(response, self._whole(response))
+                    return JsonResponse.from_response(response, self._read_body(response))
         raise requests.TooManyRedirects
 
-    def _whole(self, response: requests.Response) -> bytes:
+    def _read_body(self, response: requests.Response) -> bytes:
         chunks, size = [], 0
         for chunk in response.iter_content(_CHUNK_BYTES):
             if self._cancelled.is_set():
-                raise self._broken_off()
+                raise self._cancelled_error()
             chunks.append(chunk)
             size += len(chunk)
             if size > self._keys.max_page_megabytes * 1_000_000:
                 raise SourceError(
-                    f"{self.where()}{self.shown(response.url)}: the answer is larger than "
-                    f"max_page_megabytes ({self._keys.max_page_megabytes}); ask for smaller pages"
+                    f"{self.where()}{self.redact_url(response.url)}: the response is larger than "
+                    f"max_page_megabytes ({self._keys.max_page_megabytes}); request smaller pages"
                 )
         return b"".join(chunks)
 
-    def _accepted(self, request: PreparedRequest, answer: Answer) -> Answer:
-        """Return `answer` with its JSON. Raises what its status, or a body without JSON, means."""
-        where, status = self.where(request), answer.status_code
+    def _parse_response(self, request: PreparedRequest, response: JsonResponse) -> JsonResponse:
+        """Parse the JSON of `response` and return it. Raises an error by its status, or if its body
+        is not JSON."""
+        where, status = self.where(request), response.status_code
         if status in self._keys.not_ready_statuses:
             raise NotReadyError(
-                f"{where}{status} {answer.reason}: the source does not have the day yet"
+                f"{where}{status} {response.reason}: the source does not have the day yet"
             )
         if status in _TRANSIENT_STATUSES:
-            raise self._come_back(where, answer)
+            raise self._busy_error(where, response)
         if not 200 <= status < 300:
-            raise SourceError(f"{where}{self._refusal(request, answer)}")
+            raise SourceError(f"{where}{self._describe_refusal(request, response)}")
         try:
-            answer.document = parsed(answer.body)
+            response.document = parse_json(response.body)
         except ValueError:
-            given = answer.headers.get("Content-Type", "no content type")
-            text = f"{where}answered with {given}, which is no JSON: {self._excerpt(answer)}"
+            content_type = response.headers.get("Content-Type", "no content type")
+            excerpt = self._excerpt(response)
+            text = f"{where}the response ({content_type}) is not JSON: {excerpt}"
         else:
-            return answer
+            return response
         raise SourceError(text)
 
-    def _come_back(self, where: str, answer: Answer) -> SourceError:
-        said = f"{answer.status_code} {answer.reason}"
-        seconds = retry_after(answer.headers.get("Retry-After"))
+    def _busy_error(self, where: str, response: JsonResponse) -> SourceError:
+        message = f"{response.status_code} {response.reason}"
+        seconds = retry_after(response.headers.get("Retry-After"))
         longest = self._keys.max_backoff_seconds
         if seconds > longest:
             return SourceUnreachableError(
-                f"{where}{said}: asks to come back in {seconds:.0f} s, which is longer than "
-                f"max_backoff_seconds ({longest:.0f})"
+                f"{where}{message}: the server asks to retry after {seconds:.0f} s, which is "
+                f"longer than max_backoff_seconds ({longest:.0f})"
             )
-        return ComeBackLaterError(f"{where}{said} {self._excerpt(answer)}".rstrip(), seconds)
+        return RetryLaterError(f"{where}{message} {self._excerpt(response)}".rstrip(), seconds)
 
-    def _refusal(self, request: PreparedRequest, answer: Answer) -> str:
-        said = f"{answer.status_code} {answer.reason} {self._excerpt(answer)}".rstrip()
-        if answer.is_redirect:
+    def _describe_refusal(self, request: PreparedRequest, response: JsonResponse) -> str:
+        message = f"{response.status_code} {response.reason} {self._excerpt(response)}".rstrip()
+        if response.is_redirect:
             return (
-                f"{answer.status_code}: a {request.method} is redirected to "
-                f"{self.shown(answer.headers['Location'])}; correct 'base_url' or 'path'"
+                f"{response.status_code}: the {request.method} was redirected to "
+                f"{self.redact_url(response.headers['Location'])}; correct 'base_url' or 'path'"
             )
-        if answer.status_code in (401, 403):
-            if not self._is_own(answer.url):
-                return f"{said}; 'auth' is given to the host of the base URL only"
-            return f"{said}; check 'auth' in its defs.yaml and the settings that it names"
-        return f"{said}; check 'path', 'params' and 'body' in its defs.yaml"
+        if response.status_code in (401, 403):
+            if not self._is_api_host(response.url):
+                return f"{message}; 'auth' is sent to the host of the base URL only"
+            return f"{message}; check 'auth' in its defs.yaml and the settings it names"
+        return f"{message}; check 'path', 'params' and 'body' in its defs.yaml"
 
-    def _excerpt(self, answer: Answer) -> str:
-        text = " ".join(answer.body[: 8 * _SHOWN_OF_A_BODY].decode("utf-8", "replace").split())
+    def _excerpt(self, response: JsonResponse) -> str:
+        text = " ".join(response.body[: 8 * _MAX_EXCERPT_LENGTH].decode("utf-8", "replace").split())
         text = redact(text, *self._credentials.secrets)
-        return text if len(text) <= _SHOWN_OF_A_BODY else f"{text[:_SHOWN_OF_A_BODY]}…"
+        return text if len(text) <= _MAX_EXCERPT_LENGTH else f"{text[:_MAX_EXCERPT_LENGTH]}…"
 
-    def _is_own(self, url: str) -> bool:
+    def _is_api_host(self, url: str) -> bool:
         return _origin(url) == _origin(self._base_url)
 
-    def _wait_for_turn(self) -> None:
+    def _wait_for_rate_limit(self) -> None:
         if self._keys.requests_per_second:
-            self._pause(self._next_turn - time.monotonic())
-            self._next_turn = time.monotonic() + 1 / self._keys.requests_per_second
+            self._pause(self._next_request_at - time.monotonic())
+            self._next_request_at = time.monotonic() + 1 / self._keys.requests_per_second
 
     def _pause(self, seconds: float) -> None:
         if self._cancelled.wait(max(0.0, seconds)):
-            raise self._broken_off()
+            raise self._cancelled_error()
 
-    def _broken_off(self) -> SourceError:
-        return SourceError(f"{self.where()}it was broken off")
+    def _cancelled_error(self) -> SourceError:
+        return SourceError(f"{self.where()}the read was cancelled")
 
 
 class _RequestThread(threading.Thread):
-    """One whose requests urllib3 does not log: its line holds the key of a query."""
+    """A thread whose requests urllib3 does not log: the log line would show a key in the query."""
 
     @classmethod
     def is_not_current(cls, _: logging.LogRecord) -> bool:
@@ -269,15 +277,15 @@ class _RequestThread(threading.Thread):
 logging.getLogger("urllib3.connectionpool").addFilter(_RequestThread.is_not_current)
 
 
-def _run(work: Callable[[], Answer], future: "Future[Answer]") -> None:
+def _run(work: Callable[[], JsonResponse], future: "Future[JsonResponse]") -> None:
     try:
-        answer = work()
+        response = work()
     except BaseException as error:
-        with suppress(InvalidStateError):  # cancelled meanwhile
+        with suppress(InvalidStateError):  # `cancel` has already set an exception
             future.set_exception(error)
     else:
         with suppress(InvalidStateError):
-            future.set_result(answer)
+            future.set_result(response)
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

@@ -1,4 +1,4 @@
-"""JSON whose numbers are kept as they were written, however long: no float ever holds one."""
+"""Parse and write JSON with exact numbers of any length, never as a float."""
 
 import json
 from decimal import Decimal, InvalidOperation
@@ -6,25 +6,25 @@ from typing import Any
 
 import simplejson
 
-_MAX_DIGITS_OF_AN_INT = 4000
-"""Python turns no longer text into an int."""
+_MAX_INT_DIGITS = 4000
+"""Longer integers become a Decimal, because Python limits the digits of an int."""
 
 
-def parsed(body: bytes) -> Any:
-    """Return the JSON in `body`: int and Decimal for numbers, the words for NaN and infinities.
+def parse_json(body: bytes) -> Any:
+    """Parse JSON. Numbers become int or Decimal; NaN and infinities become text.
 
-    Raises ValueError for what is no JSON.
+    Raises ValueError if `body` is not valid JSON.
     """
     try:
         return json.loads(body, parse_float=Decimal, parse_int=_integer, parse_constant=str)
     except (InvalidOperation, RecursionError):
-        raise ValueError("a number or a nesting that cannot be held") from None
+        raise ValueError("a number is too large or the nesting is too deep") from None
 
 
-def written(value: Any) -> str:
-    """Return `value` as JSON, its numbers unchanged. Raises RecursionError for a deep nesting."""
+def dump_json(value: Any) -> str:
+    """Return `value` as JSON, with exact numbers. Raises RecursionError if nested too deeply."""
     return str(simplejson.dumps(value, use_decimal=True, ensure_ascii=False))
 
 
 def _integer(text: str) -> int | Decimal:
-    return int(text) if len(text) < _MAX_DIGITS_OF_AN_INT else Decimal(text)
+    return int(text) if len(text) < _MAX_INT_DIGITS else Decimal(text)

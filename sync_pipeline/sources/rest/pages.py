@@ -1,6 +1,7 @@
-"""dlt's REST client and its paginators, made of the keys under `paginator:`.
+"""Request the pages of a day with dlt's REST client and the paginator of the `paginator:` keys.
 
-Only dlt's `rest_client` is imported: no pipeline, no telemetry, no configuration files.
+Imports only dlt's `rest_client`: no pipeline, no telemetry, no configuration files. Does not send
+requests: see `http.py`.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,92 +19,93 @@ from sync_pipeline.sources.rest.http import Transport
 
 
 class Client(RESTClient):
-    """dlt's, which finds the rows of an answer as `records_of` says."""
+    """dlt's client, with `extract_rows` to find the rows of a response."""
 
     def __init__(
-        self, base_url: str, transport: Transport, records_of: Callable[[Any], list[Any]]
+        self, base_url: str, transport: Transport, extract_rows: Callable[[Any], list[Any]]
     ) -> None:
         super().__init__(base_url, session=transport, config=RuntimeConfiguration())
-        self._records_of = records_of
+        self._extract_rows = extract_rows
         self._found: list[Any] = []
 
     def pages(self, keys: RestSource, request: dict[str, Any], where: str) -> Iterator[list[Any]]:
-        """Yield the rows of each page, the caller's to keep. Raises SourceError, NotReadyError."""
+        """Yield the rows of each page; the caller may change the list. Raises SourceError and
+        NotReadyError."""
         found = self.paginate(
             method=keys.method,
             headers=keys.headers,
-            paginator=paginator_of(keys),
+            paginator=make_paginator(keys),
             data_selector="$",
-            hooks={"response": []},  # the transport judges a status
+            hooks={"response": []},  # the transport checks the status
             **request,
         )
         while True:
-            page = _next(found, where)
+            page = _next_page(found, where)
             if page is None:
                 return
-            page.response.forget()
+            page.response.release()
             self._found.clear()
             yield page
 
     def extract_response(self, response: requests.Response, data_selector: Any) -> list[Any]:
-        """Return the rows of an answer. (dlt's own takes a missing list for an empty one.)"""
-        self._found = self._records_of(response.json())
+        """Return the rows of a response. (dlt's method treats a missing list as an empty one.)"""
+        self._found = self._extract_rows(response.json())
         return self._found
 
     def _log_request(self, request: requests.Request, prepared_url: str) -> None:
-        """Log nothing: dlt's own line can hold a secret that stands in an address."""
+        """Do not log: the log line of dlt may show a secret in the URL."""
 
 
-def _next(pages: Iterator[Any], where: str) -> Any:
-    """Return the next page; None after the last."""
+def _next_page(pages: Iterator[Any], where: str) -> Any:
+    """Return the next page, or None after the last one."""
     try:
         return next(pages, None)
     except SyncError:
         raise
     except (ValueError, TypeError, AttributeError, LookupError):
         text = (
-            f"{where}an answer lacks what 'paginator' names, or has it in another form; correct "
-            "'paginator' in its defs.yaml"
+            f"{where}a field that 'paginator' names is missing from a response or has an "
+            "unexpected type; correct 'paginator' in its defs.yaml"
         )
-    raise SourceError(text)  # the error itself may hold a whole answer
+    raise SourceError(text)  # without a cause, which may contain a whole response
 
 
-def paginator_of(keys: RestSource) -> paginators.BasePaginator:
-    """Return a paginator at its first page."""
+def make_paginator(keys: RestSource) -> paginators.BasePaginator:
+    """Return a new paginator, at its first page."""
     how = keys.paginator
     if isinstance(how, rest_pages.JsonLink):
-        return _JsonLink(_path(how.next_url_path))
+        return _JsonLink(_to_jsonpath(how.next_url_path))
     if isinstance(how, rest_pages.HeaderLink):
         return paginators.HeaderLinkPaginator(how.rel)
     if isinstance(how, rest_pages.HeaderCursor):
         return paginators.HeaderCursorPaginator(how.header, how.param)
     if isinstance(how, rest_pages.Cursor):
         return paginators.JSONResponseCursorPaginator(
-            cursor_path=_path(how.cursor_path),
+            cursor_path=_to_jsonpath(how.cursor_path),
             cursor_param=how.param,
             cursor_body_path=how.body_path,
-            has_more_path=_path(how.has_more_path),
+            has_more_path=_to_jsonpath(how.has_more_path),
         )
     if isinstance(how, rest_pages.Offset):
         return paginators.OffsetPaginator(
             limit=how.limit,
             offset_param=how.offset_param,
             limit_param=how.limit_param,
-            total_path=_path(keys.count),
-            has_more_path=_path(how.has_more_path),
+            total_path=_to_jsonpath(keys.count),
+            has_more_path=_to_jsonpath(how.has_more_path),
         )
     if isinstance(how, rest_pages.PageNumber):
         return paginators.PageNumberPaginator(
             base_page=how.first_page,
             page_param=how.param,
-            total_path=_path(how.total_pages_path),
-            has_more_path=_path(how.has_more_path),
+            total_path=_to_jsonpath(how.total_pages_path),
+            has_more_path=_to_jsonpath(how.has_more_path),
         )
     return paginators.SinglePagePaginator()
 
 
 class _JsonLink(paginators.JSONLinkPaginator):
-    """dlt's, which would take an empty address for another page."""
+    """dlt's paginator, which would otherwise request a page whose URL is empty."""
 
     def update_state(self, response: requests.Response, data: list[Any] | None = None) -> None:
         super().update_state(response, data)
@@ -111,12 +113,12 @@ class _JsonLink(paginators.JSONLinkPaginator):
             self._next_reference = None
 
 
-def _path(path: str | None) -> Any:
-    """Return one of our paths as dlt's JSONPath reads any name."""
-    return None if path is None else "$" + "".join(map(_step, steps_of(path)))
+def _to_jsonpath(path: str | None) -> Any:
+    """Return a path as a JSONPath for dlt, with every name quoted."""
+    return None if path is None else "$" + "".join(map(_format_step, steps_of(path)))
 
 
-def _step(step: str | int) -> str:
+def _format_step(step: str | int) -> str:
     if isinstance(step, int):
         return f"[{step}]"
     return f'["{step}"]' if "'" in step else f"['{step}']"

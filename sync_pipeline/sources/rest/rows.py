@@ -1,4 +1,7 @@
-"""The answers of one day, page by page: their rows, what they say of themselves, and a batch."""
+"""Find the rows in the responses of one day, check them, and build record batches.
+
+Does not request pages: see `pages.py` and `http.py`.
+"""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -11,66 +14,66 @@ from sync_pipeline.config.sources import RestSource
 from sync_pipeline.config.sources.json_path import MISSING, Steps, find, steps_of
 from sync_pipeline.config.sources.rest_pages import Offset
 from sync_pipeline.errors import CountMismatchError, NotReadyError, SourceError
-from sync_pipeline.sources.rest.json import written
+from sync_pipeline.sources.rest.json import dump_json
 
 _MAX_NAMES_SHOWN = 10
 
 
-class DayOfAnswers:
-    """What the answers of one day say. `total` is how many rows they say there are, if they do."""
+class DayResponses:
+    """The responses of one day. `total` is the number of rows that they report, or None."""
 
     def __init__(self, keys: RestSource, where: str) -> None:
         self.total: int | None = None
         self._keys = keys
         self._where = where
         self._pages: set[bytes] = set()
-        self._short = False
-        self._begun = False
+        self._had_short_page = False
+        self._started = False
 
-    def records(self, answer: Any) -> list[Any]:
-        """Return the rows of an answer. Raises SourceError, NotReadyError, CountMismatchError."""
-        if not self._begun:
-            self._check_ready(answer)
-        self._begun = True
-        self._keep_total(answer)
-        found = find(steps_of(self._keys.records), answer)
+    def records(self, response: Any) -> list[Any]:
+        """Return the rows of a response. Raises SourceError, NotReadyError, CountMismatchError."""
+        if not self._started:
+            self._check_ready(response)
+        self._started = True
+        self._record_total(response)
+        found = find(steps_of(self._keys.records), response)
         if found is None and self.total == 0:
-            found = []  # as some servers write an empty list
+            found = []  # some servers return null for an empty list
         if not isinstance(found, list):
             raise SourceError(
                 f"{self._where}'records' ({self._keys.records}) leads to {_kind(found)}, not to a "
-                f"list; the answer is {_outline(answer)}"
+                f"list; the response is {_describe(response)}"
             )
         for record in found:
             if not isinstance(record, dict):
                 raise SourceError(
-                    f"{self._where}'records' ({self._keys.records}) holds {_kind(record)}; each "
-                    "must be an object"
+                    f"{self._where}'records' ({self._keys.records}) contains {_kind(record)}; each "
+                    "record must be an object"
                 )
         self._check_page(found)
         return found
 
     def finish(self) -> None:
-        """Raise SourceError if `count` is to be compared, but no answer had it."""
+        """Raise SourceError if `count` is set but no response contained it."""
         if self._keys.count and self.total is None:
             raise SourceError(
-                f"{self._where}no answer has 'count' ({self._keys.count}); correct it in its "
-                "defs.yaml"
+                f"{self._where}no response contains 'count' ({self._keys.count}); correct it in "
+                "its defs.yaml"
             )
 
-    def _check_ready(self, answer: Any) -> None:
+    def _check_ready(self, response: Any) -> None:
         for path, expected in self._keys.ready.items():
-            found = find(steps_of(path), answer)
+            found = find(steps_of(path), response)
             if not _same(found, expected):
-                said = _kind(found) if isinstance(found, (dict, list)) else f"{found!r:.100}"
-                said = "missing" if found is MISSING else said
+                message = _kind(found) if isinstance(found, (dict, list)) else f"{found!r:.100}"
+                message = "missing" if found is MISSING else message
                 raise NotReadyError(
-                    f"{self._where}the source does not have the day yet: {path} is {said}, not "
-                    f"{expected!r} as 'ready' says"
+                    f"{self._where}the source does not have the day yet: {path} is {message}, but "
+                    f"'ready' requires {expected!r}"
                 )
 
-    def _keep_total(self, answer: Any) -> None:
-        found: Any = find(steps_of(self._keys.count), answer) if self._keys.count else MISSING
+    def _record_total(self, response: Any) -> None:
+        found: Any = find(steps_of(self._keys.count), response) if self._keys.count else MISSING
         if found is MISSING or found is None:
             return
         try:
@@ -83,52 +86,53 @@ class DayOfAnswers:
             )
         if self.total not in (None, total):
             raise CountMismatchError(
-                f"{self._where}the source said that there are {self.total} rows, and then that "
-                f"there are {total}: they changed while they were read. Try again"
+                f"{self._where}the source first reported {self.total} rows and then {total}: they "
+                "changed during the read. Sync the day again"
             )
         self.total = total
 
     def _check_page(self, records: list[Any]) -> None:
-        """Raise SourceError for a page that another page was."""
+        """Raise SourceError for a page that repeats another page or follows a short page."""
         if not records:
             return
         if isinstance(self._keys.paginator, Offset):
-            if self._short:
+            if self._had_short_page:
                 raise SourceError(
                     f"{self._where}a page had fewer rows than 'limit' "
-                    f"({self._keys.paginator.limit}), and yet another followed: the server gives "
-                    "smaller pages; lower 'limit' in its defs.yaml to what it gives"
+                    f"({self._keys.paginator.limit}) but was not the last: the server returns "
+                    "smaller pages; lower 'limit' in its defs.yaml to their size"
                 )
-            self._short = len(records) < self._keys.paginator.limit
+            self._had_short_page = len(records) < self._keys.paginator.limit
         digest = blake2b(repr(records).encode("utf-8", "surrogatepass"), digest_size=16).digest()
         if digest in self._pages:
             raise SourceError(
-                f"{self._where}a page holds the same {len(records)} rows as one before it: the "
-                "server seems to give it for ever; correct 'paginator' in its defs.yaml"
+                f"{self._where}a page has the same {len(records)} rows as an earlier page: the "
+                "server seems to repeat it endlessly; correct 'paginator' in its defs.yaml"
             )
         self._pages.add(digest)
 
 
-class Batches:
-    """Makes batches of text of rows."""
+class BatchBuilder:
+    """Builds batches of text from rows."""
 
     def __init__(self, keys: RestSource, schema: pa.Schema) -> None:
         self._keys = keys
         self._schema = schema
         self._columns = [
-            (name, steps_of(keys.paths[name]) if name in keys.paths else (name,), _form(kind))
+            (name, steps_of(keys.paths[name]) if name in keys.paths else (name,), _formatter(kind))
             for name, kind in keys.columns.items()
         ]
 
-    def of(self, records: list[Any], where: str) -> pa.RecordBatch:
-        """Return `records` as the declared columns. Raises SourceError, beginning with `where`."""
+    def build(self, records: list[Any], where: str) -> pa.RecordBatch:
+        """Return `records` as the declared columns. Raises SourceError, with `where` at the start
+        of its message."""
         try:
             arrays = [
                 pa.array(self._values(records, column, where), pa.string())
                 for column in self._columns
             ]
         except UnicodeEncodeError:
-            text = f"{where}a row holds half a character (a lone surrogate), which is no Unicode"
+            text = f"{where}a row contains a lone surrogate, which is not a valid character"
         except RecursionError:
             text = f"{where}a row is nested too deeply"
         else:
@@ -145,24 +149,25 @@ class Batches:
             if value is MISSING:
                 if self._keys.absent_fields == "refuse":
                     raise SourceError(
-                        f"{where}a row has no field for column {name!r}; it is {_outline(record)}; "
-                        "correct 'columns' or 'paths' in its defs.yaml, or set absent_fields: null"
+                        f"{where}a row has no field for column {name!r}; it is "
+                        f"{_describe(record)}; correct 'columns' or 'paths' in its defs.yaml, or "
+                        "set absent_fields: null"
                     )
                 value = None
             values.append(None if value is None else form(value))
         return values
 
 
-def _form(kind: str) -> Callable[[Any], str]:
-    return written if kind in ("json", "jsonb") else _text
+def _formatter(kind: str) -> Callable[[Any], str]:
+    return dump_json if kind in ("json", "jsonb") else _text
 
 
 def _text(value: Any) -> str:
-    """Return a value of JSON, not null, as PostgreSQL reads it."""
+    """Return a JSON value other than null in PostgreSQL's text format."""
     if isinstance(value, str):
         return value
     if isinstance(value, (bool, dict, list)):
-        return written(value)
+        return dump_json(value)
     return str(value)
 
 
@@ -180,8 +185,8 @@ def _kind(value: Any) -> str:
     for kinds, word in (
         ((dict,), "an object"),
         ((list,), "a list"),
-        ((str,), "a text"),
-        ((bool,), "true or false"),
+        ((str,), "a string"),
+        ((bool,), "a boolean"),
         ((int, Decimal), "a number"),
     ):
         if isinstance(value, kinds):
@@ -189,8 +194,8 @@ def _kind(value: Any) -> str:
     return "null"
 
 
-def _outline(value: Any) -> str:
-    """Return what the value is, with the names of an object's fields, but none of their values."""
+def _describe(value: Any) -> str:
+    """Describe a value by its type and, for an object, its field names. Shows no values."""
     if not isinstance(value, dict):
         return _kind(value)
     names = [f"{name:.63}" for name in value][:_MAX_NAMES_SHOWN]

@@ -1,1 +1,1 @@
-"""A source that SQLAlchemy connects to."""
+"""The `sql` source: any database that SQLAlchemy can connect to."""

@@ -1,4 +1,7 @@
-"""What a `sql` source selects: its columns, what they become, and the statements of a day."""
+"""Read the columns of a `sql` source and build the statements that read a day.
+
+Does not execute the statements of a day: see `source.py`. Does not map types: see `types.py`.
+"""
 
 import re
 import threading
@@ -15,15 +18,15 @@ from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.config.day_bounds import DayType, day_bounds
 from sync_pipeline.config.sources import SqlSource
 from sync_pipeline.errors import SourceError
-from sync_pipeline.sources.sql.types import MYSQL, Kind, as_declared, kind_of, wire_type
+from sync_pipeline.sources.sql.types import MYSQL, Kind, declare_type, kind_of, wire_type
 
-_WARNINGS = threading.Lock()  # filters are of the process, sources are opened by threads
+_WARNINGS = threading.Lock()  # warning filters are global, and threads open sources concurrently
 _PERCENT = re.compile(r"%(\(day\)s|%|)")
 
 
 @dataclass(frozen=True)
 class SqlShape:
-    """The columns in order with what each becomes, and where they are selected from."""
+    """The kind of each column, in order, and the FROM clause that they are selected from."""
 
     kinds: dict[str, Kind]
     rows: sa.FromClause | sa.TextClause
@@ -37,49 +40,52 @@ class SqlShape:
         return {name: kind.declared for name, kind in self.kinds.items() if kind.declared}
 
 
-def shape_of(connection: sa.Connection, dataset: Dataset, keys: SqlSource) -> SqlShape:
-    """Return what is selected, as the database describes it. Raises SourceError for columns that
-    are not there or of unknown types, and SQLAlchemy's errors."""
+def read_shape(connection: sa.Connection, dataset: Dataset, keys: SqlSource) -> SqlShape:
+    """Read the columns from the database. Raises SourceError if a column is missing or has an
+    unknown type, and SQLAlchemy's errors."""
     rows: sa.FromClause | sa.TextClause
     if keys.table is not None:
         schema, _, name = keys.table.rpartition(".")
-        rows, found = sa.table(name, schema=schema or None), _of_table(connection, name, schema)
+        rows, found = (
+            sa.table(name, schema=schema or None),
+            _table_columns(connection, name, schema),
+        )
     else:
-        # An outer parenthesis on a line of its own: the query may end with a comment.
-        rows = sa.text(f"(\n{literal(keys.query or '')}\n) source_rows")
-        found = _of_query(connection, dataset, rows)
-    return SqlShape(_kinds(dataset, keys, found, connection.dialect.name), rows)
+        # The closing parenthesis is on a separate line because the query may end with a comment.
+        rows = sa.text(f"(\n{escape_colons(keys.query or '')}\n) source_rows")
+        found = _query_columns(connection, dataset, rows)
+    return SqlShape(_choose_kinds(dataset, keys, found, connection.dialect.name), rows)
 
 
-def literal(query: str) -> str:
-    """Return a query for `sqlalchemy.text` in which a colon is no parameter."""
+def escape_colons(query: str) -> str:
+    """Escape a query's colons, which `sqlalchemy.text` would read as parameters."""
     return query.replace(":", r"\:")
 
 
 def ready_statement(query: str, day: date, dataset: Dataset) -> sa.TextClause:
-    """Return a `ready_query` with the day for each %(day)s. Raises SourceError for any other %."""
+    """Return a `ready_query` with `day` bound to %(day)s. Raises SourceError for any other %."""
 
-    def replaced(found: re.Match[str]) -> str:
+    def replace(found: re.Match[str]) -> str:
         if not found[1]:
             raise SourceError(
-                f"dataset {dataset.name}: its ready_query takes %(day)s and nothing else; write "
-                "any other % as %%"
+                f"dataset {dataset.name}: %(day)s is the only parameter of ready_query; write any "
+                "other % as %%"
             )
         return "%" if found[1] == "%" else ":day"
 
-    statement = sa.text(_PERCENT.sub(replaced, literal(query)))
+    statement = sa.text(_PERCENT.sub(replace, escape_colons(query)))
     if "%(day)s" in query:
         return statement.bindparams(sa.bindparam("day", day, sa.Date()))
     return statement
 
 
-def day_of(
+def day_statements(
     shape: SqlShape, day: date, dataset: Dataset, dialect: str
 ) -> tuple[sa.Select[Any], sa.Select[Any]]:
-    """Return the statements of the count, and of the rows, of `day`."""
+    """Return the statement that counts the rows of `day` and the one that selects them."""
     name = dataset.source.day_column
     kind = shape.kinds[name].arrow
-    # Nothing is done to the column itself, so that an index on it serves the range.
+    # Compare the bare column, so that an index on it can be used.
     lower, upper = _bounds(day, kind, dataset, dialect)
     within = sa.and_(sa.column(name) >= lower, sa.column(name) < upper)
     columns: list[sa.ColumnElement[Any]] = [
@@ -93,34 +99,36 @@ def day_of(
 
 
 @dataclass(frozen=True)
-class Strays:
-    """What finds one value of the day column that no day's range would, looking at all rows; and
-    how such a value must be written."""
+class InvalidDayQuery:
+    """A query for one value of the day column that is in no day's range, and a description of
+    valid values. The query scans all rows."""
 
     statement: sa.Select[Any]
-    promised: str
+    expected: str
 
 
-def strays_of(shape: SqlShape, dataset: Dataset, dialect: str) -> Strays | None:
-    """Return how days that would be missed are found; None where the database holds every value to
-    its column's type, as all but SQLite do."""
+def invalid_day_query(shape: SqlShape, dataset: Dataset, dialect: str) -> InvalidDayQuery | None:
+    """Return a query for rows that no day would read; None if the database enforces column types,
+    as all except SQLite do."""
     if dialect != "sqlite":
         return None
     name = dataset.source.day_column
     kind = shape.kinds[name].arrow
     column: sa.ColumnElement[Any] = sa.column(name)
-    stray: sa.ColumnElement[bool]
+    is_invalid: sa.ColumnElement[bool]
     if pa.types.is_timestamp(kind) and kind.tz is not None:
-        stray = sa.func.typeof(column).in_(["text", "blob"])
-        promised = "a number of seconds since 1970"
+        is_invalid = sa.func.typeof(column).in_(["text", "blob"])
+        expected = "a number of seconds since 1970"
     else:
         text = sa.func.substr(column, 1, 10)
-        # Without a change of 0 days, SQLite gives 2025-02-30 back as it is.
-        stray = text.is_distinct_from(sa.func.date(text, "+0 days"))
-        promised = "text that begins as 2025-10-01"
-    # Without a day, a row belongs to none.
-    stray = sa.and_(column.is_not(None), stray)
-    return Strays(sa.select(column).select_from(shape.rows).where(stray).limit(1), promised)
+        # Without "+0 days", SQLite returns 2025-02-30 unchanged.
+        is_invalid = text.is_distinct_from(sa.func.date(text, "+0 days"))
+        expected = "text that begins with a date such as 2025-10-01"
+    # A row whose day is NULL belongs to no day.
+    is_invalid = sa.and_(column.is_not(None), is_invalid)
+    return InvalidDayQuery(
+        sa.select(column).select_from(shape.rows).where(is_invalid).limit(1), expected
+    )
 
 
 def _bounds(
@@ -135,7 +143,7 @@ def _bounds(
         if dialect == "sqlite":
             if instants and isinstance(value, datetime):
                 return sa.literal(int(value.timestamp()))
-            return sa.literal(value.strftime("%Y-%m-%d"))  # before any time of that day
+            return sa.literal(value.strftime("%Y-%m-%d"))  # sorts before any time of that day
         if isinstance(value, datetime):
             if dialect in MYSQL:  # the session's zone is UTC
                 value = value.replace(tzinfo=None)
@@ -145,13 +153,11 @@ def _bounds(
     return bound(bounds.lower), bound(bounds.upper)
 
 
-def _of_table(
+def _table_columns(
     connection: sa.Connection, name: str, schema: str
 ) -> dict[str, TypeEngine[Any] | None]:
-    with (
-        _WARNINGS,
-        warnings.catch_warnings(),
-    ):  # of a type that it does not know, which is said below
+    with _WARNINGS, warnings.catch_warnings():
+        # An unknown type is reported as an error by `_choose_kinds`.
         warnings.simplefilter("ignore", sa.exc.SAWarning)
         columns = sa.inspect(connection).get_columns(name, schema or None)
     return {
@@ -160,7 +166,7 @@ def _of_table(
     }
 
 
-def _of_query(
+def _query_columns(
     connection: sa.Connection, dataset: Dataset, rows: sa.TextClause
 ) -> dict[str, TypeEngine[Any] | None]:
     statement: sa.Select[Any] = (
@@ -168,18 +174,18 @@ def _of_query(
     )
     with connection.execute(statement) as result:
         names = list(result.keys())
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
+        duplicates = sorted({name for name in names if names.count(name) > 1})
+        if duplicates:
             raise SourceError(
-                f"dataset {dataset.name}: its query returns two columns named {twice[0]!r}; "
-                "name one otherwise with AS in its defs.yaml"
+                f"dataset {dataset.name}: the query returns two columns named {duplicates[0]!r}; "
+                "rename one with AS in its defs.yaml"
             )
-        # pymysql's own description: the standard one lacks signs and charsets.
+        # pymysql's internal description: the standard one lacks the UNSIGNED flag and the charset.
         fields = getattr(getattr(result.cursor, "_result", None), "fields", None)
         return dict.fromkeys(names) if not fields else {f.name: wire_type(f) for f in fields}
 
 
-def _kinds(
+def _choose_kinds(
     dataset: Dataset,
     keys: SqlSource,
     found: dict[str, TypeEngine[Any] | None],
@@ -196,12 +202,12 @@ def _kinds(
     kinds = {name: kind_of(found[name], dialect) for name in chosen}
     for name in set(types) & set(kinds):
         is_day = name == keys.day_column
-        kinds[name] = as_declared(kinds[name], types[name], is_day=is_day)
+        kinds[name] = declare_type(kinds[name], types[name], is_day=is_day)
     unknown = [name for name, kind in kinds.items() if kind is None]
     if unknown:
         raise SourceError(
-            f"dataset {dataset.name}: the types of these columns of {keys.origin} are not known: "
+            f"dataset {dataset.name}: the types of these columns of {keys.origin} are unknown: "
             f"{', '.join(unknown)}; declare each under 'types', such as {{{unknown[0]}: text}}, or "
-            "leave it out with 'columns'"
+            "omit it from 'columns'"
         )
     return {name: kind for name, kind in kinds.items() if kind is not None}

@@ -1,10 +1,11 @@
-"""A source that is a table or a query of any database that SQLAlchemy has a dialect for, read-only.
+"""The `sql` source: reads a table or query of any database with a SQLAlchemy dialect, read-only.
 
-Not through connectorx, which is some times faster: it breaks at DECIMAL(65,30) and at TIME beyond
-24 hours, and its count and its rows cannot come from one snapshot.
+Does not use connectorx, which is several times faster: it fails for DECIMAL(65,30) and for TIME
+above 24 hours, and it cannot read the count and the rows from one snapshot.
 
-A connection that failed, that a cancellation was aimed at, or whose rows were not read to the end,
-is never used again: a driver may read all the rest before it closes. The next day opens a new one.
+A connection is never reused after an error, after a cancellation, or if its rows were not read to
+the end, because a driver may read all remaining rows before it closes. The next day opens a new
+connection. Does not connect: see `connection.py`. Does not build statements: see `shape.py`.
 """
 
 import threading
@@ -20,17 +21,23 @@ from sqlalchemy.exc import NoSuchTableError, SQLAlchemyError
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.config.sources import SqlSource
 from sync_pipeline.errors import NotReadyError, SourceError
-from sync_pipeline.sources.arrow.source import ROWS_AT_ONCE
+from sync_pipeline.sources.arrow.source import MAX_BATCH_ROWS
 from sync_pipeline.sources.sql.connection import Connector
-from sync_pipeline.sources.sql.shape import SqlShape, day_of, ready_statement, shape_of, strays_of
+from sync_pipeline.sources.sql.shape import (
+    SqlShape,
+    day_statements,
+    invalid_day_query,
+    read_shape,
+    ready_statement,
+)
 from sync_pipeline.sources.sql.types import MYSQL
-from sync_pipeline.sources.sql.values import Converter, shown
+from sync_pipeline.sources.sql.values import Converter, abbreviate
 
 _BATCH_BYTES = 8 * 1024 * 1024
 
 
 class SqlRows:
-    """`ArrowRows` over one connection. See the protocol for what each method promises."""
+    """An `ArrowRows` that reads through one connection. See the protocol for its methods."""
 
     def __init__(self, dataset: Dataset, keys: SqlSource, url: str) -> None:
         self._dataset = dataset
@@ -38,12 +45,12 @@ class SqlRows:
         self._count: int | None = None
         self._connection: sa.Connection | None = None
         self._driver: tuple[Any, int | None] | None = None
-        self._broken_off = False
-        self._days_checked = False
+        self._interrupted = False
+        self._day_values_checked = False
         self._connector = Connector(dataset, keys, url)
         self._dialect = self._connector.dialect.name
         try:
-            self._shape = self._described()
+            self._shape = self._read_shape()
         except BaseException:
             self.close()
             raise
@@ -60,58 +67,58 @@ class SqlRows:
         ]
 
     def read(self, day: date) -> Generator[pa.RecordBatch, None, None]:
-        """Yield the rows of `day`. Raises SourceError, or NotReadyError where `ready_query` says
-        so."""
+        """Yield the rows of `day`. Raises SourceError, and NotReadyError if `ready_query` returns
+        false."""
         self._count = None
-        if self._broken_off:
-            self._drop()
-        whole = False
-        connection = self._connected()
+        if self._interrupted:
+            self._discard_connection()
+        complete = False
+        connection = self._connect()
         try:
-            with self._limited(day):
+            with self._time_limit(day):
                 yield from self._batches(connection, day)
                 connection.rollback()
-                whole = True
+                complete = True
         except SQLAlchemyError as error:
             raise SourceError(
                 f"dataset {self._dataset.name}: cannot read {day} from {self._keys.origin}: "
-                f"{self._connector.said(error)}"
+                f"{self._connector.describe_error(error)}"
             ) from self._connector.cause(error)
         finally:
-            if not whole:
-                self._drop()
+            if not complete:
+                self._discard_connection()
 
-    def counted(self) -> int | None:
+    def source_count(self) -> int | None:
         return self._count
 
     def cancel(self) -> None:
-        """Break the read off at the driver, and at the server where it goes on by itself."""
-        self._broken_off = True
+        """Interrupt the read in the driver, and on the server if it would continue there."""
+        self._interrupted = True
         driver = self._driver
         if driver is not None:
-            self._connector.break_off(*driver)
+            self._connector.interrupt(*driver)
 
     def close(self) -> None:
-        """Close the connection; a later `read` opens another."""
-        self._drop()
+        """Close the connection. A later `read` opens a new one."""
+        self._discard_connection()
         self._connector.close()
 
-    def _described(self) -> SqlShape:
+    def _read_shape(self) -> SqlShape:
         what = f"table {self._keys.table}" if self._keys.table else "the query"
-        connection = self._connected()
+        connection = self._connect()
         try:
-            shape = shape_of(connection, self._dataset, self._keys)
+            shape = read_shape(connection, self._dataset, self._keys)
             connection.rollback()
         except NoSuchTableError:
             raise SourceError(
-                f"dataset {self._dataset.name}: the source has no {what}; check 'table' in its "
-                f"defs.yaml and the database of {self._keys.url_env}"
+                f"dataset {self._dataset.name}: {what} not found in the source; check 'table' in "
+                f"its defs.yaml and the database of {self._keys.url_env}"
             ) from None
         except SQLAlchemyError as error:
             raise SourceError(
-                f"dataset {self._dataset.name}: cannot read {what}: {self._connector.said(error)} "
-                f"(check it in the dataset's defs.yaml, and that the user of {self._keys.url_env} "
-                "may SELECT from it)"
+                f"dataset {self._dataset.name}: cannot read {what}: "
+                f"{self._connector.describe_error(error)} (check it in the dataset's defs.yaml, "
+                f"and that the user of {self._keys.url_env} has SELECT permission)"
             ) from self._connector.cause(error)
         return shape
 
@@ -119,8 +126,8 @@ class SqlRows:
         for statement in self._connector.snapshot:
             connection.exec_driver_sql(statement)
         self._check_ready(connection, day)
-        self._check_all_days(connection)
-        count, select = day_of(self._shape, day, self._dataset, self._dialect)
+        self._check_day_values(connection)
+        count, select = day_statements(self._shape, day, self._dataset, self._dialect)
         if self._keys.count and self._connector.snapshot:
             self._count = connection.execute(count).scalar_one()
         where = f"dataset {self._dataset.name}: {day} of {self._keys.origin}"
@@ -129,14 +136,14 @@ class SqlRows:
             select, execution_options={"stream_results": True, "max_row_buffer": 1}
         )
         while rows := result.fetchmany(size):
-            batch = self._batch(rows, where)
+            batch = self._to_batch(rows, where)
             yield batch
-            # Of rows as large as these, as many as fit; not many more at once than before.
+            # Fetch as many rows of this size as fit into _BATCH_BYTES, but grow slowly.
             fitting = _BATCH_BYTES * len(rows) // max(batch.nbytes, 1)
-            size = min(max(fitting, 1), 4 * size, ROWS_AT_ONCE)
+            size = min(max(fitting, 1), 4 * size, MAX_BATCH_ROWS)
         result.close()
 
-    def _batch(self, rows: Sequence[sa.Row[Any]], where: str) -> pa.RecordBatch:
+    def _to_batch(self, rows: Sequence[sa.Row[Any]], where: str) -> pa.RecordBatch:
         columns = zip(self._converters, zip(*rows, strict=True), strict=True)
         arrays = [converter.array(values, where) for converter, values in columns]
         return pa.record_batch(arrays, schema=self.schema)
@@ -151,35 +158,38 @@ class SqlRows:
                 row = result.first()
         except SQLAlchemyError as error:
             raise SourceError(
-                f"dataset {self._dataset.name}: its ready_query fails for {day}: "
-                f"{self._connector.said(error)} (check it in the dataset's defs.yaml)"
+                f"dataset {self._dataset.name}: ready_query failed for {day}: "
+                f"{self._connector.describe_error(error)} (check it in the dataset's defs.yaml)"
             ) from self._connector.cause(error)
         if row is None or _is_false(row[0]):
             raise NotReadyError(
                 f"dataset {self._dataset.name}: the source is not ready for {day}: ready_query "
-                f"found {row[0] if row else 'no row'}; its former rows stand. Try it again later"
+                f"returned {row[0] if row else 'no row'}; the day keeps its previous rows. Sync it "
+                "again later"
             )
 
-    def _check_all_days(self, connection: sa.Connection) -> None:
-        """Raise SourceError for a value that its column does not promise, and that no day would
-        find. It takes a look at all rows, once."""
-        strays = strays_of(self._shape, self._dataset, self._dialect)
-        if strays is None or self._days_checked:
+    def _check_day_values(self, connection: sa.Connection) -> None:
+        """Raise SourceError if the day column has an invalid value, whose row no day would read.
+
+        Scans all rows, but only for the first day.
+        """
+        query = invalid_day_query(self._shape, self._dataset, self._dialect)
+        if query is None or self._day_values_checked:
             return
-        with connection.execute(strays.statement) as result:
+        with connection.execute(query.statement) as result:
             row = result.first()
         if row is not None:
             raise SourceError(
                 f"dataset {self._dataset.name}: the day_column {self._keys.day_column!r} of "
-                f"{self._keys.origin} has the value {shown(row[0])}, whose row no day would find; "
-                f"it must be {strays.promised}. Mend it at the source, or give a 'query' that "
-                "converts it"
+                f"{self._keys.origin} has the value {abbreviate(row[0])}, whose row would belong "
+                f"to no day; it must be {query.expected}. Fix it in the source, or convert it in "
+                "a 'query'"
             )
-        self._days_checked = True
+        self._day_values_checked = True
 
     @contextmanager
-    def _limited(self, day: date) -> Iterator[None]:
-        """Break off what happens within if it takes longer than `statement_timeout_seconds`."""
+    def _time_limit(self, day: date) -> Iterator[None]:
+        """Cancel the read in this block if it takes longer than `statement_timeout_seconds`."""
         seconds, over = self._keys.statement_timeout_seconds, threading.Event()
 
         def end() -> None:
@@ -196,13 +206,13 @@ class SqlRows:
                 raise
             raise SourceError(
                 f"dataset {self._dataset.name}: reading {day} from {self._keys.origin} took longer "
-                f"than {seconds:g} seconds; set a longer 'statement_timeout_seconds', or put an "
+                f"than {seconds:g} seconds; increase 'statement_timeout_seconds', or create an "
                 f"index on {self._keys.day_column!r}"
             ) from error
         finally:
             timer.cancel()
 
-    def _connected(self) -> sa.Connection:
+    def _connect(self) -> sa.Connection:
         if self._connection is None:
             self._connection = self._connector.connect()
             driver = self._connection.connection.driver_connection
@@ -210,25 +220,25 @@ class SqlRows:
             self._driver = (driver, thread)
         return self._connection
 
-    def _drop(self) -> None:
-        """Close the connection; a statement that goes on is broken off, its rows are not read."""
+    def _discard_connection(self) -> None:
+        """Close the connection. Interrupts a running statement instead of reading its rows."""
         connection, self._connection = self._connection, None
         driver, self._driver = self._driver, None
-        broken_off, self._broken_off = self._broken_off, False
+        interrupted, self._interrupted = self._interrupted, False
         if connection is None:
             return
         if driver is not None:
-            if connection.in_transaction() and not broken_off:
-                self._connector.break_off(*driver)
-            self._connector.abandon(driver[0])
-        with suppress(Exception):  # it may be lost already
+            if connection.in_transaction() and not interrupted:
+                self._connector.interrupt(*driver)
+            self._connector.discard_rows(driver[0])
+        with suppress(Exception):  # the connection may be lost already
             connection.invalidate()
         connection.close()
 
 
 def _is_false(value: Any) -> bool:
-    """Return whether a value says no, in any driver's form of false, 0 or NULL."""
-    if isinstance(value, bytes):  # MySQL's BIT
+    """Return whether a value is false, 0 or NULL, in the form that any driver returns."""
+    if isinstance(value, bytes):  # MySQL returns BIT as bytes
         return not any(value)
     try:
         return value is None or float(value) == 0

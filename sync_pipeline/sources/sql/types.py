@@ -1,7 +1,7 @@
-"""The types of SQLAlchemy's dialects as Arrow's and PostgreSQL's.
+"""Map the types of SQLAlchemy's dialects to Arrow types and PostgreSQL types.
 
-A column whose values Arrow has no type for is declared: it travels as text, and PostgreSQL reads
-it. A type that is not known is nobody's guess: the dataset must declare it.
+A column whose values do not fit an Arrow type is read as text, and PostgreSQL parses it. An unknown
+type is never guessed: the dataset must declare it. Does not convert values: see `values.py`.
 """
 
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ _INTEGERS: dict[type[sa.TypeEngine[Any]], tuple[pa.DataType, pa.DataType]] = {
     mysql.INTEGER: (pa.int32(), pa.int64()),
     mysql.BIGINT: (pa.int64(), pa.uint64()),
 }
-# What MySQL's protocol calls the columns of a result; text and bytes are told apart by charset.
-_WIRE: dict[int, type[sa.TypeEngine[Any]]] = {
+# The column type codes of MySQL's protocol. Text and binary types differ by their charset only.
+_WIRE_TYPES: dict[int, type[sa.TypeEngine[Any]]] = {
     1: mysql.TINYINT,
     2: mysql.SMALLINT,
     3: mysql.INTEGER,
@@ -51,10 +51,10 @@ _BINARY_CHARSET = 63
 
 @dataclass(frozen=True)
 class Kind:
-    """What a column's values become: an Arrow type, or text that PostgreSQL reads as `declared`.
+    """What a column is converted to: an Arrow type, or text for PostgreSQL to parse as `declared`.
 
-    `bits`: bytes are the digits of a number. `exact`: this must be added to the column, since
-    MySQL writes a FLOAT with six digits only.
+    `bits`: the value is the big-endian bytes of an integer. `exact`: an expression to add to the
+    column, because MySQL returns only six digits of a FLOAT.
     """
 
     arrow: pa.DataType
@@ -64,27 +64,27 @@ class Kind:
 
 
 def kind_of(found: sa.TypeEngine[Any] | None, dialect: str) -> Kind | None:
-    """Return what a column of this type becomes; None if the type is not known."""
+    """Return the kind of a column of this type; None if the type is unknown."""
     if isinstance(found, sa.Integer):
-        return _integer(found, dialect)
+        return _integer_kind(found, dialect)
     if isinstance(found, mysql.BIT):
         kind = pa.bool_() if found.length == 1 else pa.uint64() if found.length == 64 else None
         return Kind(kind or pa.int64(), bits=True)
     if isinstance(found, mysql.YEAR):
         return Kind(pa.int16())
-    if isinstance(found, sa.Float):  # of single precision, where that is sure
+    if isinstance(found, sa.Float):  # double precision unless known to be single
         if isinstance(found, mysql.FLOAT) and (found.precision or 0) < 25:
             return Kind(pa.float32(), exact="0e0")
         return Kind(pa.float64())
     if isinstance(found, sa.Numeric):
-        return _numeric(found.precision, found.scale)
-    return _other(found, dialect)
+        return _numeric_kind(found.precision, found.scale)
+    return _other_kind(found, dialect)
 
 
-def as_declared(kind: Kind | None, type_name: str, *, is_day: bool) -> Kind:
-    """Return what a column becomes whose PostgreSQL type the dataset declares.
+def declare_type(kind: Kind | None, type_name: str, *, is_day: bool) -> Kind:
+    """Return the kind of a column whose PostgreSQL type the dataset declares.
 
-    The column of the day stays typed, so that each row's day can be looked at.
+    The day column keeps an Arrow type, so that each row's day can be checked.
     """
     bits, exact = (kind.bits, kind.exact) if kind else (False, None)
     if is_day and type_name in _DAY_TYPES:
@@ -93,7 +93,7 @@ def as_declared(kind: Kind | None, type_name: str, *, is_day: bool) -> Kind:
 
 
 def wire_type(field: object) -> sa.TypeEngine[Any] | None:
-    """Return the type of a result's column, as pymysql describes it; None for one unknown."""
+    """Return the type of a result column that pymysql describes; None if it is unknown."""
     code, flags, length, scale, charset = (
         getattr(field, name) for name in ("type_code", "flags", "length", "scale", "charsetnr")
     )
@@ -104,29 +104,29 @@ def wire_type(field: object) -> sa.TypeEngine[Any] | None:
         return mysql.BIT(length)
     if code in _WIRE_STRINGS:
         return sa.LargeBinary() if charset == _BINARY_CHARSET else sa.Text()
-    known = _WIRE.get(code)
+    known = _WIRE_TYPES.get(code)
     found = known() if known is not None else None
     if unsigned and isinstance(found, sa.Integer):
         found.unsigned = True  # type: ignore[attr-defined]
     return found
 
 
-def _integer(found: sa.Integer, dialect: str) -> Kind:
+def _integer_kind(found: sa.Integer, dialect: str) -> Kind:
     if dialect in MYSQL:
         unsigned = bool(getattr(found, "unsigned", False))
         for known, (signed_type, unsigned_type) in _INTEGERS.items():
             if isinstance(found, known):
                 return Kind(unsigned_type if unsigned else signed_type)
-    if dialect == "oracle":  # its INTEGER has 38 digits
+    if dialect == "oracle":  # INTEGER has 38 digits
         return Kind(pa.string(), "numeric")
-    if dialect == "sqlite":  # its integers have 64 bits, whatever they are called
+    if dialect == "sqlite":  # every integer type has 64 bits
         return Kind(pa.int64())
     if isinstance(found, sa.SmallInteger):
         return Kind(pa.int16())
     return Kind(pa.int32() if type(found) is sa.INTEGER else pa.int64())
 
 
-def _numeric(precision: int | None, scale: int | None) -> Kind:
+def _numeric_kind(precision: int | None, scale: int | None) -> Kind:
     if precision is None:
         return Kind(pa.string(), "numeric")
     if precision > _MAX_DIGITS:
@@ -134,11 +134,11 @@ def _numeric(precision: int | None, scale: int | None) -> Kind:
     return Kind(pa.decimal128(precision, scale or 0))
 
 
-def _other(found: sa.TypeEngine[Any] | None, dialect: str) -> Kind | None:
+def _other_kind(found: sa.TypeEngine[Any] | None, dialect: str) -> Kind | None:
     if isinstance(found, sa.DateTime):
         instant = found.timezone or isinstance(found, (mysql.TIMESTAMP, mssql.DATETIMEOFFSET))
         return Kind(pa.timestamp("us", "UTC" if instant else None))
-    if isinstance(found, sa.Time):  # MySQL's goes beyond a day, and below 0
+    if isinstance(found, sa.Time):  # in MySQL it may exceed 24 hours or be negative
         return Kind(pa.duration("us") if dialect in MYSQL else pa.time64("us"))
     if isinstance(found, sa.JSON):
         return Kind(pa.string(), "jsonb")
@@ -154,6 +154,6 @@ _PLAIN: tuple[tuple[type[sa.TypeEngine[Any]], pa.DataType], ...] = (
     (sa.Boolean, pa.bool_()),
     (sa.Date, pa.date32()),
     (sa.Interval, pa.duration("us")),
-    (sa.String, pa.string()),  # an Enum is one
+    (sa.String, pa.string()),  # includes Enum
     (sa._Binary, pa.binary()),
 )

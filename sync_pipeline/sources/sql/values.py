@@ -1,7 +1,8 @@
-"""Values as database drivers return them, as Arrow arrays: nothing is rounded, cut or guessed.
+"""Convert the values that database drivers return to Arrow arrays, without rounding or truncating.
 
-Drivers differ: SQLite and pymysql (as we open it) give dates and decimals as text, which Arrow
-reads much faster than Python; others give Python's own types.
+Drivers differ: SQLite and pymysql (as configured here) return dates and decimals as text, which
+Arrow parses much faster than Python; others return Python objects. Does not choose the types: see
+`types.py`.
 """
 
 import re
@@ -14,18 +15,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sync_pipeline.errors import SourceError
-from sync_pipeline.sources.arrow.declared import text_of
+from sync_pipeline.sources.arrow.declared import value_to_text
 from sync_pipeline.sources.arrow.types import column_type
 from sync_pipeline.sources.sql.types import Kind
 
 _ZERO_DATE = re.compile(r"0000-|\d{4}-00|\d{4}-\d\d-00")
-_MAX_SHOWN = 60
-_WRONG = (pa.ArrowException, TypeError, ValueError, OverflowError, ArithmeticError)
+_MAX_VALUE_LENGTH = 60
+_CONVERSION_ERRORS = (pa.ArrowException, TypeError, ValueError, OverflowError, ArithmeticError)
 
 
 class Converter:
-    """Makes arrays of the values of one column. `naive_is_utc`: a time without a zone is one of
-    UTC, where the column is an instant; else it is refused."""
+    """Converts the values of one column to arrays.
+
+    `zero_as_null`: convert dates such as 0000-00-00 to NULL. `naive_is_utc`: in a column of
+    instants, treat a time without a time zone as UTC; otherwise such a value is rejected.
+    """
 
     def __init__(
         self, name: str, kind: Kind, *, zero_as_null: bool = False, naive_is_utc: bool = False
@@ -34,49 +38,49 @@ class Converter:
         self._kind = kind
         self._zero_as_null = zero_as_null
         self._naive_is_utc = naive_is_utc
-        self._taken = {type(None)} | _taken(kind.arrow)
+        self._accepted_types = {type(None)} | _accepted_types(kind.arrow)
 
     def array(self, values: Sequence[Any], where: str) -> pa.Array:
-        """Return the values as an array. Raises SourceError, which begins with `where`, for the
-        first that cannot be one."""
+        """Return the values as an array. Raises SourceError, with `where` at the start of its
+        message, for the first value that cannot be converted."""
         try:
-            return self._array(values)
-        except _WRONG:
+            return self._convert(values)
+        except _CONVERSION_ERRORS:
             for value in values:
                 try:
-                    self._array([value])
-                except _WRONG as error:
-                    raise self._cannot_hold(value, where) from error
+                    self._convert([value])
+                except _CONVERSION_ERRORS as error:
+                    raise self._invalid_value(value, where) from error
             raise
 
-    def _array(self, values: Sequence[Any]) -> pa.Array:
+    def _convert(self, values: Sequence[Any]) -> pa.Array:
         kind = self._kind.arrow
         if self._kind.bits:
-            values = [None if v is None else int.from_bytes(_bytes(v), "big") for v in values]
+            values = [None if v is None else int.from_bytes(_to_bytes(v), "big") for v in values]
         if self._kind.declared is not None:
-            return pa.array([text_of(value) for value in values], pa.string())
-        # Arrow would take 1.5 for the integer 1, and 5 for a date in 1970.
-        if not set(map(type, values)) <= self._taken:
+            return pa.array([value_to_text(value) for value in values], pa.string())
+        # Arrow would convert 1.5 to the integer 1, and 5 to a date in 1970.
+        if not set(map(type, values)) <= self._accepted_types:
             raise TypeError
         if pa.types.is_boolean(kind):
-            return pa.array([_boolean(value) for value in values], kind)
+            return pa.array([_to_boolean(value) for value in values], kind)
         if pa.types.is_decimal(kind):
-            return _decimals(values, kind)
+            return _to_decimals(values, kind)
         if pa.types.is_float32(kind):
             return pa.array(values, pa.float64()).cast(kind)
-        if str in self._taken and not pa.types.is_string(kind):
-            return self._times(values)
+        if str in self._accepted_types and not pa.types.is_string(kind):
+            return self._parse_times(values)
         return pa.array(values, kind)
 
-    def _times(self, values: Sequence[Any]) -> pa.Array:
+    def _parse_times(self, values: Sequence[Any]) -> pa.Array:
         kind = self._kind.arrow
         instants = pa.types.is_timestamp(kind) and kind.tz is not None
         if instants and any(isinstance(v, (int, float)) for v in values):
-            return pa.array([_instant(value) for value in values], kind)
+            return pa.array([_to_instant(value) for value in values], kind)
         if not any(isinstance(v, str) for v in values):
             self._check_zones(values)
             return pa.array(values, kind)
-        texts = [self._text(value) for value in values]
+        texts = [self._to_text(value) for value in values]
         if pa.types.is_time(kind):
             return pa.array([None if v is None else time.fromisoformat(v) for v in texts], kind)
         if instants and self._naive_is_utc:
@@ -84,7 +88,7 @@ class Converter:
             return pc.assume_timezone(naive, "UTC")
         return pa.array(texts, pa.string()).cast(kind)
 
-    def _text(self, value: Any) -> str | None:
+    def _to_text(self, value: Any) -> str | None:
         if value is None or (
             self._zero_as_null and isinstance(value, str) and _ZERO_DATE.match(value)
         ):
@@ -92,7 +96,7 @@ class Converter:
         return value if isinstance(value, str) else str(value)
 
     def _check_zones(self, values: Sequence[Any]) -> None:
-        """Raise ValueError for an instant without a zone, and a local time with one."""
+        """Raise ValueError for an instant without a time zone, or a local time with one."""
         kind = self._kind.arrow
         if not pa.types.is_timestamp(kind) or (kind.tz and self._naive_is_utc):
             return
@@ -100,32 +104,35 @@ class Converter:
             if value is not None and (value.tzinfo is not None) != (kind.tz is not None):
                 raise ValueError(value)
 
-    def _cannot_hold(self, value: Any, where: str) -> SourceError:
+    def _invalid_value(self, value: Any, where: str) -> SourceError:
         what = self._kind.declared or column_type(self._kind.arrow).postgres
-        said = f"{where}: column {self._name!r} has the value {shown(value)}, which is no {what}"
+        message = (
+            f"{where}: column {self._name!r} has the value {abbreviate(value)}, which is not a "
+            f"valid {what}"
+        )
         if isinstance(value, str) and _ZERO_DATE.match(value):
             return SourceError(
-                f"{said}; mend it at the source, set 'zero_dates: as_null', or declare the column "
-                "as text under 'types'"
+                f"{message}; fix it in the source, set 'zero_dates: as_null', or declare the "
+                "column as text under 'types'"
             )
-        return SourceError(f"{said}; mend it at the source, or declare the column under 'types'")
+        return SourceError(f"{message}; fix it in the source, or declare the column under 'types'")
 
 
-def shown(value: Any) -> str:
-    """Return a value as an error shows it: its beginning, if it is long."""
+def abbreviate(value: Any) -> str:
+    """Return a value's `repr`, truncated if it is long, for an error message."""
     text = repr(value)
-    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
+    return text if len(text) <= _MAX_VALUE_LENGTH else text[: _MAX_VALUE_LENGTH - 1] + "…"
 
 
-def _taken(kind: pa.DataType) -> set[type]:
-    """Return the types of values that an Arrow type is made of."""
-    for is_kind, types in _TAKEN:
+def _accepted_types(kind: pa.DataType) -> set[type]:
+    """Return the Python types whose values are accepted for an Arrow type."""
+    for is_kind, types in _ACCEPTED_TYPES:
         if is_kind(kind):
             return types | ({int, float} if pa.types.is_timestamp(kind) and kind.tz else set())
     raise AssertionError(kind)
 
 
-_TAKEN: tuple[tuple[Callable[[pa.DataType], bool], set[type]], ...] = (
+_ACCEPTED_TYPES: tuple[tuple[Callable[[pa.DataType], bool], set[type]], ...] = (
     (pa.types.is_boolean, {bool, int}),
     (pa.types.is_integer, {bool, int}),
     (pa.types.is_floating, {float, int}),
@@ -139,11 +146,11 @@ _TAKEN: tuple[tuple[Callable[[pa.DataType], bool], set[type]], ...] = (
 )
 
 
-def _bytes(value: Any) -> bytes:
+def _to_bytes(value: Any) -> bytes:
     return bytes(value) if isinstance(value, (bytes, bytearray)) else bytes([int(value)])
 
 
-def _boolean(value: Any) -> bool | None:
+def _to_boolean(value: Any) -> bool | None:
     if value is None:
         return None
     if value in (0, 1):
@@ -151,7 +158,7 @@ def _boolean(value: Any) -> bool | None:
     raise ValueError(value)
 
 
-def _decimals(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+def _to_decimals(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     if all(v is None or isinstance(v, str) for v in values):
         return pa.array(values, pa.string()).cast(kind)
     exact = [
@@ -160,8 +167,8 @@ def _decimals(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     return pa.array(exact, kind)
 
 
-def _instant(value: Any) -> Any:
-    """Return an instant given in seconds since 1970, whole or not."""
+def _to_instant(value: Any) -> Any:
+    """Convert seconds since 1970, possibly with a fraction, to microseconds since 1970."""
     if value is None:
         return None
     if isinstance(value, (int, float)):

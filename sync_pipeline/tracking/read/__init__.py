@@ -1,1 +1,4 @@
-"""What is read."""
+"""Queries over the records, for the command line, the API, the schedule and the checks.
+
+Does not write: see `state/`.
+"""

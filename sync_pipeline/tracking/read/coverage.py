@@ -1,4 +1,7 @@
-"""Which days of a dataset are in: every day of a range with its state."""
+"""Coverage of a dataset: every day of a range with its state.
+
+Does not have the attempts at a day: see `history.py`.
+"""
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -14,8 +17,8 @@ _SQL = named_sql.load(__package__, "coverage.sql")
 
 
 class DayState(str, Enum):
-    """How a day stands. `EMPTY` is in, without a row; `REJECTED` is in, but for some rows;
-    `OUTSIDE` is before the dataset's first day or after its last finished one."""
+    """State of a day. `EMPTY` is synced with no rows; `REJECTED` is synced with rows quarantined;
+    `OUTSIDE` is before the dataset's first day or after its last complete one."""
 
     SUCCESS = "success"
     EMPTY = "empty"
@@ -28,7 +31,7 @@ class DayState(str, Enum):
 
 @dataclass(frozen=True)
 class CoveredDay:
-    """A day and its record, if it has one; `rows` are those loaded."""
+    """A day with values of its record, if it has one. `rows` is the number of rows loaded."""
 
     day: date
     state: DayState
@@ -42,27 +45,30 @@ class CoveredDay:
 
 
 def coverage(
-    cursor: "Cursor", dataset: str, first: date, last: date, of: tuple[date, date] | None
+    cursor: "Cursor", dataset: str, first: date, last: date, bounds: tuple[date, date] | None
 ) -> list[CoveredDay]:
-    """Return every day from `first` to `last`, oldest first; `of` are the dataset's own bounds."""
+    """Return every day from `first` to `last`, oldest first.
+
+    `bounds` are the dataset's first day and its last complete day, None if it has none yet.
+    """
     values = {"dataset": dataset, "first": first, "last": last}
     cursor.execute(_SQL["days_of_dataset"], values)
     found = {row[0]: _covered(*row) for row in cursor.fetchall()}
     return [
-        found.get(day) or CoveredDay(day, _state_without_record(day, of))
+        found.get(day) or CoveredDay(day, _state_without_record(day, bounds))
         for day in (first + timedelta(days=n) for n in range((last - first).days + 1))
     ]
 
 
 def known_days(cursor: "Cursor", dataset: str) -> tuple[date, date] | None:
-    """Return the first and the last day that a record of the dataset names, or None."""
+    """Return the first and last day in the dataset's records, or None if it has no records."""
     cursor.execute(_SQL["known_days"], {"dataset": dataset})
     row = cursor.fetchone()
     return None if row is None or row[0] is None else (row[0], row[1])
 
 
 def synced_days(cursor: "Cursor", dataset: str, first: date, last: date) -> set[date]:
-    """Return the days of a range that are in."""
+    """Return the synced days from `first` to `last`."""
     cursor.execute(_SQL["synced_days"], {"dataset": dataset, "first": first, "last": last})
     return {day for (day,) in cursor.fetchall()}
 
@@ -84,6 +90,6 @@ def _covered(
     return CoveredDay(day, state, rows, rejected, seconds, ended, record_id, error, change)
 
 
-def _state_without_record(day: date, of: tuple[date, date] | None) -> DayState:
-    inside = of is not None and of[0] <= day <= of[1]
+def _state_without_record(day: date, bounds: tuple[date, date] | None) -> DayState:
+    inside = bounds is not None and bounds[0] <= day <= bounds[1]
     return DayState.MISSING if inside else DayState.OUTSIDE

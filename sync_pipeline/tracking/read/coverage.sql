@@ -1,14 +1,14 @@
--- days_of_dataset: the record of each day of a range that has one
+-- days_of_dataset: the records of the days of a range
 SELECT sync_date, status, success_count, failed_count, duration_seconds, end_time, id, error_message,
        change
 FROM daily_sync_status
 WHERE dataset = %(dataset)s AND kind = 'day' AND sync_date BETWEEN %(first)s AND %(last)s
 ORDER BY sync_date
 
--- known_days: the first and the last day that anything is known of
+-- known_days: the first and last day in the records of a dataset
 SELECT min(start_date), max(end_date) FROM daily_sync_status WHERE dataset = %(dataset)s
 
--- synced_days: which days of a range are in
+-- synced_days: the synced days of a range
 SELECT sync_date FROM daily_sync_status
 WHERE dataset = %(dataset)s AND kind = 'day' AND status = 'success'
   AND sync_date BETWEEN %(first)s AND %(last)s

@@ -1,4 +1,7 @@
-"""What is asked about days night by night: which failed, and which are suddenly small."""
+"""Checks of single days: which have unusually few rows, and which failed or are missing.
+
+Does not decide when to check or whether to warn: see `orchestration/checks.py` and `schedule.py`.
+"""
 
 from collections.abc import Sequence
 from datetime import date
@@ -10,24 +13,27 @@ from sync_pipeline.tracking.models import SmallDay
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-_LEAST_PEERS = 7
+_MIN_PEERS = 7
 _SQL = named_sql.load(__package__, "day_checks.sql")
 
 
-def small_days(cursor: "Cursor", dataset: str, days: Sequence[date], part: float) -> list[SmallDay]:
-    """Return those of `days` that have fewer rows than `part` of what is usual before them.
+def small_days(
+    cursor: "Cursor", dataset: str, days: Sequence[date], fraction: float
+) -> list[SmallDay]:
+    """Return those of `days` with fewer rows than `fraction` of the baseline.
 
-    Usual is the median of the 28 days before, if at least seven of them are in.
+    The baseline is the median of the 28 days before the day; a day with fewer than seven synced
+    days among them is not returned.
     """
-    values = {"dataset": dataset, "days": list(days), "part": part, "least": _LEAST_PEERS}
+    values = {"dataset": dataset, "days": list(days), "fraction": fraction, "min_peers": _MIN_PEERS}
     cursor.execute(_SQL["small_days"], values)
     return [SmallDay(*row) for row in cursor.fetchall()]
 
 
-def failed_latest(
+def failed_or_missing_days(
     cursor: "Cursor", dataset: str, first: date, last: date
 ) -> dict[date, str | None]:
-    """Return the days whose latest attempt failed, or that have none, with its batch's key."""
+    """Return the days without an attempt or whose latest attempt failed, with its batch key."""
     values = {"dataset": dataset, "first": first, "last": last}
-    cursor.execute(_SQL["failed_latest"], values)
+    cursor.execute(_SQL["failed_or_missing_days"], values)
     return dict(cursor.fetchall())

@@ -1,4 +1,4 @@
--- small_days: days with fewer rows than this part of the median of the days just before them
+-- small_days: days with fewer rows than this fraction of the median of the 28 days before
 SELECT record.sync_date, record.total_records, peers.median
 FROM daily_sync_status record
 CROSS JOIN LATERAL (
@@ -9,10 +9,10 @@ CROSS JOIN LATERAL (
 ) AS peers
 WHERE record.dataset = %(dataset)s AND record.kind = 'day' AND record.status = 'success'
   AND record.sync_date = ANY(%(days)s::date[])
-  AND peers.known >= %(least)s AND record.total_records < %(part)s * peers.median
+  AND peers.known >= %(min_peers)s AND record.total_records < %(fraction)s * peers.median
 ORDER BY record.sync_date
 
--- failed_latest: days whose latest attempt failed or that have none, with the key of its batch
+-- failed_or_missing_days: days without an attempt or whose latest one failed, with its batch key
 SELECT day::date, batch.batch_key
 FROM generate_series(%(first)s::date, %(last)s::date, interval '1 day') AS day
 LEFT JOIN LATERAL (

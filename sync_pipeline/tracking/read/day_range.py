@@ -1,5 +1,7 @@
-"""A stretch of a batch's days with all attempts at them: what whoever watches a long batch reads
-again, in place of all of it."""
+"""All attempts at a range of a batch's days, to refresh part of a long batch on the page.
+
+Does not return the attempts of a whole batch: see `history.py`.
+"""
 
 from datetime import date
 from typing import TYPE_CHECKING
@@ -16,5 +18,5 @@ _SQL = named_sql.load(__package__, "day_range.sql")
 def attempts(cursor: "Cursor", batch_id: int, first: date, last: date) -> list[AttemptRow]:
     """Return every attempt of a batch at a day from `first` to `last`, oldest day first."""
     values = {"id": batch_id, "first": first, "last": last}
-    cursor.execute(_SQL["attempts_of_stretch"], values)
+    cursor.execute(_SQL["attempts_in_range"], values)
     return [AttemptRow(*row) for row in cursor.fetchall()]

@@ -1,4 +1,7 @@
-"""Reading records whole: by id, by what changed, and the attempts behind one."""
+"""Complete records by ID or by change number, and the attempts of a record.
+
+Does not filter or sort records: see `listing.py`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +14,8 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 MAX_ATTEMPTS = 1000
-# How long after another record's change one with a lower number may become visible: as long as a
-# worker waits for tables that are locked.
+# A change may become visible this long after one with a higher number: as long as a worker waits
+# for a lock on the tables.
 _OVERLAP_SECONDS = 30
 
 _SQL = named_sql.load(__package__, "history.sql")
@@ -20,7 +23,7 @@ _SQL = named_sql.load(__package__, "history.sql")
 
 @dataclass(frozen=True)
 class Record:
-    """A row of `daily_sync_status`. The last five are a batch's progress, None for a day."""
+    """A row of `daily_sync_status`. The last five fields are a batch's progress, None for a day."""
 
     id: int
     sync_date: date
@@ -80,28 +83,28 @@ class AttemptRow:
 
 
 def query(text: str) -> str:
-    """Return a query with the columns of a `Record`, and where its progress is from, put in."""
+    """Return `text` with the columns of a `Record` and the join for its progress filled in."""
     return text.format(columns=_SQL["columns"], progress=_SQL["progress"])
 
 
 def records(cursor: "Cursor", ids: Sequence[int]) -> list[Record]:
-    """Return the records with these ids that are there, in the order of their changes."""
+    """Return the existing records with these IDs, ordered by change number."""
     cursor.execute(query(_SQL["by_ids"]), {"ids": list(ids)})
     return sorted((Record(*row) for row in cursor.fetchall()), key=lambda record: record.change)
 
 
 def record(cursor: "Cursor", record_id: int) -> Record | None:
-    """Return the record with this id, or None."""
+    """Return the record with this ID, or None."""
     found = records(cursor, [record_id])
     return found[0] if found else None
 
 
 def changed_after(cursor: "Cursor", after: int, limit: int) -> list[Record]:
-    """Return at most `limit` records that may have changed since somebody saw change `after`.
+    """Return at most `limit` records that may have changed since a client saw change `after`.
 
-    In the order of their changes. Some of what changed up to half a minute before is among them,
-    because it may have become visible later. Costs what there is to return, however many records
-    there are.
+    Ordered by change number. Includes records that changed up to half a minute before that change,
+    because they may have become visible later. The cost depends on the number of records returned,
+    not on the size of the table.
     """
     values = {"after": after, "seconds": _OVERLAP_SECONDS, "limit": limit}
     cursor.execute(query(_SQL["changed_after"]), values)
@@ -114,25 +117,30 @@ def changed_after(cursor: "Cursor", after: int, limit: int) -> list[Record]:
 
 
 def latest_change(cursor: "Cursor") -> int:
-    """Return the highest number of a change that is visible, 0 if there is none."""
+    """Return the highest visible change number, 0 if there are no records."""
     cursor.execute(_SQL["latest_change"])
     row = cursor.fetchone()
     return 0 if row is None else int(row[0])
 
 
 def days_of(cursor: "Cursor", batch: Record) -> list[AttemptRow]:
-    """Return the standing attempt at each day of a batch, oldest day first."""
+    """Return the current attempt at each day of a batch, oldest day first."""
     cursor.execute(_SQL["days_of_batch"], {"id": batch.id})
     return [AttemptRow(*row) for row in cursor.fetchall()]
 
 
-def attempts_of(cursor: "Cursor", of: Record) -> list[AttemptRow]:
-    """Return a batch's attempts, or those at a day in whatever batch, the newest first.
+def attempts_of(cursor: "Cursor", owner: Record) -> list[AttemptRow]:
+    """Return the attempts of a batch, or at a day in any batch, newest first.
 
-    At most `MAX_ATTEMPTS`; of a batch those that another took the place of before those that
-    stand, which `days_of` returns.
+    At most `MAX_ATTEMPTS`. For a batch with more, superseded attempts take precedence over the
+    current ones, which `days_of` returns.
     """
-    name = "attempts_of_batch" if of.kind == "batch" else "attempts_of_day"
-    values = {"id": of.id, "dataset": of.dataset, "day": of.sync_date, "limit": MAX_ATTEMPTS}
+    name = "attempts_of_batch" if owner.kind == "batch" else "attempts_of_day"
+    values = {
+        "id": owner.id,
+        "dataset": owner.dataset,
+        "day": owner.sync_date,
+        "limit": MAX_ATTEMPTS,
+    }
     cursor.execute(_SQL[name], values)
     return [AttemptRow(*row) for row in cursor.fetchall()]

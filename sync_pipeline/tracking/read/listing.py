@@ -1,7 +1,7 @@
-"""Lists of records: filtered, in an order, page by page or from a place on.
+"""Lists of records: filtered, sorted, and paged by offset or cursor.
 
-A place is the sort key and the id of a record, so that a deep list costs no more than a short one
-and does not shift while records are added.
+A cursor is the sort key and the ID of a record, so that a late page costs no more than the first
+and does not shift when records are added. Does not read single records: see `history.py`.
 """
 
 import base64
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 EXACT_UP_TO = 10_000
-"""Up to so many records are counted; more are estimated."""
+"""Up to this number, records are counted; above it, the number is estimated."""
 
-_SHORT_RANGE_DAYS = 100  # what it finds is put in order faster than an order is walked
+_SHORT_RANGE_DAYS = 100  # for these, sorting the matches is faster than an index scan
 _SQL = named_sql.load(__package__, "listing.sql")
 
 Sort = Literal[
@@ -37,7 +37,7 @@ Sort = Literal[
     "-duration_seconds",
 ]
 
-# By sort key: what it is ordered by, as the indexes are, and the type of that.
+# Sort key: the expression to order by, as in the index, and its type.
 _KEYS = {
     "start_time": ("start_time", "timestamptz"),
     "sync_date": ("sync_date", "date"),
@@ -48,8 +48,8 @@ _KEYS = {
 
 @dataclass(frozen=True)
 class Filter:
-    """Which records: all that are given must hold. `first` and `last` are days, both included;
-    `text` stands in remarks or error, in whatever case."""
+    """Conditions that all have to match. `first` and `last` are days, both included; `text` is
+    searched in remarks and error message, ignoring case."""
 
     dataset: str | None = None
     kind: str | None = None
@@ -61,7 +61,7 @@ class Filter:
 
 @dataclass(frozen=True)
 class Page:
-    """Some records of a list. `total` counts the whole list; `next` is where the rest begins."""
+    """A page of a list. `total` is the length of the list; `next` the cursor of the next page."""
 
     records: Sequence[Record]
     total: int
@@ -78,34 +78,34 @@ def page(
     offset: int = 0,
     after: str | None = None,
 ) -> Page:
-    """Return `size` records of a list, from `offset` or from the place `after` on.
+    """Return `size` records of a list, starting at `offset` or after the cursor `after`.
 
-    Raises RequestError if `after` is no place in a list of this order.
+    Raises RequestError if `after` is not a cursor of a list with this sort order.
     """
     key, kind = _KEYS[sort.removeprefix("-")]
-    down = sort.startswith("-")
-    way = "DESC" if down else "ASC"
+    descending = sort.startswith("-")
+    direction = "DESC" if descending else "ASC"
     values = _values(which) | {"limit": size + 1, "offset": offset}
     beyond = "true"
     if after is not None:
-        values["key"], values["id"] = _place(after, sort)
-        beyond = f"({key}, id) {'<' if down else '>'} (%(key)s::{kind}, %(id)s::bigint)"
+        values["key"], values["id"] = _read_cursor(after, sort)
+        beyond = f"({key}, id) {'<' if descending else '>'} (%(key)s::{kind}, %(id)s::bigint)"
     text = _SQL["list"].format(
         columns="{columns}",
         progress="{progress}",
         filters=_SQL["filters"],
         fence="OFFSET 0" if _is_short(which) else "",
         beyond=beyond,
-        order=f"{key} {way}, id {way}",
+        order=f"{key} {direction}, id {direction}",
     )
     cursor.execute(history.query(text), values)
     found = [Record(*row) for row in cursor.fetchall()]
-    more = _name(found[size - 1], sort) if len(found) > size else None
+    next_cursor = _cursor(found[size - 1], sort) if len(found) > size else None
     if after is None and len(found) <= size and (found or offset == 0):
-        total, estimated = offset + len(found), False  # the end is in sight: all have been read
+        total, estimated = offset + len(found), False  # the last page: no need to count
     else:
         total, estimated = _total(cursor, values)
-    return Page(found[:size], total, estimated, more)
+    return Page(found[:size], total, estimated, next_cursor)
 
 
 def _values(which: Filter) -> dict[str, Any]:
@@ -133,10 +133,10 @@ def _is_short(which: Filter) -> bool:
 
 def _total(cursor: "Cursor", values: dict[str, Any]) -> tuple[int, bool]:
     cursor.execute(
-        _SQL["count"].format(filters=_SQL["filters"]), values | {"most": EXACT_UP_TO + 1}
+        _SQL["count"].format(filters=_SQL["filters"]), values | {"max_count": EXACT_UP_TO + 1}
     )
     row = cursor.fetchone()
-    assert row is not None  # noqa: S101  a count always answers
+    assert row is not None  # noqa: S101  a count returns a row
     if row[0] <= EXACT_UP_TO:
         return int(row[0]), False
     cursor.execute(_SQL["estimate"].format(filters=_SQL["filters"]), values)
@@ -145,26 +145,26 @@ def _total(cursor: "Cursor", values: dict[str, Any]) -> tuple[int, bool]:
     return max(EXACT_UP_TO + 1, int(row[0][0]["Plan"]["Plan Rows"])), True
 
 
-def _name(record: Record, sort: Sort) -> str:
-    """Return the name of the place behind `record`."""
+def _cursor(record: Record, sort: Sort) -> str:
+    """Return the cursor of the records after `record`."""
     value = getattr(record, sort.removeprefix("-"))
     value = -1 if value is None else value
     text = value.isoformat() if isinstance(value, (date, datetime)) else value
-    name = json.dumps([sort, text, record.id], separators=(",", ":"))
-    return base64.urlsafe_b64encode(name.encode()).decode().rstrip("=")
+    cursor = json.dumps([sort, text, record.id], separators=(",", ":"))
+    return base64.urlsafe_b64encode(cursor.encode()).decode().rstrip("=")
 
 
-def _place(name: str, sort: Sort) -> tuple[Any, int]:
-    """Return the key and the id behind which a list goes on. Raises RequestError."""
+def _read_cursor(text: str, sort: Sort) -> tuple[Any, int]:
+    """Return the sort key and the ID in a cursor. Raises RequestError."""
     try:
-        padded = name + "=" * (-len(name) % 4)
-        of, key, record_id = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
-        if of != sort or type(record_id) is not int or not 0 <= record_id < 2**63:
+        padded = text + "=" * (-len(text) % 4)
+        made_for, key, record_id = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
+        if made_for != sort or type(record_id) is not int or not 0 <= record_id < 2**63:
             raise ValueError
         return _key(key, sort), record_id
     except (ValueError, TypeError, RecursionError, binascii.Error):
         raise RequestError(
-            f"'after' is no place in a list sorted by {sort}; take it from 'next' of a page",
+            f"'after' is not a cursor of a list sorted by {sort}; use the 'next' of a page",
             "invalid_cursor",
         ) from None
 

@@ -1,4 +1,7 @@
-"""Figures over all records, for monitoring. They cost a look at an entry of each; keep them."""
+"""Metrics over all records, for monitoring. Each query scans an index entry per record; cache them.
+
+Does not cache or format them: see `api/metrics.py`.
+"""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,7 +16,7 @@ _SQL = named_sql.load(__package__, "metrics.sql")
 
 @dataclass(frozen=True)
 class BatchMetric:
-    """Batches of a dataset in a status."""
+    """Number of batches of a dataset with a status."""
 
     dataset: str
     status: str
@@ -22,7 +25,7 @@ class BatchMetric:
 
 @dataclass(frozen=True)
 class DayMetric:
-    """Days of a dataset in a status, the rows they loaded, and when one last ended
+    """Number of days of a dataset with a status, the rows they loaded, and the latest end time
     (Unix time in seconds)."""
 
     dataset: str
@@ -33,12 +36,12 @@ class DayMetric:
 
 
 def batch_metrics(cursor: "Cursor") -> list[BatchMetric]:
-    """Return how many batches there are, by dataset and status."""
+    """Return the number of batches by dataset and status."""
     cursor.execute(_SQL["batches"], {})
     return [BatchMetric(*row) for row in cursor.fetchall()]
 
 
 def day_metrics(cursor: "Cursor") -> list[DayMetric]:
-    """Return how many days there are, by dataset and status."""
+    """Return the number of days by dataset and status, with their rows and latest end time."""
     cursor.execute(_SQL["days"], {})
     return [DayMetric(*row) for row in cursor.fetchall()]

@@ -1,4 +1,7 @@
-"""Reading the tracking tables: batches with their progress, and the days of a batch."""
+"""Batches with their progress, and the days of a batch, for the command line and Dagster.
+
+Does not list or filter records for the API: see `listing.py`.
+"""
 
 from dataclasses import dataclass, fields
 from datetime import date
@@ -15,7 +18,7 @@ _SQL = named_sql.load(__package__, "reports.sql")
 
 @dataclass(frozen=True)
 class DayOfBatch:
-    """The standing attempt at one day of a batch. Rows, bytes and seconds are its own."""
+    """A day of a batch with its current attempt, whose rows, bytes and seconds these are."""
 
     sync_date: date
     state: AttemptState
@@ -30,7 +33,7 @@ class DayOfBatch:
 
 
 def progress(cursor: "Cursor", batch: str) -> BatchProgress | None:
-    """Return the batch with this record id or batch key, or None."""
+    """Return the batch with this record ID or batch key, or None."""
     if batch.isascii() and batch.isdigit() and len(batch) < 19:
         cursor.execute(_SQL["progress"], {"id": int(batch)})
         found = _progress_rows(cursor)
@@ -48,7 +51,7 @@ def recent_batches(cursor: "Cursor", limit: int) -> list[BatchProgress]:
 
 
 def days_of_batch(cursor: "Cursor", batch_id: int) -> list[DayOfBatch]:
-    """Return each day of the batch with its standing attempt, oldest day first."""
+    """Return each day of the batch with its current attempt, oldest day first."""
     cursor.execute(_SQL["days_of_batch"], {"id": batch_id})
     return [DayOfBatch(row[0], AttemptState(row[1]), *row[2:]) for row in cursor.fetchall()]
 

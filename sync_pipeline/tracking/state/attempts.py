@@ -1,7 +1,8 @@
-"""Attempts: pending → syncing → success | failed | skipped, and the day records that follow.
+"""Attempts: pending → syncing → success, failed or skipped, with the records of their days.
 
-All functions work in the caller's transaction. Rows are always touched in the order day record,
-attempt, batch record, and batches by id, so that two workers cannot deadlock.
+All functions work in the caller's transaction. They lock rows in the order day record, attempt,
+batch record, and batches by ID, so that two workers cannot deadlock. Does not compute a batch's
+record: see `batches.py`. Does not record what happened during an outage: see `late_results.py`.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from sync_pipeline.tracking.models import (
     Attempt,
     AttemptState,
     DayCounts,
-    FailedTry,
+    FailedAttempt,
     SyncedDay,
     UnreportedDay,
 )
@@ -34,16 +35,15 @@ def begin(
     batch_id: int | None,
     run_id: str | None,
     triggered_by: str | None,
-    after: FailedTry | None = None,
-    again: bool = True,
+    after: FailedAttempt | None = None,
+    resync: bool = True,
 ) -> Attempt:
-    """Begin an attempt at a day, whose lock the caller holds; return it with its number.
+    """Start an attempt at a day whose lock the caller holds; return it with its number.
 
-    Raises DayDoneError if the day is in and need not be done: by an attempt of the batch, or,
-    unless it is to be done `again`, by anybody's; BatchCancelledError if its batch was cancelled.
-    An attempt still `syncing` belongs to a worker that lost the lock, and ends here as failed; so
-    does the caller's own that failed before, `after`, with its error.
-    A later try at a day of the same batch supersedes the earlier one in the batch's counts.
+    Raises DayDoneError if the day was synced by an attempt of the batch or, unless `resync`, by any
+    attempt; BatchCancelledError if the batch was cancelled. An attempt that is still `syncing` has
+    lost the lock and is closed as failed; so is the caller's previous attempt `after`, with its
+    error. In the batch's counts, the new attempt replaces an earlier one at the same day.
     """
     values: dict[str, Any] = {
         "dataset": dataset,
@@ -54,25 +54,26 @@ def begin(
         "remarks": remarks.day_started(day),
         "after": None if after is None else after.attempt.id,
         "after_error": None if after is None else after.error,
-        "again": again,
+        "resync": resync,
     }
     cursor.execute(_SQL["begin_day_record"], values)
     row = cursor.fetchone()
     if row is None:
-        raise DayDoneError(f"dataset {dataset}: {day} is in already")
+        raise DayDoneError(f"dataset {dataset}: {day} is already synced")
     record_id, number = row
     values["number"] = number
-    # By a statement of its own, which sees who came while the one before waited for the record.
+    # In a separate statement, which sees attempts that were committed while the first one waited
+    # for the record's lock.
     cursor.execute(_SQL["end_lost_attempts"], values)
-    lost_in = [lost for (lost,) in cursor.fetchall()]
-    attempt_id, another_try = _begin_attempt(cursor, values)
-    # A batch that was closed over this day's failure is open again.
-    batches.refresh_all(cursor, [*lost_in, batch_id if another_try else None])
+    batches_of_lost = [lost for (lost,) in cursor.fetchall()]
+    attempt_id, is_retry = _begin_attempt(cursor, values)
+    # If the batch was already closed with this day as failed, it is open again.
+    batches.refresh_all(cursor, [*batches_of_lost, batch_id if is_retry else None])
     return Attempt(attempt_id, number, dataset, day, batch_id, record_id)
 
 
 def _begin_attempt(cursor: "Cursor", values: dict[str, Any]) -> tuple[int, bool]:
-    """Return the attempt's id, and whether it takes the place of an earlier one of its batch."""
+    """Return the attempt's ID, and whether it may replace an earlier attempt of its batch."""
     cursor.execute(_SQL["begin_planned"], values)
     row = cursor.fetchone()
     if row is not None:
@@ -81,22 +82,22 @@ def _begin_attempt(cursor: "Cursor", values: dict[str, Any]) -> tuple[int, bool]
     cancelled = cursor.fetchone()
     if cancelled is not None:
         raise BatchCancelledError(
-            f"dataset {values['dataset']}: the batch was cancelled by {cancelled[0]}; retry it to "
-            f"sync {values['day']} after all"
+            f"dataset {values['dataset']}: the batch was cancelled by {cancelled[0]}; retry the "
+            f"batch to sync {values['day']}"
         )
     cursor.execute(_SQL["supersede"], values)
     cursor.execute(_SQL["begin_unplanned"], values)
     row = cursor.fetchone()
-    assert row is not None  # noqa: S101  an insert without a condition always answers
+    assert row is not None  # noqa: S101  an unconditional insert returns a row
     return int(row[0]), True
 
 
 def succeed(cursor: "Cursor", attempt: Attempt, counts: DayCounts, *, ago: float = 0.0) -> None:
-    """Close `attempt` as a success that ended `ago` seconds before, with its day's record.
+    """Close `attempt` and its day's record as a success that ended `ago` seconds ago.
 
-    Belongs into the transaction that loads the day: raises SupersededError if a later attempt has
-    begun or this one was given up, and then that transaction must be rolled back. Doing it twice
-    is doing it once: a connection may break between the commit and its answer.
+    Raises SupersededError if a later attempt has started or this one was closed; when called in the
+    transaction that loads the day, the caller then has to roll it back. Idempotent, because a
+    connection may break between the commit and its response.
     """
     cursor.execute(
         _SQL["succeed"],
@@ -110,34 +111,36 @@ def succeed(cursor: "Cursor", attempt: Attempt, counts: DayCounts, *, ago: float
         },
     )
     if cursor.rowcount != 1:
-        raise superseded(attempt)
+        raise superseded_error(attempt)
 
 
-def replayed(cursor: "Cursor", day: SyncedDay, kept: int) -> None:
-    """Note that of the rows set aside of a day all are in now but `kept`; nothing if the day has
-    been synced again since. Twice is as once."""
+def record_replay(cursor: "Cursor", day: SyncedDay, kept: int) -> None:
+    """Record that a day's quarantined rows were loaded, except `kept` of them.
+
+    Does nothing if the day has been synced again since. Idempotent.
+    """
     values = {"record_id": day.record_id, "number": day.attempt, "kept": kept}
-    cursor.execute(_SQL["replayed"], values)
+    cursor.execute(_SQL["record_replay"], values)
     row = cursor.fetchone()
     if row is not None:
         sync_date, rows = row
-        said = remarks.day_finished(sync_date, DayCounts(rows, rows - kept, kept, 0))
-        cursor.execute(_SQL["replayed_remarks"], {"id": day.record_id, "remarks": said})
+        text = remarks.day_finished(sync_date, DayCounts(rows, rows - kept, kept, 0))
+        cursor.execute(_SQL["replay_remarks"], {"id": day.record_id, "remarks": text})
 
 
-def superseded(attempt: Attempt) -> SupersededError:
-    """Return the error of a worker whose attempt is not at its day any more."""
+def superseded_error(attempt: Attempt) -> SupersededError:
+    """Return the error for a worker whose attempt is not the running one of its day any more."""
     return SupersededError(
-        f"dataset {attempt.dataset}, day {attempt.day}: attempt {attempt.number} was given up "
-        "or a later one has begun, so its success does not count. See sync_attempt for who "
-        "has the day now, and sync it again if nobody has"
+        f"dataset {attempt.dataset}, day {attempt.day}: attempt {attempt.number} was closed or "
+        "superseded by a later one, so its success does not count. Look up the day in "
+        "sync_attempt, and sync it again if no attempt is running"
     )
 
 
 def is_running(cursor: "Cursor", attempt: Attempt) -> bool | None:
-    """Return whether `attempt` is still at its day; None if it is not there at all.
+    """Return whether `attempt` is still running; None if it does not exist.
 
-    An attempt's beginning is not awaited on disk, so that a server that crashes may forget it.
+    Starting an attempt does not wait until the commit is on disk, so a server crash may lose it.
     """
     cursor.execute(_SQL["state"], {"id": attempt.id, "number": attempt.number})
     row = cursor.fetchone()
@@ -151,10 +154,9 @@ def is_success(cursor: "Cursor", attempt: Attempt) -> bool:
 
 
 def fail(cursor: "Cursor", attempt: Attempt, error: str, *, ago: float = 0.0) -> None:
-    """Close `attempt` as failed `ago` seconds before, if it is not over already; its day's and
-    batch's records follow.
+    """Close `attempt`, its day's record and its batch's as failed `ago` seconds ago.
 
-    `error` is one line without secrets.
+    Does nothing if the attempt has already ended. `error` is one line without secrets.
     """
     cursor.execute(
         _SQL["fail"],
@@ -180,11 +182,10 @@ def refuse(
     run_id: str | None,
     triggered_by: str | None,
 ) -> None:
-    """Note that a day failed before an attempt could begin, as when another worker holds it.
+    """Record that a day failed before an attempt could start, for example because it is locked.
 
-    Said twice by the same run, it is noted once.
-    The day's record is left to whoever holds the day. If that is a worker of the same batch, how
-    the day ends in the batch is left to it too.
+    Idempotent for a run. Leaves the day's record to the worker that has the lock; if that worker
+    belongs to the same batch, also leaves to it how the day ends in the batch.
     """
     values: dict[str, Any] = {
         "dataset": dataset,
@@ -197,7 +198,7 @@ def refuse(
     if batch_id is not None:
         cursor.execute(_SQL["refuse_planned"], values)
     if batch_id is None or cursor.rowcount == 0:
-        cursor.execute(_SQL["refused_already"], values)
+        cursor.execute(_SQL["is_refused"], values)
         if cursor.fetchone() is not None:
             return
         cursor.execute(_SQL["supersede_ended"], values)
@@ -206,9 +207,9 @@ def refuse(
 
 
 def skip(cursor: "Cursor", batch_id: int, days: Sequence[date], run_id: str | None) -> None:
-    """Mark days of a batch as skipped: they are in already and stay as they are.
+    """Mark synced days of a batch as skipped.
 
-    Those are days that wait, and days that failed in this batch and were synced elsewhere since.
+    Applies to pending days, and to days that failed in this batch and were synced elsewhere since.
     """
     values: dict[str, Any] = {"batch_id": batch_id, "days": list(days), "run_id": run_id}
     cursor.execute(_SQL["skip"], values)
@@ -220,25 +221,25 @@ def skip(cursor: "Cursor", batch_id: int, days: Sequence[date], run_id: str | No
 
 
 def synced_days(cursor: "Cursor", dataset: str, days: Sequence[date]) -> dict[date, SyncedDay]:
-    """Return those of `days` that are in, by their day records."""
+    """Return those of `days` that are synced, from the records of the days."""
     cursor.execute(_SQL["synced_days"], {"dataset": dataset, "days": list(days)})
     return {row[0]: SyncedDay(*row[1:]) for row in cursor.fetchall()}
 
 
-def is_known(cursor: "Cursor", run_id: str, dataset: str, day: date, state: str) -> bool:
-    """Return whether it is recorded that the run's work on the day ended in this state."""
+def is_recorded(cursor: "Cursor", run_id: str, dataset: str, day: date, state: str) -> bool:
+    """Return whether the run has an attempt at the day in this state."""
     values = {"run_id": run_id, "dataset": dataset, "day": day, "state": state}
-    cursor.execute(_SQL["is_known"], values)
+    cursor.execute(_SQL["is_recorded"], values)
     return cursor.rowcount > 0
 
 
 def fail_open_attempts_of_run(cursor: "Cursor", run_id: str, error: str) -> int:
-    """Close what the run `run_id` had begun and not finished; return how many attempts that was.
+    """Close the running attempts of a run that is over as failed; return their number.
 
-    For a run that is over. Days it never began stay pending: another run may own them.
+    Days that it did not start stay pending: they may belong to another run.
     """
     cursor.execute(_SQL["syncing_of_run"], {"run_id": run_id})
-    return _give_up(cursor, cursor.fetchall(), error)
+    return _close(cursor, cursor.fetchall(), error)
 
 
 def mark_days_not_run(
@@ -252,13 +253,12 @@ def mark_days_not_run(
     planned_before: datetime | None = None,
     ago: float = 0.0,
 ) -> int:
-    """Close the unfinished days of a batch, all or those in `days`, as failed `ago` seconds before;
-    return how many there were.
+    """Mark unfinished days of a batch, all or those in `days`, as failed `ago` seconds ago; return
+    their number.
 
-    With `run_id`, days that another run has begun are left to it; with `planned_by`, all that
-    another run has begun or planned. With `planned_before`, days are left that were planned later,
-    when the batch was taken up again. A day that never began is failed like the others, and its
-    error says that it was not run.
+    With `run_id`, keeps days that another run has started; with `planned_by`, also days that
+    another run has planned. With `planned_before`, keeps pending days that were planned later, when
+    the batch was retried. The error of a day that never started says that it was not run.
     """
     cursor.execute(
         _SQL["unfinished_of_batch"],
@@ -270,42 +270,40 @@ def mark_days_not_run(
             "planned_before": planned_before,
         },
     )
-    return _give_up(cursor, cursor.fetchall(), error, ago)
+    return _close(cursor, cursor.fetchall(), error, ago)
 
 
 def unreported(cursor: "Cursor", limit: int) -> list[UnreportedDay]:
-    """Return days that are in, that Dagster was not told of, and whose worker is gone."""
-    cursor.execute(_SQL["untold"], {"limit": limit})
+    """Return up to `limit` synced days that are not reported to Dagster and have no worker."""
+    cursor.execute(_SQL["unreported"], {"limit": limit})
     return [UnreportedDay(*row) for row in cursor.fetchall()]
 
 
 def mark_reported(cursor: "Cursor", attempt_ids: Sequence[int]) -> None:
-    """Note that Dagster has been told of these attempts."""
-    cursor.execute(_SQL["mark_told"], {"ids": list(attempt_ids)})
+    """Record that these attempts have been reported to Dagster."""
+    cursor.execute(_SQL["mark_reported"], {"ids": list(attempt_ids)})
 
 
 def runs_without_worker(cursor: "Cursor", seconds: float) -> list[str]:
-    """Return runs with an attempt that began more than `seconds` ago and that has no worker."""
+    """Return runs that have a running attempt older than `seconds` and no registered worker."""
     cursor.execute(_SQL["runs_without_worker"], {"seconds": seconds})
     return [row[0] for row in cursor.fetchall()]
 
 
-def _give_up(
-    cursor: "Cursor", rows: Sequence[tuple[Any, ...]], error: str, ago: float = 0.0
-) -> int:
-    begun = [row[0] for row in rows if row[1] is not None]
-    never_begun = [row[0] for row in rows if row[1] is None]
-    given_up = 0
-    if begun:
-        values = {"ids": begun, "ago": ago, "error": error, "remarks": remarks.day_failed(error)}
-        cursor.execute(_SQL["give_up_day_records"], values)
-        cursor.execute(_SQL["give_up_attempts"], values | {"state": "syncing"})
-        given_up += cursor.rowcount
-    if never_begun:
-        # A day that has begun since it was looked at is its worker's, and has a record to follow.
-        never = {"ids": never_begun, "ago": ago, "state": "pending"}
-        values = never | {"error": batches.NOT_RUN + error}
-        cursor.execute(_SQL["give_up_attempts"], values)
-        given_up += cursor.rowcount
+def _close(cursor: "Cursor", rows: Sequence[tuple[Any, ...]], error: str, ago: float = 0.0) -> int:
+    started = [row[0] for row in rows if row[1] is not None]
+    not_started = [row[0] for row in rows if row[1] is None]
+    closed = 0
+    if started:
+        values = {"ids": started, "ago": ago, "error": error, "remarks": remarks.day_failed(error)}
+        cursor.execute(_SQL["close_day_records"], values)
+        cursor.execute(_SQL["close_attempts"], values | {"state": "syncing"})
+        closed += cursor.rowcount
+    if not_started:
+        # A day that was started since the query belongs to its worker: its state is not pending.
+        error = batches.NOT_RUN + error
+        values = {"ids": not_started, "ago": ago, "state": "pending", "error": error}
+        cursor.execute(_SQL["close_attempts"], values)
+        closed += cursor.rowcount
     batches.refresh_all(cursor, [row[4] for row in rows])
-    return given_up
+    return closed

@@ -1,4 +1,4 @@
--- begin_day_record: number a new attempt at the day and show the day as syncing
+-- begin_day_record: number a new attempt and set the day's record to syncing
 INSERT INTO daily_sync_status AS record
     (sync_date, status, remarks, start_time, dataset, kind, start_date, end_date, total_days,
      attempt, run_id, triggered_by, heartbeat_at)
@@ -11,37 +11,37 @@ ON CONFLICT (dataset, sync_date) WHERE kind = 'day' DO UPDATE SET
     total_records = 0, success_count = 0, failed_count = 0,
     attempt = record.attempt + 1, run_id = excluded.run_id,
     triggered_by = excluded.triggered_by, heartbeat_at = excluded.heartbeat_at
--- Somebody may have brought the day in since it was looked at.
-WHERE record.status <> 'success' OR %(again)s AND NOT EXISTS (
+-- The day may have been synced since the caller checked it.
+WHERE record.status <> 'success' OR %(resync)s AND NOT EXISTS (
     SELECT FROM sync_attempt
     WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded
       AND state IN ('success', 'skipped'))
 RETURNING id, attempt
 
--- end_lost_attempts: whoever was at this day is gone, for the new worker holds its lock
--- Or it is the same worker, which tries again and says why.
+-- end_lost_attempts: close running attempts at the day: the new worker has the lock, so their worker
+-- has lost it or is the same one, retrying the day after the error in after_error
 UPDATE sync_attempt SET
     state = 'failed', ended_at = clock_timestamp(),
     error_message = CASE WHEN id = %(after)s THEN %(after_error)s
-        ELSE 'superseded: attempt ' || %(number)s || ' began, this one had lost the day' END
+        ELSE 'superseded: attempt ' || %(number)s || ' started, this one had lost the lock' END
 WHERE dataset = %(dataset)s AND sync_date = %(day)s AND state = 'syncing'
 RETURNING batch_id
 
--- begin_planned: the batch's pending day becomes this attempt
+-- begin_planned: start the attempt that is planned for the day in the batch
 UPDATE sync_attempt SET
     state = 'syncing', attempt = %(number)s, started_at = clock_timestamp(),
     run_id = %(run_id)s, triggered_by = coalesce(%(triggered_by)s, triggered_by)
 WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded AND state = 'pending'
 RETURNING id
 
--- cancelled_by: who cancelled the batch, if anybody has
+-- cancelled_by: who cancelled the batch, if it was cancelled
 SELECT cancelled_by FROM daily_sync_status WHERE id = %(batch_id)s AND cancelled_by IS NOT NULL
 
--- supersede: an earlier attempt of the same batch at this day no longer stands for it
+-- supersede: mark the earlier attempt of the batch at this day as superseded
 UPDATE sync_attempt SET superseded = true
 WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded
 
--- begin_unplanned: a day alone, or another try at a day of a batch
+-- begin_unplanned: start an attempt at a day synced alone, or another attempt of a batch
 INSERT INTO sync_attempt
     (dataset, sync_date, batch_id, attempt, state, run_id, triggered_by, started_at)
 VALUES
@@ -49,7 +49,7 @@ VALUES
      clock_timestamp())
 RETURNING id
 
--- succeed: close the attempt and the day's record, only if no later attempt has begun
+-- succeed: close the attempt and the day's record, unless a later attempt has started
 WITH record AS (
     SELECT id FROM daily_sync_status
     WHERE id = %(record_id)s AND attempt = %(number)s FOR UPDATE
@@ -71,7 +71,7 @@ UPDATE daily_sync_status SET
 FROM done
 WHERE daily_sync_status.id = %(record_id)s
 
--- replayed: rows of a day that had been set aside are in now, all but so many
+-- record_replay: all quarantined rows of the day are loaded, except `kept`
 WITH record AS (
     SELECT * FROM daily_sync_status
     WHERE id = %(record_id)s AND attempt = %(number)s AND kind = 'day' AND status = 'success'
@@ -88,10 +88,10 @@ UPDATE daily_sync_status SET
 FROM record WHERE daily_sync_status.id = record.id
 RETURNING record.sync_date, record.total_records
 
--- replayed_remarks: the day's sentence with the new counts
+-- replay_remarks: update the remarks to the new counts
 UPDATE daily_sync_status SET remarks = %(remarks)s WHERE id = %(id)s
 
--- fail: close an attempt that failed, with its day's record, if it is not over already
+-- fail: close an attempt and its day's record as failed, unless the attempt has ended
 WITH record AS (
     SELECT id FROM daily_sync_status
     WHERE id = %(record_id)s AND attempt = %(number)s FOR UPDATE
@@ -108,25 +108,26 @@ UPDATE daily_sync_status SET
 FROM done
 WHERE daily_sync_status.id = %(record_id)s
 
--- state: how an attempt stands; none if it was lost with its server
+-- state: the state of an attempt; no row if a crash lost it
 SELECT state FROM sync_attempt WHERE id = %(id)s AND attempt = %(number)s
 
--- refused_already: whether this run has said so before
+-- is_refused: whether this run has already recorded this failure
 SELECT FROM sync_attempt
 WHERE dataset = %(dataset)s AND sync_date = %(day)s AND state = 'failed' AND attempt IS NULL
   AND batch_id IS NOT DISTINCT FROM %(batch_id)s::bigint AND run_id = %(run_id)s
   AND error_message = %(error)s
 
--- refuse_planned: a batch's pending day fails without having begun
+-- refuse_planned: fail a pending day of the batch that could not start
 UPDATE sync_attempt SET
     state = 'failed', ended_at = clock_timestamp(), run_id = %(run_id)s, error_message = %(error)s
 WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded AND state = 'pending'
 
--- supersede_ended: the same, but not an attempt that is at work on the day
+-- supersede_ended: like supersede, except for a running attempt
 UPDATE sync_attempt SET superseded = true
 WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded AND state <> 'syncing'
 
--- refuse_unplanned: a day fails without having begun; it stands unless the batch is at work on it
+-- refuse_unplanned: add a failure of a day that could not start; it is superseded by any attempt
+-- of the batch at the day
 INSERT INTO sync_attempt
     (dataset, sync_date, batch_id, state, run_id, triggered_by, error_message, ended_at, superseded)
 SELECT
@@ -135,37 +136,37 @@ SELECT
     EXISTS (SELECT FROM sync_attempt
             WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded)
 
--- skip: days of a batch that were already synced and stay as they are
+-- skip: mark pending days of a batch as skipped
 UPDATE sync_attempt SET state = 'skipped', ended_at = clock_timestamp(), run_id = %(run_id)s
 WHERE batch_id = %(batch_id)s AND sync_date = ANY(%(days)s::date[])
   AND NOT superseded AND state = 'pending'
 
--- supersede_failed: days that failed in the batch, and that somebody else has synced since
+-- supersede_failed: supersede the failures of days that were synced elsewhere since
 UPDATE sync_attempt SET superseded = true
 WHERE batch_id = %(batch_id)s AND sync_date = ANY(%(days)s::date[])
   AND NOT superseded AND state = 'failed'
 RETURNING sync_date
 
--- skip_failed: the same days, skipped
+-- skip_failed: add a skipped attempt for each of these days
 INSERT INTO sync_attempt (dataset, sync_date, batch_id, state, run_id, triggered_by, ended_at)
 SELECT record.dataset, day, record.id, 'skipped', %(run_id)s, record.triggered_by, clock_timestamp()
 FROM daily_sync_status record, unnest(%(days)s::date[]) AS day
 WHERE record.id = %(batch_id)s
 
--- synced_days: which of these days are in, with their records
+-- synced_days: those of these days that are synced, with their records
 SELECT sync_date, id, attempt, success_count FROM daily_sync_status
 WHERE dataset = %(dataset)s AND kind = 'day' AND status = 'success'
   AND sync_date = ANY(%(days)s::date[])
 
--- is_known: whether a run's attempt at a day, or its skipping it, ended so
+-- is_recorded: whether a run has an attempt at a day in this state
 SELECT FROM sync_attempt
 WHERE dataset = %(dataset)s AND sync_date = %(day)s AND run_id = %(run_id)s AND state = %(state)s
 
--- syncing_of_run: what a run was doing
+-- syncing_of_run: running attempts of a run
 SELECT id, attempt, dataset, sync_date, batch_id FROM sync_attempt
 WHERE run_id = %(run_id)s AND state = 'syncing'
 
--- unfinished_of_batch: what of a batch is not over, within these days; begun by this run only
+-- unfinished_of_batch: pending and running attempts of a batch, filtered by what is given
 SELECT id, attempt, dataset, sync_date, batch_id FROM sync_attempt
 WHERE batch_id = %(batch_id)s AND state IN ('pending', 'syncing')
   AND (%(days)s::date[] IS NULL OR sync_date = ANY(%(days)s::date[]))
@@ -174,13 +175,13 @@ WHERE batch_id = %(batch_id)s AND state IN ('pending', 'syncing')
   AND (%(planned_before)s::timestamptz IS NULL OR state <> 'pending'
        OR created_at <= %(planned_before)s)
 
--- give_up_attempts: close attempts that nobody will finish, unless they have gone on meanwhile
+-- close_attempts: close attempts as failed, unless their state has changed meanwhile
 UPDATE sync_attempt SET
     state = 'failed', error_message = %(error)s,
     ended_at = greatest(started_at, clock_timestamp() - make_interval(secs => %(ago)s))
 WHERE id = ANY(%(ids)s) AND state = %(state)s
 
--- give_up_day_records: the records of the days among them follow
+-- close_day_records: close the records of the days of these attempts as failed
 UPDATE daily_sync_status record SET
     status = 'failed', remarks = %(remarks)s, error_message = %(error)s,
     end_time = greatest(record.start_time, clock_timestamp() - make_interval(secs => %(ago)s))
@@ -190,7 +191,7 @@ WHERE sync_attempt.id = ANY(%(ids)s) AND sync_attempt.attempt IS NOT NULL
   AND record.sync_date = sync_attempt.sync_date AND record.attempt = sync_attempt.attempt
   AND record.status = 'syncing'
 
--- untold: days that are in and that Dagster was not told of, whose worker is gone
+-- unreported: synced days that are not reported to Dagster and whose run has no worker
 SELECT a.id, a.dataset, a.sync_date, a.attempt, a.run_id, record.id, a.rows_loaded, a.bytes,
        a.duration_seconds
 FROM sync_attempt a
@@ -200,10 +201,10 @@ WHERE a.state = 'success' AND a.materialized_at IS NULL AND a.run_id IS NOT NULL
   AND NOT EXISTS (SELECT FROM sync_worker WHERE sync_worker.run_id = a.run_id)
 ORDER BY a.id LIMIT %(limit)s
 
--- mark_told: Dagster has been told of these
+-- mark_reported: these attempts have been reported to Dagster
 UPDATE sync_attempt SET materialized_at = clock_timestamp() WHERE id = ANY(%(ids)s)
 
--- runs_without_worker: runs with an attempt at work that began a while ago and has no worker
+-- runs_without_worker: runs with a running attempt of at least this age and without a worker
 SELECT DISTINCT run_id FROM sync_attempt
 WHERE state = 'syncing' AND run_id IS NOT NULL
   AND started_at < clock_timestamp() - make_interval(secs => %(seconds)s)

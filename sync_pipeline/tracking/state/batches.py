@@ -1,8 +1,8 @@
-"""Batch records: opened once, then projected from their days.
+"""Batch records: opened once, then computed from their days.
 
-A batch record says nothing of its own: its counts, status and remarks follow from the standing
-attempts of its days. So any writer may refresh it, twice or out of order, and it comes out the
-same. All functions work in the caller's transaction.
+The counts, status and remarks of a batch follow from the current attempts at its days, so any
+writer may refresh the record, more than once and in any order, with the same result. All functions
+work in the caller's transaction. Does not change the state of a started day: see `attempts.py`.
 """
 
 from collections.abc import Sequence
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 NOT_RUN = "not run: "
-"""How the error of a day begins that nobody tried, because its batch broke off before it."""
+"""Prefix of the error of a day that was not run because its batch stopped first."""
 
 _SQL = named_sql.load(__package__, "batches.sql")
 
 
 def open_batch(cursor: "Cursor", new: NewBatch, *, ago: float = 0.0) -> Batch:
-    """Open the record of a batch with all its days pending, or return the one already there.
+    """Open the record of a batch with all its days pending, or return the existing one.
 
-    It began `ago` seconds before. Whoever comes first opens it; key and dataset are the identity.
-    Raises ValueError for no days.
+    A new record's start time is `ago` seconds ago. Key and dataset identify the batch. Raises
+    ValueError if there are no days.
     """
     days = sorted(set(new.days))
     if not days:
@@ -57,16 +57,16 @@ def open_batch(cursor: "Cursor", new: NewBatch, *, ago: float = 0.0) -> Batch:
     row = cursor.fetchone()
     if row is None:
         batch = find_batch(cursor, new.batch_key, new.dataset)
-        assert batch is not None, "a conflicting row is committed and visible"  # noqa: S101
+        assert batch is not None, "the conflicting row is committed and visible"  # noqa: S101
         if new.run_id is not None:
-            cursor.execute(_SQL["name_run"], {"id": batch.id, "run_id": new.run_id})
+            cursor.execute(_SQL["set_run"], {"id": batch.id, "run_id": new.run_id})
         return batch
-    plan(cursor, row[0], days, new)
+    plan_days(cursor, row[0], days, new)
     return _batch(row)
 
 
-def plan(cursor: "Cursor", batch_id: int, days: Sequence[date], new: NewBatch) -> None:
-    """Let these days of the batch wait, in the name of whoever asked for them."""
+def plan_days(cursor: "Cursor", batch_id: int, days: Sequence[date], new: NewBatch) -> None:
+    """Add a pending attempt for each of these days, with the run and the user of `new`."""
     values: dict[str, Any] = {
         "batch_id": batch_id,
         "dataset": new.dataset,
@@ -84,24 +84,24 @@ def retry_batch(
     days: Sequence[date],
     before: datetime,
     *,
-    besides: Sequence[str] = (),
+    except_runs: Sequence[str] = (),
 ) -> bool:
-    """Let those of `days` wait again that had failed when the batch was asked for again, `before`.
+    """Make those of `days` pending that failed `before` the batch was requested again.
 
-    Return whether there were any; the record then is `syncing`. Doing it twice is doing it once:
-    what fails from then on, or in the runs `besides`, is not taken up by the same request.
+    Return whether there were any; the record is then `syncing`. Idempotent: days that failed later,
+    or in one of `except_runs`, keep their failure.
     """
     values: dict[str, Any] = {
         "batch_id": batch_id,
         "days": list(days),
         "before": before,
-        "besides": list(besides),
+        "except_runs": list(except_runs),
     }
     cursor.execute(_SQL["supersede_failed_before"], values)
     failed = [day for (day,) in cursor.fetchall()]
     if failed:
-        plan(cursor, batch_id, failed, new)
-        cursor.execute(_SQL["take_up_again"], values)
+        plan_days(cursor, batch_id, failed, new)
+        cursor.execute(_SQL["retry_batch"], values)
         refresh(cursor, batch_id)
     return bool(failed)
 
@@ -114,13 +114,13 @@ def find_batch(cursor: "Cursor", batch_key: str, dataset: str) -> Batch | None:
 
 
 def batches_with_key(cursor: "Cursor", batch_key: str) -> list[Batch]:
-    """Return the batches with this key, one in each dataset it spans."""
+    """Return the batches with this key, one for each dataset of the batch."""
     cursor.execute(_SQL["all_with_key"], {"batch_key": batch_key})
     return [_batch(row) for row in cursor.fetchall()]
 
 
 def silent_batches(cursor: "Cursor", seconds: float) -> list[Batch]:
-    """Return the batches that are syncing and were last written more than `seconds` ago."""
+    """Return the batches that are syncing and were last updated more than `seconds` ago."""
     cursor.execute(_SQL["silent_batches"], {"seconds": seconds})
     return [_batch(row) for row in cursor.fetchall()]
 
@@ -131,20 +131,22 @@ def open_batches(cursor: "Cursor") -> list[Batch]:
     return [_batch(row) for row in cursor.fetchall()]
 
 
-def states_of_days(cursor: "Cursor", batch_key: str, dataset: str) -> dict[date, AttemptState]:
-    """Return how each day of a batch stands; nothing if there is no such batch. A day that it did,
-    and whose rows are gone, is failed."""
-    cursor.execute(_SQL["states_of_days"], {"batch_key": batch_key, "dataset": dataset})
+def day_states(cursor: "Cursor", batch_key: str, dataset: str) -> dict[date, AttemptState]:
+    """Return the state of each day of a batch; empty if there is no such batch.
+
+    A day whose rows were lost after the batch synced it counts as failed.
+    """
+    cursor.execute(_SQL["day_states"], {"batch_key": batch_key, "dataset": dataset})
     return {day: AttemptState(state) for day, state in cursor.fetchall()}
 
 
 def refresh(cursor: "Cursor", batch_id: int) -> Counts | None:
-    """Write what the batch's days say into its record; return the counts, None if it is gone.
+    """Update a batch's record from its days; return the counts, or None if there is no record.
 
-    The record is locked first and the days are counted by a later statement, so that of two
-    workers finishing at once the second sees the first one's day (READ COMMITTED). The lock is
-    one that the foreign keys of new attempts do not wait for, so that two workers that both add
-    an attempt and then refresh do not wait for each other.
+    Locks the record and then counts the days in a second statement, so that if two workers finish
+    at the same time, the second one sees the first one's day (READ COMMITTED). The foreign keys of
+    new attempts do not wait for this lock (NO KEY UPDATE), so that two workers that both add an
+    attempt and then refresh do not wait for each other.
     """
     # Two statements in one round trip: the second sees what was committed while the first waited.
     cursor.execute(f"{_SQL['lock']}; {_SQL['count']}", {"id": batch_id})
@@ -157,14 +159,14 @@ def refresh(cursor: "Cursor", batch_id: int) -> Counts | None:
 
 
 def projection(cursor: "Cursor", batch_id: int) -> dict[str, Any] | None:
-    """Return what the batch's days say of its record, by column; None if it is gone."""
+    """Return the values of a batch's record, by column, computed from its days; None if missing."""
     cursor.execute(_SQL["count"], {"id": batch_id})
     found = _projection(cursor, batch_id)
     return None if found is None else found[1]
 
 
 def _projection(cursor: "Cursor", batch_id: int) -> tuple[Counts, dict[str, Any]] | None:
-    """Return the counts that were just asked for, and the record's values that follow from them."""
+    """Return the counts that the cursor has just queried, and the record's values by column."""
     row = cursor.fetchone()
     if row is None:
         return None
@@ -188,7 +190,7 @@ def _projection(cursor: "Cursor", batch_id: int) -> tuple[Counts, dict[str, Any]
             counts.total,
             failures.first_error,
             not_run=failures.not_run,
-            broke_off=failures.broke_off,
+            stop_reason=failures.stop_reason,
         )
     if counts.done < counts.total:
         values["status"] = RecordStatus.SYNCING.value
@@ -207,7 +209,7 @@ def _projection(cursor: "Cursor", batch_id: int) -> tuple[Counts, dict[str, Any]
 
 
 def refresh_all(cursor: "Cursor", batch_ids: Sequence[int | None]) -> None:
-    """Refresh each of these batches once, in one order, so that two callers cannot deadlock."""
+    """Refresh each of these batches once, ordered by ID so that two callers cannot deadlock."""
     for batch_id in sorted({batch_id for batch_id in batch_ids if batch_id is not None}):
         refresh(cursor, batch_id)
 
@@ -219,23 +221,23 @@ def _closing_status(counts: Counts) -> RecordStatus:
 def _closing_remarks(
     values: dict[str, Any], counts: Counts, failures: FailedDays | None, seconds: int
 ) -> str:
-    if failures is not None and failures.broke_off is not None:
-        return remarks.batch_failed(failures.broke_off)
+    if failures is not None and failures.stop_reason is not None:
+        return remarks.batch_failed(failures.stop_reason)
     return remarks.batch_finished(values["start_date"], values["end_date"], counts, seconds)
 
 
 def _failed_days(cursor: "Cursor", batch_id: int) -> FailedDays:
     cursor.execute(_SQL["failed_days"], {"id": batch_id, "not_run": NOT_RUN})
     row = cursor.fetchone()
-    assert row is not None  # noqa: S101  an aggregate always answers
-    days, first_error, not_run, broke_off = row
+    assert row is not None  # noqa: S101  an aggregate returns a row
+    days, first_error, not_run, stop_reason = row
     return FailedDays(
-        days, first_error, not_run or [], broke_off and broke_off.removeprefix(NOT_RUN)
+        days, first_error, not_run or [], stop_reason and stop_reason.removeprefix(NOT_RUN)
     )
 
 
 def clock(cursor: "Cursor") -> datetime:
-    """Return the database's time now."""
+    """Return the database's current time."""
     cursor.execute(_SQL["clock"])
     row = cursor.fetchone()
     assert row is not None  # noqa: S101

@@ -1,4 +1,4 @@
--- insert_batch: open a batch record once; no row comes back if its key is already there
+-- insert_batch: open a batch record; returns no row if its key already exists
 INSERT INTO daily_sync_status
     (sync_date, status, remarks, start_time, dataset, kind, batch_key, start_date, end_date,
      total_days, run_id, triggered_by, already_synced, heartbeat_at)
@@ -10,27 +10,27 @@ VALUES
 ON CONFLICT (batch_key, dataset) DO NOTHING
 RETURNING id, batch_key, dataset, status, start_date, end_date, total_days
 
--- insert_pending_days: plan the batch's days
+-- insert_pending_days: plan days of the batch
 INSERT INTO sync_attempt (dataset, sync_date, batch_id, state, run_id, triggered_by)
 SELECT %(dataset)s, day, %(batch_id)s, 'pending', %(run_id)s, %(triggered_by)s
 FROM unnest(%(days)s::date[]) AS day
 ON CONFLICT (batch_id, sync_date) WHERE NOT superseded DO NOTHING
 
--- name_run: the first run at work on a batch that was opened before any
+-- set_run: set the first run that works on a batch opened without one
 UPDATE daily_sync_status SET run_id = %(run_id)s WHERE id = %(id)s AND run_id IS NULL
 
--- supersede_failed_before: days that had failed in the batch when it was asked for again
+-- supersede_failed_before: supersede the failures of days before the batch was requested again
 UPDATE sync_attempt SET superseded = true
 WHERE batch_id = %(batch_id)s AND sync_date = ANY(%(days)s::date[])
   AND NOT superseded AND state = 'failed' AND ended_at < %(before)s
-  AND NOT coalesce(run_id = ANY(%(besides)s::text[]), false)
+  AND NOT coalesce(run_id = ANY(%(except_runs)s::text[]), false)
 RETURNING sync_date
 
--- take_up_again: days of the batch that had failed wait again
+-- retry_batch: record that failed days of the batch are retried
 UPDATE daily_sync_status SET retried_at = clock_timestamp(), cancelled_by = NULL
 WHERE id = %(batch_id)s
 
--- all_with_key: the batch records with this key, one in each dataset it spans
+-- all_with_key: the batch records with this key, one for each dataset of the batch
 SELECT id, batch_key, dataset, status, start_date, end_date, total_days
 FROM daily_sync_status WHERE batch_key = %(batch_key)s ORDER BY id
 
@@ -38,7 +38,7 @@ FROM daily_sync_status WHERE batch_key = %(batch_key)s ORDER BY id
 SELECT id, batch_key, dataset, status, start_date, end_date, total_days
 FROM daily_sync_status WHERE batch_key = %(batch_key)s AND dataset = %(dataset)s
 
--- silent_batches: batches that are syncing and were last written a while ago
+-- silent_batches: managed batches that are syncing and were not updated for a while
 SELECT id, batch_key, dataset, status, start_date, end_date, total_days
 FROM daily_sync_status
 WHERE status = 'syncing' AND kind = 'batch' AND batch_key IS NOT NULL
@@ -51,10 +51,10 @@ FROM daily_sync_status
 WHERE status = 'syncing' AND kind = 'batch' AND batch_key IS NOT NULL
 ORDER BY id
 
--- lock: hold the record until the transaction ends
+-- lock: lock the record until the transaction ends
 SELECT FROM daily_sync_status WHERE id = %(id)s AND kind = 'batch' FOR NO KEY UPDATE
 
--- count: its days by state; each day counts once, by its standing attempt
+-- count: number of days by state; each day counts once, by its current attempt
 SELECT record.start_time, coalesce(record.end_time, max(sync_attempt.ended_at)),
        coalesce(min(sync_attempt.sync_date), record.start_date),
        coalesce(max(sync_attempt.sync_date), record.end_date),
@@ -68,8 +68,8 @@ LEFT JOIN sync_attempt ON sync_attempt.batch_id = record.id AND NOT superseded
 WHERE record.id = %(id)s AND record.kind = 'batch'
 GROUP BY record.id
 
--- failed_days: which days failed, the first error, which were not tried and why, if any
--- The record names the dataset; its error need not say it again for every day.
+-- failed_days: failed days, the first error, days that were not run, and why they were not
+-- The prefix naming the dataset is removed from errors: the record has the dataset.
 SELECT array_agg(sync_date ORDER BY sync_date),
        (array_agg(sync_date || ': ' || error ORDER BY sync_date))[1],
        array_agg(sync_date ORDER BY sync_date) FILTER (WHERE error LIKE %(not_run)s || '%%'),
@@ -77,7 +77,7 @@ SELECT array_agg(sync_date ORDER BY sync_date),
 FROM (SELECT sync_date, replace(error_message, 'dataset ' || dataset || ': ', '') AS error
       FROM sync_attempt WHERE batch_id = %(id)s AND NOT superseded AND state = 'failed') AS failed
 
--- project: write what the days say into the record
+-- project: update the record with the values computed from its days
 UPDATE daily_sync_status SET
     status = %(status)s,
     total_records = %(rows)s,
@@ -94,7 +94,7 @@ UPDATE daily_sync_status SET
     duration_seconds = %(duration_seconds)s,
     heartbeat_at = CASE WHEN %(status)s = 'syncing' THEN clock_timestamp() ELSE heartbeat_at END
 WHERE id = %(id)s
-  -- A record that says so already is left as it is.
+  -- Do not rewrite an unchanged record.
   AND (status, total_records, success_count, failed_count, skipped_count, total_days,
        start_date, end_date, remarks, error_message, end_time, duration_seconds)
       IS DISTINCT FROM
@@ -102,11 +102,11 @@ WHERE id = %(id)s
        %(start_date)s::date, %(end_date)s::date, %(remarks)s, %(error_message)s,
        %(end_time)s::timestamptz, %(duration_seconds)s::integer)
 
--- clock: the database's clock now, not the transaction's beginning
+-- clock: the current time, not the start of the transaction
 SELECT clock_timestamp()
 
--- states_of_days: how each day of the batch with this key stands
--- The latest attempt at a day succeeded, and the day has failed: its rows have gone since.
+-- day_states: the state of each day of the batch with this key
+-- A day record that has failed although its latest attempt succeeded: the rows were lost since.
 SELECT sync_date, CASE WHEN state IN ('success', 'skipped') AND EXISTS (
     SELECT FROM daily_sync_status record
     JOIN sync_attempt latest USING (dataset, sync_date, attempt)

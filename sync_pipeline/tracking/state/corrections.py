@@ -1,4 +1,7 @@
-"""Corrections: what the reconciler found untrue and put right, written down for a person."""
+"""Corrections: a log, for operators, of wrong records that were corrected and why.
+
+Does not correct anything: see `orchestration/recovery/`.
+"""
 
 from dataclasses import dataclass
 from datetime import date
@@ -15,7 +18,7 @@ VALUES (%(what)s, %(why)s, %(dataset)s, %(sync_date)s, %(batch_key)s, %(run_id)s
 
 @dataclass(frozen=True)
 class Correction:
-    """What was changed and why, each one sentence without secrets, and what it is about."""
+    """What was changed and why, each in one sentence without secrets, and what it concerns."""
 
     what: str
     why: str
@@ -26,7 +29,7 @@ class Correction:
 
     @property
     def about(self) -> str:
-        """What it is about, for a log."""
+        """The dataset, day, batch and run concerned, for a log message."""
         named = {
             "dataset": self.dataset,
             "day": self.sync_date,
@@ -37,5 +40,5 @@ class Correction:
 
 
 def write(cursor: "Cursor", correction: Correction) -> None:
-    """Write `correction` down."""
+    """Add `correction` to the log."""
     cursor.execute(_INSERT, vars(correction))

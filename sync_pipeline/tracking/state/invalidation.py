@@ -1,4 +1,7 @@
-"""Days that were in, and whose rows went with their target table."""
+"""Invalidation: synced days whose rows were lost with their target table.
+
+Does not notice that the table is missing: see `targets/table.py`.
+"""
 
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -16,13 +19,13 @@ _SQL = named_sql.load(__package__, "invalidation.sql")
 def invalidate_days(
     cursor: "Cursor", dataset: str, table: str, before: datetime, run_id: str | None
 ) -> None:
-    """Record that the days of a dataset that came in `before` then are in no more, because its
-    target table was missing. Twice is as once.
+    """Mark the days of a dataset that were synced `before` as failed, because the target table was
+    missing. Idempotent.
 
-    Their attempts and batches stay as they are: they tell what happened.
+    Does not change their attempts and batches, which are history.
     """
     error = (
-        f"the target table {table} was missing: the rows of this day are gone; sync the day again"
+        f"the target table {table} was missing: the rows of this day are lost; sync the day again"
     )
     values = {
         "dataset": dataset,
@@ -30,11 +33,11 @@ def invalidate_days(
         "error": error,
         "remarks": remarks.day_failed(error),
     }
-    cursor.execute(_SQL["days_are_gone"], values)
+    cursor.execute(_SQL["invalidate_days"], values)
     row = cursor.fetchone()
-    assert row is not None  # noqa: S101  a count without GROUP BY always answers
+    assert row is not None  # noqa: S101  a count without GROUP BY returns a row
     days, first, last = row
     if days:
-        what = f"{days} days, the first {first}, the last {last}, are recorded as in no more"
+        what = f"{days} days, from {first} to {last}, were marked as failed"
         why = f"the target table {table} was missing"
         corrections.write(cursor, Correction(what, why, dataset, run_id=run_id))

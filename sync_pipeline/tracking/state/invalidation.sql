@@ -1,10 +1,10 @@
--- days_are_gone: days that were in before this moment are in no more
-WITH gone AS (
+-- invalidate_days: mark the days that were synced before this time as failed
+WITH invalidated AS (
     UPDATE daily_sync_status SET
         status = 'failed', total_records = 0, success_count = 0, failed_count = 0,
         remarks = %(remarks)s, error_message = %(error)s
     WHERE dataset = %(dataset)s AND kind = 'day' AND status = 'success' AND end_time < %(before)s
-      AND attempt > 0  -- not one written by hand
+      AND attempt > 0  -- written by the pipeline, not through SyncStatusService or SQL
     RETURNING sync_date
 )
-SELECT count(*), min(sync_date), max(sync_date) FROM gone
+SELECT count(*), min(sync_date), max(sync_date) FROM invalidated

@@ -1,9 +1,10 @@
-"""Adoption: a day's end that becomes known only afterwards is entered where it belongs.
+"""Late results: the end of a day that is recorded after the fact.
 
-The tables were away while a worker synced days, or it died between its commit and its record; what
-it, or Dagster's events, tell later is written here. Nothing is taken from another worker that is at
-the day, and a later end of the day stands. Doing it twice is doing it once. All functions work in
-the caller's transaction, and touch rows in the order of `attempts`.
+The tracking tables were unavailable while a worker synced days, or the worker died between the
+commit of a day and its record. Recording it later does not affect another worker that is running
+the day, does not override a later result of the day, and is idempotent. All functions work in the
+caller's transaction and lock rows in the order of `attempts.py`. Does not find late results: see
+`orchestration/recovery/`.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -19,20 +20,18 @@ _SQL = named_sql.load(__package__, "late_results.sql")
 _NOTHING = DayCounts(0, 0, 0, 0)
 
 
-def one_at_a_time(cursor: "Cursor") -> None:
-    """Wait for whoever else enters what became known afterwards; hold others off likewise."""
-    cursor.execute(_SQL["one_at_a_time"])
+def lock_late_results(cursor: "Cursor") -> None:
+    """Lock out other processes that record late results, until the transaction ends."""
+    cursor.execute(_SQL["lock_late_results"])
 
 
 def record_late_success(cursor: "Cursor", late: LateSuccess, *, refresh: bool = True) -> bool:
-    """Enter a success; return False if it needs an attempt of its own while another run is at the
-    day, so that it must wait.
+    """Record a success; return False if it has to wait because another run is running the day.
 
-    The run's own attempt at the day becomes the success: the one with `late.number`, also if it
-    was closed as failed by somebody who took its worker for dead, else the one it is at. Without
-    one, an attempt is added. It stands for the day in its batch in place of one that waits or
-    failed. The day's record follows unless a later attempt ended later. With `refresh`, the
-    batch's record does too.
+    Closes the run's own attempt at the day as a success: the one with `late.number`, even if it was
+    closed as failed because its worker was presumed dead, otherwise the running one. If there is
+    none, adds an attempt. In the batch, it replaces a pending or failed attempt at the day. Updates
+    the day's record unless a later attempt ended later and, with `refresh`, the batch's record.
     """
     values = {
         **_values(late),
@@ -40,23 +39,23 @@ def record_late_success(cursor: "Cursor", late: LateSuccess, *, refresh: bool = 
         "error": None,
         **vars(late.counts),
         "remarks": remarks.day_finished(late.day, late.counts),
-        "told": late.told,
+        "reported": late.reported,
     }
-    return _adopt(cursor, values, (AttemptState.SUCCESS,), refresh)
+    return _record(cursor, values, (AttemptState.SUCCESS,), refresh)
 
 
 def record_late_failure(cursor: "Cursor", late: LateFailure, *, refresh: bool = True) -> bool:
-    """Enter a failure likewise; a day of which the run's end is known already is left as it is."""
+    """Record a failure in the same way, unless the run's attempt at the day has already ended."""
     values = {
         **_values(late),
         "state": AttemptState.FAILED.value,
         "error": late.error,
         **vars(_NOTHING),
         "remarks": remarks.day_failed(late.error),
-        "told": False,
+        "reported": False,
     }
-    known = (AttemptState.SUCCESS, AttemptState.FAILED)
-    return _adopt(cursor, values, known, refresh)
+    final = (AttemptState.SUCCESS, AttemptState.FAILED)
+    return _record(cursor, values, final, refresh)
 
 
 def _values(late: LateSuccess | LateFailure) -> dict[str, Any]:
@@ -72,45 +71,46 @@ def _values(late: LateSuccess | LateFailure) -> dict[str, Any]:
     }
 
 
-def _adopt(
-    cursor: "Cursor", values: dict[str, Any], known: tuple[AttemptState, ...], refresh: bool
+def _record(
+    cursor: "Cursor", values: dict[str, Any], final: tuple[AttemptState, ...], refresh: bool
 ) -> bool:
-    values["record_id"], latest = _hold_record(cursor, values)
-    # By a statement of its own, which sees what was written while the record was waited for.
+    values["record_id"], latest = _lock_record(cursor, values)
+    # In a separate statement, which sees what was committed while the first one waited.
     cursor.execute(_SQL["attempts_at_day"], values)
     found = cursor.fetchall()
     ours = [row for row in found if row[3]]
-    if any(AttemptState(row[2]) in known for row in ours):
+    if any(AttemptState(row[2]) in final for row in ours):
         return True
     own = ours[0][:2] if ours else None
-    # A number of its own would be later than that of whoever is at the day, and so end their work.
+    # A new number would be later than the running attempt's, and so supersede that attempt.
     if own is None and any(AttemptState(row[2]) is AttemptState.SYNCING for row in found):
         return False
     cursor.execute(_SQL["supersede_failed"], values | {"own": own and own[0]})
     number = latest + 1 if own is None else own[1]
-    # Dagster may have been told of the day without its attempt's number, or with one that was lost.
-    values |= {"number": number, "told": values["told"] and values["number"] == number}
+    # The materialization in Dagster may have no attempt number, or one that was lost in a crash.
+    reported = values["reported"] and values["number"] == number
+    values |= {"number": number, "reported": reported}
     if own is None:
-        cursor.execute(_SQL["adopt_pending"], values)
+        cursor.execute(_SQL["end_pending"], values)
         if cursor.rowcount == 0:
             cursor.execute(_SQL["add_attempt"], values)
     else:
         values["own"] = own[0]
-        cursor.execute(_SQL["adopt_own"], values)
+        cursor.execute(_SQL["end_own"], values)
         cursor.execute(_SQL["skip_pending"], values)
-    cursor.execute(_SQL["adopt_record"], values)
+    cursor.execute(_SQL["update_record"], values)
     if refresh:
         batches.refresh_all(cursor, [values["batch_id"]])
     return True
 
 
-def _hold_record(cursor: "Cursor", values: dict[str, Any]) -> tuple[int, int]:
-    """Return the id of the day's record and the number of the latest attempt, and hold it."""
-    cursor.execute(_SQL["hold_record"], values)
+def _lock_record(cursor: "Cursor", values: dict[str, Any]) -> tuple[int, int]:
+    """Lock the day's record, creating it if missing; return its ID and latest attempt number."""
+    cursor.execute(_SQL["lock_record"], values)
     row = cursor.fetchone()
     if row is None:
-        cursor.execute(_SQL["make_record"], values)
-        cursor.execute(_SQL["hold_record"], values)
+        cursor.execute(_SQL["create_record"], values)
+        cursor.execute(_SQL["lock_record"], values)
         row = cursor.fetchone()
-    assert row is not None  # noqa: S101  it was made, here or by somebody else
+    assert row is not None  # noqa: S101  created here or by another session
     return int(row[0]), int(row[1])

@@ -1,7 +1,7 @@
-"""The sentences in `remarks`, to the letter of the specification.
+"""The texts of `remarks`, exactly as in the specification, and a batch's error message.
 
-Consumers select by 批量同步 and parse the numbers out of these; nothing else in the product writes
-such a sentence. A day's remarks never contain 批量同步, not even quoted in an error.
+Consumers select batches by 批量同步 and parse the numbers in these texts. The remarks of a day
+never contain 批量同步, not even in a quoted error. Does not compute the numbers: see `batches.py`.
 """
 
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ def day_failed(error: str) -> str:
 
 
 def without_batch_mark(text: str) -> str:
-    """Return `text` with 批量同步 broken up, for a day's remarks that quote foreign text."""
+    """Return `text` with 批量同步 split by a space, to quote an error in the remarks of a day."""
     return text.replace(BATCH_MARK, "批量 同步")
 
 
@@ -58,26 +58,24 @@ def failed_days(
     first_error: str,
     *,
     not_run: Sequence[date] = (),
-    broke_off: str | None = None,
+    stop_reason: str | None = None,
 ) -> str:
-    """Return a batch's error message: how many days failed, which, the first error, which of them
-    were not run, and why, if that is not the first error itself."""
+    """Return a batch's error message: the number of failed days, their dates, the first error, the
+    days among them that were not run, and why, unless the first error already says so."""
     text = f"{len(days)} of {total} days failed: {_named(days)}. First: {first_error}"
     if not_run:
-        which = (
-            "None of them was run" if len(not_run) == len(days) else f"Not run: {_named(not_run)}"
-        )
+        which = "None was run" if len(not_run) == len(days) else f"Not run: {_named(not_run)}"
         text = f"{text.removesuffix('.')}. {which}"
-    if broke_off is None or broke_off in first_error:
+    if stop_reason is None or stop_reason in first_error:
         return text
-    return f"{text}: {broke_off}"
+    return f"{text}: {stop_reason}"
 
 
 def _named(days: Sequence[date]) -> str:
     ranges = [str(a) if a == b else f"{a}..{b}" for a, b in day_ranges(days)]
     named = ", ".join(ranges[:_MAX_RANGES])
     if len(ranges) > _MAX_RANGES:
-        named += f", and {len(ranges) - _MAX_RANGES} more stretches"
+        named += f", and {len(ranges) - _MAX_RANGES} more ranges"
     return named
 
 

@@ -1,9 +1,8 @@
-"""What the API writes: a batch is opened or taken up again, or what of it nobody has begun is
-withdrawn.
+"""What the API writes: opening a batch, retrying it, and cancelling its pending days.
 
-Through functions of the database that act in their owner's name and on nothing else, so that the
-API's role needs no right to change a record. All but `one_at_a_time` work in the caller's
-transaction.
+Calls database functions that run with their owner's privileges (SECURITY DEFINER), so that the
+API's role needs no privilege to change records. All functions except `lock_batch_key` work in the
+caller's transaction. Does not write what a worker records: see `batches.py` and `attempts.py`.
 """
 
 from collections.abc import Iterator
@@ -21,36 +20,36 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 KEY_PREFIX = "api-"
-"""How the key of a batch begins that the API opened."""
+"""Prefix of the keys of batches opened by the API."""
 
 _SQL = named_sql.load(__package__, "requests.sql")
 
 
 @contextmanager
-def one_at_a_time(cursor: "Cursor", key: str) -> Iterator[None]:
-    """Let nobody else do what is asked for under `key` while the block lasts.
+def lock_batch_key(cursor: "Cursor", key: str) -> Iterator[None]:
+    """Hold an advisory lock on `key` during the block, so that requests for it run one by one.
 
-    Held by the session, over its transactions.
+    The lock belongs to the session and outlives its transactions.
     """
-    cursor.execute(_SQL["lock_request"], {"key": key})
+    cursor.execute(_SQL["lock_batch_key"], {"key": key})
     try:
         yield
     finally:
         if not cursor.closed and not cursor.connection.closed:
-            cursor.execute(_SQL["unlock_request"], {"key": key})
+            cursor.execute(_SQL["unlock_batch_key"], {"key": key})
 
 
 def find(cursor: "Cursor", batch_key: str) -> int | None:
-    """Return the id of the record that was opened under this key, or None."""
-    cursor.execute(_SQL["find_request"], {"batch_key": batch_key})
+    """Return the ID of the record with this batch key, or None."""
+    cursor.execute(_SQL["find_batch"], {"batch_key": batch_key})
     row = cursor.fetchone()
     return None if row is None else int(row[0])
 
 
 def open_batch(cursor: "Cursor", new: NewBatch) -> int:
-    """Open the record of a batch with all its days pending; return its id.
+    """Open the record of a batch with all its days pending; return its ID.
 
-    Raises RequestError if its key is already there.
+    Raises RequestError if its key already exists.
     """
     start, end = min(new.days), max(new.days)
     values = {
@@ -65,39 +64,40 @@ def open_batch(cursor: "Cursor", new: NewBatch) -> int:
     cursor.execute(_SQL["open_batch"], values)
     row = cursor.fetchone()
     if row is None or row[0] is None:
-        raise RequestError(f"batch {new.batch_key} is open already; ask for it again")
+        raise RequestError(f"batch {new.batch_key} is already open; repeat the request")
     return int(row[0])
 
 
 def retry_batch(cursor: "Cursor", batch_id: int, triggered_by: str) -> None:
-    """Let the days of a batch wait again that failed in it; its record is `syncing` then.
+    """Make the failed days of a batch pending; its record is `syncing` afterwards.
 
-    Raises RequestError if it is no batch that failed.
+    Raises RequestError if it is not a batch with failed days.
     """
     nothing = RequestError(
-        f"batch {batch_id} has no day any more that failed", "nothing_unfinished", id=batch_id
+        f"batch {batch_id} has no failed days any more", "nothing_unfinished", id=batch_id
     )
     values = {"batch_id": batch_id, "triggered_by": triggered_by}
-    _change(cursor, "take_up_again", values, nothing)
+    _change(cursor, "retry_batch", values, nothing)
 
 
-def withdraw(cursor: "Cursor", batch_id: int, why: str, *, cancelled_by: str | None = None) -> None:
-    """Let the days of a batch that nobody has begun fail as not run, and `why`.
+def cancel_pending(
+    cursor: "Cursor", batch_id: int, why: str, *, cancelled_by: str | None = None
+) -> None:
+    """Mark the pending days of a batch as not run, with the reason `why`.
 
-    A day at work is its worker's. Raises RequestError if the batch is not at work any more.
+    Does not touch running days. Raises RequestError if the batch is not running any more.
     """
     nothing = RequestError(
-        f"batch {batch_id} is not at work any more", "batch_not_running", id=batch_id
+        f"batch {batch_id} is not running any more", "batch_not_running", id=batch_id
     )
     values = {"batch_id": batch_id, "error": batches.NOT_RUN + why, "cancelled_by": cancelled_by}
-    _change(cursor, "withdraw_days", values, nothing)
+    _change(cursor, "cancel_pending", values, nothing)
 
 
 def _change(
     cursor: "Cursor", statement: str, values: dict[str, Any], nothing: RequestError
 ) -> None:
-    """Change days of a batch, and write what they say now into its record. Raises `nothing` if
-    there are none that could be."""
+    """Change days of a batch and refresh its record; raise `nothing` if no day can be changed."""
     try:
         cursor.execute(_SQL[statement], values)
     except psycopg2.errors.NoDataFound:

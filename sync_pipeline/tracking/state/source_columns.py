@@ -1,4 +1,7 @@
-"""The columns of a dataset's source as last seen, and what a worker changed because of them."""
+"""The columns of each dataset's source when it was last opened.
+
+Does not compare or change a table's columns: see `targets/`.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,8 +13,8 @@ from sync_pipeline.tracking.state.corrections import Correction
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-_IS_THERE = "SELECT to_regclass('sync_source_columns') IS NOT NULL"
-_SEEN = "SELECT columns FROM sync_source_columns WHERE dataset = %(dataset)s"
+_TABLE_EXISTS = "SELECT to_regclass('sync_source_columns') IS NOT NULL"
+_LAST_SEEN = "SELECT columns FROM sync_source_columns WHERE dataset = %(dataset)s"
 _REMEMBER = """
 INSERT INTO sync_source_columns AS known (dataset, columns) VALUES (%(dataset)s, %(columns)s)
 ON CONFLICT (dataset) DO UPDATE SET columns = excluded.columns, seen_at = clock_timestamp()
@@ -19,12 +22,14 @@ WHERE known.columns <> excluded.columns
 """
 
 
-def seen(cursor: "Cursor", dataset: str) -> dict[str, str] | None:
-    """Return the type of each column when the source was last opened; None if it never was, or if
-    the tables are older than this."""
-    if not _is_there(cursor):
+def last_seen(cursor: "Cursor", dataset: str) -> dict[str, str] | None:
+    """Return the type of each column when the source was last opened.
+
+    None if it never was, or if the tracking tables are older than `sync_source_columns`.
+    """
+    if not _table_exists(cursor):
         return None
-    cursor.execute(_SEEN, {"dataset": dataset})
+    cursor.execute(_LAST_SEEN, {"dataset": dataset})
     row = cursor.fetchone()
     return None if row is None else dict(row[0])
 
@@ -36,9 +41,9 @@ def remember(
     changes: Sequence[str],
     run_id: str | None,
 ) -> None:
-    """Note the columns of a source, and what was changed at the target because of them. Twice is as
-    once."""
-    if not _is_there(cursor):
+    """Record a source's columns, and as corrections the `changes` made to the target table because
+    of them. Idempotent."""
+    if not _table_exists(cursor):
         return
     cursor.execute(_REMEMBER, {"dataset": dataset, "columns": json.dumps(dict(columns))})
     if cursor.rowcount == 0:
@@ -48,6 +53,6 @@ def remember(
         corrections.write(cursor, Correction(change, why, dataset, run_id=run_id))
 
 
-def _is_there(cursor: "Cursor") -> bool:
-    cursor.execute(_IS_THERE)
+def _table_exists(cursor: "Cursor") -> bool:
+    cursor.execute(_TABLE_EXISTS)
     return cursor.fetchone() == (True,)

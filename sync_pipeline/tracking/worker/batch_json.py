@@ -1,4 +1,7 @@
-"""What a batch was asked for, as JSON: for what tells of its days while no record can."""
+"""A requested batch as JSON, for events that have to open the batch's record later.
+
+Does not have the batch's state: see `state/batches.py`.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
@@ -8,7 +11,7 @@ from sync_pipeline.tracking.models import NewBatch, day_ranges
 
 
 def to_json(batch: NewBatch) -> dict[str, Any]:
-    """Return what `from_json` reads; the dataset is not in it."""
+    """Return `batch` as JSON for `from_json`, without the dataset."""
     return {
         "batch_key": batch.batch_key,
         "ranges": [[str(first), str(last)] for first, last in day_ranges(batch.days)],
@@ -18,18 +21,18 @@ def to_json(batch: NewBatch) -> dict[str, Any]:
     }
 
 
-def from_json(dataset: str, said: Mapping[str, Any]) -> NewBatch:
-    """Return the batch of `dataset` that `to_json` wrote.
+def from_json(dataset: str, saved: Mapping[str, Any]) -> NewBatch:
+    """Return the batch of `dataset` from what `to_json` returned.
 
-    Raises KeyError, TypeError or ValueError for anything else.
+    Raises KeyError, TypeError or ValueError if `saved` is something else.
     """
     return NewBatch(
-        said["batch_key"],
+        saved["batch_key"],
         dataset,
-        _days(said["ranges"]),
-        said["run_id"],
-        said["triggered_by"],
-        said["resync"],
+        _days(saved["ranges"]),
+        saved["run_id"],
+        saved["triggered_by"],
+        saved["resync"],
     )
 
 

@@ -1,8 +1,8 @@
-"""A connection to the tracking tables that may be lost, and how often they are tried meanwhile.
+"""A connection to the tracking tables that reconnects after an outage.
 
-The tables may live with the data or on another server, and either may go away. One outage is logged
-once. While it lasts, a try is short and the pauses between tries grow, so that a sync goes on at
-full speed.
+The tables may be in the target database or on another server, and either may fail. An outage is
+logged once. While it lasts, timeouts are short and the backoff grows, so that the sync continues at
+full speed. Does not keep the writes that fail: see `ledger.py`.
 """
 
 import logging
@@ -23,62 +23,66 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 LOCK_TIMEOUT_SECONDS = 30.0
-"""How long a sync waits for tables that somebody has locked, before it goes on without them."""
+"""How long a sync waits for a lock on the tracking tables before it continues without them."""
 
-_SHORT_SECONDS = 2  # the same, and to connect, while they are away
+_OUTAGE_TIMEOUT_SECONDS = 2  # to connect and for a statement, during an outage
 _INITIAL_BACKOFF_SECONDS = 1.0
 _MAX_BACKOFF_SECONDS = 15.0
-_SILENCE_SECONDS = 10  # after which a peer that acknowledges nothing is given up
+_SILENCE_SECONDS = 10  # unacknowledged data for this long closes the connection
 _MAX_DEADLOCKS = 3
 _T = TypeVar("_T")
 
 
 class TrackingUnavailableError(TrackingError):
-    """The tables cannot be written now; the log says why."""
+    """The tracking tables cannot be written now; the log says why."""
 
 
 class RecordRejectedError(TrackingError):
-    """The tables are there, but refused this one record; the log says why."""
+    """The tracking tables are available but rejected this record; the log says why."""
 
 
 class TrackingConnection:
-    """`in_target` says whether the tables live in the target database."""
+    """A connection that is opened on first use and again after a failure.
+
+    `in_target` says whether the tracking tables are in the target database.
+    """
 
     def __init__(self, settings: Settings, logger: logging.Logger) -> None:
         self.in_target = settings.tracking_url == settings.database_url
         self._settings = settings
         self._logger = logger
         self._connection: Connection | None = None
-        self._away = False
-        self._pause = 0.0
-        self._next_try = 0.0  # by time.monotonic()
+        self._unavailable = False
+        self._backoff = 0.0
+        self._next_attempt = 0.0  # by time.monotonic()
 
     def do(self, work: Callable[["Cursor"], _T], *, durable: bool = False) -> _T:
-        """Return what `work` returns, done in a transaction of its own.
+        """Run `work` in a transaction and return its result.
 
-        Without `durable` it isn't awaited on disk. Raises TablesAwayError, at once while a pause
-        lasts, or RecordRefusedError; either way nothing was written, or its answer was lost.
+        Unless `durable`, does not wait until the commit is on disk. Raises RecordRejectedError, or
+        TrackingUnavailableError (during the backoff without an attempt). In both cases either
+        nothing was written, or the connection was lost during the commit.
         """
-        if self._away and time.monotonic() < self._next_try:
-            raise TrackingUnavailableError("the tracking tables are away")
+        if self._unavailable and time.monotonic() < self._next_attempt:
+            raise TrackingUnavailableError("the tracking tables are unavailable")
         try:
             result = self._in_transaction(work, durable)
         except (psycopg2.IntegrityError, psycopg2.DataError) as error:
-            self._logger.error("a record was not written, the sync goes on: %s", one_line(error))
+            self._logger.error("record rejected, the sync continues: %s", one_line(error))
             raise RecordRejectedError(one_line(error)) from error
         except (psycopg2.Error, TrackingError) as error:
-            self._went_away(error)
+            self._mark_unavailable(error)
             raise TrackingUnavailableError(one_line(error)) from error
-        if self._away:
-            self._came_back()
+        if self._unavailable:
+            self._mark_available()
         return result
 
-    def try_again(self) -> None:
-        """Let the next try be made at once."""
-        self._next_try = 0.0
+    def reset_backoff(self) -> None:
+        """Allow the next attempt immediately."""
+        self._next_attempt = 0.0
 
     def close(self) -> None:
-        """Close the connection; another is opened when it is needed."""
+        """Close the connection; the next use opens a new one."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
@@ -88,18 +92,18 @@ class TrackingConnection:
         try:
             for _ in range(_MAX_DEADLOCKS):
                 try:
-                    return self._attempt(work, durable)
+                    return self._run_once(work, durable)
                 except TransactionRollbackError:
-                    continue  # broken at our cost; whoever we were in the way of comes through
-            return self._attempt(work, durable)
+                    continue  # we were chosen as the deadlock victim; the other transaction won
+            return self._run_once(work, durable)
         except (psycopg2.OperationalError, psycopg2.InterfaceError):
-            # A connection that broke while it lay idle says nothing about the server now.
+            # A connection that broke while idle does not mean that the server is down.
             if fresh or self._connection is None or not self._connection.closed:
                 raise
             self._connection = None
-            return self._attempt(work, durable)
+            return self._run_once(work, durable)
 
-    def _attempt(self, work: Callable[["Cursor"], _T], durable: bool) -> _T:
+    def _run_once(self, work: Callable[["Cursor"], _T], durable: bool) -> _T:
         if self._connection is None:
             self._connection = self._connect()
         with self._connection, self._connection.cursor() as cursor:
@@ -108,33 +112,38 @@ class TrackingConnection:
             return work(cursor)
 
     def _connect(self) -> "Connection":
+        outage = self._unavailable
         connection = connect_tracking(
             self._settings,
             "tracking",
-            connect_timeout_seconds=_SHORT_SECONDS if self._away else 10,
-            statement_timeout_seconds=_SHORT_SECONDS if self._away else LOCK_TIMEOUT_SECONDS,
+            connect_timeout_seconds=_OUTAGE_TIMEOUT_SECONDS if outage else 10,
+            statement_timeout_seconds=_OUTAGE_TIMEOUT_SECONDS if outage else LOCK_TIMEOUT_SECONDS,
             silence_seconds=_SILENCE_SECONDS,
-            # Whoever is silent for so long is lost, and must not keep others from saying so.
+            # A worker idle for this long is presumed dead. Its open transaction must not block
+            # the reconciler from recording that.
             idle_seconds=self._settings.lost_after_seconds,
         )
         with connection, connection.cursor() as cursor:
             cursor.execute("SET synchronous_commit = off")
         return connection
 
-    def _went_away(self, error: Exception) -> None:
-        if not self._away:
-            self._logger.error("tracking failed, the sync goes on without it: %s", one_line(error))
-        self._away = True
-        self._pause = min(_MAX_BACKOFF_SECONDS, self._pause * 2 or _INITIAL_BACKOFF_SECONDS)
-        # With the target, a lost connection comes back when the target does: that is waited for.
-        wait = 0.0 if self.in_target and is_transient(error) else self._pause
-        self._next_try = time.monotonic() + wait
+    def _mark_unavailable(self, error: Exception) -> None:
+        if not self._unavailable:
+            self._logger.error(
+                "tracking failed, the sync continues without it: %s", one_line(error)
+            )
+        self._unavailable = True
+        self._backoff = min(_MAX_BACKOFF_SECONDS, self._backoff * 2 or _INITIAL_BACKOFF_SECONDS)
+        # In the target database, a lost connection is back when the target is, and the sync waits
+        # for the target anyway.
+        wait = 0.0 if self.in_target and is_transient(error) else self._backoff
+        self._next_attempt = time.monotonic() + wait
         try:
             self.close()
         except psycopg2.Error:
             self._connection = None
 
-    def _came_back(self) -> None:
-        self._logger.info("the tracking tables can be written again")
-        self._away, self._pause = False, 0.0
-        self.close()  # it was opened impatient
+    def _mark_available(self) -> None:
+        self._logger.info("the tracking tables are available again")
+        self._unavailable, self._backoff = False, 0.0
+        self.close()  # it has the short timeouts of the outage

@@ -1,7 +1,8 @@
-"""Facts about a batch and its days that are to be written, now or when the tables are back.
+"""Events of a batch and its days, which are written now or after an outage of the tables.
 
-Each may be written late and twice: a connection may break between a commit and its answer. Moments
-are those of `time.monotonic()`, so that no clock but the database's enters a record.
+Each may be written late, and writing it twice has no further effect: a connection may break between
+a commit and its response. Times are those of `time.monotonic()`, so that records contain times of
+the database's clock only. Does not order or keep events: see `ledger.py`.
 """
 
 import time
@@ -12,11 +13,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from sync_pipeline.errors import SupersededError
 from sync_pipeline.tracking.models import (
-    BegunDay,
     DayCounts,
     LateFailure,
     LateSuccess,
     NewBatch,
+    StartedDay,
     SyncedDay,
 )
 from sync_pipeline.tracking.state import (
@@ -33,67 +34,66 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Actor:
-    """In whose name facts are written."""
+    """The run, and who triggered it, on whose behalf events are written."""
 
     run_id: str | None
     triggered_by: str | None
 
 
 class TrackingEvent(Protocol):
-    """Something that happened. `batch` is the batch it is about; None for a day alone."""
+    """Something that happened. `batch` is the batch it belongs to; None for a day synced alone."""
 
     @property
     def batch(self) -> NewBatch | None: ...
 
-    def write(self, cursor: "Cursor", batch_id: int | None, by: Actor, *, last: bool) -> bool:
-        """Write it, in the caller's transaction; False if it can only be written later.
+    def write(self, cursor: "Cursor", batch_id: int | None, actor: Actor, *, last: bool) -> bool:
+        """Write the event in the caller's transaction; return False if it has to wait.
 
-        `last` says that no other fact about the batch follows at once, so that its record must
-        show this one.
+        `last` is true if the next pending event is not of the same batch, so that the batch's
+        record has to be refreshed now.
         """
         ...
 
 
 @dataclass(frozen=True)
-class BatchOpened:
-    """A batch was asked for. Whoever writes a fact about a batch opens it; this is for one that
-    has no other."""
+class BatchRequested:
+    """A batch was requested. Writing any event of a batch opens it; this one does nothing else."""
 
     batch: NewBatch
 
-    def write(self, cursor: "Cursor", batch_id: int | None, by: Actor, *, last: bool) -> bool:
+    def write(self, cursor: "Cursor", batch_id: int | None, actor: Actor, *, last: bool) -> bool:
         return True
 
     def __str__(self) -> str:
-        return f"batch {self.batch.batch_key} opened"
+        return f"batch {self.batch.batch_key} requested"
 
 
 @dataclass(frozen=True)
 class BatchRetried:
-    """Days that had failed in the batch `before` it was asked for again wait again."""
+    """The batch was requested again at `before`; its days that had failed by then are pending."""
 
     batch: NewBatch
     days: Sequence[date]
     before: datetime
 
-    def write(self, cursor: "Cursor", batch_id: int | None, by: Actor, *, last: bool) -> bool:
-        again = replace(self.batch, run_id=by.run_id, triggered_by=by.triggered_by)
-        batches.retry_batch(cursor, _id(batch_id), again, self.days, self.before)
+    def write(self, cursor: "Cursor", batch_id: int | None, actor: Actor, *, last: bool) -> bool:
+        new = replace(self.batch, run_id=actor.run_id, triggered_by=actor.triggered_by)
+        batches.retry_batch(cursor, _id(batch_id), new, self.days, self.before)
         return True
 
     def __str__(self) -> str:
-        return f"batch {self.batch.batch_key} taken up again"
+        return f"batch {self.batch.batch_key} retried"
 
 
 @dataclass(frozen=True)
-class Skipped:
-    """Days of the batch are in already and stay as they are."""
+class DaysSkipped:
+    """Days of the batch were skipped because they are already synced."""
 
     batch: NewBatch
     days: Sequence[date]
 
-    def write(self, cursor: "Cursor", batch_id: int | None, by: Actor, *, last: bool) -> bool:
-        attempts.skip(cursor, _id(batch_id), self.days, by.run_id)
+    def write(self, cursor: "Cursor", batch_id: int | None, actor: Actor, *, last: bool) -> bool:
+        attempts.skip(cursor, _id(batch_id), self.days, actor.run_id)
         return True
 
     def __str__(self) -> str:
@@ -102,15 +102,17 @@ class Skipped:
 
 @dataclass(frozen=True)
 class DaysNotRun:
-    """Unfinished days of the batch, all or those in `days`, will not be done."""
+    """Unfinished days of the batch, all or those in `days`, will not be run."""
 
     batch: NewBatch
     days: Sequence[date] | None
     error: str
 
-    def write(self, cursor: "Cursor", batch_id: int | None, by: Actor, *, last: bool) -> bool:
-        # What another run of the batch has begun is its own.
-        attempts.mark_days_not_run(cursor, _id(batch_id), self.error, self.days, run_id=by.run_id)
+    def write(self, cursor: "Cursor", batch_id: int | None, actor: Actor, *, last: bool) -> bool:
+        # Days that another run of the batch has started are left to that run.
+        attempts.mark_days_not_run(
+            cursor, _id(batch_id), self.error, self.days, run_id=actor.run_id
+        )
         return True
 
     def __str__(self) -> str:
@@ -118,12 +120,12 @@ class DaysNotRun:
 
 
 @dataclass(frozen=True)
-class Progressed:
-    """The batch's record is to be brought up to its days."""
+class BatchProgressed:
+    """Days of the batch ended; its record is to be refreshed."""
 
     batch: NewBatch
 
-    def write(self, cursor: "Cursor", batch_id: int | None, by: Actor, *, last: bool) -> bool:
+    def write(self, cursor: "Cursor", batch_id: int | None, actor: Actor, *, last: bool) -> bool:
         batches.refresh(cursor, _id(batch_id))
         return True
 
@@ -132,11 +134,11 @@ class Progressed:
 
 
 @dataclass(frozen=True)
-class Succeeded:
-    """A day's rows are in, and were committed without this. With `refresh` the batch's record is
-    to show it."""
+class DaySucceeded:
+    """A day's rows were committed, and its success was not recorded in the same transaction. With
+    `refresh`, refreshes the batch's record too. `at` is when the day ended."""
 
-    day: BegunDay
+    day: StartedDay
     counts: DayCounts
     at: float
     refresh: bool
@@ -145,13 +147,13 @@ class Succeeded:
     def batch(self) -> NewBatch | None:
         return self.day.batch
 
-    def write(self, cursor: "Cursor", batch_id: int | None, by: Actor, *, last: bool) -> bool:
+    def write(self, cursor: "Cursor", batch_id: int | None, actor: Actor, *, last: bool) -> bool:
         refresh = self.refresh and last
         if self.day.attempt is not None:
             try:
-                attempts.succeed(cursor, self.day.attempt, self.counts, ago=_since(self.at))
+                attempts.succeed(cursor, self.day.attempt, self.counts, ago=_seconds_since(self.at))
             except SupersededError:
-                pass  # given up, or lost with its server: the rows are in all the same
+                pass  # closed by the reconciler, or lost in a crash: the rows are committed anyway
             else:
                 if refresh:
                     batches.refresh_all(cursor, [batch_id])
@@ -159,12 +161,12 @@ class Succeeded:
         late = LateSuccess(
             dataset=self.day.dataset,
             day=self.day.day,
-            run_id=by.run_id,
-            triggered_by=by.triggered_by,
+            run_id=actor.run_id,
+            triggered_by=actor.triggered_by,
             batch_id=batch_id,
             number=None if self.day.attempt is None else self.day.attempt.number,
-            started_at=_moment(cursor, self.day.since),
-            ended_at=_moment(cursor, self.at),
+            started_at=_database_time(cursor, self.day.since),
+            ended_at=_database_time(cursor, self.at),
             counts=self.counts,
         )
         return late_results.record_late_success(cursor, late, refresh=refresh)
@@ -174,10 +176,10 @@ class Succeeded:
 
 
 @dataclass(frozen=True)
-class Failed:
-    """A day that had begun failed."""
+class DayFailed:
+    """A started day failed. `at` is when it ended."""
 
-    day: BegunDay
+    day: StartedDay
     error: str
     at: float
 
@@ -185,20 +187,20 @@ class Failed:
     def batch(self) -> NewBatch | None:
         return self.day.batch
 
-    def write(self, cursor: "Cursor", batch_id: int | None, by: Actor, *, last: bool) -> bool:
+    def write(self, cursor: "Cursor", batch_id: int | None, actor: Actor, *, last: bool) -> bool:
         attempt = self.day.attempt
         if attempt is not None and attempts.is_running(cursor, attempt) is not None:
-            attempts.fail(cursor, attempt, self.error, ago=_since(self.at))
+            attempts.fail(cursor, attempt, self.error, ago=_seconds_since(self.at))
             return True
         late = LateFailure(
             dataset=self.day.dataset,
             day=self.day.day,
-            run_id=by.run_id,
-            triggered_by=by.triggered_by,
+            run_id=actor.run_id,
+            triggered_by=actor.triggered_by,
             batch_id=batch_id,
             number=None if attempt is None else attempt.number,
-            started_at=_moment(cursor, self.day.since),
-            ended_at=_moment(cursor, self.at),
+            started_at=_database_time(cursor, self.day.since),
+            ended_at=_database_time(cursor, self.at),
             error=self.error,
         )
         return late_results.record_late_failure(cursor, late)
@@ -208,92 +210,92 @@ class Failed:
 
 
 @dataclass(frozen=True)
-class Refused:
-    """A day failed before it could begin, as when another worker holds it."""
+class DayRefused:
+    """A day failed before it could start, for example because another worker has its lock."""
 
     dataset: str
     day: date
     batch: NewBatch | None
     error: str
 
-    def write(self, cursor: "Cursor", batch_id: int | None, by: Actor, *, last: bool) -> bool:
+    def write(self, cursor: "Cursor", batch_id: int | None, actor: Actor, *, last: bool) -> bool:
         attempts.refuse(
             cursor,
             self.dataset,
             self.day,
             self.error,
             batch_id=batch_id,
-            run_id=by.run_id,
-            triggered_by=by.triggered_by,
+            run_id=actor.run_id,
+            triggered_by=actor.triggered_by,
         )
         return True
 
     def __str__(self) -> str:
-        return f"{self.day} could not begin: {self.error}"
+        return f"{self.day} could not start: {self.error}"
 
 
 @dataclass(frozen=True)
-class Replayed:
-    """Of a day's rejected rows all are in now but `kept`."""
+class RowsReplayed:
+    """A day's quarantined rows were loaded, except `kept` of them."""
 
     dataset: str
     day: SyncedDay
     kept: int
     batch: NewBatch | None = None
 
-    def write(self, cursor: "Cursor", batch_id: int | None, by: Actor, *, last: bool) -> bool:
-        attempts.replayed(cursor, self.day, self.kept)
+    def write(self, cursor: "Cursor", batch_id: int | None, actor: Actor, *, last: bool) -> bool:
+        attempts.record_replay(cursor, self.day, self.kept)
         return True
 
     def __str__(self) -> str:
-        return f"rows of {self.dataset}, record {self.day.record_id}, replayed"
+        return f"dataset {self.dataset}, record {self.day.record_id}: rows replayed"
 
 
 @dataclass(frozen=True)
 class TableMissing:
-    """The target table of a dataset was missing: the days that were in by then are in no more."""
+    """The target table of a dataset was missing at `at`; days synced before are not synced now."""
 
     dataset: str
     table: str
     at: float
     batch: NewBatch | None = None
 
-    def write(self, cursor: "Cursor", batch_id: int | None, by: Actor, *, last: bool) -> bool:
-        # Somebody may have loaded a day into a new table since.
-        before = _moment(cursor, self.at)
-        invalidation.invalidate_days(cursor, self.dataset, self.table, before, by.run_id)
+    def write(self, cursor: "Cursor", batch_id: int | None, actor: Actor, *, last: bool) -> bool:
+        # Days may have been loaded into a new table since.
+        before = _database_time(cursor, self.at)
+        invalidation.invalidate_days(cursor, self.dataset, self.table, before, actor.run_id)
         return True
 
     def __str__(self) -> str:
-        return f"target table {self.table} of {self.dataset} missing"
+        return f"dataset {self.dataset}: target table {self.table} is missing"
 
 
 @dataclass(frozen=True)
 class ColumnsChanged:
-    """The columns of a source are others than when it was last opened, and what was changed at the
-    target because of them."""
+    """A source's columns differ from when it was last opened. `changes` are what was changed in the
+    target table because of it."""
 
     dataset: str
     columns: Mapping[str, str]
     changes: Sequence[str]
     batch: NewBatch | None = None
 
-    def write(self, cursor: "Cursor", batch_id: int | None, by: Actor, *, last: bool) -> bool:
-        source_columns.remember(cursor, self.dataset, self.columns, self.changes, by.run_id)
+    def write(self, cursor: "Cursor", batch_id: int | None, actor: Actor, *, last: bool) -> bool:
+        source_columns.remember(cursor, self.dataset, self.columns, self.changes, actor.run_id)
         return True
 
     def __str__(self) -> str:
-        return f"columns of {self.dataset}"
+        return f"dataset {self.dataset}: source columns"
 
 
 def _id(batch_id: int | None) -> int:
-    assert batch_id is not None, "the fact's batch was opened before it"  # noqa: S101
+    assert batch_id is not None, "the ledger opens the batch first"  # noqa: S101
     return batch_id
 
 
-def _since(moment: float) -> float:
+def _seconds_since(moment: float) -> float:
     return max(0.0, time.monotonic() - moment)
 
 
-def _moment(cursor: "Cursor", moment: float) -> datetime:
-    return batches.clock(cursor) - timedelta(seconds=_since(moment))
+def _database_time(cursor: "Cursor", moment: float) -> datetime:
+    return batches.clock(cursor) - timedelta(seconds=_seconds_since(moment))

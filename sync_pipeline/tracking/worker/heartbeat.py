@@ -1,9 +1,10 @@
-"""The heartbeat: a thread that says every few seconds, on a connection of its own, "still here".
+"""The heartbeat: a thread that reports every few seconds that its worker is alive.
 
-It says so as long as its process runs, whatever the process is doing: a day that takes an hour, or
-a wait for another worker's lock. A process that is stopped or killed falls silent. While the
-tracking tables cannot be reached it tries again at each beat. One that was taken for lost does not
-sign on again: its run was ended.
+It has a separate connection and runs regardless of what the process is doing: loading a day for an
+hour, or waiting for another worker's lock. It stops when the process is stopped or killed. While
+the tracking tables are unavailable, it retries at each beat. A worker that was presumed dead does
+not register again, because its run was terminated. Does not detect lost workers: see
+`orchestration/recovery/reconciler.py`.
 """
 
 import logging
@@ -25,7 +26,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Heartbeat(threading.Thread):
-    """Signs this process on for a run, and off at the end. Use as a context manager."""
+    """Registers this process as a worker of a run, deregisters it at the end. A context manager."""
 
     def __init__(self, settings: Settings, run_id: str) -> None:
         super().__init__(name=f"heartbeat {run_id}", daemon=True)
@@ -33,44 +34,44 @@ class Heartbeat(threading.Thread):
         self._every = settings.lost_after_seconds / 3
         self.worker = workers.this_process(run_id)
         self.registered = False
-        self._over = threading.Event()
+        self._stop_requested = threading.Event()
         self._connection: Connection | None = None
 
     def __enter__(self) -> "Heartbeat":
-        self._beat()  # before any work, so that no work is ever without its worker
+        self._beat()  # before any work, so that every started day has a registered worker
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._stop_requested.set()
         self.join()
-        self._sign_off()
+        self._deregister()
 
     def run(self) -> None:
-        while not self._over.wait(self._every):
+        while not self._stop_requested.wait(self._every):
             self._beat()
 
     def _beat(self) -> None:
         try:
-            connection = self._connected()
+            connection = self._open_connection()
             with connection.cursor() as cursor:
                 if not self.registered:
                     workers.register(cursor, self.worker)
                     self.registered = True
                 workers.beat(cursor, self.worker)
-        except Exception as error:  # whatever it is, the next sign may get through
-            _logger.debug("no sign of life could be given: %s", one_line(error))
+        except Exception as error:  # of any kind: the next heartbeat may succeed
+            _logger.debug("heartbeat failed: %s", one_line(error))
             self._close()
 
-    def _sign_off(self) -> None:
+    def _deregister(self) -> None:
         try:
-            with self._connected().cursor() as cursor:
+            with self._open_connection().cursor() as cursor:
                 workers.deregister(cursor, self.worker)
         except (psycopg2.Error, TrackingError) as error:
-            _logger.debug("not signed off: %s", one_line(error))
+            _logger.debug("could not deregister the worker: %s", one_line(error))
         self._close()
 
-    def _connected(self) -> "Connection":
+    def _open_connection(self) -> "Connection":
         if self._connection is None:
             self._connection = connect_tracking(
                 self._settings,

@@ -1,4 +1,7 @@
-"""What a run writes into the tracking tables, in order, and what it owes while they are away."""
+"""The events of a run in order, and those pending while the tracking tables are unavailable.
+
+Does not write an event itself: see `events.py`. Does not reconnect: see `connection.py`.
+"""
 
 import logging
 import time
@@ -14,150 +17,157 @@ from sync_pipeline.tracking.worker.connection import (
     TrackingConnection,
     TrackingUnavailableError,
 )
-from sync_pipeline.tracking.worker.events import Actor, BatchOpened, TrackingEvent
+from sync_pipeline.tracking.worker.events import Actor, BatchRequested, TrackingEvent
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-SETTLE_SECONDS = 5.0
-"""How long the end of a run waits for tables that are away, before it leaves what it owes."""
+FLUSH_TIMEOUT_SECONDS = 5.0
+"""How long the end of a run waits for unavailable tables before it drops its pending events."""
 
-_PAUSE_SECONDS = 0.2
-_MAX_NAMED = 10
+_RETRY_SECONDS = 0.2
+_MAX_LOGGED_EVENTS = 10
 _T = TypeVar("_T")
 
 
 class Ledger:
-    """Writes facts in the name of `by`. A batch is opened or joined before the first about it.
+    """Writes events on behalf of `actor`; opens or joins a batch before its first event.
 
-    `asked` has the moment, by `time.monotonic()`, at which each batch was first asked for. The
-    ledgers of a run share it: a batch began then, whichever of them opens it, and however late.
+    `requested_at` maps each batch to the time, by `time.monotonic()`, when it was first requested.
+    The ledgers of a run share it, so that the batch record gets this start time regardless of
+    which ledger opens it and when.
     """
 
-    def __init__(self, settings: Settings, by: Actor, logger: logging.Logger) -> None:
-        self._by = by
+    def __init__(self, settings: Settings, actor: Actor, logger: logging.Logger) -> None:
+        self._actor = actor
         self._logger = logger
-        self._tables = TrackingConnection(settings, logger)
-        self.in_target = self._tables.in_target
-        self.asked: dict[tuple[str, str], float] = {}
+        self._connection = TrackingConnection(settings, logger)
+        self.in_target = self._connection.in_target
+        self.requested_at: dict[tuple[str, str], float] = {}
         self._batches: dict[tuple[str, str], Batch] = {}
-        self._owed: deque[TrackingEvent] = deque()
+        self._pending: deque[TrackingEvent] = deque()
 
     @property
     def has_pending(self) -> bool:
-        """Whether facts wait to be written."""
-        return bool(self._owed)
+        """Whether events are waiting to be written."""
+        return bool(self._pending)
 
-    def record(self, fact: TrackingEvent) -> None:
-        """Write `fact` now, or keep it until that can be done."""
-        if fact.batch is not None:
-            # Now, not when it comes to its turn: the tables may be away until then.
-            self.asked.setdefault(_key(fact.batch), time.monotonic())
-        self._owed.append(fact)
-        self._settle()
+    def record(self, event: TrackingEvent) -> None:
+        """Write `event` now, or keep it pending until the tables are available."""
+        if event.batch is not None:
+            # Before the write, because the tables may be unavailable for a while.
+            self.requested_at.setdefault(_key(event.batch), time.monotonic())
+        self._pending.append(event)
+        self._try_flush()
 
     def batch(self, new: NewBatch) -> Batch | None:
-        """Open, or join, a batch; return it, or None if that cannot be done now."""
+        """Open or join a batch; return it, or None if the tables are unavailable."""
         if _key(new) not in self._batches:
-            if any(fact.batch is not None and _key(fact.batch) == _key(new) for fact in self._owed):
-                self._settle()  # the first fact about it opens it
+            if any(_is_about(event, new) for event in self._pending):
+                self._try_flush()  # the first event of the batch opens it
             else:
-                self.record(BatchOpened(new))
+                self.record(BatchRequested(new))
         return self._batches.get(_key(new))
 
-    def ask(self, work: Callable[["Cursor"], _T], *, durable: bool = False) -> _T | None:
-        """Return what `work` returns, done in a transaction once what is owed is written; None if
-        it cannot be done."""
+    def try_do(self, work: Callable[["Cursor"], _T], *, durable: bool = False) -> _T | None:
+        """Write the pending events, then run `work` in a transaction; return its result.
+
+        Returns None if the tables are unavailable or reject what `work` writes.
+        """
         try:
-            self._pay()
-            return self._tables.do(work, durable=durable)
+            self._flush()
+            return self._connection.do(work, durable=durable)
         except TrackingUnavailableError:
-            self._batches.clear()  # what comes back may be older than what went
+            self._batches.clear()  # after the outage, the database may be an older copy
         except RecordRejectedError:
             pass
         return None
 
     def close(self) -> None:
-        """Write what is owed, if that can be done in time, else log it; close the connection."""
+        """Write the pending events, or log them if that fails in time; close the connection."""
         try:
-            self._pay_at_last()
-            self._log_owed()
+            self._final_flush()
+            self._log_pending()
         finally:
-            self._tables.close()
+            self._connection.close()
 
-    def transfer_pending_to(self, to: "Ledger") -> None:
-        """Leave what is owed to another ledger of the same run; close the connection."""
-        to._owed.extend(self._owed)
-        self._owed.clear()
-        self._tables.close()
+    def transfer_pending_to(self, other: "Ledger") -> None:
+        """Move the pending events to another ledger of the same run; close the connection."""
+        other._pending.extend(self._pending)
+        self._pending.clear()
+        self._connection.close()
 
-    def _settle(self) -> None:
+    def _try_flush(self) -> None:
         try:
-            self._pay()
+            self._flush()
         except TrackingUnavailableError:
             self._batches.clear()
 
-    def _pay(self) -> None:
-        """Write what is owed, in order, but for what waits for another run's end.
+    def _flush(self) -> None:
+        """Write the pending events in order, except those that wait for another run to finish.
 
-        Raises TablesAwayError.
+        Raises TrackingUnavailableError.
         """
         waiting: list[TrackingEvent] = []
         try:
-            while self._owed:
-                # It is owed until it is written, also if a signal comes in between.
-                if not self._write(self._owed[0]):
-                    waiting.append(self._owed[0])
-                self._owed.popleft()
+            while self._pending:
+                # Stays pending until it is written, in case a signal interrupts the write.
+                if not self._write(self._pending[0]):
+                    waiting.append(self._pending[0])
+                self._pending.popleft()
         finally:
-            self._owed.extendleft(reversed(waiting))
+            self._pending.extendleft(reversed(waiting))
 
-    def _write(self, fact: TrackingEvent) -> bool:
-        """Write `fact` in a transaction of its own; False if it must wait."""
-        new = fact.batch
-        follows = self._owed[1].batch if len(self._owed) > 1 else None
-        last = follows is None or new is None or _key(follows) != _key(new)
+    def _write(self, event: TrackingEvent) -> bool:
+        """Write `event` in its own transaction; return False if it has to wait."""
+        new = event.batch
+        next_batch = self._pending[1].batch if len(self._pending) > 1 else None
+        last = next_batch is None or new is None or _key(next_batch) != _key(new)
         try:
             batch_id = None if new is None else self._open(new).id
-            return self._tables.do(
-                lambda cursor: fact.write(cursor, batch_id, self._by, last=last), durable=last
+            return self._connection.do(
+                lambda cursor: event.write(cursor, batch_id, self._actor, last=last), durable=last
             )
         except RecordRejectedError:
-            return True  # the log has it; it would be refused again
+            return True  # already logged; another attempt would be rejected too
 
     def _open(self, new: NewBatch) -> Batch:
         if _key(new) not in self._batches:
-            asked = self.asked[_key(new)]
-            self._batches[_key(new)] = self._tables.do(
-                lambda cursor: batches.open_batch(cursor, new, ago=time.monotonic() - asked),
+            requested_at = self.requested_at[_key(new)]
+            self._batches[_key(new)] = self._connection.do(
+                lambda cursor: batches.open_batch(cursor, new, ago=time.monotonic() - requested_at),
                 durable=True,
             )
         return self._batches[_key(new)]
 
-    def _pay_at_last(self) -> None:
-        deadline = time.monotonic() + SETTLE_SECONDS
-        while self._owed:
-            self._tables.try_again()
+    def _final_flush(self) -> None:
+        deadline = time.monotonic() + FLUSH_TIMEOUT_SECONDS
+        while self._pending:
+            self._connection.reset_backoff()
             try:
-                self._pay()
+                self._flush()
             except TrackingUnavailableError:
                 if time.monotonic() < deadline:
-                    time.sleep(_PAUSE_SECONDS)
+                    time.sleep(_RETRY_SECONDS)
                     continue
             return
 
-    def _log_owed(self) -> None:
-        if self._owed:
-            named = [str(fact) for fact in list(self._owed)[:_MAX_NAMED]]
-            more = ["…"] if len(self._owed) > _MAX_NAMED else []
+    def _log_pending(self) -> None:
+        if self._pending:
+            named = [str(event) for event in list(self._pending)[:_MAX_LOGGED_EVENTS]]
+            more = ["…"] if len(self._pending) > _MAX_LOGGED_EVENTS else []
             self._logger.error(
-                "run %s ends and %d facts are not recorded: %s",
-                self._by.run_id,
-                len(self._owed),
+                "run %s ended with %d events not recorded: %s",
+                self._actor.run_id,
+                len(self._pending),
                 "; ".join(named + more),
             )
-            self._owed.clear()
+            self._pending.clear()
 
 
 def _key(batch: NewBatch) -> tuple[str, str]:
     return batch.batch_key, batch.dataset
+
+
+def _is_about(event: TrackingEvent, batch: NewBatch) -> bool:
+    return event.batch is not None and _key(event.batch) == _key(batch)

@@ -1,9 +1,10 @@
-"""The outbox: days that are in and not recorded yet, kept at the target in the load's transaction.
+"""The outbox: committed days that are not recorded yet, in the target database.
 
-Where the records live in another database, or cannot be written just then, they follow the commit.
-A worker that dies in between leaves its day here, and the reconciler records it: whatever is
-committed is found. A worker removes what it has recorded by itself, so that the outbox is all but
-empty at any time.
+If the tracking tables are in another database, or are unavailable, a day is recorded after its
+commit. The transaction that loads the day adds it to the outbox, so that the reconciler can record
+it if the worker dies in between. A worker removes the days that it has recorded; the outbox is
+almost empty at any time. Does not record the days it contains: see
+`orchestration/recovery/target.py`.
 """
 
 import json
@@ -18,7 +19,7 @@ import psycopg2
 
 from sync_pipeline.database import named_sql
 from sync_pipeline.errors import one_line
-from sync_pipeline.tracking.models import BegunDay, DayCounts, NewBatch
+from sync_pipeline.tracking.models import DayCounts, NewBatch, StartedDay
 from sync_pipeline.tracking.worker import batch_json
 
 if TYPE_CHECKING:
@@ -29,9 +30,9 @@ _SQL = named_sql.load(__package__, "outbox.sql")
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A day that is in. `number` is its attempt's, None if none could be begun; times are the
-    target's."""
+class OutboxEntry:
+    """A committed day. `number` is its attempt's, None if its start could not be recorded. Times
+    are those of the target database's clock."""
 
     id: int
     dataset: str
@@ -45,28 +46,28 @@ class Entry:
 
 
 class Outbox:
-    """One worker's hold on it. A run without an id leaves nothing: nobody could find it."""
+    """The outbox of one worker. Does nothing for a run without an ID, which could not be found."""
 
     def __init__(self, run_id: str | None, logger: logging.Logger) -> None:
         self._run_id = run_id
         self._logger = logger
-        self._there = False
-        self._refused = False
-        self._added: list[int] = []  # in the transaction at hand
-        self._kept: list[int] = []  # committed, and not known to be recorded
+        self._table_exists = False
+        self._disabled = False
+        self._added: list[int] = []  # in the open transaction
+        self._kept: list[int] = []  # committed and not recorded yet
         self._recorded: list[int] = []
 
-    def add(self, cursor: "Cursor", day: BegunDay, counts: DayCounts) -> None:
-        """Keep a day in the transaction of `cursor`, which loads it, and remove what is recorded.
+    def add(self, cursor: "Cursor", day: StartedDay, counts: DayCounts) -> None:
+        """Add a day in the transaction that loads it (`cursor`), and remove recorded days.
 
-        A failure leaves the transaction as it was, and is logged once.
+        On an error, rolls back to a savepoint, logs a warning once, and adds nothing from then on.
         """
         self._added = []
-        if self._run_id is None or self._refused:
+        if self._run_id is None or self._disabled:
             return
         try:
             cursor.execute("SAVEPOINT outbox")
-            self._make(cursor)
+            self._create_table(cursor)
             cursor.execute(_SQL["remove"] + ";" + _SQL["add"], self._values(day, counts))
             row = cursor.fetchone()
             assert row is not None  # noqa: S101  RETURNING of one row
@@ -75,50 +76,49 @@ class Outbox:
             if cursor.connection.closed:
                 raise
             cursor.execute("ROLLBACK TO SAVEPOINT outbox")
-            self._refused = True
+            self._disabled = True
             self._logger.warning(
-                "table sync_outbox of the target cannot be written: should this worker be killed "
-                "right after a commit, the day may be recorded as failed although it is in: %s",
+                "cannot write table sync_outbox in the target database; if this worker is killed "
+                "right after a commit, the day may be recorded as failed although it is synced: %s",
                 one_line(error),
             )
 
-    def has_latest(self, cursor: "Cursor") -> bool:
-        """Return whether what the latest `add` kept is there: its transaction was committed."""
+    def latest_was_committed(self, cursor: "Cursor") -> bool:
+        """Return whether the transaction of the latest `add` was committed."""
         if not self._added:
             return False
-        cursor.execute(_SQL["has"], {"ids": self._added})
+        cursor.execute(_SQL["contains"], {"ids": self._added})
         return cursor.fetchone() == (True,)
 
-    def committed(self) -> None:
+    def mark_committed(self) -> None:
         """Note that the transaction of the latest `add` was committed."""
-        self._there = self._there or bool(self._added)
+        self._table_exists = self._table_exists or bool(self._added)
         self._kept += self._added
         self._added, self._recorded = [], []
 
-    def recorded(self) -> None:
-        """Note that all days that were committed are recorded."""
+    def mark_recorded(self) -> None:
+        """Note that all committed days are recorded."""
         self._recorded += self._kept
         self._kept = []
 
-    def clear(self, connection: "Connection") -> None:
-        """Remove what is recorded, in a transaction of its own. If that fails, the reconciler
-        does it."""
+    def remove_recorded(self, connection: "Connection") -> None:
+        """Remove the recorded days in a separate transaction; on an error, the reconciler will."""
         if not self._recorded:
             return
         try:
             with connection, connection.cursor() as cursor:
                 remove(cursor, self._recorded)
         except psycopg2.Error as error:
-            self._logger.debug("the outbox was not cleared: %s", one_line(error))
+            self._logger.debug("could not clear the outbox: %s", one_line(error))
         self._recorded = []
 
-    def _make(self, cursor: "Cursor") -> None:
-        if not self._there:
-            cursor.execute(_SQL["is_there"])
+    def _create_table(self, cursor: "Cursor") -> None:
+        if not self._table_exists:
+            cursor.execute(_SQL["table_exists"])
             if cursor.fetchone() != (True,):
-                cursor.execute(_SQL["make"])
+                cursor.execute(_SQL["create_table"])
 
-    def _values(self, day: BegunDay, counts: DayCounts) -> dict[str, object]:
+    def _values(self, day: StartedDay, counts: DayCounts) -> dict[str, object]:
         return {
             "ids": self._recorded,
             "dataset": day.dataset,
@@ -131,14 +131,14 @@ class Outbox:
         }
 
 
-def entries(cursor: "Cursor") -> list[Entry]:
-    """Return all days that are kept, in the order in which they were loaded."""
-    cursor.execute(_SQL["is_there"])
+def entries(cursor: "Cursor") -> list[OutboxEntry]:
+    """Return all days in the outbox, in the order in which they were added."""
+    cursor.execute(_SQL["table_exists"])
     if cursor.fetchone() != (True,):
         return []
-    cursor.execute(_SQL["all"])
+    cursor.execute(_SQL["entries"])
     return [
-        Entry(
+        OutboxEntry(
             id=row[0],
             dataset=row[1],
             day=row[2],
@@ -154,5 +154,5 @@ def entries(cursor: "Cursor") -> list[Entry]:
 
 
 def remove(cursor: "Cursor", ids: Sequence[int]) -> None:
-    """Remove days that are recorded."""
+    """Remove recorded days, given the IDs of their entries."""
     cursor.execute(_SQL["remove"], {"ids": list(ids)})

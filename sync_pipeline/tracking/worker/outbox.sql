@@ -1,7 +1,7 @@
--- is_there: whether a day was ever kept here
+-- table_exists: whether the outbox has ever been used in this database
 SELECT to_regclass('sync_outbox') IS NOT NULL
 
--- make: where days are kept that are in and not recorded yet
+-- create_table: create the outbox, one process at a time
 SELECT pg_advisory_xact_lock(hashtextextended('sync_pipeline table: sync_outbox', 0));
 CREATE TABLE IF NOT EXISTS sync_outbox (
     id            bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -18,13 +18,12 @@ CREATE TABLE IF NOT EXISTS sync_outbox (
     loaded_at     timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 COMMENT ON TABLE sync_outbox IS
-    'Days whose rows are in and whose success could not be written in the same transaction, until '
-    'it is recorded.';
+    'Committed days whose success is not recorded yet.';
 COMMENT ON COLUMN sync_outbox.attempt IS
-    'The attempt''s number; NULL if it could not be begun in the records.';
-COMMENT ON COLUMN sync_outbox.batch IS 'What its batch was asked for; NULL for a day alone.'
+    'Number of the attempt; NULL if its start could not be recorded.';
+COMMENT ON COLUMN sync_outbox.batch IS 'The batch as requested; NULL for a day synced alone.'
 
--- add: a day, in the transaction that loads it
+-- add: add a day, in the transaction that loads it
 INSERT INTO sync_outbox
     (dataset, sync_date, run_id, attempt, batch,
      rows_read, rows_loaded, rows_rejected, bytes, started_at)
@@ -34,13 +33,13 @@ VALUES
      clock_timestamp() - make_interval(secs => %(seconds)s))
 RETURNING id
 
--- has: whether a day is kept
+-- contains: whether one of these entries exists
 SELECT EXISTS (SELECT FROM sync_outbox WHERE id = ANY(%(ids)s))
 
--- remove: days that are recorded
+-- remove: remove recorded days
 DELETE FROM sync_outbox WHERE id = ANY(%(ids)s)
 
--- all: every day that is kept, in order
+-- entries: all days, in the order in which they were added
 SELECT id, dataset, sync_date, run_id, attempt, batch,
        rows_read, rows_loaded, rows_rejected, bytes, started_at, loaded_at
 FROM sync_outbox ORDER BY id

@@ -1,8 +1,9 @@
-"""A worker's hold on the tracking tables: what it may lose, and what it must not.
+"""The tracker: how a worker records its days. A failure to record does not stop the sync.
 
-A failure to track is logged, once until it works again, and never stops a sync; only
-`SupersededError` does, which says that somebody else has the day. What cannot be written now is
-owed, and written before anything else once the tables are back.
+An outage of the tracking tables is logged once, and what happens meanwhile is written, in order,
+when they are available again. Only what the records say about the day can stop it: SupersededError,
+DayDoneError, BatchCancelledError or WorkerLostError. Does not keep the pending events: see
+`ledger.py`.
 """
 
 import logging
@@ -19,11 +20,11 @@ from sync_pipeline.tracking.models import (
     Attempt,
     AttemptState,
     Batch,
-    BegunDay,
     DayCounts,
-    FailedTry,
+    FailedAttempt,
     NewBatch,
     SmallDay,
+    StartedDay,
     SyncedDay,
 )
 from sync_pipeline.tracking.read import day_checks
@@ -39,12 +40,12 @@ _logger = logging.getLogger(__name__)
 
 
 class Tracker:
-    """Tracks one run's days. `run_id` and `triggered_by` go into every record it writes.
+    """Records the days of one run. `run_id` and `triggered_by` are written to every record.
 
-    With a `heartbeat`, a day begins only as long as the worker was not taken for lost.
-    `in_target` says whether the tables live in the target database, so that a day's success can
-    be written in the transaction that loads it. A batch is named by what was asked for, and opened
-    or joined when its record is first needed, or later if the tables were away.
+    With a `heartbeat`, a day starts only if its worker is still registered. `in_target` says
+    whether the tracking tables are in the target database, so that a day's success can be written
+    in the transaction that loads it. A batch is given as it was requested; it is opened or joined
+    when its record is first needed, or later if the tables are unavailable then.
     """
 
     def __init__(
@@ -64,55 +65,55 @@ class Tracker:
         self._ledger = Ledger(settings, events.Actor(run_id, triggered_by), logger)
         self.in_target = self._ledger.in_target
 
-    def another(self) -> "Tracker":
-        """Return a tracker for the same run, for another thread; it is handed over in the end."""
-        made = Tracker(
+    def clone(self) -> "Tracker":
+        """Return a tracker of the same run for another thread; see `transfer_pending_to`."""
+        clone = Tracker(
             self._settings,
             run_id=self.run_id,
             triggered_by=self.triggered_by,
             heartbeat=self._heartbeat,
             logger=self._logger,
         )
-        made._ledger.asked = self._ledger.asked
-        return made
+        clone._ledger.requested_at = self._ledger.requested_at
+        return clone
 
-    def transfer_pending_to(self, to: "Tracker") -> None:
-        """Leave to another tracker of the run what could not be written yet, and close."""
-        self._ledger.transfer_pending_to(to._ledger)
+    def transfer_pending_to(self, other: "Tracker") -> None:
+        """Move the pending writes to another tracker of the run, and close."""
+        self._ledger.transfer_pending_to(other._ledger)
 
     @property
     def has_pending(self) -> bool:
-        """Whether something that happened is not recorded yet."""
+        """Whether something is not recorded yet."""
         return self._ledger.has_pending
 
     def open_batch(self, new: NewBatch) -> Batch | None:
-        """Open, or join, a batch; return it, or None if the tables cannot be reached."""
+        """Open or join a batch; return it, or None if the tables are unavailable."""
         return self._ledger.batch(new)
 
     def retry_batch(self, new: NewBatch, days: Sequence[date], before: datetime) -> None:
-        """Let those of `days` wait again that failed in the batch `before` it was asked for again.
+        """Make those of `days` pending that failed in the batch `before` it was requested again.
 
-        A batch that is closed is syncing then.
+        If there are any, the batch is `syncing` afterwards.
         """
         self._ledger.record(events.BatchRetried(new, days, before))
 
     def batch_days(self, new: NewBatch) -> dict[date, AttemptState]:
-        """Return how each day of a batch stands; nothing if it is not open yet, or the tables
-        cannot be reached."""
+        """Return the state of each day of a batch; empty if the batch is not open yet or the tables
+        are unavailable."""
         return (
-            self._ledger.ask(lambda c: batches.states_of_days(c, new.batch_key, new.dataset)) or {}
+            self._ledger.try_do(lambda c: batches.day_states(c, new.batch_key, new.dataset)) or {}
         )
 
     def synced_days(self, dataset: str, days: Sequence[date]) -> dict[date, SyncedDay]:
-        """Return those of `days` that are in; none if the tables cannot be reached."""
-        return self._ledger.ask(lambda c: attempts.synced_days(c, dataset, days)) or {}
+        """Return those of `days` that are synced; empty if the tables are unavailable."""
+        return self._ledger.try_do(lambda c: attempts.synced_days(c, dataset, days)) or {}
 
     def skip(self, new: NewBatch, days: Sequence[date]) -> None:
         """Mark days of a batch as skipped."""
-        self._ledger.record(events.Skipped(new, days))
+        self._ledger.record(events.DaysSkipped(new, days))
 
     def invalidate_days(self, dataset: str, table: str) -> None:
-        """Note that the dataset's target table is missing now, and with it the days that are in."""
+        """Record that the dataset's target table is missing, so that no day is synced any more."""
         self._ledger.record(events.TableMissing(dataset, table, time.monotonic()))
 
     def begin(
@@ -120,25 +121,26 @@ class Tracker:
         dataset: str,
         day: date,
         new: NewBatch | None,
-        after: FailedTry | None = None,
+        after: FailedAttempt | None = None,
         *,
-        again: bool = True,
+        resync: bool = True,
     ) -> Attempt | None:
-        """Begin an attempt at a day whose lock the caller holds; None if it cannot be written.
+        """Start an attempt at a day whose lock the caller holds; return it, or None if the tables
+        are unavailable.
 
-        `after` is the worker's own try before it, which ends as failed. Raises DayDoneError if the
-        day is in and need not be done: in its batch, or at all unless it is to be done `again`;
-        BatchCancelledError.
+        `after` is the worker's previous attempt at the day, which is closed as failed. Raises
+        DayDoneError if the day was synced in this batch or, unless `resync`, at any time;
+        BatchCancelledError if the batch was cancelled; WorkerLostError if this worker was presumed
+        dead.
 
-        Not awaited on disk: lost in a crash, it is as if the day had not begun, which is true.
-        Raises WorkerLostError if this worker was taken for lost meanwhile.
+        Does not wait until the commit is on disk: if a crash loses it, the day has not started.
         """
         batch = None if new is None else self.open_batch(new)
         if batch is None and new is not None:
-            return None  # begun alone, the day would be missing in its batch
+            return None  # started alone, the day would be missing in its batch
 
         def work(cursor: "Cursor") -> Attempt:
-            self._refuse_lost(cursor)
+            self._check_registration(cursor)
             return attempts.begin(
                 cursor,
                 dataset,
@@ -147,36 +149,36 @@ class Tracker:
                 run_id=self.run_id,
                 triggered_by=self.triggered_by,
                 after=after,
-                again=again,
+                resync=resync,
             )
 
-        return self._ledger.ask(work)
+        return self._ledger.try_do(work)
 
     def is_success(self, attempt: Attempt) -> bool:
-        """Return whether `attempt` is recorded as a success; False if the tables are away."""
-        return bool(self._ledger.ask(lambda cursor: attempts.is_success(cursor, attempt)))
+        """Return whether `attempt` is recorded as a success; False if not known."""
+        return bool(self._ledger.try_do(lambda cursor: attempts.is_success(cursor, attempt)))
 
     def confirm(self, attempt: Attempt) -> None:
-        """Make sure, before its rows are committed elsewhere, that `attempt` is still at its day.
+        """Check that `attempt` is still running, before its rows are committed in another database.
 
-        Raises SupersededError if it was given up or a later one began; goes on if the tables are
-        away.
+        Raises SupersededError if it was closed or a later attempt started. Does nothing if the
+        tables are unavailable.
         """
-        if self._ledger.ask(lambda cursor: attempts.is_running(cursor, attempt)) is False:
-            raise attempts.superseded(attempt)
+        if self._ledger.try_do(lambda cursor: attempts.is_running(cursor, attempt)) is False:
+            raise attempts.superseded_error(attempt)
 
     def succeed_in(
         self, cursor: "Cursor", attempt: Attempt, counts: DayCounts, *, refresh: bool
     ) -> bool:
-        """Write a day's success within the transaction of `cursor`, which loads the day.
+        """Record a day's success in the transaction that loads the day (`cursor`).
 
-        Returns whether it was written; a failure leaves the transaction as it was. Raises
-        SupersededError, after which the transaction must be rolled back.
+        Returns whether it was recorded; on an error, rolls back to a savepoint. Raises
+        SupersededError; the caller then has to roll back the transaction.
         """
         try:
-            # One round trip for both; the commit that follows ends the savepoint.
-            patience = int(connection.LOCK_TIMEOUT_SECONDS * 1000)
-            cursor.execute("SAVEPOINT tracking; SET LOCAL lock_timeout = %s", [patience])
+            # One round trip for both statements; the commit that follows ends the savepoint.
+            lock_timeout = int(connection.LOCK_TIMEOUT_SECONDS * 1000)
+            cursor.execute("SAVEPOINT tracking; SET LOCAL lock_timeout = %s", [lock_timeout])
             attempts.succeed(cursor, attempt, counts)
             if refresh:
                 batches.refresh_all(cursor, [attempt.batch_id])
@@ -185,7 +187,8 @@ class Tracker:
                 raise
             cursor.execute("ROLLBACK TO SAVEPOINT tracking")
             self._logger.warning(
-                "dataset %s, day %s: not recorded with its data, will be after it: %s",
+                "dataset %s, day %s: could not record this day in its data transaction; "
+                "will record it after the commit: %s",
                 attempt.dataset,
                 attempt.day,
                 one_line(error),
@@ -193,71 +196,75 @@ class Tracker:
             return False
         return True
 
-    def succeed(self, day: BegunDay, counts: DayCounts, *, at: float, refresh: bool) -> None:
-        """Write a day's success after its data was committed: it is in, whatever became of its
-        attempt meanwhile. It ended at `at`, by `time.monotonic()`."""
-        self._ledger.record(events.Succeeded(day, counts, at, refresh))
+    def succeed(self, day: StartedDay, counts: DayCounts, *, at: float, refresh: bool) -> None:
+        """Record a day's success after its rows were committed, even if its attempt was closed in
+        the meantime. `at` is when it ended, by `time.monotonic()`."""
+        self._ledger.record(events.DaySucceeded(day, counts, at, refresh))
 
-    def fail(self, day: BegunDay, error: str) -> None:
-        """Write the failure of a day that had begun; `error` is one line without secrets."""
-        self._ledger.record(events.Failed(day, error, time.monotonic()))
+    def fail(self, day: StartedDay, error: str) -> None:
+        """Record the failure of a started day; `error` is one line without secrets."""
+        self._ledger.record(events.DayFailed(day, error, time.monotonic()))
 
     def refuse(self, dataset: str, day: date, new: NewBatch | None, error: str) -> None:
-        """Note that a day failed before it could begin."""
-        self._ledger.record(events.Refused(dataset, day, new, error))
+        """Record that a day failed before it could start."""
+        self._ledger.record(events.DayRefused(dataset, day, new, error))
 
     def refresh(self, new: NewBatch) -> None:
-        """Bring the batch's record up to its days."""
-        self._ledger.record(events.Progressed(new))
+        """Refresh the batch's record from its days."""
+        self._ledger.record(events.BatchProgressed(new))
 
     def mark_not_run(self, new: NewBatch, days: Sequence[date] | None, error: str) -> None:
-        """Close unfinished days of a batch: all, or those in `days`."""
+        """Mark unfinished days of a batch as not run: those in `days`, or all if it is None."""
         self._ledger.record(events.DaysNotRun(new, days, error))
 
     def mark_batch_not_run(self, batch_key: str, dataset: str, error: str) -> None:
-        """Close the unfinished days of the batch of `dataset` with this key, if there is one, that
-        this run had begun or was to do."""
+        """Mark the unfinished days that this run started or planned in a batch as not run.
+
+        Does nothing if `dataset` has no batch with this key.
+        """
 
         def work(cursor: "Cursor") -> None:
             batch = batches.find_batch(cursor, batch_key, dataset)
             if batch is not None:
                 attempts.mark_days_not_run(cursor, batch.id, error, planned_by=self.run_id)
 
-        self._ledger.ask(work, durable=True)
+        self._ledger.try_do(work, durable=True)
 
-    def replayed_in(self, cursor: "Cursor", day: SyncedDay, kept: int) -> None:
-        """Note within the transaction of `cursor` that of a day's rejected rows `kept` are left."""
-        attempts.replayed(cursor, day, kept)
+    def record_replay_in(self, cursor: "Cursor", day: SyncedDay, kept: int) -> None:
+        """Record in the transaction of `cursor` that `kept` quarantined rows of a day are left."""
+        attempts.record_replay(cursor, day, kept)
 
-    def replayed(self, dataset: str, day: SyncedDay, kept: int) -> None:
-        """Note that of a day's rejected rows `kept` are left, after the others were committed."""
-        self._ledger.record(events.Replayed(dataset, day, kept))
+    def record_replay(self, dataset: str, day: SyncedDay, kept: int) -> None:
+        """Record, after the other rows were committed, that `kept` quarantined rows are left."""
+        self._ledger.record(events.RowsReplayed(dataset, day, kept))
 
     def source_columns(self, dataset: str) -> dict[str, str] | None:
-        """Return the type of each column of a source when it was last opened; None if it never
-        was, or the tables cannot be reached."""
-        return self._ledger.ask(lambda cursor: source_columns.seen(cursor, dataset))
+        """Return the type of each column of a source when it was last opened; None if it never was
+        or the tables are unavailable."""
+        return self._ledger.try_do(lambda cursor: source_columns.last_seen(cursor, dataset))
 
     def remember_columns(
         self, dataset: str, columns: Mapping[str, str], changes: Sequence[str]
     ) -> None:
-        """Note a source's columns, and what was changed at the target because of them."""
+        """Record a source's columns, and the `changes` made to the target table because of them."""
         self._ledger.record(events.ColumnsChanged(dataset, columns, changes))
 
-    def small_days(self, dataset: str, days: Sequence[date], part: float) -> list[SmallDay] | None:
-        """Return those of `days` with fewer rows than `part` of what is usual before them; None if
-        the tables cannot be reached."""
-        return self._ledger.ask(lambda c: day_checks.small_days(c, dataset, days, part))
+    def small_days(
+        self, dataset: str, days: Sequence[date], fraction: float
+    ) -> list[SmallDay] | None:
+        """Return those of `days` with fewer rows than `fraction` of the median of the days before;
+        None if the tables are unavailable."""
+        return self._ledger.try_do(lambda c: day_checks.small_days(c, dataset, days, fraction))
 
-    def mark_reported(self, told: Sequence[Attempt]) -> None:
-        """Note that Dagster was told of these attempts' success."""
-        if told:
-            ids = [attempt.id for attempt in told]
-            self._ledger.ask(lambda cursor: attempts.mark_reported(cursor, ids))
+    def mark_reported(self, reported: Sequence[Attempt]) -> None:
+        """Record that these attempts' successes were reported to Dagster."""
+        if reported:
+            ids = [attempt.id for attempt in reported]
+            self._ledger.try_do(lambda cursor: attempts.mark_reported(cursor, ids))
 
     def close(self) -> None:
-        """Write what is owed, if that can be done in time, and close the connection; the tracker
-        opens another if it is used again."""
+        """Write what is pending, waiting a few seconds if the tables are unavailable; close the
+        connection. Using the tracker again opens a new one."""
         self._ledger.close()
 
     def __enter__(self) -> "Tracker":
@@ -266,11 +273,11 @@ class Tracker:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _refuse_lost(self, cursor: "Cursor") -> None:
+    def _check_registration(self, cursor: "Cursor") -> None:
         beat = self._heartbeat
-        if beat is None or not beat.registered or workers.hold(cursor, beat.worker):
+        if beat is None or not beat.registered or workers.lock_registration(cursor, beat.worker):
             return
         raise WorkerLostError(
-            f"run {self.run_id}: this worker gave no sign of life for too long and was taken for "
-            "lost; its run was ended, and it stops. Retry the batch"
+            f"run {self.run_id}: this worker missed its heartbeat and was presumed dead; its run "
+            "was terminated, so this worker is stopping. Retry the batch"
         )

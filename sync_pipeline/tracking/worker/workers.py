@@ -1,7 +1,8 @@
-"""Workers: which processes are at work, and how it is known that one is gone.
+"""Workers: which processes are registered, and whether a worker's process still exists.
 
-A worker is known by its host_id, its pid, and when its process began. In the same host_id the operating
-system says at once whether it lives; of another host_id only its signs of life tell.
+A worker is identified by its host ID, its process ID and the start time of its process. The
+operating system knows whether a process on the same host exists; a worker on another host can only
+be judged by its heartbeat. Does not send heartbeats: see `heartbeat.py`.
 """
 
 import os
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 _SQL = named_sql.load(__package__, "workers.sql")
-_SAME_PROCESS_SECONDS = 1.0  # how exactly two readings of a process's start agree
+_SAME_PROCESS_SECONDS = 1.0  # tolerance between two readings of a process's start time
 
 
 @dataclass(frozen=True)
 class Worker:
-    """A process at the days of one run. `process_started` is in Unix seconds."""
+    """A process that syncs the days of a run. `process_started` is Unix time in seconds."""
 
     run_id: str
     host_id: str
@@ -33,38 +34,38 @@ class Worker:
 
 
 @dataclass(frozen=True)
-class SeenWorker:
-    """A worker that has signed on, and for how many seconds it has been silent."""
+class RegisteredWorker:
+    """A registered worker, and the seconds since its last heartbeat."""
 
     worker: Worker
     silent_seconds: float
 
-    def is_dead(self, silent_for_long: float) -> bool:
-        """Whether its process is known to be gone; only in its own host_id can that be known.
+    def is_dead(self, lost_after_seconds: float) -> bool:
+        """Return whether its process is known not to exist; always False for another host.
 
-        That its pid is another's now is believed only of a worker that was silent for more than
-        `silent_for_long` seconds: a clock that is set moves the times at which processes began.
+        A process with the same ID and another start time proves that only if the last heartbeat is
+        more than `lost_after_seconds` ago: setting the clock changes the start times of processes.
         """
-        if self.worker.host_id != here():
+        if self.worker.host_id != this_host_id():
             return False
         try:
             process = psutil.Process(self.worker.pid)
             if process.status() == psutil.STATUS_ZOMBIE:
                 return True
-            began = process.create_time()
+            started = process.create_time()
         except psutil.NoSuchProcess:
-            return not _is_hidden(self.worker.pid)
-        other = abs(began - self.worker.process_started) > _SAME_PROCESS_SECONDS
-        return other and self.silent_seconds > silent_for_long
+            return not _exists(self.worker.pid)
+        pid_reused = abs(started - self.worker.process_started) > _SAME_PROCESS_SECONDS
+        return pid_reused and self.silent_seconds > lost_after_seconds
 
 
 def this_process(run_id: str) -> Worker:
     """Return this process as a worker of `run_id`."""
-    return Worker(run_id, here(), os.getpid(), psutil.Process().create_time())
+    return Worker(run_id, this_host_id(), os.getpid(), psutil.Process().create_time())
 
 
-def _is_hidden(pid: int) -> bool:
-    """Whether there is such a process of which nothing can be read: another user's."""
+def _exists(pid: int) -> bool:
+    """Return whether the process exists; psutil may not see another user's process."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -75,8 +76,8 @@ def _is_hidden(pid: int) -> bool:
 
 
 @cache
-def here() -> str:
-    """Return the name of this host_id: the machine since its start, and the process namespace."""
+def this_host_id() -> str:
+    """Return an ID of this boot of the machine and of this process namespace."""
     parts = [socket.gethostname()]
     for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
         try:
@@ -88,29 +89,29 @@ def here() -> str:
 
 
 def register(cursor: "Cursor", worker: Worker) -> None:
-    """Note that `worker` is at work."""
-    cursor.execute(_SQL["sign_on"], vars(worker))
+    """Register `worker`."""
+    cursor.execute(_SQL["register"], vars(worker))
 
 
 def beat(cursor: "Cursor", worker: Worker) -> bool:
-    """Give a sign of life of `worker`; return False if it is no longer known."""
+    """Record a heartbeat of `worker`; return False if it is not registered any more."""
     cursor.execute(_SQL["beat"], vars(worker))
     row = cursor.fetchone()
     return row is not None and row[0] == 1
 
 
-def hold(cursor: "Cursor", worker: Worker) -> bool:
-    """Return whether `worker` is still known; if so, it stays known until the transaction ends."""
-    cursor.execute(_SQL["hold"], vars(worker))
+def lock_registration(cursor: "Cursor", worker: Worker) -> bool:
+    """Return whether `worker` is registered; if so, lock its row until the transaction ends."""
+    cursor.execute(_SQL["lock_registration"], vars(worker))
     return cursor.rowcount == 1
 
 
 def deregister(cursor: "Cursor", worker: Worker) -> None:
-    """Note that `worker` has ended, or is known to be gone."""
-    cursor.execute(_SQL["sign_off"], vars(worker))
+    """Delete the registration of `worker`, which has ended or is lost."""
+    cursor.execute(_SQL["deregister"], vars(worker))
 
 
-def seen(cursor: "Cursor") -> list[SeenWorker]:
-    """Return all workers that have signed on and not off."""
+def registered_workers(cursor: "Cursor") -> list[RegisteredWorker]:
+    """Return all registered workers."""
     cursor.execute(_SQL["workers"])
-    return [SeenWorker(Worker(*row[:4]), row[4]) for row in cursor.fetchall()]
+    return [RegisteredWorker(Worker(*row[:4]), row[4]) for row in cursor.fetchall()]

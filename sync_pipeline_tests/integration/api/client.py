@@ -1,4 +1,4 @@
-"""A client of the API that sends exactly what it is told, and reads event streams."""
+"""An HTTP client for the API, which can send arbitrary requests and read event streams."""
 
 import json
 import re
@@ -21,8 +21,8 @@ PREVIEW = f"{LAUNCH}/preview"
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came back. Names of headers are in lower case."""
+class Response:
+    """An HTTP response. Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -34,14 +34,14 @@ class Answer:
 
     @property
     def data(self) -> Any:
-        """The data of a success."""
+        """The data of a successful response."""
         assert self.status < 300, self.body
         assert self.json["status"] == "success"
         return self.json["data"]
 
     @property
     def problem(self) -> Any:
-        """What is said of a call that was not done."""
+        """The problem of an error response."""
         assert self.headers["content-type"] == "application/problem+json", self.body
         assert self.json["status"] == self.status
         assert re.fullmatch(r"[a-z]+(_[a-z]+)*", self.json["code"])
@@ -52,22 +52,23 @@ class Answer:
 
 @dataclass(frozen=True)
 class Client:
-    """Speaks to the API at `url`, with these headers on each call."""
+    """Calls the API at `url`, with these headers on each request."""
 
     url: str
     headers: Mapping[str, str] | None = None
 
     def with_headers(self, **headers: str) -> "Client":
+        """Return a client that also sends these headers; an _ in a name becomes a -."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return Client(self.url, {**(self.headers or {}), **named})
 
-    def get(self, path: str, /, **query: Any) -> Answer:
-        """GET `path`; a trailing _ of a name is left out."""
-        given = {k.rstrip("_"): v for k, v in query.items() if v is not None}
-        return self.send("GET", f"{path}?{urlencode(given, doseq=True)}" if given else path)
+    def get(self, path: str, /, **query: Any) -> Response:
+        """GET `path`; a trailing _ of a parameter's name is removed."""
+        sent = {k.rstrip("_"): v for k, v in query.items() if v is not None}
+        return self.send("GET", f"{path}?{urlencode(sent, doseq=True)}" if sent else path)
 
-    def post(self, path: str, body: Any = None, **headers: str) -> Answer:
-        """POST JSON."""
+    def post(self, path: str, body: Any = None, **headers: str) -> Response:
+        """POST `body` as JSON."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         if body is None:
             return self.send("POST", path, headers=named)
@@ -81,46 +82,46 @@ class Client:
         path: str,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> Answer:
+    ) -> Response:
         connection = HTTPConnection(urlsplit(self.url).netloc, timeout=TIMEOUT_SECONDS)
         try:
             connection.request(method, path, body, {**(self.headers or {}), **(headers or {})})
             response = connection.getresponse()
             named = {name.lower(): value for name, value in response.getheaders()}
-            return Answer(response.status, named, response.read())
+            return Response(response.status, named, response.read())
         finally:
             connection.close()
 
     def raw(self, request: bytes) -> bytes:
-        """Send these bytes; return all that comes back until the server has said it all."""
+        """Send these bytes; return everything received until the server closes the connection."""
         where = urlsplit(self.url)
         address = (where.hostname or "", where.port or 0)
         with socket.create_connection(address, timeout=10) as opened:
             opened.sendall(request)
             opened.shutdown(socket.SHUT_WR)
-            answer = b""
+            response = b""
             while more := opened.recv(65536):
-                answer += more
-            return answer
+                response += more
+            return response
 
     def record(self, record_id: int) -> dict[str, Any]:
         found: dict[str, Any] = self.get(f"{BASE}/sync-status/{record_id}").data["record"]
         return found
 
     def wait_for(self, record_id: int, *status: str) -> dict[str, Any]:
-        """Return the record once it has one of these statuses."""
+        """Wait until the record has one of these statuses; return it."""
         found: list[dict[str, Any]] = []
 
-        def is_so() -> bool:
+        def has_status() -> bool:
             found.append(self.record(record_id))
             return found[-1]["status"] in status
 
-        wait_until(is_so)
+        wait_until(has_status)
         return found[-1]
 
     @contextmanager
     def events(self, after: int | None = None, last: int | None = None) -> Iterator["Events"]:
-        """Listen to the stream as long as the block lasts."""
+        """Read the event stream during the block."""
         headers = {} if last is None else {"Last-Event-ID": str(last)}
         query = "" if after is None else f"?after={after}"
         connection = HTTPConnection(urlsplit(self.url).netloc, timeout=TIMEOUT_SECONDS)
@@ -161,7 +162,7 @@ class Client:
 
 @dataclass(frozen=True)
 class Event:
-    """One event. `data` is its JSON."""
+    """A server-sent event with its JSON `data`."""
 
     name: str
     id: int | None
@@ -169,8 +170,10 @@ class Event:
 
 
 class Events:
-    """What a stream has brought so far, but for its pings, which `live` has. `began`: what was
-    missed is in."""
+    """The events received so far; those of pings are in `live`.
+
+    `began`: the missed changes have been received.
+    """
 
     def __init__(self) -> None:
         self.all: list[Event] = []
@@ -198,10 +201,10 @@ class Events:
         return [event.data for event in self.all if event.name == "record"]
 
     def wait(self, holds: Callable[[dict[str, Any]], bool], seconds: float = 10) -> dict[str, Any]:
-        """Return the first record for which it holds."""
+        """Wait for a record for which `holds` is true; return it."""
         return wait_until(lambda: next(filter(holds, self.records()), None), seconds) or {}
 
 
-def body(of: Sequence[date], **others: str) -> dict[str, str]:
-    """What launches these days of `orders`, unless `others` name another dataset."""
-    return {"dataset": "orders", "start_date": str(of[0]), "end_date": str(of[-1]), **others}
+def body(days: Sequence[date], **others: str) -> dict[str, str]:
+    """Return the body of a launch of these days of `orders`, or of the dataset in `others`."""
+    return {"dataset": "orders", "start_date": str(days[0]), "end_date": str(days[-1]), **others}

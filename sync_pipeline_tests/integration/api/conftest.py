@@ -1,4 +1,4 @@
-"""Real servers: one beside the stack, and ones that need no Dagster, with a database each."""
+"""Real API servers: with a stack, and without Dagster, each with its own database."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sync_pipeline.api.server import api_running
+from sync_pipeline.api.server import run_api
 from sync_pipeline.local.processes import free_port
 from sync_pipeline.settings import Settings
 from sync_pipeline_tests import stack_project
@@ -16,7 +16,7 @@ from sync_pipeline_tests.integration.api.client import Client
 from sync_pipeline_tests.integration.api.wire import Wire, wire
 from sync_pipeline_tests.stack_project import Stack
 
-NOBODY = "http://127.0.0.1:9"  # where no Dagster answers
+NOBODY = "http://127.0.0.1:9"  # an address where nothing listens
 DELIVERIES = """
 type: sync_pipeline.DailySync
 attributes:
@@ -29,7 +29,7 @@ TOKENS = {"reader": "reading-is-allowed", "operator": "writing-is-allowed"}
 
 
 def entries() -> str:
-    """The setting that knows the tokens."""
+    """Return the value of SYNC_API_TOKENS for these tokens."""
     return ",".join(
         f"{role}.person:{role}:{hashlib.sha256(token.encode()).hexdigest()}"
         for role, token in TOKENS.items()
@@ -38,19 +38,17 @@ def entries() -> str:
 
 @contextmanager
 def server_on(database_url: str, folder: Path, **others: str) -> Iterator[Client]:
-    """A server on this database, with no Dagster unless `others` name one."""
+    """Run a server on this database, without a Dagster unless `others` names one."""
     settings = Settings(
         environment_of({"SYNC_DATABASE_URL": database_url, "SYNC_DATA_DIR": str(folder)})
     )
-    with api_running(
-        settings, free_port(0), **{"SYNC_DAGSTER_WEBSERVER_URL": NOBODY, **others}
-    ) as api:
+    with run_api(settings, free_port(0), **{"SYNC_DAGSTER_WEBSERVER_URL": NOBODY, **others}) as api:
         yield Client(api.url)
 
 
 @contextmanager
 def wired(stack: Stack, folder: Path) -> Iterator[tuple[Wire, Client]]:
-    """A server beside the stack that reaches Dagster over a wire, which can be cut."""
+    """Run a server that reaches the stack's Dagster through a proxy that can fail."""
     with wire(stack.dagster.url) as to_dagster:
         others = {"SYNC_DAGSTER_WEBSERVER_URL": to_dagster.url}
         with server_on(stack.settings.database_url, folder, **others) as client:
@@ -59,13 +57,13 @@ def wired(stack: Stack, folder: Path) -> Iterator[tuple[Wire, Client]]:
 
 @pytest.fixture(scope="module")
 def module_database(make_database: Callable[[str | None], str], migrated_template: str) -> str:
-    """A database with the tracking tables, for all tests of a module."""
+    """A database with the tracking tables, shared by the tests of a module."""
     return make_database(migrated_template)
 
 
 @pytest.fixture(scope="module")
 def alone(module_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A server on the module's database, without tokens or a Dagster."""
+    """A server on the module's database, without tokens and without a Dagster."""
     with server_on(module_database, tmp_path_factory.mktemp("api")) as client:
         yield client
 
@@ -74,9 +72,9 @@ def alone(module_database: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def stack(
     make_database: Callable[[str | None], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
-    """A stack of this package's own, so that its tests choose their days by themselves.
+    """A stack for this package only, so that its tests can use any days.
 
-    Beside its two datasets of PostgreSQL it has `deliveries`, of files.
+    In addition to its two PostgreSQL datasets, it has `deliveries`, with a files source.
     """
     folder = tmp_path_factory.mktemp("stack")
     with stack_project.project(make_database, folder) as made:
@@ -89,15 +87,15 @@ def stack(
 
 @pytest.fixture(scope="module")
 def api(stack: Stack) -> Iterator[Client]:
-    """A server beside the stack, without tokens; each module has its own launches of a minute."""
+    """A server for the stack, without tokens; one per module, because launches are rate-limited."""
     others = {"SYNC_DAGSTER_WEBSERVER_URL": stack.dagster.url}
-    with api_running(stack.settings, free_port(0), **others) as running:
+    with run_api(stack.settings, free_port(0), **others) as running:
         yield Client(running.url)
 
 
 @pytest.fixture(scope="package")
 def guarded(stack: Stack) -> Iterator[Client]:
-    """A server beside the stack that asks for tokens; the client shows none."""
+    """A server for the stack that requires tokens; the client sends none."""
     others = {"SYNC_DAGSTER_WEBSERVER_URL": stack.dagster.url, "SYNC_API_TOKENS": entries()}
-    with api_running(stack.settings, free_port(0), **others) as running:
+    with run_api(stack.settings, free_port(0), **others) as running:
         yield Client(running.url)

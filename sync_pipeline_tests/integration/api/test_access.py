@@ -1,4 +1,4 @@
-"""Nobody gets in where they don't belong: each way in is tried."""
+"""Access control: tokens, sessions, roles, CSRF, host names, proxies and unsafe settings."""
 
 import hashlib
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from sync_pipeline.api.security.rate_limit import MAX_LAUNCHES
 from sync_pipeline.api.security.tokens import new_token
 from sync_pipeline_tests import command
-from sync_pipeline_tests.integration.api.client import BASE, LAUNCH, LIST, PREVIEW, Answer, Client
+from sync_pipeline_tests.integration.api.client import BASE, LAUNCH, LIST, PREVIEW, Client, Response
 from sync_pipeline_tests.integration.api.conftest import TOKENS, entries, server_on
 from sync_pipeline_tests.stack_project import Stack
 
@@ -29,27 +29,26 @@ def with_token(client: Client, role: str) -> Client:
 
 @pytest.fixture
 def page(guarded: Client) -> Client:
-    """A browser that has signed in on the page as operator, without the proof that its script
-    shows."""
+    """A browser that has signed in as operator, without the CSRF token that the page sends."""
     signed_in = guarded.post(f"{BASE}/session", {"token": TOKENS["operator"]})
     cookie = signed_in.headers["set-cookie"]
     return guarded.with_headers(Cookie=cookie.split(";")[0], Origin=guarded.url)
 
 
 @pytest.mark.parametrize("path", READS)
-def test_without_a_token_nothing_can_be_read(guarded: Client, path: str) -> None:
-    answer = guarded.get(path)
-    assert answer.problem["status"] == 401
-    assert answer.headers["www-authenticate"] == "Bearer"
+def test_reads_require_a_token(guarded: Client, path: str) -> None:
+    response = guarded.get(path)
+    assert response.problem["status"] == 401
+    assert response.headers["www-authenticate"] == "Bearer"
 
 
 @pytest.mark.parametrize("path", [*WRITES, PREVIEW])
-def test_without_a_token_nothing_can_be_written(guarded: Client, path: str) -> None:
+def test_writes_require_a_token(guarded: Client, path: str) -> None:
     assert guarded.post(path, ONE_DAY).problem["status"] == 401
 
 
 @pytest.mark.parametrize(
-    "shown",
+    "token",
     [
         *("", "Bearer", "Bearer ", "Bearer wrong", "Basic cmVhZGVyOg==", "Bearer é"),
         f"Bearer {hashlib.sha256(TOKENS['operator'].encode()).hexdigest()}",  # the hash, leaked
@@ -57,22 +56,22 @@ def test_without_a_token_nothing_can_be_written(guarded: Client, path: str) -> N
         f"Bearer {TOKENS['operator'].upper()}",
     ],
 )
-def test_what_is_no_token_opens_nothing(guarded: Client, shown: str) -> None:
-    headers = {"Authorization": shown.encode("utf-8").decode("latin-1")}
+def test_invalid_tokens_are_rejected(guarded: Client, token: str) -> None:
+    headers = {"Authorization": token.encode("utf-8").decode("latin-1")}
     assert guarded.send("GET", LIST, headers=headers).problem["status"] == 401
 
 
 @pytest.mark.parametrize("path", WRITES)
-def test_a_reader_reads_and_previews_but_writes_nothing(guarded: Client, path: str) -> None:
+def test_a_reader_can_read_and_preview_but_not_write(guarded: Client, path: str) -> None:
     reader = with_token(guarded, "reader")
     assert reader.get(LIST).status == 200
     assert reader.post(PREVIEW, ONE_DAY).status == 200
     problem = reader.post(path, ONE_DAY).problem
     assert problem["status"] == 403
-    assert problem["detail"].startswith("reader.person may read only")
+    assert problem["detail"].startswith("reader.person has read-only access")
 
 
-def test_an_operator_launches_by_name(guarded: Client) -> None:
+def test_a_launch_records_the_operators_name(guarded: Client) -> None:
     operator = with_token(guarded, "operator")
     record = operator.post(LAUNCH, ONE_DAY).data["record"]
     assert record["triggered_by"] == "operator.person, API"
@@ -80,29 +79,29 @@ def test_an_operator_launches_by_name(guarded: Client) -> None:
     assert operator.wait_for(record["id"], "success")
 
 
-def test_the_pages_cookie_is_of_no_use_to_scripts_and_other_sites(guarded: Client) -> None:
-    answer = guarded.post(f"{BASE}/session", {"token": TOKENS["reader"]})
-    parts = {part.strip().lower() for part in answer.headers["set-cookie"].split(";")}
+def test_the_session_cookie_is_hidden_from_scripts_and_other_sites(guarded: Client) -> None:
+    response = guarded.post(f"{BASE}/session", {"token": TOKENS["reader"]})
+    parts = {part.strip().lower() for part in response.headers["set-cookie"].split(";")}
     assert {"httponly", "samesite=strict", "path=/"} <= parts
     wrong = guarded.post(f"{BASE}/session", {"token": "wrong"})
     assert (wrong.problem["status"], wrong.problem["field"]) == (401, "token")
     assert "set-cookie" not in wrong.headers
 
 
-def test_a_session_reads_and_writes_only_with_the_pages_proof(page: Client) -> None:
+def test_a_session_can_write_only_with_the_csrf_token(page: Client) -> None:
     me = page.get(f"{BASE}/me").data
     assert (me["role"], me["user"]) == ("operator", "operator.person")
-    for proof in ({}, {"X-CSRF-Token": "0" * 64}, {"X-CSRF-Token": "é"}):
-        headers = {k: v.encode().decode("latin-1") for k, v in proof.items()}
+    for sent in ({}, {"X-CSRF-Token": "0" * 64}, {"X-CSRF-Token": "é"}):
+        headers = {k: v.encode().decode("latin-1") for k, v in sent.items()}
         problem = page.send("POST", WRITES[1], headers=headers).problem
         assert problem["status"] == 403
         assert "X-CSRF-Token" in problem["detail"]
-    shown = page.with_headers(X_CSRF_Token=me["csrf_token"])
-    assert shown.post(f"{BASE}/sync-status/99999999/cancel").problem["status"] == 404
-    assert shown.send("DELETE", f"{BASE}/session").status == 204
+    with_csrf = page.with_headers(X_CSRF_Token=me["csrf_token"])
+    assert with_csrf.post(f"{BASE}/sync-status/99999999/cancel").problem["status"] == 404
+    assert with_csrf.send("DELETE", f"{BASE}/session").status == 204
 
 
-def test_a_session_that_is_forged_or_of_another_server_is_none(
+def test_forged_sessions_and_those_of_other_servers_are_rejected(
     guarded: Client, page: Client, stack: Stack, tmp_path: Path
 ) -> None:
     cookie = (page.headers or {})["Cookie"]
@@ -115,13 +114,13 @@ def test_a_session_that_is_forged_or_of_another_server_is_none(
         assert other.send("GET", LIST, headers={"Cookie": cookie}).status == 401
 
 
-def test_with_one_secret_a_session_outlives_a_restart_but_not_its_token(
+def test_with_a_secret_a_session_survives_a_restart_but_not_the_removal_of_its_token(
     module_database: str, tmp_path: Path
 ) -> None:
     others = {"SYNC_API_SECRET": "s" * 32, "SYNC_API_TOKENS": entries()}
     with server_on(module_database, tmp_path, **others) as before:
-        answer = before.post(f"{BASE}/session", {"token": TOKENS["reader"]})
-        cookie = {"Cookie": answer.headers["set-cookie"].split(";")[0]}
+        response = before.post(f"{BASE}/session", {"token": TOKENS["reader"]})
+        cookie = {"Cookie": response.headers["set-cookie"].split(";")[0]}
     with server_on(module_database, tmp_path, **others) as after:
         assert after.send("GET", LIST, headers=cookie).status == 200
     taken = {**others, "SYNC_API_TOKENS": new_token("reader.person", "reader")[1]}
@@ -139,55 +138,55 @@ def test_with_one_secret_a_session_outlives_a_restart_but_not_its_token(
     ],
 )
 @pytest.mark.parametrize("path", [*WRITES, f"{BASE}/session"])
-def test_another_sites_page_cannot_write_without_tokens_either(
+def test_another_sites_page_cannot_write_even_without_tokens(
     api: Client, path: str, headers: dict[str, str]
 ) -> None:
-    proof = {"X-CSRF-Token": api.get(f"{BASE}/me").data["csrf_token"]}
-    sent = {**headers, **proof, "Content-Type": "application/json"}
+    csrf_header = {"X-CSRF-Token": api.get(f"{BASE}/me").data["csrf_token"]}
+    sent = {**headers, **csrf_header, "Content-Type": "application/json"}
     problem = api.send("POST", path, b'{"token": "x"}', sent).problem
     assert problem["status"] == 403
-    assert "another's" in problem["detail"]
+    assert "another site's page" in problem["detail"]
 
 
-def test_a_browser_on_this_machine_needs_the_pages_proof_and_a_script_does_not(api: Client) -> None:
+def test_a_local_browser_needs_the_csrf_token_and_a_local_script_does_not(api: Client) -> None:
     path = f"{BASE}/sync-status/99999999/cancel"
     browser = api.with_headers(Origin=api.url, Sec_Fetch_Site="same-origin")
     assert browser.post(path, {}).problem["status"] == 403
-    proof = browser.get(f"{BASE}/me").data["csrf_token"]
-    assert browser.post(path, {}, X_CSRF_Token=proof).problem["status"] == 404
+    csrf_token = browser.get(f"{BASE}/me").data["csrf_token"]
+    assert browser.post(path, {}, X_CSRF_Token=csrf_token).problem["status"] == 404
     assert api.post(path).problem["status"] == 404
 
 
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", ""]
 )
-def test_a_name_that_leads_to_this_machine_by_a_trick_is_refused(alone: Client, host: str) -> None:
-    answer = alone.send("GET", LIST, headers={"Host": host})
-    assert answer.problem["status"] == 421
+def test_unknown_host_names_are_rejected(alone: Client, host: str) -> None:
+    response = alone.send("GET", LIST, headers={"Host": host})
+    assert response.problem["status"] == 421
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1:1", "[::1]:8000"])
-def test_this_machines_own_names_are_known(alone: Client, host: str) -> None:
+def test_loopback_host_names_are_accepted(alone: Client, host: str) -> None:
     assert alone.send("GET", LIST, headers={"Host": host}).status == 200
 
 
 @pytest.mark.parametrize(
     "header", ["Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Proto", "X-Real-IP"]
 )
-def test_without_tokens_nobody_gets_in_through_a_proxy(alone: Client, header: str) -> None:
+def test_without_tokens_requests_through_a_proxy_are_rejected(alone: Client, header: str) -> None:
     for path in (LIST, "/", f"{BASE}/me"):
         problem = alone.send("GET", path, headers={header: "203.0.113.7"}).problem
         assert problem["status"] == 403
         assert "SYNC_API_TOKENS" in problem["detail"]
 
 
-def test_without_tokens_a_proxy_that_adds_nothing_is_known_by_its_http_1_0(alone: Client) -> None:
-    asked = f"GET {LIST} HTTP/1.0\r\nHost: 127.0.0.1:8000\r\nConnection: close\r\n\r\n"
-    assert b" 403 " in alone.raw(asked.encode()).split(b"\r\n")[0]
+def test_without_tokens_http_1_0_is_treated_as_a_proxy(alone: Client) -> None:
+    request = f"GET {LIST} HTTP/1.0\r\nHost: 127.0.0.1:8000\r\nConnection: close\r\n\r\n"
+    assert b" 403 " in alone.raw(request.encode()).split(b"\r\n")[0]
     assert alone.send("GET", LIST, headers={"Host": "127.0.0.1:8000"}).status == 200
 
 
-def test_with_tokens_a_page_behind_a_proxy_that_renames_the_server_signs_in_and_writes(
+def test_with_tokens_the_page_works_behind_a_proxy_that_changes_the_host(
     module_database: str, tmp_path: Path
 ) -> None:
     others = {"SYNC_API_TOKENS": entries(), "SYNC_PAGE_URL": "https://sync.example"}
@@ -198,30 +197,30 @@ def test_with_tokens_a_page_behind_a_proxy_that_renames_the_server_signs_in_and_
         signed_in = proxied.post(f"{BASE}/session", {"token": TOKENS["operator"]})
         assert "secure" in signed_in.headers["set-cookie"].lower()
         page = proxied.with_headers(Cookie=signed_in.headers["set-cookie"].split(";")[0])
-        proof = signed_in.data["csrf_token"]
+        csrf_token = signed_in.data["csrf_token"]
         path = f"{BASE}/sync-status/99999999/cancel"
-        assert page.post(path, {}, X_CSRF_Token=proof).problem["status"] == 404
+        assert page.post(path, {}, X_CSRF_Token=csrf_token).problem["status"] == 404
         for foreign in (
             "https://sync.example.evil",
             "http://sync.example",
             "https://x:y:z",
             "null",
         ):
-            refused = page.with_headers(Origin=foreign).post(path, {}, X_CSRF_Token=proof)
+            refused = page.with_headers(Origin=foreign).post(path, {}, X_CSRF_Token=csrf_token)
             assert refused.problem["status"] == 403
 
 
-def test_nothing_is_shared_with_other_origins(alone: Client) -> None:
+def test_no_cors_headers_are_sent(alone: Client) -> None:
     for method in ("GET", "OPTIONS"):
         headers = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
-        answer = alone.send(method, LIST, headers=headers)
-        assert not [name for name in answer.headers if name.startswith("access-control")]
+        response = alone.send(method, LIST, headers=headers)
+        assert not [name for name in response.headers if name.startswith("access-control")]
 
 
 @pytest.mark.parametrize(
     "path", [LIST, "/", "/healthz", "/nowhere", "/static/nowhere.js", f"{BASE}/sync-status/0"]
 )
-def test_every_answer_carries_the_headers_that_bind_a_browser(alone: Client, path: str) -> None:
+def test_every_response_has_the_security_headers(alone: Client, path: str) -> None:
     headers = alone.get(path).headers
     policy = headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'")
@@ -237,12 +236,12 @@ def test_launches_are_limited_for_each_caller_and_reads_are_not(guarded: Client)
     operator = with_token(guarded, "operator")
     refused = {**ONE_DAY, "start_date": "1999-01-01"}
 
-    def launch(_: int) -> Answer:
+    def launch(_: int) -> Response:
         return operator.post(LAUNCH, refused)
 
-    answers = [launch(n) for n in range(MAX_LAUNCHES + 3)]
-    (*_, last) = answers
-    assert answers[0].status == 422
+    responses = [launch(n) for n in range(MAX_LAUNCHES + 3)]
+    (*_, last) = responses
+    assert responses[0].status == 422
     assert last.problem["status"] == 429
     assert int(last.headers["retry-after"]) >= 1
     assert operator.get(LIST).status == 200
@@ -260,65 +259,65 @@ SECRET = "hunter2-in-the-url"  # noqa: S105
         f"postgresql://ada:{SECRET}@nowhere.invalid/target",
     ],
 )
-def test_no_secret_stands_in_an_error(tmp_path: Path, url: str) -> None:
+def test_errors_contain_no_secrets(tmp_path: Path, url: str) -> None:
     with server_on(url, tmp_path, SYNC_API_SECRET="k" * 40, SYNC_API_TOKENS=entries()) as client:
         operator = with_token(client, "operator")
-        answers = [client.get(path) for path in (*READS, "/readyz")]
-        answers += [operator.get(path) for path in (LIST, f"{BASE}/datasets", "/metrics")]
-        answers += [operator.post(path, ONE_DAY) for path in WRITES]
-        said = b"".join(answer.body for answer in answers).decode()
-    said += (tmp_path / "api.log").read_text()
+        responses = [client.get(path) for path in (*READS, "/readyz")]
+        responses += [operator.get(path) for path in (LIST, f"{BASE}/datasets", "/metrics")]
+        responses += [operator.post(path, ONE_DAY) for path in WRITES]
+        output = b"".join(response.body for response in responses).decode()
+    output += (tmp_path / "api.log").read_text()
     for secret in (SECRET, "k" * 40, *TOKENS.values(), entries().split(":")[2][:64]):
-        assert secret not in said
-    assert {answer.status for answer in answers} <= {200, 401, 503}
-    assert "SYNC_DATABASE_URL" in said
+        assert secret not in output
+    assert {response.status for response in responses} <= {200, 401, 503}
+    assert "SYNC_DATABASE_URL" in output
 
 
 @pytest.mark.parametrize(
-    ("words", "others", "says"),
+    ("words", "others", "message"),
     [
         (
             ["--host", EVERYWHERE],
             {},
-            f"--host {EVERYWHERE} can be reached from elsewhere, so SYNC_API_",
+            f"other machines can reach --host {EVERYWHERE}, so SYNC_API_",
         ),
-        (["--host", "::"], {}, "can be reached from elsewhere"),
+        (["--host", "::"], {}, "other machines can reach"),
         ([], {"SYNC_API_TOKENS": "ada:operator:secret-itself"}, "SYNC_API_TOKENS: entry 1 is not"),
-        ([], {"SYNC_API_TOKENS": f"{entries()},{entries()}"}, "is there twice"),
-        ([], {"SYNC_PAGE_URL": "https://sync.example"}, "SYNC_PAGE_URL is an address that others"),
+        ([], {"SYNC_API_TOKENS": f"{entries()},{entries()}"}, "is used twice"),
+        ([], {"SYNC_PAGE_URL": "https://sync.example"}, "other machines can open SYNC_PAGE_URL"),
         ([], {"SYNC_API_SECRET": "short-secret"}, "SYNC_API_SECRET is shorter than 32"),
         (
             [],
             {"SYNC_DAGSTER_WEBSERVER_URL": "file:///etc/passwd"},
-            "SYNC_DAGSTER_WEBSERVER_URL is no address",
+            "SYNC_DAGSTER_WEBSERVER_URL is not a valid URL",
         ),
     ],
 )
-def test_a_server_that_would_not_be_safe_does_not_start(
-    module_database: str, words: list[str], others: dict[str, Any], says: str
+def test_the_server_does_not_start_with_an_unsafe_or_invalid_setting(
+    module_database: str, words: list[str], others: dict[str, Any], message: str
 ) -> None:
-    given = {"SYNC_API_TRACKING_URL": module_database}
-    ended = command.run(given, "api", "--port", "0", *words, **others)
+    environment = {"SYNC_API_TRACKING_URL": module_database}
+    ended = command.run(environment, "api", "--port", "0", *words, **others)
     assert (ended.code, ended.out) == (2, "")
     assert ended.errors.count("\n") == 1
-    assert says in ended.errors
+    assert message in ended.errors
     assert "secret-itself" not in ended.errors
     assert "short-secret" not in ended.errors
 
 
-def test_the_token_command_makes_a_token_that_opens_the_server(
+def test_the_token_command_prints_a_token_that_the_server_accepts(
     module_database: str, tmp_path: Path
 ) -> None:
     ended = command.run({}, "token", "ada", "operator")
     assert ended.code == 0
-    shown, entry = (line.split(": ", 1)[1] for line in ended.out.splitlines())
+    token, entry = (line.split(": ", 1)[1] for line in ended.out.splitlines())
     with server_on(module_database, tmp_path, SYNC_API_TOKENS=entry) as client:
-        ada = client.with_headers(Authorization=f"Bearer {shown}")
+        ada = client.with_headers(Authorization=f"Bearer {token}")
         assert ada.get(f"{BASE}/me").data["role"] == "operator"
 
 
 @pytest.mark.parametrize("words", [("a:b", "operator"), ("ada", "king"), ("", "reader")])
-def test_a_token_that_no_server_would_take_is_not_made(words: tuple[str, str]) -> None:
+def test_the_token_command_rejects_invalid_names_and_roles(words: tuple[str, str]) -> None:
     ended = command.run({}, "token", *words)
     assert (ended.code, ended.out) == (2, "")
     assert "the role is reader or operator" in ended.complaint

@@ -1,4 +1,4 @@
-"""The live stream: every change within a second, to everybody, and none lost over what breaks."""
+"""The event stream: every change is sent within a second, and none is lost by failures."""
 
 import socket
 import time
@@ -30,7 +30,7 @@ _REMARK = "UPDATE daily_sync_status SET remarks = %s WHERE id = %s"
 
 @pytest.fixture
 def database(module_database: str) -> Iterator["Connection"]:
-    """A connection to the server's database, whose tables are empty; it commits when told."""
+    """A connection to the server's database, with empty tables and without autocommit."""
     helpers.clear(module_database)
     with closing(psycopg2.connect(module_database)) as opened:
         yield opened
@@ -47,7 +47,7 @@ def remark(connection: "Connection", record_id: int, text: str) -> None:
     helpers.execute(connection, _REMARK, [text, record_id])
 
 
-def test_a_change_is_heard_by_everybody_within_a_second_with_the_whole_record(
+def test_all_streams_receive_the_changed_record_within_a_second(
     alone: Client, database: "Connection"
 ) -> None:
     with alone.events() as one, alone.events() as other:
@@ -55,13 +55,13 @@ def test_a_change_is_heard_by_everybody_within_a_second_with_the_whole_record(
         began = time.monotonic()
         database.commit()
         for events in (one, other):
-            heard = events.wait(lambda r: r["id"] == record_id)
+            received = events.wait(lambda r: r["id"] == record_id)
             assert time.monotonic() - began < 1
-            assert heard == alone.record(record_id)
-        assert one.all[-1].id == heard["change"]
+            assert received == alone.record(record_id)
+        assert one.all[-1].id == received["change"]
 
 
-def test_what_is_rolled_back_is_not_heard(alone: Client, database: "Connection") -> None:
+def test_rolled_back_changes_are_not_sent(alone: Client, database: "Connection") -> None:
     with alone.events() as events:
         insert(database)
         database.rollback()
@@ -72,7 +72,7 @@ def test_what_is_rolled_back_is_not_heard(alone: Client, database: "Connection")
 
 
 @pytest.mark.parametrize("by_header", [False, True])
-def test_who_comes_back_gets_what_changed_meanwhile_first(
+def test_a_client_that_reconnects_first_receives_the_missed_changes(
     alone: Client, database: "Connection", by_header: bool
 ) -> None:
     with alone.events() as events:
@@ -82,16 +82,16 @@ def test_who_comes_back_gets_what_changed_meanwhile_first(
     second = insert(database, "2025-01-02")
     remark(database, first, "changed")
     database.commit()
-    again = {"last": seen, "after": 0} if by_header else {"after": seen}
-    with alone.events(**again) as events:
+    position = {"last": seen, "after": 0} if by_header else {"after": seen}
+    with alone.events(**position) as events:
         events.wait(lambda r: r["id"] == second)
         assert events.wait(lambda r: r["id"] == first)["remarks"] == "changed"
 
 
-def test_a_change_that_becomes_visible_after_a_later_one_is_not_lost(
+def test_a_change_that_is_committed_after_a_later_one_is_not_lost(
     alone: Client, module_database: str, database: "Connection"
 ) -> None:
-    slow = insert(database)  # takes its number now, and is committed last
+    slow = insert(database)  # gets its change number now, but commits last
     with closing(psycopg2.connect(module_database)) as quick:
         with alone.events() as events:
             record_id = insert(quick, "2025-01-02")
@@ -104,7 +104,9 @@ def test_a_change_that_becomes_visible_after_a_later_one_is_not_lost(
             events.wait(lambda r: r["id"] == slow)
 
 
-def test_who_missed_too_much_is_told_to_begin_anew(alone: Client, database: "Connection") -> None:
+def test_a_client_that_missed_too_many_changes_receives_a_reset(
+    alone: Client, database: "Connection"
+) -> None:
     helpers.execute(
         database,
         "INSERT INTO daily_sync_status (sync_date, status, dataset)"
@@ -117,11 +119,11 @@ def test_who_missed_too_much_is_told_to_begin_anew(alone: Client, database: "Con
         assert (reset.name, reset.id) == ("reset", reset.data["change"])
         record_id = insert(database)
         database.commit()
-        heard = events.wait(lambda r: r["id"] == record_id)
-        assert heard["change"] > reset.data["change"]
+        received = events.wait(lambda r: r["id"] == record_id)
+        assert received["change"] > reset.data["change"]
 
 
-def test_a_client_that_does_not_read_holds_up_nobody_and_is_told_to_begin_anew(
+def test_a_client_that_does_not_read_is_reset_without_delaying_others(
     alone: Client, database: "Connection"
 ) -> None:
     where = urlsplit(alone.url)
@@ -151,7 +153,7 @@ def test_a_client_that_does_not_read_holds_up_nobody_and_is_told_to_begin_anew(
             received = received[-20:] + slow.recv(1 << 20)
 
 
-def test_changes_made_while_the_database_was_away_from_the_server_are_heard_when_it_is_back(
+def test_changes_during_a_lost_connection_are_sent_after_reconnecting(
     alone: Client, module_database: str, database: "Connection"
 ) -> None:
     with alone.events() as events, closing(psycopg2.connect(module_database)) as other:
@@ -164,22 +166,20 @@ def test_changes_made_while_the_database_was_away_from_the_server_are_heard_when
             " application_name = 'sync_pipeline: api, events' AND datname = current_database()",
         )
         other.commit()
-        remark(database, record_id, "while nobody listened")
+        remark(database, record_id, "during the outage")
         database.commit()
-        events.wait(lambda r: r["remarks"] == "while nobody listened")
-    assert alone.record(record_id)["remarks"] == "while nobody listened"
+        events.wait(lambda r: r["remarks"] == "during the outage")
+    assert alone.record(record_id)["remarks"] == "during the outage"
 
 
-def test_a_stream_says_at_once_and_again_and_again_whether_changes_are_heard_of(
-    alone: Client, database: "Connection"
-) -> None:
+def test_a_stream_starts_with_a_ping_and_repeats_it(alone: Client, database: "Connection") -> None:
     with alone.events() as events:
         assert events.live == [True]
         wait_until(lambda: len(events.live) > 1, 17)
         assert events.live == [True, True]
 
 
-def test_numbers_that_run_backwards_after_a_restore_let_everybody_begin_anew(
+def test_streams_are_reset_after_the_database_is_restored(
     alone: Client, module_database: str, database: "Connection"
 ) -> None:
     record_id = insert(database)
@@ -201,7 +201,7 @@ def test_numbers_that_run_backwards_after_a_restore_let_everybody_begin_anew(
         assert (events.all[0].name, events.all[0].data["change"]) == ("reset", 0)
 
 
-def test_who_comes_back_is_answered_from_indexes_however_many_records_there_are(
+def test_reconnecting_uses_indexes_regardless_of_the_number_of_records(
     module_database: str, database: "Connection"
 ) -> None:
     helpers.execute(
@@ -234,22 +234,22 @@ def test_who_comes_back_is_answered_from_indexes_however_many_records_there_are(
     assert len(found) == 3
 
 
-def hears(events: Events, database: "Connection", record_id: int) -> bool:
-    """Change a record; return whether the stream brought any change so far."""
-    remark(database, record_id, "heard?")
+def receives_change(events: Events, database: "Connection", record_id: int) -> bool:
+    """Change a record; return whether the stream has received any change so far."""
+    remark(database, record_id, "changed")
     database.commit()
     return bool(events.records())
 
 
-def test_streams_outlive_a_database_that_is_restarted(server: OtherServer, tmp_path: Path) -> None:
+def test_streams_survive_a_database_restart(server: OtherServer, tmp_path: Path) -> None:
     from sync_pipeline.database.migrate import migrate
 
     migrate(server.url, "SYNC_DATABASE_URL")
     with server_on(server.url, tmp_path) as client, client.events() as events:
         with closing(psycopg2.connect(server.url)) as connection:
             record_id = insert(connection)
-            # The first changes may come before anybody listens.
-            wait_until(lambda: hears(events, connection, record_id))
+            # The listener may miss the first changes, while it connects.
+            wait_until(lambda: receives_change(events, connection, record_id))
         assert events.live[-1]
         server.stop()
         wait_until(lambda: not events.live[-1])
@@ -267,7 +267,7 @@ def test_streams_outlive_a_database_that_is_restarted(server: OtherServer, tmp_p
         assert wait_until(lambda: client.get("/readyz").status == 200)
 
 
-def test_a_server_that_is_told_to_stop_ends_its_streams_at_once(
+def test_stopping_the_server_ends_its_streams_immediately(
     module_database: str, tmp_path: Path
 ) -> None:
     with server_on(module_database, tmp_path) as client, client.events() as events:

@@ -1,4 +1,4 @@
-"""Nothing that is sent becomes SQL, a path, a header or a body too large: each place is tried."""
+"""No part of a request can inject SQL, paths or headers, and malformed bodies are rejected."""
 
 from urllib.parse import quote
 
@@ -34,26 +34,26 @@ HOSTILE = [
         "/" + "a" * 8000,
     ],
 )
-def test_no_path_leads_out_of_what_is_served(alone: Client, path: str) -> None:
-    answer = alone.get(path)
-    assert answer.status in (404, 422), answer
-    assert b"root:" not in answer.body
-    assert b"import" not in answer.body
+def test_no_path_leads_outside_the_served_files(alone: Client, path: str) -> None:
+    response = alone.get(path)
+    assert response.status in (404, 422), response
+    assert b"root:" not in response.body
+    assert b"import" not in response.body
 
 
 @pytest.mark.parametrize("value", HOSTILE)
 @pytest.mark.parametrize(
     "name", ["dataset", "kind", "status", "from", "to", "q", "sort", "after", "page", "page_size"]
 )
-def test_nothing_in_a_query_becomes_sql(alone: Client, name: str, value: str) -> None:
-    answer = alone.get(f"{LIST}?{name}={quote(value)}")
-    assert answer.status in (200, 422)
-    if answer.status == 200 and name in ("dataset", "q"):
-        assert answer.data["records"] == []
+def test_query_parameters_cannot_inject_sql(alone: Client, name: str, value: str) -> None:
+    response = alone.get(f"{LIST}?{name}={quote(value)}")
+    assert response.status in (200, 422)
+    if response.status == 200 and name in ("dataset", "q"):
+        assert response.data["records"] == []
 
 
 @pytest.mark.parametrize("value", HOSTILE)
-def test_nothing_in_a_path_a_body_or_a_header_becomes_sql(api: Client, value: str) -> None:
+def test_paths_bodies_and_headers_cannot_inject_sql(api: Client, value: str) -> None:
     refused = {404, 405, 409, 422}
     assert api.get(f"{BASE}/sync-status/{quote(value, safe='')}").status in refused
     assert api.post(f"{BASE}/sync-status/{quote(value, safe='')}/cancel").status in refused
@@ -70,14 +70,12 @@ def test_nothing_in_a_path_a_body_or_a_header_becomes_sql(api: Client, value: st
         assert api.post(PREVIEW, {**ONE_DAY, name: value}).status == 422
     key = value.encode("utf-8").decode("latin-1")
     if "\x01" not in key:
-        answer = api.post(LAUNCH, {**ONE_DAY, "dataset": "no"}, Idempotency_Key=key)
-        assert answer.status == 422
+        response = api.post(LAUNCH, {**ONE_DAY, "dataset": "no"}, Idempotency_Key=key)
+        assert response.status == 422
 
 
 @pytest.mark.parametrize("value", HOSTILE)
-def test_nothing_in_the_body_of_a_cancel_a_retry_or_a_session_becomes_sql(
-    alone: Client, value: str
-) -> None:
+def test_bodies_of_cancel_retry_and_session_cannot_inject_sql(alone: Client, value: str) -> None:
     for path in (CANCEL, RETRY):
         assert alone.post(path, {"id": value, "dataset": value}).status == 404
     assert alone.post(f"{BASE}/session", {"token": value}).status in (200, 422)
@@ -92,21 +90,21 @@ def test_nothing_in_the_body_of_a_cancel_a_retry_or_a_session_becomes_sql(
         b'{"start_date": "2025-01-01\\u0000", "end_date": "\\ud800"}',
     ],
 )
-def test_a_body_that_is_no_request_is_refused(api: Client, body: bytes) -> None:
-    answer = api.send("POST", LAUNCH, body, {"Content-Type": "application/json"})
-    assert answer.problem["status"] == 422
+def test_malformed_bodies_are_rejected(api: Client, body: bytes) -> None:
+    response = api.send("POST", LAUNCH, body, {"Content-Type": "application/json"})
+    assert response.problem["status"] == 422
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "", "json"])
-def test_what_is_not_declared_as_json_is_refused(api: Client, kind: str) -> None:
-    answer = api.send("POST", LAUNCH, b'{"start_date":"2025-01-01"}', {"Content-Type": kind})
-    assert answer.problem["status"] == 415
+def test_bodies_not_declared_as_json_are_rejected(api: Client, kind: str) -> None:
+    response = api.send("POST", LAUNCH, b'{"start_date":"2025-01-01"}', {"Content-Type": kind})
+    assert response.problem["status"] == 415
 
 
-def test_a_body_too_large_is_refused_before_it_is_read(alone: Client) -> None:
+def test_large_bodies_are_rejected_before_they_are_read(alone: Client) -> None:
     large = b'{"start_date": "' + b"x" * 17_000 + b'"}'
-    answer = alone.send("POST", LAUNCH, large, {"Content-Type": "application/json"})
-    assert answer.problem["status"] == 413
+    response = alone.send("POST", LAUNCH, large, {"Content-Type": "application/json"})
+    assert response.problem["status"] == 413
     head = f"POST {LAUNCH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     promised = alone.raw(f"{head}Content-Length: 99999999999\r\n\r\n".encode())
     assert b" 413 " in promised.split(b"\r\n")[0]
@@ -119,14 +117,14 @@ def test_a_body_too_large_is_refused_before_it_is_read(alone: Client) -> None:
 
 
 @pytest.mark.parametrize("injected", ["a\r\nSet-Cookie: x=1", "a\nX: y", "a%0d%0aX-Evil:%201"])
-def test_no_header_can_be_put_into_an_answer(api: Client, injected: str) -> None:
+def test_no_header_can_be_injected_into_a_response(api: Client, injected: str) -> None:
     path = quote(injected, safe="%")
-    for answer in (
+    for response in (
         api.get(f"{LIST}?q={path}"),
         api.get(f"/{path}"),
         api.get(f"/static/{path}"),
         api.get(f"{BASE}/sync-status/{path}"),
     ):
-        assert "x-evil" not in answer.headers
-        assert "set-cookie" not in answer.headers
-        assert "x" not in answer.headers
+        assert "x-evil" not in response.headers
+        assert "set-cookie" not in response.headers
+        assert "x" not in response.headers

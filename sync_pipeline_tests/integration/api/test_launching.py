@@ -1,4 +1,4 @@
-"""Launching, retrying and cancelling over the API, with a real Dagster doing the work."""
+"""Launch and preview batches over the API with a real Dagster."""
 
 from datetime import date
 from pathlib import Path
@@ -17,17 +17,17 @@ from sync_pipeline_tests.waiting import wait_until
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
-def test_a_batch_is_syncing_at_once_and_then_goes_in_under_its_one_record(
+def test_a_launched_batch_is_syncing_immediately_and_succeeds_under_one_record(
     api: Client, stack: Stack
 ) -> None:
-    of = days(date(2025, 6, 1), 5)
-    answer = api.post(LAUNCH, body(of))
-    assert answer.status == 202
-    data = answer.data
+    batch_days = days(date(2025, 6, 1), 5)
+    response = api.post(LAUNCH, body(batch_days))
+    assert response.status == 202
+    data = response.data
     record = data["record"]
     assert (record["status"], record["remarks"]) == (
         "syncing",
-        f"批量同步: {of[0]} 至 {of[-1]}, 共5天",
+        f"批量同步: {batch_days[0]} 至 {batch_days[-1]}, 共5天",
     )
     assert record["triggered_by"] == "local, API"
     assert data["dagster_url"] == f"{stack.dagster.url}/runs/{data['run_id']}"
@@ -40,77 +40,75 @@ def test_a_batch_is_syncing_at_once_and_then_goes_in_under_its_one_record(
     )
     assert (ended["done_days"], ended["percent"]) == (5, 100.0)
     assert len(stack.batches(data["batch_key"])) == 1
-    assert stack.differing_days("orders", of) == []
+    assert stack.differing_days("orders", batch_days) == []
     attempts = stack.attempts(data["record_id"])
     assert {attempt["triggered_by"] for attempt in attempts} == {"local, API"}
 
 
-def test_the_same_key_launches_once_and_another_request_under_it_is_refused(
+def test_a_key_launches_once_and_a_different_request_with_it_is_refused(
     api: Client, stack: Stack
 ) -> None:
-    of = days(date(2025, 6, 11), 2)
+    batch_days = days(date(2025, 6, 11), 2)
     key = f"key-{uuid4()}"
-    first = api.post(LAUNCH, body(of), Idempotency_Key=key)
-    second = api.post(LAUNCH, body(of), Idempotency_Key=key)
+    first = api.post(LAUNCH, body(batch_days), Idempotency_Key=key)
+    second = api.post(LAUNCH, body(batch_days), Idempotency_Key=key)
     assert (first.status, second.status) == (202, 200)
     for name in ("record_id", "batch_key", "run_id", "dagster_url"):
         assert first.data[name] == second.data[name]
-    other = api.post(LAUNCH, body(of, already_synced="resync"), Idempotency_Key=key).problem
+    other = api.post(LAUNCH, body(batch_days, already_synced="resync"), Idempotency_Key=key).problem
     assert (other["status"], other["field"]) == (409, "Idempotency-Key")
     ended = api.wait_for(first.data["record_id"], "success")
-    third = api.post(LAUNCH, body(of), Idempotency_Key=key)
+    third = api.post(LAUNCH, body(batch_days), Idempotency_Key=key)
     assert (third.status, third.data["record"]["id"]) == (200, ended["id"])
     assert len(stack.batches(first.data["batch_key"])) == 1
 
 
-def test_the_same_key_at_the_same_time_launches_once(api: Client, stack: Stack) -> None:
-    of = days(date(2025, 10, 21), 2)
+def test_concurrent_requests_with_one_key_launch_once(api: Client, stack: Stack) -> None:
+    batch_days = days(date(2025, 10, 21), 2)
     key = f"key-{uuid4()}"
-    answers = at_once([lambda: api.post(LAUNCH, body(of), Idempotency_Key=key)] * 4)
-    assert sorted(answer.status for answer in answers) == [200, 200, 200, 202]
-    assert len({(a.data["record_id"], a.data["run_id"]) for a in answers}) == 1
-    record = api.wait_for(answers[0].data["record_id"], "success")
+    responses = at_once([lambda: api.post(LAUNCH, body(batch_days), Idempotency_Key=key)] * 4)
+    assert sorted(response.status for response in responses) == [200, 200, 200, 202]
+    assert len({(a.data["record_id"], a.data["run_id"]) for a in responses}) == 1
+    record = api.wait_for(responses[0].data["record_id"], "success")
     assert len(runs_of(stack.dagster, record["batch_key"])) == 1
 
 
-def test_a_batch_that_dagster_does_not_hear_of_is_closed_as_not_run_and_launches_later(
+def test_a_launch_that_does_not_reach_dagster_is_closed_as_not_run_and_can_be_repeated(
     stack: Stack, tmp_path: Path
 ) -> None:
-    of = days(date(2025, 9, 1), 2)
+    batch_days = days(date(2025, 9, 1), 2)
     with wired(stack, tmp_path) as (to_dagster, client):
         assert len(client.get(f"{BASE}/datasets").data["datasets"]) == 3
         to_dagster.cut = True
-        problem = client.post(LAUNCH, body(of), Idempotency_Key="later").problem
+        problem = client.post(LAUNCH, body(batch_days), Idempotency_Key="later").problem
         assert problem["status"] == 503
-        assert "does not answer" in problem["detail"]
+        assert "does not respond" in problem["detail"]
         query = "SELECT * FROM daily_sync_status WHERE kind = 'batch' AND start_date = %s"
-        (record,) = stack.target(query, of[:1])
+        (record,) = stack.target(query, batch_days[:1])
         assert record["status"] == "failed"
-        assert "None of them was run" in record["error_message"]
+        assert "None was run" in record["error_message"]
         assert record["remarks"].startswith(f"批量同步失败: Dagster at {to_dagster.url} does not")
         to_dagster.cut = False
-        again = client.post(LAUNCH, body(of), Idempotency_Key="later")
+        again = client.post(LAUNCH, body(batch_days), Idempotency_Key="later")
         assert (again.status, again.data["record_id"]) == (202, record["id"])
         wait_until(lambda: stack.batch(record["batch_key"])["status"] == "success")
-    assert stack.differing_days("orders", of) == []
+    assert stack.differing_days("orders", batch_days) == []
 
 
-def test_without_dagster_nothing_is_launched_and_records_can_be_read(
-    stack: Stack, tmp_path: Path
-) -> None:
+def test_without_dagster_records_can_be_read_but_not_launched(stack: Stack, tmp_path: Path) -> None:
     before = len(stack.batches())
     with server_on(stack.settings.database_url, tmp_path) as client:
         problem = client.post(LAUNCH, body(days(date(2025, 9, 5), 2))).problem
         assert problem["status"] == 503
-        assert f"Dagster at {NOBODY} does not answer" in problem["detail"]
+        assert f"Dagster at {NOBODY} does not respond" in problem["detail"]
         assert client.get(f"{BASE}/sync-status/list").status == 200
         ready = client.get("/readyz")
-        assert (ready.status, ready.json["dagster"][:15]) == (200, "does not answer")
+        assert (ready.status, ready.json["dagster"][:16]) == (200, "does not respond")
     assert len(stack.batches()) == before
 
 
 @pytest.mark.parametrize(
-    ("request_body", "field", "says"),
+    ("request_body", "field", "message"),
     [
         (
             {"dataset": "orders", "start_date": "2025-01-03", "end_date": "2025-01-01"},
@@ -146,34 +144,37 @@ def test_without_dagster_nothing_is_launched_and_records_can_be_read(
         (
             {"dataset": "orders", "start_date": "2025-01-01", "end_date": "2025-01-01", "x": 1},
             "x",
-            "is not known here",
+            "unknown name",
         ),
     ],
 )
-def test_what_cannot_be_launched_is_refused_with_its_field_and_nothing_is_written(
-    api: Client, stack: Stack, request_body: dict[str, Any], field: str, says: str
+def test_invalid_launches_are_refused_with_the_field_and_write_nothing(
+    api: Client, stack: Stack, request_body: dict[str, Any], field: str, message: str
 ) -> None:
     before = len(stack.batches())
     problem = api.post(LAUNCH, request_body).problem
     assert (problem["status"], problem["field"]) == (422, field)
-    assert says in problem["detail"]
-    # In another language, the same is said from these.
+    assert message in problem["detail"]
+    # The page builds its translations from these values.
     assert all(str(value) in problem["detail"] for value in problem["params"].values())
     assert len(stack.batches()) == before
 
 
-def test_a_preview_says_what_would_be_synced_skipped_and_refused_and_writes_nothing(
+def test_a_preview_returns_synced_skipped_and_refused_days_and_writes_nothing(
     api: Client, stack: Stack
 ) -> None:
-    of = days(date(2025, 9, 11), 6)
-    record_id = api.post(LAUNCH, body(of[2:4])).data["record_id"]
+    batch_days = days(date(2025, 9, 11), 6)
+    record_id = api.post(LAUNCH, body(batch_days[2:4])).data["record_id"]
     api.wait_for(record_id, "success")
     before = stack.batches()
-    skip = api.post(PREVIEW, body(of)).data
+    skip = api.post(PREVIEW, body(batch_days)).data
     assert skip["days"] == {"total": 6, "to_sync": 4, "skipped": 2, "refused": 0}
-    assert skip["ranges"]["skipped"] == [[str(of[2]), str(of[3])]]
-    assert skip["ranges"]["to_sync"] == [[str(of[0]), str(of[1])], [str(of[4]), str(of[5])]]
-    resync = api.post(PREVIEW, body(of, already_synced="resync")).data
+    assert skip["ranges"]["skipped"] == [[str(batch_days[2]), str(batch_days[3])]]
+    assert skip["ranges"]["to_sync"] == [
+        [str(batch_days[0]), str(batch_days[1])],
+        [str(batch_days[4]), str(batch_days[5])],
+    ]
+    resync = api.post(PREVIEW, body(batch_days, already_synced="resync")).data
     assert resync["days"] == {"total": 6, "to_sync": 6, "skipped": 0, "refused": 0}
     refused = api.post(PREVIEW, body([date(2024, 12, 30), date(2025, 1, 2)])).data
     assert refused["days"] == {"total": 4, "to_sync": 0, "skipped": 0, "refused": 4}
@@ -187,7 +188,7 @@ def test_a_preview_says_what_would_be_synced_skipped_and_refused_and_writes_noth
     assert stack.batches() == before
 
 
-def test_the_datasets_are_as_their_files_say(api: Client) -> None:
+def test_the_datasets_match_their_definitions(api: Client) -> None:
     deliveries, events, orders = api.get(f"{BASE}/datasets").data["datasets"]
     assert (events["name"], orders["name"]) == ("events", "orders")
     assert (deliveries["name"], deliveries["source"]) == ("deliveries", "{day}.csv")
@@ -195,8 +196,8 @@ def test_the_datasets_are_as_their_files_say(api: Client) -> None:
     assert (orders["source"], orders["target"]) == ("orders_source", "orders")
 
 
-def test_a_batch_of_files_is_launched_like_any_other(api: Client, stack: Stack) -> None:
-    answer = api.post(LAUNCH, body(days(date(2025, 6, 1), 1), dataset="deliveries"))
-    assert answer.status == 202
-    ended = api.wait_for(answer.data["record_id"], "success", "failed")
+def test_a_batch_of_a_files_source_can_be_launched(api: Client, stack: Stack) -> None:
+    response = api.post(LAUNCH, body(days(date(2025, 6, 1), 1), dataset="deliveries"))
+    assert response.status == 202
+    ended = api.wait_for(response.data["record_id"], "success", "failed")
     assert (ended["status"], ended["error_message"], ended["total_records"]) == ("success", None, 2)

@@ -1,4 +1,4 @@
-"""Lists of records: filters, orders, pages and places, exactly as the table has them."""
+"""Lists of records: filters, sort orders, pages and cursors; details; coverage."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -35,7 +35,7 @@ FROM generate_series(0, 5) AS n
 
 @pytest.fixture(scope="module")
 def rows(module_database: str, alone: Client) -> Iterator[list[dict[str, Any]]]:
-    """All records, as the database has them."""
+    """All records, as rows of the database."""
     helpers.run(module_database, _DAYS)
     helpers.run(module_database, _BATCHES)
     with closing(psycopg2.connect(module_database)) as connection:
@@ -46,7 +46,7 @@ def ids(records: Any) -> list[int]:
     return [record["id"] for record in records]
 
 
-def test_the_list_is_in_the_specifications_envelope_with_every_column(
+def test_the_list_has_the_specified_envelope_and_every_column(
     alone: Client, rows: list[dict[str, Any]]
 ) -> None:
     data = alone.get(LIST, page=1, page_size=50).data
@@ -84,7 +84,7 @@ def test_the_list_is_in_the_specifications_envelope_with_every_column(
         ({"dataset": "nobody's"}, lambda r: False),
     ],
 )
-def test_filters_give_exactly_what_holds_for_them(
+def test_filters_return_exactly_the_matching_records(
     alone: Client, rows: list[dict[str, Any]], query: dict[str, Any], holds: Any
 ) -> None:
     data = alone.get(LIST, page_size=200, **query).data
@@ -93,29 +93,29 @@ def test_filters_give_exactly_what_holds_for_them(
     assert data["total"] == len(expected)
 
 
-@pytest.mark.parametrize("down", [False, True])
+@pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize("key", ["start_time", "sync_date", "id", "duration_seconds"])
-def test_pages_and_places_walk_every_order_without_a_gap_or_a_repeat(
-    alone: Client, rows: list[dict[str, Any]], key: str, down: bool
+def test_pages_and_cursors_return_every_record_once_in_every_order(
+    alone: Client, rows: list[dict[str, Any]], key: str, descending: bool
 ) -> None:
-    def place(row: dict[str, Any]) -> tuple[Any, int]:
+    def sort_key(row: dict[str, Any]) -> tuple[Any, int]:
         return (-1 if row[key] is None else row[key], row["id"])
 
-    expected = ids(sorted(rows, key=place, reverse=down))
-    sort = f"-{key}" if down else key
+    expected = ids(sorted(rows, key=sort_key, reverse=descending))
+    sort = f"-{key}" if descending else key
     by_page: list[int] = []
     for number in (1, 2, 3):
         by_page += ids(alone.get(LIST, sort=sort, page=number, page_size=50).data["records"])
     assert by_page == expected
-    by_place: list[int] = []
+    by_cursor: list[int] = []
     after = None
     while True:
         data = alone.get(LIST, sort=sort, page_size=17, after=after).data
-        by_place += ids(data["records"])
+        by_cursor += ids(data["records"])
         after = data["next"]
         if after is None:
             break
-    assert by_place == expected
+    assert by_cursor == expected
 
 
 @pytest.mark.parametrize(
@@ -133,11 +133,11 @@ def test_pages_and_places_walk_every_order_without_a_gap_or_a_repeat(
         ({"q": "\0"}, "q"),
         ({"after": "AAAA"}, "after"),
         ({"after": "é"}, "after"),
-        ({"after": "WyJpZCIsMSwxXQ"}, "after"),  # of another order
+        ({"after": "WyJpZCIsMSwxXQ"}, "after"),  # a cursor of another sort order
         ({"dateset": "orders"}, "dateset"),
     ],
 )
-def test_what_is_wrong_in_a_query_is_named(
+def test_an_invalid_query_parameter_is_named(
     alone: Client, query: dict[str, Any], field: str
 ) -> None:
     problem = alone.get(LIST, **query).problem
@@ -146,7 +146,7 @@ def test_what_is_wrong_in_a_query_is_named(
     assert field in problem["detail"]
 
 
-def test_a_records_page_holds_its_days_and_all_attempts(
+def test_a_record_has_its_days_and_all_attempts(
     alone: Client, module_database: str, rows: list[dict[str, Any]]
 ) -> None:
     (batch_id,) = helpers.run(
@@ -174,7 +174,7 @@ def test_a_records_page_holds_its_days_and_all_attempts(
     assert {a["batch_id"] for a in detail["attempts"]} == {batch_id}
 
 
-def test_some_days_of_a_batch_are_read_again_alone(
+def test_a_range_of_a_batchs_days_can_be_read(
     alone: Client, module_database: str, rows: list[dict[str, Any]]
 ) -> None:
     (batch_id,) = helpers.run(
@@ -203,13 +203,13 @@ def test_some_days_of_a_batch_are_read_again_alone(
     assert alone.get(nowhere, from_="2025-01-12", to="2025-01-13").status == 404
 
 
-def test_a_record_that_is_not_there_is_said_to_be_missing(alone: Client) -> None:
+def test_an_unknown_record_is_not_found(alone: Client) -> None:
     problem = alone.get(f"{BASE}/sync-status/999999").problem
     assert problem["status"] == 404
-    assert "no record 999999" in problem["detail"]
+    assert "record 999999 not found" in problem["detail"]
 
 
-def test_of_many_attempts_those_are_shown_that_no_day_shows(
+def test_superseded_attempts_come_first_if_a_batch_has_many(
     alone: Client, module_database: str, rows: list[dict[str, Any]]
 ) -> None:
     (batch_id,) = helpers.run(
@@ -229,7 +229,7 @@ def test_of_many_attempts_those_are_shown_that_no_day_shows(
     assert [a["superseded"] for a in detail["attempts"]] == [False] * 997 + [True] * 3
 
 
-def test_coverage_names_every_day_by_its_state_without_a_dagster_too(
+def test_coverage_returns_every_days_state_without_dagster(
     alone: Client, module_database: str, rows: list[dict[str, Any]]
 ) -> None:
     helpers.run(
@@ -271,7 +271,7 @@ def test_coverage_names_every_day_by_its_state_without_a_dagster_too(
         ({"dataset": "Orders'; --"}, 422, "dataset"),
     ],
 )
-def test_a_range_that_cannot_be_covered_is_refused(
+def test_invalid_coverage_ranges_are_refused(
     alone: Client, rows: list[dict[str, Any]], query: dict[str, Any], status: int, field: str
 ) -> None:
     problem = alone.get(f"{BASE}/sync-status/coverage", **query).problem

@@ -1,4 +1,4 @@
-"""The API as a role of its own: it reads and launches, and can rewrite no history."""
+"""The API with its own database role: it can read and launch, but not change history."""
 
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -23,7 +23,7 @@ GRANTS = PROJECT_ROOT / "deploy" / "api_role.sql"
 
 @pytest.fixture(scope="module")
 def role_url(stack: Stack) -> Iterator[str]:
-    """The URL of the stack's database as the API's role, with what the documented file grants."""
+    """The URL of the stack's database for the API's role, as created by deploy/api_role.sql."""
     url = stack.settings.database_url
     dsn = parse_dsn(url)
     role = f"{dsn['dbname']}_api"
@@ -38,30 +38,32 @@ def role_url(stack: Stack) -> Iterator[str]:
 def limited(
     stack: Stack, role_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Client]:
-    """A server that knows the database by that role alone."""
+    """A server that connects only with that role."""
     others = {"SYNC_API_TRACKING_URL": role_url, "SYNC_DAGSTER_WEBSERVER_URL": stack.dagster.url}
     with server_on("", tmp_path_factory.mktemp("role"), **others) as client:
         yield client
 
 
-def launch(client: Client, of: list[date]) -> int:
-    body = {"dataset": "orders", "start_date": str(of[0]), "end_date": str(of[-1])}
+def launch(client: Client, batch_days: list[date]) -> int:
+    body = {"dataset": "orders", "start_date": str(batch_days[0]), "end_date": str(batch_days[-1])}
     return int(client.post(LAUNCH, body).data["record_id"])
 
 
-def test_it_launches_cancels_retries_and_reads_everything(limited: Client, stack: Stack) -> None:
-    of = days(date(2025, 5, 1), 12)
-    stack.pause("orders", of, 0.4)
+def test_the_role_can_launch_cancel_retry_and_read_everything(
+    limited: Client, stack: Stack
+) -> None:
+    batch_days = days(date(2025, 5, 1), 12)
+    stack.pause("orders", batch_days, 0.4)
     with limited.events() as events:
-        record_id = launch(limited, of)
+        record_id = launch(limited, batch_days)
         wait_until(lambda: limited.record(record_id)["success_count"] >= 1)
         assert limited.post(f"{BASE}/sync-status/{record_id}/cancel").status == 202
         limited.wait_for(record_id, "failed")
-        stack.pause("orders", of, 0)
+        stack.pause("orders", batch_days, 0)
         assert limited.post(f"{BASE}/sync-status/{record_id}/retry").status == 202
         assert limited.wait_for(record_id, "success")["success_count"] == 12
         events.wait(lambda r: r["id"] == record_id and r["status"] == "success")
-    query = {"dataset": "orders", "from_": of[0], "to": of[-1]}
+    query = {"dataset": "orders", "from_": batch_days[0], "to": batch_days[-1]}
     assert limited.get(f"{BASE}/sync-status/coverage", **query).data["counts"]["success"] == 12
     assert limited.get(LIST).data["records"]
     assert limited.get("/readyz").json["ready"]
@@ -90,19 +92,19 @@ def test_it_launches_cancels_retries_and_reads_everything(limited: Client, stack
         " '批量同步: x')",
     ],
 )
-def test_it_can_rewrite_nothing_in_sql(role_url: str, statement: str) -> None:
+def test_the_role_cannot_change_history_with_sql(role_url: str, statement: str) -> None:
     with pytest.raises(psycopg2.Error) as caught:
         helpers.run(role_url, statement)
     assert caught.value.pgcode in ("42501", "P0001")
 
 
-def test_what_it_may_call_leaves_closed_records_and_days_as_they_are(
+def test_the_roles_functions_do_not_change_closed_records_or_days(
     role_url: str, limited: Client, stack: Stack
 ) -> None:
     record_id = launch(limited, days(date(2025, 5, 21), 2))
     limited.wait_for(record_id, "success")
     query = "SELECT * FROM daily_sync_status ORDER BY id"
-    # materialized_at is written a moment after a batch has closed.
+    # materialized_at is written shortly after a batch closes.
     of_attempts = (
         "SELECT id, state, superseded, error_message, ended_at FROM sync_attempt ORDER BY 1"
     )
@@ -118,7 +120,7 @@ def test_what_it_may_call_leaves_closed_records_and_days_as_they_are(
     assert stack.target(of_attempts) == attempts
 
 
-def test_the_tables_may_stand_in_a_schema_that_is_not_everybodys(
+def test_the_tables_may_be_in_another_schema_than_public(
     make_database: Callable[[str | None], str], tmp_path: Path
 ) -> None:
     url = make_database(None)
@@ -139,7 +141,7 @@ def test_the_tables_may_stand_in_a_schema_that_is_not_everybodys(
     helpers.run(url, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
 
-def test_a_table_of_its_own_does_not_stand_in_for_the_real_one(
+def test_temporary_tables_do_not_replace_the_real_ones(
     role_url: str, stack: Stack, tmp_path: Path
 ) -> None:
     key = f"api-{tmp_path.name}"

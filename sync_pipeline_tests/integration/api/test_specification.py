@@ -1,4 +1,4 @@
-"""The specification's calls work as they are printed there, with curl; only the port is another."""
+"""The curl calls of the specification work as printed, except for the port."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sync_pipeline.api.server import api_running
+from sync_pipeline.api.server import run_api
 from sync_pipeline.local.processes import free_port
 from sync_pipeline_tests import stack_project
 from sync_pipeline_tests.integration.api.client import BASE, Client
@@ -23,7 +23,7 @@ LAUNCH = r"""curl -X POST "http://localhost:8000/api/v1/sync-status/sync/batch" 
   -d '{"start_date": "2025-10-01", "end_date": "2025-10-10"}'
 """
 BODY = {"start_date": "2025-10-01", "end_date": "2025-10-10"}
-SHOWN = {  # of the example's record, what a program that was written for it reads
+PRINTED_FIELDS = {  # the fields of the record in the specification's example
     *("id", "sync_date", "status", "total_records", "success_count", "failed_count", "remarks"),
     "start_time",
 }
@@ -33,17 +33,17 @@ SHOWN = {  # of the example's record, what a program that was written for it rea
 def lone(
     make_database: Callable[[str | None], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Client, Databases]]:
-    """A server beside a Dagster of one dataset, as the specification has it."""
+    """A server for a Dagster with one dataset, as in the specification."""
     folder = tmp_path_factory.mktemp("lone")
     with (
         stack_project.project(make_database, folder, {"orders": "single_run"}) as made,
         stack_project.dagster_running(made.settings) as dagster,
-        api_running(made.settings, free_port(0), SYNC_DAGSTER_WEBSERVER_URL=dagster.url) as running,
+        run_api(made.settings, free_port(0), SYNC_DAGSTER_WEBSERVER_URL=dagster.url) as running,
     ):
         yield Client(running.url), made
 
 
-def test_the_printed_launch_succeeds_where_there_is_one_dataset(
+def test_the_specified_launch_succeeds_if_there_is_one_dataset(
     lone: tuple[Client, Databases],
 ) -> None:
     api, made = lone
@@ -57,27 +57,27 @@ def test_the_printed_launch_succeeds_where_there_is_one_dataset(
     assert (ended["status"], ended["success_count"]) == ("success", 10)
     (listed,) = [r for r in curl(api, LIST)["data"]["records"] if r["kind"] == "batch"]
     assert listed["remarks"].startswith("批量同步完成: 2025-10-01至2025-10-10, 共10天")
-    of = stack_project.days(stack_project.START.replace(month=10), 10)
-    assert made.differing_days("orders", of) == []
+    batch_days = stack_project.days(stack_project.START.replace(month=10), 10)
+    assert made.differing_days("orders", batch_days) == []
     coverage = api.get(f"{BASE}/sync-status/coverage").data
     assert (coverage["dataset"], coverage["counts"]["success"]) == ("orders", 10)
     assert api.post(f"{BASE}/sync-status/sync/batch/preview", BODY).data["dataset"] == "orders"
 
 
 def curl(api: Client, printed: str) -> Any:
-    """Run a line of the specification against this server."""
+    """Run a printed curl command against this server; return the JSON response."""
     line = printed.replace("http://localhost:8000", api.url).replace("curl", "curl -sS", 1)
     ended = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
     return json.loads(ended.stdout)
 
 
-def test_the_list_answers_in_the_envelope_that_is_printed(api: Client) -> None:
-    answer = curl(api, LIST)
-    assert answer["status"] == "success"
-    assert isinstance(answer["data"]["records"], list)
+def test_the_list_returns_the_specified_envelope(api: Client) -> None:
+    response = curl(api, LIST)
+    assert response["status"] == "success"
+    assert isinstance(response["data"]["records"], list)
 
 
-def test_a_batch_is_launched_and_found_in_the_list_by_its_remarks_and_progress(
+def test_a_launched_batch_is_listed_with_its_remarks_and_progress(
     api: Client, stack: Stack
 ) -> None:
     problem = curl(api, LAUNCH)  # this stack has several datasets
@@ -90,7 +90,7 @@ def test_a_batch_is_launched_and_found_in_the_list_by_its_remarks_and_progress(
     def is_over() -> bool:
         records = curl(api, LIST)["data"]["records"]
         (record,) = [one for one in records if one["id"] == launched["id"]]
-        assert set(record) >= SHOWN
+        assert set(record) >= PRINTED_FIELDS
         assert "批量同步" in record["remarks"]
         seen.append(record["remarks"])
         return bool(record["status"] == "success")

@@ -1,4 +1,4 @@
-"""Whose streams they are and how long they last, and that whatever happens somebody listens."""
+"""Limits and lifetime of event streams, and the reliability of the listener."""
 
 import os
 import queue
@@ -30,20 +30,20 @@ INSERT = "INSERT INTO daily_sync_status (sync_date, status) VALUES (%s, 'syncing
 
 @pytest.fixture(scope="module")
 def shut(module_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A server that asks for tokens; the client shows none."""
+    """A server that requires tokens; the client sends none."""
     others = {"SYNC_API_TOKENS": entries(), "SYNC_API_SECRET": SECRET}
     with server_on(module_database, tmp_path_factory.mktemp("shut"), **others) as client:
         yield client
 
 
 def signed_in(client: Client) -> Client:
-    answer = client.post(f"{BASE}/session", {"token": TOKENS["reader"]})
-    proof = answer.data["csrf_token"]
-    cookie = answer.headers["set-cookie"].split(";")[0]
-    return client.with_headers(Cookie=cookie, X_CSRF_Token=proof)
+    response = client.post(f"{BASE}/session", {"token": TOKENS["reader"]})
+    csrf_token = response.data["csrf_token"]
+    cookie = response.headers["set-cookie"].split(";")[0]
+    return client.with_headers(Cookie=cookie, X_CSRF_Token=csrf_token)
 
 
-def test_signing_out_ends_the_sessions_streams_and_its_cookie_is_of_no_use(shut: Client) -> None:
+def test_signing_out_ends_the_session_and_its_streams(shut: Client) -> None:
     page, other = signed_in(shut), signed_in(shut)
     with page.events() as ended, other.events() as stays:
         assert page.send("DELETE", f"{BASE}/session").status == 204
@@ -64,7 +64,7 @@ def test_a_stream_ends_with_its_session(shut: Client, monkeypatch: pytest.Monkey
     assert page.get(LIST).problem["status"] == 401
 
 
-def test_nobody_takes_all_of_the_streams(shut: Client) -> None:
+def test_the_number_of_streams_per_token_is_limited(shut: Client) -> None:
     reader = {"Authorization": f"Bearer {TOKENS['reader']}"}
     statuses: list[int] = []
     with ExitStack() as opened:
@@ -79,8 +79,8 @@ def test_nobody_takes_all_of_the_streams(shut: Client) -> None:
             assert events.live
 
 
-class ReadPosition:
-    """What a listener in this process tells."""
+class ListenerOutput:
+    """A listener in this process, and what it has published."""
 
     def __init__(self, url: str) -> None:
         self.chunks: queue.Queue[bytes | None] = queue.Queue()
@@ -90,18 +90,18 @@ class ReadPosition:
 
 
 @contextmanager
-def listening(url: str) -> Iterator[ReadPosition]:
-    heard = ReadPosition(url)
-    heard.listener.start()
+def listening(url: str) -> Iterator[ListenerOutput]:
+    received = ListenerOutput(url)
+    received.listener.start()
     try:
-        yield heard
+        yield received
     finally:
-        heard.listener.stop()
+        received.listener.stop()
 
 
 @contextmanager
 def many_files() -> Iterator[None]:
-    """More files are open than select() knows of."""
+    """Keep more files open than select() supports."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
     files = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]
@@ -113,40 +113,40 @@ def many_files() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_a_listener_with_more_files_than_select_knows_hears_all_the_same(
+def test_the_listener_works_with_more_open_files_than_select_supports(
     module_database: str,
 ) -> None:
     helpers.clear(module_database)
     with (
         closing(psycopg2.connect(module_database)) as connection,
         many_files(),
-        listening(module_database) as heard,
+        listening(module_database) as received,
     ):
-        assert heard.states.get(timeout=10)
-        assert heard.chunks.get(timeout=10) is None
+        assert received.states.get(timeout=10)
+        assert received.chunks.get(timeout=10) is None
         helpers.execute(connection, INSERT, ["2025-01-01"])
         connection.commit()
-        chunk = heard.chunks.get(timeout=10)
+        chunk = received.chunks.get(timeout=10)
     assert chunk is not None
     assert b'"sync_date":"2025-01-01"' in chunk
 
 
-def test_a_listener_that_stumbles_over_a_bug_says_so_and_goes_on(
+def test_the_listener_reports_an_unexpected_error_and_continues(
     module_database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     helpers.clear(module_database)
     with (
         closing(psycopg2.connect(module_database)) as connection,
-        listening(module_database) as heard,
+        listening(module_database) as received,
     ):
-        assert heard.states.get(timeout=10)
+        assert received.states.get(timeout=10)
         with monkeypatch.context() as broken:
             broken.setattr(history, "records", lambda cursor, ids: 1 / 0)
             helpers.execute(connection, INSERT, ["2025-01-01"])
             connection.commit()
-            assert heard.states.get(timeout=10) is False
-        assert heard.states.get(timeout=10)
-        assert heard.chunks.get(timeout=10) is None
-        chunk = heard.chunks.get(timeout=10)
+            assert received.states.get(timeout=10) is False
+        assert received.states.get(timeout=10)
+        assert received.chunks.get(timeout=10) is None
+        chunk = received.chunks.get(timeout=10)
     assert chunk is not None
     assert b'"sync_date":"2025-01-01"' in chunk

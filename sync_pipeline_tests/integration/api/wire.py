@@ -1,4 +1,4 @@
-"""A wire between the API and Dagster that can be cut, or clogged, and mended."""
+"""A TCP proxy between the API and Dagster that can fail in several ways."""
 
 import re
 import socket
@@ -9,69 +9,72 @@ from urllib.parse import urlsplit
 
 
 class Wire:
-    """Forwards what comes to `url` as long as it is not cut. While it is clogged, whoever comes is
-    let in, and never hears anything; `waiting` is how many do. It `loses` requests with that in
-    them, or `only_answers` to them."""
+    """Forwards connections to `url`.
+
+    `cut` closes new connections; `hangs` accepts them but never responds, and `waiting` counts
+    them. Requests that contain the bytes in `drops` are dropped; with `drops_response`, they are
+    forwarded, and only their responses are dropped.
+    """
 
     def __init__(self, to: str) -> None:
         self._to = (urlsplit(to).hostname or "", urlsplit(to).port or 0)
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
         self.cut = False
-        self.clogged = False
-        self.loses: bytes | None = None
-        self.only_answers = False
-        self._held: list[socket.socket] = []
+        self.hangs = False
+        self.drops: bytes | None = None
+        self.drops_response = False
+        self._hanging: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
         with suppress(OSError):  # closed
             while True:
-                near, _ = self._listening.accept()
+                client, _ = self._listening.accept()
                 if self.cut:
-                    near.close()
+                    client.close()
                     continue
-                if self.clogged:
-                    self._held.append(near)
+                if self.hangs:
+                    self._hanging.append(client)
                     continue
-                threading.Thread(target=self._forward, args=(near,), daemon=True).start()
+                threading.Thread(target=self._forward, args=(client,), daemon=True).start()
 
-    def _forward(self, near: socket.socket) -> None:
-        with near, socket.create_connection(self._to) as far:
-            asked = _request(near)
-            is_lost = self.loses is not None and self.loses in asked
-            if is_lost and not self.only_answers:
+    def _forward(self, client: socket.socket) -> None:
+        with client, socket.create_connection(self._to) as server:
+            request = _read_request(client)
+            is_dropped = self.drops is not None and self.drops in request
+            if is_dropped and not self.drops_response:
                 return
-            far.sendall(asked)
-            if is_lost:
-                far.recv(65536)
+            server.sendall(request)
+            if is_dropped:
+                server.recv(65536)
                 return
-            there = threading.Thread(target=_pump, args=(near, far), daemon=True)
+            there = threading.Thread(target=_pump, args=(client, server), daemon=True)
             there.start()
-            _pump(far, near)
+            _pump(server, client)
             there.join()
 
     @property
     def waiting(self) -> int:
-        return len(self._held)
+        return len(self._hanging)
 
     def close(self) -> None:
-        for near in self._held:
-            near.close()
+        for client in self._hanging:
+            client.close()
         self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
 
 
-def _request(near: socket.socket) -> bytes:
-    """Return a request, whole."""
-    asked = b""
+def _read_request(client: socket.socket) -> bytes:
+    """Return a complete HTTP request."""
+    request = b""
     while True:
-        more = near.recv(65536)
-        asked += more
-        head, _, body = asked.partition(b"\r\n\r\n")
+        more = client.recv(65536)
+        request += more
+        head, _, body = request.partition(b"\r\n\r\n")
         length = re.search(rb"(?i)content-length: (\d+)", head)
-        if not more or (b"\r\n\r\n" in asked and len(body) >= int(length[1] if length else 0)):
-            return asked
+        if not more or (b"\r\n\r\n" in request and len(body) >= int(length[1] if length else 0)):
+            return request
 
 
 def _pump(a: socket.socket, b: socket.socket) -> None:
@@ -83,7 +86,7 @@ def _pump(a: socket.socket, b: socket.socket) -> None:
 
 @contextmanager
 def wire(to: str) -> Iterator[Wire]:
-    """A wire to `to` for as long as the block lasts."""
+    """Run a proxy to `to` during the block."""
     made = Wire(to)
     try:
         yield made

@@ -70,7 +70,7 @@ class Batches:
     def read(self, day: date) -> Generator[pa.RecordBatch, None, None]:
         yield from self._batches
 
-    def counted(self) -> int | None:
+    def source_count(self) -> int | None:
         return self._says
 
     def cancel(self) -> None: ...

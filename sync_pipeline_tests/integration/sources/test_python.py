@@ -17,7 +17,7 @@ import pytest
 from sync_pipeline.errors import NotReadyError, SettingError, SourceError
 from sync_pipeline.settings import PROJECT_ROOT, Settings
 from sync_pipeline.sources import open_source
-from sync_pipeline.sources.arrow.declared import as_declared
+from sync_pipeline.sources.arrow.declared import to_text_batches
 from sync_pipeline.sources.base import CopyFormat
 from sync_pipeline.sync.days import Outcome
 from sync_pipeline_tests.integration.helpers import in_thread
@@ -167,7 +167,7 @@ def test_record_batches_are_passed_on_one_by_one() -> None:
             taken.append(number)
             yield pa.record_batch({"id": [number]})
 
-    declared = as_declared(batches(), {"id": "bigint"}, "a test")
+    declared = to_text_batches(batches(), {"id": "bigint"}, "a test")
     assert next(declared).to_pylist() == [{"id": "0"}]
     assert taken == [0]
 

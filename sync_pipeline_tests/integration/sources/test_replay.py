@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sync_pipeline.settings import Settings
-from sync_pipeline.sync.replay import Replayed, replay
+from sync_pipeline.sync.replay import ReplayResult, replay
 from sync_pipeline.tracking.worker.tracker import Tracker
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing
@@ -21,7 +21,7 @@ from sync_pipeline_tests.integration.sources.test_bad_rows import (
 pytestmark = pytest.mark.integration
 
 
-def replayed(syncing: Syncing, target: dict[str, Any]) -> list[Replayed]:
+def replayed(syncing: Syncing, target: dict[str, Any]) -> list[ReplayResult]:
     dataset = syncing.dataset(keys(), target=target)
     settings = Settings({"SYNC_DATABASE_URL": syncing.url, **syncing.settings})
     with Tracker(settings, triggered_by="replay") as tracker:
@@ -37,7 +37,7 @@ def test_rows_that_were_kept_are_loaded_once_they_are_mended(syncing: Syncing) -
         "ALTER TABLE landed ALTER amount TYPE numeric(9,2)",
     )
     assert replayed(syncing, QUARANTINE) == [
-        Replayed(DAY, 2, 1, 'row 2499: invalid input syntax for type numeric: ""')
+        ReplayResult(DAY, 2, 1, 'row 2499: invalid input syntax for type numeric: ""')
     ]
     assert syncing.rows("SELECT id, amount::text FROM landed WHERE id IN (3, 1200) ORDER BY 1") == [
         (3, "3.50"),
@@ -55,7 +55,7 @@ def test_a_replay_is_recorded_where_the_records_stand_apart(
     syncing.settings["SYNC_TRACKING_URL"] = make_database(migrated_template)
     syncing.sync(keys(), target=QUARANTINE)
     helpers.run(syncing.url, "ALTER TABLE landed ALTER amount TYPE text")
-    assert replayed(syncing, QUARANTINE) == [Replayed(DAY, 3, 0, None)]
+    assert replayed(syncing, QUARANTINE) == [ReplayResult(DAY, 3, 0, None)]
     assert helpers.run(
         syncing.settings["SYNC_TRACKING_URL"],
         "SELECT success_count, failed_count FROM daily_sync_status",
@@ -81,8 +81,8 @@ def test_a_row_that_belongs_to_another_day_is_not_replayed_and_its_day_is_named(
         "of 2025-10-01: mend it there, or at the source, and sync the days that it belongs to"
     )
     assert replayed(syncing, QUARANTINE) == [
-        Replayed(DAY, 0, 1, said),
-        Replayed(NEXT_DAY, 1, 0, None),
+        ReplayResult(DAY, 0, 1, said),
+        ReplayResult(NEXT_DAY, 1, 0, None),
     ]
     mend(syncing, 3, f"{row}}}")
     (only_day,) = replayed(syncing, QUARANTINE)
@@ -162,5 +162,5 @@ def test_a_replay_that_is_noted_late_leaves_a_later_sync_alone(syncing: Syncing)
     with Tracker(settings, triggered_by="replay") as tracker:
         before = tracker.synced_days("landed", [DAY])[DAY]
         syncing.sync(keys(), target=QUARANTINE)
-        tracker.replayed("landed", before, 0)
+        tracker.record_replay("landed", before, 0)
     assert day_record(syncing, *COUNTS) == ("success", 2500, 2497, 3)

@@ -96,15 +96,15 @@ def test_the_count_is_that_of_the_snapshot_the_rows_come_from(
     rows = opened(syncing, TABLE)
     with once_executed("count(", lambda: mariadb.run(late)):
         found = sum(batch.num_rows for batch in rows.read(DAY))
-    assert (rows.counted(), found) == (1000, 1000)
-    assert sum(batch.num_rows for batch in rows.read(DAY)) == rows.counted() == 1001
+    assert (rows.source_count(), found) == (1000, 1000)
+    assert sum(batch.num_rows for batch in rows.read(DAY)) == rows.source_count() == 1001
     rows.close()
 
 
 def test_a_source_that_is_not_to_count_does_not(mariadb: MariaDb, syncing: Syncing) -> None:
     mariadb.run("CREATE TABLE t (id int, day date)")
     rows = opened(syncing, TABLE | {"count": False})
-    assert (list(rows.read(DAY)), rows.counted()) == ([], None)
+    assert (list(rows.read(DAY)), rows.source_count()) == ([], None)
     rows.close()
 
 

@@ -10,7 +10,7 @@ from psycopg2.extensions import parse_dsn
 
 from sync_pipeline.settings import Settings
 from sync_pipeline.sync.days import DayResult
-from sync_pipeline.sync.replay import Replayed, replay
+from sync_pipeline.sync.replay import ReplayResult, replay
 from sync_pipeline.tracking.worker.tracker import Tracker
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.sources.conftest import Syncing
@@ -53,7 +53,7 @@ class Writing:
         (result,) = self.sync(day, **target)
         return result
 
-    def replay(self, **target: Any) -> list[Replayed]:
+    def replay(self, **target: Any) -> list[ReplayResult]:
         settings = Settings({"SYNC_DATABASE_URL": self.syncing.url})
         dataset = self.syncing.dataset(self.source, **self._changes(target))
         with Tracker(settings, triggered_by="replay") as tracker:

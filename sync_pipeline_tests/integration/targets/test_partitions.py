@@ -116,7 +116,7 @@ def test_the_rows_of_a_new_partition_are_not_read_again_to_attach_it(writing: Wr
     dataset = writing.syncing.dataset(writing.source)
     target = open_target(dataset, Settings({"SYNC_DATABASE_URL": writing.syncing.url}))
     with closing(target) as connection, connection.cursor() as cursor:
-        partition = Partitions(dataset, shape).make_for(cursor, DAY)
+        partition = Partitions(dataset, shape).create_for(cursor, DAY)
         assert partition is not None
         cursor.execute("SET client_min_messages = debug1")
         partition.finish(cursor, rows=1)
@@ -225,7 +225,7 @@ def test_a_partition_that_is_partitioned_otherwise_is_used_as_far_as_it_goes(
     assert errors(writing.sync(DAY)) == []
     said = failure(writing, NEXT_DAY)
     assert 'no partition of relation "october" found for row' in said
-    assert "make a partition that takes it. One is made by itself only where" in said
+    assert "create a partition for it. Partitions are created automatically only if" in said
     assert placed(writing) == [("october_a", 1)]
 
 
@@ -302,8 +302,9 @@ def test_partitions_of_another_zone_are_used_where_they_take_the_day_together(
     late = datetime(2025, 10, 1, 15, tzinfo=timezone.utc)
     writing.give(DAY, row(1, at=late - timedelta(hours=20)), row(2, at=late))
     said = failure(writing, DAY)
-    assert "of 2025-10-01 (Asia/Shanghai) partitions of landed take a part only: utc_30" in said
-    assert "make one for the rest of 2025-09-30 16:00:00+00:00 to 2025-10-01 16:00:00+00:00" in said
+    assert "partitions of landed cover only a part of 2025-10-01 (Asia/Shanghai): utc_30" in said
+    rest = "2025-09-30 16:00:00+00:00 to 2025-10-01 16:00:00+00:00"
+    assert f"create partitions for the rest of {rest}" in said
     second = "FOR VALUES FROM ('2025-10-01 00:00Z') TO ('2025-10-02 00:00Z')"
     run(writing, f"CREATE TABLE utc_01 PARTITION OF landed {second}")
     assert errors(writing.sync(DAY, DAY)) == []
@@ -329,7 +330,9 @@ def test_a_table_in_the_way_of_a_partition_is_named_with_what_to_run(writing: Wr
     run(writing, BY_DAY, "CREATE TABLE landed_2025_10_01 (LIKE landed)")
     writing.give(DAY, row(1))
     said = failure(writing, DAY)
-    assert 'a table "public"."landed_2025_10_01" is there that is none; rename it, or run: ' in said
+    assert (
+        'a table "public"."landed_2025_10_01" exists that is not a partition; rename it, or' in said
+    )
     run(writing, said.rpartition("run: ")[2])
     assert writing.one(DAY).error is None
 
@@ -345,7 +348,7 @@ def test_a_long_name_is_cut_for_a_partition(writing: Writing) -> None:
 
 def test_a_key_of_a_partitioned_table_must_have_the_day(writing: Writing) -> None:
     run(writing, BY_DAY)
-    with pytest.raises(Exception, match="needs the columns that it is partitioned by") as raised:
+    with pytest.raises(Exception, match="must include the partition columns") as raised:
         writing.sync(DAY, write="upsert", key=["id"])
     assert "set target.key to ['id', 'sync_date']" in str(raised.value)
     run(writing, str(raised.value).rpartition("run: ")[2])
@@ -420,7 +423,9 @@ def test_a_user_who_does_not_own_the_table_is_told_what_its_owner_may_run(
     theirs.give(DAY, row(1))
     for _ in range(2):  # without the right to make a table, and to attach it
         said = failure(theirs, DAY)
-        assert f"the target's user {user.name} may not make one (its owner may); run as" in said
+        assert (
+            f"the target's user {user.name} may not create one; run as the table's owner: " in said
+        )
         run(writing, f"GRANT CREATE ON SCHEMA public TO {user.name}")
     run(writing, said.rpartition("owner: ")[2])
     assert errors(theirs.sync(DAY)) == []

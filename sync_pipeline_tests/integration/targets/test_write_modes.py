@@ -10,7 +10,7 @@ import yaml
 from sync_pipeline.errors import SettingError, TargetError
 from sync_pipeline.settings import PROJECT_ROOT
 from sync_pipeline.sync.days import DayResult, Outcome
-from sync_pipeline.sync.replay import Replayed
+from sync_pipeline.sync.replay import ReplayResult
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY
 from sync_pipeline_tests.integration.targets.conftest import User, Writing, row
@@ -84,8 +84,8 @@ def test_append_only_without_a_key_refuses_a_day_that_has_rows(writing: Writing)
     writing.sync(DAY, NEXT_DAY, **APPEND_DAYS)
     writing.give(DAY, row(2, "b"))
     said = failure(writing.one(DAY, **APPEND_DAYS))
-    assert said.startswith("dataset landed: landed holds 2 rows of 2025-10-01, and append_only")
-    assert "name in target.key the columns" in said
+    assert said.startswith("dataset landed: landed has 2 rows of 2025-10-01, and append_only")
+    assert "set target.key to the columns" in said
     assert "\n" not in said
     assert writing.landed() == [(1, "a", DAY), (1, "a", DAY), (3, "c", NEXT_DAY)]
 
@@ -150,7 +150,7 @@ def test_two_rows_of_a_day_with_the_same_key_fail_it_and_the_key_is_named(
     writing.give(DAY, row(1, "new"), row(7, "a"), row(8), row(7, "b"))
     said = failure(writing.one(DAY, **mode))
     assert "Key (id)=(7) is duplicated" in said
-    assert "target.key (id) must tell the rows of 2025-10-01 apart" in said
+    assert "target.key (id) must be unique and not NULL in the rows of 2025-10-01" in said
     assert writing.landed() == [(1, "old", DAY)]
 
 
@@ -160,7 +160,7 @@ def test_a_key_that_is_null_fails_its_day(writing: Writing, mode: dict[str, Any]
     writing.give(DAY, row(1), {"note": "no key"})
     said = failure(writing.one(DAY, **mode))
     assert 'column "id"' in said
-    assert "be NULL in none" in said
+    assert "target.key (id) must be unique and not NULL" in said
     assert writing.landed() == []
 
 
@@ -226,7 +226,7 @@ def test_rows_set_aside_are_replayed_in_the_mode_of_their_dataset(
     writing.sync(DAY, **mode, **QUARANTINE)
     run(writing, "ALTER TABLE landed DROP CONSTRAINT landed_note_check")
     assert writing.replay(**mode, **QUARANTINE) == [
-        Replayed(DAY, 2, 1, "row 4: column 'id' of the key is NULL")
+        ReplayResult(DAY, 2, 1, "row 4: column 'id' of the key is NULL")
     ]
     first = (1, "bad", DAY) if mode is UPSERT else (1, "old", date(2025, 9, 1))
     assert writing.landed() == [first, (2, "bad", DAY), (3, "fine", DAY)]
@@ -256,7 +256,7 @@ def test_a_table_that_drops_rows_never_makes_a_success(
     )
     writing.give(DAY, row(1, "new"), row(2), row(3))
     said = failure(writing.one(DAY, **mode, **bad_rows))
-    assert "the source gave 3 rows for 2025-10-01, but landed took 2" in said
+    assert "the source returned 3 rows for 2025-10-01, but landed stored 2" in said
     assert writing.landed() == [(1, "old", DAY)]
 
 
@@ -277,7 +277,7 @@ def test_a_user_needs_what_the_mode_does_and_no_more(
     )
     theirs = user.of(writing)
     theirs.give(DAY, row(1))
-    with pytest.raises(TargetError, match="may not change the table landed; run: ") as raised:
+    with pytest.raises(TargetError, match="may not write to the table landed; run: ") as raised:
         theirs.sync(DAY, **mode)
     granted = str(raised.value).rpartition("run: ")[2]
     assert granted == f'GRANT {grants} ON "landed" TO "{user.name}"'
@@ -297,7 +297,7 @@ def test_a_user_who_may_make_no_temporary_tables_is_told_the_grant(
     )
     theirs = user.of(writing)
     theirs.give(DAY, row(1))
-    with pytest.raises(TargetError, match="may not make the temporary table") as raised:
+    with pytest.raises(TargetError, match="may not create the temporary table") as raised:
         theirs.sync(DAY, **UPSERT)
     run(writing, str(raised.value).rpartition("run: ")[2])
     assert theirs.one(DAY, **UPSERT).error is None

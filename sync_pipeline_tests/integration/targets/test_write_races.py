@@ -66,7 +66,7 @@ def test_workers_at_the_same_day_that_is_appended_once_fail_but_one(writing: Wri
     work = [partial(writing.sync, DAY, write="append_only") for _ in range(WORKERS)]
     said = [text for results in helpers.at_once(work) for text in errors(results)]
     assert len(said) == WORKERS - 1
-    assert all("holds 500 rows of 2025-10-01" in text for text in said)
+    assert all("has 500 rows of 2025-10-01" in text for text in said)
     assert len(writing.landed()) == 500
 
 

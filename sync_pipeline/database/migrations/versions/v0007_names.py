@@ -1,4 +1,4 @@
-"""Columns, functions and comments take the names and words of the glossary."""
+"""Rename columns, functions and an index as in the glossary; rewrite the table comments."""
 
 from sync_pipeline.database.migrate import run_sql
 

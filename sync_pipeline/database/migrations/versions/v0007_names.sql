@@ -1,4 +1,4 @@
--- The names of docs/glossary.md. Data and rights stay as they are: nothing is dropped.
+-- Rename to the terms of docs/glossary.md. Data and privileges are kept; nothing is dropped.
 ALTER TABLE sync_attempt RENAME COLUMN told_at TO materialized_at;
 ALTER INDEX sync_attempt_untold RENAME TO sync_attempt_unreported;
 ALTER TABLE sync_worker RENAME COLUMN place TO host_id;
@@ -6,10 +6,10 @@ ALTER TABLE sync_worker RENAME COLUMN place TO host_id;
 ALTER FUNCTION sync_take_up_again(bigint, text) RENAME TO sync_retry_batch;
 ALTER FUNCTION sync_withdraw_days(bigint, text, text) RENAME TO sync_cancel_pending;
 
--- The same functions with plain error messages.
+-- The same functions, with clearer error messages.
 DO $do$
 DECLARE
-    here text := current_schema();
+    schema_name text := current_schema();
 BEGIN
     EXECUTE format($f$
         CREATE OR REPLACE FUNCTION sync_open_batch(
@@ -37,7 +37,7 @@ BEGIN
             RETURN opened;
         END
         $$
-    $f$, here);
+    $f$, schema_name);
 
     EXECUTE format($f$
         CREATE OR REPLACE FUNCTION sync_retry_batch(
@@ -69,7 +69,7 @@ BEGIN
             RETURN cardinality(failed);
         END
         $$
-    $f$, here);
+    $f$, schema_name);
 
     EXECUTE format($f$
         CREATE OR REPLACE FUNCTION sync_cancel_pending(
@@ -93,7 +93,7 @@ BEGIN
             RETURN cancelled;
         END
         $$
-    $f$, here);
+    $f$, schema_name);
 END
 $do$;
 

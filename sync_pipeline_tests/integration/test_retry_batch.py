@@ -47,7 +47,7 @@ def test_a_day_that_is_done_in_its_batch_is_not_begun_again_in_it_but_in_another
 ) -> None:
     worker.sync(START)
     before = everything(connection)
-    with pytest.raises(DayDoneError, match="orders: 2025-10-01 is in already"):
+    with pytest.raises(DayDoneError, match="orders: 2025-10-01 is already synced"):
         replace(worker, run_id="run-2").begin(START)
     assert everything(connection) == before
     assert Worker(worker.url, open_batch(worker.url, DAYS, "another")).begin(START).number == 2
@@ -59,7 +59,7 @@ def test_unless_it_is_to_be_done_again_a_day_that_anybody_brought_in_is_not_begu
     Worker(worker.url).sync(START)
     before = everything(connection)
     with pytest.raises(DayDoneError), transaction(worker.url) as cursor:
-        worker.begin_in(cursor, START, again=False)
+        worker.begin_in(cursor, START, resync=False)
     assert everything(connection) == before
 
 
@@ -97,8 +97,8 @@ def test_days_that_fail_in_the_very_runs_that_take_a_batch_up_again_are_not_take
     with transaction(worker.url) as cursor:
         # The clock of whoever asked may be ahead.
         before = batches.clock(cursor) + timedelta(seconds=60)
-        batches.retry_batch(cursor, worker.batch.id, new, DAYS, before, besides=["run-2"])
-        states_of = batches.states_of_days(cursor, "batch-1", helpers.DATASET)
+        batches.retry_batch(cursor, worker.batch.id, new, DAYS, before, except_runs=["run-2"])
+        states_of = batches.day_states(cursor, "batch-1", helpers.DATASET)
     assert [states_of[day].value for day in DAYS[:2]] == ["pending", "failed"]
 
 
@@ -107,7 +107,7 @@ def test_a_cancelled_batch_begins_no_day_more_until_it_is_taken_up_again(
 ) -> None:
     assert worker.batch is not None
     with transaction(worker.url) as cursor:
-        requests.withdraw(cursor, worker.batch.id, "cancelled by ann", cancelled_by="ann")
+        requests.cancel_pending(cursor, worker.batch.id, "cancelled by ann", cancelled_by="ann")
     with pytest.raises(BatchCancelledError, match="cancelled by ann"):
         worker.begin(START)
     assert states(connection) == [(None, "failed", True)]

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from sync_pipeline.targets.pipe import (
     CHUNK_BYTES,
     MAX_CHUNKS,
-    Stream,
-    StreamClosedError,
-    StreamFailedError,
+    Pipe,
+    PipeClosedError,
+    PipeFailedError,
 )
 
 pytestmark = pytest.mark.unit
@@ -25,14 +25,14 @@ def in_thread(work: Callable[[], None]) -> threading.Thread:
     return thread
 
 
-def read_all(stream: Stream) -> bytes:
+def read_all(stream: Pipe) -> bytes:
     read = stream.reader().read
     return b"".join(iter(lambda: read(CHUNK_BYTES), b""))
 
 
 @given(st.lists(st.binary(max_size=2000) | st.integers(0, 3).map(lambda n: b"x" * (n * 300_000))))
 def test_what_is_written_is_read_in_order_and_counted(rows: list[bytes]) -> None:
-    stream = Stream()
+    stream = Pipe()
 
     def write() -> None:
         out = stream.writer()
@@ -48,7 +48,7 @@ def test_what_is_written_is_read_in_order_and_counted(rows: list[bytes]) -> None
 
 
 def test_a_writer_waits_for_its_reader_when_the_stream_is_full() -> None:
-    stream = Stream()
+    stream = Pipe()
     written = []
 
     def write() -> None:
@@ -66,7 +66,7 @@ def test_a_writer_waits_for_its_reader_when_the_stream_is_full() -> None:
 
 
 def test_no_chunk_is_larger_than_the_bound_however_large_a_row_is() -> None:
-    stream = Stream()
+    stream = Pipe()
 
     def write() -> None:
         stream.writer().write(b"x" * 5_000_000)
@@ -80,23 +80,23 @@ def test_no_chunk_is_larger_than_the_bound_however_large_a_row_is() -> None:
 
 
 def test_a_failed_writer_never_looks_like_the_end_of_the_data() -> None:
-    stream = Stream()
+    stream = Pipe()
     stream.put(b"half a day")
     stream.end(failed=True)
-    with pytest.raises(StreamFailedError):
+    with pytest.raises(PipeFailedError):
         read_all(stream)
-    assert isinstance(stream.interruption, StreamFailedError)
+    assert isinstance(stream.interruption, PipeFailedError)
 
 
 def test_a_writer_that_waits_is_woken_when_the_reader_goes() -> None:
-    stream = Stream()
+    stream = Pipe()
     raised = []
 
     def write() -> None:
         try:
             while True:
                 stream.put(b"x")
-        except StreamClosedError as error:
+        except PipeClosedError as error:
             raised.append(error)
 
     thread = in_thread(write)
@@ -109,7 +109,7 @@ def test_a_writer_that_waits_is_woken_when_the_reader_goes() -> None:
 
 
 def test_nothing_can_be_written_after_the_end() -> None:
-    stream = Stream()
+    stream = Pipe()
     stream.end()
-    with pytest.raises(StreamClosedError):
+    with pytest.raises(PipeClosedError):
         stream.put(b"late")
