@@ -70,9 +70,9 @@ class Databases:
     def records(self, statement: str, values: Any = None) -> list[dict[str, Any]]:
         return _query(self.settings.tracking_url, statement, values)
 
-    def make_dataset(self, name: str) -> None:
-        """Make the source and the target of a dataset."""
-        self.source(_SOURCE.format(name=name, rows=ROWS_PER_DAY), {"start": START, "end": LAST})
+    def make_dataset(self, name: str, start: date = START) -> None:
+        """Create the source and the target table of a dataset."""
+        self.source(_SOURCE.format(name=name, rows=ROWS_PER_DAY), {"start": start, "end": LAST})
         self.target(_TARGET.format(name=name))
 
     def pause(self, dataset: str, of: Sequence[date], seconds: float) -> None:
@@ -133,10 +133,15 @@ def project(
     make_database: Callable[[str | None], str],
     folder: Path,
     datasets: Mapping[str, str] = DATASETS,
+    start: date = START,
     **others: str,
 ) -> Iterator[Databases]:
-    """Write the project into `folder`, with databases of its own; `others` are more settings."""
-    write_project(folder, datasets)
+    """Write the project into `folder` and create its databases.
+
+    `datasets` are names with their `backfill`, `start` is their first day, and `others` are more
+    settings.
+    """
+    write_project(folder, datasets, start)
     given = Settings(
         {
             "SYNC_DATABASE_URL": make_database(None),
@@ -150,7 +155,7 @@ def project(
     with databases(given) as settings:
         made = Databases(settings)
         for name in datasets:
-            made.make_dataset(name)
+            made.make_dataset(name, start)
         yield made
 
 
@@ -171,14 +176,15 @@ def stack(make_database: Callable[[str | None], str], folder: Path) -> Iterator[
         yield Stack(made.settings, dagster)
 
 
-def write_project(folder: Path, datasets: Mapping[str, str]) -> None:
+def write_project(folder: Path, datasets: Mapping[str, str], start: date = START) -> None:
+    """Write a project with these datasets into `folder`."""
     package = folder / "team" / "datasets"
     package.mkdir(parents=True)
     (folder / "pyproject.toml").write_text(_pyproject())
     for init in (package.parent, package):
         (init / "__init__.py").touch()
     for name, backfill in datasets.items():
-        write_dataset(folder, name, backfill)
+        write_dataset(folder, name, backfill, start)
 
 
 def _pyproject() -> str:
@@ -187,11 +193,11 @@ def _pyproject() -> str:
     return text.split("```toml\n")[1].split("```")[0]
 
 
-def write_dataset(project_folder: Path, name: str, backfill: str) -> Path:
+def write_dataset(project_folder: Path, name: str, backfill: str, start: date = START) -> Path:
     """Write one dataset's `defs.yaml` into the project; return its folder."""
     folder = project_folder / "team" / "datasets" / name
     folder.mkdir()
-    text = _DEFS.format(name=name, backfill=backfill, start=START, end=LAST)
+    text = _DEFS.format(name=name, backfill=backfill, start=start, end=LAST)
     (folder / "defs.yaml").write_text(text)
     return folder
 

@@ -1,12 +1,12 @@
-"""Workers that die or fall silent: the record closes, Dagster agrees, and nobody commits late.
+"""Workers that die or miss their heartbeat: the record closes, Dagster agrees, and nothing is
+committed late.
 
-Everything here is real: the web server, the daemon, the code server, the run and its signals.
+The web server, the daemon, the code server, the run and its signals are all real.
 """
 
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from datetime import date
 from typing import Any
 
@@ -37,14 +37,28 @@ def databases(
         yield made
 
 
-@contextmanager
-def running(databases: Databases) -> Iterator[Stack]:
+@pytest.fixture(scope="module")
+def killed(databases: Databases) -> tuple[str, list[date]]:
+    """A batch that ran when its whole Dagster was killed: its key and its days."""
+    batch_days = days(FIRST, 20)
+    with dagster_running(databases.settings) as dagster:
+        run_id = start_slow_batch(Stack(databases.settings, dagster), "orders", batch_days)
+        worker = worker_of(databases, run_id)
+        kill_all(dagster)
+        wait_until(lambda: not worker.is_running())
+    assert databases.batch(run_id)["status"] == "syncing"  # nothing runs that could close it
+    return run_id, batch_days
+
+
+@pytest.fixture(scope="module")
+def stack(databases: Databases, killed: tuple[str, list[date]]) -> Iterator[Stack]:
+    """Dagster, started again after everything was killed."""
     with dagster_running(databases.settings) as dagster:
         yield Stack(databases.settings, dagster)
 
 
 def start_slow_batch(stack: Stack, dataset: str, of: list[date]) -> str:
-    """Start a batch whose days take a fifth of a second; return its run once two are in."""
+    """Start a batch whose days take 0.2 s each; return its run once two are synced."""
     stack.pause(dataset, of, 0.2)
     request = {"dataset": dataset, "start_date": str(of[0]), "end_date": str(of[-1])}
     run_id = stack.dagster.launch_job("batch_backfill", config=request)
@@ -57,8 +71,8 @@ def worker_of(databases: Databases, run_id: str) -> psutil.Process:
     return psutil.Process(worker["pid"])
 
 
-def closed(databases: Databases, key: str) -> dict[str, Any]:
-    """The record with this key once it is closed, which must be soon."""
+def wait_until_closed(databases: Databases, key: str) -> dict[str, Any]:
+    """Wait until the record with this key is closed, and return it."""
     return (
         wait_until(
             lambda: next(
@@ -70,7 +84,7 @@ def closed(databases: Databases, key: str) -> dict[str, Any]:
     )
 
 
-def told_days(stack: Stack, dataset: str, of: list[date]) -> set[str]:
+def reported_days(stack: Stack, dataset: str, of: list[date]) -> set[str]:
     query = """query ($key: AssetKeyInput!, $days: [String!]) { assetOrError(assetKey: $key) {
         ... on Asset { assetMaterializations(partitions: $days, limit: 200) { partition } } } }"""
     variables = {"key": {"path": [dataset]}, "days": [str(day) for day in of]}
@@ -78,8 +92,10 @@ def told_days(stack: Stack, dataset: str, of: list[date]) -> set[str]:
     return {event["partition"] for event in found}
 
 
-def assert_true(databases: Databases, dataset: str, record: dict[str, Any], of: list[date]) -> None:
-    """Each day's attempt, its record and the target's rows say the same."""
+def assert_consistent(
+    databases: Databases, dataset: str, record: dict[str, Any], of: list[date]
+) -> None:
+    """Assert that each day's attempt, the record and the target's rows agree."""
     attempts = [a for a in databases.attempts(record["id"]) if not a["superseded"]]
     states = {attempt["sync_date"]: attempt["state"] for attempt in attempts}
     assert set(states) == set(of)
@@ -95,87 +111,74 @@ def assert_true(databases: Databases, dataset: str, record: dict[str, Any], of: 
     assert databases.target(left) == []
 
 
-def test_everything_killed_at_once_is_put_right_at_the_next_start(databases: Databases) -> None:
-    batch = days(FIRST, 20)
-    with ExitStack() as stopping:
-        stack = stopping.enter_context(running(databases))
-        run_id = start_slow_batch(stack, "orders", batch)
-        worker = worker_of(databases, run_id)
-        kill_all(stack.dagster)
-        wait_until(lambda: not worker.is_running())
-    assert databases.batch(run_id)["status"] == "syncing"  # nobody was left to say otherwise
-    with running(databases) as stack:
-        record = closed(databases, run_id)
+def test_everything_killed_at_once_is_corrected_at_the_next_start(
+    stack: Stack, killed: tuple[str, list[date]]
+) -> None:
+    run_id, batch_days = killed
+    record = wait_until_closed(stack, run_id)
+    assert record["status"] == "failed"
+    assert f"run {run_id} was lost: its process" in record["error_message"]
+    assert_consistent(stack, "orders", record, batch_days)
+    wait_until(lambda: stack.dagster.run_status(run_id) == "FAILURE")
+    synced = {
+        str(attempt["sync_date"])
+        for attempt in stack.attempts(record["id"])
+        if attempt["state"] == "success"
+    }
+    wait_until(lambda: reported_days(stack, "orders", batch_days) == synced)
+    (correction,) = stack.target(
+        "SELECT * FROM sync_correction WHERE run_id = %s AND what = 'run ended as failed'",
+        [run_id],
+    )
+    assert "was killed or crashed" in correction["why"]
+
+
+def test_a_suspended_worker_is_presumed_dead_and_commits_nothing_when_it_resumes(
+    stack: Stack,
+) -> None:
+    batch_days = days(date(2025, 4, 1), 20)
+    run_id = start_slow_batch(stack, "orders", batch_days)
+    worker = worker_of(stack, run_id)
+    worker.suspend()
+    try:
+        record = wait_until_closed(stack, run_id)
         assert record["status"] == "failed"
-        assert f"run {run_id} was lost: its process" in record["error_message"]
-        assert_true(databases, "orders", record, batch)
+        assert "gave no sign of life" in record["error_message"]
         wait_until(lambda: stack.dagster.run_status(run_id) == "FAILURE")
-        done = {
-            str(attempt["sync_date"])
-            for attempt in databases.attempts(record["id"])
-            if attempt["state"] == "success"
-        }
-        wait_until(lambda: told_days(stack, "orders", batch) == done)
-        (correction,) = databases.target(
-            "SELECT * FROM sync_correction WHERE run_id = %s AND what = 'run ended as failed'",
-            [run_id],
-        )
-        assert "was killed or crashed" in correction["why"]
+    finally:
+        worker.resume()
+    psutil.wait_procs([worker], TIMEOUT_SECONDS)
+    assert not worker.is_running()
+    after = stack.batch(run_id)
+    assert after["success_count"] == record["success_count"]
+    assert_consistent(stack, "orders", after, batch_days)
 
 
-def test_a_stopped_worker_is_taken_for_lost_and_commits_nothing_when_it_wakes(
-    databases: Databases,
+def test_a_command_whose_batch_is_killed_leaves_no_run_that_dagster_shows_as_running(
+    stack: Stack,
 ) -> None:
-    batch = days(date(2025, 4, 1), 20)
-    with running(databases) as stack:
-        run_id = start_slow_batch(stack, "orders", batch)
-        worker = worker_of(databases, run_id)
-        worker.suspend()
-        try:
-            record = closed(databases, run_id)
-            assert record["status"] == "failed"
-            assert "gave no sign of life" in record["error_message"]
-            wait_until(lambda: stack.dagster.run_status(run_id) == "FAILURE")
-        finally:
-            worker.resume()
-        psutil.wait_procs([worker], TIMEOUT_SECONDS)
-        assert not worker.is_running()
-        after = databases.batch(run_id)
-        assert after["success_count"] == record["success_count"]
-        assert_true(databases, "orders", after, batch)
+    batch_days = days(date(2025, 5, 1), 20)
+    stack.pause("orders", batch_days, 0.2)
+    words = ("backfill", "orders", batch_days[0], batch_days[-1])
+    with command.started(stack.settings.environment, *words) as process:
+        found = wait_until(lambda: [r for r in stack.batches() if r["start_date"] == batch_days[0]])
+        run_id = found[0]["run_id"]
+        wait_until(lambda: stack.batch(found[0]["batch_key"])["success_count"] >= 2)
+        os.kill(worker_of(stack, run_id).pid, signal.SIGKILL)
+        ended = command.end_of(process)
+    assert ended.code == 1
+    record = wait_until_closed(stack, found[0]["batch_key"])
+    assert_consistent(stack, "orders", record, batch_days)
+    wait_until(lambda: stack.dagster.run_status(run_id) == "FAILURE", TIMEOUT_SECONDS)
 
 
-def test_a_command_whose_batch_is_killed_leaves_no_run_that_dagster_believes_at_work(
-    databases: Databases,
-) -> None:
-    batch = days(date(2025, 5, 1), 20)
-    databases.pause("orders", batch, 0.2)
-    with running(databases) as stack:
-        environment = databases.settings.environment
-        with command.started(environment, "backfill", "orders", batch[0], batch[-1]) as process:
-            found = wait_until(
-                lambda: [r for r in databases.batches() if r["start_date"] == batch[0]]
-            )
-            run_id = found[0]["run_id"]
-            wait_until(lambda: databases.batch(found[0]["batch_key"])["success_count"] >= 2)
-            os.kill(worker_of(databases, run_id).pid, signal.SIGKILL)
-            ended = command.end_of(process)
-        assert ended.code == 1
-        record = closed(databases, found[0]["batch_key"])
-        assert_true(databases, "orders", record, batch)
-        wait_until(lambda: stack.dagster.run_status(run_id) == "FAILURE", TIMEOUT_SECONDS)
-
-
-def test_a_batch_that_goes_well_needs_no_correction_and_leaves_no_worker(
-    databases: Databases,
-) -> None:
-    batch = days(date(2025, 6, 1), 5)
-    before = databases.target("SELECT count(*) AS n FROM sync_correction")
-    with running(databases) as stack:
-        run_id = start_slow_batch(stack, "orders", batch)
-        assert closed(databases, run_id)["status"] == "success"
-        wait_until(lambda: stack.dagster.run_status(run_id) == "SUCCESS")
-        wait_until(lambda: databases.target("SELECT * FROM sync_worker") == [])
+def test_a_successful_batch_needs_no_correction_and_leaves_no_worker(stack: Stack) -> None:
+    batch_days = days(date(2025, 6, 1), 5)
+    before = stack.target("SELECT count(*) AS n FROM sync_correction")
+    run_id = start_slow_batch(stack, "orders", batch_days)
+    assert wait_until_closed(stack, run_id)["status"] == "success"
+    wait_until(lambda: stack.dagster.run_status(run_id) == "SUCCESS")
+    wait_until(lambda: stack.target("SELECT * FROM sync_worker") == [])
     unreported = "SELECT * FROM sync_attempt WHERE state = 'success' AND materialized_at IS NULL"
-    assert databases.target(unreported) == []
-    assert databases.target("SELECT count(*) AS n FROM sync_correction") == before
+    wait_until(lambda: stack.target(unreported) == [])
+    assert stack.target("SELECT count(*) AS n FROM sync_correction") == before

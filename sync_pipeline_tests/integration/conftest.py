@@ -3,7 +3,7 @@
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -11,6 +11,33 @@ import pytest
 
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.other_server import OtherServer, other_server
+from sync_pipeline_tests.integration.shared_stack import FOLDERS, SharedStack
+
+_SHARED_STACK = pytest.StashKey[SharedStack]()
+
+
+@pytest.fixture(scope="session")
+def shared_stack(
+    make_database: Callable[[str | None], str],
+    tmp_path_factory: pytest.TempPathFactory,
+    pytestconfig: pytest.Config,
+) -> Iterator[SharedStack]:
+    """The Dagster that the tests of several folders share."""
+    shared = SharedStack(make_database, tmp_path_factory.mktemp("stack"))
+    pytestconfig.stash[_SHARED_STACK] = shared
+    yield shared
+    shared.stop()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, None, None]:
+    """Stop the shared Dagster after the last test that uses it."""
+    yield
+    shared = item.config.stash.get(_SHARED_STACK, None)
+    if shared and (nextitem is None or nextitem.path.parent.name not in FOLDERS):
+        shared.stop()
 
 
 @pytest.fixture(scope="module")

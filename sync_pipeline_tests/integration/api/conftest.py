@@ -10,21 +10,13 @@ import pytest
 from sync_pipeline.api.server import run_api
 from sync_pipeline.local.processes import free_port
 from sync_pipeline.settings import Settings
-from sync_pipeline_tests import stack_project
 from sync_pipeline_tests.command import environment_of
 from sync_pipeline_tests.integration.api.client import Client
 from sync_pipeline_tests.integration.api.wire import Wire, wire
+from sync_pipeline_tests.integration.shared_stack import SharedStack
 from sync_pipeline_tests.stack_project import Stack
 
 NOBODY = "http://127.0.0.1:9"  # an address where nothing listens
-DELIVERIES = """
-type: sync_pipeline.DailySync
-attributes:
-  start_date: 2025-06-01
-  end_date: 2025-06-30
-  source: {type: files, path: "{day}.csv", columns: {id: bigint}}
-  target: {table: deliveries}
-"""
 TOKENS = {"reader": "reading-is-allowed", "operator": "writing-is-allowed"}
 
 
@@ -69,20 +61,12 @@ def alone(module_database: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture(scope="package")
-def stack(
-    make_database: Callable[[str | None], str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Stack]:
-    """A stack for this package only, so that its tests can use any days.
+def stack(shared_stack: SharedStack) -> Stack:
+    """Two PostgreSQL datasets, `deliveries`, with a files source, and a real Dagster.
 
-    In addition to its two PostgreSQL datasets, it has `deliveries`, with a files source.
+    The tests of this folder use days of 2025.
     """
-    folder = tmp_path_factory.mktemp("stack")
-    with stack_project.project(make_database, folder) as made:
-        deliveries = stack_project.write_dataset(folder, "deliveries", "single_run")
-        (deliveries / "defs.yaml").write_text(DELIVERIES)
-        (folder / "2025-06-01.csv").write_text("id\n1\n2\n")
-        with stack_project.dagster_running(made.settings) as dagster:
-            yield Stack(made.settings, dagster)
+    return shared_stack.get()
 
 
 @pytest.fixture(scope="module")

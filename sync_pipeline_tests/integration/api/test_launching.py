@@ -116,9 +116,9 @@ def test_without_dagster_records_can_be_read_but_not_launched(stack: Stack, tmp_
             "the range 2025-01-03 to 2025-01-01 is reversed; put the earlier date first",
         ),
         (
-            {"dataset": "orders", "start_date": "2024-12-31", "end_date": "2025-01-01"},
+            {"dataset": "orders", "start_date": "2023-12-31", "end_date": "2024-01-01"},
             "start_date",
-            "dataset orders: 2024-12-31 is before its first day 2025-01-01; start at 2025-01-01",
+            "dataset orders: 2023-12-31 is before its first day 2024-01-01; start at 2024-01-01",
         ),
         (
             {"dataset": "orders", "start_date": "2025-12-31", "end_date": "2026-01-01"},
@@ -176,14 +176,14 @@ def test_a_preview_returns_synced_skipped_and_refused_days_and_writes_nothing(
     ]
     resync = api.post(PREVIEW, body(batch_days, already_synced="resync")).data
     assert resync["days"] == {"total": 6, "to_sync": 6, "skipped": 0, "refused": 0}
-    refused = api.post(PREVIEW, body([date(2024, 12, 30), date(2025, 1, 2)])).data
+    refused = api.post(PREVIEW, body([date(2023, 12, 30), date(2024, 1, 2)])).data
     assert refused["days"] == {"total": 4, "to_sync": 0, "skipped": 0, "refused": 4}
     assert "before its first day" in refused["refused_because"]
     assert (refused["field"], refused["code"]) == ("start_date", "before_first_day")
     assert refused["params"] == {
         "dataset": "orders",
-        "day": "2024-12-30",
-        "first_day": "2025-01-01",
+        "day": "2023-12-30",
+        "first_day": "2024-01-01",
     }
     assert stack.batches() == before
 
@@ -192,7 +192,7 @@ def test_the_datasets_match_their_definitions(api: Client) -> None:
     deliveries, events, orders = api.get(f"{BASE}/datasets").data["datasets"]
     assert (events["name"], orders["name"]) == ("events", "orders")
     assert (deliveries["name"], deliveries["source"]) == ("deliveries", "{day}.csv")
-    assert (orders["first_day"], orders["last_day"]) == ("2025-01-01", "2025-12-31")
+    assert (orders["first_day"], orders["last_day"]) == ("2024-01-01", "2025-12-31")
     assert (orders["source"], orders["target"]) == ("orders_source", "orders")
 
 

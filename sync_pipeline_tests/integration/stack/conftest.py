@@ -1,17 +1,12 @@
-"""One Dagster for all tests of this folder, which each take days of their own."""
-
-from collections.abc import Callable, Iterator
+"""The Dagster for the tests of this folder, which each use other days of 2024."""
 
 import pytest
 
-from sync_pipeline_tests import stack_project
+from sync_pipeline_tests.integration.shared_stack import SharedStack
 from sync_pipeline_tests.stack_project import Stack
 
 
 @pytest.fixture(scope="package")
-def stack(
-    make_database: Callable[[str | None], str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Stack]:
-    """Two datasets and a real Dagster that runs them."""
-    with stack_project.stack(make_database, tmp_path_factory.mktemp("stack")) as running:
-        yield running
+def stack(shared_stack: SharedStack) -> Stack:
+    """Two PostgreSQL datasets, one of files, and a real Dagster that runs them."""
+    return shared_stack.get()

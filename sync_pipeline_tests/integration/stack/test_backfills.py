@@ -73,14 +73,14 @@ class Plan:
 
 TEN = list(range(10))
 PLANS = {
-    "asset": Plan("orders", date(2025, 1, 1), TEN, "asset"),
-    "asset scattered": Plan("orders", date(2025, 2, 1), SCATTERED, "asset"),
-    "job": Plan("orders", date(2025, 3, 1), TEN, "job"),
-    "job scattered": Plan("orders", date(2025, 4, 1), SCATTERED, "job"),
-    "asset, many runs": Plan("events", date(2025, 1, 1), TEN, "asset"),
-    "job, many runs": Plan("events", date(2025, 3, 1), TEN, "job"),
-    "one bad day": Plan("orders", date(2025, 5, 1), TEN, "asset", spoiled=4),
-    "one bad day, many runs": Plan("events", date(2025, 5, 1), TEN, "asset", spoiled=4),
+    "asset": Plan("orders", date(2024, 1, 1), TEN, "asset"),
+    "asset scattered": Plan("orders", date(2024, 2, 1), SCATTERED, "asset"),
+    "job": Plan("orders", date(2024, 3, 1), TEN, "job"),
+    "job scattered": Plan("orders", date(2024, 4, 1), SCATTERED, "job"),
+    "asset, many runs": Plan("events", date(2024, 1, 1), TEN, "asset"),
+    "job, many runs": Plan("events", date(2024, 3, 1), TEN, "job"),
+    "one bad day": Plan("orders", date(2024, 5, 1), TEN, "asset", spoiled=4),
+    "one bad day, many runs": Plan("events", date(2024, 5, 1), TEN, "asset", spoiled=4),
 }
 GOOD = [name for name, plan in PLANS.items() if plan.spoiled is None]
 BAD = [name for name, plan in PLANS.items() if plan.spoiled is not None]

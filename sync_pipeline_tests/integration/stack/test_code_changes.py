@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sync_pipeline_tests.command import run
+from sync_pipeline_tests.integration.shared_stack import FIRST_DAY
 from sync_pipeline_tests.stack_project import Stack, days, write_dataset
 from sync_pipeline_tests.waiting import wait_until
 
@@ -62,8 +63,8 @@ def end_of_batch(stack: Stack, key: str) -> dict[str, Any]:
 @contextmanager
 def another_dataset(stack: Stack, name: str) -> Iterator[None]:
     """A dataset in the project while the block lasts; gone from its folder afterwards."""
-    stack.make_dataset(name)
-    folder = write_dataset(stack.settings.project_dir, name, "single_run")
+    stack.make_dataset(name, FIRST_DAY)
+    folder = write_dataset(stack.settings.project_dir, name, "single_run", FIRST_DAY)
     try:
         reload(stack)
         assert name in assets(stack)
@@ -74,7 +75,7 @@ def another_dataset(stack: Stack, name: str) -> Iterator[None]:
 
 
 def test_code_reloaded_in_the_middle_of_a_batch_changes_nothing_in_it(stack: Stack) -> None:
-    of = days(date(2025, 8, 1), 10)
+    of = days(date(2024, 8, 1), 10)
     key = start_batch(stack, "events", of)
     reload(stack)
     record = end_of_batch(stack, key)
@@ -85,7 +86,7 @@ def test_code_reloaded_in_the_middle_of_a_batch_changes_nothing_in_it(stack: Sta
 def test_a_dataset_removed_under_its_batch_leaves_a_true_record_and_healthy_sensors(
     stack: Stack,
 ) -> None:
-    of = days(date(2025, 1, 1), 10)
+    of = days(date(2024, 1, 1), 10)
     with another_dataset(stack, "parcels"):
         stack.spoil("parcels", of[7])
         key = start_batch(stack, "parcels", of)
@@ -101,7 +102,7 @@ def test_a_dataset_removed_under_its_batch_leaves_a_true_record_and_healthy_sens
     assert "parcels" in ended.out
     ended = run(stack.settings.environment, "retry", record["id"])
     assert ended.code == 2
-    assert "there is no dataset 'parcels'; known are: events, orders" in ended.complaint
+    assert "there is no dataset 'parcels'; known are: deliveries, events, orders" in ended.complaint
     assert stack.batch(key) == record
     for sensor in ("reconcile", "record_backfills", "record_run_failure"):
         wait_until(partial(ticked_well, stack, sensor, float(removed_at)))
@@ -121,7 +122,7 @@ def ticked_well(stack: Stack, sensor: str, since: float) -> bool:
 
 
 def test_a_migration_under_a_live_batch_is_done_and_the_batch_goes_on(stack: Stack) -> None:
-    of = days(date(2025, 8, 12), 18)
+    of = days(date(2024, 8, 12), 18)
     key = start_batch(stack, "events", of)
     while_live = 0
     for _ in range(3):

@@ -46,17 +46,17 @@ class Plan:
         return [self.days[1], self.days[-1]]
 
 
-SCATTERED = [*days(date(2025, 8, 1), 3), date(2025, 8, 6), date(2025, 8, 7)]
+SCATTERED = [*days(date(2024, 8, 1), 3), date(2024, 8, 6), date(2024, 8, 7)]
 PLANS = {
-    "from failure": Plan("orders", days(date(2025, 7, 1), 5), "FROM_FAILURE"),
-    "in whole": Plan("orders", days(date(2025, 7, 11), 5), "ALL_STEPS"),
-    "from failure, many runs": Plan("events", days(date(2025, 2, 1), 6), "FROM_FAILURE"),
+    "from failure": Plan("orders", days(date(2024, 7, 1), 5), "FROM_FAILURE"),
+    "in whole": Plan("orders", days(date(2024, 7, 11), 5), "ALL_STEPS"),
+    "from failure, many runs": Plan("events", days(date(2024, 2, 1), 6), "FROM_FAILURE"),
     # From failure, Dagster 1.13 cannot do a job's backfill of several days a run.
-    "job, in whole": Plan("events", days(date(2025, 4, 1), 6), "ALL_STEPS", by_job=True),
-    "its runs, from failure": Plan("events", days(date(2025, 6, 1), 6), "runs"),
+    "job, in whole": Plan("events", days(date(2024, 4, 1), 6), "ALL_STEPS", by_job=True),
+    "its runs, from failure": Plan("events", days(date(2024, 6, 1), 6), "runs"),
     "by command, scattered": Plan("orders", SCATTERED, "retry"),
 }
-CANCELLED = days(date(2025, 8, 11), 20)
+CANCELLED = days(date(2024, 8, 11), 20)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,53 @@
+"""One Dagster for the folders `api` and `stack`, which a test process runs one after the other.
+
+The tests of `stack` use days of 2024, those of `api` days of 2025.
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import date
+from pathlib import Path
+
+from sync_pipeline_tests import stack_project
+from sync_pipeline_tests.stack_project import Stack
+
+FOLDERS = ("api", "stack")
+FIRST_DAY = date(2024, 1, 1)
+_DELIVERIES = """
+type: sync_pipeline.DailySync
+attributes:
+  start_date: 2025-06-01
+  end_date: 2025-06-30
+  source: {type: files, path: "{day}.csv", columns: {id: bigint}}
+  target: {table: deliveries}
+"""
+
+
+class SharedStack:
+    """The stack, started when a test first needs it."""
+
+    def __init__(self, make_database: Callable[[str | None], str], folder: Path) -> None:
+        self._make_database = make_database
+        self._folder = folder
+        self._running = ExitStack()
+        self._stack: Stack | None = None
+
+    def get(self) -> Stack:
+        """Return the running stack.
+
+        In addition to the two PostgreSQL datasets, it has `deliveries`, with a files source.
+        """
+        if self._stack is None:
+            project = stack_project.project(self._make_database, self._folder, start=FIRST_DAY)
+            made = self._running.enter_context(project)
+            folder = stack_project.write_dataset(self._folder, "deliveries", "single_run")
+            (folder / "defs.yaml").write_text(_DELIVERIES)
+            (self._folder / "2025-06-01.csv").write_text("id\n1\n2\n")
+            dagster = self._running.enter_context(stack_project.dagster_running(made.settings))
+            self._stack = Stack(made.settings, dagster)
+        return self._stack
+
+    def stop(self) -> None:
+        """Stop it if it runs. It would use the processor as long as it runs."""
+        self._running.close()
+        self._stack = None
