@@ -121,4 +121,4 @@ class _ChunkWriter(io.RawIOBase):
     def write(self, data: "ReadableBuffer") -> int:
         chunk = bytes(memoryview(data)[:CHUNK_BYTES])  # a copy, since the caller reuses its buffer
         self._pipe.put(chunk)
-        return len(chunk)  # if it is a part, the buffer calls again with the rest
+        return len(chunk)  # may be less than given; the buffer then writes the rest
