@@ -1,7 +1,7 @@
 """Create the target table with the source's columns if it is missing, or check that it fits.
 
-Nothing is altered or dropped here. If a table does not fit, the error tells the user how to change
-it. New columns of a source are added in `schema_change.py`.
+Nothing is altered or dropped here. If a table does not fit, the error says how to change it. New
+columns of a source are added in `schema_change.py`.
 """
 
 import logging

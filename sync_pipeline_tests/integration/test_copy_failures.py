@@ -29,7 +29,7 @@ pytestmark = pytest.mark.integration
 DAY = date(2025, 10, 2)
 NEXT = DAY + timedelta(days=1)
 ROWS = 200_000
-# Reading the last row of a day fails if the day is in `broken`.
+# Reading the last row of a day fails if `broken` contains the day.
 SOURCE = (
     "CREATE TABLE orders (id int, day date, filler text)",
     f"INSERT INTO orders SELECT n, '2025-10-02', repeat('x', 60) FROM generate_series(1, {ROWS}) n",
