@@ -27,7 +27,7 @@ EXEMPT = re.compile(
     r"database/migrations/versions/v000[1-7]_|browser/axe/|^docs/glossary\.md|^CHANGELOG\.md"
     r"|unit/test_language\.py|unit/test_renamed\.py|sync_pipeline/config/renamed\.py"
 )
-# Columns of earlier versions, settings that are refused, a reconciler's cursor of an earlier version.
+# Old columns, settings that are refused, and a cursor that an earlier version stored.
 ALLOWED = {
     *(("docs/contract.md", name) for name in ("sync_attempt.told_at", "told_at")),
     ("docs/contract.md", "sync_worker.place"),
