@@ -9,7 +9,7 @@ import pytest
 
 from sync_pipeline.api.server import run_api
 from sync_pipeline.local.processes import free_port
-from sync_pipeline.local.stack import dagster_running
+from sync_pipeline.local.stack import run_dagster
 from sync_pipeline.settings import Settings
 from sync_pipeline_tests import stack_project
 from sync_pipeline_tests.command import environment_of
@@ -82,7 +82,7 @@ def stack(
         deliveries = stack_project.write_dataset(folder, "deliveries", "single_run")
         (deliveries / "defs.yaml").write_text(DELIVERIES)
         (folder / "2025-06-01.csv").write_text("id\n1\n2\n")
-        with dagster_running(made.settings, 0) as dagster:
+        with run_dagster(made.settings, 0) as dagster:
             yield Stack(made.settings, dagster)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from sync_pipeline.api.server import run_api
 from sync_pipeline.local.processes import free_port
-from sync_pipeline.local.stack import dagster_running
+from sync_pipeline.local.stack import run_dagster
 from sync_pipeline_tests import stack_project
 from sync_pipeline_tests.command import wait_until
 from sync_pipeline_tests.integration.api.client import BASE, Client
@@ -38,7 +38,7 @@ def lone(
     folder = tmp_path_factory.mktemp("lone")
     with (
         stack_project.project(make_database, folder, {"orders": "single_run"}) as made,
-        dagster_running(made.settings, 0) as dagster,
+        run_dagster(made.settings, 0) as dagster,
         run_api(made.settings, free_port(0), SYNC_DAGSTER_WEBSERVER_URL=dagster.url) as running,
     ):
         yield Client(running.url), made
@@ -82,7 +82,7 @@ def test_a_launched_batch_is_listed_with_its_remarks_and_progress(
     api: Client, stack: Stack
 ) -> None:
     problem = curl(api, LAUNCH)  # this stack has several datasets
-    assert problem["detail"] == "name the dataset, one of: deliveries, events, orders"
+    assert problem["detail"] == "several datasets exist; name one of: deliveries, events, orders"
     named = LAUNCH.replace('{"start', '{"dataset": "orders", "start')
     launched = curl(api, named)["data"]["record"]
     assert launched["status"] == "syncing"
