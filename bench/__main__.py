@@ -1,6 +1,6 @@
-"""`python -m bench [CASE …]`: measure, show a table, write results.jsonl.
+"""`python -m bench [CASE …]`: run the cases, print a table and write results.jsonl.
 
-The exit code is 1 if a goal was missed, 2 if something else went wrong.
+The exit code is 1 if a goal was missed, 2 for any other error.
 """
 
 import json
@@ -22,12 +22,12 @@ _console = Console()
 
 
 def main(names: Sequence[str]) -> int:
-    """Measure the cases called `names`, or all of them; return the exit code."""
+    """Run the cases in `names`, or all of them; return the exit code."""
     unknown = sorted(set(names) - set(CASES))
     if unknown:
-        _console.print(f"there is no case {unknown[0]!r}; there are: {', '.join(CASES)}")
+        _console.print(f"unknown case {unknown[0]!r}; available: {', '.join(CASES)}")
         return 2
-    # So that the server and the folder of a bench that is ended go as well.
+    # Raise SystemExit on SIGTERM, so that the server is stopped and its folder is deleted.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         results = [_measure(name) for name in CASES if not names or name in names]
@@ -38,18 +38,18 @@ def main(names: Sequence[str]) -> int:
     lines = [json.dumps(to_json(result, machine)) for result in results]
     RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
     _console.print(to_table(results))
-    _console.print(f"{machine}; in full: bench/{RESULTS.name}", style="dim", markup=False)
+    _console.print(f"{machine}; details: bench/{RESULTS.name}", style="dim", markup=False)
     return 0 if all(result.met for result in results) else 1
 
 
 def _measure(name: str) -> Result:
-    """Measure one case on a server of its own, so that none inherits another's dead rows."""
+    """Run one case on a fresh server, so that it is not affected by the dead rows of others."""
 
-    def say(text: str) -> None:
+    def log(text: str) -> None:
         _console.print(f"{name}: {text}", style="dim", markup=False, highlight=False)
 
     with fresh_stack() as settings:
-        return CASES[name](settings, say)
+        return CASES[name](settings, log)
 
 
 if __name__ == "__main__":

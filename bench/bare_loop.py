@@ -1,7 +1,7 @@
-"""The peer of a batch: the shortest loop that copies days, each in one transaction.
+"""The baseline for a batch: the shortest loop that copies days, one transaction for each.
 
-It tracks nothing, checks nothing, holds no lock, and keeps a day in memory: for days this small
-that is faster than a pipe and a second thread.
+It has no tracking, checks or locks, and keeps a day in memory, which for days this small is faster
+than a pipe and a second thread.
 """
 
 import io

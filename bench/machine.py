@@ -1,4 +1,4 @@
-"""What a figure was measured on: enough to read it by, and nothing that names the machine."""
+"""Describes the machine of a measurement, without identifying it."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from bench.programs import program
 
 @dataclass(frozen=True)
 class Machine:
-    """Cores and bytes of memory this process may use, the server's version, the date in UTC."""
+    """CPU cores, memory in bytes, PostgreSQL version, and the date in UTC."""
 
     cores: int
     memory_bytes: int
@@ -19,7 +19,7 @@ class Machine:
 
     @classmethod
     def this(cls) -> "Machine":
-        """Return this machine, today."""
+        """Return the current machine and date."""
         version = subprocess.run(
             [program("postgres"), "--version"], check=True, capture_output=True, text=True
         )

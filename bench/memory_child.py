@@ -1,8 +1,7 @@
-"""The process whose memory is measured: it syncs one day and says what it held.
+"""The process that the case `memory` measures: it syncs one day and prints its memory usage.
 
-Started as `python -m bench.memory_child ROWS postgres|csv|parquet FOLDER`, the folder being that of
-the files, with complete settings in the environment. Answers on standard output with one JSON
-object, in bytes.
+Started as `python -m bench.memory_child ROWS postgres|csv|parquet FOLDER`, with complete settings
+in the environment; FOLDER contains the files. Prints a JSON object with bytes and seconds.
 """
 
 import json
@@ -24,17 +23,17 @@ _PROCESS = Path("/proc/self")
 
 
 def main(rows: int, source: str, folder: Path) -> None:
-    """Sync a day of `rows` rows; print memory before, and the most that was held since."""
+    """Sync a day of `rows` rows; print the memory before it and the peak during it."""
     settings = current_settings()
     table = f"orders_{source}_{rows}"
     if source == "postgres":
         orders = wide_rows.dataset(table)
     else:
-        from bench import wide_files  # with pyarrow, which would count for the others too
+        from bench import wide_files  # imports pyarrow, which must not count for `postgres`
 
         orders = wide_files.dataset(table, folder, source)
     with _connected(orders, settings):
-        # The peak of the imports would hide one of the day's.
+        # Reset the peak, which may be that of the imports.
         (_PROCESS / "clear_refs").write_text("5")
         idle = _memory("VmRSS")
         seconds = sync_day(orders, DAY, settings, rows)
@@ -43,9 +42,9 @@ def main(rows: int, source: str, folder: Path) -> None:
 
 @contextmanager
 def _connected(orders: Dataset, settings: Settings) -> Iterator[None]:
-    """Hold a connection of each kind that a sync opens.
+    """Keep one connection of each kind that a sync opens.
 
-    The day opens its own beside them, so that the figure errs on the high side.
+    The sync opens its own in addition, so the measured growth is rather too high than too low.
     """
     with (
         Tracker(settings) as tracker,
@@ -57,7 +56,7 @@ def _connected(orders: Dataset, settings: Settings) -> Iterator[None]:
 
 
 def _memory(name: str) -> int:
-    """Return a line of /proc/self/status, in bytes."""
+    """Return a value of /proc/self/status, in bytes."""
     for line in (_PROCESS / "status").read_text().splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024

@@ -1,18 +1,18 @@
-"""A million records, as years of many datasets leave them: 999,000 days and 1,000 batches."""
+"""A million records, like years of many datasets: 999,000 days and 1,000 batches."""
 
-from bench.results import Say
+from bench.results import Log
 from bench.stack import query_one, run_sql
 from sync_pipeline.settings import Settings
 
 DATASETS = 300
-DAYS = 3_330  # of each
+DAYS = 3_330  # of each dataset
 BATCHES = 1_000
 BATCH_DAYS = 999
 FIRST = "2016-01-01"
 
-# Loaded without triggers, which would tell each of them to whoever listens, and without indexes,
-# which are quicker made afterwards.
-_QUIET = "SET session_replication_role = replica"
+# Load without triggers, which would send a notification for each record, and without indexes, which
+# are faster to create afterwards.
+_NO_TRIGGERS = "SET session_replication_role = replica"
 _INDEXES = """
 SELECT json_agg(json_build_array(indexname, indexdef)) FROM pg_indexes
 WHERE tablename IN ('daily_sync_status', 'sync_attempt')
@@ -57,16 +57,15 @@ LEFT JOIN (SELECT * FROM daily_sync_status WHERE kind = 'batch') AS b
 """
 
 
-def make_records(settings: Settings, say: Say) -> None:
-    """Fill the tracking tables of `settings`, and let the server know them as it would after a
-    night."""
-    say(f"making {DATASETS * DAYS + BATCHES:,} records and {DATASETS * DAYS:,} attempts")
+def make_records(settings: Settings, log: Log) -> None:
+    """Fill the tracking tables, then vacuum and analyze them."""
+    log(f"creating {DATASETS * DAYS + BATCHES:,} records and {DATASETS * DAYS:,} attempts")
     url = settings.tracking_url
     (indexes,) = query_one(url, _INDEXES, [])
     run_sql(
         url,
         *(f"DROP INDEX {name}" for name, _ in indexes),
-        _QUIET,
+        _NO_TRIGGERS,
         _BATCHES,
         _DAYS,
         _ATTEMPTS,

@@ -1,4 +1,7 @@
-"""One day through `sync_days`: the product's own code, with tracking, without Dagster."""
+"""Sync one day through `sync_days`, with tracking, without Dagster.
+
+For a batch with Dagster, see `batch.py`.
+"""
 
 import time
 from datetime import date
@@ -11,9 +14,9 @@ from sync_pipeline.tracking.worker.tracker import Tracker
 
 
 def sync_day(dataset: Dataset, day: date, settings: Settings, rows: int) -> float:
-    """Sync `day`, connecting and disconnecting; return the seconds it took.
+    """Sync `day`; return the duration in seconds, including connecting.
 
-    Raises StackError if the day failed or had not `rows` rows.
+    Raises StackError if the day failed or did not have `rows` rows.
     """
     started = time.monotonic()
     with Tracker(settings, run_id="bench", triggered_by="bench") as tracker:
@@ -22,5 +25,7 @@ def sync_day(dataset: Dataset, day: date, settings: Settings, rows: int) -> floa
     if result.outcome is not Outcome.SUCCESS or result.counts is None:
         raise StackError(f"{dataset.name}, {day}: {result.error}")
     if result.counts.rows_loaded != rows:
-        raise StackError(f"{dataset.name}, {day}: {result.counts.rows_loaded} rows, not {rows}")
+        raise StackError(
+            f"{dataset.name}, {day}: loaded {result.counts.rows_loaded} rows, expected {rows}"
+        )
     return seconds

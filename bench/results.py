@@ -1,4 +1,4 @@
-"""A case's result: what was measured against what, and how it is printed and written."""
+"""The result of a case, and its output as a table row and as JSON."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -9,23 +9,24 @@ from rich.table import Table
 from bench.machine import Machine
 from sync_pipeline.settings import Settings
 
-Say = Callable[[str], None]
-"""Told what is just being done, one line at a time."""
+Log = Callable[[str], None]
+"""Reports progress, one line at a time."""
 
-Measure = Callable[[Settings, Say], "Result"]
-"""Measures one case on a fresh stack; raises SyncError if what it measures does not work."""
+Measure = Callable[[Settings, Log], "Result"]
+"""Runs one case on a fresh stack. Raises SyncError if the measured operation fails."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """One case. `ratio` is what `of` took over what `against` took; `goal` is the most it may be.
+    """The result of one case.
 
-    `raw` holds what was measured, in seconds or bytes, as the ending of each name says.
+    `ratio` is `measured` divided by `baseline`, and `goal` its maximum. `raw` contains the single
+    measurements; each name ends with the unit, seconds or bytes.
     """
 
     case: str
-    of: str
-    against: str
+    measured: str
+    baseline: str
     ratio: float
     goal: float
     raw: Mapping[str, Any]
@@ -36,28 +37,28 @@ class Result:
 
 
 def to_json(result: Result, machine: Machine) -> dict[str, Any]:
-    """Return one line of results.jsonl as an object."""
+    """Return the JSON object for a line of results.jsonl."""
     return {
         "case": result.case,
         "ratio": round(result.ratio, 3),
         "goal": result.goal,
         "met": result.met,
-        "of": result.of,
-        "against": result.against,
+        "measured": result.measured,
+        "baseline": result.baseline,
         **result.raw,
         **asdict(machine),
     }
 
 
 def to_table(results: Iterable[Result]) -> Table:
-    """Return the results as a table, one case a line."""
+    """Return the results as a table with one row per case."""
     table = Table()
-    for heading in ("case", "of", "against"):
+    for heading in ("case", "measured", "compared with"):
         table.add_column(heading, overflow="fold")
     for heading in ("ratio", "at most"):
         table.add_column(heading, justify="right", no_wrap=True)
     for result in results:
         style = "green" if result.met else "red"
         ratio = f"[{style}]{result.ratio:.2f}[/]"
-        table.add_row(result.case, result.of, result.against, ratio, f"{result.goal:g}")
+        table.add_row(result.case, result.measured, result.baseline, ratio, f"{result.goal:g}")
     return table

@@ -1,4 +1,4 @@
-"""A fresh stack for one case, and what is done to its databases outside of what is measured."""
+"""A fresh stack for one case, and helpers that prepare its databases outside of measurements."""
 
 import os
 import tempfile
@@ -11,7 +11,7 @@ from psycopg2 import sql
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.database.connections import connect
 from sync_pipeline.errors import StackError, TargetError
-from sync_pipeline.local.stack import DAGSTER_HOME, databases
+from sync_pipeline.local.stack import DAGSTER_HOME, prepare_databases
 from sync_pipeline.settings import DATA_DIR, DATABASE_URL, Settings
 from sync_pipeline.sources import open_source
 from sync_pipeline.targets import open_target
@@ -21,9 +21,9 @@ from sync_pipeline.targets.postgres import Target
 
 @contextmanager
 def fresh_stack() -> Iterator[Settings]:
-    """Yield settings of an embedded PostgreSQL that is as durable as any, and is gone afterwards.
+    """Yield settings of a temporary embedded PostgreSQL with full durability.
 
-    What the environment says of other databases and projects is left out, so that every run
+    Ignores settings of the environment for other databases and projects, so that every run
     measures the same.
     """
     environment = {
@@ -33,13 +33,13 @@ def fresh_stack() -> Iterator[Settings]:
     }
     with (
         tempfile.TemporaryDirectory(prefix="sync-pipeline-bench-") as folder,
-        databases(Settings({**environment, DATA_DIR: folder})) as settings,
+        prepare_databases(Settings({**environment, DATA_DIR: folder})) as settings,
     ):
         yield settings
 
 
 def run_sql(url: str, *statements: str | sql.Composable) -> None:
-    """Run statements at `url`, each in a transaction of its own."""
+    """Run statements at `url`, each in its own transaction."""
     connection = connect(
         url, setting=DATABASE_URL, purpose="bench", error=TargetError, autocommit=True
     )
@@ -49,27 +49,27 @@ def run_sql(url: str, *statements: str | sql.Composable) -> None:
 
 
 def query_one(url: str, query: str, values: Sequence[object]) -> tuple[Any, ...]:
-    """Return the one row that `query` gives at `url`. Raises StackError if there is none."""
+    """Return the row of `query` at `url`. Raises StackError if there is none."""
     connection = connect(url, setting=DATABASE_URL, purpose="bench", error=TargetError)
     with closing(connection), connection.cursor() as cursor:
         cursor.execute(query, values)
         row = cursor.fetchone()
     if row is None:
-        raise StackError(f"no row: {query}")
+        raise StackError(f"the query returned no row: {query}")
     return row
 
 
 def make_target_table(settings: Settings, dataset: Dataset) -> None:
-    """Make the dataset's target table as a sync would, so that each way loads into the same."""
+    """Create the dataset's target table as a sync does, so that all operations use the same one."""
     source = open_source(dataset, settings)
     with closing(source), closing(open_target(dataset, settings)) as connection:
         Target(connection, dataset).prepare(source.shape)
 
 
 def empty(settings: Settings, dataset: Dataset) -> None:
-    """Empty the dataset's target table, and write out what waits in memory.
+    """Truncate the dataset's target table and run a checkpoint.
 
-    The first turn after a checkpoint would otherwise be another one than the second.
+    Without the checkpoint, the first measurement after one would differ from the following ones.
     """
     statement = sql.SQL("TRUNCATE {}").format(identifier(dataset))
     run_sql(settings.database_url, statement, "CHECKPOINT")

@@ -1,4 +1,4 @@
-"""A large day of `wide_rows` as files: CSV with a header, as psql writes it, and Parquet."""
+"""A large day of `wide_rows` as files: CSV with a header, as exported by psql, and Parquet."""
 
 import tempfile
 from collections.abc import Iterator
@@ -40,8 +40,8 @@ _ROWS_PER_GROUP = 131_072
 
 
 @contextmanager
-def files_of(settings: Settings) -> Iterator[Path]:
-    """Yield a folder with the rows of the source table, which must be there, in both forms."""
+def export_files(settings: Settings) -> Iterator[Path]:
+    """Yield a folder with the rows of the existing source table in both formats."""
     with tempfile.TemporaryDirectory(prefix="sync-pipeline-bench-files-") as name:
         path = Path(name) / f"{wide_rows.DAY}.csv"
         write_file(str(path), settings.postgres_url(SOURCE_URL), wide_rows.SOURCE_TABLE)
@@ -55,7 +55,7 @@ def file_in(folder: Path, ending: str) -> str:
 
 
 def dataset(name: str, folder: Path, ending: str) -> Dataset:
-    """Return a dataset that syncs the file into a table called like itself."""
+    """Return a dataset that syncs the file into a table of the same name."""
     return Dataset(
         name=name,
         start_date=wide_rows.DAY,

@@ -1,4 +1,7 @@
-"""Large days of rows as wide as real ones: ten columns, about 130 bytes a row in COPY's format."""
+"""One large day of realistic rows: ten columns, about 130 bytes per row in COPY's binary format.
+
+For many small days, see `readings.py`.
+"""
 
 from datetime import date
 
@@ -11,7 +14,7 @@ DAY = date(2025, 10, 1)
 SOURCE_TABLE = "orders"
 DAY_COLUMN = "placed_on"
 
-# Unlogged only to be quick in the making: it is read like any other.
+# Unlogged, so that it is created faster; it is read like any other table.
 _CREATE = f"""
 CREATE UNLOGGED TABLE {SOURCE_TABLE} (
     id bigint NOT NULL, customer_id integer NOT NULL, {DAY_COLUMN} date NOT NULL,
@@ -30,7 +33,7 @@ FROM generate_series(1, {{rows}}) AS n"""
 
 
 def make_day(settings: Settings, rows: int) -> None:
-    """Make the source table with one day of `rows` rows, at rest: vacuumed and analyzed."""
+    """Create the source table with one day of `rows` rows, vacuumed and analyzed."""
     run_sql(
         settings.postgres_url(SOURCE_URL),
         _CREATE,
@@ -42,7 +45,7 @@ def make_day(settings: Settings, rows: int) -> None:
 
 
 def dataset(name: str) -> Dataset:
-    """Return a dataset that syncs the source table into a table called like itself."""
+    """Return a dataset that syncs the source table into a table of the same name."""
     return Dataset(
         name=name,
         start_date=DAY,

@@ -62,7 +62,7 @@ class TrackingError(SyncError):
 
 
 class BusyError(TrackingError):
-    """Too many requests use the tracking tables at once; a retry a moment later succeeds."""
+    """Too many requests use the tracking tables at once; retry in a moment."""
 
 
 class CountMismatchError(SyncError):

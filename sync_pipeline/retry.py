@@ -1,4 +1,4 @@
-"""Which errors are transient, and how to retry work with exponential backoff after one.
+"""Which errors are transient, and retries with exponential backoff.
 
 Does not define the errors: see `errors.py`.
 """

@@ -160,7 +160,7 @@ def project(
 
 
 @contextmanager
-def dagster_running(settings: Settings) -> Iterator[RunningDagster]:
+def run_dagster(settings: Settings) -> Iterator[RunningDagster]:
     """Run a real web server, daemon and code server on a free port.
 
     The daemon checks for backfills every second, see `quick_dagster`.
@@ -172,7 +172,7 @@ def dagster_running(settings: Settings) -> Iterator[RunningDagster]:
 @contextmanager
 def stack(make_database: Callable[[str | None], str], folder: Path) -> Iterator[Stack]:
     """Run the project with a real web server, daemon and code server on a free port."""
-    with project(make_database, folder) as made, dagster_running(made.settings) as dagster:
+    with project(make_database, folder) as made, run_dagster(made.settings) as dagster:
         yield Stack(made.settings, dagster)
 
 

@@ -1,4 +1,4 @@
-"""One case a file, by name, in the order they are measured."""
+"""The cases by name, in the order in which they run. Each module contains related cases."""
 
 from bench.cases import (
     api_list,
@@ -7,7 +7,7 @@ from bench.cases import (
     event_streams,
     files,
     growth_3650,
-    idle_look,
+    idle_reconciler,
     lost_worker,
     memory,
     spec_queries,
@@ -30,7 +30,7 @@ CASES: dict[str, Measure] = {
     arrow_copy.ARROW_VS_CSV: arrow_copy.against_csv,
     arrow_copy.ARROW_VS_ADBC: arrow_copy.against_adbc,
     growth_3650.CASE: growth_3650.measure,
-    idle_look.CASE: idle_look.measure,
+    idle_reconciler.CASE: idle_reconciler.measure,
     lost_worker.CASE: lost_worker.measure,
     spec_queries.CASE: spec_queries.measure,
     api_list.CASE: api_list.measure,

@@ -1,4 +1,4 @@
-"""One large day: what streaming through Python and tracking cost beside two psql and a pipe."""
+"""One large day: the cost of streaming through Python and tracking, compared with `psql | psql`."""
 
 from datetime import timedelta
 
@@ -6,7 +6,7 @@ from bench import wide_rows
 from bench.one_day import sync_day
 from bench.pairs import measure_pairs, ratio, raw
 from bench.psql_pipe import copy_day
-from bench.results import Result, Say
+from bench.results import Log, Result
 from bench.stack import empty, make_target_table
 from sync_pipeline.settings import SOURCE_URL, Settings
 
@@ -16,31 +16,31 @@ _PAIRS = 9
 _ROWS = 1_000_000
 
 
-def measure(settings: Settings, say: Say) -> Result:
-    """Measure a day of 1,000,000 rows through `sync_days` against `psql | psql`."""
-    say(f"making {_ROWS:,} rows")
+def measure(settings: Settings, log: Log) -> Result:
+    """Compare a day of 1,000,000 rows through `sync_days` with `psql | psql`."""
+    log(f"creating {_ROWS:,} rows")
     wide_rows.make_day(settings, _ROWS)
     synced, piped = wide_rows.dataset("orders_synced"), wide_rows.dataset("orders_piped")
     for dataset in (synced, piped):
         make_target_table(settings, dataset)
     source, target = settings.postgres_url(SOURCE_URL), settings.database_url
-    # The same range, written as the product writes it, so that both are planned alike.
+    # The same condition as the product uses, so that both get the same query plan.
     column, day = wide_rows.DAY_COLUMN, wide_rows.DAY
     where = f"{column} >= '{day}' AND {column} < '{day + timedelta(days=1)}'"
     select = f"SELECT * FROM {wide_rows.SOURCE_TABLE}"
 
-    def through_the_product() -> float:
+    def with_product() -> float:
         empty(settings, synced)
         return sync_day(synced, day, settings, _ROWS)
 
-    def through_psql() -> float:
+    def with_psql() -> float:
         empty(settings, piped)
         return copy_day(source, target, select=select, into=piped.target.table, where=where)
 
-    pairs = measure_pairs(_PAIRS, through_the_product, through_psql, say)
+    pairs = measure_pairs(_PAIRS, with_product, with_psql, log)
     return Result(
         CASE,
-        f"one day of {_ROWS:,} rows: sync_days, tracked",
+        f"one day of {_ROWS:,} rows: sync_days, with tracking",
         "psql | psql, the same delete and COPY",
         ratio(pairs),
         _GOAL,

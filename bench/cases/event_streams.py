@@ -1,5 +1,7 @@
-"""500 open event streams on one process while a batch of a year runs: how late the latest is, and
-that each of them heard how every record ended."""
+"""500 event streams on one process during a batch of a year: the maximum delay of a change.
+
+Also checks that every stream receives the last change of every record.
+"""
 
 import asyncio
 import json
@@ -16,9 +18,9 @@ import psutil
 import psycopg2
 
 from bench.batch import run_batch
-from bench.project import project_of
+from bench.project import create_project
 from bench.readings import FIRST, dataset, make_readings
-from bench.results import Result, Say
+from bench.results import Log, Result
 from sync_pipeline.api.server import RunningApi, run_api
 from sync_pipeline.cli.launch import BatchRequest
 from sync_pipeline.errors import StackError
@@ -29,14 +31,17 @@ CASE = "event_streams"
 _STREAMS = 500
 _DAYS = 365
 _GOAL_SECONDS = 1.0
-_PATIENCE_SECONDS = 60
+_TIMEOUT_SECONDS = 60
 _REQUEST = "GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @dataclass
-class Listeners:
-    """What all streams have heard. `lags` are seconds from a record's write to its arrival;
-    `changes` are the numbers that each of them was told, as it was."""
+class Received:
+    """What all streams have received.
+
+    `lags`: seconds from the write of a record to its arrival. `changes`: the `id:` lines that each
+    stream received.
+    """
 
     open: int = 0
     lags: list[float] = field(default_factory=list)
@@ -45,46 +50,51 @@ class Listeners:
     resets: int = 0
 
 
-def measure(settings: Settings, say: Say) -> Result:
-    """Measure, on each stream, from a record's write to its arrival here; take the latest."""
+def measure(settings: Settings, log: Log) -> Result:
+    """Measure the time from the write of a record to its arrival on each stream."""
     make_readings(settings)
-    of = dataset("streamed")
-    with project_of([of], settings) as complete, run_api(complete, free_port(0)) as api:
+    streamed = dataset("streamed")
+    with (
+        create_project([streamed], settings) as project_settings,
+        run_api(project_settings, free_port(0)) as api,
+    ):
         idle = _memory(api)
-        heard, end = Listeners(), threading.Event()
-        listening = threading.Thread(target=lambda: asyncio.run(_listen(api, heard, end)))
+        received, end = Received(), threading.Event()
+        listening = threading.Thread(target=lambda: asyncio.run(_listen(api, received, end)))
         listening.start()
         try:
-            _wait(lambda: heard.open == _STREAMS)
+            _wait_until(lambda: received.open == _STREAMS)
             opened = _memory(api)
-            say(f"{_STREAMS} streams are open")
+            log(f"{_STREAMS} streams are open")
             last = FIRST + timedelta(days=_DAYS - 1)
-            took = run_batch(complete, BatchRequest(of.name, FIRST, last)).run_seconds
-            _wait(lambda: heard.ended >= _STREAMS)
-            last_of_each = _last_changes(complete)
-            # Days are told of a moment after their batch.
-            _wait(lambda: not _missed(heard, last_of_each))
+            batch_seconds = run_batch(
+                project_settings, BatchRequest(streamed.name, FIRST, last)
+            ).run_seconds
+            _wait_until(lambda: received.ended >= _STREAMS)
+            last_of_each = _last_changes(project_settings)
+            # Changes of days may arrive after those of their batch.
+            _wait_until(lambda: not _missed(received, last_of_each))
             busy = _memory(api)
         finally:
             end.set()
             listening.join()
-    late = max(heard.lags)
+    latest = max(received.lags)
     return Result(
         CASE,
-        f"{_STREAMS} streams on one process, a batch of {_DAYS} days at work: the latest of "
-        f"{len(heard.lags):,} arrivals after its write; each heard the end of all "
-        f"{len(last_of_each):,} records",
+        f"{_STREAMS} streams on one process during a batch of {_DAYS} days: the longest of "
+        f"{len(received.lags):,} delays between a write and its arrival; every stream received the "
+        f"last change of all {len(last_of_each):,} records",
         f"{_GOAL_SECONDS:.0f} s",
-        late / _GOAL_SECONDS,
+        latest / _GOAL_SECONDS,
         1.0,
         {
-            "latest_seconds": round(late, 3),
-            "p50_seconds": round(statistics.median(heard.lags), 3),
-            "p99_seconds": round(statistics.quantiles(heard.lags, n=100)[-1], 3),
-            "batch_seconds": round(took, 3),
-            "resets": heard.resets,
+            "latest_seconds": round(latest, 3),
+            "p50_seconds": round(statistics.median(received.lags), 3),
+            "p99_seconds": round(statistics.quantiles(received.lags, n=100)[-1], 3),
+            "batch_seconds": round(batch_seconds, 3),
+            "resets": received.resets,
             "records": len(last_of_each),
-            "missed": _missed(heard, last_of_each),
+            "missed": _missed(received, last_of_each),
             "idle_bytes": idle,
             "open_bytes": opened,
             "busy_bytes": busy,
@@ -92,8 +102,8 @@ def measure(settings: Settings, say: Say) -> Result:
     )
 
 
-async def _listen(api: RunningApi, heard: Listeners, end: threading.Event) -> None:
-    tasks = [asyncio.create_task(_stream(api, heard)) for _ in range(_STREAMS)]
+async def _listen(api: RunningApi, received: Received, end: threading.Event) -> None:
+    tasks = [asyncio.create_task(_stream(api, received)) for _ in range(_STREAMS)]
     while not end.is_set():
         await asyncio.sleep(0.1)
     for task in tasks:
@@ -102,7 +112,7 @@ async def _listen(api: RunningApi, heard: Listeners, end: threading.Event) -> No
 
 
 def _last_changes(settings: Settings) -> set[bytes]:
-    """Return the number of each record's last change, as a stream says it."""
+    """Return the last change of each record, as an `id:` line of a stream."""
     with (
         closing(psycopg2.connect(settings.tracking_url)) as connection,
         connection.cursor() as cursor,
@@ -111,31 +121,31 @@ def _last_changes(settings: Settings) -> set[bytes]:
         return {b"id: %d\n" % change for (change,) in cursor.fetchall()}
 
 
-def _missed(heard: Listeners, last_of_each: set[bytes]) -> int:
-    """Return of how many records the streams together did not hear the last change."""
-    return sum(len(last_of_each - changes) for changes in heard.changes)
+def _missed(received: Received, last_of_each: set[bytes]) -> int:
+    """Return the number of last changes that were not received, summed over all streams."""
+    return sum(len(last_of_each - changes) for changes in received.changes)
 
 
-async def _stream(api: RunningApi, heard: Listeners) -> None:
+async def _stream(api: RunningApi, received: Received) -> None:
     changes: set[bytes] = set()
-    heard.changes.append(changes)
+    received.changes.append(changes)
     where = urlsplit(api.url)
     reader, writer = await asyncio.open_connection(where.hostname, where.port, limit=1 << 24)
     try:
         writer.write(_REQUEST.encode())
-        answer = await reader.readline()
-        heard.open += answer.startswith(b"HTTP/1.1 200")
+        status = await reader.readline()
+        received.open += status.startswith(b"HTTP/1.1 200")
         while line := await reader.readline():
             if line.startswith(b"event: reset"):
-                heard.resets += 1
+                received.resets += 1
             elif line.startswith(b"id: "):
                 changes.add(line)
-            # Only the batch's own record is read: reading all of them would measure this side.
+            # Only the batch's record is parsed; parsing all of them would slow down this process.
             elif line.startswith(b"data: ") and b'"kind":"batch"' in line:
                 record = json.loads(line[6:])
                 written = datetime.fromisoformat(record["updated_at"].replace("Z", "+00:00"))
-                heard.lags.append((datetime.now(timezone.utc) - written).total_seconds())
-                heard.ended += record["status"] == "success"
+                received.lags.append((datetime.now(timezone.utc) - written).total_seconds())
+                received.ended += record["status"] == "success"
     finally:
         writer.close()
 
@@ -144,9 +154,9 @@ def _memory(api: RunningApi) -> int:
     return int(psutil.Process(api.process.pid).memory_info().rss)
 
 
-def _wait(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not holds():
+def _wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _TIMEOUT_SECONDS
+    while not condition():
         if time.monotonic() > deadline:
-            raise StackError("the streams did not open, or did not hear of the batch's end")
+            raise StackError("the streams did not open, or did not receive all changes")
         time.sleep(0.05)

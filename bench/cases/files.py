@@ -1,4 +1,4 @@
-"""One large day from a file: what reading it and tracking cost beside what others do with it."""
+"""One large day from a file: the cost of reading and tracking, compared with other tools."""
 
 from collections.abc import Callable
 
@@ -6,9 +6,9 @@ from bench import peers, wide_rows
 from bench.one_day import sync_day
 from bench.pairs import measure_pairs, ratio, raw
 from bench.psql_pipe import copy_file
-from bench.results import Result, Say
+from bench.results import Log, Result
 from bench.stack import empty, make_target_table, query_one
-from bench.wide_files import dataset, file_in, files_of
+from bench.wide_files import dataset, export_files, file_in
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.errors import StackError
 from sync_pipeline.settings import Settings
@@ -22,57 +22,57 @@ _DAY = wide_rows.DAY
 _WHERE = f"{wide_rows.DAY_COLUMN} >= '{_DAY}' AND {wide_rows.DAY_COLUMN} < date '{_DAY}' + 1"
 
 
-def against_psql(settings: Settings, say: Say) -> Result:
-    """A CSV file through `sync_days` against psql's ``\\copy`` of it."""
+def against_psql(settings: Settings, log: Log) -> Result:
+    """Compare a CSV file through `sync_days` with psql's ``\\copy`` of the file."""
 
     def copy(file: str, table: str) -> float:
         return copy_file(file, settings.database_url, into=table, where=_WHERE)
 
     against = "psql's \\copy of the file, the same delete"
-    return _measure(settings, say, FILES_VS_PSQL, "csv", against, copy)
+    return _measure(settings, log, FILES_VS_PSQL, "csv", against, copy)
 
 
-def against_duckdb(settings: Settings, say: Say) -> Result:
-    """A Parquet file through `sync_days` against DuckDB, which inserts it by a binary COPY."""
+def against_duckdb(settings: Settings, log: Log) -> Result:
+    """Compare a Parquet file through `sync_days` with DuckDB, which uses a binary COPY."""
 
     def insert(file: str, table: str) -> float:
         command = [peers.python(), peers.DUCKDB, file, settings.database_url, table, _WHERE]
         return float(peers.run(command)[1])
 
     against = "DuckDB's INSERT of the file, the same delete"
-    return _measure(settings, say, FILES_VS_DUCKDB, "parquet", against, insert)
+    return _measure(settings, log, FILES_VS_DUCKDB, "parquet", against, insert)
 
 
 def _measure(
     settings: Settings,
-    say: Say,
+    log: Log,
     case: str,
     ending: str,
     against: str,
     load: Callable[[str, str], float],
 ) -> Result:
-    say(f"making files of {_ROWS:,} rows")
+    log(f"creating files with {_ROWS:,} rows")
     wide_rows.make_day(settings, _ROWS)
-    with files_of(settings) as folder:
+    with export_files(settings) as folder:
         synced = dataset("orders_synced", folder, ending)
         peer = dataset("orders_copied", folder, ending)
-        for one in (synced, peer):
-            make_target_table(settings, one)
+        for each in (synced, peer):
+            make_target_table(settings, each)
 
-        def through_the_product() -> float:
+        def with_product() -> float:
             empty(settings, synced)
             return sync_day(synced, _DAY, settings, _ROWS)
 
-        def through_the_peer() -> float:
+        def with_peer() -> float:
             empty(settings, peer)
             seconds = load(file_in(folder, ending), peer.target.table)
             _check(settings, peer)
             return seconds
 
-        pairs = measure_pairs(_PAIRS, through_the_product, through_the_peer, say)
+        pairs = measure_pairs(_PAIRS, with_product, with_peer, log)
     return Result(
         case,
-        f"one {ending} day of {_ROWS:,} rows: sync_days, tracked",
+        f"one {ending} file with a day of {_ROWS:,} rows: sync_days, with tracking",
         against,
         ratio(pairs),
         _GOAL,
@@ -81,7 +81,7 @@ def _measure(
 
 
 def _check(settings: Settings, peer: Dataset) -> None:
-    """Make sure that the peer loaded all rows."""
+    """Raise StackError unless the peer loaded all rows."""
     found = query_one(settings.database_url, f"SELECT count(*) FROM {peer.target.table}", [])
     if found != (_ROWS,):
-        raise StackError(f"{peer.target.table} holds {found[0]} rows, not {_ROWS}")
+        raise StackError(f"{peer.target.table} has {found[0]} rows, expected {_ROWS}")

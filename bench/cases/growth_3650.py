@@ -1,12 +1,12 @@
-"""A long batch: a day in ten years must cost what a day in one year does."""
+"""A long batch: a day must not take longer in a batch of ten years than in one of a year."""
 
 from datetime import timedelta
 
 from bench.batch import run_batch
 from bench.pairs import measure_pairs, ratio, raw
-from bench.project import project_of
+from bench.project import create_project
 from bench.readings import DAYS, FIRST, ROWS_A_DAY, dataset, make_readings
-from bench.results import Result, Say
+from bench.results import Log, Result
 from bench.stack import query_one, run_sql
 from sync_pipeline.cli.launch import BatchRequest
 from sync_pipeline.config.dataset import Dataset
@@ -18,18 +18,18 @@ _PAIRS = 2
 _MANY, _FEW = DAYS, 365
 
 
-def measure(settings: Settings, say: Say) -> Result:
-    """Measure the cost per day of 3,650 small days against that of 365, each synced anew."""
+def measure(settings: Settings, log: Log) -> Result:
+    """Compare the duration per day of a batch of 3,650 small days with one of 365."""
     make_readings(settings)
     many = [dataset(f"many_{n}") for n in range(_PAIRS)]
     few = [dataset(f"few_{n}") for n in range(_PAIRS)]
     left, left_few = iter(many), iter(few)
-    with project_of([*many, *few], settings) as of_project:
+    with create_project([*many, *few], settings) as project_settings:
         pairs = measure_pairs(
             _PAIRS,
-            lambda: _seconds_per_day(of_project, next(left), _MANY),
-            lambda: _seconds_per_day(of_project, next(left_few), _FEW),
-            say,
+            lambda: _seconds_per_day(project_settings, next(left), _MANY),
+            lambda: _seconds_per_day(project_settings, next(left_few), _FEW),
+            log,
         )
     return Result(
         CASE,
@@ -42,16 +42,16 @@ def measure(settings: Settings, say: Say) -> Result:
 
 
 def _seconds_per_day(settings: Settings, dataset: Dataset, days: int) -> float:
-    """Sync the first `days` days of a dataset that has none yet; return the seconds of each."""
+    """Sync the first `days` days of an empty dataset; return the seconds per day."""
     run_sql(settings.database_url, "CHECKPOINT")
     last = FIRST + timedelta(days=days - 1)
     return run_batch(settings, BatchRequest(dataset.name, FIRST, last)).run_seconds / days
 
 
 def _years(settings: Settings, dataset: Dataset) -> dict[str, float]:
-    """Return the seconds that the first and the last 365 days of the batch took by themselves.
+    """Return the seconds of the first and of the last 365 days of the batch.
 
-    Without the run's start, which the shorter batch shares among fewer days.
+    They exclude the start of the run, which the shorter batch spreads over fewer days.
     """
     seconds = {}
     for name, skipped in (("first", 0), ("last", _MANY - _FEW)):

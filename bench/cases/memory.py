@@ -1,4 +1,4 @@
-"""The memory of a large day: it must not grow with the day."""
+"""The memory of a large day, which must not grow with the number of rows."""
 
 import json
 import subprocess
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import wide_rows
-from bench.results import Result, Say
+from bench.results import Log, Result
 from bench.stack import run_sql
-from bench.wide_files import files_of
+from bench.wide_files import export_files
 from sync_pipeline.errors import StackError
 from sync_pipeline.settings import PROJECT_ROOT, SOURCE_URL, Settings
 
@@ -22,20 +22,20 @@ _SOURCES = ("postgres", "csv", "parquet")
 
 
 @dataclass(frozen=True)
-class _Held:
-    """What a process held before a day and at most since, in bytes; the day's seconds."""
+class _Usage:
+    """Memory of a process before a day and its peak during it, in bytes; duration in seconds."""
 
     idle: int
     peak: int
     seconds: float
 
 
-def above_idle(settings: Settings, say: Say) -> Result:
-    """Measure what a process holds at most while it syncs 5,000,000 rows, above being idle."""
-    say(f"making {_ROWS:,} rows")
+def above_idle(settings: Settings, log: Log) -> Result:
+    """Measure the peak memory of a process that syncs 5,000,000 rows, above its idle memory."""
+    log(f"creating {_ROWS:,} rows")
     wide_rows.make_day(settings, _ROWS)
-    held = _sync(settings, say, _ROWS, "postgres")
-    grown = held.peak - held.idle
+    usage = _sync(settings, log, _ROWS, "postgres")
+    grown = usage.peak - usage.idle
     return Result(
         MEMORY_5M,
         f"peak memory of syncing a day of {_ROWS:,} rows, above idle",
@@ -43,58 +43,57 @@ def above_idle(settings: Settings, say: Say) -> Result:
         grown / _LIMIT_BYTES,
         1.0,
         {
-            "of_bytes": grown,
-            "against_bytes": _LIMIT_BYTES,
-            "peak_bytes": held.peak,
-            "idle_bytes": held.idle,
-            "seconds": held.seconds,
+            "measured_bytes": grown,
+            "baseline_bytes": _LIMIT_BYTES,
+            "peak_bytes": usage.peak,
+            "idle_bytes": usage.idle,
+            "seconds": usage.seconds,
         },
     )
 
 
-def flat(settings: Settings, say: Say) -> Result:
-    """Measure what a process holds at most with ten times the rows, of the source for which it
-    grows most."""
-    held = {rows: _by_source(settings, say, rows) for rows in (_FEW, _MANY)}
-    grown = {name: held[_MANY][name].peak / held[_FEW][name].peak for name in _SOURCES}
+def flat(settings: Settings, log: Log) -> Result:
+    """Compare the peak memory for ten times the rows, for the source where it grows most."""
+    usage = {rows: _by_source(settings, log, rows) for rows in (_FEW, _MANY)}
+    grown = {name: usage[_MANY][name].peak / usage[_FEW][name].peak for name in _SOURCES}
     worst = max(_SOURCES, key=grown.__getitem__)
-    figures: dict[str, object] = {"worst": worst}
+    raw: dict[str, object] = {"worst": worst}
     for name in _SOURCES:
-        figures[f"{name}_of_bytes"] = held[_MANY][name].peak
-        figures[f"{name}_against_bytes"] = held[_FEW][name].peak
-        figures[f"{name}_of_seconds"] = held[_MANY][name].seconds
+        raw[f"{name}_measured_bytes"] = usage[_MANY][name].peak
+        raw[f"{name}_baseline_bytes"] = usage[_FEW][name].peak
+        raw[f"{name}_measured_seconds"] = usage[_MANY][name].seconds
     return Result(
         MEMORY_10M_VS_1M,
         f"peak memory of a day of {_MANY:,} rows, from {', '.join(_SOURCES)}: the worst",
         f"of {_FEW:,} rows",
         grown[worst],
         1.15,
-        figures,
+        raw,
     )
 
 
-def _by_source(settings: Settings, say: Say, rows: int) -> dict[str, _Held]:
-    say(f"making {rows:,} rows, and files of them")
+def _by_source(settings: Settings, log: Log, rows: int) -> dict[str, _Usage]:
+    log(f"creating {rows:,} rows, and files with them")
     run_sql(settings.postgres_url(SOURCE_URL), f"DROP TABLE IF EXISTS {wide_rows.SOURCE_TABLE}")
     wide_rows.make_day(settings, rows)
-    with files_of(settings) as folder:
-        return {name: _sync(settings, say, rows, name, folder) for name in _SOURCES}
+    with export_files(settings) as folder:
+        return {name: _sync(settings, log, rows, name, folder) for name in _SOURCES}
 
 
 def _sync(
-    settings: Settings, say: Say, rows: int, source: str, folder: Path = Path("unused")
-) -> _Held:
+    settings: Settings, log: Log, rows: int, source: str, folder: Path = Path("unused")
+) -> _Usage:
     if not sys.platform.startswith("linux"):
-        raise StackError("memory is read from /proc, which only Linux has; name the other cases")
-    said = subprocess.run(
+        raise StackError("this case requires Linux (it reads /proc); select other cases")
+    child = subprocess.run(
         [sys.executable, "-m", "bench.memory_child", str(rows), source, str(folder)],
         cwd=PROJECT_ROOT,
         env=dict(settings.environment),
         stdout=subprocess.PIPE,
         check=False,
     )
-    if said.returncode:
-        raise StackError(f"the process that syncs ended with exit code {said.returncode}")
-    held = _Held(**json.loads(said.stdout))
-    say(f"{source}: {held.peak:,} bytes at most, {held.idle:,} idle, {held.seconds} s")
-    return held
+    if child.returncode:
+        raise StackError(f"the syncing process failed with exit code {child.returncode}")
+    usage = _Usage(**json.loads(child.stdout))
+    log(f"{source}: peak {usage.peak:,} bytes, idle {usage.idle:,} bytes, {usage.seconds} s")
+    return usage

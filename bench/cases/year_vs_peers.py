@@ -1,6 +1,6 @@
-"""The same year of real days as `year_tracked`, three days at once, against what others do.
+"""The year of `year_tracked`, three days in parallel, compared with other tools.
 
-Ours is the whole: 365 transactions, each with its record, checks and Dagster's events.
+The measured side includes everything: 365 transactions with records, checks and Dagster's events.
 """
 
 import sys
@@ -13,8 +13,8 @@ from bench import peers
 from bench.bare_loop import copy_days
 from bench.batch import run_batch
 from bench.pairs import measure_pairs, ratio, raw
-from bench.project import project_of
-from bench.results import Result, Say
+from bench.project import create_project
+from bench.results import Log, Result
 from bench.stack import empty, make_target_table, query_one, run_sql
 from sync_pipeline.cli.launch import BatchRequest
 from sync_pipeline.config.dataset import Dataset, PostgresTarget
@@ -32,13 +32,13 @@ _DAYS = [date(2013, 1, 1) + timedelta(days=n) for n in range(365)]
 _RUNS = 10
 _BARE = "flights_bare"
 _ROWS = 336_776
-_Way = Callable[[], float]
+_Operation = Callable[[], float]
 
 
-def against_bare(settings: Settings, say: Say) -> Result:
-    """Against a bare loop over the same days."""
+def against_bare(settings: Settings, log: Log) -> Result:
+    """Compare with a bare loop over the same days."""
 
-    def make(source: str, target: str) -> _Way:
+    def make(source: str, target: str) -> _Operation:
         bare = _dataset(_BARE)
         make_target_table(settings, bare)
 
@@ -50,14 +50,14 @@ def against_bare(settings: Settings, say: Say) -> Result:
         return copy
 
     return _measure(
-        settings, say, YEAR_VS_BARE, "a bare loop, one transaction a day", 1.5, make, pairs=7
+        settings, log, YEAR_VS_BARE, "a bare loop, one transaction per day", 1.5, make, pairs=7
     )
 
 
-def against_dlt(settings: Settings, say: Say) -> Result:
-    """Against dlt, which copies the whole table once and keeps no record of days."""
+def against_dlt(settings: Settings, log: Log) -> Result:
+    """Compare with dlt, which copies the whole table at once, without records of days."""
 
-    def make(source: str, target: str) -> _Way:
+    def make(source: str, target: str) -> _Operation:
         command = [peers.python(), peers.DLT, source, target, DATASET]
 
         def copy() -> float:
@@ -67,13 +67,13 @@ def against_dlt(settings: Settings, say: Say) -> Result:
 
         return copy
 
-    return _measure(settings, say, YEAR_VS_DLT, "dlt, the whole table once", 1.0, make)
+    return _measure(settings, log, YEAR_VS_DLT, "dlt, the whole table at once", 1.0, make)
 
 
-def against_sling(settings: Settings, say: Say) -> Result:
-    """Against sling, which copies the whole table once and keeps no record of days."""
+def against_sling(settings: Settings, log: Log) -> Result:
+    """Compare with sling, which copies the whole table at once, without records of days."""
 
-    def make(source: str, target: str) -> _Way:
+    def make(source: str, target: str) -> _Operation:
         into = "public.flights_sling"
         command = [peers.sling(), "run", "--src-conn", source, "--src-stream", f"public.{DATASET}"]
         command += ["--tgt-conn", target, "--tgt-object", into, "--mode", "full-refresh"]
@@ -85,13 +85,13 @@ def against_sling(settings: Settings, say: Say) -> Result:
 
         return copy
 
-    return _measure(settings, say, YEAR_VS_SLING, "sling, the whole table once", 1.0, make)
+    return _measure(settings, log, YEAR_VS_SLING, "sling, the whole table at once", 1.0, make)
 
 
-def against_a_run_per_day(settings: Settings, say: Say) -> Result:
-    """Against ten days of the same asset, a Dagster run each, scaled to 365."""
+def against_a_run_per_day(settings: Settings, log: Log) -> Result:
+    """Compare with one Dagster run per day of the same asset: ten days, scaled to 365."""
 
-    def make(source: str, target: str) -> _Way:
+    def make(source: str, target: str) -> _Operation:
         dagster = str(Path(sys.executable).parent / "dagster")
         command = [dagster, "asset", "materialize", "--select", DATASET]
         command += ["-m", "sync_pipeline.definitions", "--partition"]
@@ -105,35 +105,36 @@ def against_a_run_per_day(settings: Settings, say: Say) -> Result:
         return run_each
 
     return _measure(
-        settings, say, YEAR_VS_RUN_PER_DAY, "a Dagster run a day, ten of them scaled", 0.1, make
+        settings, log, YEAR_VS_RUN_PER_DAY, "one Dagster run per day, ten days scaled", 0.1, make
     )
 
 
 def _measure(
     settings: Settings,
-    say: Say,
+    log: Log,
     case: str,
     against: str,
     goal: float,
-    make: Callable[[str, str], _Way],
+    make: Callable[[str, str], _Operation],
     pairs: int = 3,
 ) -> Result:
     source, target = settings.postgres_url(SOURCE_URL), settings.database_url
     load_flights(source)
-    ours = _dataset("flights_by_three", parallel_days=PARALLEL_DAYS)
+    ours = _dataset("flights_in_parallel", parallel_days=PARALLEL_DAYS)
     make_target_table(settings, ours)
     request = BatchRequest(ours.name, _DAYS[0], _DAYS[-1], resync=True)
     with ExitStack() as stack:
-        project = stack.enter_context(project_of([ours], settings))
+        project = stack.enter_context(create_project([ours], settings))
 
-        def through_the_batch_job() -> float:
+        def with_batch_job() -> float:
             empty(settings, ours)
             return run_batch(project, request).run_seconds
 
-        measured = measure_pairs(pairs, through_the_batch_job, make(source, target), say)
+        measured = measure_pairs(pairs, with_batch_job, make(source, target), log)
     return Result(
         case,
-        f"365 days, 336,776 rows: the batch job's run, tracked, {PARALLEL_DAYS} days at once",
+        "365 days, 336,776 rows: the batch job's run, with tracking, "
+        f"{PARALLEL_DAYS} days in parallel",
         against,
         ratio(measured),
         goal,
@@ -141,19 +142,19 @@ def _measure(
     )
 
 
-def _dataset(table: str, **more: int) -> Dataset:
+def _dataset(table: str, **others: int) -> Dataset:
     return Dataset(
         name=table,
         start_date=_DAYS[0],
         source=PostgresSource(url_env=SOURCE_URL, table=DATASET, day_column="flight_date"),
         target=PostgresTarget(table=table),
-        **more,
+        **others,
     )
 
 
 def _check(target: str, table: str, clear: str) -> None:
-    """Make sure that a peer copied all rows; make room for its next turn."""
+    """Raise StackError unless a peer copied all rows; then run the statement `clear`."""
     found = query_one(target, f"SELECT count(*) FROM {table}", [])
     if found != (_ROWS,):
-        raise StackError(f"{table} holds {found[0]} rows, not {_ROWS}")
+        raise StackError(f"{table} has {found[0]} rows, expected {_ROWS}")
     run_sql(target, clear)

@@ -1,4 +1,4 @@
-"""Other tools that copy tables, installed apart from us: an environment of their own, once."""
+"""Other tools that copy tables, installed once in a separate virtual environment."""
 
 import subprocess
 import sys
@@ -16,9 +16,9 @@ _SECONDS = 600
 
 
 def run(program: Sequence[str], environment: Mapping[str, str] | None = None) -> tuple[float, str]:
-    """Run a program to its end; return how many seconds it took and what it printed.
+    """Run a program; return its duration in seconds and its standard output.
 
-    Raises StackError, with the last line of what it said, if it fails.
+    Raises StackError with the last line of its output if it fails.
     """
     started = time.monotonic()
     ended = subprocess.run(
@@ -31,15 +31,15 @@ def run(program: Sequence[str], environment: Mapping[str, str] | None = None) ->
     )
     seconds = time.monotonic() - started
     if ended.returncode != 0:
-        said = (ended.stderr or ended.stdout).strip().splitlines()
+        output = (ended.stderr or ended.stdout).strip().splitlines()
         raise StackError(
-            f"{Path(program[0]).name} failed: {said[-1] if said else ended.returncode}"
+            f"{Path(program[0]).name} failed: {output[-1] if output else ended.returncode}"
         )
     return seconds, ended.stdout
 
 
 def python() -> str:
-    """Return the Python that has the peers installed, after installing them if need be."""
+    """Return the path of the Python with the peers, after installing them if necessary."""
     found = _FOLDER / "bin" / "python"
     ready = _FOLDER / ".ready"
     if not ready.exists() or ready.stat().st_mtime < _LOCK.stat().st_mtime:
@@ -51,18 +51,18 @@ def python() -> str:
 
 
 def sling() -> str:
-    """Return the program of sling, which its package carries."""
-    ask = "import sling_linux_amd64 as s; print(s.__path__[0])"
-    found = subprocess.run([python(), "-c", ask], capture_output=True, text=True, check=True)
+    """Return the path of the sling binary in its Python package."""
+    script = "import sling_linux_amd64 as s; print(s.__path__[0])"
+    found = subprocess.run([python(), "-c", script], capture_output=True, text=True, check=True)
     return str(Path(found.stdout.strip()) / "bin" / "sling-linux-amd64")
 
 
 DLT = str(_HERE / "dlt_child.py")
-"""A script for the peers' Python: source, target, table; prints the seconds of dlt's own run."""
+"""A script for the peers' Python. Arguments: source, target, table. Prints seconds."""
 
 ARROW = str(_HERE / "arrow_child.py")
-"""A script for the peers' Python: a way and the target; prints how long a million rows took."""
+"""A script for the peers' Python. Arguments: method, target. Prints seconds."""
 
 DUCKDB = str(_HERE / "duckdb_child.py")
-"""A script for the peers' Python: Parquet file, target, table, which rows it replaces; prints the
-seconds."""
+"""A script for the peers' Python. Arguments: Parquet file, target, table, condition of the rows to
+replace. Prints seconds."""

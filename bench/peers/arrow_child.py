@@ -1,7 +1,7 @@
-"""Loads a million rows of Arrow into PostgreSQL in one way; prints the seconds.
+"""Loads a million Arrow rows into PostgreSQL with one method; prints the seconds.
 
-Run by the peers' own Python as `arrow_child.py pgpq|csv|adbc URL`: pgpq's binary COPY, pyarrow's
-CSV into COPY, or adbc-driver-postgresql, which has a connection of its own.
+Run by the peers' Python as `arrow_child.py pgpq|csv|adbc URL`: pgpq's binary COPY, pyarrow's CSV
+into COPY, or adbc-driver-postgresql, which uses its own connection.
 """
 
 import io
@@ -19,13 +19,13 @@ import pyarrow as pa
 from pyarrow import csv
 
 ROWS = 1_000_000
-ROWS_AT_ONCE = 16_384
+ROWS_PER_CHUNK = 16_384
 TABLE = """CREATE TABLE arrow_rows (id bigint, day date, at timestamp, n integer,
     x double precision, name text, note text, flag boolean)"""
 
 
 def rows() -> pa.Table:
-    """Return the rows, of eight columns."""
+    """Return the rows, with eight columns."""
     some = random.Random(1)
     begin = datetime(2024, 1, 1)
     return pa.table(
@@ -56,36 +56,36 @@ class _Chunks(io.RawIOBase):
 def _binary(table: pa.Table) -> Iterator[bytes]:
     encoder = pgpq.ArrowToPostgresBinaryEncoder(table.schema)
     yield encoder.write_header()
-    for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
+    for batch in table.to_batches(max_chunksize=ROWS_PER_CHUNK):
         yield encoder.write_batch(batch)
     yield encoder.finish()
 
 
 def _csv(table: pa.Table) -> Iterator[bytes]:
-    how = csv.WriteOptions(include_header=False)
-    for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
+    options = csv.WriteOptions(include_header=False)
+    for batch in table.to_batches(max_chunksize=ROWS_PER_CHUNK):
         out = io.BytesIO()
-        csv.write_csv(batch, out, how)
+        csv.write_csv(batch, out, options)
         yield out.getvalue()
 
 
-def main(way: str, url: str) -> None:
-    """Load the rows, and print the seconds."""
+def main(method: str, url: str) -> None:
+    """Load the rows and print the seconds."""
     table = rows()
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         cursor.execute(f"DROP TABLE IF EXISTS arrow_rows; {TABLE}")
         connection.commit()
-        if way == "adbc":
+        if method == "adbc":
             with adbc_driver_postgresql.dbapi.connect(url) as peer, peer.cursor() as ingesting:
                 started = time.monotonic()
-                batches = table.to_reader(max_chunksize=ROWS_AT_ONCE)
+                batches = table.to_reader(max_chunksize=ROWS_PER_CHUNK)
                 ingesting.adbc_ingest("arrow_rows", batches, mode="append")
                 peer.commit()
                 seconds = time.monotonic() - started
         else:
-            chunks, name = (_binary, "binary") if way == "pgpq" else (_csv, "csv")
+            chunks, name = (_binary, "binary") if method == "pgpq" else (_csv, "csv")
             started = time.monotonic()
-            # As large as a chunk may be: the driver takes what a read returns.
+            # The read size is larger than any chunk: psycopg2 uses what read() returns.
             reader = _Chunks(chunks(table))
             cursor.copy_expert(f"COPY arrow_rows FROM STDIN (FORMAT {name})", reader, size=1 << 26)
             connection.commit()

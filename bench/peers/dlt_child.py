@@ -1,6 +1,6 @@
-"""Copies a whole table with dlt, by its quickest way: Arrow out of the source, CSV into COPY.
+"""Copies a whole table with dlt, using its fastest options: Arrow from the source, CSV into COPY.
 
-Run by the peers' own Python; prints how many seconds dlt's run took, without its imports.
+Run by the peers' Python; prints the seconds of dlt's run, without imports.
 """
 
 import os
@@ -17,8 +17,8 @@ from dlt.sources.sql_database import sql_table
 
 
 def main(source: str, target: str, table: str) -> None:
-    """Copy `table`, and print the seconds."""
-    # dlt asks for a host and a password, whatever the server does.
+    """Copy `table` and print the seconds."""
+    # dlt requires a host and a password, even if the server does not.
     target = target.replace("postgres@/", "postgres:none@localhost/")
     with tempfile.TemporaryDirectory() as folder:
         pipeline = dlt.pipeline(

@@ -76,7 +76,7 @@ def run_api(
 ) -> Iterator[RunningApi]:
     """Run the API in a child process during the block; yield it when it responds.
 
-    `settings` come from `local.stack.databases`; `overrides` are additional settings. Raises
+    `settings` come from `local.stack.prepare_databases`; `overrides` are additional settings. Raises
     StackError if the API does not start.
     """
     log = settings.data_dir / "api.log"

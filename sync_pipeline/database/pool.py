@@ -68,7 +68,7 @@ class ReadOnlyPool:
             raise TrackingError(
                 f"cannot read the tracking tables in the database of {self._setting}: "
                 f"{one_line(error, *secrets_of(self._url))} "
-                "(try again; to diagnose: sync-pipeline doctor)"
+                "(try again; see GET /readyz)"
             ) from error
         finally:
             if not connection.closed:

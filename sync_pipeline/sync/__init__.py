@@ -1,1 +1,1 @@
-"""Syncing days of a dataset, one by one or several in parallel. Does not import dagster."""
+"""Sync the days of a dataset, one by one or several in parallel. Does not import dagster."""

@@ -1,4 +1,4 @@
-"""`CircuitBreaker`: when a batch stops before its last day, shared by all its threads.
+"""`CircuitBreaker`: decides whether a batch stops before its last day; shared by its threads.
 
 Does not stop the workers: they check `tripped_by` before each day, see `days.py` and `pool.py`.
 """
@@ -10,8 +10,8 @@ from sync_pipeline.errors import SyncError, UnreachableError, one_line
 from sync_pipeline.retry import is_transient
 
 MAX_FAILED_IN_A_ROW = 3
-"""The number of consecutive days that may fail with transient errors in all their attempts; the
-remaining days are then not run. Days that run in parallel count as one."""
+"""If this many consecutive days fail with transient errors in all their attempts, the remaining
+days are not run. Days that run in parallel count as one."""
 
 
 class CircuitBreaker:

@@ -46,7 +46,7 @@ class WorkerConnections:
         return self._source
 
     def open_target(self) -> Target:
-        """Return the target, opened if it is not open or its connection is closed.
+        """Return the target; open it first if it is not open or its connection is lost.
 
         If the target table is missing, the dataset's synced days are marked failed.
         """

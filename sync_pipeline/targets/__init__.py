@@ -1,4 +1,4 @@
-"""Writing a day's rows to the target table in PostgreSQL.
+"""Write a day's rows to the target table in PostgreSQL.
 
 Does not read sources, and does not record days: see `sources/` and `tracking/`.
 """

@@ -1,7 +1,7 @@
 """`NewPartition`: create the partition of one day.
 
 It is created as a separate table like its parent, loaded, and attached at the end of the day's
-transaction. So the lock that blocks others from attaching partitions, but neither readers nor
+transaction. Therefore the lock, which blocks others from attaching partitions but not readers or
 writers, is held only briefly. Does not decide whether a day needs a partition: see `partitions.py`.
 """
 

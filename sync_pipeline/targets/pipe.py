@@ -82,8 +82,8 @@ class Pipe:
 
         The driver replaces any exception that `read` raises, so `interruption` keeps it. That
         needs a generator: the exception of a signal, such as KeyboardInterrupt, is raised when
-        Python code is entered. In a method that is before its `try`; in a generator, which resumes
-        at its `yield`, it is inside.
+        Python code is entered. In a method that happens before the `try` block; in a generator,
+        which resumes at its `yield`, it happens inside.
         """
         chunk = b""
         try:
@@ -121,4 +121,4 @@ class _ChunkWriter(io.RawIOBase):
     def write(self, data: "ReadableBuffer") -> int:
         chunk = bytes(memoryview(data)[:CHUNK_BYTES])  # a copy, since the caller reuses its buffer
         self._pipe.put(chunk)
-        return len(chunk)  # if it is a part, the buffer calls again with the rest
+        return len(chunk)  # may be less than given; the buffer then writes the rest

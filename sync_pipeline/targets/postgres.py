@@ -120,7 +120,7 @@ class Target:
             reader.stop()
 
     def load_day(self, reader: DayReader, context: LoadContext | None = None) -> Loaded:
-        """Load the day that `reader` reads in the dataset's write mode, without committing.
+        """Load the rows of `reader` in the dataset's write mode, without committing.
 
         Return the counts. Raises SourceError or TargetError, whichever side failed first,
         CountMismatchError if source and target counted different numbers of rows, and

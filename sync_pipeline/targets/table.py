@@ -1,7 +1,7 @@
 """Create the target table with the source's columns if it is missing, or check that it fits.
 
-Nothing is altered or dropped here. If a table does not fit, the error tells the user how to change
-it. New columns of a source are added in `schema_change.py`.
+Nothing is altered or dropped here. If a table does not fit, the error says how to change it. New
+columns of a source are added in `schema_change.py`.
 """
 
 import logging
@@ -156,8 +156,8 @@ def _check(cursor: "Cursor", dataset: Dataset, shape: Shape, location: _Location
     if location.kind not in _TABLE_KINDS:
         raise TargetError(
             f"dataset {dataset.name}: the target {table} is "
-            f"{_KINDS.get(location.kind or '', 'not a table')}, but must be a table; name a "
-            "table in target.table, or drop it so that a table is created"
+            f"{_KINDS.get(location.kind or '', 'not a table')}; rows can only be loaded into a "
+            "table. Set target.table to a table, or drop it so that a table is created"
         )
     assert location.oid is not None  # noqa: S101  the table exists
     cursor.execute(load(__package__, "table.sql")["columns"], {"oid": location.oid})

@@ -108,8 +108,8 @@ class _ReplaceDay(_Direct):
 
 
 class _AppendDay(_Direct):
-    """`append_only` without a key: refuse a day that has rows, because they cannot be told apart
-    from the new ones."""
+    """`append_only` without a key: refuse a day that has rows, because duplicates could not be
+    detected."""
 
     def prepare(self, cursor: "Cursor") -> int:
         cursor.execute(sql.SQL("SELECT count(*) {}").format(self._from_day))

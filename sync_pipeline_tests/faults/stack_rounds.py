@@ -19,7 +19,7 @@ from sync_pipeline_tests.faults.killing import kill_all
 from sync_pipeline_tests.faults.plan import Plan
 from sync_pipeline_tests.faults.round import Round
 from sync_pipeline_tests.faults.world import World, day_number
-from sync_pipeline_tests.stack_project import dagster_running
+from sync_pipeline_tests.stack_project import run_dagster
 from sync_pipeline_tests.waiting import holds_within, pause
 
 _SECONDS_TO_BEGIN = 90  # the daemon looks for backfills twice a minute
@@ -45,7 +45,7 @@ def play_on_stack(plan: Plan, world: World, folder: Path) -> Round:
 
 @contextmanager
 def _dagster(played: Round) -> Iterator[RunningDagster]:
-    with dagster_running(played.world.settings) as dagster:
+    with run_dagster(played.world.settings) as dagster:
         played.note("Dagster runs")
         yield dagster
 

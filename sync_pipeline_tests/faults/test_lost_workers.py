@@ -15,7 +15,7 @@ import pytest
 
 from sync_pipeline_tests import command
 from sync_pipeline_tests.faults.killing import kill_all
-from sync_pipeline_tests.stack_project import Databases, Stack, dagster_running, days, project
+from sync_pipeline_tests.stack_project import Databases, Stack, days, project, run_dagster
 from sync_pipeline_tests.waiting import wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
@@ -41,7 +41,7 @@ def databases(
 def killed(databases: Databases) -> tuple[str, list[date]]:
     """A batch that ran when its whole Dagster was killed: its key and its days."""
     batch_days = days(FIRST, 20)
-    with dagster_running(databases.settings) as dagster:
+    with run_dagster(databases.settings) as dagster:
         run_id = start_slow_batch(Stack(databases.settings, dagster), "orders", batch_days)
         worker = worker_of(databases, run_id)
         kill_all(dagster)
@@ -53,7 +53,7 @@ def killed(databases: Databases) -> tuple[str, list[date]]:
 @pytest.fixture(scope="module")
 def stack(databases: Databases, killed: tuple[str, list[date]]) -> Iterator[Stack]:
     """Dagster, started again after everything was killed."""
-    with dagster_running(databases.settings) as dagster:
+    with run_dagster(databases.settings) as dagster:
         yield Stack(databases.settings, dagster)
 
 

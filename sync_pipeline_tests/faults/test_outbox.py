@@ -14,7 +14,7 @@ from sync_pipeline.orchestration.batch_job import build_batch_job
 from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor
 from sync_pipeline.orchestration.recovery.reconciler import Reconciler
 from sync_pipeline.orchestration.sensors import build_sensors
-from sync_pipeline.tracking.models import BegunDay, DayCounts, NewBatch
+from sync_pipeline.tracking.models import StartedDay, DayCounts, NewBatch
 from sync_pipeline.tracking.worker.outbox import Outbox
 from sync_pipeline_tests.faults.harness import Harness
 from sync_pipeline_tests.faults.workers import in_environment
@@ -93,7 +93,7 @@ def test_days_of_a_run_of_ours_are_recorded_and_nobody_elses_are_touched(
 
 def leave_in_outbox(world: World, batch: NewBatch) -> None:
     """Leave the first day of `batch`, as a worker of its run does that is killed then."""
-    begun = BegunDay("orders", batch.days[0], batch, None, time.monotonic())
+    begun = StartedDay("orders", batch.days[0], batch, None, time.monotonic())
     connection = psycopg2.connect(world.settings.database_url)
     with closing(connection), connection, connection.cursor() as cursor:
         kept = Outbox(batch.run_id, logging.getLogger(__name__))

@@ -17,7 +17,7 @@ import pytest
 from sync_pipeline.api.runs import runs_of
 from sync_pipeline_tests.command import folder_for_postgres
 from sync_pipeline_tests.faults.servers import Server, query
-from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, dagster_running, days, project
+from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days, project, run_dagster
 from sync_pipeline_tests.waiting import wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
@@ -97,7 +97,7 @@ def apart(
                 SYNC_LOST_AFTER_SECONDS="3",
             )
         )
-        dagster = running.enter_context(dagster_running(made.settings))
+        dagster = running.enter_context(run_dagster(made.settings))
         yield Apart(Stack(made.settings, dagster), server)
         server.start()
 

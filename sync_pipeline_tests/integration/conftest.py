@@ -10,6 +10,7 @@ from types import FrameType
 import pytest
 
 from sync_pipeline_tests.integration import helpers
+from sync_pipeline_tests.integration.helpers import Pipeline
 from sync_pipeline_tests.integration.other_server import OtherServer, other_server
 from sync_pipeline_tests.integration.shared_stack import FOLDERS, SharedStack
 
@@ -67,3 +68,11 @@ def server() -> Iterator[OtherServer]:
         other_server(Path(folder) / "postgres") as running,
     ):
         yield running
+
+
+@pytest.fixture
+def pipeline(source_url: str, database_url: str) -> Pipeline:
+    """The dataset `orders` with its source, and a target without its table."""
+    made = Pipeline(source_url, database_url)
+    made.make_source()
+    return made

@@ -43,7 +43,7 @@ class SharedStack:
             folder = stack_project.write_dataset(self._folder, "deliveries", "single_run")
             (folder / "defs.yaml").write_text(_DELIVERIES)
             (self._folder / "2025-06-01.csv").write_text("id\n1\n2\n")
-            dagster = self._running.enter_context(stack_project.dagster_running(made.settings))
+            dagster = self._running.enter_context(stack_project.run_dagster(made.settings))
             self._stack = Stack(made.settings, dagster)
         return self._stack
 

@@ -1,4 +1,4 @@
-"""A day that cannot be replaced whole keeps its old rows, whichever side or signal broke it."""
+"""A day that cannot be replaced completely keeps its former rows, whatever the failure."""
 
 import signal
 import threading
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.integration
 DAY = date(2025, 10, 2)
 NEXT = DAY + timedelta(days=1)
 ROWS = 200_000
-# Each day has many rows; what `broken` holds makes the last row of a day fail to be read.
+# Reading the last row of a day fails if `broken` contains the day.
 SOURCE = (
     "CREATE TABLE orders (id int, day date, filler text)",
     f"INSERT INTO orders SELECT n, '2025-10-02', repeat('x', 60) FROM generate_series(1, {ROWS}) n",
@@ -55,7 +55,7 @@ def make_dataset(*, query: str = QUERY, lock_timeout: float = 5) -> Dataset:
 
 
 class Worker:
-    """A source and a target, as one worker holds them, over many days."""
+    """The source and the target of one worker."""
 
     def __init__(self, source: Source, connection: "Connection", target: Target) -> None:
         self.source = source
@@ -89,7 +89,7 @@ def working(source_url: str, target_url: str, **given: Any) -> Iterator[Worker]:
 
 @pytest.fixture
 def worker(source_url: str, database_url: str) -> Iterator[Worker]:
-    """A worker whose target holds one old row of the day; afterwards, no thread is left."""
+    """A worker whose target has one former row of the day; checks that no thread is left."""
     run(source_url, *SOURCE)
     with working(source_url, database_url) as made:
         run(database_url, "INSERT INTO orders (id, day) VALUES (-1, '2025-10-02')")
@@ -97,7 +97,7 @@ def worker(source_url: str, database_url: str) -> Iterator[Worker]:
         assert [thread.name for thread in threading.enumerate() if "read " in thread.name] == []
 
 
-def old_row_stands(url: str) -> bool:
+def keeps_former_row(url: str) -> bool:
     return run(url, "SELECT id FROM orders") == [(-1,)]
 
 
@@ -112,35 +112,35 @@ def reading_sessions(url: str) -> int:
     return count
 
 
-def test_a_source_that_fails_midway_leaves_the_old_day_and_is_the_error(
+def test_if_the_source_fails_midway_its_error_is_raised_and_the_former_rows_remain(
     worker: Worker, source_url: str, database_url: str
 ) -> None:
     run(source_url, "INSERT INTO broken VALUES ('2025-10-02')")
-    with pytest.raises(SourceError, match="cannot read 2025-10-02 from its query: division by"):
+    with pytest.raises(SourceError, match="cannot read 2025-10-02 from the query: division by"):
         worker.sync(DAY)
-    assert old_row_stands(database_url)
+    assert keeps_former_row(database_url)
 
     run(source_url, "DELETE FROM broken")
     assert worker.sync(DAY) == ROWS
 
 
-def test_the_drivers_error_stays_reachable(worker: Worker, source_url: str) -> None:
+def test_the_drivers_error_is_the_cause(worker: Worker, source_url: str) -> None:
     run(source_url, "INSERT INTO broken VALUES ('2025-10-02')")
     with pytest.raises(SourceError) as raised:
         worker.sync(DAY)
     assert getattr(raised.value.__cause__, "pgcode", None) == "22012"
 
 
-def test_a_source_that_is_lost_midway_leaves_the_old_day_and_opens_anew(
+def test_a_source_connection_lost_midway_is_opened_again_and_the_former_rows_remain(
     worker: Worker, source_url: str, database_url: str
 ) -> None:
-    # The target rests after some rows; the stream fills, and the source stands midway.
+    # The target pauses after some rows, so the pipe fills up and the source waits midway.
     run(
         database_url,
-        "CREATE FUNCTION rest() RETURNS trigger LANGUAGE plpgsql AS "
+        "CREATE FUNCTION pause() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN PERFORM pg_sleep(1.5); RETURN NEW; END $$",
-        "CREATE TRIGGER resting BEFORE INSERT ON orders "
-        "FOR EACH ROW WHEN (NEW.id = 1000) EXECUTE FUNCTION rest()",
+        "CREATE TRIGGER pausing BEFORE INSERT ON orders "
+        "FOR EACH ROW WHEN (NEW.id = 1000) EXECUTE FUNCTION pause()",
     )
     ending = threading.Timer(0.7, end_reader, args=(source_url,))
     ending.start()
@@ -148,7 +148,7 @@ def test_a_source_that_is_lost_midway_leaves_the_old_day_and_opens_anew(
         worker.sync(DAY)
     ending.join()
     assert isinstance(raised.value.__cause__, psycopg2.Error)
-    assert old_row_stands(database_url)
+    assert keeps_former_row(database_url)
     assert worker.sync(NEXT) == 1
 
 
@@ -162,7 +162,7 @@ def end_reader(url: str) -> None:
     assert ended == [(True,)]
 
 
-def test_a_target_that_refuses_a_row_leaves_the_old_day_and_stops_the_source(
+def test_if_the_target_rejects_a_row_the_source_is_stopped_and_the_former_rows_remain(
     worker: Worker, source_url: str, database_url: str
 ) -> None:
     run(database_url, "ALTER TABLE orders ADD CONSTRAINT small CHECK (id < 100)")
@@ -170,11 +170,11 @@ def test_a_target_that_refuses_a_row_leaves_the_old_day_and_stops_the_source(
         worker.sync(DAY)
     assert getattr(raised.value.__cause__, "pgcode", None) == "23514"
     assert reading_sessions(source_url) == 0
-    assert old_row_stands(database_url)
+    assert keeps_former_row(database_url)
     assert worker.sync(NEXT) == 1
 
 
-def test_a_target_that_refuses_at_once_does_not_wait_for_a_slow_source(
+def test_if_the_target_fails_immediately_it_does_not_wait_for_a_slow_source(
     source_url: str, database_url: str
 ) -> None:
     query = "SELECT date '2025-10-02' AS day, pg_sleep(60)::text AS slept"
@@ -187,7 +187,9 @@ def test_a_target_that_refuses_at_once_does_not_wait_for_a_slow_source(
         assert reading_sessions(source_url) == 0
 
 
-def test_a_trigger_that_drops_rows_is_found_by_the_count(worker: Worker, database_url: str) -> None:
+def test_a_trigger_that_drops_rows_is_detected_by_the_counts(
+    worker: Worker, database_url: str
+) -> None:
     run(
         database_url,
         "CREATE FUNCTION drop_some() RETURNS trigger LANGUAGE plpgsql AS "
@@ -198,11 +200,11 @@ def test_a_trigger_that_drops_rows_is_found_by_the_count(worker: Worker, databas
         CountMismatchError, match="returned 200000 rows for 2025-10-02, but orders stored 199800"
     ):
         worker.sync(DAY)
-    assert old_row_stands(database_url)
+    assert keeps_former_row(database_url)
     assert worker.sync(NEXT) == 1
 
 
-def test_a_day_another_session_holds_is_refused_naming_the_holder(
+def test_the_error_of_a_locked_day_names_the_holder(
     worker: Worker, source_url: str, database_url: str
 ) -> None:
     with working(source_url, database_url, lock_timeout=0.2) as late:
@@ -213,15 +215,15 @@ def test_a_day_another_session_holds_is_refused_naming_the_holder(
         assert "dataset sales: 2025-10-02 is being loaded by" in str(raised.value)
         assert f"'sync_pipeline: sync sales' (pid {pid})" in str(raised.value)
 
-        assert late.sync(NEXT) == 1  # another day is free
+        assert late.sync(NEXT) == 1  # another day is not locked
         worker.connection.rollback()
         assert late.sync(DAY) == ROWS
 
 
-def test_a_worker_that_waited_replaces_what_the_one_before_it_committed(
+def test_a_worker_that_waited_for_the_lock_replaces_the_committed_rows(
     worker: Worker, source_url: str, database_url: str
 ) -> None:
-    # Even where the server's default isolation would show the rows as before the wait.
+    # Even if the server's default isolation level would show the rows from before the wait.
     name = database_url.split("?")[0].rpartition("/")[2]
     run(
         database_url,
@@ -239,14 +241,14 @@ def test_a_worker_that_waited_replaces_what_the_one_before_it_committed(
 
 
 class Interrupted(BaseException):
-    """What a framework's signal handler raises to end a run."""
+    """The exception that a framework's signal handler raises to end a run."""
 
 
 @pytest.mark.parametrize("after", [0.1, 0.2, 0.4])
-def test_a_signal_comes_out_as_itself_and_leaves_the_old_day(
+def test_the_exception_of_a_signal_is_raised_and_the_former_rows_remain(
     worker: Worker, source_url: str, database_url: str, after: float
 ) -> None:
-    # Slow enough on any machine that the signal comes while rows move.
+    # Slow enough that the signal arrives during the load on any machine.
     run(
         database_url,
         "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS "
@@ -266,14 +268,16 @@ def test_a_signal_comes_out_as_itself_and_leaves_the_old_day(
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    wait_until(lambda: reading_sessions(source_url) == 0)  # the server needs a moment to break off
-    assert old_row_stands(database_url)
+    wait_until(
+        lambda: reading_sessions(source_url) == 0
+    )  # the server needs a moment to cancel the statement
+    assert keeps_former_row(database_url)
     run(database_url, "DROP TRIGGER slowing ON orders")
     assert worker.sync(NEXT) == 1
     assert worker.sync(DAY) == ROWS
 
 
-def test_a_target_that_is_lost_midway_is_the_error_and_stops_the_source(
+def test_if_the_target_connection_is_lost_its_error_is_raised_and_the_source_is_stopped(
     worker: Worker, source_url: str, database_url: str
 ) -> None:
     worker.target.begin_day(DAY)
@@ -283,10 +287,12 @@ def test_a_target_that_is_lost_midway_is_the_error_and_stops_the_source(
     assert isinstance(raised.value.__cause__, psycopg2.Error)
     assert worker.connection.closed
     assert reading_sessions(source_url) == 0
-    assert old_row_stands(database_url)
+    assert keeps_former_row(database_url)
 
 
-def test_a_bug_in_a_source_comes_out_as_itself(worker: Worker, database_url: str) -> None:
+def test_an_unexpected_exception_of_a_source_is_raised_unchanged(
+    worker: Worker, database_url: str
+) -> None:
     class Buggy:
         shape = worker.source.shape
 
@@ -302,10 +308,12 @@ def test_a_bug_in_a_source_comes_out_as_itself(worker: Worker, database_url: str
     with pytest.raises(ZeroDivisionError):
         replace_day(worker.target, DAY, Buggy())
     worker.connection.rollback()
-    assert old_row_stands(database_url)
+    assert keeps_former_row(database_url)
 
 
-def test_a_source_that_counts_wrong_is_refused(worker: Worker, database_url: str) -> None:
+def test_a_source_that_returns_a_wrong_count_fails_the_day(
+    worker: Worker, database_url: str
+) -> None:
     class Miscounting:
         shape = worker.source.shape
         cancel = worker.source.cancel
@@ -318,4 +326,4 @@ def test_a_source_that_counts_wrong_is_refused(worker: Worker, database_url: str
     with pytest.raises(CountMismatchError, match="returned 200001 rows"):
         replace_day(worker.target, DAY, Miscounting())
     worker.connection.rollback()
-    assert old_row_stands(database_url)
+    assert keeps_former_row(database_url)

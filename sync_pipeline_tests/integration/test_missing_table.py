@@ -1,4 +1,4 @@
-"""A target table that is gone took its days with it, and the records say so."""
+"""If the target table is missing, its synced days are recorded as failed."""
 
 import time
 from collections.abc import Callable
@@ -26,14 +26,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 DAYS = helpers.days(6)
-GONE = "the target table orders was missing: the rows of this day are lost; sync the day again"
-
-
-@pytest.fixture
-def pipeline(source_url: str, database_url: str) -> Pipeline:
-    made = Pipeline(source_url, database_url)
-    made.make_source()
-    return made
+LOST = "the target table orders was missing: the rows of this day are lost; sync the day again"
 
 
 def states(url: str) -> list[str]:
@@ -46,7 +39,7 @@ def corrections(url: str) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("parallel", [1, 3])
-def test_days_of_a_table_that_was_dropped_are_in_no_more_and_those_asked_for_are_synced(
+def test_days_of_a_dropped_table_are_marked_failed_and_the_requested_days_are_synced(
     pipeline: Pipeline, connection: "Connection", parallel: int
 ) -> None:
     pipeline.sync(DAYS)
@@ -56,9 +49,9 @@ def test_days_of_a_table_that_was_dropped_are_in_no_more_and_those_asked_for_are
     assert {result.outcome for result in results} == {Outcome.SUCCESS}
     assert pipeline.loaded() == dict.fromkeys(DAYS[:4], 10)
     assert states(pipeline.target) == ["success"] * 4 + ["failed"] * 2
-    gone = helpers.day_record(connection, DAYS[5])
-    assert (gone["error_message"], gone["remarks"]) == (GONE, f"单日同步失败: {GONE}")
-    assert (gone["total_records"], gone["success_count"], gone["failed_count"]) == (0, 0, 0)
+    failed = helpers.day_record(connection, DAYS[5])
+    assert (failed["error_message"], failed["remarks"]) == (LOST, f"单日同步失败: {LOST}")
+    assert (failed["total_records"], failed["success_count"], failed["failed_count"]) == (0, 0, 0)
     assert corrections(pipeline.target) == [
         (
             "6 days, from 2025-10-01 to 2025-10-06, were marked as failed",
@@ -70,7 +63,7 @@ def test_days_of_a_table_that_was_dropped_are_in_no_more_and_those_asked_for_are
     assert record(connection, batch.id)["skipped_count"] == 0
 
 
-def test_a_batch_of_days_that_are_all_in_finds_the_table_gone(
+def test_a_batch_of_synced_days_detects_the_missing_table(
     pipeline: Pipeline, connection: "Connection"
 ) -> None:
     pipeline.sync(DAYS)
@@ -82,15 +75,15 @@ def test_a_batch_of_days_that_are_all_in_finds_the_table_gone(
     assert pipeline.loaded() == dict.fromkeys(DAYS, 10)
 
 
-def test_another_table_in_the_yaml_holds_none_of_the_days(pipeline: Pipeline) -> None:
+def test_changing_the_target_table_marks_the_synced_days_failed(pipeline: Pipeline) -> None:
     pipeline.sync(DAYS)
-    changed = {"table": "orders_anew"}
+    changed = {"table": "new_orders"}
     pipeline.sync(DAYS[:2], resync=False, target=changed)
-    assert run(pipeline.target, "SELECT count(*) FROM orders_anew") == [(20,)]
+    assert run(pipeline.target, "SELECT count(*) FROM new_orders") == [(20,)]
     assert states(pipeline.target) == ["success"] * 2 + ["failed"] * 4
 
 
-def test_a_first_sync_corrects_nothing_and_a_table_that_is_there_keeps_its_days(
+def test_a_first_sync_corrects_nothing_and_an_existing_table_keeps_its_days(
     pipeline: Pipeline,
 ) -> None:
     pipeline.sync(DAYS[:3])
@@ -99,7 +92,7 @@ def test_a_first_sync_corrects_nothing_and_a_table_that_is_there_keeps_its_days(
     assert corrections(pipeline.target) == []
 
 
-def test_a_batch_that_is_taken_up_again_does_its_own_days_again_too(
+def test_a_retried_batch_syncs_its_completed_days_again_too(
     pipeline: Pipeline, connection: "Connection"
 ) -> None:
     batch = open_batch(pipeline.target, DAYS[:3])
@@ -114,7 +107,7 @@ def test_a_batch_that_is_taken_up_again_does_its_own_days_again_too(
     assert pipeline.loaded() == dict.fromkeys(DAYS[:3], 10)
 
 
-def test_records_that_stand_apart_say_so_too(
+def test_records_in_another_database_are_corrected_too(
     pipeline: Pipeline, make_database: Callable[[str | None], str], migrated_template: str
 ) -> None:
     tracking = make_database(migrated_template)
@@ -125,7 +118,7 @@ def test_records_that_stand_apart_say_so_too(
     assert states(tracking) == ["success"] * 2 + ["failed"] * 4
 
 
-def test_what_is_noted_late_leaves_alone_what_was_loaded_into_the_new_table(
+def test_a_late_correction_does_not_affect_days_loaded_into_the_new_table(
     pipeline: Pipeline, connection: "Connection"
 ) -> None:
     worker = Worker(pipeline.target)
@@ -139,7 +132,7 @@ def test_what_is_noted_late_leaves_alone_what_was_loaded_into_the_new_table(
     assert len(rows(connection, "SELECT * FROM sync_correction")) == 1
 
 
-def test_what_a_person_wrote_of_a_day_is_left_alone(pipeline: Pipeline) -> None:
+def test_a_record_written_by_a_person_is_not_changed(pipeline: Pipeline) -> None:
     run(
         pipeline.target,
         "INSERT INTO daily_sync_status (dataset, sync_date, status) "

@@ -27,11 +27,9 @@ READY = "SELECT ready FROM loads WHERE day = %(day)s"
 
 
 @pytest.fixture
-def pipeline(source_url: str, database_url: str) -> Pipeline:
-    made = Pipeline(source_url, database_url)
-    made.make_source()
-    run(source_url, "CREATE TABLE loads (day date, ready boolean)")
-    return made
+def pipeline(pipeline: Pipeline) -> Pipeline:
+    run(pipeline.source, "CREATE TABLE loads (day date, ready boolean)")
+    return pipeline
 
 
 def source(**more: Any) -> dict[str, Any]:

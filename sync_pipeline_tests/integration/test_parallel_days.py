@@ -1,4 +1,4 @@
-"""Several days at once in one run: each recorded as ever, and all stopped when the caller stops."""
+"""Several days in parallel in one run: each is recorded, and all stop when the caller stops."""
 
 import re
 import threading
@@ -40,14 +40,7 @@ DAYS = helpers.days(12)
 THREE: dict[str, Any] = {"parallel_days": 3}
 
 
-@pytest.fixture
-def pipeline(source_url: str, database_url: str) -> Pipeline:
-    made = Pipeline(source_url, database_url)
-    made.make_source()
-    return made
-
-
-def at_work(connection: "Connection") -> list[date]:
+def days_in_progress(connection: "Connection") -> list[date]:
     found = rows(connection, "SELECT sync_date FROM sync_attempt WHERE state = 'syncing'")
     return sorted(row["sync_date"] for row in found)
 
@@ -58,7 +51,7 @@ def counts(connection: "Connection", batch_id: int) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("progress", ["every_day", {"days": 5}], ids=["every_day", "every_five"])
-def test_every_day_is_in_and_the_batch_is_closed(
+def test_every_day_is_synced_and_the_batch_is_closed(
     pipeline: Pipeline, connection: "Connection", progress: Any
 ) -> None:
     batch = open_batch(pipeline.target, DAYS)
@@ -69,19 +62,19 @@ def test_every_day_is_in_and_the_batch_is_closed(
     assert counts(connection, batch.id) == ("success", 12, 0)
 
 
-def test_as_many_days_are_at_work_as_the_dataset_says(
-    pipeline: Pipeline, connection: "Connection"
-) -> None:
+def test_parallel_days_run_at_the_same_time(pipeline: Pipeline, connection: "Connection") -> None:
     batch = open_batch(pipeline.target, DAYS)
     with in_thread(lambda: pipeline.sync(DAYS, batch, **THREE)) as syncing:
         with gate_closed(pipeline.source):
-            wait_until(lambda: len(at_work(connection)) == 3 or syncing.done())
+            wait_until(lambda: len(days_in_progress(connection)) == 3 or syncing.done())
             assert not syncing.done()
-            assert len(at_work(connection)) == 3
+            assert len(days_in_progress(connection)) == 3
         assert len(syncing.result(TIMEOUT_SECONDS)) == 12
 
 
-def test_a_day_that_fails_stops_no_other(pipeline: Pipeline, connection: "Connection") -> None:
+def test_a_failed_day_does_not_stop_the_others(
+    pipeline: Pipeline, connection: "Connection"
+) -> None:
     run(pipeline.source, f"INSERT INTO broken VALUES ('{DAYS[4]}')")
     batch = open_batch(pipeline.target, DAYS)
     results = pipeline.sync(DAYS, batch, **THREE)
@@ -90,31 +83,33 @@ def test_a_day_that_fails_stops_no_other(pipeline: Pipeline, connection: "Connec
     assert counts(connection, batch.id) == ("failed", 11, 1)
 
 
-def test_a_caller_that_stops_rolls_back_the_days_in_work(
+def test_if_the_caller_stops_the_days_in_progress_are_rolled_back(
     pipeline: Pipeline, connection: "Connection"
 ) -> None:
     batch = open_batch(pipeline.target, DAYS)
     results = pipeline.start(DAYS, batch, **THREE)
     first = next(results)
     with gate_closed(pipeline.source):
-        # Two or three are at the gate; whoever stops does not wait for it to open.
-        wait_until(lambda: len(at_work(connection)) == 3)
-        stopped = at_work(connection)
+        # Two or three days are waiting at the gate; stopping does not wait until it opens.
+        wait_until(lambda: len(days_in_progress(connection)) == 3)
+        stopped = days_in_progress(connection)
         results.close()  # type: ignore[attr-defined]
-    assert at_work(connection) == []
-    in_work = [history(connection, day)[-1] for day in stopped]
-    assert {(row["state"], row["error_message"]) for row in in_work} == {("failed", CANCELLED)}
+    assert days_in_progress(connection) == []
+    last_attempts = [history(connection, day)[-1] for day in stopped]
+    assert {(row["state"], row["error_message"]) for row in last_attempts} == {
+        ("failed", CANCELLED)
+    }
     assert first.day in pipeline.loaded()
     assert not set(stopped) & set(pipeline.loaded())
     sessions = "SELECT FROM pg_stat_activity WHERE application_name LIKE 'sync_pipeline: sync run%'"
     wait_until(lambda: not rows(connection, sessions))
 
 
-def test_no_worker_begins_another_day_while_one_is_slow_to_stop() -> None:
-    began = [0, 0]
+def test_no_worker_starts_another_day_while_one_is_slow_to_stop() -> None:
+    started = [0, 0]
 
-    class Busy:
-        """A worker whose first day takes until long after it was told to stop; or quick ones."""
+    class BusyWorker:
+        """A worker: number 0 stops long after `stop` was called, number 1 syncs fast days."""
 
         tripped_by = None
 
@@ -130,20 +125,20 @@ def test_no_worker_begins_another_day_while_one_is_slow_to_stop() -> None:
             self.stopped = True
 
         def sync_day(self, day: date, *, refresh: bool) -> DayResult:
-            began[self.number] += 1
+            started[self.number] += 1
             self.release.wait(1.0 if self.number == 0 else 0.01)
             return DayResult(day, Outcome.SUCCESS)
 
-    workers: Any = [Busy(0), Busy(1)]
+    workers: Any = [BusyWorker(0), BusyWorker(1)]
     results = WorkerPool(workers, helpers.days(1000)).results()
     next(results)
-    at_close = began[1]
+    at_close = started[1]
     results.close()  # type: ignore[attr-defined]
-    assert began[0] == 1
-    assert began[1] <= at_close + 1
+    assert started[0] == 1
+    assert started[1] <= at_close + 1
 
 
-def test_what_a_thread_could_not_record_is_recorded_by_the_run(pipeline: Pipeline) -> None:
+def test_pending_writes_of_a_thread_are_written_by_the_run(pipeline: Pipeline) -> None:
     with Tracker(pipeline.settings, run_id="run-1") as tracker:
         other = tracker.clone()
         other._ledger._pending.append(events.DayRefused(helpers.DATASET, DAYS[0], None, "held"))
@@ -153,7 +148,7 @@ def test_what_a_thread_could_not_record_is_recorded_by_the_run(pipeline: Pipelin
     assert found == [(DAYS[0], "failed", "held")]
 
 
-def test_a_batch_that_a_thread_opens_began_when_the_run_asked_for_it(pipeline: Pipeline) -> None:
+def test_a_batch_opened_by_a_thread_starts_when_the_run_requested_it(pipeline: Pipeline) -> None:
     new = NewBatch("batch-1", helpers.DATASET, DAYS)
     with Tracker(pipeline.settings, run_id="run-1") as tracker:
         tracker._ledger.requested_at[new.batch_key, new.dataset] = time.monotonic() - 60
@@ -165,7 +160,7 @@ def test_a_batch_that_a_thread_opens_began_when_the_run_asked_for_it(pipeline: P
     assert float(str(seconds)) >= 60
 
 
-def test_a_worker_that_gets_no_connection_leaves_its_days_to_the_others(
+def test_a_worker_that_cannot_connect_leaves_its_days_to_the_others(
     pipeline: Pipeline, connection: "Connection", caplog: pytest.LogCaptureFixture
 ) -> None:
     source = psycopg2.extensions.parse_dsn(pipeline.source)
@@ -186,7 +181,7 @@ def test_a_worker_that_gets_no_connection_leaves_its_days_to_the_others(
     assert "running with one worker fewer than parallel_days" in caplog.text
 
 
-def test_days_that_nobody_began_when_the_target_went_are_named(
+def test_days_not_started_when_the_target_became_unreachable_are_named(
     pipeline: Pipeline, make_database: Any, migrated_template: str, server_url: str
 ) -> None:
     apart = Pipeline(pipeline.source, make_database(None), make_database(migrated_template))
@@ -194,7 +189,7 @@ def test_days_that_nobody_began_when_the_target_went_are_named(
     results = apart.start(DAYS, batch, **THREE)
     with in_thread(lambda: list(results)) as syncing:
         with gate_closed(pipeline.source):
-            wait_until(lambda: len(held(apart.target)) == 3)
+            wait_until(lambda: len(day_locks(apart.target)) == 3)
             drop_database(server_url, psycopg2.extensions.parse_dsn(apart.target)["dbname"])
         with pytest.raises(SyncError, match="cannot connect to the database"):
             syncing.result(TIMEOUT_SECONDS)
@@ -204,9 +199,9 @@ def test_days_that_nobody_began_when_the_target_went_are_named(
         "WHERE kind = 'batch'",
     )
     assert found[:3] == ("failed", 0, 12)
-    # Each has failed once in its day, and some once more when they could not connect.
+    # Each worker failed in its day, and some failed again when they could not connect.
     assert re.search(r"Not run: 2025-10-0[4-8]\.\.2025-10-12", found[3])
 
 
-def held(url: str) -> list[tuple[Any, ...]]:
+def day_locks(url: str) -> list[tuple[Any, ...]]:
     return run(url, "SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2")

@@ -1,4 +1,4 @@
-"""A day goes from one PostgreSQL to another: exactly its rows, exactly as they were."""
+"""A day is copied from one PostgreSQL to another: exactly its rows, with unchanged values."""
 
 import time
 import tracemalloc
@@ -33,7 +33,7 @@ class Databases:
         return Settings({"SYNC_SOURCE_URL": self.source, "SYNC_DATABASE_URL": self.target})
 
     def sync(self, dataset: Dataset, *days: date) -> list[Loaded]:
-        """Sync `days` through one source and one target, each committed by itself."""
+        """Sync `days` with one source and one target, and commit each separately."""
         loaded = []
         with (
             closing(open_source(dataset, self.settings)) as source,
@@ -68,7 +68,7 @@ def dataset(*, zone: str = "UTC", target: str = "orders", **source: Any) -> Data
     )
 
 
-def test_a_day_is_replaced_and_its_neighbours_are_left_alone(databases: Databases) -> None:
+def test_a_day_is_replaced_and_other_days_are_unchanged(databases: Databases) -> None:
     run(
         databases.source,
         "CREATE TABLE orders (id int, day date, note text)",
@@ -105,7 +105,7 @@ def test_a_day_without_rows_at_the_source_is_cleared(databases: Databases) -> No
     assert run(databases.target, "SELECT * FROM orders") == []
 
 
-def test_rows_of_no_day_and_of_infinite_days_belong_to_none(databases: Databases) -> None:
+def test_rows_with_a_null_or_infinite_day_belong_to_no_day(databases: Databases) -> None:
     run(
         databases.source,
         "CREATE TABLE orders (id int, day timestamptz)",
@@ -156,7 +156,7 @@ VALUES = {
 }
 
 
-def test_every_type_of_postgresql_arrives_with_its_type_and_value(databases: Databases) -> None:
+def test_every_postgresql_type_keeps_its_type_and_value(databases: Databases) -> None:
     types = {f"c{n}": kind for n, (kind, value) in enumerate(VALUES.items())}
     columns = ", ".join(f"{name} {kind}" for name, kind in types.items())
     values = ", ".join(value for value in VALUES.values())
@@ -179,7 +179,7 @@ def test_every_type_of_postgresql_arrives_with_its_type_and_value(databases: Dat
     assert dict(run(databases.target, described)) == types
 
 
-def test_types_of_the_sources_own_arrive_as_text(databases: Databases) -> None:
+def test_user_defined_types_of_the_source_are_copied_as_text(databases: Databases) -> None:
     run(
         databases.source,
         "CREATE TYPE mood AS ENUM ('sad', 'ok')",
@@ -228,7 +228,7 @@ def test_any_name_of_a_table_or_column_works(databases: Databases, from_query: b
     assert run(databases.target, 'SELECT * FROM "Ord%ers"') == [(1, 2, 3, 4, 5, 6, 7, 8, DAY)]
 
 
-def test_columns_selects_and_orders(databases: Databases) -> None:
+def test_the_columns_setting_selects_and_orders_columns(databases: Databases) -> None:
     run(
         databases.source,
         "CREATE TABLE orders (id int, secret text, day date, note text)",
@@ -241,9 +241,9 @@ def test_columns_selects_and_orders(databases: Databases) -> None:
 def test_dropped_generated_and_identity_columns_are_handled(databases: Databases) -> None:
     run(
         databases.source,
-        "CREATE TABLE orders (gone int, id int GENERATED ALWAYS AS IDENTITY, day date, "
+        "CREATE TABLE orders (dropped int, id int GENERATED ALWAYS AS IDENTITY, day date, "
         "twice int GENERATED ALWAYS AS (7 * 2) STORED)",
-        "ALTER TABLE orders DROP COLUMN gone",
+        "ALTER TABLE orders DROP COLUMN dropped",
         "INSERT INTO orders (day) VALUES ('2025-10-02')",
     )
     databases.sync(dataset(), DAY)
@@ -251,7 +251,7 @@ def test_dropped_generated_and_identity_columns_are_handled(databases: Databases
 
 
 @pytest.mark.parametrize("kind", ["VIEW", "MATERIALIZED VIEW", "PARTITIONED", "query"])
-def test_whatever_can_be_selected_from_is_a_source(databases: Databases, kind: str) -> None:
+def test_views_partitioned_tables_and_queries_are_sources(databases: Databases, kind: str) -> None:
     run(
         databases.source,
         "CREATE TABLE base (id int, day date) PARTITION BY RANGE (day)",
@@ -273,7 +273,7 @@ def test_whatever_can_be_selected_from_is_a_source(databases: Databases, kind: s
 @pytest.mark.parametrize(
     ("day", "hours"), [(date(2025, 3, 9), 23), (date(2025, 11, 2), 25), (date(2025, 10, 2), 24)]
 )
-def test_a_day_of_instants_is_as_long_as_its_zone_says(
+def test_a_timestamptz_day_is_as_long_as_in_the_time_zone(
     databases: Databases, day: date, hours: int
 ) -> None:
     run(
@@ -286,13 +286,13 @@ def test_a_day_of_instants_is_as_long_as_its_zone_says(
     [loaded] = databases.sync(dataset(zone="America/New_York"), day)
 
     assert loaded.rows_loaded == hours
-    shown = "SELECT DISTINCT (day AT TIME ZONE 'America/New_York')::date FROM orders"
-    assert run(databases.target, shown) == [(day,)]
+    local_days = "SELECT DISTINCT (day AT TIME ZONE 'America/New_York')::date FROM orders"
+    assert run(databases.target, local_days) == [(day,)]
     # The same bounds find the same rows again.
     assert databases.sync(dataset(zone="America/New_York"), day)[0].rows_deleted == hours
 
 
-def test_a_timestamp_without_zone_is_taken_as_local(databases: Databases) -> None:
+def test_a_timestamp_without_time_zone_is_local_time(databases: Databases) -> None:
     run(
         databases.source,
         "CREATE TABLE orders (id int, day timestamp)",
@@ -303,7 +303,7 @@ def test_a_timestamp_without_zone_is_taken_as_local(databases: Databases) -> Non
     assert run(databases.target, "SELECT id FROM orders ORDER BY id") == [(2,), (3,)]
 
 
-def test_a_source_in_another_encoding_arrives_whole(databases: Databases) -> None:
+def test_a_source_in_another_encoding_is_converted(databases: Databases) -> None:
     name = psycopg2.extensions.parse_dsn(databases.source)["dbname"]
     with closing(psycopg2.connect(databases.target)) as connection:
         connection.autocommit = True
@@ -321,7 +321,7 @@ def test_a_source_in_another_encoding_arrives_whole(databases: Databases) -> Non
 
 
 @pytest.mark.parametrize("kind", ["date", "timestamp", "timestamptz"])
-def test_an_index_on_the_day_serves_the_read(databases: Databases, kind: str) -> None:
+def test_the_read_uses_an_index_on_the_day(databases: Databases, kind: str) -> None:
     run(
         databases.source,
         f"CREATE TABLE orders (id int, day {kind})",
@@ -332,7 +332,7 @@ def test_an_index_on_the_day_serves_the_read(databases: Databases, kind: str) ->
     )
     assert databases.sync(dataset(), date(2025, 3, 1))[0].rows_read == 1440
 
-    for _ in range(100):  # a session reports its statistics when it ends, or a little later
+    for _ in range(100):  # a session's statistics are updated shortly after it ends
         [(scans,)] = run(
             databases.source,
             "SELECT idx_scan FROM pg_stat_user_indexes WHERE relname = 'orders'",
@@ -343,7 +343,7 @@ def test_an_index_on_the_day_serves_the_read(databases: Databases, kind: str) ->
     assert scans == 1
 
 
-def test_a_large_day_takes_little_memory(databases: Databases) -> None:
+def test_a_large_day_needs_little_memory(databases: Databases) -> None:
     run(
         databases.source,
         "CREATE TABLE orders (day date, filler text)",
@@ -370,7 +370,7 @@ def test_the_source_cannot_be_written_to(databases: Databases) -> None:
         databases.sync(dataset(query="SELECT spoil() AS day"), DAY)
 
 
-def test_counts_and_moments_are_those_of_the_source_at_one_instant(databases: Databases) -> None:
+def test_a_timestamptz_keeps_its_instant_and_microseconds(databases: Databases) -> None:
     run(
         databases.source,
         "CREATE TABLE orders (day timestamptz)",

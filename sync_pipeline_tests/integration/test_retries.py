@@ -1,4 +1,4 @@
-"""A day is tried again after what may pass by itself, and not after what stays."""
+"""A day is retried after a transient error, but not after a permanent one."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -41,15 +41,8 @@ pytestmark = pytest.mark.integration
 
 DAYS = helpers.days(6)
 QUICK = {"max_attempts": 3, "initial_backoff_seconds": 0.05}
-PATIENT = {"max_attempts": 8, "initial_backoff_seconds": 0.5}
+SLOW = {"max_attempts": 8, "initial_backoff_seconds": 0.5}
 LONG = {"max_attempts": 3, "initial_backoff_seconds": 20}
-
-
-@pytest.fixture
-def pipeline(source_url: str, database_url: str) -> Pipeline:
-    pipeline = Pipeline(source_url, database_url)
-    pipeline.make_source()
-    return pipeline
 
 
 @pytest.fixture(params=["together", "apart"])
@@ -59,7 +52,7 @@ def anywhere(
     make_database: Callable[[str | None], str],
     migrated_template: str,
 ) -> Pipeline:
-    """A pipeline whose records stand in its target, and one with a database for them."""
+    """A pipeline with its records in the target database, and one with a separate database."""
     if request.param == "together":
         return pipeline
     return replace(pipeline, tracking=make_database(migrated_template))
@@ -69,30 +62,30 @@ def records_of(pipeline: Pipeline) -> str:
     return pipeline.tracking or pipeline.target
 
 
-def tried(connection: "Connection", day: date) -> list[tuple[str, bool]]:
-    """The state of each attempt at a day, and whether a later one stands in its place."""
+def attempts(connection: "Connection", day: date) -> list[tuple[str, bool]]:
+    """Return the state of each attempt at a day, and whether it is superseded."""
     return [(one["state"], one["superseded"]) for one in history(connection, day)]
 
 
-@pytest.mark.parametrize("tries", [1, 3])
-def test_a_commit_whose_answer_is_lost_is_a_success_and_not_done_again(
+@pytest.mark.parametrize("max_attempts", [1, 3])
+def test_a_commit_whose_response_is_lost_is_a_success_and_is_not_repeated(
     anywhere: Pipeline,
     monkeypatch: pytest.MonkeyPatch,
-    tries: int,
+    max_attempts: int,
 ) -> None:
     commit = Target.commit
     lost: list[date] = []
 
-    def commit_and_lose_the_answer(target: Target, day: date) -> None:
+    def commit_and_lose_the_response(target: Target, day: date) -> None:
         commit(target, day)
         if day in DAYS[1:3] and day not in lost:
             lost.append(day)
             target.connection.close()
             raise TargetError("server closed the connection") from psycopg2.OperationalError()
 
-    monkeypatch.setattr(Target, "commit", commit_and_lose_the_answer)
+    monkeypatch.setattr(Target, "commit", commit_and_lose_the_response)
     batch = open_batch(records_of(anywhere), DAYS)
-    retry = {"max_attempts": tries, "initial_backoff_seconds": 0.05}
+    retry = {"max_attempts": max_attempts, "initial_backoff_seconds": 0.05}
     results = anywhere.sync(DAYS, batch, retry=retry, target={"write": "append_only"})
     assert lost == DAYS[1:3]
     assert [result.error for result in results] == [None] * 6
@@ -104,17 +97,17 @@ def test_a_commit_whose_answer_is_lost_is_a_success_and_not_done_again(
         assert outbox.entries(cursor) == []
 
 
-def test_told_to_end_while_it_commits_a_day_stands_as_committed(
+def test_a_day_that_is_interrupted_during_its_commit_is_recorded_as_committed(
     anywhere: Pipeline,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     commit = Target.commit
 
-    def commit_and_be_told_to_end(target: Target, day: date) -> None:
+    def commit_and_be_interrupted(target: Target, day: date) -> None:
         commit(target, day)
         raise helpers.Interrupted
 
-    monkeypatch.setattr(Target, "commit", commit_and_be_told_to_end)
+    monkeypatch.setattr(Target, "commit", commit_and_be_interrupted)
     batch = open_batch(records_of(anywhere), DAYS)
     with pytest.raises(helpers.Interrupted):
         anywhere.sync(DAYS, batch)
@@ -125,7 +118,7 @@ def test_told_to_end_while_it_commits_a_day_stands_as_committed(
 
 
 @pytest.mark.parametrize("victim", ["read orders", "sync run", "tracking"])
-def test_a_connection_that_is_cut_in_the_middle_of_a_day_fails_no_day(
+def test_a_connection_lost_in_the_middle_of_a_day_fails_no_day(
     pipeline: Pipeline, connection: "Connection", victim: str
 ) -> None:
     batch = open_batch(pipeline.target, DAYS)
@@ -134,11 +127,11 @@ def test_a_connection_that_is_cut_in_the_middle_of_a_day_fails_no_day(
         in_thread(lambda: pipeline.sync(DAYS, batch, retry=QUICK)) as syncing,
     ):
         wait_until_blocked(connection, gate.info.backend_pid)
-        cut = (
+        terminate = (
             "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
             f"WHERE application_name LIKE 'sync_pipeline: {victim}%'"
         )
-        assert run(pipeline.target, cut) == [(True,)]
+        assert run(pipeline.target, terminate) == [(True,)]
         execute(gate, "SELECT pg_advisory_unlock(42)")
         results = syncing.result(helpers.TIMEOUT_SECONDS)
 
@@ -147,21 +140,21 @@ def test_a_connection_that_is_cut_in_the_middle_of_a_day_fails_no_day(
     closed = record(connection, batch.id)
     assert (closed["status"], closed["success_count"]) == ("success", 6)
     if victim == "tracking":
-        assert tried(connection, START) == [("success", False)]
+        assert attempts(connection, START) == [("success", False)]
     else:
-        assert tried(connection, START) == [("failed", True), ("success", False)]
+        assert attempts(connection, START) == [("failed", True), ("success", False)]
         assert f"{START}" in history(connection, START)[0]["error_message"]
     assert day_record(connection, START)["error_message"] is None
 
 
-def test_each_try_is_an_attempt_with_its_error_and_the_next_days_go_on(
+def test_each_retry_is_an_attempt_with_its_own_error_and_the_next_days_are_synced(
     pipeline: Pipeline, connection: "Connection", caplog: pytest.LogCaptureFixture
 ) -> None:
     run(pipeline.source, f"INSERT INTO broken VALUES ('{START}')")
     batch = open_batch(pipeline.target, DAYS[:2])
     results = pipeline.sync(DAYS[:2], batch, retry=QUICK)
     assert [result.outcome.value for result in results] == ["failed", "success"]
-    assert tried(connection, START) == [("failed", True), ("failed", True), ("failed", False)]
+    assert attempts(connection, START) == [("failed", True), ("failed", True), ("failed", False)]
     for one in history(connection, START):
         assert f"cannot read {START}" in one["error_message"]
     assert [one["attempt"] for one in history(connection, START)] == [1, 2, 3]
@@ -171,67 +164,67 @@ def test_each_try_is_an_attempt_with_its_error_and_the_next_days_go_on(
     assert all(f"dataset orders, day {START}: retrying in 0." in line for line in warned)
 
 
-def test_a_permanent_error_fails_at_once(pipeline: Pipeline, connection: "Connection") -> None:
+def test_a_permanent_error_is_not_retried(pipeline: Pipeline, connection: "Connection") -> None:
     pipeline.sync(DAYS[:1])
     run(pipeline.target, "ALTER TABLE orders ADD CHECK (amount <> 150)")
     results = pipeline.sync(DAYS[:3], retry=LONG)
     assert [result.outcome.value for result in results] == ["success", "failed", "success"]
-    assert tried(connection, DAYS[1]) == [("failed", False)]
+    assert attempts(connection, DAYS[1]) == [("failed", False)]
 
 
-def test_a_lock_on_the_table_is_waited_for_again(
+def test_a_lock_timeout_of_the_table_is_retried(
     pipeline: Pipeline, connection: "Connection"
 ) -> None:
     pipeline.sync(DAYS[:1])
-    days = partial(pipeline.start, DAYS[:2], retry=PATIENT)
+    days = partial(pipeline.start, DAYS[:2], retry=SLOW)
     results = days()
     next(results)
-    with transaction(pipeline.target) as held:
-        held.execute("LOCK orders")
+    with transaction(pipeline.target) as blocker:
+        blocker.execute("LOCK orders")
         with in_thread(lambda: list(results)) as syncing:
             wait_until(
-                lambda: tried(connection, DAYS[1]) == [("failed", False), ("syncing", False)]
+                lambda: attempts(connection, DAYS[1]) == [("failed", False), ("syncing", False)]
             )
-            held.connection.commit()
+            blocker.connection.commit()
             [result] = syncing.result(helpers.TIMEOUT_SECONDS)
     assert result.outcome is Outcome.SUCCESS
     assert "lock timeout" in history(connection, DAYS[1])[0]["error_message"]
 
 
-class TestPause:
-    """Between two tries of a day."""
+class TestBackoff:
+    """Between two attempts at a day."""
 
-    def test_the_record_stays_open_and_an_interrupt_gets_through(
+    def test_the_record_remains_open_and_an_interrupt_ends_the_backoff(
         self, pipeline: Pipeline, connection: "Connection", interrupt: Callable[[], None]
     ) -> None:
         run(pipeline.source, f"INSERT INTO broken VALUES ('{START}')")
         batch = open_batch(pipeline.target, DAYS)
         seen: list[Any] = []
 
-        def interrupt_the_pause() -> None:
-            held = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted"
-            wait_until(lambda: tried(connection, START) == [("syncing", False)])
-            wait_until(lambda: not execute(connection, held))  # rolled back
-            seen.append((day_record(connection, START)["status"], tried(connection, START)))
+        def interrupt_the_backoff() -> None:
+            locks = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted"
+            wait_until(lambda: attempts(connection, START) == [("syncing", False)])
+            wait_until(lambda: not execute(connection, locks))  # rolled back
+            seen.append((day_record(connection, START)["status"], attempts(connection, START)))
             seen.append(record(connection, batch.id)["status"])
             interrupt()
 
-        with in_thread(interrupt_the_pause), pytest.raises(helpers.Interrupted):
+        with in_thread(interrupt_the_backoff), pytest.raises(helpers.Interrupted):
             pipeline.sync(DAYS, batch, retry=LONG)
         assert seen == [("syncing", [("syncing", False)]), "syncing"]
-        assert tried(connection, START) == [("failed", False)]
+        assert attempts(connection, START) == [("failed", False)]
         assert day_record(connection, START)["error_message"] == CANCELLED
 
 
-class TestGone:
-    """A source or target that cannot be reached any more."""
+class TestUnreachable:
+    """A source or target that can no longer be reached."""
 
-    @pytest.mark.parametrize("gone", ["source", "target"])
-    def test_the_days_after_it_are_not_tried_and_the_batch_names_them(
-        self, pipeline: Pipeline, connection: "Connection", server: OtherServer, gone: str
+    @pytest.mark.parametrize("side", ["source", "target"])
+    def test_the_remaining_days_are_not_run_and_the_batch_names_them(
+        self, pipeline: Pipeline, connection: "Connection", server: OtherServer, side: str
     ) -> None:
         elsewhere = server.database("orders")
-        if gone == "source":
+        if side == "source":
             pipeline = Pipeline(elsewhere, pipeline.target)
             pipeline.make_source()
         else:
@@ -242,7 +235,7 @@ class TestGone:
         next(results)
         server.stop()
         failed = next(results)
-        with pytest.raises(SourceError if gone == "source" else TargetError) as raised:
+        with pytest.raises(SourceError if side == "source" else TargetError) as raised:
             next(results)
 
         assert (failed.day, failed.outcome) == (DAYS[1], Outcome.FAILED)
@@ -256,30 +249,30 @@ class TestGone:
         )
         assert closed["error_message"].endswith(f". Not run: {DAYS[2]}..{DAYS[5]}")
 
-    @pytest.mark.parametrize("gone", ["source", "target"])
-    def test_back_within_the_tries_no_day_fails(
-        self, pipeline: Pipeline, server: OtherServer, gone: str, connection: "Connection"
+    @pytest.mark.parametrize("side", ["source", "target"])
+    def test_no_day_fails_if_it_is_back_before_the_last_attempt(
+        self, pipeline: Pipeline, server: OtherServer, side: str, connection: "Connection"
     ) -> None:
         elsewhere = server.database("orders")
-        if gone == "source":
+        if side == "source":
             pipeline = Pipeline(elsewhere, pipeline.target)
             pipeline.make_source()
         else:
             pipeline = Pipeline(pipeline.source, elsewhere, tracking=pipeline.target)
         batch = open_batch(pipeline.tracking or pipeline.target, DAYS)
-        results = pipeline.start(DAYS, batch, retry=PATIENT)
+        results = pipeline.start(DAYS, batch, retry=SLOW)
         found = [next(results)]
         server.stop()
         with in_thread(lambda: list(results)) as syncing:
-            # The second try found nobody there, and there are more.
-            wait_until(lambda: len(history(connection, DAYS[1])) >= 3 or gone == "target")
+            # The second attempt could not connect, and more attempts are left.
+            wait_until(lambda: len(history(connection, DAYS[1])) >= 3 or side == "target")
             server.start()
             found += syncing.result(60)
         assert [result.outcome for result in found] == [Outcome.SUCCESS] * 6
         assert pipeline.loaded() == dict.fromkeys(DAYS, ROWS_PER_DAY)
         assert record(connection, batch.id)["status"] == "success"
 
-    def test_three_days_in_a_row_that_fail_for_it_are_enough(
+    def test_the_batch_stops_after_three_consecutive_days_with_transient_errors(
         self, pipeline: Pipeline, connection: "Connection"
     ) -> None:
         run(pipeline.source, "INSERT INTO broken SELECT DISTINCT day FROM orders WHERE id <> 10")

@@ -1,4 +1,4 @@
-"""Several workers at the same days: never two at one day, the second waits or fails."""
+"""Two workers never load the same day at once: the second one waits or fails."""
 
 import time
 from functools import partial
@@ -33,10 +33,8 @@ HOLDER = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 
 
 
 @pytest.fixture
-def pipeline(source_url: str, database_url: str) -> Pipeline:
-    """A pipeline whose target refuses a row that another session is just loading."""
-    pipeline = Pipeline(source_url, database_url)
-    pipeline.make_source()
+def pipeline(pipeline: Pipeline) -> Pipeline:
+    """A pipeline whose target rejects a row while another session loads it."""
     pipeline.sync(DAYS[:1])
     run(
         pipeline.target,
@@ -49,7 +47,7 @@ def pipeline(source_url: str, database_url: str) -> Pipeline:
 
 
 @pytest.mark.parametrize("when", ["wait", "fail"])
-def test_of_many_workers_at_the_same_days_one_loads_each_at_a_time(
+def test_only_one_of_several_workers_loads_a_day_at_a_time(
     pipeline: Pipeline, connection: "Connection", when: str
 ) -> None:
     target = {"on_lock_conflict": when, "lock_timeout_seconds": 20}
@@ -73,7 +71,7 @@ def test_of_many_workers_at_the_same_days_one_loads_each_at_a_time(
         assert closed["success_count"] + closed["failed_count"] == len(DAYS)
 
 
-def test_a_day_that_is_held_fails_at_once_where_it_is_not_to_be_waited_for_naming_the_run(
+def test_a_locked_day_fails_immediately_with_on_lock_conflict_fail_and_names_the_run(
     pipeline: Pipeline, connection: "Connection"
 ) -> None:
     work = partial(pipeline.sync, DAYS, run_id="the-holder")
@@ -90,7 +88,7 @@ def test_a_day_that_is_held_fails_at_once_where_it_is_not_to_be_waited_for_namin
     )
 
 
-def test_a_day_that_is_held_is_waited_for_and_then_fails_naming_the_run(
+def test_a_locked_day_fails_after_the_lock_timeout_and_names_the_run(
     pipeline: Pipeline, connection: "Connection"
 ) -> None:
     work = partial(pipeline.sync, DAYS, run_id="the-holder")
@@ -103,7 +101,7 @@ def test_a_day_that_is_held_is_waited_for_and_then_fails_naming_the_run(
     assert "; waited 0.2 s. " in (result.error or "")
 
 
-def test_a_day_that_somebody_brings_in_while_it_is_waited_for_is_skipped_as_the_batch_says(
+def test_a_day_that_was_synced_while_its_lock_was_awaited_is_skipped_in_the_batch(
     pipeline: Pipeline, connection: "Connection"
 ) -> None:
     run(pipeline.target, "TRUNCATE orders, sync_attempt, daily_sync_status")
@@ -125,7 +123,7 @@ def test_a_day_that_somebody_brings_in_while_it_is_waited_for_is_skipped_as_the_
     assert sum(one["skipped_count"] for one in closed) == len(DAYS)
 
 
-def test_two_runs_at_one_batch_do_each_of_its_days_once(
+def test_two_runs_of_one_batch_sync_each_day_once(
     pipeline: Pipeline, connection: "Connection"
 ) -> None:
     run(pipeline.target, "TRUNCATE orders, sync_attempt, daily_sync_status")

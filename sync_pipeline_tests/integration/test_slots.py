@@ -1,4 +1,4 @@
-"""How many workers read a source at once is a setting that holds over all runs."""
+"""`max_connections` limits how many workers read a source at once, over all runs."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -27,16 +27,11 @@ pytestmark = pytest.mark.integration
 DAYS = helpers.days(6)
 
 
-@pytest.fixture
-def pipeline(source_url: str, database_url: str) -> Pipeline:
-    made = Pipeline(source_url, database_url)
-    made.make_source()
-    return made
-
-
-def start(pipeline: Pipeline, of: list[date], most: int, **more: Any) -> Iterator[DayResult]:
+def start(
+    pipeline: Pipeline, of: list[date], max_connections: int, **more: Any
+) -> Iterator[DayResult]:
     source = {"url_env": "SYNC_SOURCE_URL", "table": "orders_source", "day_column": "day"}
-    return pipeline.start(of, source=source | {"max_connections": most}, **more)
+    return pipeline.start(of, source=source | {"max_connections": max_connections}, **more)
 
 
 def readers(connection: "Connection") -> int:
@@ -45,15 +40,15 @@ def readers(connection: "Connection") -> int:
     return len(rows(connection, sessions, [name]))
 
 
-def slot_waiters(connection: "Connection") -> int:
-    """Sessions that look for a slot: those that hold one and those that wait."""
+def slot_sessions(connection: "Connection") -> int:
+    """Return the number of sessions that hold a slot or wait for one."""
     sessions = (
         "SELECT FROM pg_stat_activity WHERE application_name LIKE 'sync_pipeline: slot run %%'"
     )
     return len(rows(connection, sessions))
 
 
-def test_a_worker_waits_until_another_run_lets_it_read(
+def test_a_worker_waits_until_another_run_releases_its_slot(
     pipeline: Pipeline, connection: "Connection"
 ) -> None:
     first, second = start(pipeline, DAYS[:1], 1), start(pipeline, DAYS[1:2], 1, run_id="run-2")
@@ -62,16 +57,16 @@ def test_a_worker_waits_until_another_run_lets_it_read(
         in_thread(lambda: list(first)) as one,
         in_thread(lambda: list(second)) as two,
     ):
-        wait_until(lambda: slot_waiters(connection) == 2 and readers(connection) == 1)
+        wait_until(lambda: slot_sessions(connection) == 2 and readers(connection) == 1)
         assert not one.done()
         assert not two.done()
         execute(gate, "SELECT pg_advisory_unlock(42)")
         results = one.result(TIMEOUT_SECONDS) + two.result(TIMEOUT_SECONDS)
     assert [result.outcome for result in results] == [Outcome.SUCCESS] * 2
-    wait_until(lambda: slot_waiters(connection) == 0)
+    wait_until(lambda: slot_sessions(connection) == 0)
 
 
-def test_days_at_once_are_no_more_than_the_slots(
+def test_no_more_days_run_in_parallel_than_there_are_slots(
     pipeline: Pipeline, connection: "Connection", caplog: pytest.LogCaptureFixture
 ) -> None:
     batch = open_batch(pipeline.target, DAYS)

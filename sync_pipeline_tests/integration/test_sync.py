@@ -1,4 +1,4 @@
-"""Days are synced one by one: each with its record or not at all, and none stops the next."""
+"""Days are synced one by one, each with its record; a failed day does not stop the next one."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -55,7 +55,7 @@ def source_url(one_source: str) -> str:
 
 @pytest.fixture
 def pipeline(source_url: str, database_url: str) -> Pipeline:
-    """A source of twelve days, and a target that holds one old row of each of the first five."""
+    """A source with twelve days, and a target with one former row of each of the first five."""
     run(
         database_url,
         "CREATE TABLE orders (day date, id integer, amount integer, passed boolean)",
@@ -70,7 +70,7 @@ def outcomes(results: list[DayResult]) -> list[str]:
 
 
 def states(connection: "Connection", batch_id: int) -> list[str]:
-    """The state of each day of a batch."""
+    """Return the state of each day of a batch."""
     of_batch = "SELECT state FROM sync_attempt WHERE batch_id = %s AND NOT superseded"
     found = rows(connection, f"{of_batch} ORDER BY sync_date", [batch_id])
     return [row["state"] for row in found]
@@ -80,7 +80,7 @@ def errors(connection: "Connection", of: list[date]) -> list[str]:
     return [history(connection, day)[-1]["error_message"] or "" for day in of]
 
 
-def test_each_day_becomes_the_sources_rows_and_is_recorded(
+def test_each_day_is_replaced_by_the_sources_rows_and_recorded(
     pipeline: Pipeline, connection: "Connection"
 ) -> None:
     results = pipeline.sync([*reversed(FIVE), START])
@@ -97,10 +97,10 @@ def test_each_day_becomes_the_sources_rows_and_is_recorded(
         assert (day["run_id"], day["triggered_by"]) == ("run-1", "a test")
 
 
-class TestTogether:
+class TestOneTransaction:
     """A day's rows and its record become visible together or not at all."""
 
-    def test_one_transaction_writes_both(
+    def test_rows_and_record_are_written_in_one_transaction(
         self, pipeline: Pipeline, connection: "Connection"
     ) -> None:
         run(
@@ -118,7 +118,7 @@ class TestTogether:
         )
         assert written == [{"w": ["daily_sync_status", "orders"]}]
 
-    def test_before_the_commit_others_see_neither_and_after_it_both(
+    def test_other_sessions_see_both_only_after_the_commit(
         self, pipeline: Pipeline, connection: "Connection"
     ) -> None:
         batch = open_batch(pipeline.target, [START])
@@ -127,20 +127,20 @@ class TestTogether:
             "(SELECT status FROM daily_sync_status WHERE kind = 'day') AS day, "
             "(SELECT status FROM daily_sync_status WHERE kind = 'batch') AS batch"
         )
-        with helpers.transaction(pipeline.target) as held:
-            # The batch's record is the last thing a day writes.
-            held.execute("SELECT FROM daily_sync_status WHERE kind = 'batch' FOR NO KEY UPDATE")
+        with helpers.transaction(pipeline.target) as blocker:
+            # The batch's record is written last.
+            blocker.execute("SELECT FROM daily_sync_status WHERE kind = 'batch' FOR NO KEY UPDATE")
             with in_thread(partial(pipeline.sync, [START], batch)) as syncing:
-                wait_until_blocked(connection, held.connection.info.backend_pid)
+                wait_until_blocked(connection, blocker.connection.info.backend_pid)
                 assert rows(connection, seen) == [{"rows": 1, "day": "syncing", "batch": "syncing"}]
-                held.connection.commit()
+                blocker.connection.commit()
                 syncing.result(helpers.TIMEOUT_SECONDS)
         assert rows(connection, seen) == [
             {"rows": ROWS_PER_DAY, "day": "success", "batch": "success"}
         ]
 
     @pytest.mark.parametrize("table", ["orders", "daily_sync_status"])
-    def test_a_commit_that_is_refused_for_one_is_refused_for_both(
+    def test_a_commit_that_fails_for_one_fails_for_both(
         self, pipeline: Pipeline, connection: "Connection", table: str
     ) -> None:
         condition = "id % 10 = 9" if table == "orders" else "status = 'success'"
@@ -159,7 +159,7 @@ class TestTogether:
 
 
 @pytest.mark.parametrize("broken", ["target", "lost source", "lost target"])
-def test_a_day_that_fails_keeps_its_old_rows_and_the_next_days_go_on(
+def test_a_failed_day_keeps_its_former_rows_and_the_next_days_are_synced(
     pipeline: Pipeline, connection: "Connection", broken: str
 ) -> None:
     day = FIVE[2]
@@ -191,9 +191,9 @@ def test_a_day_that_fails_keeps_its_old_rows_and_the_next_days_go_on(
 
 
 class TestSkipping:
-    """Days that are in already."""
+    """Days that are already synced."""
 
-    def test_they_are_left_alone_unless_told_otherwise(
+    def test_without_resync_they_are_skipped(
         self, pipeline: Pipeline, connection: "Connection"
     ) -> None:
         pipeline.sync(FIVE[:2])
@@ -211,16 +211,18 @@ class TestSkipping:
         closed = record(connection, batch.id)
         assert (closed["status"], closed["skipped_count"]) == ("success", 2)
 
-    def test_nothing_is_opened_when_all_are_in(
+    def test_the_source_is_not_opened_if_all_days_are_synced(
         self, pipeline: Pipeline, connection: "Connection"
     ) -> None:
         pipeline.sync(FIVE)
         batch = open_batch(pipeline.target, FIVE)
-        gone = Pipeline(with_database(pipeline.source, "nowhere"), pipeline.target)
-        assert outcomes(gone.sync(FIVE, batch, resync=False)) == ["skipped"] * 5
+        unreachable = Pipeline(with_database(pipeline.source, "nowhere"), pipeline.target)
+        assert outcomes(unreachable.sync(FIVE, batch, resync=False)) == ["skipped"] * 5
         assert record(connection, batch.id)["status"] == "success"
 
-    def test_resync_does_them_again(self, pipeline: Pipeline, connection: "Connection") -> None:
+    def test_with_resync_they_are_synced_again(
+        self, pipeline: Pipeline, connection: "Connection"
+    ) -> None:
         pipeline.sync(FIVE)
         run(pipeline.target, "UPDATE orders SET amount = -1")
         assert outcomes(pipeline.sync(FIVE, resync=True)) == ["success"] * 5
@@ -229,10 +231,10 @@ class TestSkipping:
 
 
 class TestContinuing:
-    """A batch that some days are done of: another run goes on with the others."""
+    """A batch with completed days: another run continues with the other days."""
 
     @pytest.mark.parametrize("resync", [True, False])
-    def test_days_that_are_done_in_it_are_left_alone_with_their_records(
+    def test_its_completed_days_and_their_records_are_not_changed(
         self, pipeline: Pipeline, connection: "Connection", resync: bool
     ) -> None:
         run(pipeline.source, f"INSERT INTO broken VALUES ('{FIVE[2]}')")
@@ -256,7 +258,7 @@ class TestContinuing:
         closed = record(connection, batch.id)
         assert (closed["status"], closed["skipped_count"]) == ("success", 1)
 
-    def test_a_day_done_in_it_that_another_batch_failed_at_since_is_not_done_again(
+    def test_its_completed_day_is_skipped_even_if_a_later_attempt_outside_it_failed(
         self, pipeline: Pipeline, connection: "Connection"
     ) -> None:
         batch = open_batch(pipeline.target, FIVE)
@@ -267,7 +269,7 @@ class TestContinuing:
         assert (results[0].synced, day_record(connection, START)["status"]) == (None, "failed")
 
 
-def test_a_day_without_rows_at_the_source_is_cleared_and_a_success(
+def test_a_day_without_rows_at_the_source_is_cleared_and_succeeds(
     pipeline: Pipeline, connection: "Connection"
 ) -> None:
     run(pipeline.source, "DELETE FROM orders WHERE day = '2025-10-01'")
@@ -279,17 +281,17 @@ def test_a_day_without_rows_at_the_source_is_cleared_and_a_success(
 
 
 class TestUnreachable:
-    """A source or a target that cannot be worked with at all ends the sync, and says so."""
+    """A source or target that cannot be used ends the sync with an error."""
 
     @pytest.mark.parametrize("why", ["no database", "no table", "no fitting target"])
-    def test_a_source_fails_its_first_day_and_the_others_are_not_run(
+    def test_an_unusable_source_fails_the_first_day_and_the_others_are_not_run(
         self, pipeline: Pipeline, connection: "Connection", why: str
     ) -> None:
         expected: type[Exception] = SourceError
         match why:
             case "no database":
-                gone = with_database(pipeline.source, "nowhere")
-                pipeline = Pipeline(gone, pipeline.target)
+                unreachable = with_database(pipeline.source, "nowhere")
+                pipeline = Pipeline(unreachable, pipeline.target)
             case "no table":
                 run(pipeline.source, "DROP VIEW orders_source")
             case "no fitting target":
@@ -306,24 +308,24 @@ class TestUnreachable:
         assert day_record(connection, START)["error_message"] == first.error
         closed = record(connection, batch.id)
         assert (closed["status"], closed["failed_count"]) == ("failed", 5)
-        told = (first.error or "").removeprefix("dataset orders: ")
-        assert closed["remarks"] == f"批量同步失败: {told}"
+        reason = (first.error or "").removeprefix("dataset orders: ")
+        assert closed["remarks"] == f"批量同步失败: {reason}"
         assert pipeline.loaded() == dict.fromkeys(FIVE, 1)
 
-    def test_a_target_leaves_all_days_not_run(
+    def test_with_an_unusable_target_no_day_is_run(
         self, pipeline: Pipeline, connection: "Connection"
     ) -> None:
-        gone = with_database(pipeline.target, "nowhere")
-        elsewhere = Pipeline(pipeline.source, gone, tracking=pipeline.target)
+        unreachable = with_database(pipeline.target, "nowhere")
+        apart = Pipeline(pipeline.source, unreachable, tracking=pipeline.target)
         batch = open_batch(pipeline.target, FIVE)
         with pytest.raises(TargetError, match="SYNC_DATABASE_URL") as raised:
-            elsewhere.sync(FIVE, batch)
+            apart.sync(FIVE, batch)
         assert errors(connection, FIVE) == [f"not run: {raised.value}"] * 5
         assert record(connection, batch.id)["status"] == "failed"
 
 
 class TestStopped:
-    """Whoever asked for the days asks for no more."""
+    """The caller stops before the last day."""
 
     def test_an_interrupted_day_is_rolled_back_and_recorded_as_cancelled(
         self, pipeline: Pipeline, connection: "Connection", interrupt: Callable[[], None]
@@ -345,7 +347,7 @@ class TestStopped:
         assert day_record(connection, FIVE[1])["error_message"] == CANCELLED
         assert pipeline.loaded() == dict.fromkeys(FIVE, 1) | {START: ROWS_PER_DAY}
 
-    def test_closing_between_two_days_leaves_no_session_and_the_other_days_pending(
+    def test_closing_between_two_days_leaves_no_session_and_keeps_the_other_days_pending(
         self, pipeline: Pipeline, connection: "Connection"
     ) -> None:
         batch = open_batch(pipeline.target, FIVE)
@@ -357,13 +359,13 @@ class TestStopped:
         assert states(connection, batch.id) == ["success", *["pending"] * 4]
         assert record(connection, batch.id)["status"] == "syncing"
         ours = "SELECT FROM pg_stat_activity WHERE application_name ~ '(orders|run-1)$'"
-        for _ in range(helpers.TIMEOUT_SECONDS * 100):  # a session ends a moment after its client
+        for _ in range(helpers.TIMEOUT_SECONDS * 100):  # a session ends shortly after its client
             if not execute(connection, ours):
                 return
         raise AssertionError("a session is left")
 
 
-def test_a_day_another_session_holds_fails_naming_it_and_its_record_is_left_to_it(
+def test_a_locked_day_fails_names_the_holder_and_keeps_the_holders_record(
     pipeline: Pipeline, connection: "Connection"
 ) -> None:
     batch = open_batch(pipeline.target, FIVE)
@@ -385,8 +387,8 @@ def test_a_day_another_session_holds_fails_naming_it_and_its_record_is_left_to_i
     assert day_record(connection, START)["run_id"] == "holder"
 
 
-class TestElsewhere:
-    """The records stand in another database than the rows."""
+class TestSeparateDatabase:
+    """The records are in another database than the rows."""
 
     @pytest.fixture
     def tracking_url(
@@ -395,14 +397,14 @@ class TestElsewhere:
         return make_database(migrated_template)
 
     @pytest.fixture
-    def elsewhere(self, pipeline: Pipeline, tracking_url: str) -> Pipeline:
+    def apart(self, pipeline: Pipeline, tracking_url: str) -> Pipeline:
         run(pipeline.target, "DROP TABLE daily_sync_status CASCADE")
         return Pipeline(pipeline.source, pipeline.target, tracking_url)
 
-    def test_the_record_follows_the_rows(self, elsewhere: Pipeline, tracking_url: str) -> None:
-        run(elsewhere.source, f"INSERT INTO broken VALUES ('{FIVE[1]}')")
+    def test_the_record_follows_the_rows(self, apart: Pipeline, tracking_url: str) -> None:
+        run(apart.source, f"INSERT INTO broken VALUES ('{FIVE[1]}')")
         batch = open_batch(tracking_url, FIVE)
-        results = elsewhere.sync(FIVE, batch)
+        results = apart.sync(FIVE, batch)
         assert outcomes(results) == ["success", "failed", "success", "success", "success"]
         recorded = "SELECT sync_date, status FROM daily_sync_status WHERE kind = 'day'"
         assert run(tracking_url, f"{recorded} ORDER BY 1") == [
@@ -416,22 +418,22 @@ class TestElsewhere:
         assert counts == ("failed", 4, 1, 4 * ROWS_PER_DAY)
 
 
-@pytest.mark.parametrize("elsewhere", [False, True])
-def test_a_day_taken_from_its_worker_fails_and_the_next_days_go_on(
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_superseded_day_fails_and_the_next_days_are_synced(
     pipeline: Pipeline,
     connection: "Connection",
     make_database: Callable[[str | None], str],
     migrated_template: str,
-    elsewhere: bool,
+    apart: bool,
 ) -> None:
-    if elsewhere:
+    if apart:
         pipeline = Pipeline(pipeline.source, pipeline.target, make_database(migrated_template))
     records = pipeline.tracking or pipeline.target
     batch = open_batch(records, FIVE)
     work = partial(pipeline.sync, FIVE, batch)
     with gate_closed(pipeline.source) as gate, in_thread(work) as syncing:
         wait_until_blocked(connection, gate.info.backend_pid)
-        assert Worker(records, batch).fail_open_attempts_of_run("taken for dead") == 1
+        assert Worker(records, batch).fail_open_attempts_of_run("presumed dead") == 1
         execute(gate, "SELECT pg_advisory_unlock(42)")
         results = syncing.result(helpers.TIMEOUT_SECONDS)
 
@@ -441,12 +443,12 @@ def test_a_day_taken_from_its_worker_fails_and_the_next_days_go_on(
         records,
         "SELECT error_message FROM daily_sync_status WHERE kind = 'day' AND status = 'failed'",
     )
-    assert kept == ("taken for dead",)
-    assert pipeline.loaded()[START] == 1  # its rows were refused with its record
+    assert kept == ("presumed dead",)
+    assert pipeline.loaded()[START] == 1  # its rows were rolled back with its record
 
 
 class TestProgress:
-    """How often a batch's record is written while its days come in."""
+    """How often a batch's record is written while its days are synced."""
 
     @pytest.mark.parametrize(
         ("policy", "written"),
@@ -458,7 +460,7 @@ class TestProgress:
             (Percent(percent=50), [6, 12]),
         ],
     )
-    def test_it_is_written_as_the_policy_says_and_exact_at_the_end(
+    def test_it_is_written_at_the_intervals_of_the_policy_and_at_the_end(
         self, pipeline: Pipeline, connection: "Connection", policy: Any, written: list[int]
     ) -> None:
         run(

@@ -1,4 +1,4 @@
-"""The target table is made like the source, or found fit, or refused in one line."""
+"""The target table is created with the source's columns, or checked, or refused in one line."""
 
 import logging
 import threading
@@ -46,8 +46,8 @@ def prepare(url: str, *, table: str = "orders", name: str = "sales") -> None:
         Target(connection, dataset).prepare(SHAPE)
 
 
-def refusal(url: str, **given: str) -> str:
-    """Return what preparing the table is refused with: one line that names the dataset."""
+def prepare_error(url: str, **given: str) -> str:
+    """Return the error of preparing the table: one line that names the dataset."""
     with pytest.raises(TargetError) as raised:
         prepare(url, **given)
     text = str(raised.value)
@@ -58,7 +58,7 @@ def refusal(url: str, **given: str) -> str:
 
 @pytest.fixture
 def user(database_url: str) -> Iterator[tuple[str, str]]:
-    """A user who may do nothing yet in the target database, and the URL to be that user."""
+    """A user without privileges in the target database, and the URL to connect as this user."""
     dsn = parse_dsn(database_url)
     name = f"loader_{dsn['dbname']}"
     run(
@@ -71,7 +71,7 @@ def user(database_url: str) -> Iterator[tuple[str, str]]:
     run(database_url, f"DROP OWNED BY {name}", f"DROP ROLE {name}")
 
 
-def test_a_missing_table_is_made_with_the_sources_types_and_an_index(database_url: str) -> None:
+def test_a_missing_table_is_created_with_the_sources_types_and_an_index(database_url: str) -> None:
     run(database_url, "CREATE SCHEMA shop")
     prepare(database_url, table="shop.orders")
     assert run(
@@ -92,7 +92,7 @@ def test_preparing_twice_changes_nothing(
     assert not caplog.records
 
 
-def test_many_workers_may_prepare_at_once(database_url: str) -> None:
+def test_several_workers_may_prepare_at_once(database_url: str) -> None:
     failures: list[BaseException] = []
     together = threading.Barrier(8)
 
@@ -112,19 +112,19 @@ def test_many_workers_may_prepare_at_once(database_url: str) -> None:
     assert run(database_url, "SELECT count(*) FROM pg_indexes WHERE tablename = 'orders'") == [(1,)]
 
 
-def test_a_missing_schema_is_named_with_what_to_run(database_url: str) -> None:
-    text = refusal(database_url, table="Shop.orders")
+def test_a_missing_schema_is_reported_with_the_statement_to_run(database_url: str) -> None:
+    text = prepare_error(database_url, table="Shop.orders")
     assert "schema Shop does not exist" in text
     assert text.endswith('CREATE SCHEMA "Shop"')
 
 
-def test_every_difference_is_told_in_one_line(database_url: str) -> None:
+def test_all_differences_are_reported_in_one_line(database_url: str) -> None:
     run(
         database_url,
         "CREATE TABLE orders (id smallint, day timestamptz, "
         "note varchar(20) GENERATED ALWAYS AS ('x') STORED, must text NOT NULL)",
     )
-    text = refusal(database_url)
+    text = prepare_error(database_url)
     assert "column 'id' is smallint, but must be integer" in text
     assert "column 'price' (numeric(10,2)) is missing" in text
     assert "column 'note' is generated" in text
@@ -143,7 +143,7 @@ def test_every_difference_is_told_in_one_line(database_url: str) -> None:
         "id numeric(10), day timestamptz, price numeric, note text",
     ],
 )
-def test_a_table_that_takes_every_row_fits(database_url: str, columns: str) -> None:
+def test_a_table_that_accepts_every_row_fits(database_url: str, columns: str) -> None:
     run(database_url, f"CREATE TABLE orders ({columns})", "CREATE INDEX ON orders (day, id)")
     prepare(database_url)
 
@@ -157,7 +157,7 @@ def test_a_table_that_takes_every_row_fits(database_url: str, columns: str) -> N
         ("day", "timestamptz(0)"),
     ],
 )
-def test_a_type_that_would_round_or_refuse_does_not_fit(
+def test_a_type_that_would_round_or_reject_a_value_does_not_fit(
     database_url: str, column: str, kind: str
 ) -> None:
     run(
@@ -165,7 +165,7 @@ def test_a_type_that_would_round_or_refuse_does_not_fit(
         f"CREATE TABLE orders ({FITTING})",
         f"ALTER TABLE orders ALTER {column} TYPE {kind}",
     )
-    assert f"column {column!r} is " in refusal(database_url)
+    assert f"column {column!r} is " in prepare_error(database_url)
 
 
 @pytest.mark.parametrize(
@@ -177,12 +177,14 @@ def test_a_type_that_would_round_or_refuse_does_not_fit(
         ("CREATE TYPE orders AS (id int)", "not a table"),
     ],
 )
-def test_what_is_no_table_is_refused(database_url: str, statement: str, kind: str) -> None:
+def test_a_relation_that_is_not_a_table_is_refused(
+    database_url: str, statement: str, kind: str
+) -> None:
     run(database_url, statement)
-    assert f"the target orders is {kind}" in refusal(database_url)
+    assert f"the target orders is {kind}" in prepare_error(database_url)
 
 
-def test_a_table_without_an_index_on_the_day_is_warned_of_once(
+def test_a_table_without_an_index_on_the_day_causes_one_warning(
     database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     run(database_url, f"CREATE TABLE slow ({FITTING})", "CREATE INDEX ON slow (id, day)")
@@ -202,38 +204,38 @@ def test_a_table_partitioned_by_the_day_needs_no_index(
     assert not caplog.records
 
 
-def test_a_user_who_may_not_make_the_table_is_told_the_grant(
+def test_a_user_who_may_not_create_the_table_gets_the_grant_to_run(
     database_url: str, user: tuple[str, str]
 ) -> None:
     name, url = user
-    text = refusal(url)
+    text = prepare_error(url)
     grant = text.rpartition("run: ")[2]
     assert grant == f'GRANT CREATE ON SCHEMA "public" TO "{name}"'
     run(database_url, grant)
     prepare(url)
 
 
-def test_a_user_who_may_not_look_into_the_schema_is_told_the_grant(
+def test_a_user_who_may_not_use_the_schema_gets_the_grant_to_run(
     database_url: str, user: tuple[str, str]
 ) -> None:
     name, url = user
     run(database_url, "CREATE SCHEMA vault", f"CREATE TABLE vault.orders ({FITTING})")
-    text = refusal(url, table="vault.orders")
+    text = prepare_error(url, table="vault.orders")
     assert f'GRANT USAGE ON SCHEMA "vault" TO "{name}"' in text
 
 
-def test_a_user_who_may_not_change_the_table_is_told_the_grant(
+def test_a_user_who_may_not_write_to_the_table_gets_the_grant_to_run(
     database_url: str, user: tuple[str, str]
 ) -> None:
     name, url = user
     run(database_url, f"CREATE TABLE orders ({FITTING})", f"GRANT SELECT ON orders TO {name}")
-    grant = refusal(url).rpartition("run: ")[2]
+    grant = prepare_error(url).rpartition("run: ")[2]
     assert grant == f'GRANT INSERT, DELETE ON "orders" TO "{name}"'
     run(database_url, grant, "CREATE INDEX ON orders (day)")
     prepare(url)
 
 
-def test_a_refusal_leaves_no_transaction_open(database_url: str) -> None:
+def test_an_error_leaves_no_transaction_open(database_url: str) -> None:
     dataset = Dataset.model_validate(
         {
             "name": "sales",
@@ -250,6 +252,6 @@ def test_a_refusal_leaves_no_transaction_open(database_url: str) -> None:
     assert status == psycopg2.extensions.TRANSACTION_STATUS_IDLE
 
 
-def test_a_target_without_a_url_names_the_setting() -> None:
+def test_without_a_target_url_the_error_names_the_setting() -> None:
     with pytest.raises(SettingError, match="SYNC_DATABASE_URL is not set"):
         prepare("")

@@ -49,13 +49,6 @@ STATUSES = "SELECT sync_date, status FROM daily_sync_status WHERE kind = 'day' O
 
 
 @pytest.fixture
-def pipeline(source_url: str, database_url: str) -> Pipeline:
-    pipeline = Pipeline(source_url, database_url)
-    pipeline.make_source()
-    return pipeline
-
-
-@pytest.fixture
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables that could not be reached are tried again at once."""
     monkeypatch.setattr(connection, "_INITIAL_BACKOFF_SECONDS", 0.0)

@@ -1,4 +1,4 @@
-"""No secret in an error's text, and every error one line."""
+"""Errors are shown as one line without secrets."""
 
 from urllib.parse import quote
 
@@ -13,7 +13,8 @@ from sync_pipeline.settings import secrets_of
 
 pytestmark = pytest.mark.unit
 
-# Letters that no text around it holds, then all that URLs and libpq treat specially.
+# Begins with letters that the surrounding texts do not contain; the rest has a special meaning in
+# URLs or in libpq.
 passwords = st.text("QXZ@:/%&'\\# $é=+", max_size=12).map("QZX".__add__)
 URL = "postgresql://ada:{}@db.example:5432/target"
 
@@ -52,58 +53,58 @@ def test_a_password_is_hidden_in_every_form_of_a_connection_string(text: str, sa
         "postgresql://ada@db:5432/target",
     ],
 )
-def test_text_without_a_password_stays_as_it_is(text: str) -> None:
+def test_text_without_a_password_is_unchanged(text: str) -> None:
     assert redact(text) == text
 
 
 @given(passwords)
 def test_a_percent_encoded_password_is_hidden_without_being_known(password: str) -> None:
     url = URL.format(quote(password, safe=""))
-    assert redact(f"cannot reach {url}, giving up") == (
-        "cannot reach postgresql://ada:***@db.example:5432/target, giving up"
+    assert redact(f"cannot reach {url}, stopping") == (
+        "cannot reach postgresql://ada:***@db.example:5432/target, stopping"
     )
 
 
 @given(passwords)
-def test_a_keyword_password_as_libpq_quotes_it_is_hidden(password: str) -> None:
+def test_a_password_in_a_connection_string_is_hidden_as_libpq_quotes_it(password: str) -> None:
     dsn = make_dsn(user="ada", password=password, host="db")
     assert parse_dsn(dsn)["password"] == password
     assert redact(f"dsn {dsn}") == "dsn user=ada password=*** host=db"
 
 
 @given(passwords)
-def test_a_drivers_message_that_quotes_the_password_in_any_form_is_safe(password: str) -> None:
+def test_a_password_is_hidden_in_a_drivers_message_in_any_form(password: str) -> None:
     encoded = quote(password, safe="")
     secrets = secrets_of(URL.format(encoded))
     error = psycopg2.OperationalError(f'role [{password}] or "{encoded}" is wrong')
     assert one_line(error, *secrets) == 'role [***] or "***" is wrong'
 
 
-def test_the_drivers_complaint_about_a_malformed_password_is_safe() -> None:
+def test_the_drivers_error_about_a_malformed_password_does_not_reveal_it() -> None:
     url = URL.format("S3%zz")
     with pytest.raises(psycopg2.ProgrammingError, match="S3%zz") as caught:
         parse_dsn(url)
     assert "S3" not in one_line(caught.value, *secrets_of(url))
 
 
-def test_a_secret_that_begins_with_another_is_hidden_whole() -> None:
+def test_a_secret_with_another_as_its_prefix_is_hidden_completely() -> None:
     assert redact("it was S3cret", "S3", "S3cret") == "it was ***"
 
 
 def test_an_empty_secret_hides_nothing() -> None:
-    assert redact("as it is", "") == "as it is"
+    assert redact("unchanged", "") == "unchanged"
 
 
-def test_the_passwords_of_a_url_are_found_wherever_it_carries_them() -> None:
+def test_the_passwords_of_a_url_are_found_in_all_its_parts() -> None:
     assert secrets_of("postgresql://ada:a%2Bb@db/x") == ("a%2Bb", "a+b")
     assert secrets_of("postgresql://db/x?password=S3&sslpassword=a+b") == ("S3", "a+b")
     assert secrets_of("postgresql://ada@db/x") == ()
     assert secrets_of("postgresql://[half") == ()
 
 
-def test_our_own_error_and_a_drivers_are_shown_by_their_text_alone() -> None:
+def test_a_sync_error_and_a_drivers_error_are_shown_without_their_class() -> None:
     assert one_line(RequestError("dataset flights:\n  unknown")) == "dataset flights: unknown"
-    assert one_line(psycopg2.OperationalError("server\n\tgone\n")) == "server gone"
+    assert one_line(psycopg2.OperationalError("server\n\tclosed\n")) == "server closed"
 
 
 def test_an_unexpected_error_is_shown_with_its_class() -> None:
@@ -111,27 +112,27 @@ def test_an_unexpected_error_is_shown_with_its_class() -> None:
 
 
 @pytest.mark.parametrize("error", [SyncError(), psycopg2.OperationalError(), ZeroDivisionError()])
-def test_an_error_without_text_is_named_by_its_class(error: Exception) -> None:
+def test_an_error_without_text_is_shown_as_its_class(error: Exception) -> None:
     assert one_line(error) == type(error).__name__
 
 
-def test_a_long_error_is_cut_to_the_limit_after_secrets_are_hidden() -> None:
+def test_a_long_error_is_truncated_after_secrets_are_hidden() -> None:
     error = SyncError("x" * 15 + " password=" + "S3" * 50 + " and more")
     assert one_line(error, limit=29) == "x" * 15 + " password=***…"
 
 
 @given(st.text())
-def test_what_is_shown_is_always_one_line_within_the_limit(text: str) -> None:
+def test_an_error_is_always_one_line_within_the_limit(text: str) -> None:
     shown = one_line(SyncError(text), limit=40)
     assert len(shown) <= 40
     assert len(shown.splitlines()) == 1
 
 
-def test_what_a_database_cannot_store_is_replaced() -> None:
+def test_characters_that_a_database_cannot_store_are_replaced() -> None:
     assert one_line(SyncError("a\0b\udc80c")) == "a\ufffdb?c"
 
 
-def test_the_contents_of_a_row_that_was_refused_are_not_shown() -> None:
+def test_the_values_of_a_rejected_row_are_not_shown() -> None:
     error = psycopg2.errors.CheckViolation(
         'new row for relation "people" violates check constraint "of_age"\n'
         "DETAIL:  Failing row contains (17, Ada (the first), null).\n"

@@ -1,4 +1,4 @@
-"""The pipe between two COPYs: bounded, ordered, and never silent about a failure."""
+"""The pipe between reader and loader is bounded and ordered, and reports every failure."""
 
 import threading
 import time
@@ -25,91 +25,91 @@ def in_thread(work: Callable[[], None]) -> threading.Thread:
     return thread
 
 
-def read_all(stream: Pipe) -> bytes:
-    read = stream.reader().read
+def read_all(pipe: Pipe) -> bytes:
+    read = pipe.reader().read
     return b"".join(iter(lambda: read(CHUNK_BYTES), b""))
 
 
 @given(st.lists(st.binary(max_size=2000) | st.integers(0, 3).map(lambda n: b"x" * (n * 300_000))))
-def test_what_is_written_is_read_in_order_and_counted(rows: list[bytes]) -> None:
-    stream = Pipe()
+def test_data_is_read_in_the_order_written_and_counted(rows: list[bytes]) -> None:
+    pipe = Pipe()
 
     def write() -> None:
-        out = stream.writer()
+        out = pipe.writer()
         for row in rows:
             out.write(row)
         out.close()
-        stream.end()
+        pipe.end()
 
     thread = in_thread(write)
-    assert read_all(stream) == b"".join(rows)
+    assert read_all(pipe) == b"".join(rows)
     thread.join(5)
-    assert stream.bytes == sum(map(len, rows))
+    assert pipe.bytes == sum(map(len, rows))
 
 
-def test_a_writer_waits_for_its_reader_when_the_stream_is_full() -> None:
-    stream = Pipe()
+def test_a_writer_blocks_while_the_pipe_is_full() -> None:
+    pipe = Pipe()
     written = []
 
     def write() -> None:
         for _ in range(MAX_CHUNKS + 5):
-            stream.put(b"x" * CHUNK_BYTES)
+            pipe.put(b"x" * CHUNK_BYTES)
             written.append(1)
-        stream.end()
+        pipe.end()
 
     thread = in_thread(write)
     time.sleep(0.2)
     assert len(written) == MAX_CHUNKS
-    read_all(stream)
+    read_all(pipe)
     thread.join(5)
     assert len(written) == MAX_CHUNKS + 5
 
 
-def test_no_chunk_is_larger_than_the_bound_however_large_a_row_is() -> None:
-    stream = Pipe()
+def test_no_chunk_is_larger_than_the_maximum_whatever_the_size_of_a_row() -> None:
+    pipe = Pipe()
 
     def write() -> None:
-        stream.writer().write(b"x" * 5_000_000)
-        stream.end()
+        pipe.writer().write(b"x" * 5_000_000)
+        pipe.end()
 
     in_thread(write)
-    read = stream.reader().read
+    read = pipe.reader().read
     sizes = [len(chunk) for chunk in iter(lambda: read(CHUNK_BYTES), b"")]
     assert sum(sizes) == 5_000_000
     assert max(sizes) <= CHUNK_BYTES
 
 
-def test_a_failed_writer_never_looks_like_the_end_of_the_data() -> None:
-    stream = Pipe()
-    stream.put(b"half a day")
-    stream.end(failed=True)
+def test_a_failed_writer_is_not_mistaken_for_the_end_of_the_data() -> None:
+    pipe = Pipe()
+    pipe.put(b"half a day")
+    pipe.end(failed=True)
     with pytest.raises(PipeFailedError):
-        read_all(stream)
-    assert isinstance(stream.interruption, PipeFailedError)
+        read_all(pipe)
+    assert isinstance(pipe.interruption, PipeFailedError)
 
 
-def test_a_writer_that_waits_is_woken_when_the_reader_goes() -> None:
-    stream = Pipe()
+def test_a_blocked_writer_is_woken_when_the_reader_closes_the_pipe() -> None:
+    pipe = Pipe()
     raised = []
 
     def write() -> None:
         try:
             while True:
-                stream.put(b"x")
+                pipe.put(b"x")
         except PipeClosedError as error:
             raised.append(error)
 
     thread = in_thread(write)
     time.sleep(0.1)
-    stream.close()
+    pipe.close()
     thread.join(5)
     assert not thread.is_alive()
     assert raised
-    assert stream.interruption is None
+    assert pipe.interruption is None
 
 
 def test_nothing_can_be_written_after_the_end() -> None:
-    stream = Pipe()
-    stream.end()
+    pipe = Pipe()
+    pipe.end()
     with pytest.raises(PipeClosedError):
-        stream.put(b"late")
+        pipe.put(b"late")

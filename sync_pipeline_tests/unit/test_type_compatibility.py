@@ -1,4 +1,4 @@
-"""Which target columns take a source's type whole, and how its values travel there."""
+"""Which target columns accept every value of a source's type, and in which COPY format."""
 
 import pytest
 from pydantic import TypeAdapter
@@ -12,7 +12,7 @@ BINARY, TEXT = CopyFormat.BINARY, CopyFormat.TEXT
 
 
 @pytest.mark.parametrize(
-    ("source", "target", "bare", "category", "taken"),
+    ("source", "target", "bare", "category", "expected"),
     [
         ("integer", "integer", "integer", "N", BINARY),
         ("numeric(10,2)", "numeric", "numeric", "N", BINARY),
@@ -42,10 +42,10 @@ BINARY, TEXT = CopyFormat.BINARY, CopyFormat.TEXT
         ("text", "date", "date", "D", None),
     ],
 )
-def test_a_column_takes_what_it_neither_rounds_nor_cuts(
-    source: str, target: str, bare: str, category: str, taken: CopyFormat | None
+def test_a_column_accepts_types_that_it_neither_rounds_nor_truncates(
+    source: str, target: str, bare: str, category: str, expected: CopyFormat | None
 ) -> None:
-    assert format_for(source, target, bare, category) is taken
+    assert format_for(source, target, bare, category) is expected
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,6 @@ def test_a_declared_type_is_written_as_postgresql_writes_it(declared: str, writt
 
 
 @pytest.mark.parametrize("declared", ["", "int; DROP TABLE x", "text) --", "numeric(10", "9"])
-def test_what_is_no_type_is_refused(declared: str) -> None:
+def test_an_invalid_type_is_refused(declared: str) -> None:
     with pytest.raises(ValueError, match="must be a PostgreSQL type"):
         TypeAdapter(DeclaredColumns).validate_python({"x": declared})

@@ -128,12 +128,12 @@ def test_without_dagster_records_can_be_read_but_not_launched(stack: Stack, tmp_
         (
             {"start_date": "2025-01-01", "end_date": "2025-01-01"},
             "dataset",
-            "name the dataset, one of: deliveries, events, orders",
+            "several datasets exist; name one of: deliveries, events, orders",
         ),
         (
             {"dataset": "invoices", "start_date": "2025-01-01", "end_date": "2025-01-01"},
             "dataset",
-            "there is no dataset 'invoices'; known are: deliveries, events, orders",
+            "dataset 'invoices' not found; known datasets: deliveries, events, orders",
         ),
         (
             {"dataset": "orders", "start_date": "2025-1-1", "end_date": "2025-01-01"},

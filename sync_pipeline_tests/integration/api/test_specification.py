@@ -37,7 +37,7 @@ def lone(
     folder = tmp_path_factory.mktemp("lone")
     with (
         stack_project.project(make_database, folder, {"orders": "single_run"}) as made,
-        stack_project.dagster_running(made.settings) as dagster,
+        stack_project.run_dagster(made.settings) as dagster,
         run_api(made.settings, free_port(0), SYNC_DAGSTER_WEBSERVER_URL=dagster.url) as running,
     ):
         yield Client(running.url), made
@@ -81,7 +81,7 @@ def test_a_launched_batch_is_listed_with_its_remarks_and_progress(
     api: Client, stack: Stack
 ) -> None:
     problem = curl(api, LAUNCH)  # this stack has several datasets
-    assert problem["detail"] == "name the dataset, one of: deliveries, events, orders"
+    assert problem["detail"] == "several datasets exist; name one of: deliveries, events, orders"
     named = LAUNCH.replace('{"start', '{"dataset": "orders", "start')
     launched = curl(api, named)["data"]["record"]
     assert launched["status"] == "syncing"

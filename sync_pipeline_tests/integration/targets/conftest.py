@@ -1,4 +1,4 @@
-"""Days whose rows a test sets, synced into the table `landed` by any write mode."""
+"""Fixtures to set a day's rows and sync them into the table `landed` in any write mode."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,23 +17,23 @@ from sync_pipeline_tests.integration.sources.conftest import Syncing
 
 Row = dict[str, Any]
 GIVEN: dict[str, dict[date, list[Row]]] = {}
-"""What the source holds, by the name of a test's database."""
+"""The source's rows by day, by the URL of a test's database."""
 COLUMNS = {"id": "bigint", "note": "text"}
 
 
 DISTURBED: dict[tuple[str, date], Callable[[], Iterable[Row]]] = {}
-"""What a day's first reading gives instead."""
+"""The rows that the first read of a day returns instead."""
 
 
 def rows_of(day: date, database: str) -> Iterable[Row]:
-    """The function that the datasets of these tests name as their source."""
+    """Return a day's rows; the source function of these tests' datasets."""
     disturbed = DISTURBED.pop((database, day), None)
     return GIVEN[database].get(day, []) if disturbed is None else disturbed()
 
 
 @dataclass
 class Writing:
-    """A source whose rows are set by `give`, and its target, written as `target` says."""
+    """A source with the rows set by `give`, and its target."""
 
     syncing: Syncing
     columns: dict[str, str] = field(default_factory=lambda: dict(COLUMNS))
@@ -63,7 +63,7 @@ class Writing:
         return self.syncing.rows(f"SELECT {columns} FROM landed ORDER BY {columns}")
 
     def counts(self, day: date) -> tuple[Any, ...]:
-        """Rows read, loaded, rejected, as the day's record has them."""
+        """Return the rows read, loaded and rejected according to the day's record."""
         (found,) = self.syncing.rows(
             "SELECT total_records, success_count, failed_count FROM daily_sync_status "
             f"WHERE kind = 'day' AND status = 'success' AND sync_date = '{day}'"
@@ -105,13 +105,13 @@ def writing(database_url: str) -> Writing:
 
 @dataclass(frozen=True)
 class User:
-    """A user of the target database who may write its records, and no table yet."""
+    """A user of the target database who may write the tracking tables, but no other table yet."""
 
     name: str
     url: str
 
     def of(self, writing: Writing) -> Writing:
-        """The same source and target, with this user at the target."""
+        """Return the same source and target, accessed as this user."""
         return replace(writing, syncing=replace(writing.syncing, url=self.url))
 
 

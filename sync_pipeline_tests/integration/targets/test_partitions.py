@@ -1,4 +1,4 @@
-"""A target partitioned by the day gets a partition for a day that none takes, and no other."""
+"""A target partitioned by the day gets a new partition only for a day that no partition covers."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -43,7 +43,7 @@ def run(writing: Writing, *statements: str) -> list[tuple[Any, ...]]:
 
 
 def placed(writing: Writing) -> list[tuple[str, int]]:
-    """The partitions that hold rows, with their counts."""
+    """Return the partitions that contain rows, with their row counts."""
     return run(
         writing, "SELECT tableoid::regclass::text, count(*) FROM landed GROUP BY 1 ORDER BY 1"
     )
@@ -68,7 +68,7 @@ def failure(writing: Writing, day: date, **target: Any) -> str:
 
 
 @EACH_MODE
-def test_a_day_that_no_partition_takes_gets_one_of_just_that_day(
+def test_a_day_that_no_partition_covers_gets_a_partition_for_that_day(
     writing: Writing, mode: dict[str, Any]
 ) -> None:
     run(
@@ -86,7 +86,7 @@ def test_a_day_that_no_partition_takes_gets_one_of_just_that_day(
         "landed_2025_10_02": "FOR VALUES FROM ('2025-10-02') TO ('2025-10-03')",
     }
     assert placed(writing) == [("landed_2025_10_01", 2), ("landed_2025_10_02", 1)]
-    # Each of the parent's indexes has the partition's, which was not made twice.
+    # Each index of the parent is attached to exactly one index of the partition.
     assert run(
         writing,
         "SELECT count(*), count(inhparent) FROM pg_index LEFT JOIN pg_inherits "
@@ -96,7 +96,7 @@ def test_a_day_that_no_partition_takes_gets_one_of_just_that_day(
     assert run(writing, f"{checks} 'landed_2025_10_01'::regclass") == [("landed_id_check",)]
 
 
-def test_a_partition_that_was_made_takes_the_day_from_then_on(writing: Writing) -> None:
+def test_a_new_partition_is_used_by_the_next_sync_of_the_day(writing: Writing) -> None:
     run(writing, BY_DAY)
     writing.give(DAY, row(1), row(2))
     writing.sync(DAY)
@@ -108,8 +108,8 @@ def test_a_partition_that_was_made_takes_the_day_from_then_on(writing: Writing) 
     assert placed(writing) == [("landed_2025_10_01", 1)]
 
 
-def test_the_rows_of_a_new_partition_are_not_read_again_to_attach_it(writing: Writing) -> None:
-    """The server says at level DEBUG1 that it takes the bound from the CHECK."""
+def test_a_new_partition_is_attached_without_scanning_its_rows(writing: Writing) -> None:
+    """The server logs at level DEBUG1 that the CHECK constraint implies the bound."""
     run(writing, BY_DAY)
     writing.give(DAY, row(1))
     shape = Shape((Column("sync_date", "date"),), "sync_date", DayType.DATE)
@@ -120,10 +120,10 @@ def test_the_rows_of_a_new_partition_are_not_read_again_to_attach_it(writing: Wr
         assert partition is not None
         cursor.execute("SET client_min_messages = debug1")
         partition.finish(cursor, rows=1)
-        assert any("is implied by existing constraints" in said for said in connection.notices)
+        assert any("is implied by existing constraints" in notice for notice in connection.notices)
 
 
-def test_an_empty_day_makes_no_partition(writing: Writing) -> None:
+def test_a_day_without_rows_gets_no_partition(writing: Writing) -> None:
     run(writing, BY_DAY)
     assert writing.one(DAY).error is None
     assert partitions(writing) == {}
@@ -138,7 +138,9 @@ def test_a_day_that_fails_leaves_no_partition(writing: Writing) -> None:
 
 
 @EACH_MODE
-def test_bad_rows_of_a_new_partition_are_set_aside(writing: Writing, mode: dict[str, Any]) -> None:
+def test_bad_rows_of_a_new_partition_are_quarantined(
+    writing: Writing, mode: dict[str, Any]
+) -> None:
     run(
         writing,
         BY_DAY,
@@ -154,7 +156,7 @@ def test_bad_rows_of_a_new_partition_are_set_aside(writing: Writing, mode: dict[
     assert placed(writing) == [("landed_2025_10_01", 2)]
 
 
-def test_a_day_of_bad_rows_only_keeps_them(writing: Writing) -> None:
+def test_a_day_with_only_bad_rows_quarantines_them(writing: Writing) -> None:
     run(writing, BY_DAY, "ALTER TABLE landed ADD CHECK (id > 0)")
     writing.give(DAY, row(-1))
     assert writing.one(DAY, on_bad_row="quarantine").error is None
@@ -165,8 +167,8 @@ def test_a_day_of_bad_rows_only_keeps_them(writing: Writing) -> None:
 
 
 @EACH_MODE
-@pytest.mark.parametrize("bound", [OCTOBER, "DEFAULT"], ids=["the month's", "the default one"])
-def test_a_partition_that_takes_more_than_the_day_is_used_as_it_is(
+@pytest.mark.parametrize("bound", [OCTOBER, "DEFAULT"], ids=["month", "default"])
+def test_a_partition_that_covers_more_than_the_day_is_used(
     writing: Writing, mode: dict[str, Any], bound: str
 ) -> None:
     run(
@@ -185,7 +187,7 @@ def test_a_partition_that_takes_more_than_the_day_is_used_as_it_is(
         assert writing.landed("id, sync_date") == [(1, NEXT_DAY), (4, DAY)]
 
 
-def test_bounds_without_a_limit_are_understood(writing: Writing) -> None:
+def test_unbounded_partitions_are_used(writing: Writing) -> None:
     run(
         writing,
         BY_DAY,
@@ -199,7 +201,7 @@ def test_bounds_without_a_limit_are_understood(writing: Writing) -> None:
     assert placed(writing) == [("landed_2025_10_01", 1), ("new", 1), ("old", 1)]
 
 
-def test_a_partition_that_is_partitioned_by_the_day_gets_the_new_one(writing: Writing) -> None:
+def test_a_subpartitioned_partition_gets_the_new_partition(writing: Writing) -> None:
     run(
         writing,
         BY_DAY,
@@ -211,7 +213,7 @@ def test_a_partition_that_is_partitioned_by_the_day_gets_the_new_one(writing: Wr
     assert placed(writing) == [("october_2025_10_01", 1)]
 
 
-def test_a_partition_that_is_partitioned_otherwise_is_used_as_far_as_it_goes(
+def test_a_partition_that_is_partitioned_by_another_column_keeps_its_partitions(
     writing: Writing,
 ) -> None:
     run(
@@ -223,16 +225,16 @@ def test_a_partition_that_is_partitioned_otherwise_is_used_as_far_as_it_goes(
     writing.give(DAY, row(1, "a"))
     writing.give(NEXT_DAY, row(1, "b"))
     assert errors(writing.sync(DAY)) == []
-    said = failure(writing, NEXT_DAY)
-    assert 'no partition of relation "october" found for row' in said
-    assert "create a partition for it. Partitions are created automatically only if" in said
+    error = failure(writing, NEXT_DAY)
+    assert 'no partition of relation "october" found for row' in error
+    assert "create a partition for it. Partitions are created automatically only if" in error
     assert placed(writing) == [("october_a", 1)]
 
 
 @pytest.mark.parametrize(
     "by", ["LIST (sync_date)", "HASH (id)", "RANGE (id)", "RANGE (sync_date, id)"]
 )
-def test_a_table_partitioned_otherwise_is_used_as_far_as_its_partitions_go(
+def test_a_table_that_is_partitioned_differently_keeps_its_partitions(
     writing: Writing, by: str
 ) -> None:
     bound = {
@@ -246,16 +248,16 @@ def test_a_table_partitioned_otherwise_is_used_as_far_as_its_partitions_go(
         f"CREATE TABLE landed (id bigint, note text, sync_date date) PARTITION BY {by}",
         f"CREATE TABLE part PARTITION OF landed FOR VALUES {bound}",
     )
-    # A hash takes some numbers and not others.
-    takes = "satisfies_hash_partition('landed'::regclass, 2, 1, n)" if "HASH" in by else "true"
-    ((one,),) = run(writing, f"SELECT min(n) FROM generate_series(1::bigint, 9) n WHERE {takes}")
+    # A hash partition accepts only some numbers.
+    accepted = "satisfies_hash_partition('landed'::regclass, 2, 1, n)" if "HASH" in by else "true"
+    ((one,),) = run(writing, f"SELECT min(n) FROM generate_series(1::bigint, 9) n WHERE {accepted}")
     writing.give(DAY, row(one))
     assert errors(writing.sync(DAY, DAY)) == []
     assert placed(writing) == [("part", 1)]
     writing.give(NEXT_DAY, *[row(number) for number in range(1, 20)])
-    said = failure(writing, NEXT_DAY)
-    assert "no partition of relation" in said
-    assert "partitioned by RANGE on the day_column alone" in said
+    error = failure(writing, NEXT_DAY)
+    assert "no partition of relation" in error
+    assert "partitioned by RANGE on the day_column alone" in error
     assert placed(writing) == [("part", 1)]
 
 
@@ -263,13 +265,13 @@ BY_TIME = "CREATE TABLE landed (id bigint, note text, at timestamptz) PARTITION 
 
 
 def at_times(writing: Writing, zone: str) -> None:
-    """Have rows carry the time that says of which day they are, in a zone."""
+    """Use a timestamptz day column, and the days of a time zone."""
     writing.columns = {"id": "bigint", "note": "text", "at": "timestamp with time zone"}
     writing.changes = {"timezone": zone}
     writing.day_column = {"day_column": "at"}
 
 
-def test_the_bounds_of_times_are_those_of_the_datasets_zone(writing: Writing) -> None:
+def test_the_bounds_of_a_timestamptz_day_follow_the_datasets_time_zone(writing: Writing) -> None:
     at_times(writing, "America/New_York")
     run(writing, BY_TIME)
     days = [date(2025, 11, 1), date(2025, 11, 2), date(2025, 11, 3)]
@@ -286,14 +288,14 @@ def test_the_bounds_of_times_are_those_of_the_datasets_zone(writing: Writing) ->
     assert [count for _, count in placed(writing)] == [1, 1, 1]
 
 
-def test_a_day_that_its_zone_skipped_needs_no_partition(writing: Writing) -> None:
+def test_a_day_that_the_time_zone_skipped_needs_no_partition(writing: Writing) -> None:
     at_times(writing, "Pacific/Apia")
     run(writing, BY_TIME)
     assert writing.one(date(2011, 12, 30)).error is None
     assert partitions(writing) == {}
 
 
-def test_partitions_of_another_zone_are_used_where_they_take_the_day_together(
+def test_partitions_of_another_time_zone_are_used_if_they_cover_the_day_together(
     writing: Writing,
 ) -> None:
     at_times(writing, "Asia/Shanghai")
@@ -301,17 +303,19 @@ def test_partitions_of_another_zone_are_used_where_they_take_the_day_together(
     run(writing, BY_TIME, f"CREATE TABLE utc_30 PARTITION OF landed {first}")
     late = datetime(2025, 10, 1, 15, tzinfo=timezone.utc)
     writing.give(DAY, row(1, at=late - timedelta(hours=20)), row(2, at=late))
-    said = failure(writing, DAY)
-    assert "partitions of landed cover only a part of 2025-10-01 (Asia/Shanghai): utc_30" in said
+    error = failure(writing, DAY)
+    assert "partitions of landed cover only a part of 2025-10-01 (Asia/Shanghai): utc_30" in error
     rest = "2025-09-30 16:00:00+00:00 to 2025-10-01 16:00:00+00:00"
-    assert f"create partitions for the rest of {rest}" in said
+    assert f"create partitions for the rest of {rest}" in error
     second = "FOR VALUES FROM ('2025-10-01 00:00Z') TO ('2025-10-02 00:00Z')"
     run(writing, f"CREATE TABLE utc_01 PARTITION OF landed {second}")
     assert errors(writing.sync(DAY, DAY)) == []
     assert placed(writing) == [("utc_01", 1), ("utc_30", 1)]
 
 
-def test_rows_come_through_a_parent_that_has_triggers_and_an_identity(writing: Writing) -> None:
+def test_rows_pass_through_a_parent_with_triggers_and_an_identity_column(
+    writing: Writing,
+) -> None:
     run(
         writing,
         BY_DAY,
@@ -326,18 +330,21 @@ def test_rows_come_through_a_parent_that_has_triggers_and_an_identity(writing: W
     assert placed(writing) == [("landed_2025_10_01", 2)]
 
 
-def test_a_table_in_the_way_of_a_partition_is_named_with_what_to_run(writing: Writing) -> None:
+def test_a_table_with_the_name_of_the_partition_is_reported_with_the_statement_to_run(
+    writing: Writing,
+) -> None:
     run(writing, BY_DAY, "CREATE TABLE landed_2025_10_01 (LIKE landed)")
     writing.give(DAY, row(1))
-    said = failure(writing, DAY)
+    error = failure(writing, DAY)
     assert (
-        'a table "public"."landed_2025_10_01" exists that is not a partition; rename it, or' in said
+        'a table "public"."landed_2025_10_01" exists that is not a partition; rename it, or'
+        in error
     )
-    run(writing, said.rpartition("run: ")[2])
+    run(writing, error.rpartition("run: ")[2])
     assert writing.one(DAY).error is None
 
 
-def test_a_long_name_is_cut_for_a_partition(writing: Writing) -> None:
+def test_a_long_table_name_is_truncated_for_a_partition(writing: Writing) -> None:
     long = "行" * 21
     run(writing, BY_DAY.replace("landed", f'"{long}"'))
     writing.give(DAY, row(1))
@@ -346,7 +353,7 @@ def test_a_long_name_is_cut_for_a_partition(writing: Writing) -> None:
     assert name == '"' + "行" * 17 + '_2025_10_01"'
 
 
-def test_a_key_of_a_partitioned_table_must_have_the_day(writing: Writing) -> None:
+def test_the_key_of_a_partitioned_table_must_include_the_day(writing: Writing) -> None:
     run(writing, BY_DAY)
     with pytest.raises(Exception, match="must include the partition columns") as raised:
         writing.sync(DAY, write="upsert", key=["id"])
@@ -356,7 +363,7 @@ def test_a_key_of_a_partitioned_table_must_have_the_day(writing: Writing) -> Non
     assert writing.one(DAY, write="upsert", key=["id", "sync_date"]).error is None
 
 
-def test_two_workers_make_the_partitions_of_two_days_without_a_deadlock(writing: Writing) -> None:
+def test_workers_create_partitions_at_once_without_a_deadlock(writing: Writing) -> None:
     run(writing, BY_DAY)
     days = helpers.days(12)
     for day in days:
@@ -368,7 +375,7 @@ def test_two_workers_make_the_partitions_of_two_days_without_a_deadlock(writing:
 
 @contextmanager
 def loaded(writing: Writing, day: date) -> Iterator["Connection"]:
-    """A worker that has loaded a day and not committed it."""
+    """Yield the connection of a worker that has loaded a day and not committed it."""
     dataset = writing.syncing.dataset(writing.source)
     given = Settings({"SYNC_DATABASE_URL": writing.syncing.url})
     with (
@@ -382,7 +389,7 @@ def loaded(writing: Writing, day: date) -> Iterator["Connection"]:
         yield connection
 
 
-def test_readers_and_writers_go_on_beside_a_worker_that_has_attached_a_partition(
+def test_a_worker_that_has_attached_a_partition_blocks_neither_readers_nor_writers(
     writing: Writing, connection: "Connection"
 ) -> None:
     run(writing, BY_DAY)
@@ -415,18 +422,18 @@ def test_a_worker_that_dies_before_its_commit_leaves_no_partition(
     assert placed(writing) == [("landed_2025_10_01", 1)]
 
 
-def test_a_user_who_does_not_own_the_table_is_told_what_its_owner_may_run(
+def test_a_user_who_does_not_own_the_table_gets_the_statement_for_its_owner(
     writing: Writing, user: User
 ) -> None:
     run(writing, BY_DAY, f"GRANT ALL ON landed TO {user.name}")
     theirs = user.of(writing)
     theirs.give(DAY, row(1))
-    for _ in range(2):  # without the right to make a table, and to attach it
-        said = failure(theirs, DAY)
+    for _ in range(2):  # first without the privilege to create a table, then to attach it
+        error = failure(theirs, DAY)
         assert (
-            f"the target's user {user.name} may not create one; run as the table's owner: " in said
+            f"the target's user {user.name} may not create one; run as the table's owner: " in error
         )
         run(writing, f"GRANT CREATE ON SCHEMA public TO {user.name}")
-    run(writing, said.rpartition("owner: ")[2])
+    run(writing, error.rpartition("owner: ")[2])
     assert errors(theirs.sync(DAY)) == []
     assert placed(writing) == [("landed_2025_10_01", 1)]

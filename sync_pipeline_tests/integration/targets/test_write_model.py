@@ -1,4 +1,4 @@
-"""Any sequence of syncs leaves in the target what a plain model of its write mode has."""
+"""After any sequence of syncs the target has the same rows as a simple model of its write mode."""
 
 from collections import Counter
 from datetime import date
@@ -44,7 +44,7 @@ steps = st.lists(
 
 
 class Model:
-    """What the target holds, as the words of the modes have it."""
+    """The rows of the target according to the documentation of the write modes."""
 
     def __init__(self, mode: str, *, quarantines: bool) -> None:
         self.landed: list[Landed] = []
@@ -52,11 +52,11 @@ class Model:
         self._quarantines = quarantines
 
     def sync(self, day: date, given: list[Row]) -> tuple[int, int] | None:
-        """Return rows loaded and rejected, or None for a day that fails."""
+        """Return the rows loaded and rejected, or None if the day fails."""
         of_day = [one for one in self.landed if one[2] == day]
         if self._mode == "append_only_days" and of_day:
             return None
-        good = [one for one in self._first_of_each_key(given) if one["note"] != "bad"]
+        good = [one for one in self._first_per_key(given) if one["note"] != "bad"]
         if len(good) < len(given) and not self._quarantines:
             return None
         new = {one["id"]: (one["id"], one["note"], day) for one in good}
@@ -71,7 +71,7 @@ class Model:
             self.landed = others + [(one["id"], one["note"], day) for one in good]
         return len(good), len(given) - len(good)
 
-    def _first_of_each_key(self, given: list[Row]) -> list[Row]:
+    def _first_per_key(self, given: list[Row]) -> list[Row]:
         if "key" not in MODES[self._mode]:
             return given
         first: dict[int, Row] = {}
@@ -86,13 +86,13 @@ class Model:
 @pytest.mark.parametrize("mode", MODES)
 @settings(max_examples=12)
 @given(to_do=steps)
-def test_the_target_holds_what_the_model_of_its_mode_does(
+def test_the_target_has_the_rows_of_the_model(
     one_database: str, mode: str, quarantines: bool, partitioned: bool, to_do: list[Any]
 ) -> None:
     helpers.clear(one_database)
     keyed = "key" in MODES[mode]
     if partitioned and keyed:
-        return  # a partitioned table's key needs the day, and so is another one
+        return  # the key of a partitioned table would have to include the day
     by = "PARTITION BY RANGE (sync_date)" if partitioned else ""
     helpers.run(
         one_database,

@@ -1,4 +1,4 @@
-"""A day is written in the place of its old self, of rows with the same keys, or besides them."""
+"""The write modes: `replace_day`, `upsert` and `append_only`, with and without a key."""
 
 import re
 from datetime import date
@@ -33,7 +33,7 @@ def failure(result: DayResult) -> str:
     return result.error or ""
 
 
-def test_upsert_changes_rows_that_are_in_adds_new_ones_and_keeps_those_gone_at_the_source(
+def test_upsert_updates_existing_rows_inserts_new_ones_and_keeps_rows_deleted_at_the_source(
     writing: Writing,
 ) -> None:
     writing.give(DAY, row(1, "a"), row(2, "b"), row(3, "c"))
@@ -45,7 +45,7 @@ def test_upsert_changes_rows_that_are_in_adds_new_ones_and_keeps_those_gone_at_t
     assert writing.counts(DAY) == (3, 3, 0)
 
 
-def test_a_row_whose_key_is_in_with_another_day_moves_to_this_one(writing: Writing) -> None:
+def test_a_row_whose_key_exists_on_another_day_moves_to_this_day(writing: Writing) -> None:
     writing.give(DAY, row(1, "a"), row(2, "b"))
     writing.give(NEXT_DAY, row(2, "moved"))
     writing.sync(DAY, NEXT_DAY, **UPSERT)
@@ -54,7 +54,7 @@ def test_a_row_whose_key_is_in_with_another_day_moves_to_this_one(writing: Writi
     assert writing.landed() == [(1, "a", DAY), (2, "b", DAY)]
 
 
-def test_a_row_that_is_all_key_is_counted_each_time(writing: Writing) -> None:
+def test_a_row_without_columns_outside_the_key_is_counted_each_time(writing: Writing) -> None:
     writing.columns = {"id": "bigint"}
     writing.give(DAY, {"id": 1}, {"id": 2})
     key = {"write": "upsert", "key": ["sync_date", "id"]}
@@ -64,7 +64,7 @@ def test_a_row_that_is_all_key_is_counted_each_time(writing: Writing) -> None:
     assert writing.landed("id, sync_date") == [(1, DAY), (2, DAY)]
 
 
-def test_append_only_by_key_leaves_what_is_in_as_it_is_and_counts_it_as_loaded(
+def test_append_only_with_a_key_keeps_existing_rows_and_counts_them_as_loaded(
     writing: Writing,
 ) -> None:
     writing.give(DAY, row(1, "a"), row(2, "b"))
@@ -83,14 +83,14 @@ def test_append_only_without_a_key_refuses_a_day_that_has_rows(writing: Writing)
     writing.give(DAY, row(1, "a"), row(1, "a"))
     writing.sync(DAY, NEXT_DAY, **APPEND_DAYS)
     writing.give(DAY, row(2, "b"))
-    said = failure(writing.one(DAY, **APPEND_DAYS))
-    assert said.startswith("dataset landed: landed has 2 rows of 2025-10-01, and append_only")
-    assert "set target.key to the columns" in said
-    assert "\n" not in said
+    error = failure(writing.one(DAY, **APPEND_DAYS))
+    assert error.startswith("dataset landed: landed has 2 rows of 2025-10-01, and append_only")
+    assert "set target.key to the columns" in error
+    assert "\n" not in error
     assert writing.landed() == [(1, "a", DAY), (1, "a", DAY), (3, "c", NEXT_DAY)]
 
 
-def test_the_table_that_is_made_has_the_key_as_its_primary_key(writing: Writing) -> None:
+def test_a_new_table_has_the_key_as_its_primary_key(writing: Writing) -> None:
     writing.give(DAY, row(1))
     writing.sync(DAY, write="upsert", key=["sync_date", "id"])
     found = writing.syncing.rows(
@@ -112,7 +112,7 @@ def test_the_table_that_is_made_has_the_key_as_its_primary_key(writing: Writing)
     ],
 )
 @KEYED
-def test_a_table_without_a_unique_index_on_the_key_is_refused_with_what_to_run(
+def test_a_table_without_a_unique_index_on_the_key_is_refused_with_the_statement_to_run(
     writing: Writing, mode: dict[str, Any], index: str
 ) -> None:
     run(writing, "CREATE TABLE landed (id bigint, note text, sync_date date)", index or "SELECT")
@@ -123,7 +123,7 @@ def test_a_table_without_a_unique_index_on_the_key_is_refused_with_what_to_run(
     assert writing.one(DAY, **mode).outcome is Outcome.SUCCESS
 
 
-def test_a_unique_index_serves_whatever_the_order_of_its_columns(writing: Writing) -> None:
+def test_a_unique_index_may_have_its_columns_in_any_order(writing: Writing) -> None:
     run(
         writing,
         "CREATE TABLE landed (id bigint, note text, sync_date date)",
@@ -134,7 +134,7 @@ def test_a_unique_index_serves_whatever_the_order_of_its_columns(writing: Writin
     assert [result.error for result in results] == [None]
 
 
-def test_a_key_that_the_source_does_not_have_is_named(writing: Writing) -> None:
+def test_an_error_names_a_key_column_that_the_source_does_not_have(writing: Writing) -> None:
     with pytest.raises(
         SettingError, match=r"target\.key names 'ID', which the source does not have"
     ):
@@ -142,30 +142,30 @@ def test_a_key_that_the_source_does_not_have_is_named(writing: Writing) -> None:
 
 
 @KEYED
-def test_two_rows_of_a_day_with_the_same_key_fail_it_and_the_key_is_named(
+def test_two_rows_with_the_same_key_fail_the_day_and_the_error_names_the_key(
     writing: Writing, mode: dict[str, Any]
 ) -> None:
     writing.give(DAY, row(1, "old"))
     writing.sync(DAY, **mode)
     writing.give(DAY, row(1, "new"), row(7, "a"), row(8), row(7, "b"))
-    said = failure(writing.one(DAY, **mode))
-    assert "Key (id)=(7) is duplicated" in said
-    assert "target.key (id) must be unique and not NULL in the rows of 2025-10-01" in said
+    error = failure(writing.one(DAY, **mode))
+    assert "Key (id)=(7) is duplicated" in error
+    assert "target.key (id) must be unique and not NULL in the rows of 2025-10-01" in error
     assert writing.landed() == [(1, "old", DAY)]
 
 
 @KEYED
-def test_a_key_that_is_null_fails_its_day(writing: Writing, mode: dict[str, Any]) -> None:
+def test_a_null_key_fails_the_day(writing: Writing, mode: dict[str, Any]) -> None:
     run(writing, "CREATE TABLE landed (id bigint UNIQUE, note text, sync_date date)")
     writing.give(DAY, row(1), {"note": "no key"})
-    said = failure(writing.one(DAY, **mode))
-    assert 'column "id"' in said
-    assert "target.key (id) must be unique and not NULL" in said
+    error = failure(writing.one(DAY, **mode))
+    assert 'column "id"' in error
+    assert "target.key (id) must be unique and not NULL" in error
     assert writing.landed() == []
 
 
 @KEYED
-def test_bad_rows_of_every_kind_are_set_aside_and_the_others_written(
+def test_bad_rows_of_every_kind_are_quarantined_and_the_others_written(
     writing: Writing, mode: dict[str, Any]
 ) -> None:
     run(
@@ -185,7 +185,7 @@ def test_bad_rows_of_every_kind_are_set_aside_and_the_others_written(
     assert writing.one(DAY, **mode, **QUARANTINE).error is None
     assert writing.counts(DAY) == (2492, 2487, 5)
     assert writing.syncing.rows("SELECT count(*), count(at) FROM landed") == [(2487, 2487)]
-    found = [(number, key, said.partition(":")[0]) for number, key, said in writing.rejected()]
+    found = [(number, key, error.partition(":")[0]) for number, key, error in writing.rejected()]
     unique = 'duplicate key value violates unique constraint "target.key"'
     assert found == [
         (
@@ -214,7 +214,7 @@ def test_bad_rows_of_every_kind_are_set_aside_and_the_others_written(
 
 
 @KEYED
-def test_rows_set_aside_are_replayed_in_the_mode_of_their_dataset(
+def test_quarantined_rows_are_replayed_in_the_write_mode_of_the_dataset(
     writing: Writing, mode: dict[str, Any]
 ) -> None:
     run(
@@ -233,7 +233,7 @@ def test_rows_set_aside_are_replayed_in_the_mode_of_their_dataset(
     assert writing.counts(DAY) == (4, 3, 1)
 
 
-def test_append_only_without_a_key_sets_bad_rows_aside(writing: Writing) -> None:
+def test_append_only_without_a_key_quarantines_bad_rows(writing: Writing) -> None:
     run(writing, "CREATE TABLE landed (id bigint, note text CHECK (note <> 'bad'), sync_date date)")
     writing.give(DAY, row(1, "bad"), row(2, "fine"))
     assert writing.one(DAY, **APPEND_DAYS, **QUARANTINE).error is None
@@ -243,7 +243,7 @@ def test_append_only_without_a_key_sets_bad_rows_aside(writing: Writing) -> None
 
 @KEYED
 @pytest.mark.parametrize("bad_rows", [{}, QUARANTINE], ids=["fail", "quarantine"])
-def test_a_table_that_drops_rows_never_makes_a_success(
+def test_a_day_fails_if_a_trigger_drops_rows(
     writing: Writing, mode: dict[str, Any], bad_rows: dict[str, Any]
 ) -> None:
     run(
@@ -255,8 +255,8 @@ def test_a_table_that_drops_rows_never_makes_a_success(
         "CREATE TRIGGER drop_it BEFORE INSERT ON landed FOR EACH ROW EXECUTE FUNCTION drop_it()",
     )
     writing.give(DAY, row(1, "new"), row(2), row(3))
-    said = failure(writing.one(DAY, **mode, **bad_rows))
-    assert "the source returned 3 rows for 2025-10-01, but landed stored 2" in said
+    error = failure(writing.one(DAY, **mode, **bad_rows))
+    assert "the source returned 3 rows for 2025-10-01, but landed stored 2" in error
     assert writing.landed() == [(1, "old", DAY)]
 
 
@@ -265,10 +265,10 @@ def test_a_table_that_drops_rows_never_makes_a_success(
     [(UPSERT, "SELECT, INSERT, UPDATE"), (APPEND, "SELECT, INSERT"), (APPEND_DAYS, "INSERT")],
     ids=["upsert", "append_only", "append_only without a key"],
 )
-def test_a_user_needs_what_the_mode_does_and_no_more(
+def test_a_user_needs_only_the_privileges_of_the_write_mode(
     writing: Writing, user: User, mode: dict[str, Any], grants: str
 ) -> None:
-    """Whoever may not DELETE can still write what is only added or changed."""
+    """Modes that only insert or update do not need DELETE."""
     run(
         writing,
         "CREATE TABLE landed (id bigint PRIMARY KEY, note text, sync_date date)",
@@ -285,7 +285,7 @@ def test_a_user_needs_what_the_mode_does_and_no_more(
     assert theirs.one(DAY, **mode).error is None
 
 
-def test_a_user_who_may_make_no_temporary_tables_is_told_the_grant(
+def test_a_user_without_the_temporary_privilege_gets_the_grant_to_run(
     writing: Writing, user: User
 ) -> None:
     run(

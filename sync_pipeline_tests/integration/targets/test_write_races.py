@@ -1,5 +1,5 @@
-"""Workers at the same and at neighbouring days, whose rows share keys, lose no row and no time to
-deadlocks; a worker that lost its connection goes on as it began."""
+"""Workers that load days with shared keys at the same time neither lose rows nor deadlock, and a
+worker that loses its connection continues with the same knowledge of its target."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -23,20 +23,20 @@ WORKERS = 4
 
 
 def in_some_order(day: int) -> list[int]:
-    """All keys, each day in an order of its own."""
+    """Return all keys, in a different order for each day."""
     return sorted(range(KEYS), key=lambda key: (key * 7 + 11 * day) % 41, reverse=day % 2 == 1)
 
 
 @pytest.mark.parametrize("bad_rows", ["fail", "quarantine"])
 @pytest.mark.parametrize("mode", MODES)
-def test_workers_whose_days_share_all_their_keys_never_deadlock(
+def test_workers_whose_days_share_all_keys_do_not_deadlock(
     writing: Writing, mode: str, bad_rows: str
 ) -> None:
     helpers.run(
         writing.syncing.url,
         "CREATE TABLE landed (id bigint PRIMARY KEY, note text CHECK (note <> 'bad'), "
         "sync_date date)",
-        # Slow enough that each is in the middle of its rows when the others are.
+        # Slow enough that all workers load rows at the same time.
         "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN PERFORM pg_sleep(0.002); RETURN NEW; END $$",
         "CREATE TRIGGER slowly BEFORE INSERT ON landed FOR EACH ROW EXECUTE FUNCTION slowly()",
@@ -61,17 +61,17 @@ def test_workers_whose_days_share_all_their_keys_never_deadlock(
         assert writing.counts(day) == (KEYS + rejected, KEYS, rejected)
 
 
-def test_workers_at_the_same_day_that_is_appended_once_fail_but_one(writing: Writing) -> None:
+def test_only_one_of_several_workers_appends_a_day_and_the_others_fail(writing: Writing) -> None:
     writing.give(DAY, *[row(key) for key in range(500)])
     work = [partial(writing.sync, DAY, write="append_only") for _ in range(WORKERS)]
-    said = [text for results in helpers.at_once(work) for text in errors(results)]
-    assert len(said) == WORKERS - 1
-    assert all("has 500 rows of 2025-10-01" in text for text in said)
+    found = [text for results in helpers.at_once(work) for text in errors(results)]
+    assert len(found) == WORKERS - 1
+    assert all("has 500 rows of 2025-10-01" in text for text in found)
     assert len(writing.landed()) == 500
 
 
 def lost_once(writing: Writing) -> Iterator[dict[str, Any]]:
-    """Rows in the middle of which the worker's connection to its target ends."""
+    """Yield rows, and terminate the worker's connection to the target after the first one."""
     yield row(1, "a")
     helpers.run(
         writing.syncing.url,
@@ -82,11 +82,10 @@ def lost_once(writing: Writing) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("mode", ["replace_day", "upsert"])
-def test_a_worker_that_lost_its_connection_knows_its_target_as_before(
+def test_a_worker_that_loses_its_connection_still_knows_its_target(
     writing: Writing, mode: str
 ) -> None:
-    """What it found out of the table, be it partitioned and not for binary rows, and of rows set
-    aside, holds for the next connection."""
+    """The next connection still uses partitions, the text format and the quarantine."""
     helpers.run(
         writing.syncing.url,
         "CREATE TABLE landed (id numeric, note text CHECK (note <> 'bad'), sync_date date) "

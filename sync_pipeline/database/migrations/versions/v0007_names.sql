@@ -127,7 +127,7 @@ COMMENT ON COLUMN daily_sync_status.run_id IS
 COMMENT ON COLUMN daily_sync_status.triggered_by IS
     'User, schedule, backfill or run that requested it.';
 COMMENT ON COLUMN daily_sync_status.heartbeat_at IS
-    'Day record: last heartbeat of its worker. Batch record: last progress.';
+    'Last heartbeat of its worker; for a batch, last heartbeat or progress.';
 COMMENT ON COLUMN daily_sync_status.already_synced IS
     'Batch record: whether days that are already synced are skipped (skip) or synced again (resync).';
 COMMENT ON COLUMN daily_sync_status.retried_at IS

@@ -31,17 +31,6 @@ pytestmark = pytest.mark.integration
 DAYS = helpers.days(4)
 
 
-@pytest.fixture
-def database_url(one_database: str) -> str:
-    return helpers.clear(one_database)
-
-
-@pytest.fixture
-def worker(database_url: str) -> Worker:
-    """A worker at a batch of four pending days."""
-    return Worker(database_url, open_batch(database_url, DAYS))
-
-
 def test_a_day_that_is_done_in_its_batch_is_not_begun_again_in_it_but_in_another(
     worker: Worker, connection: "Connection"
 ) -> None:

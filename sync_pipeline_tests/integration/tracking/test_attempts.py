@@ -43,17 +43,6 @@ WHERE record.kind = 'day' AND record.status IS DISTINCT FROM sync_attempt.state
 """
 
 
-@pytest.fixture
-def database_url(one_database: str) -> str:
-    return helpers.clear(one_database)
-
-
-@pytest.fixture
-def worker(database_url: str) -> Worker:
-    """A worker at a batch of four pending days."""
-    return Worker(database_url, open_batch(database_url, DAYS))
-
-
 def test_attempts_at_a_day_are_numbered_whoever_makes_them(
     database_url: str, connection: "Connection"
 ) -> None:

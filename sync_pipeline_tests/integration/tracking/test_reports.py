@@ -30,17 +30,6 @@ pytestmark = pytest.mark.integration
 DAYS = helpers.days(10)
 
 
-@pytest.fixture
-def database_url(one_database: str) -> str:
-    return helpers.clear(one_database)
-
-
-@pytest.fixture
-def worker(database_url: str) -> Worker:
-    """A worker at a batch of ten pending days."""
-    return Worker(database_url, open_batch(database_url, DAYS))
-
-
 def progress(url: str, batch: str) -> BatchProgress:
     with transaction(url) as cursor:
         found = reports.progress(cursor, batch)

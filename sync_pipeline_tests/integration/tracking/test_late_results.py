@@ -15,7 +15,6 @@ from sync_pipeline_tests.integration.helpers import (
     START,
     Worker,
     as_asked,
-    clear,
     counts,
     day_record,
     history,
@@ -42,17 +41,6 @@ LATE = LateSuccess(
     ended_at=ENDED,
     counts=counts(7),
 )
-
-
-@pytest.fixture
-def database_url(one_database: str) -> str:
-    return clear(one_database)
-
-
-@pytest.fixture
-def worker(database_url: str) -> Worker:
-    """A worker at the days of a batch, in the run that is told of late."""
-    return Worker(database_url, open_batch(database_url, DAYS))
 
 
 def record_late_success(worker: Worker, **changes: Any) -> bool:

@@ -39,17 +39,6 @@ pytestmark = pytest.mark.integration
 DAYS = helpers.days(10)
 
 
-@pytest.fixture
-def database_url(one_database: str) -> str:
-    return helpers.clear(one_database)
-
-
-@pytest.fixture
-def worker(database_url: str) -> Worker:
-    """A worker at a batch of ten pending days."""
-    return Worker(database_url, open_batch(database_url, DAYS))
-
-
 def of_batch(connection: "Connection", worker: Worker) -> dict[str, Any]:
     assert worker.batch_id is not None
     return record(connection, worker.batch_id)
