@@ -14,7 +14,7 @@ from sync_pipeline.orchestration.batch_job import build_batch_job
 from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor
 from sync_pipeline.orchestration.recovery.reconciler import Reconciler
 from sync_pipeline.orchestration.sensors import build_sensors
-from sync_pipeline.tracking.models import StartedDay, DayCounts, NewBatch
+from sync_pipeline.tracking.models import DayCounts, NewBatch, StartedDay
 from sync_pipeline.tracking.worker.outbox import Outbox
 from sync_pipeline_tests.faults.harness import Harness
 from sync_pipeline_tests.faults.workers import in_environment

@@ -1,4 +1,4 @@
-"""The database refuses a wrong state by itself, whoever writes it, and names the rule."""
+"""The database rejects an invalid state from any client, and names the violated constraint."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 NOW = "2025-10-11T00:00Z"
-FIRST = 1000  # the id of the batch, and of the attempt, that is there already
+FIRST = 1000  # the ID of the existing batch, and of the existing attempt
 DAY: dict[str, Any] = {
     "dataset": "orders",
     "kind": "day",
@@ -100,7 +100,7 @@ ATTEMPTS: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
     ("one_standing_per_day_of_batch", PENDING, {"sync_date": "2025-10-02"}),
     ("one_syncing_per_day", SYNCING, {"sync_date": "2025-10-03", "attempt": 4}),
 ]
-# `closed_has_end` cannot be reached from outside: a trigger fills the end in. It has its own test.
+# `closed_has_end` cannot be violated directly because a trigger sets the end. It has its own test.
 CASES = [
     *[("daily_sync_status", *case) for case in RECORDS],
     *[("sync_attempt", *case) for case in ATTEMPTS],
@@ -109,7 +109,7 @@ CASES = [
 
 @pytest.fixture
 def connection(one_database: str) -> Iterator["Connection"]:
-    """A transaction that is never committed: a batch, a synced day, one pending, one syncing."""
+    """An uncommitted transaction with a batch, a synced day, a pending and a running attempt."""
     with closing(psycopg2.connect(one_database)) as opened:
         insert(opened, "daily_sync_status", BATCH | {"id": FIRST, "batch_key": "opened"})
         insert(opened, "daily_sync_status", DAY | {"sync_date": "2025-10-01"})
@@ -138,42 +138,44 @@ def insert(connection: "Connection", table: str, values: Mapping[str, Any]) -> i
         *[("sync_attempt", values) for values in (SYNCED, SYNCING, FAILED, PENDING)],
     ],
 )
-def test_a_right_state_is_taken(
+def test_a_valid_state_is_accepted(
     connection: "Connection", table: str, values: Mapping[str, Any]
 ) -> None:
     assert insert(connection, table, values) == 1
 
 
 @pytest.mark.parametrize(
-    ("table", "rule", "right", "wrong"), CASES, ids=[f"{table}_{rule}" for table, rule, *_ in CASES]
+    ("table", "rule", "valid", "change"),
+    CASES,
+    ids=[f"{table}_{rule}" for table, rule, *_ in CASES],
 )
-def test_a_wrong_state_is_refused_by_the_rule_it_breaks(
+def test_an_invalid_state_is_rejected_by_the_constraint_that_it_violates(
     connection: "Connection",
     table: str,
     rule: str,
-    right: Mapping[str, Any],
-    wrong: Mapping[str, Any],
+    valid: Mapping[str, Any],
+    change: Mapping[str, Any],
 ) -> None:
-    with pytest.raises(psycopg2.IntegrityError) as refused:
-        insert(connection, table, {**right, **wrong})
-    assert refused.value.diag.constraint_name == f"{table}_{rule}"
+    with pytest.raises(psycopg2.IntegrityError) as rejected:
+        insert(connection, table, {**valid, **change})
+    assert rejected.value.diag.constraint_name == f"{table}_{rule}"
 
 
 @pytest.mark.parametrize(
-    "wrong", ["status = 'success', end_time = NULL", "status = 'syncing', end_time = now()"]
+    "change", ["status = 'success', end_time = NULL", "status = 'syncing', end_time = now()"]
 )
-def test_an_end_is_stamped_on_what_is_closed_and_on_nothing_else(
-    connection: "Connection", wrong: str
+def test_the_end_time_is_set_when_a_record_is_closed_and_cleared_otherwise(
+    connection: "Connection", change: str
 ) -> None:
-    update = f"UPDATE daily_sync_status SET {wrong} WHERE id = 1000"
+    update = f"UPDATE daily_sync_status SET {change} WHERE id = 1000"
     execute(connection, update)
     (row,) = rows(connection, "SELECT status, end_time FROM daily_sync_status WHERE id = 1000")
     assert (row["status"] == "syncing") == (row["end_time"] is None)
 
     execute(connection, "ALTER TABLE daily_sync_status DISABLE TRIGGER daily_sync_status_fill")
-    with pytest.raises(psycopg2.IntegrityError) as refused:
+    with pytest.raises(psycopg2.IntegrityError) as rejected:
         execute(connection, update)
-    assert refused.value.diag.constraint_name == "daily_sync_status_closed_has_end"
+    assert rejected.value.diag.constraint_name == "daily_sync_status_closed_has_end"
 
 
 @pytest.mark.parametrize(
@@ -183,16 +185,14 @@ def test_an_end_is_stamped_on_what_is_closed_and_on_nothing_else(
         *[("sync_attempt", name) for name in ("sync_date", "state", "dataset", "superseded")],
     ],
 )
-def test_what_every_record_needs_may_not_be_left_out(
-    connection: "Connection", table: str, column: str
-) -> None:
+def test_required_columns_cannot_be_null(connection: "Connection", table: str, column: str) -> None:
     values = {"daily_sync_status": DAY, "sync_attempt": SYNCED}[table] | {column: None}
-    with pytest.raises(psycopg2.errors.NotNullViolation) as refused:
+    with pytest.raises(psycopg2.errors.NotNullViolation) as rejected:
         insert(connection, table, values)
-    assert refused.value.diag.column_name == column
+    assert rejected.value.diag.column_name == column
 
 
-def test_every_rule_of_the_tables_is_tested_here(connection: "Connection") -> None:
+def test_every_constraint_of_the_tables_is_tested_here(connection: "Connection") -> None:
     named = rows(
         connection,
         """SELECT conname AS name FROM pg_constraint

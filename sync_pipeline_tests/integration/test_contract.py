@@ -1,7 +1,7 @@
-"""The specification's own statements and calls, unchanged, give the right answers at each stage.
+"""The specification's statements and calls, unchanged, give the right results at each stage.
 
-One batch goes through the four stages of the specification, written in three ways: by its SQL, by
-its two methods, and by the pipeline itself. Beside it stand day records and other batches.
+One batch goes through the four stages of the specification, written in three ways: with its SQL,
+with its two methods, and by the pipeline itself. Day records and other batches exist alongside it.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 SQL = named_sql.load("sync_pipeline_tests.integration", "contract.sql")
-RECORD_ID = 123  # the one the specification's statements name
+RECORD_ID = 123  # the ID in the specification's statements
 DAYS = helpers.days(10)
 FINISHED = "批量同步完成: 2025-10-01至2025-10-10, 共10天, 成功8, 失败0, 跳过2, 耗时15分30秒"
 
@@ -35,7 +35,7 @@ class Stage(IntEnum):
 
 
 class Writer(Protocol):
-    """One way to write the specification's batch; each step follows the one before it."""
+    """A way to write the specification's batch, in these steps."""
 
     def open(self) -> None: ...
     def progress(self) -> None: ...
@@ -44,7 +44,7 @@ class Writer(Protocol):
 
 
 class BySql:
-    """The statements as printed; for stage 4 the specification prints none."""
+    """The statements as printed, except in stage 4, for which none is printed."""
 
     def __init__(self, url: str, connection: "Connection") -> None:
         self.connection = connection
@@ -114,7 +114,7 @@ class ByService:
 
 
 class ByPipeline:
-    """Days synced, skipped and given up; the record follows."""
+    """Days synced, skipped and marked as not run; the record follows from them."""
 
     def __init__(self, url: str, connection: "Connection") -> None:
         self.connection = connection
@@ -131,7 +131,7 @@ class ByPipeline:
     def finish(self) -> None:
         self.worker.skip(DAYS[3])
         self.worker.sync(*DAYS[4:9], row_count=4500)
-        # The batch began 930 seconds before its last day ended.
+        # The batch started 930 seconds before its last day ended.
         last = self.worker.begin(DAYS[9])
         execute(
             self.connection,
@@ -146,7 +146,7 @@ class ByPipeline:
 
 @pytest.fixture
 def others(connection: "Connection", database_url: str, environment: dict[str, str]) -> list[int]:
-    """Other batches that finished, failed and run, by id; and days, one of them on 10-05."""
+    """Return the IDs of finished, failed and running batches; add days, one of them 10-05."""
     alone = Worker(database_url, dataset="default")
     alone.sync(date(2025, 10, 5), date(2025, 10, 6))
     alone.break_at(date(2025, 10, 7), error="批量同步 of the source is down")
@@ -167,14 +167,14 @@ def others(connection: "Connection", database_url: str, environment: dict[str, s
 def writer(
     request: pytest.FixtureRequest, others: list[int], database_url: str, connection: "Connection"
 ) -> Writer:
-    """A writer whose next record has the id of the specification's statements."""
+    """A writer whose next record has the ID in the specification's statements."""
     rows(
         connection,
         "SELECT setval(pg_get_serial_sequence('daily_sync_status', 'id'), %s, false)",
         [RECORD_ID],
     )
-    made: Writer = request.param(database_url, connection)
-    return made
+    writer: Writer = request.param(database_url, connection)
+    return writer
 
 
 def reach(writer: Writer, stage: Stage) -> None:
@@ -199,7 +199,7 @@ def typed(skipped: int) -> tuple[Any, ...]:
     return ("batch", date(2025, 10, 5), DAYS[0], DAYS[-1], 10, skipped)
 
 
-def test_an_opened_batch_is_syncing_with_its_range_and_nothing_done(
+def test_an_opened_batch_is_syncing_with_its_range_and_zero_counts(
     writer: Writer, connection: "Connection"
 ) -> None:
     reach(writer, Stage.OPEN)
@@ -211,7 +211,7 @@ def test_an_opened_batch_is_syncing_with_its_range_and_nothing_done(
     assert row["start_time"] is not None
 
 
-def test_progress_shows_what_is_done_and_leaves_the_batch_open(
+def test_progress_updates_the_counts_and_leaves_the_batch_open(
     writer: Writer, connection: "Connection"
 ) -> None:
     reach(writer, Stage.OPEN)
@@ -226,7 +226,7 @@ def test_progress_shows_what_is_done_and_leaves_the_batch_open(
     assert row["updated_at"] > opened["updated_at"]
 
 
-def test_a_finished_batch_is_a_success_with_its_totals_and_its_time(
+def test_a_finished_batch_is_a_success_with_its_totals_and_its_duration(
     writer: Writer, connection: "Connection"
 ) -> None:
     reach(writer, Stage.FINISHED)
@@ -242,7 +242,7 @@ def test_a_finished_batch_is_a_success_with_its_totals_and_its_time(
     assert row["error_message"] is None
 
 
-def test_a_failed_batch_says_why_and_keeps_what_was_done(
+def test_a_failed_batch_has_its_error_and_keeps_its_counts(
     writer: Writer, connection: "Connection"
 ) -> None:
     reach(writer, Stage.FAILED)
@@ -253,7 +253,7 @@ def test_a_failed_batch_says_why_and_keeps_what_was_done(
     assert fields(row, *TYPED) == typed(skipped=1)
     assert row["end_time"] >= row["start_time"]
     assert row["duration_seconds"] is not None
-    # The pipeline also says what became of the days that were not reached.
+    # The pipeline also counts the days that were not run.
     assert row["failed_count"] == (7 if isinstance(writer, ByPipeline) else 0)
 
 
@@ -268,7 +268,7 @@ class TestQueries:
     def _at_stage(self, writer: Writer, stage: Stage) -> None:
         reach(writer, stage)
 
-    def test_all_batches_are_listed_the_latest_started_first(
+    def test_all_batches_are_listed_latest_start_first(
         self, connection: "Connection", others: list[int]
     ) -> None:
         found = rows(connection, SQL["all_batches"])
@@ -277,20 +277,20 @@ class TestQueries:
         assert {row["id"] for row in found} == {RECORD_ID, *others}
 
     @pytest.mark.parametrize("query", ["running_batches", "watch_progress"])
-    def test_the_running_batches_are_those_not_over(
+    def test_running_batches_are_those_that_have_not_ended(
         self, connection: "Connection", others: list[int], stage: Stage, query: str
     ) -> None:
         expected = {others[2], RECORD_ID} if stage in RUNNING_STAGES else {others[2]}
         assert {row["id"] for row in rows(connection, SQL[query])} == expected
 
     @pytest.mark.parametrize("query", ["latest_finished_batches", "finished_batches"])
-    def test_the_finished_batches_are_the_successes_the_last_to_end_first(
+    def test_finished_batches_are_the_successes_latest_end_first(
         self, connection: "Connection", others: list[int], stage: Stage, query: str
     ) -> None:
         expected = [RECORD_ID, others[0]] if stage == Stage.FINISHED else [others[0]]
         assert [row["id"] for row in rows(connection, SQL[query])] == expected
 
-    def test_progress_is_watched_with_the_seconds_gone_by(
+    def test_watching_progress_shows_the_elapsed_seconds(
         self, connection: "Connection", stage: Stage
     ) -> None:
         found = {row["id"]: row for row in rows(connection, SQL["watch_progress"])}
@@ -302,7 +302,7 @@ class TestQueries:
                 "批量同步进度: 3/10天, 成功2, 失败0, 跳过1",
             )
 
-    def test_the_day_record_of_the_same_date_stands_beside_the_batch(
+    def test_the_day_record_of_the_same_date_exists_alongside_the_batch(
         self, connection: "Connection"
     ) -> None:
         found = rows(
@@ -313,7 +313,7 @@ class TestQueries:
         assert found == [{"kind": "day", "status": "success"}]
 
 
-def test_finished_batches_give_the_columns_the_specification_selects(
+def test_finished_batches_have_the_columns_that_the_specification_selects(
     others: list[int], connection: "Connection"
 ) -> None:
     (row,) = rows(connection, SQL["finished_batches"])
@@ -323,7 +323,7 @@ def test_finished_batches_give_the_columns_the_specification_selects(
     ]
 
 
-def test_the_latest_ten_finished_batches_are_given_and_no_more(
+def test_at_most_the_latest_ten_finished_batches_are_returned(
     environment: dict[str, str], connection: "Connection"
 ) -> None:
     ids = [
@@ -335,7 +335,7 @@ def test_the_latest_ten_finished_batches_are_given_and_no_more(
 
 
 def process_days(update: Callable[..., bool], record_id: int) -> Iterator[bool]:
-    """批量同步流程 of the specification: progress after each day, then the end."""
+    """The specification's 批量同步流程: progress after each day, then the end."""
     for processed in range(1, 11):
         yield update(
             record_id=record_id,

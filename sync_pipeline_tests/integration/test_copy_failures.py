@@ -268,9 +268,7 @@ def test_the_exception_of_a_signal_is_raised_and_the_former_rows_remain(
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    wait_until(
-        lambda: reading_sessions(source_url) == 0
-    )  # the server needs a moment to cancel the statement
+    wait_until(lambda: reading_sessions(source_url) == 0)  # the server cancels it a moment later
     assert keeps_former_row(database_url)
     run(database_url, "DROP TRIGGER slowing ON orders")
     assert worker.sync(NEXT) == 1

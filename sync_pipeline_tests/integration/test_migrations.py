@@ -1,4 +1,4 @@
-"""The tracking tables are made once, whole, and only by code that knows them."""
+"""Migrations: run once, completely or not at all, and never on a newer database."""
 
 import subprocess
 import sys
@@ -55,9 +55,9 @@ def empty_url(make_database: Callable[[str | None], str], server_url: str) -> It
 
 
 @pytest.fixture
-def newcomer_url(empty_url: str, server_url: str) -> Iterator[str]:
-    """The empty database, as a user who may connect and nothing else."""
-    role = f"{name_of(empty_url)}_newcomer"
+def unprivileged_url(empty_url: str, server_url: str) -> Iterator[str]:
+    """The URL of the empty database for a user who may only connect."""
+    role = f"{name_of(empty_url)}_unprivileged"
     run(
         empty_url,
         f"CREATE ROLE {role} LOGIN PASSWORD 'hunter2'",
@@ -76,8 +76,8 @@ def name_of(url: str) -> str:
     return str(psycopg2.extensions.parse_dsn(url)["dbname"])
 
 
-def made(url: str) -> set[str]:
-    """The tables, views and functions that stand in schema public."""
+def objects_in(url: str) -> set[str]:
+    """Return the tables, views and functions in schema public."""
     found = run(
         url,
         "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace "
@@ -87,27 +87,27 @@ def made(url: str) -> set[str]:
     return {name for (name,) in found}
 
 
-def test_an_empty_database_gets_the_tables_and_says_so(empty_url: str) -> None:
+def test_an_empty_database_is_reported_and_gets_the_tables(empty_url: str) -> None:
     with pytest.raises(MigrationError, match=r"of SYNC_TRACKING_URL are missing, .* migrate$"):
         check_version(empty_url, SETTING)
     assert migrate(empty_url, SETTING) == code_version() == check_version(empty_url, SETTING)
-    assert made(empty_url) == TABLES | VIEWS | FUNCTIONS
+    assert objects_in(empty_url) == TABLES | VIEWS | FUNCTIONS
 
 
-def test_doing_it_again_changes_nothing(empty_url: str) -> None:
+def test_migrating_again_changes_nothing(empty_url: str) -> None:
     migrate(empty_url, SETTING)
     batch = open_batch(empty_url, [START])
     assert migrate(empty_url, SETTING) == code_version()
     assert run(empty_url, "SELECT id FROM daily_sync_status") == [(batch.id,)]
 
 
-def test_many_at_once_do_it_once(empty_url: str) -> None:
+def test_concurrent_threads_migrate_once(empty_url: str) -> None:
     done = at_once([partial(migrate, empty_url, SETTING) for _ in range(6)])
     assert set(done) == {code_version()}
     assert run(empty_url, f"SELECT count(*) FROM {VERSION_TABLE}") == [(1,)]
 
 
-def test_two_processes_at_once_do_it_once(empty_url: str) -> None:
+def test_concurrent_processes_migrate_once(empty_url: str) -> None:
     program = "import sys; from sync_pipeline.database.migrate import migrate; "
     program += f"print(migrate(sys.argv[1], '{SETTING}'))"
     command = [sys.executable, "-c", program, empty_url]
@@ -115,13 +115,13 @@ def test_two_processes_at_once_do_it_once(empty_url: str) -> None:
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    said = [process.communicate(timeout=TIMEOUT_SECONDS * 2) for process in started]
-    assert said == [(f"{code_version()}\n", "")] * 2
-    assert made(empty_url) >= TABLES | VIEWS
+    output = [process.communicate(timeout=TIMEOUT_SECONDS * 2) for process in started]
+    assert output == [(f"{code_version()}\n", "")] * 2
+    assert objects_in(empty_url) >= TABLES | VIEWS
 
 
 @pytest.mark.parametrize("work", [migrate, check_version])
-def test_a_newer_version_is_refused_and_nothing_is_changed(
+def test_a_newer_version_is_rejected_and_nothing_is_changed(
     empty_url: str, work: Callable[[str, str], str]
 ) -> None:
     migrate(empty_url, SETTING)
@@ -130,72 +130,74 @@ def test_a_newer_version_is_refused_and_nothing_is_changed(
         f"UPDATE {VERSION_TABLE} SET version_num = '9999'",
         "DROP VIEW sync_slowest_day",
     )
-    before = made(empty_url)
-    with pytest.raises(MigrationError) as refused:
+    before = objects_in(empty_url)
+    with pytest.raises(MigrationError) as rejected:
         work(empty_url, SETTING)
-    assert str(refused.value) == (
+    assert str(rejected.value) == (
         f"the tracking tables in the database of {SETTING} are at version 9999, newer than this "
         f"code's {code_version()}; upgrade sync-pipeline, or point {SETTING} at another database. "
         "Nothing was changed"
     )
-    assert made(empty_url) == before
+    assert objects_in(empty_url) == before
     assert run(empty_url, f"SELECT version_num FROM {VERSION_TABLE}") == [("9999",)]
 
 
-def test_a_migration_that_fails_leaves_nothing(empty_url: str) -> None:
-    run(empty_url, "CREATE VIEW sync_slowest_day AS SELECT 'it is mine' AS whose")
-    with pytest.raises(MigrationError) as refused:
+def test_a_failed_migration_leaves_nothing(empty_url: str) -> None:
+    run(empty_url, "CREATE VIEW sync_slowest_day AS SELECT 'a user' AS owner")
+    with pytest.raises(MigrationError) as rejected:
         migrate(empty_url, SETTING)
-    assert str(refused.value) == (
+    assert str(rejected.value) == (
         f'cannot migrate the database of {SETTING}: relation "sync_slowest_day" already exists; '
         "nothing was changed"
     )
-    assert made(empty_url) == {"sync_slowest_day"}
+    assert objects_in(empty_url) == {"sync_slowest_day"}
 
     run(empty_url, "DROP VIEW sync_slowest_day")
     assert migrate(empty_url, SETTING) == code_version()
 
 
-def test_a_user_who_may_not_make_tables_is_told_in_one_line(
-    empty_url: str, newcomer_url: str
+def test_missing_privileges_to_create_tables_give_a_one_line_error(
+    empty_url: str, unprivileged_url: str
 ) -> None:
-    with pytest.raises(MigrationError) as refused:
-        migrate(newcomer_url, SETTING)
-    assert str(refused.value).startswith(
+    with pytest.raises(MigrationError) as rejected:
+        migrate(unprivileged_url, SETTING)
+    assert str(rejected.value).startswith(
         f"cannot migrate the database of {SETTING}: permission denied for schema public"
     )
-    assert is_one_line_without_secrets(refused.value)
-    assert made(empty_url) == set()
+    assert is_one_line_without_secrets(rejected.value)
+    assert objects_in(empty_url) == set()
 
 
-def test_a_user_who_may_not_read_the_version_is_told_in_one_line(
-    empty_url: str, newcomer_url: str
+def test_missing_privileges_to_read_the_version_give_a_one_line_error(
+    empty_url: str, unprivileged_url: str
 ) -> None:
     migrate(empty_url, SETTING)
-    with pytest.raises(MigrationError) as refused:
-        check_version(newcomer_url, SETTING)
-    assert str(refused.value) == (
+    with pytest.raises(MigrationError) as rejected:
+        check_version(unprivileged_url, SETTING)
+    assert str(rejected.value) == (
         f"cannot read the version of the database of {SETTING}: permission denied for table "
         f"{VERSION_TABLE}; nothing was changed"
     )
-    assert is_one_line_without_secrets(refused.value)
+    assert is_one_line_without_secrets(rejected.value)
 
 
 @pytest.mark.parametrize("work", [migrate, check_version])
-def test_a_database_that_is_not_there_is_named_by_its_setting(
+def test_the_error_for_a_missing_database_names_the_setting(
     server_url: str, work: Callable[[str, str], str]
 ) -> None:
-    with pytest.raises(MigrationError, match=f"database of {SETTING}: .*does not exist") as refused:
+    with pytest.raises(
+        MigrationError, match=f"database of {SETTING}: .*does not exist"
+    ) as rejected:
         work(with_database(server_url, "nowhere"), SETTING)
-    assert is_one_line_without_secrets(refused.value)
+    assert is_one_line_without_secrets(rejected.value)
 
 
 def is_one_line_without_secrets(error: Exception) -> bool:
     return "\n" not in str(error) and "hunter2" not in str(error)
 
 
-def test_every_table_view_and_column_says_what_it_is(database_url: str) -> None:
-    silent = run(
+def test_every_table_view_and_column_has_a_comment(database_url: str) -> None:
+    without_comment = run(
         database_url,
         "SELECT relname, attname FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid "
         "WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND attnum > 0 "
@@ -204,10 +206,10 @@ def test_every_table_view_and_column_says_what_it_is(database_url: str) -> None:
         "WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v') "
         f"AND relname <> '{VERSION_TABLE}' AND obj_description(oid, 'pg_class') IS NULL",
     )
-    assert silent == []
+    assert without_comment == []
 
 
-def test_a_table_that_is_being_read_is_waited_for_without_holding_up_who_writes(
+def test_waiting_for_a_table_that_is_being_read_does_not_block_writers(
     empty_url: str,
 ) -> None:
     migrate(empty_url, SETTING, to="0002")
@@ -217,7 +219,8 @@ def test_a_table_that_is_being_read_is_waited_for_without_holding_up_who_writes(
         with in_thread(lambda: migrate(empty_url, SETTING)) as migrated:
             with closing(psycopg2.connect(empty_url)) as watcher:
                 wait_until_blocked(watcher, report.info.backend_pid)
-            run(empty_url, "UPDATE daily_sync_status SET remarks = 'changed'")  # in its turn
+            # Gets the lock between two attempts of the migration.
+            run(empty_url, "UPDATE daily_sync_status SET remarks = 'changed'")
             assert not migrated.done()
             report.rollback()
             assert migrated.result(TIMEOUT_SECONDS) == code_version()
@@ -226,7 +229,7 @@ def test_a_table_that_is_being_read_is_waited_for_without_holding_up_who_writes(
     ]
 
 
-def test_old_history_is_kept_and_told_apart(empty_url: str) -> None:
+def test_old_records_are_kept_with_null_in_the_new_columns(empty_url: str) -> None:
     migrate(empty_url, SETTING, to="0001")
     run(
         empty_url,
@@ -239,5 +242,5 @@ def test_old_history_is_kept_and_told_apart(empty_url: str) -> None:
     assert found == [("failed", None, None)]
 
 
-def test_what_stands_in_the_database_for_the_product_is_known_as_its_own() -> None:
+def test_all_tables_and_views_of_the_product_are_reserved_names() -> None:
     assert TABLES | VIEWS | {"sync_rejected_row", "sync_outbox"} == OWN_TABLES

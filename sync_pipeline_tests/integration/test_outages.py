@@ -1,7 +1,6 @@
-"""Tracking tables on another server, which is stopped and started while days are synced."""
+"""Tracking tables on another server that is stopped and started while days are synced."""
 
 import time
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import pairwise
@@ -41,7 +40,7 @@ OPEN_LATE = Batch(0, "batch-1", "orders", RecordStatus.SYNCING, DAYS[0], DAYS[-1
 
 @pytest.fixture
 def pipeline(source_url: str, database_url: str, server: OtherServer) -> Pipeline:
-    """A pipeline whose records stand on a server of their own."""
+    """A pipeline whose tracking tables are on a separate server."""
     pipeline = Pipeline(source_url, database_url, server.database("tracking"))
     pipeline.make_source()
     assert pipeline.tracking is not None
@@ -57,7 +56,7 @@ def records(pipeline: Pipeline) -> str:
 
 
 @pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "_INITIAL_BACKOFF_SECONDS", 0.05)
     monkeypatch.setattr(connection, "_MAX_BACKOFF_SECONDS", 0.05)
 
@@ -72,7 +71,7 @@ def outage_logs(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def days_of(records: str) -> list[tuple[object, ...]]:
-    """Each day's record: its status, its rows and how its only attempt stands."""
+    """Return each day's record: its status, its rows and the state of its only attempt."""
     return run(
         records,
         "SELECT r.sync_date, r.status, r.success_count, a.state FROM daily_sync_status r "
@@ -98,7 +97,7 @@ def assert_complete(pipeline: Pipeline, records: str, results: list[DayResult]) 
 
 
 def clock(pipeline: Pipeline) -> datetime:
-    """The time now by the target's server, which runs on this machine as the records' does."""
+    """Return the time of the target's server; both servers run on this machine."""
     [(now,)] = run(pipeline.target, "SELECT clock_timestamp()")
     assert isinstance(now, datetime)
     return now
@@ -109,17 +108,8 @@ def outbox_of(pipeline: Pipeline) -> list[outbox.OutboxEntry]:
         return outbox.entries(cursor)
 
 
-def rest_with_server_back(
-    syncing: Iterator[DayResult], server: OtherServer, at_least: int = 1
-) -> list[DayResult]:
-    """Start the server, and go on."""
-    results = [next(syncing) for _ in range(at_least)]
-    server.start()
-    return results + list(syncing)
-
-
 @pytest.mark.parametrize("progress", ["every_day", "auto"])
-def test_stopped_in_the_middle_and_back_before_the_end_the_record_is_complete(
+def test_the_record_is_complete_after_an_outage_in_the_middle_of_a_batch(
     pipeline: Pipeline,
     records: str,
     server: OtherServer,
@@ -148,7 +138,7 @@ def test_stopped_in_the_middle_and_back_before_the_end_the_record_is_complete(
         assert ended <= started + timedelta(seconds=0.1)
 
 
-def test_stopped_while_a_day_is_read_its_own_attempt_becomes_the_success(
+def test_the_running_attempt_succeeds_after_an_outage_while_a_day_is_read(
     pipeline: Pipeline, records: str, server: OtherServer, connection: "Connection"
 ) -> None:
     batch = open_batch(records, DAYS)
@@ -166,11 +156,11 @@ def test_stopped_while_a_day_is_read_its_own_attempt_becomes_the_success(
     assert run(records, "SELECT count(*) FROM sync_attempt WHERE state <> 'success'") == [(0,)]
 
 
-def test_away_at_the_beginning_the_batch_is_opened_late_with_all_its_days(
+def test_after_an_outage_at_the_start_the_batch_is_opened_late_with_all_its_days(
     pipeline: Pipeline, records: str, server: OtherServer
 ) -> None:
     server.stop()
-    began_at = clock(pipeline)
+    started_at = clock(pipeline)
     syncing = pipeline.start(DAYS, OPEN_LATE)
     results = [next(syncing) for _ in range(5)]
     back_at = clock(pipeline)
@@ -178,10 +168,10 @@ def test_away_at_the_beginning_the_batch_is_opened_late_with_all_its_days(
     results += list(syncing)
     assert_complete(pipeline, records, results)
     [(opened,)] = run(records, "SELECT start_time FROM daily_sync_status WHERE kind = 'batch'")
-    assert began_at < opened < back_at
+    assert started_at < opened < back_at
 
 
-def test_back_only_at_the_very_end_the_end_waits_a_while_for_it(
+def test_the_end_of_a_run_waits_a_few_seconds_for_the_end_of_an_outage(
     pipeline: Pipeline, records: str, server: OtherServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ledger, "FLUSH_TIMEOUT_SECONDS", helpers.TIMEOUT_SECONDS)
@@ -194,7 +184,7 @@ def test_back_only_at_the_very_end_the_end_waits_a_while_for_it(
     assert_complete(pipeline, records, results)
 
 
-def test_down_to_the_end_the_days_are_in_at_full_speed_and_what_is_owed_is_logged(
+def test_in_an_outage_until_the_end_days_are_synced_at_full_speed_and_pending_events_are_logged(
     pipeline: Pipeline,
     records: str,
     server: OtherServer,
@@ -206,9 +196,9 @@ def test_down_to_the_end_the_days_are_in_at_full_speed_and_what_is_owed_is_logge
     syncing = pipeline.start(DAYS, batch)
     next(syncing)
     server.stop()
-    began = time.monotonic()
+    started = time.monotonic()
     results = list(syncing)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - started < 5
     assert [result.outcome for result in results] == [Outcome.SUCCESS] * 11
     assert pipeline.loaded() == dict.fromkeys(DAYS, ROWS_PER_DAY)
     assert outage_logs(caplog) == ["tracking failed", "run run-1 ended"]
@@ -226,7 +216,7 @@ def test_a_day_is_in_the_outbox_from_its_commit_until_it_is_recorded(
     pipeline: Pipeline, records: str, connection: "Connection"
 ) -> None:
     batch = open_batch(records, DAYS[:1])
-    pipeline.sync(DAYS[1:2], None)  # makes the outbox
+    pipeline.sync(DAYS[1:2], None)  # creates the outbox
     with psycopg2.connect(records) as held, held.cursor() as cursor:
         cursor.execute(
             "CREATE FUNCTION wait_at_gate() RETURNS trigger LANGUAGE plpgsql AS "
@@ -248,7 +238,7 @@ def test_a_day_is_in_the_outbox_from_its_commit_until_it_is_recorded(
     assert outbox_of(pipeline) == []
 
 
-def test_without_the_right_to_make_the_outbox_days_are_synced_and_one_warning_says_so(
+def test_without_the_privilege_to_create_the_outbox_days_are_synced_with_one_warning(
     pipeline: Pipeline, records: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     run(
@@ -266,7 +256,7 @@ def test_without_the_right_to_make_the_outbox_days_are_synced_and_one_warning_sa
     assert ": no new tables" in warnings[0]
 
 
-def test_what_failed_or_was_given_up_meanwhile_is_written_too(
+def test_days_that_failed_or_were_not_run_in_an_outage_are_recorded_too(
     pipeline: Pipeline, records: str, server: OtherServer
 ) -> None:
     run(pipeline.source, f"INSERT INTO broken VALUES ('{DAYS[3]}')")
@@ -290,7 +280,7 @@ def test_what_failed_or_was_given_up_meanwhile_is_written_too(
     assert f"cannot read {DAYS[3]}" in str(error)
 
 
-def test_a_day_taken_for_dead_after_its_commit_was_confirmed_is_a_success_all_the_same(
+def test_a_day_whose_worker_is_presumed_dead_during_its_commit_is_recorded_as_a_success(
     pipeline: Pipeline, records: str, connection: "Connection"
 ) -> None:
     run(
@@ -310,7 +300,7 @@ def test_a_day_taken_for_dead_after_its_commit_was_confirmed_is_a_success_all_th
         in_thread(lambda: pipeline.sync(DAYS[:1], batch)) as syncing,
     ):
         wait_until_blocked(connection, gate.info.backend_pid)
-        assert Worker(records, batch).fail_open_attempts_of_run("taken for dead") == 1
+        assert Worker(records, batch).fail_open_attempts_of_run("presumed dead") == 1
         execute(gate, "SELECT pg_advisory_unlock(42)")
         [result] = syncing.result(helpers.TIMEOUT_SECONDS)
     assert result.outcome is Outcome.SUCCESS

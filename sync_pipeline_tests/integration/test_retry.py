@@ -1,4 +1,4 @@
-"""`sync-pipeline retry`: a failed batch is taken up again, in its own record. No Dagster runs."""
+"""`sync-pipeline retry` resumes a failed batch under the same record. Dagster is not running."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ def retry(project: Databases, batch: object, *options: str) -> Ended:
 
 
 def record_of(project: Databases, of: list[date]) -> dict[str, Any]:
-    """The one batch record over exactly this range."""
+    """Return the only batch record with exactly this range."""
     (found,) = [
         row for row in project.batches() if (row["start_date"], row["end_date"]) == (of[0], of[-1])
     ]
@@ -42,14 +42,14 @@ def record_of(project: Databases, of: list[date]) -> dict[str, Any]:
 
 
 def history(project: Databases, record: dict[str, Any]) -> dict[date, list[str]]:
-    """The states of each day's attempts in the batch, in order."""
+    """Return the states of each day's attempts in the batch, in order."""
     states: dict[date, list[str]] = {}
     for attempt in project.attempts(record["id"]):
         states.setdefault(attempt["sync_date"], []).append(attempt["state"])
     return states
 
 
-def test_a_retry_does_only_the_unfinished_days_and_completes_the_same_record(
+def test_a_retry_syncs_the_unfinished_days_only_and_completes_the_same_record(
     project: Databases,
 ) -> None:
     of = days(date(2025, 1, 1), 5)
@@ -58,7 +58,7 @@ def test_a_retry_does_only_the_unfinished_days_and_completes_the_same_record(
     before = record_of(project, of)
     assert before["status"] == "failed"
 
-    project.mend("orders", of[2])
+    project.repair("orders", of[2])
     ended = retry(project, before["id"])
     assert (ended.code, ended.errors) == (0, "")
     after = record_of(project, of)
@@ -89,41 +89,42 @@ def test_a_retry_by_key_that_fails_again_leaves_the_record_failed_with_the_new_e
     after = record_of(project, of)
     assert (after["status"], after["success_count"], after["failed_count"]) == ("failed", 2, 1)
     assert history(project, after)[of[1]] == ["failed", "failed"]
-    project.mend("orders", of[1])
+    project.repair("orders", of[1])
 
 
-def test_a_retried_batch_is_syncing_from_the_beginning_of_the_retry(project: Databases) -> None:
+def test_a_retried_batch_is_syncing_from_the_start_of_the_retry(project: Databases) -> None:
     of = days(date(2025, 2, 1), 3)
     for day in of:
         project.spoil("orders", day)
     backfill(project, of)
     record = record_of(project, of)
     for day in of:
-        project.mend("orders", day)
+        project.repair("orders", day)
     with closing(psycopg2.connect(project.settings.database_url)) as other:
-        other.cursor().execute("LOCK TABLE orders IN EXCLUSIVE MODE")  # no day goes in meanwhile
+        other.cursor().execute("LOCK TABLE orders IN EXCLUSIVE MODE")  # no day can be committed
         with started(project.settings.environment, "retry", str(record["id"])) as process:
-            again = wait_until(lambda: (r := record_of(project, of))["status"] == "syncing" and r)
-            assert again
-            assert (again["success_count"], again["failed_count"]) == (0, 0)
-            assert (again["end_time"], again["error_message"]) == (None, None)
+            retried = wait_until(lambda: (r := record_of(project, of))["status"] == "syncing" and r)
+            assert retried
+            assert (retried["success_count"], retried["failed_count"]) == (0, 0)
+            assert (retried["end_time"], retried["error_message"]) == (None, None)
             refused = retry(project, record["id"])
             other.rollback()
             assert end_of(process).code == 0
     assert refused.code == 2
     assert refused.complaint.endswith(
-        f"batch {record['id']} is at work; follow it: sync-pipeline status {record['id']} --follow"
+        f"batch {record['id']} is still running; "
+        f"follow it: sync-pipeline status {record['id']} --follow"
     )
     assert record_of(project, of)["status"] == "success"
 
 
-def test_a_cancelled_batch_says_who_cancelled_it_and_a_retry_does_the_rest(
+def test_a_cancelled_batch_records_who_cancelled_it_and_a_retry_syncs_the_rest(
     project: Databases,
 ) -> None:
     of = days(date(2025, 3, 1), 12)
     project.pause("orders", of, 0.3)
-    words = ("backfill", "orders", of[0], of[-1])
-    with started(project.settings.environment, *words) as process:
+    arguments = ("backfill", "orders", of[0], of[-1])
+    with started(project.settings.environment, *arguments) as process:
         first = "SELECT id FROM daily_sync_status WHERE start_date = %s AND success_count >= 2"
         wait_until(lambda: project.target(first + " AND kind = 'batch'", [of[0]]))
         process.send_signal(signal.SIGINT)
@@ -137,12 +138,12 @@ def test_a_cancelled_batch_says_who_cancelled_it_and_a_retry_does_the_rest(
     assert retry(project, record["id"]).code == 0
     after = record_of(project, of)
     assert (after["status"], after["success_count"]) == ("success", 12)
-    tries = list(history(project, after).values())
-    assert tries == [["success"]] * kept + [["failed", "success"]] * (12 - kept)
+    states = list(history(project, after).values())
+    assert states == [["success"]] * kept + [["failed", "success"]] * (12 - kept)
     assert project.differing_days("orders", of) == []
 
 
-def test_a_retry_skips_what_another_batch_has_synced_since_unless_it_was_to_resync(
+def test_a_retry_skips_days_that_another_batch_has_synced_unless_the_batch_resyncs(
     project: Databases,
 ) -> None:
     of = days(date(2025, 4, 1), 4)
@@ -151,7 +152,7 @@ def test_a_retry_skips_what_another_batch_has_synced_since_unless_it_was_to_resy
     backfill(project, of)
     record = record_of(project, of)
     for day in of[:2]:
-        project.mend("orders", day)
+        project.repair("orders", day)
     backfill(project, of[:1])
     assert retry(project, record["id"]).code == 0
     after = record_of(project, of)
@@ -160,7 +161,7 @@ def test_a_retry_skips_what_another_batch_has_synced_since_unless_it_was_to_resy
     resynced = days(date(2025, 4, 11), 2)
     project.spoil("orders", resynced[0])
     backfill(project, resynced, "--resync")
-    project.mend("orders", resynced[0])
+    project.repair("orders", resynced[0])
     backfill(project, resynced[:1])
     record = record_of(project, resynced)
     assert record["already_synced"] == "resync"
@@ -173,25 +174,29 @@ def test_a_retry_skips_what_another_batch_has_synced_since_unless_it_was_to_resy
 def refused(project: Databases) -> dict[str, Ended]:
     of = days(date(2025, 5, 1), 2)
     backfill(project, of)
-    (by_hand,) = project.target(
+    (unmanaged,) = project.target(
         "INSERT INTO daily_sync_status (sync_date, status, remarks, dataset) VALUES"
         " ('2025-05-10', 'failed', '批量同步失败: disk full', 'orders') RETURNING id"
     )
-    asked = {"unknown": "4711", "done": record_of(project, of)["id"], "by hand": by_hand["id"]}
-    return {name: retry(project, batch) for name, batch in asked.items()}
+    requested = {
+        "unknown": "4711",
+        "done": record_of(project, of)["id"],
+        "unmanaged": unmanaged["id"],
+    }
+    return {name: retry(project, batch) for name, batch in requested.items()}
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [
-        ("unknown", "there is no batch 4711; see: sync-pipeline status"),
+        ("unknown", "batch 4711 not found; see: sync-pipeline status"),
         ("done", "has no unfinished day; to do it all again: sync-pipeline backfill orders"),
-        ("by hand", "was written by hand (SyncStatusService, SQL), not by the pipeline"),
+        ("unmanaged", "was written by hand (SyncStatusService, SQL), not by the pipeline"),
     ],
 )
-def test_a_batch_that_cannot_be_retried_is_refused_in_one_line(
-    refused: dict[str, Ended], name: str, says: str
+def test_a_batch_that_cannot_be_retried_gives_a_one_line_error(
+    refused: dict[str, Ended], name: str, message: str
 ) -> None:
     assert refused[name].code == 2
-    assert says in refused[name].complaint
+    assert message in refused[name].complaint
     assert refused[name].errors.count("\n") == 1

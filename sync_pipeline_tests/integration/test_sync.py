@@ -365,7 +365,7 @@ class TestStopped:
         raise AssertionError("a session is left")
 
 
-def test_a_locked_day_fails_names_the_holder_and_keeps_the_holders_record(
+def test_a_locked_day_fails_with_the_holders_name_and_keeps_its_record(
     pipeline: Pipeline, connection: "Connection"
 ) -> None:
     batch = open_batch(pipeline.target, FIVE)

@@ -1,4 +1,4 @@
-"""A failure to track is logged once and never stops a sync; a day taken away does."""
+"""A tracking failure is logged once and does not stop a sync; losing the day's lock does."""
 
 import socket
 import threading
@@ -25,7 +25,7 @@ from sync_pipeline_tests.integration.helpers import (
     START,
     Pipeline,
     Worker,
-    as_asked,
+    as_requested,
     counts,
     day_record,
     execute,
@@ -49,21 +49,21 @@ STATUSES = "SELECT sync_date, status FROM daily_sync_status WHERE kind = 'day' O
 
 
 @pytest.fixture
-def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tables that could not be reached are tried again at once."""
+def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retry unavailable tables without a backoff."""
     monkeypatch.setattr(connection, "_INITIAL_BACKOFF_SECONDS", 0.0)
 
 
 @pytest.fixture
 def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The end of a run does not wait for tables that are away."""
+    """Do not wait for unavailable tables at the end of a run."""
     monkeypatch.setattr(ledger, "FLUSH_TIMEOUT_SECONDS", 0.0)
 
 
 @pytest.fixture
 def tracker(database_url: str) -> Iterator[Tracker]:
-    with Tracker(Settings({"SYNC_DATABASE_URL": database_url}), run_id="run-1") as made:
-        yield made
+    with Tracker(Settings({"SYNC_DATABASE_URL": database_url}), run_id="run-1") as tracker:
+        yield tracker
 
 
 def begin(tracker: Tracker) -> Attempt:
@@ -72,12 +72,12 @@ def begin(tracker: Tracker) -> Attempt:
     return attempt
 
 
-def begun(attempt: Attempt, batch: NewBatch | None = None) -> StartedDay:
+def started_day(attempt: Attempt, batch: NewBatch | None = None) -> StartedDay:
     return StartedDay(DATASET, attempt.day, batch, attempt, time.monotonic())
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """The level of each line of the tracker's log, and what it begins with."""
+    """Return the level and the start of each line of the tracker's log."""
     return [
         f"{line.levelname} {line.getMessage().split(':')[0]}"
         for line in caplog.records
@@ -85,27 +85,27 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
     ]
 
 
-def all_in(pipeline: Pipeline, results: list[DayResult]) -> bool:
+def all_synced(pipeline: Pipeline, results: list[DayResult]) -> bool:
     return all(
         result.outcome is Outcome.SUCCESS for result in results
     ) and pipeline.loaded() == dict.fromkeys(DAYS, ROWS_PER_DAY)
 
 
-OWED = "ERROR run {} ended with {} events not recorded"
-WENT_DOWN = "ERROR tracking failed, the sync continues without it"
-CAME_BACK = "INFO the tracking tables are available again"
+NOT_RECORDED = "ERROR run {} ended with {} events not recorded"
+OUTAGE = "ERROR tracking failed, the sync continues without it"
+AVAILABLE_AGAIN = "INFO the tracking tables are available again"
 
 
-class TestDown:
-    """Tracking tables that are on another server, and cannot be reached."""
+class TestOutage:
+    """Tracking tables on another server that is unavailable."""
 
-    def test_they_go_and_come_back_while_days_are_synced(
+    def test_days_are_recorded_late_if_the_tables_are_lost_and_restored_during_a_sync(
         self,
         pipeline: Pipeline,
         database_url: str,
         server_url: str,
         migrated_template: str,
-        no_pause: None,
+        no_backoff: None,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         caplog.set_level("INFO")
@@ -120,33 +120,33 @@ class TestDown:
         elsewhere.create()
         results += list(syncing)
 
-        assert all_in(pipeline, results)
-        assert logged(caplog) == [WENT_DOWN, CAME_BACK]
-        # What was committed before they went is theirs to keep; all else is written late.
+        assert all_synced(pipeline, results)
+        assert logged(caplog) == [OUTAGE, AVAILABLE_AGAIN]
+        # What was committed before is lost with the database; the rest is written late.
         assert run(elsewhere.url, STATUSES) == [(day, "success") for day in DAYS[1:]]
         elsewhere.drop()
 
-    def test_a_batch_that_cannot_be_opened_is_synced_all_the_same(
+    def test_a_batch_whose_record_cannot_be_opened_is_synced_anyway(
         self, pipeline: Pipeline, caplog: pytest.LogCaptureFixture, no_wait: None
     ) -> None:
         pipeline.sync(DAYS[:2])
         run(pipeline.target, "DROP TABLE daily_sync_status CASCADE")
         with Tracker(pipeline.settings) as tracker:
             assert tracker.open_batch(NewBatch("key", DATASET, DAYS)) is None
-        assert all_in(pipeline, pipeline.sync(DAYS, None, resync=False))
-        opening, left_by_opening, *syncing, left_by_run = logged(caplog)
-        assert (opening, left_by_opening) == (WENT_DOWN, OWED.format(None, 1))
-        # Other tables are still there: each that can be written looks like the outage's end.
-        assert set(syncing) == {WENT_DOWN}
-        assert left_by_run == OWED.format("run-1", 5)
+        assert all_synced(pipeline, pipeline.sync(DAYS, None, resync=False))
+        opening, opening_left, *syncing, run_left = logged(caplog)
+        assert (opening, opening_left) == (OUTAGE, NOT_RECORDED.format(None, 1))
+        # The other tables still exist: each successful write looks like the end of the outage.
+        assert set(syncing) == {OUTAGE}
+        assert run_left == NOT_RECORDED.format("run-1", 5)
 
-    def test_a_batch_is_opened_late_when_they_come_back(
+    def test_a_batch_is_opened_late_when_the_tables_are_available_again(
         self,
         pipeline: Pipeline,
         database_url: str,
         server_url: str,
         migrated_template: str,
-        no_pause: None,
+        no_backoff: None,
     ) -> None:
         elsewhere = OtherDatabase(server_url, migrated_template)
         settings = Pipeline(pipeline.source, database_url, elsewhere.url).settings
@@ -158,15 +158,15 @@ class TestDown:
             elsewhere.create()
             attempt = tracker.begin(DATASET, DAYS[1], new)
             assert attempt is not None
-            tracker.succeed(begun(attempt, new), counts(1), at=time.monotonic(), refresh=True)
+            tracker.succeed(started_day(attempt, new), counts(1), at=time.monotonic(), refresh=True)
         opened = "SELECT id, success_count, total_days FROM daily_sync_status WHERE kind = 'batch'"
         assert run(elsewhere.url, opened) == [(attempt.batch_id, 1, 5)]
         elsewhere.drop()
 
-    def test_they_are_left_alone_for_a_while_before_they_are_tried_again(
+    def test_the_connection_is_not_retried_before_the_backoff_has_elapsed(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        with hanging_up() as (url, calls):
+        with refusing_server() as (url, calls):
             elsewhere = Settings({"SYNC_DATABASE_URL": "postgresql:///x", "SYNC_TRACKING_URL": url})
             tracker = Tracker(elsewhere)
             for _ in range(20):
@@ -179,16 +179,16 @@ class TestDown:
                 assert tracker.begin(DATASET, START, None) is None
             assert len(calls) == 4
 
-    def test_the_log_shows_no_password(self, caplog: pytest.LogCaptureFixture) -> None:
-        with hanging_up("someone:hunter2@") as (url, _):
+    def test_the_log_does_not_contain_the_password(self, caplog: pytest.LogCaptureFixture) -> None:
+        with refusing_server("someone:hunter2@") as (url, _):
             Tracker(Settings({"SYNC_DATABASE_URL": url})).refuse(DATASET, START, None, "x")
-        assert logged(caplog) == [WENT_DOWN]
+        assert logged(caplog) == [OUTAGE]
         assert "SYNC_DATABASE_URL" in caplog.text
         assert "hunter2" not in caplog.text
 
 
 class OtherDatabase:
-    """A database that a test makes, drops while it is in use, and makes again."""
+    """A database that a test creates, drops while it is in use, and creates again."""
 
     def __init__(self, server_url: str, template: str) -> None:
         self._server_url = server_url
@@ -209,34 +209,34 @@ class OtherDatabase:
 
 
 @contextmanager
-def hanging_up(user: str = "") -> Iterator[tuple[str, list[object]]]:
-    """A server that hangs up on whoever calls: its URL, and the calls it took."""
+def refusing_server(user: str = "") -> Iterator[tuple[str, list[object]]]:
+    """Yield the URL of a server that closes every connection, and the list of its connections."""
     calls: list[object] = []
-    over = threading.Event()
+    stopping = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
 
-        def answer() -> None:
+        def accept_and_close() -> None:
             while True:
                 caller, address = server.accept()
-                if not over.is_set():
+                if not stopping.is_set():
                     calls.append(address)
                 caller.close()
-                if over.is_set():
+                if stopping.is_set():
                     return
 
-        thread = threading.Thread(target=answer)
+        thread = threading.Thread(target=accept_and_close)
         thread.start()
         host, port = server.getsockname()
         plain = "sslmode=disable&gssencmode=disable"
         try:
             yield f"postgresql://{user}{host}:{port}/x?{plain}", calls
         finally:
-            over.set()
+            stopping.set()
             socket.create_connection((host, port)).close()
             thread.join(helpers.TIMEOUT_SECONDS)
 
 
-def test_a_connection_that_was_cut_while_idle_is_opened_again_without_a_word(
+def test_a_connection_that_broke_while_idle_is_reopened_without_logging_anything(
     pipeline: Pipeline, caplog: pytest.LogCaptureFixture
 ) -> None:
     syncing = pipeline.start(DAYS)
@@ -248,15 +248,15 @@ def test_a_connection_that_was_cut_while_idle_is_opened_again_without_a_word(
     )
     results += list(syncing)
     assert cut == [(True,)]
-    assert all_in(pipeline, results)
+    assert all_synced(pipeline, results)
     assert run(pipeline.target, STATUSES) == [(day, "success") for day in DAYS]
     assert logged(caplog) == []
 
 
-class TestRefused:
-    """A record that the database doesn't take, in the transaction that loads the day's rows."""
+class TestRejected:
+    """A record that the database rejects in the transaction that loads the day's rows."""
 
-    def test_the_rows_stay_and_the_next_days_are_recorded(
+    def test_the_rows_are_committed_and_the_next_days_are_recorded(
         self, pipeline: Pipeline, connection: "Connection", caplog: pytest.LogCaptureFixture
     ) -> None:
         run(
@@ -264,7 +264,7 @@ class TestRefused:
             f"ALTER TABLE daily_sync_status ADD CHECK (sync_date <> '{DAYS[1]}' "
             "OR status <> 'success')",
         )
-        assert all_in(pipeline, pipeline.sync(DAYS))
+        assert all_synced(pipeline, pipeline.sync(DAYS))
         expected = ["success", "syncing", "success", "success", "success"]
         assert [status for _, status in run(pipeline.target, STATUSES)] == expected
         assert logged(caplog) == [
@@ -273,12 +273,12 @@ class TestRefused:
         ]
 
     @pytest.mark.parametrize("freed_in_time", [True, False])
-    def test_a_locked_table_is_waited_for_and_then_gone_on_without(
+    def test_the_sync_waits_for_a_locked_table_and_then_continues_without_it(
         self,
         pipeline: Pipeline,
         connection: "Connection",
         monkeypatch: pytest.MonkeyPatch,
-        no_pause: None,
+        no_backoff: None,
         caplog: pytest.LogCaptureFixture,
         freed_in_time: bool,
     ) -> None:
@@ -286,7 +286,7 @@ class TestRefused:
             monkeypatch.setattr(connection, "LOCK_TIMEOUT_SECONDS", 0.3)
         with gate_closed(pipeline.source) as gate, in_thread(partial(pipeline.sync, DAYS)) as work:
             wait_until_blocked(connection, gate.info.backend_pid)
-            # From here on only the wait within the day's transaction is short.
+            # From here on, only the wait in the day's transaction is short.
             monkeypatch.setattr(connection, "LOCK_TIMEOUT_SECONDS", 0.3)
             with transaction(pipeline.target) as held:
                 held.execute("LOCK daily_sync_status")
@@ -294,13 +294,13 @@ class TestRefused:
                 wait_until(lambda: pipeline.loaded().get(DAYS[0 if freed_in_time else 2]))
             results = work.result(helpers.TIMEOUT_SECONDS)
 
-        assert all_in(pipeline, results)
+        assert all_synced(pipeline, results)
         assert run(pipeline.target, STATUSES) == [(day, "success") for day in DAYS]
         assert logged(caplog)[0] == "WARNING dataset orders, day 2025-10-01"
-        assert logged(caplog).count(WENT_DOWN) == (0 if freed_in_time else 1)
+        assert logged(caplog).count(OUTAGE) == (0 if freed_in_time else 1)
 
 
-def test_a_day_taken_away_stops_its_worker_within_its_transaction_and_before_it(
+def test_a_superseded_worker_is_stopped_in_its_transaction_and_before_it(
     tracker: Tracker, database_url: str, connection: "Connection"
 ) -> None:
     attempt = begin(tracker)
@@ -314,20 +314,20 @@ def test_a_day_taken_away_stops_its_worker_within_its_transaction_and_before_it(
     assert day_record(connection, START)["status"] == "syncing"
 
 
-def test_the_victim_of_a_deadlock_writes_again(
+def test_a_deadlock_victim_retries_its_write(
     tracker: Tracker,
     database_url: str,
     connection: "Connection",
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     batch = open_batch(database_url, DAYS)
-    attempt = tracker.begin(DATASET, START, as_asked(batch, DAYS))
+    attempt = tracker.begin(DATASET, START, as_requested(batch, DAYS))
     assert attempt is not None
     with transaction(database_url) as other:
-        # It takes the two records in the other order, and its wait would last longer.
+        # Locks the two records in the opposite order, with a longer deadlock timeout.
         other.execute("SET LOCAL deadlock_timeout = '20s'")
         other.execute("SELECT FROM daily_sync_status WHERE id = %s FOR UPDATE", [batch.id])
-        with in_thread(partial(tracker.fail, begun(attempt), "disk full")) as failing:
+        with in_thread(partial(tracker.fail, started_day(attempt), "disk full")) as failing:
             wait_until_blocked(connection, other.connection.info.backend_pid)
             other.execute("SELECT FROM daily_sync_status WHERE kind = 'day' FOR UPDATE")
             other.connection.commit()
@@ -336,7 +336,7 @@ def test_the_victim_of_a_deadlock_writes_again(
     assert logged(caplog) == []
 
 
-def test_two_workers_that_finish_at_once_are_both_counted_whatever_the_servers_isolation(
+def test_two_workers_that_finish_at_the_same_time_are_both_counted_at_any_default_isolation(
     tracker: Tracker, database_url: str, connection: "Connection"
 ) -> None:
     name = psycopg2.extensions.parse_dsn(database_url)["dbname"]
@@ -346,12 +346,12 @@ def test_two_workers_that_finish_at_once_are_both_counted_whatever_the_servers_i
     )
     batch = open_batch(database_url, DAYS[:2])
     other = Worker(database_url, batch)
-    its_attempt = other.begin(DAYS[1])
-    ours = tracker.begin(DATASET, START, as_asked(batch, DAYS[:2]))
+    other_attempt = other.begin(DAYS[1])
+    ours = tracker.begin(DATASET, START, as_requested(batch, DAYS[:2]))
     assert ours is not None
     with transaction(database_url) as cursor:
-        other.succeed_in(cursor, its_attempt)
-        day = begun(ours, as_asked(batch, DAYS[:2]))
+        other.succeed_in(cursor, other_attempt)
+        day = started_day(ours, as_requested(batch, DAYS[:2]))
         succeed = partial(tracker.succeed, day, counts(1), at=time.monotonic(), refresh=True)
         with in_thread(succeed) as succeeding:
             wait_until_blocked(connection, cursor.connection.info.backend_pid)

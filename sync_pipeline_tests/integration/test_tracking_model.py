@@ -1,7 +1,7 @@
-"""Whatever happens to days and batches, in any order, twice or not at all, the tables stay true.
+"""After any sequence of events, repeated or not, the tracking tables are correct.
 
-Hypothesis chooses the events; after each, the tables are compared with a model in plain Python.
-`MODEL_EXAMPLES=1000` tries more, at random.
+Hypothesis chooses the events; after each one, the tables are compared with a model in plain Python.
+`MODEL_EXAMPLES=1000` runs more, random examples.
 """
 
 import os
@@ -30,7 +30,7 @@ from sync_pipeline.tracking.models import Attempt, DayCounts, FailedAttempt, New
 from sync_pipeline.tracking.state import attempts, batches
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import DATASET, clear, rows
-from sync_pipeline_tests.integration.tracking_model import Model, Shown, Try
+from sync_pipeline_tests.integration.tracking_model import AttemptRow, BatchState, Model
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -42,7 +42,7 @@ DAYS = helpers.days(4)
 OF_BATCH = {"whole": DAYS, "early": DAYS[:3], "ends": [DAYS[0], DAYS[3]]}
 RUNS = ("run-1", "run-2", "run-3")
 _EXAMPLES = os.environ.get("MODEL_EXAMPLES")
-_HOW = settings(
+_SETTINGS = settings(
     max_examples=int(_EXAMPLES or 150),
     derandomize=_EXAMPLES is None,
     database=None,
@@ -55,17 +55,17 @@ BATCHES = st.sampled_from(sorted(OF_BATCH))
 SOME_DAYS = st.lists(st.sampled_from(DAYS), min_size=1, max_size=4, unique=True)
 ONE_RUN = st.sampled_from(RUNS)
 ERRORS = st.sampled_from(["disk full", "lost 批量同步", "not run"])
-Begun = tuple[Attempt, Try]
+Started = tuple[Attempt, AttemptRow]
 
 
 class Tracking(RuleBasedStateMachine):
-    """Runs at overlapping batches of one dataset, and at days alone."""
+    """Runs of overlapping batches of one dataset, and of days alone."""
 
-    begun = Bundle("begun")
+    started = Bundle("started")
     connection: "Connection"
 
     @initialize()
-    def begin_with_nothing(self) -> None:
+    def start_empty(self) -> None:
         self.model = Model()
         with self.work() as cursor:
             cursor.execute("DELETE FROM sync_attempt; DELETE FROM daily_sync_status")
@@ -75,18 +75,18 @@ class Tracking(RuleBasedStateMachine):
         with self.connection, self.connection.cursor() as cursor:
             yield cursor
 
-    def opened(self, cursor: "Cursor", key: str, run: str) -> int:
-        """Open the batch, for the first time or once more; return its id."""
+    def open_batch(self, cursor: "Cursor", key: str, run: str) -> int:
+        """Open the batch, for the first time or again; return its ID."""
         self.model.open(key, OF_BATCH[key], run)
         return batches.open_batch(cursor, NewBatch(key, DATASET, OF_BATCH[key], run, "a test")).id
 
     @rule(key=BATCHES, run=ONE_RUN)
     def open(self, key: str, run: str) -> None:
         with self.work() as cursor:
-            self.opened(cursor, key, run)
+            self.open_batch(cursor, key, run)
 
     @rule(
-        target=begun,
+        target=started,
         key=st.none() | BATCHES,
         number=st.integers(0, 3),
         run=ONE_RUN,
@@ -95,13 +95,13 @@ class Tracking(RuleBasedStateMachine):
     def begin(self, key: str | None, number: int, run: str, resync: bool) -> Any:
         return self._begin(key, number, run, resync)
 
-    @rule(target=begun, failed=consumes(begun), error=ERRORS, resync=st.booleans())
-    def retry(self, failed: Begun, error: str, resync: bool) -> Any:
-        """The same worker begins once more, without having closed what failed."""
-        attempt, tried = failed
-        run = tried.run or RUNS[0]
+    @rule(target=started, failed=consumes(started), error=ERRORS, resync=st.booleans())
+    def retry(self, failed: Started, error: str, resync: bool) -> Any:
+        """The same worker retries a day without having closed the failed attempt."""
+        attempt, row = failed
+        run = row.run or RUNS[0]
         return self._begin(
-            tried.batch, DAYS.index(tried.day), run, resync, FailedAttempt(attempt, error), tried
+            row.batch, DAYS.index(row.day), run, resync, FailedAttempt(attempt, error), row
         )
 
     def _begin(
@@ -111,13 +111,13 @@ class Tracking(RuleBasedStateMachine):
         run: str,
         resync: bool,
         after: FailedAttempt | None = None,
-        tried: Try | None = None,
+        row: AttemptRow | None = None,
     ) -> Any:
-        """Return what began; nothing if the day is in and need not be done."""
+        """Return the started attempt; nothing if the day does not have to be synced."""
         days = OF_BATCH[key] if key else DAYS
-        day = days[number % len(days)] if tried is None else tried.day
+        day = days[number % len(days)] if row is None else row.day
         with self.work() as cursor:
-            batch_id = self.opened(cursor, key, run) if key else None
+            batch_id = self.open_batch(cursor, key, run) if key else None
         about: dict[str, Any] = {
             "batch_id": batch_id,
             "run_id": run,
@@ -132,32 +132,32 @@ class Tracking(RuleBasedStateMachine):
         with self.work() as cursor:
             attempt = attempts.begin(cursor, DATASET, day, **about)
         why = after.error if after else ""
-        return attempt, self.model.begin(key, day, run, tried, why)
+        return attempt, self.model.begin(key, day, run, row, why)
 
-    @rule(one=begun, refresh=st.booleans(), count=st.integers(0, 9))
-    def succeed(self, one: Begun, refresh: bool, count: int) -> None:
-        attempt, tried = one
-        if not self.model.may_succeed(tried):
+    @rule(one=started, refresh=st.booleans(), count=st.integers(0, 9))
+    def succeed(self, one: Started, refresh: bool, count: int) -> None:
+        attempt, row = one
+        if not self.model.may_succeed(row):
             with pytest.raises(SupersededError), self.work() as cursor:
                 attempts.succeed(cursor, attempt, DayCounts(count, count, 0, 0))
             return
         with self.work() as cursor:
             attempts.succeed(cursor, attempt, DayCounts(count, count, 0, 0))
             batches.refresh_all(cursor, [attempt.batch_id if refresh else None])
-        self.model.succeed(tried, count)
-        self.model.refresh(tried.batch if refresh else None)
+        self.model.succeed(row, count)
+        self.model.refresh(row.batch if refresh else None)
 
-    @rule(one=begun)
-    def lose_a_success(self, one: Begun) -> None:
+    @rule(one=started)
+    def lose_a_success(self, one: Started) -> None:
         """The connection breaks before the commit."""
-        attempt, tried = one
-        if self.model.may_succeed(tried):
+        attempt, row = one
+        if self.model.may_succeed(row):
             with self.connection.cursor() as cursor:
                 attempts.succeed(cursor, attempt, DayCounts(99, 99, 0, 0))
             self.connection.rollback()
 
-    @rule(one=begun, error=ERRORS)
-    def fail(self, one: Begun, error: str) -> None:
+    @rule(one=started, error=ERRORS)
+    def fail(self, one: Started, error: str) -> None:
         with self.work() as cursor:
             attempts.fail(cursor, one[0], error)
         self.model.fail(one[1], error)
@@ -167,7 +167,7 @@ class Tracking(RuleBasedStateMachine):
         days = OF_BATCH[key] if key else DAYS
         day = days[number % len(days)]
         with self.work() as cursor:
-            batch_id = self.opened(cursor, key, run) if key else None
+            batch_id = self.open_batch(cursor, key, run) if key else None
             attempts.refuse(
                 cursor, DATASET, day, error, batch_id=batch_id, run_id=run, triggered_by="a test"
             )
@@ -176,13 +176,13 @@ class Tracking(RuleBasedStateMachine):
     @rule(key=BATCHES, days=SOME_DAYS, run=ONE_RUN)
     def skip(self, key: str, days: list[date], run: str) -> None:
         with self.work() as cursor:
-            attempts.skip(cursor, self.opened(cursor, key, run), days, run)
+            attempts.skip(cursor, self.open_batch(cursor, key, run), days, run)
         self.model.skip(key, days, run)
 
     @rule(key=BATCHES, days=SOME_DAYS, run=ONE_RUN)
     def retry_batch(self, key: str, days: list[date], run: str) -> None:
         with self.work() as cursor:
-            batch_id = self.opened(cursor, key, run)
+            batch_id = self.open_batch(cursor, key, run)
             cursor.execute("SELECT clock_timestamp()")
             ((now,),) = cursor.fetchall()
             new = NewBatch(key, DATASET, OF_BATCH[key], run, "a test")
@@ -192,7 +192,7 @@ class Tracking(RuleBasedStateMachine):
     @rule(run=ONE_RUN, error=ERRORS)
     def fail_open_attempts_of_run(self, run: str, error: str) -> None:
         """The run is over, or its worker was lost."""
-        lost = [one for one in self.model.tries if one.run == run and one.state == "syncing"]
+        lost = [one for one in self.model.attempts if one.run == run and one.state == "syncing"]
         with self.work() as cursor:
             assert attempts.fail_open_attempts_of_run(cursor, run, error) == len(lost)
         self.model.mark_not_run(lost, error)
@@ -202,16 +202,16 @@ class Tracking(RuleBasedStateMachine):
         self, key: str, days: list[date] | None, run: str | None, error: str
     ) -> None:
         with self.work() as cursor:
-            batch_id = self.opened(cursor, key, RUNS[0])
-            given_up = self.model.unfinished_of(key, days, run)
+            batch_id = self.open_batch(cursor, key, RUNS[0])
+            unfinished = self.model.unfinished_of(key, days, run)
             found = attempts.mark_days_not_run(cursor, batch_id, error, days, run_id=run)
-        assert found == len(given_up)
-        self.model.mark_not_run(given_up, error)
+        assert found == len(unfinished)
+        self.model.mark_not_run(unfinished, error)
 
     @rule(key=BATCHES)
     def refresh(self, key: str) -> None:
         with self.work() as cursor:
-            batches.refresh(cursor, self.opened(cursor, key, RUNS[0]))
+            batches.refresh(cursor, self.open_batch(cursor, key, RUNS[0]))
         self.model.refresh(key)
 
     @invariant()
@@ -223,7 +223,7 @@ class Tracking(RuleBasedStateMachine):
             " FROM sync_attempt a LEFT JOIN daily_sync_status b ON b.id = a.batch_id",
         )
         assert sorted(map(str, (tuple(row.values()) for row in found))) == sorted(
-            str(tuple(vars(one).values())) for one in self.model.tries
+            str(tuple(vars(one).values())) for one in self.model.attempts
         )
 
     @invariant()
@@ -242,29 +242,29 @@ class Tracking(RuleBasedStateMachine):
             assert "批量同步" not in row["remarks"]
 
     @invariant()
-    def every_batch_shows_what_it_showed_when_it_was_last_refreshed(self) -> None:
+    def every_batch_record_is_as_of_its_last_refresh(self) -> None:
         found = rows(self.connection, "SELECT * FROM daily_sync_status WHERE kind = 'batch'")
         assert {row["batch_key"] for row in found} == set(self.model.shown)
         for row in found:
-            assert_shows(row, self.model.shown[row["batch_key"]])
+            assert_record(row, self.model.shown[row["batch_key"]])
 
     def teardown(self) -> None:
-        """Once refreshed, every batch says what its days say."""
+        """After a refresh, every batch record agrees with its days."""
         for row in rows(self.connection, "SELECT * FROM daily_sync_status WHERE kind = 'batch'"):
             with self.work() as cursor:
                 batches.refresh(cursor, row["id"])
             (after,) = rows(
                 self.connection, "SELECT * FROM daily_sync_status WHERE id = %s", [row["id"]]
             )
-            assert_shows(after, self.model.projected(row["batch_key"]))
+            assert_record(after, self.model.projected(row["batch_key"]))
         self.connection.commit()
 
 
-def assert_shows(row: dict[str, Any], shown: Shown) -> None:
-    """The record has these counts, and its status, end, error and remarks follow from them."""
+def assert_record(row: dict[str, Any], shown: BatchState) -> None:
+    """The record has these counts; its status, end, error and remarks agree with them."""
     counts = ("total_days", "success_count", "failed_count", "skipped_count", "total_records")
-    said = (shown.total, shown.success, shown.failed, shown.skipped, shown.rows)
-    assert tuple(row[name] for name in counts) == said
+    expected = (shown.total, shown.success, shown.failed, shown.skipped, shown.rows)
+    assert tuple(row[name] for name in counts) == expected
     assert row["status"] == shown.status
     closed = shown.status != "syncing"
     assert (row["end_time"] is not None, row["duration_seconds"] is not None) == (closed, closed)
@@ -288,10 +288,10 @@ def assert_shows(row: dict[str, Any], shown: Shown) -> None:
         assert row["error_message"] is None
 
 
-def test_after_any_events_the_tables_say_what_a_simple_model_says(one_database: str) -> None:
+def test_the_tables_agree_with_the_model_after_any_events(one_database: str) -> None:
     connection = psycopg2.connect(clear(one_database))
     try:
         machine = type("Machine", (Tracking,), {"connection": connection})
-        run_state_machine_as_test(machine, settings=_HOW)
+        run_state_machine_as_test(machine, settings=_SETTINGS)
     finally:
         connection.close()

@@ -1,7 +1,7 @@
-"""A model of the tracking layer in plain Python: what its tables must say after any events.
+"""A model of the tracking layer in plain Python: the expected rows after any sequence of events.
 
-It knows no database and no clock. Each method is an event; `record_of` is what the batch's record
-must show, as of when it was last refreshed.
+It uses no database and no clock. Each method is an event; `shown` has what each batch's record must
+contain since it was last refreshed.
 """
 
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ NOT_RUN = "not run: "
 
 
 @dataclass
-class Try:
-    """One row of `sync_attempt`. `number` is None for a day that never began."""
+class AttemptRow:
+    """A row of `sync_attempt`. `number` is None for a day that never started."""
 
     day: date
     batch: str | None
@@ -25,14 +25,14 @@ class Try:
     error: str | None = None
 
     def refused(self, batch: str | None, day: date, run: str, error: str) -> bool:
-        """Whether it says that the day could not begin in this run, for this reason."""
+        """Return whether it records that the day could not start in this run for this reason."""
         mine = (self.batch, self.day, self.run, self.error) == (batch, day, run, error)
         return mine and self.state == "failed" and self.number is None
 
 
 @dataclass
 class Day:
-    """One day's record."""
+    """The record of a day."""
 
     number: int = 0
     status: str = "syncing"
@@ -41,8 +41,8 @@ class Day:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What a batch's record shows. `stop_reason` is why it broke off, if it did."""
+class BatchState:
+    """The contents of a batch's record. `stop_reason` is why it stopped early, if it did."""
 
     total: int
     success: int = 0
@@ -67,107 +67,113 @@ class Shown:
 class Model:
     """The tables of one dataset."""
 
-    tries: list[Try] = field(default_factory=list)
+    attempts: list[AttemptRow] = field(default_factory=list)
     days: dict[date, Day] = field(default_factory=dict)
-    shown: dict[str, Shown] = field(default_factory=dict)
+    shown: dict[str, BatchState] = field(default_factory=dict)
 
-    def standing(self, batch: str, day: date | None = None) -> list[Try]:
+    def current(self, batch: str, day: date | None = None) -> list[AttemptRow]:
         return [
             one
-            for one in self.tries
+            for one in self.attempts
             if one.batch == batch and not one.superseded and day in (None, one.day)
         ]
 
     def open(self, batch: str, days: Sequence[date], run: str) -> None:
         if batch not in self.shown:
-            self.tries += [Try(day, batch, run) for day in sorted(set(days))]
+            self.attempts += [AttemptRow(day, batch, run) for day in sorted(set(days))]
             self.refresh(batch)
 
     def is_done(self, batch: str | None, day: date, resync: bool) -> bool:
-        """Whether the day is in and need not be done, though it is to be done `resync`."""
-        states = [one.state for one in self.standing(batch, day)] if batch else []
-        is_in = day in self.days and self.days[day].status == "success"
-        return is_in and (not resync or bool({"success", "skipped"}.intersection(states)))
+        """Return whether the day is already synced and does not have to be synced again."""
+        states = [one.state for one in self.current(batch, day)] if batch else []
+        synced = day in self.days and self.days[day].status == "success"
+        return synced and (not resync or bool({"success", "skipped"}.intersection(states)))
 
-    def begin(self, batch: str | None, day: date, run: str, after: Try | None, why: str) -> Try:
+    def begin(
+        self, batch: str | None, day: date, run: str, after: AttemptRow | None, why: str
+    ) -> AttemptRow:
         record = self.days.setdefault(day, Day())
         self.days[day] = Day(record.number + 1)
         number = self.days[day].number
         to_refresh = []
-        for lost in self.tries:
+        for lost in self.attempts:
             if lost.day == day and lost.state == "syncing":
                 lost.state = "failed"
                 superseded = f"superseded: attempt {number} started, this one had lost the lock"
                 lost.error = why if lost is after else superseded
                 to_refresh.append(lost.batch)
-        (planned,) = self.standing(batch, day) if batch else [None]
+        (planned,) = self.current(batch, day) if batch else [None]
         if planned is not None and planned.state == "pending":
-            begun = planned
+            started = planned
         else:
             if planned is not None:
                 planned.superseded = True
-            begun = Try(day, batch, run)
-            self.tries.append(begun)
+            started = AttemptRow(day, batch, run)
+            self.attempts.append(started)
             to_refresh.append(batch)
-        begun.state, begun.number, begun.run = "syncing", number, run
+        started.state, started.number, started.run = "syncing", number, run
         self.refresh(*to_refresh)
-        return begun
+        return started
 
-    def may_succeed(self, one: Try) -> bool:
+    def may_succeed(self, one: AttemptRow) -> bool:
         latest = self.days[one.day].number == one.number
         return latest and one.state in ("syncing", "success")
 
-    def succeed(self, one: Try, rows: int) -> None:
+    def succeed(self, one: AttemptRow, rows: int) -> None:
         one.state, one.rows = "success", rows
         self.days[one.day] = Day(self.days[one.day].number, "success", None, rows)
 
-    def fail(self, one: Try, error: str) -> None:
+    def fail(self, one: AttemptRow, error: str) -> None:
         if one.state == "syncing" and self.days[one.day].number == one.number:
             self._close(one, error)
         self.refresh(one.batch)
 
     def refuse(self, batch: str | None, day: date, run: str, error: str) -> None:
-        (standing,) = self.standing(batch, day) if batch else [None]
-        if standing is not None and standing.state == "pending":
-            standing.state, standing.error, standing.run = "failed", error, run
-        elif any(one.refused(batch, day, run, error) for one in self.tries):
-            return  # said before
+        (current,) = self.current(batch, day) if batch else [None]
+        if current is not None and current.state == "pending":
+            current.state, current.error, current.run = "failed", error, run
+        elif any(one.refused(batch, day, run, error) for one in self.attempts):
+            return  # already recorded
         else:
-            at_work = standing is not None and standing.state == "syncing"
-            if standing is not None and not at_work:
-                standing.superseded = True
-            self.tries.append(Try(day, batch, run, "failed", superseded=at_work, error=error))
+            running = current is not None and current.state == "syncing"
+            if current is not None and not running:
+                current.superseded = True
+            self.attempts.append(
+                AttemptRow(day, batch, run, "failed", superseded=running, error=error)
+            )
         self.refresh(batch)
 
     def skip(self, batch: str, days: Sequence[date], run: str) -> None:
-        for one in self.standing(batch):
+        for one in self.current(batch):
             if one.day in days and one.state == "pending":
                 one.state, one.run = "skipped", run
             elif one.day in days and one.state == "failed":
                 one.superseded = True
-                self.tries.append(Try(one.day, batch, run, "skipped"))
+                self.attempts.append(AttemptRow(one.day, batch, run, "skipped"))
         self.refresh(batch)
 
     def retry_batch(self, batch: str, days: Sequence[date], run: str) -> None:
-        failed = [o for o in self.standing(batch) if o.day in days and o.state == "failed"]
+        failed = [o for o in self.current(batch) if o.day in days and o.state == "failed"]
         for one in failed:
             one.superseded = True
-            self.tries.append(Try(one.day, batch, run))
+            self.attempts.append(AttemptRow(one.day, batch, run))
         self.refresh(batch if failed else None)
 
-    def mark_not_run(self, given_up: Sequence[Try], error: str) -> None:
-        """Close these, which are at work or wait."""
-        for one in given_up:
+    def mark_not_run(self, unfinished: Sequence[AttemptRow], error: str) -> None:
+        """Close these attempts, which are running or pending."""
+        for one in unfinished:
             if one.number is None:
                 one.state, one.error = "failed", NOT_RUN + error
             else:
                 self._close(one, error)
-        self.refresh(*(one.batch for one in given_up))
+        self.refresh(*(one.batch for one in unfinished))
 
-    def unfinished_of(self, batch: str, days: Sequence[date] | None, run: str | None) -> list[Try]:
+    def unfinished_of(
+        self, batch: str, days: Sequence[date] | None, run: str | None
+    ) -> list[AttemptRow]:
         return [
             one
-            for one in self.tries
+            for one in self.attempts
             if one.batch == batch
             and one.state in ("pending", "syncing")
             and (days is None or one.day in days)
@@ -178,10 +184,10 @@ class Model:
         for batch in {batch for batch in batches if batch is not None}:
             self.shown[batch] = self.projected(batch)
 
-    def projected(self, batch: str) -> Shown:
-        """What the record must show if it is refreshed now."""
-        shown = Shown(len(self.standing(batch)))
-        for one in sorted(self.standing(batch), key=lambda one: one.day):
+    def projected(self, batch: str) -> BatchState:
+        """Return what the record must contain if it is refreshed now."""
+        shown = BatchState(len(self.current(batch)))
+        for one in sorted(self.current(batch), key=lambda one: one.day):
             if one.state == "success":
                 shown = replace(shown, success=shown.success + 1, rows=shown.rows + one.rows)
             elif one.state == "skipped":
@@ -199,7 +205,7 @@ class Model:
                 )
         return shown
 
-    def _close(self, one: Try, error: str) -> None:
+    def _close(self, one: AttemptRow, error: str) -> None:
         record = self.days[one.day]
         if record.number == one.number and record.status == "syncing":
             self.days[one.day] = Day(record.number, "failed", error)

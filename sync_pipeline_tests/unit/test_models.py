@@ -1,4 +1,4 @@
-"""The middle day of a range, and days gathered into ranges."""
+"""The middle day of a range, and days grouped into ranges."""
 
 from datetime import date, timedelta
 from itertools import pairwise
@@ -18,7 +18,11 @@ ranges = st.tuples(days, days).map(sorted)
 @pytest.mark.parametrize(
     ("start", "end", "middle"),
     [
-        ("2025-10-01", "2025-10-10", "2025-10-05"),  # the specification's example, four times
+        (
+            "2025-10-01",
+            "2025-10-10",
+            "2025-10-05",
+        ),  # the example in the specification
         ("2025-10-01", "2025-10-01", "2025-10-01"),
         ("2025-10-01", "2025-10-02", "2025-10-01"),
         ("2025-10-01", "2025-10-03", "2025-10-02"),
@@ -41,7 +45,7 @@ def test_the_middle_day_has_as_many_days_before_it_as_after_or_one_fewer(
     assert after - before in (0, 1)
 
 
-def test_scattered_days_become_sorted_stretches() -> None:
+def test_days_become_sorted_ranges() -> None:
     first = date(2025, 1, 30)
     given_days = [first + timedelta(days=n) for n in (9, 2, 1, 0, 5, 5)]
     assert day_ranges(given_days) == [
@@ -53,12 +57,12 @@ def test_scattered_days_become_sorted_stretches() -> None:
 
 
 @given(st.lists(st.dates(date(2025, 1, 1), date(2025, 3, 1))))
-def test_stretches_hold_exactly_the_days_given_and_never_touch(given_days: list[date]) -> None:
-    stretches = day_ranges(given_days)
-    held = [a + timedelta(days=n) for a, b in stretches for n in range((b - a).days + 1)]
-    assert held == sorted(set(given_days))
-    assert all(before[1] + timedelta(days=1) < after[0] for before, after in pairwise(stretches))
+def test_ranges_contain_exactly_the_given_days_and_are_not_adjacent(given_days: list[date]) -> None:
+    found = day_ranges(given_days)
+    contained = [a + timedelta(days=n) for a, b in found for n in range((b - a).days + 1)]
+    assert contained == sorted(set(given_days))
+    assert all(before[1] + timedelta(days=1) < after[0] for before, after in pairwise(found))
 
 
-def test_failed_and_skipped_days_are_done_too() -> None:
+def test_failed_and_skipped_days_count_as_done() -> None:
     assert Counts(total=10, success=2, failed=3, skipped=1).done == 6

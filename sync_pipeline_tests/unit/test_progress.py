@@ -1,4 +1,4 @@
-"""How often a batch writes its progress."""
+"""How often a batch updates its record."""
 
 import pytest
 from hypothesis import given
@@ -31,9 +31,7 @@ policies = st.one_of(
         (Percent(percent=100), 7, 7),
     ],
 )
-def test_each_policy_says_after_how_many_days_to_write(
-    progress: Progress, total_days: int, between: int
-) -> None:
+def test_days_between_writes_by_policy(progress: Progress, total_days: int, between: int) -> None:
     assert days_between_writes(progress, total_days) == between
 
 
@@ -45,6 +43,8 @@ def test_there_is_always_at_least_one_day_between_writes(
 
 
 @given(st.integers(1, 100), st.integers(1, 100_000))
-def test_a_percentage_writes_at_least_that_often(percent: int, total_days: int) -> None:
+def test_a_percentage_writes_at_least_every_that_many_percent(
+    percent: int, total_days: int
+) -> None:
     between = days_between_writes(Percent(percent=percent), total_days)
     assert between == 1 or between / total_days <= percent / 100

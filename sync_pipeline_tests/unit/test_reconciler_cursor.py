@@ -1,4 +1,4 @@
-"""What the reconciler remembers comes back from its sensor's cursor, an older one's too."""
+"""The reconciler's cursor: it is read back as it was written, and an unreadable one is ignored."""
 
 import pytest
 
@@ -8,22 +8,33 @@ pytestmark = pytest.mark.unit
 
 
 @pytest.mark.parametrize(
-    "memory",
+    "cursor",
     [
         ReconcilerCursor(),
         ReconcilerCursor(
-            17.0, {"run-1": Suspicion(5.0), "run-2": Suspicion(6.0, 2)}, {"a": ReadPosition(3, [5])}
+            17.0,
+            {"run-1": Suspicion(5.0), "run-2": Suspicion(6.0, 2)},
+            {"a": ReadPosition(3, [5])},
+            9.0,
         ),
     ],
 )
-def test_what_is_written_is_read(memory: ReconcilerCursor) -> None:
-    assert ReconcilerCursor.read(memory.to_cursor()) == memory
+def test_a_cursor_is_read_back(cursor: ReconcilerCursor) -> None:
+    assert ReconcilerCursor.read(cursor.to_json()) == cursor
 
 
-def test_without_a_cursor_nothing_is_remembered() -> None:
+def test_without_a_cursor_the_state_is_empty() -> None:
     assert ReconcilerCursor.read(None) == ReconcilerCursor()
 
 
-def test_what_was_suspected_before_an_upgrade_still_is() -> None:
-    memory = ReconcilerCursor.read('{"looked_at": 17.0, "suspected": {"run-1": 5.0}}')
-    assert memory.suspected == {"run-1": Suspicion(5.0)}
+@pytest.mark.parametrize(
+    "text",
+    [
+        "12",
+        "not JSON",
+        '{"looked_at": 17.0, "suspected": {"run-1": 5.0}, "heard": {}, "runs_after": 9.0}',
+        '{"last_run_at": 17.0, "suspected": {}, "positions": {"a": {"x": 1}}, "runs_after": 9.0}',
+    ],
+)
+def test_a_cursor_of_another_version_is_ignored(text: str) -> None:
+    assert ReconcilerCursor.read(text) == ReconcilerCursor()

@@ -25,7 +25,7 @@ from sync_pipeline.errors import (
     TransientSourceError,
     one_line,
 )
-from sync_pipeline.settings import may_cut_a_password, secrets_of
+from sync_pipeline.settings import may_contain_a_password, secrets_of
 from sync_pipeline.sources.sql.types import MYSQL
 
 # The count and the rows are read from one snapshot, so that they match.
@@ -156,7 +156,7 @@ class Connector:
     def _describe_invalid_url(self, error: Exception) -> str:
         options = ", ".join(self._url.query)
         return (
-            f"dataset {self._dataset.name}: the URL in {self._keys.url_env} is not usable: "
+            f"dataset {self._dataset.name}: the URL in {self._keys.url_env} cannot be used: "
             f"{self.describe_error(error)}; correct "
             + (f"its options: {options}" if options else "it")
         )
@@ -216,13 +216,13 @@ class Connector:
 def _parse_url(dataset: Dataset, keys: SqlSource, text: str) -> sa.URL:
     try:
         url, parts = sa.make_url(text), urlsplit(text)
-        if parts.netloc and (may_cut_a_password(parts) or "@" in parts.query):
+        if parts.netloc and (may_contain_a_password(parts) or "@" in parts.query):
             raise ValueError
     except (ArgumentError, ValueError):
         raise SettingError(
             f"dataset {dataset.name}: {keys.url_env} is not a SQLAlchemy URL, such as "
-            "mysql+pymysql://user:password@host:3306/database; percent-encode any '/', '@', '#', "
-            "'?' or '%' in the user name or password, and any '@' elsewhere"
+            "mysql+pymysql://user:password@host:3306/database; any '/', '@', '#', '?' or '%' in "
+            "the user name or password, and any '@' elsewhere, must be percent-encoded"
         ) from None
     if url.get_backend_name() in MYSQL and not url.drivername.endswith("+pymysql"):
         # Other drivers turn the date 0000-00-00 into NULL.

@@ -1,4 +1,4 @@
-"""Days of any kind of source, synced into a real PostgreSQL by `sync_days`, with their records."""
+"""Fixtures to sync days from any type of source into a real PostgreSQL, with their records."""
 
 import re
 import tempfile
@@ -25,7 +25,7 @@ NEXT_DAY = date(2025, 10, 2)
 
 @dataclass
 class Syncing:
-    """A target database, and the settings with which days are synced into its table `landed`."""
+    """A target database, and the settings to sync days into its table `landed`."""
 
     url: str
     settings: dict[str, str] = field(default_factory=dict)
@@ -43,18 +43,18 @@ class Syncing:
     def sync(
         self, source: dict[str, Any], days: Sequence[date] = (DAY,), **changes: Any
     ) -> list[DayResult]:
-        """Sync `days` from a source with these keys; return what became of each."""
+        """Sync `days` from a source with these keys, and return their results."""
         settings = Settings({"SYNC_DATABASE_URL": self.url, **self.settings})
         dataset = self.dataset(source, **changes)
         with Tracker(settings, run_id="run-1", triggered_by="a test") as tracker:
             return list(sync_days(dataset, days, settings=settings, tracker=tracker))
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """Return what a query of the target finds."""
+        """Run a query in the target database and return its rows."""
         return helpers.run(self.url, query)
 
     def types(self) -> dict[str, str]:
-        """Return the columns of the table that was made, with their types."""
+        """Return the columns of the target table, with their types."""
         return dict(
             self.rows(
                 "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
@@ -64,7 +64,7 @@ class Syncing:
 
 
 def example(document: str) -> dict[str, Any]:
-    """Return the attributes of the whole `defs.yaml` that a document shows."""
+    """Return the attributes of the complete `defs.yaml` in a document."""
     text = (PROJECT_ROOT / document).read_text(encoding="utf-8")
     (block,) = re.findall(r"^```yaml\n(type: .*?)^```", text, re.M | re.S)
     attributes: dict[str, Any] = yaml.safe_load(block)["attributes"]
@@ -78,7 +78,7 @@ def syncing(database_url: str) -> Syncing:
 
 @pytest.fixture(scope="session")
 def mariadb_server() -> Iterator[MariaDb]:
-    # A short path: that of a socket has at most 107 bytes.
+    # The path must be short: the path of a socket has at most 107 bytes.
     with (
         tempfile.TemporaryDirectory(prefix="sync_pipeline_tests-") as folder,
         running_server(Path(folder)) as server,
@@ -88,7 +88,7 @@ def mariadb_server() -> Iterator[MariaDb]:
 
 @pytest.fixture
 def mariadb(mariadb_server: MariaDb, syncing: Syncing) -> Iterator[MariaDb]:
-    """A fresh database on a real MariaDB, which `SHOP_URL` names in the settings of `syncing`."""
+    """A new database on a real MariaDB server, and its URL as `SHOP_URL` in `syncing.settings`."""
     with fresh_database(mariadb_server) as database:
         syncing.settings["SHOP_URL"] = database.url
         yield database
@@ -96,6 +96,6 @@ def mariadb(mariadb_server: MariaDb, syncing: Syncing) -> Iterator[MariaDb]:
 
 @pytest.fixture
 def api() -> Iterator[rest_server.Api]:
-    """An HTTP server that answers as a test tells it to."""
+    """An HTTP server whose responses a test defines."""
     with rest_server.running() as api:
         yield api

@@ -1,4 +1,4 @@
-"""The document on the source of files: its text and its examples."""
+"""The text and the examples of docs/sources/files.md."""
 
 import re
 

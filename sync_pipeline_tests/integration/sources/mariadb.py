@@ -1,4 +1,4 @@
-"""A real MariaDB server of the tests' own, in a temporary folder, on a Unix socket only."""
+"""A real MariaDB server for the tests, in a temporary folder, on a Unix socket only."""
 
 import itertools
 import os
@@ -21,7 +21,7 @@ _STOP_SECONDS = 20
 
 @dataclass
 class MariaDb:
-    """A running server; `database` is one that is there for this test only."""
+    """A running server. `database` is used by one test only."""
 
     socket: Path
     process: psutil.Process
@@ -29,13 +29,13 @@ class MariaDb:
 
     @property
     def url(self) -> str:
-        return self.url_of("root", "")
+        return self.url_for("root", "")
 
-    def url_of(self, user: str, password: str, *, driver: str = "mysql+pymysql") -> str:
+    def url_for(self, user: str, password: str, *, driver: str = "mysql+pymysql") -> str:
         return f"{driver}://{user}:{password}@localhost/{self.database}?unix_socket={self.socket}"
 
     def run(self, *statements: str) -> list[tuple[Any, ...]]:
-        """Run statements as they stand, and return the rows of the last one."""
+        """Run statements unchanged and return the rows of the last one."""
         engine = sa.create_engine(self.url, poolclass=sa.NullPool)
         found: list[tuple[Any, ...]] = []
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -44,8 +44,8 @@ class MariaDb:
                 found = [tuple(row) for row in result] if result.returns_rows else []
         return found
 
-    def fill(self, table: str, rows: list[dict[str, Any]]) -> None:
-        """Insert rows with bound values, as they would come from a program."""
+    def insert(self, table: str, rows: list[dict[str, Any]]) -> None:
+        """Insert rows with bound values, as a program would."""
         engine = sa.create_engine(self.url, poolclass=sa.NullPool)
         columns = ", ".join(f"`{name}`" for name in rows[0])
         values = ", ".join(f":c{n}" for n in range(len(rows[0])))
@@ -56,8 +56,8 @@ class MariaDb:
                 [{f"c{n}": value for n, value in enumerate(row.values())} for row in rows],
             )
 
-    def readers(self) -> list[int]:
-        """Return the server's threads that run a statement in this test's database."""
+    def reader_threads(self) -> list[int]:
+        """Return the IDs of the server threads that execute a statement in this database."""
         return [
             row[0]
             for row in self.run(
@@ -69,11 +69,13 @@ class MariaDb:
 
 @contextmanager
 def running_server(folder: Path) -> Iterator[MariaDb]:
-    """Run a server in `folder` for as long as the block lasts. Raises FileNotFoundError if MariaDB
-    is not installed: a test that needs it must not pass without."""
+    """Run a server in `folder` during the block.
+
+    Raises FileNotFoundError if MariaDB is not installed, so that no test is skipped silently.
+    """
     data, socket = folder / "data", folder / "s.sock"
     user = ["--user=root"] if os.geteuid() == 0 else []
-    made = subprocess.run(
+    installed = subprocess.run(
         [
             _program("mariadb-install-db"),
             "--no-defaults",
@@ -86,7 +88,7 @@ def running_server(folder: Path) -> Iterator[MariaDb]:
         text=True,
         check=False,
     )
-    assert made.returncode == 0, made.stdout + made.stderr
+    assert installed.returncode == 0, installed.stdout + installed.stderr
     arguments = [
         *("--no-defaults", f"--datadir={data}", f"--socket={socket}", "--skip-networking"),
         *("--innodb-flush-log-at-trx-commit=0", "--max-allowed-packet=64M", "--sql-mode="),
@@ -95,41 +97,45 @@ def running_server(folder: Path) -> Iterator[MariaDb]:
     with subprocess.Popen(
         [_program("mariadbd"), *arguments], stderr=subprocess.PIPE, text=True
     ) as process:
-        drained = _wait_until_ready(process)
+        drain_thread = _wait_until_ready(process)
         try:
             yield MariaDb(socket, psutil.Process(process.pid))
         finally:
             process.terminate()
             try:
                 process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:  # it waits for a statement that a failed test left
+            except subprocess.TimeoutExpired:  # it waits for a statement of a failed test
                 process.kill()
-            drained.join(_STOP_SECONDS)
+            drain_thread.join(_STOP_SECONDS)
 
 
 def _wait_until_ready(process: "subprocess.Popen[str]") -> threading.Thread:
-    """Return once the server says that it is ready, with the thread that reads what it says on."""
+    """Wait until the server is ready, and return a thread that reads the rest of its log."""
     assert process.stderr is not None
-    said: deque[str] = deque(maxlen=20)
+    lines: deque[str] = deque(maxlen=20)
     for line in process.stderr:
-        said.append(line)
+        lines.append(line)
         if "ready for connections" in line:
-            drained = threading.Thread(target=said.extend, args=(process.stderr,), daemon=True)
-            drained.start()
-            return drained
-    raise AssertionError("".join(said))
+            drain_thread = threading.Thread(
+                target=lines.extend, args=(process.stderr,), daemon=True
+            )
+            drain_thread.start()
+            return drain_thread
+    raise AssertionError("".join(lines))
 
 
 @contextmanager
 def fresh_database(server: MariaDb) -> Iterator[MariaDb]:
-    """Make a database for one test; drop it at the end."""
+    """Create a database for one test and drop it at the end."""
     name = f"test_{next(_NUMBERS)}"
     server.run(f"CREATE DATABASE {name}")
     database = MariaDb(server.socket, server.process, name)
     try:
         yield database
     finally:
-        for reader in database.readers():  # a failed test's: it would hold the tables
+        for (
+            reader
+        ) in database.reader_threads():  # of a failed test, which would keep the tables locked
             server.run(f"KILL {reader}")
         server.run(f"DROP DATABASE {name}")
 
@@ -138,6 +144,6 @@ def _program(name: str) -> str:
     path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/usr/bin")
     if path is None:
         raise FileNotFoundError(
-            f"no {name} on the PATH; install it, on Debian: apt-get install mariadb-server"
+            f"{name} not found on the PATH; install it (Debian: apt-get install mariadb-server)"
         )
     return path

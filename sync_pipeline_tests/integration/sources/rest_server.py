@@ -1,4 +1,4 @@
-"""A real HTTP server on a free port of this machine, which misbehaves as a test tells it to."""
+"""A real HTTP server on a free local port, with responses and failures that a test defines."""
 
 import json
 import threading
@@ -13,8 +13,9 @@ TIMEOUT_SECONDS = 20
 
 
 @dataclass(frozen=True)
-class BackgroundCache:
-    """One request: its query by name (the last of a name), its headers by lower-case name."""
+class Request:
+    """A received request. A repeated query parameter has its last value; header names are in lower
+    case."""
 
     method: str
     path: str
@@ -25,8 +26,8 @@ class BackgroundCache:
 
 @dataclass
 class Reply:
-    """An answer. `cut` drops the connection in the middle of the body; `silent` never answers,
-    `stuck` not after the first half of the body."""
+    """A response. `cut` closes the connection in the middle of the body, `silent` never responds,
+    `stuck` stops responding after the first half of the body."""
 
     body: Any = b""
     status: int = 200
@@ -41,11 +42,11 @@ class Reply:
 
 
 class Api:
-    """What was asked, and how it is answered: by `answer`, of one request after the other."""
+    """The server: `requests` are the requests received so far, `respond` returns the response."""
 
     def __init__(self) -> None:
-        self.asked: list[BackgroundCache] = []
-        self.answer: Callable[[BackgroundCache], Reply | Any] = lambda _: {"data": []}
+        self.requests: list[Request] = []
+        self.respond: Callable[[Request], Reply | Any] = lambda _: {"data": []}
         self.reached = threading.Event()
         self.released = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -57,10 +58,10 @@ class Api:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}"
 
-    def replies(self, *replies: Any) -> None:
-        """Answer with these, one after the other; with the last for ever."""
+    def reply_with(self, *replies: Any) -> None:
+        """Respond with these in turn, and then always with the last one."""
         rest = list(replies)
-        self.answer = lambda _: rest.pop(0) if len(rest) > 1 else rest[0]
+        self.respond = lambda _: rest.pop(0) if len(rest) > 1 else rest[0]
 
     def close(self) -> None:
         self.released.set()
@@ -77,7 +78,7 @@ class Api:
             def do_GET(self) -> None:
                 api._serve(self)
 
-            do_POST = do_GET  # noqa: N815  the name that the standard library calls
+            do_POST = do_GET  # noqa: N815  the standard library requires this name
 
             def log_message(self, format: str, *args: Any) -> None: ...
 
@@ -88,10 +89,10 @@ class Api:
         body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
         headers = {name.lower(): value for name, value in request.headers.items()}
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        asked = BackgroundCache(request.command, parts.path, query, headers, body)
-        self.asked.append(asked)
-        given = self.answer(asked)
-        self._send(request, given if isinstance(given, Reply) else Reply(given))
+        received = Request(request.command, parts.path, query, headers, body)
+        self.requests.append(received)
+        response = self.respond(received)
+        self._send(request, response if isinstance(response, Reply) else Reply(response))
 
     def _send(self, request: BaseHTTPRequestHandler, reply: Reply) -> None:
         if reply.silent:
@@ -117,7 +118,7 @@ class Api:
 
 
 def keys(api: Api, **more: Any) -> dict[str, Any]:
-    """The keys of a source that asks `api`, changed by `more`."""
+    """Return the keys of a source that reads from `api`, updated with `more`."""
     given: dict[str, Any] = {
         "type": "rest",
         "base_url": api.url,

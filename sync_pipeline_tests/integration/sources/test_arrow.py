@@ -1,4 +1,4 @@
-"""Record batches of every type arrive whole, in COPY's binary form and in its text form."""
+"""Record batches of every type are loaded exactly, in COPY's binary and text formats."""
 
 import io
 import json
@@ -58,35 +58,35 @@ VALUES: dict[pa.DataType, st.SearchStrategy[Any]] = {
 
 
 class Batches:
-    """Record batches in memory; `says` is how many rows they claim to have."""
+    """Record batches in memory. `reported_count` is the row count that they report."""
 
     declared: dict[str, str] = {}  # noqa: RUF012
 
-    def __init__(self, *batches: pa.RecordBatch, says: int | None = None) -> None:
+    def __init__(self, *batches: pa.RecordBatch, reported_count: int | None = None) -> None:
         self.schema = batches[0].schema
         self._batches = batches
-        self._says = says
+        self._reported_count = reported_count
 
     def read(self, day: date) -> Generator[pa.RecordBatch, None, None]:
         yield from self._batches
 
     def source_count(self) -> int | None:
-        return self._says
+        return self._reported_count
 
     def cancel(self) -> None: ...
 
     def close(self) -> None: ...
 
 
-def reader(dataset: Dataset, *batches: pa.RecordBatch, **how: Any) -> ArrowReader:
-    return ArrowReader(dataset, Batches(*batches, **how))
+def make_reader(dataset: Dataset, *batches: pa.RecordBatch, **options: Any) -> ArrowReader:
+    return ArrowReader(dataset, Batches(*batches, **options))
 
 
-def landed(
-    syncing: Syncing, batch: pa.RecordBatch, copy_format: CopyFormat, what: str = "x"
+def load(
+    syncing: Syncing, batch: pa.RecordBatch, copy_format: CopyFormat, expression: str = "x"
 ) -> list[Any]:
-    """Copy a batch into a table as its shape says; return `what` of each row."""
-    source = reader(dataset_of(syncing), batch)
+    """Copy a batch into a table with the columns of its shape; return `expression` of each row."""
+    source = make_reader(make_dataset(syncing), batch)
     out = io.BytesIO()
     assert source.read_day(DAY, out, copy_format) == batch.num_rows
     out.seek(0)
@@ -96,17 +96,17 @@ def landed(
         cursor.execute("SET TimeZone = 'UTC'")
         cursor.execute(f"CREATE TEMP TABLE landed (n serial, {columns})")
         cursor.copy_expert(f"COPY landed ({names}) FROM STDIN (FORMAT {copy_format.value})", out)
-        cursor.execute(f"SELECT {what} FROM landed ORDER BY n")
+        cursor.execute(f"SELECT {expression} FROM landed ORDER BY n")
         return [value for (value,) in cursor.fetchall()]
 
 
-def dataset_of(syncing: Syncing) -> Dataset:
+def make_dataset(syncing: Syncing) -> Dataset:
     source = {"type": "python", "function": "some.module:rows", "columns": {"x": "text"}}
     return syncing.dataset(source | {"day_column": "day"})
 
 
-def as_python(value: Any) -> Any:
-    """What psycopg2 returns, as Arrow would."""
+def to_python(value: Any) -> Any:
+    """Convert a value of psycopg2 to the type that Arrow returns."""
     if isinstance(value, memoryview):
         return bytes(value)
     return value
@@ -118,22 +118,22 @@ def as_python(value: Any) -> Any:
     max_examples=15,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-def test_every_value_arrives_whole_in_both_formats(
+def test_every_value_is_loaded_exactly_in_both_formats(
     syncing: Syncing, kind: pa.DataType, data: st.DataObject
 ) -> None:
     values = data.draw(st.lists(st.none() | VALUES[kind], min_size=1, max_size=30))
     skipped = data.draw(st.integers(0, len(values) - 1))
-    # A slice: its values and their validity do not begin at the beginning of their memory.
+    # In a slice, the values and their validity bits start at an offset in their buffers.
     array = pa.array(values, kind).slice(skipped)
     batch = pa.record_batch([array], names=["x"])
     formats = [CopyFormat.TEXT]
-    if reader(dataset_of(syncing), batch).shape.binary:
+    if make_reader(make_dataset(syncing), batch).shape.binary:
         formats.append(CopyFormat.BINARY)
     for copy_format in formats:
-        found = [as_python(value) for value in landed(syncing, batch, copy_format)]
-        if kind == pa.float32():  # the driver reads its shortest decimal
-            found = pa.array(found, kind).to_pylist()
-        assert found == values[skipped:], copy_format
+        loaded = [to_python(value) for value in load(syncing, batch, copy_format)]
+        if kind == pa.float32():  # psycopg2 parses its shortest decimal
+            loaded = pa.array(loaded, kind).to_pylist()
+        assert loaded == values[skipped:], copy_format
 
 
 @pytest.mark.parametrize(
@@ -150,10 +150,10 @@ def test_every_value_arrives_whole_in_both_formats(
     ],
     ids=str,
 )
-def test_a_type_becomes_the_column_that_holds_all_of_it(
+def test_each_type_maps_to_a_column_type_that_holds_all_its_values(
     syncing: Syncing, kind: pa.DataType, expected: str
 ) -> None:
-    source = reader(dataset_of(syncing), pa.record_batch([pa.nulls(1, kind)], names=["x"]))
+    source = make_reader(make_dataset(syncing), pa.record_batch([pa.nulls(1, kind)], names=["x"]))
     assert [(column.name, column.type) for column in source.shape.columns] == [
         ("x", expected),
         ("day", "date"),
@@ -161,15 +161,15 @@ def test_a_type_becomes_the_column_that_holds_all_of_it(
 
 
 @pytest.mark.parametrize("value", [INFINITY, -INFINITY, float("nan")])
-def test_what_is_no_number_arrives(syncing: Syncing, value: float) -> None:
+def test_infinity_and_nan_are_loaded(syncing: Syncing, value: float) -> None:
     batch = pa.record_batch([pa.array([value])], names=["x"])
     for copy_format in CopyFormat:
-        (found,) = landed(syncing, batch, copy_format)
-        assert repr(found) == repr(value)
+        (loaded,) = load(syncing, batch, copy_format)
+        assert repr(loaded) == repr(value)
 
 
-DAYS_OF_YEAR_0 = -719_528  # to its first day, from 1970
-FAR = {
+DAYS_OF_YEAR_0 = -719_528  # days from 1970-01-01 to 0000-01-01
+FAR_DATES = {
     DAYS_OF_YEAR_0 - 1: "2-12-31 BC",
     DAYS_OF_YEAR_0: "1-01-01 BC",
     DAYS_OF_YEAR_0 + 366: "1-01-01 AD",
@@ -179,50 +179,56 @@ FAR = {
 
 @pytest.mark.parametrize("copy_format", list(CopyFormat))
 @pytest.mark.parametrize("kind", [pa.date32(), pa.timestamp("us"), pa.timestamp("us", "UTC")])
-def test_days_before_the_year_1_and_after_9999_arrive(
+def test_dates_before_year_1_and_after_9999_are_loaded(
     syncing: Syncing, kind: pa.DataType, copy_format: CopyFormat
 ) -> None:
-    dates = pa.array([*FAR, None], pa.int32()).cast(pa.date32())
+    dates = pa.array([*FAR_DATES, None], pa.int32()).cast(pa.date32())
     batch = pa.record_batch([dates.cast(pa.timestamp("us")).cast(kind)], names=["x"])
-    found = landed(syncing, batch, copy_format, "to_char(x, 'FMYYYY-MM-DD BC')")
-    assert found == [*FAR.values(), None]
+    loaded = load(syncing, batch, copy_format, "to_char(x, 'FMYYYY-MM-DD BC')")
+    assert loaded == [*FAR_DATES.values(), None]
 
 
-def test_nanoseconds_are_not_cut_but_refused(syncing: Syncing) -> None:
+def test_nanoseconds_are_rejected_instead_of_truncated(syncing: Syncing) -> None:
     batch = pa.record_batch([pa.array([1], pa.timestamp("ns"))], names=["x"])
-    with pytest.raises(SourceError, match="column 'x' has a value finer than timestamp"):
-        reader(dataset_of(syncing), batch).read_day(DAY, io.BytesIO(), CopyFormat.BINARY)
+    with pytest.raises(
+        SourceError, match="column 'x' has a value that is more precise than timestamp"
+    ):
+        make_reader(make_dataset(syncing), batch).read_day(DAY, io.BytesIO(), CopyFormat.BINARY)
 
 
-def test_a_row_of_another_day_is_refused(syncing: Syncing) -> None:
+def test_a_row_of_another_day_is_rejected(syncing: Syncing) -> None:
     batch = pa.record_batch([pa.array([1]), pa.array([NEXT_DAY])], names=["x", "day"])
-    with pytest.raises(SourceError, match="gave a row of 2025-10-02 for 2025-10-01"):
-        reader(dataset_of(syncing), batch).read_day(DAY, io.BytesIO(), CopyFormat.BINARY)
+    with pytest.raises(
+        SourceError, match="a row for 2025-10-01 whose day_column 'day' is 2025-10-02"
+    ):
+        make_reader(make_dataset(syncing), batch).read_day(DAY, io.BytesIO(), CopyFormat.BINARY)
 
 
-def test_a_row_without_a_day_is_refused(syncing: Syncing) -> None:
+def test_a_row_without_a_day_is_rejected(syncing: Syncing) -> None:
     days = pa.array([DAY, None], pa.date32())
     batch = pa.record_batch([pa.array([1, 2]), days], names=["x", "day"])
     with pytest.raises(SourceError, match="day_column 'day' is empty"):
-        reader(dataset_of(syncing), batch).read_day(DAY, io.BytesIO(), CopyFormat.BINARY)
+        make_reader(make_dataset(syncing), batch).read_day(DAY, io.BytesIO(), CopyFormat.BINARY)
 
 
-def test_a_source_that_counts_otherwise_than_it_gives_is_refused(syncing: Syncing) -> None:
+def test_a_wrong_row_count_of_the_source_is_rejected(syncing: Syncing) -> None:
     batch = pa.record_batch([pa.array([1, 2])], names=["x"])
-    with pytest.raises(CountMismatchError, match="says that 2025-10-01 has 3 rows, but gave 2"):
-        reader(dataset_of(syncing), batch, says=3).read_day(DAY, io.BytesIO(), CopyFormat.BINARY)
+    with pytest.raises(CountMismatchError, match="reports 3 rows for 2025-10-01, but delivered 2"):
+        make_reader(make_dataset(syncing), batch, reported_count=3).read_day(
+            DAY, io.BytesIO(), CopyFormat.BINARY
+        )
 
 
-def test_a_name_that_postgresql_cannot_hold_is_named(syncing: Syncing) -> None:
+def test_a_column_name_that_is_too_long_for_postgresql_is_reported(syncing: Syncing) -> None:
     long = "日" * 22  # 66 bytes
     batch = pa.record_batch([pa.array([1])], names=[long])
     with pytest.raises(SourceError, match=f"column named '{long}'.*63 bytes"):
-        reader(dataset_of(syncing), batch)
+        make_reader(make_dataset(syncing), batch)
 
 
-def test_json_keeps_what_json_has_no_word_for(syncing: Syncing) -> None:
+def test_values_without_a_json_type_become_text_in_json(syncing: Syncing) -> None:
     value = {"at": datetime(2025, 10, 1, 12, tzinfo=UTC), "sum": Decimal("0.10"), "t": time(1)}
     batch = pa.record_batch([pa.array([value])], names=["x"])
-    (found,) = landed(syncing, batch, CopyFormat.TEXT)
-    assert found == {"at": "2025-10-01 12:00:00+00:00", "sum": "0.10", "t": "01:00:00"}
-    assert json.dumps(found)
+    (loaded,) = load(syncing, batch, CopyFormat.TEXT)
+    assert loaded == {"at": "2025-10-01 12:00:00+00:00", "sum": "0.10", "t": "01:00:00"}
+    assert json.dumps(loaded)

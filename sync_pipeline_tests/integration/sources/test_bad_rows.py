@@ -1,4 +1,4 @@
-"""Every row is accounted for: loaded, or kept with the reason why not, or the day fails."""
+"""Every row is loaded or quarantined with its error, or the day fails."""
 
 import threading
 from collections.abc import Iterator
@@ -21,14 +21,14 @@ BAD = (3, 1200, 2499)
 
 
 def many(day: date) -> Iterator[dict[str, Any]]:
-    """2,500 rows, of which three have an amount that is no number or too large."""
+    """Yield 2,500 rows, three of which have an amount that is not a number or too large."""
     for number in range(1, 2501):
         amount = {3: "3,50", 1200: "99999.99", 2499: ""}.get(number, "1.50")
         yield {"id": number, "amount": amount, "note": None if number % 2 else "a\t\\N\nb"}
 
 
-def slow_at_the_third(day: date) -> Iterator[dict[str, Any]]:
-    """A bad row, and a source that is silent for longer than a transaction may do nothing."""
+def pausing(day: date) -> Iterator[dict[str, Any]]:
+    """Yield a bad row, then pause for longer than a transaction may be idle."""
     yield {"id": 1, "amount": "none"}
     PAUSE.wait(2.5)
     yield {"id": 2, "amount": "1"}
@@ -39,12 +39,12 @@ def with_nul(day: date) -> Iterator[dict[str, Any]]:
     yield {"id": 2, "note": "bad\0"}
 
 
-def two_of_which_one_is_dear(day: date) -> Iterator[dict[str, Any]]:
+def with_an_expensive_row(day: date) -> Iterator[dict[str, Any]]:
     yield {"id": 9, "amount": "1.00"}
     yield {"id": 5, "amount": "3.00"}
 
 
-def mended(day: date) -> Iterator[dict[str, Any]]:
+def corrected(day: date) -> Iterator[dict[str, Any]]:
     yield {"id": 1, "amount": "1.00"}
 
 
@@ -60,7 +60,7 @@ def only(results: list[DayResult]) -> DayResult:
     return result
 
 
-def kept(syncing: Syncing) -> list[tuple[Any, ...]]:
+def quarantined_rows(syncing: Syncing) -> list[tuple[Any, ...]]:
     return syncing.rows(
         "SELECT row_number, row_values->>'id', row_values->>'amount', row_values->>'note', error "
         "FROM sync_rejected_row ORDER BY id"
@@ -77,7 +77,7 @@ def day_record(syncing: Syncing, *columns: str) -> tuple[Any, ...]:
 COUNTS = ("status", "total_records", "success_count", "failed_count")
 
 
-def test_a_bad_row_fails_its_day_and_is_named_with_column_and_value(syncing: Syncing) -> None:
+def test_a_bad_row_fails_its_day_and_the_error_shows_its_column_and_value(syncing: Syncing) -> None:
     done = only(syncing.sync(keys()))
     assert done.outcome is Outcome.FAILED
     assert 'invalid input syntax for type numeric: "3,50"' in (done.error or "")
@@ -85,14 +85,16 @@ def test_a_bad_row_fails_its_day_and_is_named_with_column_and_value(syncing: Syn
     assert syncing.rows("SELECT count(*) FROM landed") == [(0,)]
 
 
-def test_bad_rows_are_kept_with_their_reason_and_the_others_loaded(syncing: Syncing) -> None:
+def test_bad_rows_are_quarantined_with_their_error_and_the_others_are_loaded(
+    syncing: Syncing,
+) -> None:
     done = only(syncing.sync(keys(), target=QUARANTINE))
     assert done.outcome is Outcome.SUCCESS
     assert day_record(syncing, *COUNTS) == ("success", 2500, 2497, 3)
     assert day_record(syncing, "remarks") == (
         "单日同步完成: 2025-10-01, 读取2500行, 写入2497行, 拒绝3行",
     )
-    assert kept(syncing) == [
+    assert quarantined_rows(syncing) == [
         (3, "3", "3,50", None, 'invalid input syntax for type numeric: "3,50"'),
         (
             1200,
@@ -108,24 +110,24 @@ def test_bad_rows_are_kept_with_their_reason_and_the_others_loaded(syncing: Sync
     assert loaded == [(2497, 1249, "a\t\\N\nb")]
 
 
-def test_what_was_kept_of_a_day_goes_when_it_is_synced_again(syncing: Syncing) -> None:
+def test_resyncing_a_day_deletes_its_quarantined_rows(syncing: Syncing) -> None:
     syncing.sync(keys(), [DAY, NEXT_DAY], target=QUARANTINE)
-    syncing.sync(keys("mended"), [DAY])
+    syncing.sync(keys("corrected"), [DAY])
     assert syncing.rows("SELECT sync_date, count(*) FROM sync_rejected_row GROUP BY 1") == [
         (NEXT_DAY, 3)
     ]
 
 
-def test_a_day_with_more_bad_rows_than_it_may_have_fails_and_keeps_none(syncing: Syncing) -> None:
+def test_a_day_with_too_many_bad_rows_fails_and_quarantines_none(syncing: Syncing) -> None:
     done = only(syncing.sync(keys(), target=QUARANTINE | {"max_rejected_rows": 2}))
     assert done.outcome is Outcome.FAILED
     assert "landed rejected more than 2 rows of 2025-10-01" in (done.error or "")
     assert "row 2499: invalid input syntax" in (done.error or "")
     assert syncing.rows("SELECT count(*) FROM landed") == [(0,)]
-    assert kept(syncing) == []
+    assert quarantined_rows(syncing) == []
 
 
-def test_a_row_that_breaks_a_constraint_is_kept_and_the_first_of_two_alike_loaded(
+def test_a_row_that_violates_a_constraint_is_quarantined(
     syncing: Syncing,
 ) -> None:
     helpers.run(
@@ -136,7 +138,7 @@ def test_a_row_that_breaks_a_constraint_is_kept_and_the_first_of_two_alike_loade
     )
     done = only(syncing.sync(keys(), target=QUARANTINE))
     assert done.outcome is Outcome.SUCCESS
-    assert [(row[0], row[4].partition(":")[0]) for row in kept(syncing)] == [
+    assert [(row[0], row[4].partition(":")[0]) for row in quarantined_rows(syncing)] == [
         (3, "invalid input syntax for type numeric"),
         (7, 'duplicate key value violates unique constraint "landed_pkey"'),
         (1200, "numeric field overflow"),
@@ -144,7 +146,7 @@ def test_a_row_that_breaks_a_constraint_is_kept_and_the_first_of_two_alike_loade
     ]
 
 
-def test_a_text_with_a_nul_is_kept_as_it_came(syncing: Syncing) -> None:
+def test_a_text_with_a_nul_character_is_quarantined_unchanged(syncing: Syncing) -> None:
     done = only(syncing.sync(keys("with_nul"), target=QUARANTINE))
     assert done.outcome is Outcome.SUCCESS
     ((values, error),) = syncing.rows("SELECT row_values::text, error FROM sync_rejected_row")
@@ -152,29 +154,29 @@ def test_a_text_with_a_nul_is_kept_as_it_came(syncing: Syncing) -> None:
     assert error == 'invalid byte sequence for encoding "UTF8": 0x00'
 
 
-def test_a_source_that_is_silent_for_long_has_its_bad_rows_kept_too(
+def test_bad_rows_of_a_source_that_pauses_are_quarantined(
     syncing: Syncing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(targets, "IDLE_SECONDS", 1)
-    done = only(syncing.sync(keys("slow_at_the_third"), target=QUARANTINE))
+    done = only(syncing.sync(keys("pausing"), target=QUARANTINE))
     assert done.outcome is Outcome.SUCCESS, done.error
     assert day_record(syncing, *COUNTS) == ("success", 2, 1, 1)
 
 
-def test_with_a_key_a_bad_row_is_named_by_its_number_and_its_key(syncing: Syncing) -> None:
+def test_with_a_key_the_error_shows_the_number_and_the_key_of_a_bad_row(syncing: Syncing) -> None:
     helpers.run(
         syncing.url,
         "CREATE TABLE landed (id bigint PRIMARY KEY, amount numeric(6,2) CHECK (amount < 2),"
         " note text, sync_date date)",
     )
     upsert = {"table": "landed", "write": "upsert", "key": ["id"]}
-    done = only(syncing.sync(keys("two_of_which_one_is_dear"), target=upsert))
+    done = only(syncing.sync(keys("with_an_expensive_row"), target=upsert))
     assert "cannot load row 2 (id '5') into the target table landed: new row" in (done.error or "")
     assert 'violates check constraint "landed_amount_check"' in (done.error or "")
     assert syncing.rows("SELECT count(*) FROM landed") == [(0,)]
 
 
-def test_rows_of_a_postgresql_source_are_kept_too(syncing: Syncing, source_url: str) -> None:
+def test_bad_rows_of_a_postgresql_source_are_quarantined(syncing: Syncing, source_url: str) -> None:
     helpers.run(
         source_url,
         "CREATE TABLE orders AS SELECT n AS id, date '2025-10-01' AS day, n * 10 AS amount "
@@ -192,7 +194,7 @@ def test_rows_of_a_postgresql_source_are_kept_too(syncing: Syncing, source_url: 
     assert "violates check constraint" in error
 
 
-def test_rows_are_kept_in_the_batchs_name(syncing: Syncing) -> None:
+def test_a_quarantined_row_records_its_dataset_day_and_run(syncing: Syncing) -> None:
     syncing.sync(keys(), target=QUARANTINE)
     assert syncing.rows(
         "SELECT DISTINCT dataset, sync_date, batch_id, run_id FROM sync_rejected_row"

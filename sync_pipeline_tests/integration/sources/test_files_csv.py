@@ -1,4 +1,4 @@
-"""CSV files arrive as the types that a dataset declares, whatever way they are written."""
+"""CSV files of every dialect and encoding are loaded as the types that a dataset declares."""
 
 import bz2
 import csv
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.integration
 
 COLUMNS = {"id": "bigint", "amount": "numeric(10,2)", "note": "text"}
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
-AWKWARD = st.text(st.sampled_from("a\"'\\\t\n\r,;{}N.😀日 "), max_size=8)
+SPECIAL_TEXTS = st.text(st.sampled_from("a\"'\\\t\n\r,;{}N.😀日 "), max_size=8)
 
 
 def keys(folder: Path, name: str = "{day}.csv", **more: Any) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def keys(folder: Path, name: str = "{day}.csv", **more: Any) -> dict[str, Any]:
 
 
 def failure(syncing: Syncing, source: dict[str, Any], **changes: Any) -> str:
-    """Sync a day that fails; return what is said, which names the dataset and the day."""
+    """Sync a day that fails, and return the error, which contains the dataset and the day."""
     (done,) = syncing.sync(source, **changes)
     assert done.outcome is Outcome.FAILED
     assert done.error is not None
@@ -40,7 +40,7 @@ def failure(syncing: Syncing, source: dict[str, Any], **changes: Any) -> str:
     return done.error
 
 
-def test_a_days_file_arrives_with_the_day_added(syncing: Syncing, tmp_path: Path) -> None:
+def test_the_file_of_a_day_is_loaded_with_the_day_added(syncing: Syncing, tmp_path: Path) -> None:
     (tmp_path / "2025-10-01.csv").write_text('id,amount,note\n1,9.90,"a, ""b"""\n2,,\n3,-1,""\n')
     (tmp_path / "2025-10-02.csv").write_text("id,amount,note\n4,0,x\n")
     for _ in range(2):
@@ -57,9 +57,11 @@ def test_a_days_file_arrives_with_the_day_added(syncing: Syncing, tmp_path: Path
     assert (first.counts.rows_read, first.counts.rows_loaded) == (3, 3)
 
 
-@given(rows=st.lists(st.tuples(TEXTS | AWKWARD, TEXTS | AWKWARD), min_size=1, max_size=20))
+@given(
+    rows=st.lists(st.tuples(TEXTS | SPECIAL_TEXTS, TEXTS | SPECIAL_TEXTS), min_size=1, max_size=20)
+)
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_every_text_arrives_whole(
+def test_every_text_is_loaded_exactly(
     syncing: Syncing, tmp_path: Path, rows: list[tuple[str, str]]
 ) -> None:
     columns = {"n": "bigint", "order": "text", "A b": "text"}
@@ -91,21 +93,21 @@ def test_a_compressed_file_is_read(
     assert syncing.rows("SELECT id, amount, note FROM landed") == [(1, 2, "x")]
 
 
-@pytest.mark.parametrize("lost", [1, 9, 300])
-def test_a_truncated_gzip_is_an_error_that_names_the_file(
-    syncing: Syncing, tmp_path: Path, lost: int
+@pytest.mark.parametrize("missing_bytes", [1, 9, 300])
+def test_a_truncated_gzip_file_raises_an_error_with_its_path(
+    syncing: Syncing, tmp_path: Path, missing_bytes: int
 ) -> None:
     rows = b"".join(b"%d,%d,\n" % (n, n * 7919 % 997) for n in range(2000))
     path = tmp_path / "2025-10-01.csv.gz"
-    path.write_bytes(gzip.compress(b"id,amount,note\n" + rows)[:-lost])
-    said = failure(syncing, keys(tmp_path, "{day}.csv.gz"))
-    assert f"{path} for 2025-10-01: it cannot be read: " in said
-    assert "runcated" in said
+    path.write_bytes(gzip.compress(b"id,amount,note\n" + rows)[:-missing_bytes])
+    message = failure(syncing, keys(tmp_path, "{day}.csv.gz"))
+    assert f"{path} for 2025-10-01: cannot read the file: " in message
+    assert "runcated" in message
     assert syncing.rows("SELECT count(*) FROM landed") == [(0,)]
 
 
 @pytest.mark.parametrize(
-    ("how", "data", "expected"),
+    ("options", "data", "expected"),
     [
         ({"delimiter": ";"}, b"id;amount;note\n1;2;a,b\n", (1, 2, "a,b")),
         ({"delimiter": "\t", "quote": ""}, b'id\tamount\tnote\n1\t2\t"\n', (1, 2, '"')),
@@ -127,11 +129,11 @@ def test_a_truncated_gzip_is_an_error_that_names_the_file(
         ({}, b'id,amount,note\n1,2,5" x', (1, 2, '5" x')),
     ],
 )
-def test_a_file_is_read_as_it_is_said_to_be_written(
-    syncing: Syncing, tmp_path: Path, how: dict[str, Any], data: bytes, expected: Any
+def test_a_file_is_read_with_the_csv_options(
+    syncing: Syncing, tmp_path: Path, options: dict[str, Any], data: bytes, expected: Any
 ) -> None:
     (tmp_path / "2025-10-01.csv").write_bytes(data)
-    (done,) = syncing.sync(keys(tmp_path, csv=how))
+    (done,) = syncing.sync(keys(tmp_path, csv=options))
     assert done.error is None
     assert syncing.rows("SELECT id, amount, note FROM landed") == [expected]
 
@@ -140,37 +142,37 @@ HEADER = b"id,amount,note\n"
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
-        (b"", ".csv for 2025-10-01 is empty, without even the header"),
-        (HEADER + b"1,2,x\n1,2\n", "row 2 below the header has 2 fields, not 3 as it"),
+        (b"", ".csv for 2025-10-01 is empty; it must have at least a header"),
+        (HEADER + b"1,2,x\n1,2\n", "row 2 has 2 fields, but the header has 3"),
         (
             HEADER + b"1,2,x\n" * 900_000 + b"1,2,x,y\n",
-            "row 900001 below the header has 4 fields, not 3",
+            "row 900001 has 4 fields, but the header has 3",
         ),
-        (HEADER + b'1,2,"x\n3,4,y\n', "the quote of its last field is not closed"),
-        (HEADER + b'1,2,"', "the quote of its last field is not closed"),
-        (HEADER + b'1,"2,x\n3,4,y\n', "row 1 below the header has 2 fields, not 3"),
-        (HEADER + b"1,2,\xff\n", "it is not written in utf-8"),
-        (b"id,amount\n1,2\n", "has no column 'note'; it has 'id', 'amount'"),
-        (b"id,amount,note,tip\n1,2,x,3\n", "has a column 'tip' that 'columns' does not have"),
+        (HEADER + b'1,2,"x\n3,4,y\n', "the quote of the last field is not closed"),
+        (HEADER + b'1,2,"', "the quote of the last field is not closed"),
+        (HEADER + b'1,"2,x\n3,4,y\n', "row 1 has 2 fields, but the header has 3"),
+        (HEADER + b"1,2,\xff\n", "it is not encoded in utf-8"),
+        (b"id,amount\n1,2\n", "has no column 'note'; its columns are 'id', 'amount'"),
+        (b"id,amount,note,tip\n1,2,x,3\n", "has a column 'tip', which is not in 'columns'"),
         (b"id,amount,note,id\n1,2,x,3\n", "has two columns named 'id'"),
         (HEADER + b"0,0,x\n1,many,x\n", 'row 2 of the day, column amount: "many"'),
         (HEADER + b"1,2,\0\n", "0x00"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_said_and_nothing_changed(
-    syncing: Syncing, tmp_path: Path, data: bytes, said: str
+def test_an_invalid_file_fails_the_day_with_a_reason_and_keeps_its_rows(
+    syncing: Syncing, tmp_path: Path, data: bytes, message: str
 ) -> None:
     path = tmp_path / "2025-10-01.csv"
     path.write_bytes(HEADER + b"1,2,x\n")
     syncing.sync(keys(tmp_path))
     path.write_bytes(data)
-    assert said in failure(syncing, keys(tmp_path))
+    assert message in failure(syncing, keys(tmp_path))
     assert syncing.rows("SELECT count(*) FROM landed") == [(1,)]
 
 
-def test_other_columns_are_left_out_and_missing_ones_null_where_that_is_said(
+def test_extra_columns_can_be_ignored_and_missing_ones_null(
     syncing: Syncing, tmp_path: Path
 ) -> None:
     (tmp_path / "2025-10-01.csv").write_text("tip,id\n3,1\n")
@@ -179,15 +181,15 @@ def test_other_columns_are_left_out_and_missing_ones_null_where_that_is_said(
     assert syncing.rows("SELECT id, amount, note FROM landed") == [(1, None, None)]
 
 
-def test_a_file_of_many_fields_or_too_few_without_a_header_is_refused(
+def test_a_wrong_number_of_fields_without_a_header_is_rejected(
     syncing: Syncing, tmp_path: Path
 ) -> None:
     (tmp_path / "2025-10-01.csv").write_text("1,2\n")
-    said = failure(syncing, keys(tmp_path, csv={"header": False}))
-    assert "its first row has 2 fields, but 'columns' declares 3" in said
+    message = failure(syncing, keys(tmp_path, csv={"header": False}))
+    assert "its first row has 2 fields, but 'columns' declares 3" in message
 
 
-def test_a_row_longer_than_is_read_at_once_is_refused(syncing: Syncing, tmp_path: Path) -> None:
+def test_a_row_longer_than_largest_row_mib_is_rejected(syncing: Syncing, tmp_path: Path) -> None:
     (tmp_path / "2025-10-01.csv").write_bytes(HEADER + b"1,2," + b"x" * 3_000_000 + b"\n")
     assert "a row is longer than 1 MiB" in failure(syncing, keys(tmp_path))
     (done,) = syncing.sync(keys(tmp_path, csv={"largest_row_mib": 3}))
@@ -195,13 +197,13 @@ def test_a_row_longer_than_is_read_at_once_is_refused(syncing: Syncing, tmp_path
     assert syncing.rows("SELECT length(note) FROM landed") == [(3_000_000,)]
 
 
-def test_a_wrong_encoding_is_said(syncing: Syncing, tmp_path: Path) -> None:
+def test_a_wrong_encoding_is_reported(syncing: Syncing, tmp_path: Path) -> None:
     (tmp_path / "2025-10-01.csv").write_bytes(HEADER + b"1,2,\x81")
-    said = failure(syncing, keys(tmp_path, csv={"encoding": "gb18030"}))
-    assert "it is not written in gb18030" in said
+    message = failure(syncing, keys(tmp_path, csv={"encoding": "gb18030"}))
+    assert "it is not encoded in gb18030" in message
 
 
-def test_one_column_may_be_empty_on_a_line(syncing: Syncing, tmp_path: Path) -> None:
+def test_an_empty_line_is_a_row_if_there_is_one_column(syncing: Syncing, tmp_path: Path) -> None:
     (tmp_path / "2025-10-01.csv").write_text('note\n\n""\nx\n')
     syncing.sync(keys(tmp_path, columns={"note": "text"}))
     assert syncing.rows("SELECT note FROM landed ORDER BY 1 NULLS FIRST") == [
@@ -211,25 +213,25 @@ def test_one_column_may_be_empty_on_a_line(syncing: Syncing, tmp_path: Path) -> 
     ]
 
 
-TIMED = {"id": "bigint", "at": "timestamptz"}
+TIMED_COLUMNS = {"id": "bigint", "at": "timestamptz"}
 
 
-def test_rows_of_a_day_are_found_in_a_file_of_many_in_the_datasets_zone(
+def test_rows_of_a_day_are_selected_from_one_file_in_the_datasets_time_zone(
     syncing: Syncing, tmp_path: Path
 ) -> None:
-    # 2025-10-01 in Shanghai begins at 16:00 the day before, in UTC.
+    # 2025-10-01 in Shanghai begins at 16:00 UTC on the previous day.
     (tmp_path / "all.csv").write_text(
         "id,at\n1,2025-09-30 15:59:59.999999+00\n2,2025-09-30 16:00:00Z\n"
         "3,2025-10-01T23:59:59+08:00\n4,2025-10-02 00:00+0800\n5,\n"
     )
-    source = keys(tmp_path, "*.csv", columns=TIMED, day_column="at")
+    source = keys(tmp_path, "*.csv", columns=TIMED_COLUMNS, day_column="at")
     for _ in range(2):
         first, second = syncing.sync(source, [DAY, NEXT_DAY], timezone="Asia/Shanghai")
         assert (first.error, second.error) == (None, None)
     assert syncing.rows("SELECT id FROM landed ORDER BY id") == [(2,), (3,), (4,)]
 
 
-def test_a_file_of_a_month_gives_each_day_its_rows(syncing: Syncing, tmp_path: Path) -> None:
+def test_the_file_of_a_month_is_split_into_days(syncing: Syncing, tmp_path: Path) -> None:
     (tmp_path / "2025-10.csv").write_text("id,day\n1,2025-10-01\n2,2025-10-02\n3,2025-10-02\n")
     source = keys(
         tmp_path, "{day:%Y-%m}.csv", columns={"id": "int", "day": "date"}, day_column="day"
@@ -242,32 +244,34 @@ def test_a_file_of_a_month_gives_each_day_its_rows(syncing: Syncing, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("at", "said"),
+    ("at", "message"),
     [
         ("2025-10-02", "whose day_column 'day' is '2025-10-02'"),
         ("", "whose day_column 'day' is empty"),
         (
             "01.10.2025",
-            "has '01.10.2025' in its day_column 'day', which is no date written as 2025-10-01",
+            "has the value '01.10.2025' in its day_column 'day'; it must be a date written as ",
         ),
     ],
 )
-def test_a_days_file_with_a_row_of_another_is_refused(
-    syncing: Syncing, tmp_path: Path, at: str, said: str
+def test_the_file_of_a_day_with_a_row_of_another_day_is_rejected(
+    syncing: Syncing, tmp_path: Path, at: str, message: str
 ) -> None:
     (tmp_path / "2025-10-01.csv").write_text(f"id,day\n1,2025-10-01\n2,{at}\n")
     source = keys(tmp_path, columns={"id": "int", "day": "date"}, day_column="day")
-    assert said in failure(syncing, source)
+    assert message in failure(syncing, source)
 
 
 @pytest.mark.parametrize("at", ["2025-10-01 12:00", "2025-10-01 23:59:59.9999999+00"])
-def test_an_instant_that_is_not_exact_is_refused(syncing: Syncing, tmp_path: Path, at: str) -> None:
+def test_an_instant_without_offset_or_with_nanoseconds_is_rejected(
+    syncing: Syncing, tmp_path: Path, at: str
+) -> None:
     (tmp_path / "all.csv").write_text(f"id,at\n1,{at}\n")
-    source = keys(tmp_path, "all.csv", columns=TIMED, day_column="at")
+    source = keys(tmp_path, "all.csv", columns=TIMED_COLUMNS, day_column="at")
     assert "written as 2025-10-01 12:00:00+08:00, with an offset" in failure(syncing, source)
 
 
-def test_many_blocks_arrive_in_order_with_the_row_count(syncing: Syncing, tmp_path: Path) -> None:
+def test_a_file_of_many_blocks_is_loaded_completely(syncing: Syncing, tmp_path: Path) -> None:
     out = io.StringIO("id,amount,note\n")
     out.seek(0, io.SEEK_END)
     for n in range(200_000):

@@ -1,4 +1,4 @@
-"""The document on files names every key, and its examples run."""
+"""docs/sources/files.md documents every key, and its examples run."""
 
 import os
 import time
@@ -18,7 +18,7 @@ from sync_pipeline_tests.integration.sources.conftest import DAY, Syncing
 pytestmark = pytest.mark.integration
 
 
-def test_every_key_stands_in_the_document() -> None:
+def test_every_key_is_documented() -> None:
     groups: dict[str, type[BaseModel]] = {
         "": FilesSource,
         "csv.": Csv,
@@ -31,16 +31,18 @@ def test_every_key_stands_in_the_document() -> None:
             assert f"`{prefix}{name}`" in files_page.TEXT, f"{prefix}{name}"
 
 
-def test_the_example_on_a_disk_runs(syncing: Syncing, tmp_path: Path) -> None:
-    given = files_page.ON_DISK
-    assert given["type"] == "sync_pipeline.DailySync"
-    DatasetSettings.model_validate(given["attributes"])
+def test_the_example_on_disk_runs(syncing: Syncing, tmp_path: Path) -> None:
+    example = files_page.ON_DISK
+    assert example["type"] == "sync_pipeline.DailySync"
+    DatasetSettings.model_validate(example["attributes"])
     folder = tmp_path / "clicks" / f"dt={DAY}"
     folder.mkdir(parents=True)
     pq.write_table(pa.table({"id": [1, 2]}), folder / "a.parquet")
     os.utime(folder / "a.parquet", (time.time() - 61,) * 2)
-    path = given["attributes"]["source"]["path"].replace("/data/lake", str(tmp_path))
-    attributes = given["attributes"] | {"source": given["attributes"]["source"] | {"path": path}}
+    path = example["attributes"]["source"]["path"].replace("/data/lake", str(tmp_path))
+    attributes = example["attributes"] | {
+        "source": example["attributes"]["source"] | {"path": path}
+    }
     (done,) = syncing.sync(**attributes)
     assert done.error is None
     assert syncing.rows("SELECT * FROM clicks ORDER BY id") == [(1, DAY), (2, DAY)]

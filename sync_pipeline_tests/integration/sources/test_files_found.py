@@ -1,4 +1,4 @@
-"""A day's files are those that its path means, and none is read before it is whole."""
+"""The files of a day are found by the path, and no file is read before it is complete."""
 
 import os
 import time
@@ -26,10 +26,10 @@ def keys(path: Path | str, **more: Any) -> dict[str, Any]:
     return given | more
 
 
-def put(path: Path, *ids: int, changed_ago: float = 0) -> Path:
+def put(path: Path, *ids: int, age: float = 0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("id\n" + "".join(f"{n}\n" for n in ids))
-    os.utime(path, (time.time() - changed_ago,) * 2)
+    os.utime(path, (time.time() - age,) * 2)
     return path
 
 
@@ -37,16 +37,16 @@ def ids(syncing: Syncing) -> list[int]:
     return [n for (n,) in syncing.rows("SELECT id FROM landed ORDER BY id")]
 
 
-def is_not_ready(done: DayResult, *said: str) -> bool:
+def is_not_ready(done: DayResult, *messages: str) -> bool:
     text = done.error or ""
     return (
         done.outcome is Outcome.FAILED
         and text.startswith("dataset landed: 2025-10-01 is not ready in ")
-        and all(part in text for part in said)
+        and all(part in text for part in messages)
     )
 
 
-def test_all_the_files_of_a_day_are_read_and_no_other(syncing: Syncing, tmp_path: Path) -> None:
+def test_exactly_the_files_of_a_day_are_read(syncing: Syncing, tmp_path: Path) -> None:
     put(tmp_path / "eu/2025/10/01/part-1.csv", 1)
     put(tmp_path / "eu/2025/10/01/part-2.csv", 2)
     put(tmp_path / "us/2025/10/01/part-1.csv", 3)
@@ -60,7 +60,7 @@ def test_all_the_files_of_a_day_are_read_and_no_other(syncing: Syncing, tmp_path
     assert ids(syncing) == [1, 2, 3]
 
 
-def test_a_relative_path_begins_at_the_projects_folder(syncing: Syncing, tmp_path: Path) -> None:
+def test_a_relative_path_starts_in_the_project_folder(syncing: Syncing, tmp_path: Path) -> None:
     put(tmp_path / "in/2025-10-01.csv", 1)
     syncing.settings["SYNC_PROJECT_DIR"] = str(tmp_path)
     syncing.sync(keys("in/{day}.csv"))
@@ -74,13 +74,13 @@ def test_a_day_without_a_file_is_not_ready_and_keeps_its_rows(
     syncing.sync(keys(tmp_path / "{day}.csv"))
     path.unlink()
     (done,) = syncing.sync(keys(tmp_path / "{day}.csv"))
-    assert is_not_ready(done, "there is no such file yet", "missing_file: empty")
+    assert is_not_ready(done, "no file found", "missing_file: empty")
     (done,) = syncing.sync(keys(tmp_path / "no-folder/{day}*.csv"))
-    assert is_not_ready(done, "there is no such file yet")
+    assert is_not_ready(done, "no file found")
     assert ids(syncing) == [1]
 
 
-def test_a_day_without_a_file_is_empty_where_that_is_said(syncing: Syncing, tmp_path: Path) -> None:
+def test_a_day_without_a_file_can_be_empty(syncing: Syncing, tmp_path: Path) -> None:
     path = put(tmp_path / "2025-10-01.csv", 1)
     source = keys(tmp_path / "{day}.csv", missing_file="empty")
     syncing.sync(source)
@@ -90,7 +90,7 @@ def test_a_day_without_a_file_is_empty_where_that_is_said(syncing: Syncing, tmp_
     assert ids(syncing) == []
 
 
-def test_a_file_with_a_header_only_is_an_empty_day(syncing: Syncing, tmp_path: Path) -> None:
+def test_a_file_with_only_a_header_is_an_empty_day(syncing: Syncing, tmp_path: Path) -> None:
     put(tmp_path / "2025-10-01.csv")
     (done,) = syncing.sync(keys(tmp_path / "{day}.csv"))
     assert done.outcome is Outcome.SUCCESS
@@ -98,27 +98,29 @@ def test_a_file_with_a_header_only_is_an_empty_day(syncing: Syncing, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("marker", "written"),
+    ("marker", "marker_path"),
     [
         ("_SUCCESS", "in/_SUCCESS"),
         ("{file}.done", "in/a-2025-10-01.csv.done"),
         ("done/{day:%Y%m%d}.ok", "in/done/20251001.ok"),
     ],
 )
-def test_a_file_is_read_when_its_marker_is_there(
-    syncing: Syncing, tmp_path: Path, marker: str, written: str
+def test_a_file_is_read_when_its_marker_exists(
+    syncing: Syncing, tmp_path: Path, marker: str, marker_path: str
 ) -> None:
     put(tmp_path / "in/a-2025-10-01.csv", 1)
     source = keys(tmp_path / "in/a-{day}*", ready={"marker": marker})
     (done,) = syncing.sync(source)
-    assert is_not_ready(done, f"{tmp_path / written}, which says that a-2025-10-01.csv is whole")
-    put(tmp_path / written)
+    assert is_not_ready(
+        done, f"the ready marker {tmp_path / marker_path} of a-2025-10-01.csv is missing"
+    )
+    put(tmp_path / marker_path)
     (done,) = syncing.sync(source)
     assert done.error is None
     assert ids(syncing) == [1]
 
 
-def test_a_day_without_files_is_empty_when_its_folders_marker_is_there(
+def test_a_day_without_files_is_empty_when_the_marker_of_its_folder_exists(
     syncing: Syncing, tmp_path: Path
 ) -> None:
     source = keys(tmp_path / "{day}/*.csv", ready={"marker": "_SUCCESS"}, missing_file="empty")
@@ -129,21 +131,23 @@ def test_a_day_without_files_is_empty_when_its_folders_marker_is_there(
     assert done.outcome is Outcome.SUCCESS
 
 
-def test_a_file_is_read_when_it_has_not_changed_for_a_while(
+def test_a_file_is_read_when_it_is_unchanged_for_settle_seconds(
     syncing: Syncing, tmp_path: Path
 ) -> None:
     source = keys(tmp_path / "{day}-*.csv", ready={"settle_seconds": 600})
-    put(tmp_path / "2025-10-01-a.csv", 1, changed_ago=3600)
-    put(tmp_path / "2025-10-01-b.csv", 2, changed_ago=30)
+    put(tmp_path / "2025-10-01-a.csv", 1, age=3600)
+    put(tmp_path / "2025-10-01-b.csv", 2, age=30)
     (done,) = syncing.sync(source)
-    assert is_not_ready(done, "2025-10-01-b.csv changed 3", "s ago, not 600 s or longer")
-    put(tmp_path / "2025-10-01-b.csv", 2, changed_ago=601)
+    assert is_not_ready(
+        done, "2025-10-01-b.csv was modified 3", "s ago; it must be unchanged for 600 s"
+    )
+    put(tmp_path / "2025-10-01-b.csv", 2, age=601)
     (done,) = syncing.sync(source)
     assert ids(syncing) == [1, 2]
 
 
-class Sink:
-    """What is written to calls a function, once."""
+class CallbackSink:
+    """A sink that calls a function on the first write."""
 
     def __init__(self, function: Callable[[], object]) -> None:
         self._function: Callable[[], object] | None = function
@@ -161,30 +165,30 @@ def test_a_file_that_changes_while_it_is_read_is_not_ready(
 ) -> None:
     path = put(tmp_path / "2025-10-01.csv", 1)
 
-    def writes() -> None:
+    def change_file() -> None:
         if change == "append":
             with path.open("a") as file:
                 file.write("2\n")
         elif change == "replace":
-            put(tmp_path / "new", 2, changed_ago=5).replace(path)
+            put(tmp_path / "new", 2, age=5).replace(path)
         else:
             path.unlink()
 
     source = open_source(syncing.dataset(keys(tmp_path / "{day}.csv")), Settings({}))
     with pytest.raises(Exception, match=r"2025-10-01\.csv changed while it was read"):
-        source.read_day(DAY, Sink(writes), CopyFormat.TEXT)
+        source.read_day(DAY, CallbackSink(change_file), CopyFormat.TEXT)
 
 
-def test_a_read_that_finds_no_row_can_be_broken_off(syncing: Syncing, tmp_path: Path) -> None:
+def test_a_read_that_finds_no_row_can_be_cancelled(syncing: Syncing, tmp_path: Path) -> None:
     columns = {"id": "int", "day": "date"}
     (tmp_path / "all.csv").write_text("id,day\n" + "1,2025-10-01\n" + "2,2025-10-02\n" * 900_000)
     given = keys(tmp_path / "all.csv", columns=columns, day_column="day")
     source = open_source(syncing.dataset(given), Settings({}))
-    with pytest.raises(SourceError, match="was broken off"):
-        source.read_day(DAY, Sink(source.cancel), CopyFormat.TEXT)
+    with pytest.raises(SourceError, match="reading was cancelled"):
+        source.read_day(DAY, CallbackSink(source.cancel), CopyFormat.TEXT)
 
 
-def test_the_columns_are_those_of_the_newest_day_whatever_changed_last(
+def test_the_columns_are_read_from_the_latest_complete_day(
     syncing: Syncing, tmp_path: Path
 ) -> None:
     for name, column in (("31.12.2024", "old"), ("02.10.2025", "new"), ("03.10.2025", "half")):
@@ -201,7 +205,7 @@ def test_the_columns_are_those_of_the_newest_day_whatever_changed_last(
     assert syncing.types() == {"new": "bigint", "sync_date": "date"}
 
 
-def test_a_day_is_not_empty_because_the_folder_of_all_days_is_away(
+def test_a_day_is_not_empty_if_the_folder_of_all_days_is_missing(
     syncing: Syncing, tmp_path: Path
 ) -> None:
     source = keys(tmp_path / "mount/in/{day}/*.csv", missing_file="empty")
@@ -209,11 +213,13 @@ def test_a_day_is_not_empty_because_the_folder_of_all_days_is_away(
     syncing.sync(source)
     (tmp_path / "mount/in").rename(tmp_path / "mount/away")
     (done,) = syncing.sync(source)
-    assert is_not_ready(done, f"its folder {tmp_path}/mount/in is not there")
+    assert is_not_ready(done, f"folder {tmp_path}/mount/in not found")
     assert ids(syncing) == [1]
 
 
-def test_a_day_of_a_zone_is_named_in_the_path_as_it_is(syncing: Syncing, tmp_path: Path) -> None:
+def test_the_day_in_the_path_does_not_depend_on_the_time_zone(
+    syncing: Syncing, tmp_path: Path
+) -> None:
     put(tmp_path / "2025-10-01.csv", 1)
     syncing.sync(keys(tmp_path / "{day}.csv"), timezone="Pacific/Kiritimati")
     assert syncing.rows("SELECT sync_date FROM landed") == [(date(2025, 10, 1),)]

@@ -1,4 +1,4 @@
-"""A Google Cloud Storage that is away is not a missing file."""
+"""An unavailable Google Cloud Storage is not treated as a missing file."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Sync
 pytestmark = pytest.mark.integration
 
 
-def test_a_server_that_is_away_ends_the_batch_and_is_tried_again(
+def test_an_unavailable_server_ends_the_batch_with_a_transient_error(
     syncing: Syncing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "GCS_RETRY_SECONDS", 1)
@@ -21,6 +21,6 @@ def test_a_server_that_is_away_ends_the_batch_and_is_tried_again(
         "missing_file": "empty",
         "gcs": {"endpoint": "http://127.0.0.1:1", "anonymous": True},
     }
-    with pytest.raises(SourceUnreachableError, match="cannot look at gs://lake/") as caught:
+    with pytest.raises(SourceUnreachableError, match="cannot access gs://lake/") as caught:
         syncing.sync(source, [DAY, NEXT_DAY])
     assert is_transient(caught.value)

@@ -1,4 +1,4 @@
-"""JSON Lines files arrive as the types that a dataset declares, their numbers digit for digit."""
+"""JSON Lines files are loaded as the types that a dataset declares, with exact numbers."""
 
 import gzip
 import json
@@ -59,7 +59,7 @@ def write(folder: Path, *lines: str, day: str = "2025-10-01") -> Path:
         ("timestamptz", '"2025-10-01T12:00:00+08:00"', ...),
     ],
 )
-def test_a_value_arrives_as_the_type_declared(
+def test_a_value_is_loaded_as_the_declared_type(
     syncing: Syncing, tmp_path: Path, kind: str, given: str, expected: Any
 ) -> None:
     write(tmp_path, f'{{"v": {given}}}')
@@ -77,18 +77,18 @@ def test_a_value_arrives_as_the_type_declared(
 
 @given(values=st.lists(JSON, min_size=1, max_size=8))
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_every_json_value_arrives_whole(
+def test_every_json_value_is_loaded_exactly(
     syncing: Syncing, tmp_path: Path, values: list[Any]
 ) -> None:
     write(tmp_path, *(json.dumps({"n": n, "v": value}) for n, value in enumerate(values)))
     (done,) = syncing.sync(keys(tmp_path, {"n": "int", "v": "jsonb"}))
-    refused = "\\u0000" in json.dumps(values)
-    assert done.outcome is (Outcome.FAILED if refused else Outcome.SUCCESS)
-    if not refused:
+    is_rejected = "\\u0000" in json.dumps(values)
+    assert done.outcome is (Outcome.FAILED if is_rejected else Outcome.SUCCESS)
+    if not is_rejected:
         assert syncing.rows("SELECT v FROM landed ORDER BY n") == [(value,) for value in values]
 
 
-def test_a_key_that_an_object_lacks_is_null_and_blank_lines_are_none(
+def test_a_missing_key_is_null_and_blank_lines_are_skipped(
     syncing: Syncing, tmp_path: Path
 ) -> None:
     write(tmp_path, '\ufeff{"a": 1}', "", '  {"b": "x"}  ')
@@ -99,37 +99,40 @@ def test_a_key_that_an_object_lacks_is_null_and_blank_lines_are_none(
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "message"),
     [
-        (['{"a": 1}', '{"a": 1'], "line 2 is no JSON: Expecting ',' delimiter, at character 8"),
-        (['{"a": 1}', "", "[1]"], "line 3 is JSON, but no object"),
-        (['{"a": 1, "c": 2}'], "line 1 has a column 'c' that 'columns' does not have"),
-        (['{"a": 1}', r'{"b": "\ud800"}'], "line 2 holds half a character"),
-        (['{"a": 1}{"a": 2}'], "line 1 is no JSON: Extra data"),
+        (
+            ['{"a": 1}', '{"a": 1'],
+            "line 2 is not valid JSON: Expecting ',' delimiter, at character 8",
+        ),
+        (['{"a": 1}', "", "[1]"], "line 3 is not a JSON object"),
+        (['{"a": 1, "c": 2}'], "line 1 has a column 'c', which is not in 'columns'"),
+        (['{"a": 1}', r'{"b": "\ud800"}'], "line 2 has a lone surrogate"),
+        (['{"a": 1}{"a": 2}'], "line 1 is not valid JSON: Extra data"),
         (['{"b": ' + "[" * 100_000 + "}"], "line 1 is nested too deeply"),
         (['{"a": "many"}'], 'integer: "many"'),
         ([r'{"b": "\u0000"}'], "0x00"),
     ],
 )
-def test_what_is_wrong_with_a_line_is_said_with_its_number(
-    syncing: Syncing, tmp_path: Path, lines: list[str], said: str
+def test_an_invalid_line_is_reported_with_its_number(
+    syncing: Syncing, tmp_path: Path, lines: list[str], message: str
 ) -> None:
     path = write(tmp_path, *lines)
     (done,) = syncing.sync(keys(tmp_path, {"a": "int", "b": "text"}))
     assert done.outcome is Outcome.FAILED
-    assert said in (done.error or "")
-    if "line" in said:
+    assert message in (done.error or "")
+    if "line" in message:
         assert f"dataset landed: {path} for 2025-10-01, line " in (done.error or "")
     assert syncing.rows("SELECT count(*) FROM landed") == [(0,)]
 
 
-def test_bytes_that_are_no_utf8_are_named_by_line(syncing: Syncing, tmp_path: Path) -> None:
+def test_invalid_utf8_is_reported_with_its_line(syncing: Syncing, tmp_path: Path) -> None:
     (tmp_path / "2025-10-01.jsonl").write_bytes(b'{"b": "x"}\n{"b": "\xff"}\n')
     (done,) = syncing.sync(keys(tmp_path, {"b": "text"}))
-    assert "line 2 is not written in UTF-8" in (done.error or "")
+    assert "line 2 is not valid UTF-8" in (done.error or "")
 
 
-def test_a_line_that_does_not_end_is_not_held_in_memory(syncing: Syncing, tmp_path: Path) -> None:
+def test_an_endless_line_is_not_kept_in_memory(syncing: Syncing, tmp_path: Path) -> None:
     with gzip.open(tmp_path / "2025-10-01.jsonl.gz", "wb", 1) as file:
         file.write(b'{"b": "')
         for _ in range(2):
@@ -139,13 +142,15 @@ def test_a_line_that_does_not_end_is_not_held_in_memory(syncing: Syncing, tmp_pa
     assert "line 1 is longer than 64 MiB" in (done.error or "")
 
 
-def test_unknown_keys_are_left_out_where_that_is_said(syncing: Syncing, tmp_path: Path) -> None:
+def test_unknown_keys_can_be_ignored(syncing: Syncing, tmp_path: Path) -> None:
     write(tmp_path, '{"a": 1, "c": 2}')
     syncing.sync(keys(tmp_path, {"a": "int"}, extra_columns="ignore"))
     assert syncing.rows("SELECT * FROM landed") == [(1, DAY)]
 
 
-def test_rows_of_a_day_are_found_in_one_file_of_many(syncing: Syncing, tmp_path: Path) -> None:
+def test_rows_of_a_day_are_selected_from_a_file_of_several_days(
+    syncing: Syncing, tmp_path: Path
+) -> None:
     lines = [
         f'{{"a": {n}, "day": "2025-10-{1 + n % 2:02}"}}'
         for n in range(40_000)  # more than one batch

@@ -1,4 +1,4 @@
-"""Parquet files arrive with their own types; a day is found in a file of many by its statistics."""
+"""Parquet files are loaded with their types, and a day is selected with their statistics."""
 
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sync_pipeline.errors import NotReadyError, SourceError
 from sync_pipeline.sync.days import Outcome
 from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing
-from sync_pipeline_tests.integration.sources.test_arrow import VALUES, as_python
+from sync_pipeline_tests.integration.sources.test_arrow import VALUES, to_python
 
 pytestmark = pytest.mark.integration
 
@@ -25,16 +25,16 @@ def keys(folder: Path, name: str = "{day}.parquet", **more: Any) -> dict[str, An
     return {"type": "files", "path": f"{folder}/{name}"} | more
 
 
-def write(folder: Path, columns: dict[str, Any], name: str = "2025-10-01", **how: Any) -> Path:
+def write(folder: Path, columns: dict[str, Any], name: str = "2025-10-01", **options: Any) -> Path:
     path = folder / f"{name}.parquet"
-    pq.write_table(pa.table(columns), path, **how)
+    pq.write_table(pa.table(columns), path, **options)
     return path
 
 
 @pytest.mark.parametrize("kind", [k for k in VALUES if k != pa.binary(4)], ids=str)
 @given(data=st.data())
 @settings(max_examples=5, suppress_health_check=list(HealthCheck))
-def test_every_value_arrives_whole(
+def test_every_value_is_loaded_exactly(
     syncing: Syncing, tmp_path: Path, kind: pa.DataType, data: st.DataObject
 ) -> None:
     values = data.draw(st.lists(st.none() | VALUES[kind], min_size=1, max_size=20))
@@ -43,13 +43,13 @@ def test_every_value_arrives_whole(
     syncing.rows("DROP TABLE IF EXISTS landed")
     (done,) = syncing.sync(keys(tmp_path))
     assert done.error is None
-    found = [as_python(value) for (value,) in syncing.rows("SELECT x FROM landed ORDER BY n")]
+    found = [to_python(value) for (value,) in syncing.rows("SELECT x FROM landed ORDER BY n")]
     if kind == pa.float32():
         found = pa.array(found, kind).to_pylist()
     assert found == values
 
 
-def test_the_table_is_made_with_the_types_of_the_newest_file(
+def test_the_table_is_created_with_the_types_of_the_newest_file(
     syncing: Syncing, tmp_path: Path
 ) -> None:
     write(tmp_path, {"id": pa.array([1], pa.int32())}, "2025-09-30")
@@ -75,16 +75,16 @@ def test_the_table_is_made_with_the_types_of_the_newest_file(
     ]
 
 
-def test_a_column_that_the_newest_file_has_not_is_refused(syncing: Syncing, tmp_path: Path) -> None:
+def test_a_column_that_the_newest_file_lacks_is_rejected(syncing: Syncing, tmp_path: Path) -> None:
     write(tmp_path, {"id": [1], "old": [1]})
     write(tmp_path, {"id": [2]}, "2025-10-02")
     (done,) = syncing.sync(keys(tmp_path))
-    assert "has a column 'old' that the newest file does not have" in (done.error or "")
+    assert "has a column 'old', which is not in the newest file" in (done.error or "")
     (done,) = syncing.sync(keys(tmp_path, extra_columns="ignore"))
     assert done.outcome is Outcome.SUCCESS
 
 
-def test_nanoseconds_are_refused_or_arrive_whole_in_a_column_that_is_declared_as_text(
+def test_nanoseconds_are_rejected_unless_the_column_is_declared_as_text(
     syncing: Syncing, tmp_path: Path
 ) -> None:
     one, kinds = [1_759_276_800_000_000_001], (pa.timestamp("ns"), pa.timestamp("ns", "UTC"))
@@ -94,12 +94,12 @@ def test_nanoseconds_are_refused_or_arrive_whole_in_a_column_that_is_declared_as
     write(tmp_path, times)
     (done,) = syncing.sync(keys(tmp_path))
     assert (
-        "2025-10-01: column 't0' has a value finer than timestamp without time zone holds; declare "
-        "the column as text under 'columns'"
+        "2025-10-01: column 't0' has a value that is more precise than timestamp without time "
+        "zone; declare the column as text under 'columns'"
     ) in (done.error or "")
     syncing.rows("DROP TABLE landed")
     (done,) = syncing.sync(keys(tmp_path, columns=dict.fromkeys(times, "timestamp")))
-    assert "column 't0' has a value finer than timestamp" in (done.error or "")
+    assert "column 't0' has a value that is more precise than timestamp" in (done.error or "")
     syncing.rows("DROP TABLE landed")
     texts = dict.fromkeys(times, "text") | {"t1": "varchar(40)"}
     (done,) = syncing.sync(keys(tmp_path, columns=texts))
@@ -114,11 +114,11 @@ def test_nanoseconds_are_refused_or_arrive_whole_in_a_column_that_is_declared_as
     ]
 
 
-def test_nanoseconds_within_a_struct_are_refused_too(syncing: Syncing, tmp_path: Path) -> None:
+def test_nanoseconds_within_a_struct_are_rejected(syncing: Syncing, tmp_path: Path) -> None:
     struct = pa.StructArray.from_arrays([pa.array([1], pa.timestamp("ns"))], ["at"])
     write(tmp_path, {"doc": struct})
     (done,) = syncing.sync(keys(tmp_path))
-    assert "column 'doc' has a value finer than jsonb holds" in (done.error or "")
+    assert "column 'doc' has a value that is more precise than jsonb" in (done.error or "")
 
 
 INSTANTS = [
@@ -133,7 +133,7 @@ INSTANTS = [
 @pytest.mark.parametrize(
     "kind", [pa.timestamp(unit, "UTC") for unit in ("ms", "us", "ns")], ids=str
 )
-def test_rows_of_a_day_are_found_in_the_datasets_zone(
+def test_rows_of_a_day_are_selected_in_the_datasets_time_zone(
     syncing: Syncing, tmp_path: Path, kind: pa.DataType
 ) -> None:
     instants = [at and at.replace(microsecond=at.microsecond // 1000 * 1000) for at in INSTANTS]
@@ -148,7 +148,9 @@ def test_rows_of_a_day_are_found_in_the_datasets_zone(
 @pytest.mark.parametrize(
     "kind", [pa.date32(), pa.date64(), pa.timestamp("s"), pa.timestamp("ns")], ids=str
 )
-def test_rows_of_a_local_day_are_found(syncing: Syncing, tmp_path: Path, kind: pa.DataType) -> None:
+def test_rows_of_a_local_day_are_selected(
+    syncing: Syncing, tmp_path: Path, kind: pa.DataType
+) -> None:
     days = pa.array([DAY - timedelta(days=1), DAY, NEXT_DAY], pa.date32()).cast(kind)
     write(tmp_path, {"id": range(3), "day": days}, "all")
     (done,) = syncing.sync(keys(tmp_path, "all.parquet", day_column="day"))
@@ -161,9 +163,7 @@ def test_rows_of_a_local_day_are_found(syncing: Syncing, tmp_path: Path, kind: p
     assert far.counts.rows_read == 0
 
 
-def test_parts_of_a_file_that_hold_no_row_of_the_day_are_not_read(
-    syncing: Syncing, tmp_path: Path
-) -> None:
+def test_row_groups_without_rows_of_the_day_are_not_read(syncing: Syncing, tmp_path: Path) -> None:
     days = [DAY] * 1000 + [NEXT_DAY] * 1000
     path = write(tmp_path, {"id": range(2000), "day": days}, "all", row_group_size=1000)
     group = pq.read_metadata(path).row_group(1).column(0)
@@ -174,7 +174,7 @@ def test_parts_of_a_file_that_hold_no_row_of_the_day_are_not_read(
     first, second = syncing.sync(source, [DAY, NEXT_DAY])
     assert first.error is None
     assert syncing.rows("SELECT count(*) FROM landed") == [(1000,)]
-    assert f"{path} for 2025-10-02: it cannot be read" in (second.error or "")
+    assert f"{path} for 2025-10-02: cannot read the file" in (second.error or "")
 
 
 def test_declared_columns_are_parsed_by_postgresql(syncing: Syncing, tmp_path: Path) -> None:
@@ -192,23 +192,23 @@ def test_declared_columns_are_parsed_by_postgresql(syncing: Syncing, tmp_path: P
     assert syncing.rows("SELECT * FROM landed") == [(1, Decimal("1.50"), {"a": 1}, DAY)]
 
 
-@pytest.mark.parametrize("kept", [0, 3, -4, -20])
-def test_a_corrupt_file_is_an_error_that_names_it(
-    syncing: Syncing, tmp_path: Path, kept: int
+@pytest.mark.parametrize("kept_bytes", [0, 3, -4, -20])
+def test_a_corrupt_file_raises_an_error_with_its_path(
+    syncing: Syncing, tmp_path: Path, kept_bytes: int
 ) -> None:
     write(tmp_path, {"id": [1]}, "2025-10-02")
     path = write(tmp_path, {"id": list(range(1000))})
-    path.write_bytes(path.read_bytes()[:kept])
+    path.write_bytes(path.read_bytes()[:kept_bytes])
     (done,) = syncing.sync(keys(tmp_path))
-    assert f"dataset landed: {path} for 2025-10-01: it cannot be read: " in (done.error or "")
+    assert f"dataset landed: {path} for 2025-10-01: cannot read the file: " in (done.error or "")
     assert "\n" not in (done.error or "")
 
 
-def test_the_newest_file_must_be_whole_and_there(syncing: Syncing, tmp_path: Path) -> None:
-    with pytest.raises(NotReadyError, match=r"there is no file yet in .* to take"):
+def test_the_newest_file_must_exist_and_be_complete(syncing: Syncing, tmp_path: Path) -> None:
+    with pytest.raises(NotReadyError, match=r"no file found in .* to read the columns"):
         syncing.sync(keys(tmp_path))
     (tmp_path / "2025-10-01.parquet").write_bytes(b"PAR1")
-    with pytest.raises(SourceError, match=r"cannot take the columns from .*2025-10-01\.parquet"):
+    with pytest.raises(SourceError, match=r"cannot read the columns of .*2025-10-01\.parquet"):
         syncing.sync(keys(tmp_path))
 
 
@@ -218,13 +218,15 @@ def test_a_path_without_a_day_needs_a_day_column(syncing: Syncing, tmp_path: Pat
         syncing.sync(keys(tmp_path, "all.parquet"))
 
 
-def test_a_days_file_with_a_row_of_another_day_is_refused(syncing: Syncing, tmp_path: Path) -> None:
+def test_the_file_of_a_day_with_a_row_of_another_day_is_rejected(
+    syncing: Syncing, tmp_path: Path
+) -> None:
     write(tmp_path, {"id": [1, 2], "day": [DAY, NEXT_DAY]})
     (done,) = syncing.sync(keys(tmp_path, day_column="day"))
-    assert "gave a row of 2025-10-02 for 2025-10-01" in (done.error or "")
+    assert "a row for 2025-10-01 whose day_column 'day' is 2025-10-02" in (done.error or "")
 
 
-def test_dates_after_2262_of_the_old_type_int96_arrive(syncing: Syncing, tmp_path: Path) -> None:
+def test_int96_timestamps_after_2262_are_loaded(syncing: Syncing, tmp_path: Path) -> None:
     at = datetime(9999, 12, 31, 23, 59, 59, 999_999)  # noqa: DTZ001
     table = {"at": pa.array([at], pa.timestamp("us"))}
     write(tmp_path, table, use_deprecated_int96_timestamps=True)

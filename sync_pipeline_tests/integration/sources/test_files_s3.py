@@ -1,4 +1,4 @@
-"""Files are read from S3 over HTTP as from a disk, and a server that is away is not a missing
+"""Files are read from S3 as from a disk, and an unavailable server is not treated as a missing
 file."""
 
 import socket
@@ -26,7 +26,7 @@ from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Sync
 
 pytestmark = pytest.mark.integration
 
-SECRET = "wJalr-secret-of-the-lake"  # noqa: S105  a test's
+SECRET = "wJalr-secret-of-the-lake"  # noqa: S105  only for tests
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def endpoint() -> Iterator[str]:
 
 @pytest.fixture
 def lake(endpoint: str, syncing: Syncing) -> Iterator[fs.FileSystem]:
-    """The test's own bucket ``lake``, and the environment with the keys to it."""
+    """The bucket ``lake`` of one test, and its keys in the settings."""
     syncing.settings |= {"LAKE_KEY": "AKIA-of-the-lake", "LAKE_SECRET": SECRET}
     system = fs.S3FileSystem(
         access_key="AKIA-of-the-lake",
@@ -66,7 +66,9 @@ def put(lake: fs.FileSystem, path: str, data: str) -> None:
         out.write(data.encode())
 
 
-def test_csv_of_a_bucket_arrives(syncing: Syncing, endpoint: str, lake: fs.FileSystem) -> None:
+def test_csv_files_in_a_bucket_are_loaded(
+    syncing: Syncing, endpoint: str, lake: fs.FileSystem
+) -> None:
     put(lake, "in/2025/10/01/a.csv.gz", "id\n1\n")
     put(lake, "in/2025/10/01/b.csv.gz", "id\n2\n")
     put(lake, "in/2025/10/02/a.csv.gz", "id\n3\n")
@@ -80,7 +82,7 @@ def test_csv_of_a_bucket_arrives(syncing: Syncing, endpoint: str, lake: fs.FileS
     ]
 
 
-def test_parquet_of_a_bucket_arrives_with_its_types(
+def test_parquet_files_in_a_bucket_are_loaded(
     syncing: Syncing, endpoint: str, lake: fs.FileSystem
 ) -> None:
     for day in (DAY, NEXT_DAY):
@@ -92,33 +94,35 @@ def test_parquet_of_a_bucket_arrives_with_its_types(
     assert syncing.rows("SELECT day, count(*) FROM landed GROUP BY 1") == [(NEXT_DAY, 50_000)]
 
 
-def test_a_bucket_without_the_days_file_or_its_marker_is_not_ready(
+def test_a_day_without_its_file_or_marker_in_the_bucket_is_not_ready(
     syncing: Syncing, endpoint: str, lake: fs.FileSystem
 ) -> None:
     source = keys(endpoint, "in/{day}.csv", columns={"id": "int"}, ready={"marker": "{file}.done"})
     (done,) = syncing.sync(source)
-    assert "is not ready in s3://lake/in/{day}.csv: there is no such file yet" in (done.error or "")
+    assert "is not ready in s3://lake/in/{day}.csv: no file found" in (done.error or "")
     put(lake, "in/2025-10-01.csv", "id\n1\n")
     (done,) = syncing.sync(source)
-    assert "s3://lake/in/2025-10-01.csv.done, which says that" in (done.error or "")
+    assert "the ready marker s3://lake/in/2025-10-01.csv.done of 2025-10-01.csv" in (
+        done.error or ""
+    )
     put(lake, "in/2025-10-01.csv.done", "")
     (done,) = syncing.sync(source)
     assert done.outcome is Outcome.SUCCESS
 
 
-def test_an_object_that_was_just_written_has_to_settle(
+def test_an_object_is_not_read_before_settle_seconds(
     syncing: Syncing, endpoint: str, lake: fs.FileSystem
 ) -> None:
     put(lake, "in/2025-10-01.csv", "id\n1\n")
     source = keys(endpoint, "in/{day}.csv", columns={"id": "int"})
     (done,) = syncing.sync(source | {"ready": {"settle_seconds": 3600}})
-    assert "not 3600 s or longer" in (done.error or "")
+    assert "it must be unchanged for 3600 s" in (done.error or "")
     (done,) = syncing.sync(source)
     assert done.outcome is Outcome.SUCCESS
 
 
 @pytest.mark.parametrize("path", ["{day}.csv", "{day}*.csv"])
-def test_a_bucket_that_is_not_there_is_no_empty_day(
+def test_a_missing_bucket_is_not_an_empty_day(
     syncing: Syncing, endpoint: str, lake: fs.FileSystem, path: str
 ) -> None:
     source = keys(endpoint, path, columns={"id": "int"}, missing_file="empty")
@@ -129,22 +133,22 @@ def test_a_bucket_that_is_not_there_is_no_empty_day(
     assert "s3://laek" in (done.error or "")
 
 
-def test_a_server_that_is_away_ends_the_batch_and_is_tried_again(
+def test_an_unavailable_server_ends_the_batch_with_a_transient_error(
     syncing: Syncing, lake: fs.FileSystem
 ) -> None:
     with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))  # not listening: a connection is refused
+        closed.bind(("127.0.0.1", 0))  # does not listen, so connections are refused
         endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
         source = keys(endpoint, "{day}.csv", columns={"id": "int"})
-        with pytest.raises(SourceUnreachableError, match="cannot look at s3://lake/") as caught:
+        with pytest.raises(SourceUnreachableError, match="cannot access s3://lake/") as caught:
             syncing.sync(source, [DAY, NEXT_DAY])
     assert is_transient(caught.value)
     assert SECRET not in str(caught.value)
     assert syncing.rows("SELECT status FROM daily_sync_status WHERE kind = 'day'") == [("failed",)]
 
 
-def test_no_secret_stands_in_an_error(syncing: Syncing, lake: fs.FileSystem) -> None:
-    # A word of what the library says: it would be seen.
+def test_errors_do_not_contain_secrets(syncing: Syncing, lake: fs.FileSystem) -> None:
+    # The secret is a word of the library's error message, so that redaction is visible.
     values = {"LAKE_KEY": "AKIA", "LAKE_SECRET": "bucket"}
     dataset = syncing.dataset(keys("http://127.0.0.1:1", "{day}.csv", columns={"id": "int"}))
     source = open_source(dataset, Settings(values))
@@ -152,7 +156,7 @@ def test_no_secret_stands_in_an_error(syncing: Syncing, lake: fs.FileSystem) -> 
         source.read_day(DAY, BytesIO(), CopyFormat.TEXT)
 
 
-def test_a_secret_that_is_not_set_is_named(syncing: Syncing, endpoint: str) -> None:
+def test_a_secret_that_is_not_set_is_reported(syncing: Syncing, endpoint: str) -> None:
     with pytest.raises(SettingError, match="LAKE_KEY is not set; set it to the access key"):
         syncing.sync(keys(endpoint, "in/{day}.csv", columns={"id": "int"}))
 
@@ -160,9 +164,9 @@ def test_a_secret_that_is_not_set_is_named(syncing: Syncing, endpoint: str) -> N
 def test_the_example_in_the_document_runs(
     syncing: Syncing, endpoint: str, lake: fs.FileSystem
 ) -> None:
-    given = files_page.ON_S3
-    assert given["type"] == "sync_pipeline.DailySync"
-    DatasetSettings.model_validate(given["attributes"])
+    example = files_page.ON_S3
+    assert example["type"] == "sync_pipeline.DailySync"
+    DatasetSettings.model_validate(example["attributes"])
     syncing.settings |= {"SHOP_ACCESS_KEY": "AKIA-of-the-shop", "SHOP_SECRET_KEY": SECRET}
     put(
         lake,
@@ -170,7 +174,7 @@ def test_the_example_in_the_document_runs(
         "order_id;placed_at;amount;note\n7;2025-10-01T00:00:00+08:00;9.5;NULL\n",
     )
     put(lake, "orders/2025/10/01/_SUCCESS", "")
-    attributes = dict(given["attributes"])
+    attributes = dict(example["attributes"])
     source = attributes.pop("source")
     path = source["path"].replace("s3://shop-exports", "s3://lake")
     source = source | {"path": path, "s3": source["s3"] | {"endpoint": endpoint}}

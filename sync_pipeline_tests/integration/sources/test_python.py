@@ -1,4 +1,4 @@
-"""A generator function of the user's is a source: its rows arrive as the types declared."""
+"""The rows of a user's generator function are loaded as the declared types."""
 
 import io
 import re
@@ -39,10 +39,10 @@ def as_arrow(day: date) -> Iterator[pa.RecordBatch]:
     yield pa.record_batch({"id": [1, 2], "amount": [1.5, None], "note": ["a\tb", "\\N"]})
 
 
-def without_end(day: date) -> Iterator[dict[str, Any]]:
-    """Rows for as long as they are asked for, each after a moment."""
+def endless(day: date) -> Iterator[dict[str, Any]]:
+    """Yield rows endlessly, with a short pause before each."""
     for number in range(10_000_000):
-        GIVEN.append(number)
+        YIELDED.append(number)
         PAUSE.wait(0.01)
         yield {"id": number}
 
@@ -55,11 +55,11 @@ def structured(day: date) -> Iterator[pa.RecordBatch]:
     yield pa.record_batch({"tags": pa.array([{"a": 1, "b": None}])})
 
 
-def nothing(day: date) -> list[dict[str, Any]]:
+def no_rows(day: date) -> list[dict[str, Any]]:
     return []
 
 
-def one_too_many(day: date) -> Iterator[dict[str, Any]]:
+def extra_column(day: date) -> Iterator[dict[str, Any]]:
     yield {"id": 1, "amont": 3}
 
 
@@ -71,22 +71,22 @@ def at_any_time(day: date, at: str | None) -> Iterator[dict[str, Any]]:
     yield {"at": at}
 
 
-def breaks(day: date) -> Iterator[dict[str, Any]]:
+def failing(day: date) -> Iterator[dict[str, Any]]:
     yield {"id": 1}
     raise RuntimeError("the shop's API said no")
 
 
-def exits(day: date) -> Iterator[dict[str, Any]]:
+def exiting(day: date) -> Iterator[dict[str, Any]]:
     yield {"id": 1}
     raise SystemExit(3)
 
 
-def comes_later(day: date) -> Iterator[dict[str, Any]]:
+def not_ready(day: date) -> Iterator[dict[str, Any]]:
     raise NotReadyError("come back at nine")
     yield {}
 
 
-GIVEN: list[int] = []
+YIELDED: list[int] = []
 PAUSE = threading.Event()
 
 
@@ -95,7 +95,7 @@ def keys(function: str, **more: Any) -> dict[str, Any]:
     return given | more
 
 
-def test_rows_arrive_as_the_types_declared_with_the_day_added(syncing: Syncing) -> None:
+def test_rows_are_loaded_as_the_declared_types_with_the_day_added(syncing: Syncing) -> None:
     (done,) = syncing.sync(keys("orders", options={"shop": "south"}))
     assert done.outcome is Outcome.SUCCESS
     assert syncing.types() == COLUMNS | {"sync_date": "date"}
@@ -106,7 +106,7 @@ def test_rows_arrive_as_the_types_declared_with_the_day_added(syncing: Syncing) 
     assert syncing.rows("SELECT total_records, success_count FROM daily_sync_status") == [(2, 2)]
 
 
-def test_the_example_of_the_documents_runs(
+def test_the_documented_example_runs(
     syncing: Syncing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = (PROJECT_ROOT / "docs/sources/python.md").read_text("utf-8")
@@ -134,24 +134,28 @@ def test_the_example_of_the_documents_runs(
     ]
 
 
-def test_a_day_that_is_not_ready_is_recorded_with_its_dataset_and_the_day(syncing: Syncing) -> None:
-    (done,) = syncing.sync(keys("comes_later"))
-    assert done.outcome is Outcome.FAILED
-    told = f"dataset landed: {MODULE}:comes_later for 2025-10-01: come back at nine"
-    assert syncing.rows("SELECT error_message FROM sync_attempt") == [(told,)]
-
-
-@pytest.mark.parametrize("there", [False, True])
-def test_a_type_that_the_target_does_not_know_is_named_with_its_column(
-    syncing: Syncing, there: bool
+def test_the_error_of_a_day_that_is_not_ready_is_recorded_with_dataset_and_day(
+    syncing: Syncing,
 ) -> None:
-    if there:
+    (done,) = syncing.sync(keys("not_ready"))
+    assert done.outcome is Outcome.FAILED
+    message = f"dataset landed: {MODULE}:not_ready for 2025-10-01: come back at nine"
+    assert syncing.rows("SELECT error_message FROM sync_attempt") == [(message,)]
+
+
+@pytest.mark.parametrize("table_exists", [False, True])
+def test_a_type_unknown_to_the_target_is_reported_with_its_column(
+    syncing: Syncing, table_exists: bool
+) -> None:
+    if table_exists:
         syncing.sync(keys("orders"))
-    with pytest.raises(SettingError, match="column 'id' is of type bigintt, which the target's"):
+    with pytest.raises(
+        SettingError, match="column 'id' has the type bigintt, which does not exist in the target"
+    ):
         syncing.sync(keys("orders", columns=COLUMNS | {"id": "bigintt"}))
 
 
-def test_record_batches_arrive_like_mappings(syncing: Syncing) -> None:
+def test_record_batches_are_loaded_like_mappings(syncing: Syncing) -> None:
     syncing.sync(keys("as_arrow"))
     assert syncing.rows("SELECT id, amount, note FROM landed ORDER BY id") == [
         (1, Decimal("1.50"), "a\tb"),
@@ -159,47 +163,51 @@ def test_record_batches_arrive_like_mappings(syncing: Syncing) -> None:
     ]
 
 
-def test_record_batches_are_passed_on_one_by_one() -> None:
-    taken: list[int] = []
+def test_record_batches_are_converted_one_at_a_time() -> None:
+    read: list[int] = []
 
     def batches() -> Iterator[pa.RecordBatch]:
         for number in range(3):
-            taken.append(number)
+            read.append(number)
             yield pa.record_batch({"id": [number]})
 
     declared = to_text_batches(batches(), {"id": "bigint"}, "a test")
     assert next(declared).to_pylist() == [{"id": "0"}]
-    assert taken == [0]
+    assert read == [0]
 
 
-def test_what_would_be_rounded_is_refused_and_a_struct_is_json(syncing: Syncing) -> None:
+def test_a_value_that_would_be_rounded_is_rejected_and_a_struct_becomes_json(
+    syncing: Syncing,
+) -> None:
     columns = {"at": "timestamp"}
     (done,) = syncing.sync(keys("in_nanoseconds", columns=columns))
     assert done.outcome is Outcome.FAILED
-    assert "for 2025-10-01: column 'at' has a value finer than timestamp" in (done.error or "")
+    assert "for 2025-10-01: column 'at' has a value that is more precise than timestamp" in (
+        done.error or ""
+    )
     (done,) = syncing.sync(keys("structured", columns={"tags": "jsonb"}), target={"table": "tags"})
     assert syncing.rows("SELECT tags FROM tags") == [({"a": 1, "b": None},)]
 
 
-def test_a_function_is_broken_off_after_its_next_row(syncing: Syncing) -> None:
+def test_a_function_is_cancelled_after_its_next_row(syncing: Syncing) -> None:
     with (
-        closing(open_source(syncing.dataset(keys("without_end")), Settings({}))) as source,
+        closing(open_source(syncing.dataset(keys("endless")), Settings({}))) as source,
         in_thread(lambda: source.read_day(DAY, io.BytesIO(), CopyFormat.TEXT)) as reading,
     ):
-        wait_until(lambda: len(GIVEN) > 2)
+        wait_until(lambda: len(YIELDED) > 2)
         source.cancel()
-        with pytest.raises(SourceError, match="for 2025-10-01 was broken off"):
+        with pytest.raises(SourceError, match="for 2025-10-01 was cancelled"):
             reading.result(10)
-    assert len(GIVEN) < 1000
+    assert len(YIELDED) < 1000
 
 
-def test_a_day_replaces_itself_and_no_other(syncing: Syncing) -> None:
+def test_a_sync_replaces_its_day_only(syncing: Syncing) -> None:
     syncing.sync(keys("orders"), [DAY, NEXT_DAY])
-    syncing.sync(keys("nothing"), [DAY])
+    syncing.sync(keys("no_rows"), [DAY])
     assert syncing.rows("SELECT sync_date, count(*) FROM landed GROUP BY 1") == [(NEXT_DAY, 2)]
 
 
-def test_a_day_column_of_the_rows_is_cut_in_the_datasets_zone(syncing: Syncing) -> None:
+def test_the_day_column_is_checked_in_the_datasets_time_zone(syncing: Syncing) -> None:
     columns = {"id": "bigint", "at": "timestamptz"}
     source = keys("timed", columns=columns, day_column="at")
     for _ in range(2):
@@ -209,42 +217,48 @@ def test_a_day_column_of_the_rows_is_cut_in_the_datasets_zone(syncing: Syncing) 
 
 
 @pytest.mark.parametrize(
-    ("at", "said"),
+    ("at", "message"),
     [
-        ("2025-09-30T15:59:59Z", "gave a row of 2025-09-30 15:59:59+00:00 for 2025-10-01"),
+        (
+            "2025-09-30T15:59:59Z",
+            "row for 2025-10-01 whose day_column 'at' is 2025-09-30 15:59:59+00:00",
+        ),
         (
             "yesterday",
-            "'yesterday', no timestamp with time zone written as 2025-10-01 12:00:00+08:00",
+            "'yesterday'; it must be a timestamp with time zone written as 2025-10-01 12:00:00+",
         ),
         (None, "day_column 'at' is empty"),
     ],
 )
-def test_a_row_of_another_day_is_refused(syncing: Syncing, at: str | None, said: str) -> None:
+def test_a_row_of_another_day_is_rejected(syncing: Syncing, at: str | None, message: str) -> None:
     source = keys("at_any_time", columns={"at": "timestamptz"}, day_column="at", options={"at": at})
     (done,) = syncing.sync(source, timezone="Asia/Shanghai")
     assert done.outcome is Outcome.FAILED
-    assert said in (done.error or "")
+    assert message in (done.error or "")
 
 
 @pytest.mark.parametrize(
-    ("function", "said"),
+    ("function", "message"),
     [
-        ("one_too_many", "gave a column 'amont' that 'columns' does not declare"),
-        ("breaks", "test_python:breaks for 2025-10-01 failed: RuntimeError: the shop's API said"),
-        ("exits", "test_python:exits for 2025-10-01 ended by sys.exit(3); raise an error instead"),
+        ("extra_column", "yielded a column 'amont' that 'columns' does not declare"),
+        ("failing", "test_python:failing for 2025-10-01 failed: RuntimeError: the shop's API said"),
+        (
+            "exiting",
+            "test_python:exiting for 2025-10-01 called sys.exit(3); raise an error instead",
+        ),
     ],
 )
-def test_what_is_wrong_with_the_rows_is_said_and_nothing_changed(
-    syncing: Syncing, function: str, said: str
+def test_invalid_rows_fail_the_day_with_a_reason_and_keep_its_rows(
+    syncing: Syncing, function: str, message: str
 ) -> None:
     syncing.sync(keys("orders"))
     (done,) = syncing.sync(keys(function))
     assert done.outcome is Outcome.FAILED
-    assert said in (done.error or "")
+    assert message in (done.error or "")
     assert syncing.rows("SELECT count(*) FROM landed") == [(2,)]
 
 
-def test_a_function_that_is_not_there_is_named(syncing: Syncing) -> None:
+def test_a_missing_function_is_reported(syncing: Syncing) -> None:
     with pytest.raises(
         SettingError, match=r"cannot import .*test_python:ordres.*correct 'function'"
     ):

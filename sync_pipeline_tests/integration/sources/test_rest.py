@@ -1,4 +1,4 @@
-"""JSON over HTTP is a source: what is asked for, and how its rows arrive."""
+"""The `rest` source: the requests that it sends, and how their rows are loaded."""
 
 import json
 from datetime import date, datetime, timezone
@@ -19,8 +19,10 @@ pytestmark = pytest.mark.integration
 UTC = timezone.utc
 
 
-def test_rows_arrive_as_the_types_declared_with_the_day_added(syncing: Syncing, api: Api) -> None:
-    api.answer = lambda asked: {"data": rows(1, 2)}
+def test_rows_are_loaded_as_the_declared_types_with_the_day_added(
+    syncing: Syncing, api: Api
+) -> None:
+    api.respond = lambda request: {"data": rows(1, 2)}
     (done,) = syncing.sync(keys(api))
     assert done.outcome is Outcome.SUCCESS
     assert syncing.types() == {"id": "bigint", "note": "text", "sync_date": "date"}
@@ -31,19 +33,15 @@ def test_rows_arrive_as_the_types_declared_with_the_day_added(syncing: Syncing, 
     assert syncing.rows("SELECT total_records, success_count FROM daily_sync_status") == [(2, 2)]
 
 
-def test_an_empty_list_is_a_success_that_clears_its_day_and_no_other(
-    syncing: Syncing, api: Api
-) -> None:
-    api.replies({"data": rows(1)}, {"data": rows(2)}, {"data": []})
+def test_an_empty_list_is_a_success_that_clears_its_day_only(syncing: Syncing, api: Api) -> None:
+    api.reply_with({"data": rows(1)}, {"data": rows(2)}, {"data": []})
     syncing.sync(keys(api), [DAY, NEXT_DAY])
     (done,) = syncing.sync(keys(api), [DAY])
     assert done.outcome is Outcome.SUCCESS
     assert syncing.rows("SELECT sync_date, id FROM landed") == [(NEXT_DAY, 2)]
 
 
-def test_the_day_stands_in_path_query_and_body_as_each_api_wants_it(
-    syncing: Syncing, api: Api
-) -> None:
+def test_the_day_is_filled_into_path_query_and_body(syncing: Syncing, api: Api) -> None:
     source = keys(
         api,
         method="POST",
@@ -54,27 +52,27 @@ def test_the_day_stands_in_path_query_and_body_as_each_api_wants_it(
     )
     (done,) = syncing.sync(source, timezone="Asia/Shanghai")
     assert done.outcome is Outcome.SUCCESS
-    (asked,) = api.asked
-    assert (asked.method, asked.path) == ("POST", "/orders/2025/10/01")
-    assert asked.query == {"until": "02.10.2025", "deep": "true", "kind": "b", "size": "5"}
-    assert json.loads(asked.body) == {
+    (request,) = api.requests
+    assert (request.method, request.path) == ("POST", "/orders/2025/10/01")
+    assert request.query == {"until": "02.10.2025", "deep": "true", "kind": "b", "size": "5"}
+    assert json.loads(request.body) == {
         "from": "2025-10-01T00:00:00+08:00",
         "range": [1759248000, 1759334400000],
         "utc": "2025-10-01T16:00:00+00:00",
     }
-    assert asked.headers["x-version"] == "7"
+    assert request.headers["x-version"] == "7"
 
 
-def test_a_day_of_23_hours_is_asked_for_as_such(syncing: Syncing, api: Api) -> None:
+def test_a_day_of_23_hours_is_requested_as_23_hours(syncing: Syncing, api: Api) -> None:
     source = keys(api, params={"from": "{begin_epoch}", "to": "{end_epoch}"})
     syncing.sync(source, [date(2025, 3, 9)], timezone="America/New_York")
-    query = api.asked[0].query
+    query = api.requests[0].query
     assert int(query["to"]) - int(query["from"]) == 23 * 3600
 
 
-def test_numbers_are_not_rounded_wherever_they_stand(syncing: Syncing, api: Api) -> None:
+def test_numbers_are_not_rounded(syncing: Syncing, api: Api) -> None:
     long = "1234567890123456789012345678901234567890.1000000000000000000000000001"
-    api.answer = lambda asked: Reply(
+    api.respond = lambda request: Reply(
         f'{{"data": [{{"n": {long}, "big": {10**40}, "j": {{"a": [{long}, 1.10]}}, "t": 1.10}}]}}'
         "".encode()
     )
@@ -86,25 +84,25 @@ def test_numbers_are_not_rounded_wherever_they_stand(syncing: Syncing, api: Api)
     ]
 
 
-def test_an_integer_longer_than_python_reads_arrives_whole(syncing: Syncing, api: Api) -> None:
+def test_an_integer_longer_than_pythons_limit_is_loaded(syncing: Syncing, api: Api) -> None:
     digits = "7" * 5000
-    api.answer = lambda asked: Reply(f'{{"data": [{{"n": {digits}, "j": [{digits}]}}]}}'.encode())
+    api.respond = lambda request: Reply(
+        f'{{"data": [{{"n": {digits}, "j": [{digits}]}}]}}'.encode()
+    )
     (done,) = syncing.sync(keys(api, columns={"n": "numeric", "j": "jsonb"}))
     assert done.error is None
     assert syncing.rows("SELECT n::text, j->>0 FROM landed") == [(digits, digits)]
 
 
-def test_null_empty_string_and_text_beyond_the_bmp_stay_apart(syncing: Syncing, api: Api) -> None:
+def test_null_the_empty_string_and_special_texts_stay_distinct(syncing: Syncing, api: Api) -> None:
     notes = [None, "", "\\N", "NULL", "a\tb\n", "日😀\U0010ffff", "null"]
-    api.answer = lambda asked: {"data": [{"id": n, "note": v} for n, v in enumerate(notes)]}
+    api.respond = lambda request: {"data": [{"id": n, "note": v} for n, v in enumerate(notes)]}
     syncing.sync(keys(api))
     assert [note for (note,) in syncing.rows("SELECT note FROM landed ORDER BY id")] == notes
 
 
-def test_fields_of_other_names_and_deeper_ones_are_found_by_path(
-    syncing: Syncing, api: Api
-) -> None:
-    api.answer = lambda asked: {
+def test_renamed_and_nested_fields_are_found_by_path(syncing: Syncing, api: Api) -> None:
+    api.respond = lambda request: {
         "d": {"results": [{"Id": 1, "who": {"first name": "Zoë"}, "tags": ["a", "b"], "x": 0}]}
     }
     source = keys(
@@ -119,9 +117,9 @@ def test_fields_of_other_names_and_deeper_ones_are_found_by_path(
     ]
 
 
-def test_a_day_column_of_the_rows_is_cut_in_the_datasets_zone(syncing: Syncing, api: Api) -> None:
+def test_the_day_column_is_checked_in_the_datasets_time_zone(syncing: Syncing, api: Api) -> None:
     at = "2025-09-30T16:00:00Z"
-    api.answer = lambda asked: {"data": [{"id": 1, "at": at}]}
+    api.respond = lambda request: {"data": [{"id": 1, "at": at}]}
     source = keys(api, columns={"id": "bigint", "at": "timestamptz"}, day_column="at")
     for _ in range(2):
         (done,) = syncing.sync(source, timezone="Asia/Shanghai")
@@ -130,27 +128,35 @@ def test_a_day_column_of_the_rows_is_cut_in_the_datasets_zone(syncing: Syncing, 
 
 
 @pytest.mark.parametrize(
-    ("kind", "value", "said"),
+    ("kind", "value", "message"),
     [
-        ("timestamptz", "2025-10-02T00:00:00Z", "gave a row of 2025-10-02 00:00:00+00:00 for"),
+        (
+            "timestamptz",
+            "2025-10-02T00:00:00Z",
+            "whose day_column 'at' is 2025-10-02 00:00:00+00:00",
+        ),
         (
             "timestamptz",
             "2025-10-01 12:00:00",
-            "no timestamp with time zone written as 2025-10-01 12:00:00+08:00, with an offset",
+            "must be a timestamp with time zone written as 2025-10-01 12:00:00+08:00, with an off",
         ),
         ("timestamp", "2025-10-01T12:00:00Z", "written as 2025-10-01 12:00:00, without an offset"),
-        ("date", "2025-10-02", "gave a row of 2025-10-02 for 2025-10-01 in its day_column 'at'"),
-        ("date", "yesterday", "day_column 'at' is 'yesterday', no date written as 2025-10-01"),
+        ("date", "2025-10-02", "a row for 2025-10-01 whose day_column 'at' is 2025-10-02"),
+        (
+            "date",
+            "yesterday",
+            "day_column 'at' is 'yesterday'; it must be a date written as 2025-10-01",
+        ),
         ("date", None, "day_column 'at' is empty"),
     ],
 )
-def test_a_row_of_another_day_is_refused(
-    syncing: Syncing, api: Api, kind: str, value: str | None, said: str
+def test_a_row_of_another_day_is_rejected(
+    syncing: Syncing, api: Api, kind: str, value: str | None, message: str
 ) -> None:
-    api.answer = lambda asked: {"data": [{"at": value}]}
+    api.respond = lambda request: {"data": [{"at": value}]}
     (done,) = syncing.sync(keys(api, columns={"at": kind}, day_column="at"))
     assert done.outcome is Outcome.FAILED
-    assert said in (done.error or "")
+    assert message in (done.error or "")
 
 
 JSON = st.recursive(
@@ -176,18 +182,18 @@ ROWS = st.fixed_dictionaries(
 )
 
 
-@given(given_rows=st.lists(ROWS, max_size=12))
+@given(random_rows=st.lists(ROWS, max_size=12))
 @settings(
     max_examples=40,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-def test_random_rows_arrive_as_they_were(
-    syncing: Syncing, api: Api, given_rows: list[dict[str, Any]]
+def test_random_rows_are_loaded_exactly(
+    syncing: Syncing, api: Api, random_rows: list[dict[str, Any]]
 ) -> None:
-    numbered = [row | {"n": n} for n, row in enumerate(given_rows)]
+    numbered = [row | {"n": n} for n, row in enumerate(random_rows)]
     body = simplejson.dumps({"data": numbered}, use_decimal=True).encode()
-    api.answer = lambda asked: Reply(body)
+    api.respond = lambda request: Reply(body)
     columns = {"n": "int", "text": "text", "number": "numeric", "flag": "boolean", "doc": "jsonb"}
     (done,) = syncing.sync(keys(api, columns=columns))
     assert done.error is None
@@ -195,4 +201,4 @@ def test_random_rows_arrive_as_they_were(
     assert [
         {"text": t, "number": n, "flag": f, "doc": d and json.loads(d, parse_float=Decimal)}
         for t, n, f, d in found
-    ] == given_rows
+    ] == random_rows

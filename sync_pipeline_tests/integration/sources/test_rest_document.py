@@ -1,4 +1,4 @@
-"""The example of docs/sources/rest.md runs as it stands, against the answer that it shows."""
+"""The example of docs/sources/rest.md runs unchanged, with the response that it shows."""
 
 import json
 import re
@@ -18,23 +18,23 @@ pytestmark = pytest.mark.integration
 PAGE = (PROJECT_ROOT / "docs/sources/rest.md").read_text(encoding="utf-8")
 
 
-def block(language: str) -> str:
+def code_block(language: str) -> str:
     (found,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.M | re.S)
     return str(found)
 
 
 def test_the_example_runs(syncing: Syncing, api: Api) -> None:
-    example = yaml.safe_load(block("yaml"))
+    example = yaml.safe_load(code_block("yaml"))
     assert example["type"] == "sync_pipeline.DailySync"
-    assert json.loads(block("json"))["total"] == 2
-    api.answer = lambda _: Reply(block("json").encode())
+    assert json.loads(code_block("json"))["total"] == 2
+    api.respond = lambda _: Reply(code_block("json").encode())
     syncing.settings |= {"SHOP_API_URL": f"{api.url}/v1", "SHOP_API_TOKEN": "t0ken"}
     attributes = example["attributes"]
     (done,) = syncing.sync(attributes.pop("source"), [DAY], **attributes)
     assert (done.outcome, done.error) == (Outcome.SUCCESS, None)
-    (asked,) = api.asked
-    assert (asked.path, asked.headers["authorization"]) == ("/v1/orders", "Bearer t0ken")
-    assert asked.query == {
+    (request,) = api.requests
+    assert (request.path, request.headers["authorization"]) == ("/v1/orders", "Bearer t0ken")
+    assert request.query == {
         "from": "2025-10-01T00:00:00+08:00",
         "to": "2025-10-02T00:00:00+08:00",
         "limit": "100",

@@ -1,4 +1,4 @@
-"""An API that misbehaves: what is tried again, what is refused, and what is said."""
+"""Failures of an API: which are retried, which fail the day, and their messages."""
 
 import threading
 import time
@@ -27,11 +27,11 @@ from sync_pipeline_tests.integration.sources.rest_server import (
 pytestmark = pytest.mark.integration
 
 GOOD = {"data": rows(1)}
-QUICK: dict[str, Any] = {"retry": {"max_attempts": 1, "initial_backoff_seconds": 0.01}}
+FAST_RETRY: dict[str, Any] = {"retry": {"max_attempts": 1, "initial_backoff_seconds": 0.01}}
 
 
-def failed(syncing: Syncing, source: dict[str, Any]) -> str:
-    (done,) = syncing.sync(source, **QUICK)
+def sync_and_fail(syncing: Syncing, source: dict[str, Any]) -> str:
+    (done,) = syncing.sync(source, **FAST_RETRY)
     assert done.outcome is Outcome.FAILED
     error = done.error or ""
     assert f"dataset landed: cannot read {DAY}: " in error
@@ -51,173 +51,179 @@ def failed(syncing: Syncing, source: dict[str, Any]) -> str:
     ],
     ids=["500", "503", "429", "cut", "silent", "stuck"],
 )
-def test_what_is_transient_is_asked_for_again(syncing: Syncing, api: Api, reply: Reply) -> None:
-    api.replies(reply, GOOD)
-    (done,) = syncing.sync(keys(api, timeout_seconds=1), **QUICK)
+def test_a_transient_error_is_retried(syncing: Syncing, api: Api, reply: Reply) -> None:
+    api.reply_with(reply, GOOD)
+    (done,) = syncing.sync(keys(api, timeout_seconds=1), **FAST_RETRY)
     assert done.error is None
-    assert len(api.asked) == 2
+    assert len(api.requests) == 2
     assert syncing.rows("SELECT id FROM landed") == [(1,)]
 
 
-def test_a_page_that_failed_is_asked_for_again_without_those_before(
-    syncing: Syncing, api: Api
-) -> None:
-    api.replies({"data": rows(1), "next": "/two"}, Reply(b"", 502), {"data": rows(2)})
-    how = {"type": "json_link", "next_url_path": "next"}
-    (done,) = syncing.sync(keys(api, paginator=how), **QUICK)
+def test_only_the_failed_page_is_requested_again(syncing: Syncing, api: Api) -> None:
+    api.reply_with({"data": rows(1), "next": "/two"}, Reply(b"", 502), {"data": rows(2)})
+    paginator = {"type": "json_link", "next_url_path": "next"}
+    (done,) = syncing.sync(keys(api, paginator=paginator), **FAST_RETRY)
     assert done.error is None
-    assert [asked.path for asked in api.asked] == ["/orders", "/two", "/two"]
+    assert [request.path for request in api.requests] == ["/orders", "/two", "/two"]
     assert syncing.rows("SELECT id FROM landed ORDER BY id") == [(1,), (2,)]
 
 
 @pytest.mark.parametrize(
-    ("reply", "said"),
+    ("reply", "message"),
     [
         (Reply({"error": "oops"}, 500), '/orders: 500 Internal Server Error {"error": "oops"}'),
-        (Reply({"data": rows(1)}, cut=True), "the connection broke off before the answer was"),
-        (Reply(silent=True), "the server was silent for timeout_seconds (0.5)"),
-        (Reply({"data": rows(1)}, stuck=True), "silent for timeout_seconds (0.5)"),
+        (
+            Reply({"data": rows(1)}, cut=True),
+            "the connection was lost before the response was complete",
+        ),
+        (Reply(silent=True), "the server sent nothing for timeout_seconds (0.5)"),
+        (Reply({"data": rows(1)}, stuck=True), "sent nothing for timeout_seconds (0.5)"),
     ],
     ids=["500", "cut", "silent", "stuck"],
 )
-def test_after_all_tries_the_day_is_tried_again_from_its_first_page(
-    syncing: Syncing, api: Api, reply: Reply, said: str
+def test_after_all_attempts_the_day_is_retried_from_its_first_page(
+    syncing: Syncing, api: Api, reply: Reply, message: str
 ) -> None:
-    api.replies(reply)
+    api.reply_with(reply)
     source = keys(api, max_attempts=2, timeout_seconds=0.5)
     (done,) = syncing.sync(source, retry={"max_attempts": 2, "initial_backoff_seconds": 0.01})
-    assert said in (done.error or "")
-    assert len(api.asked) == 4
+    assert message in (done.error or "")
+    assert len(api.requests) == 4
 
 
 @pytest.mark.parametrize("as_date", [False, True], ids=["seconds", "date"])
-def test_retry_after_is_waited_for(syncing: Syncing, api: Api, as_date: bool) -> None:
-    """A date has whole seconds: two from now may be little more than one."""
+def test_retry_after_is_respected(syncing: Syncing, api: Api, as_date: bool) -> None:
+    """A date has whole seconds, so two seconds from now may be little more than one."""
     in_two_seconds = datetime.now(timezone.utc) + timedelta(seconds=2)
     header = format_datetime(in_two_seconds, usegmt=True) if as_date else "1"
-    api.replies(Reply({}, 429, {"Retry-After": header}), GOOD)
+    api.reply_with(Reply({}, 429, {"Retry-After": header}), GOOD)
     began = time.monotonic()
-    (done,) = syncing.sync(keys(api), **QUICK)
+    (done,) = syncing.sync(keys(api), **FAST_RETRY)
     assert done.error is None
     assert time.monotonic() - began >= 0.8
 
 
-def test_a_retry_after_that_is_too_long_ends_the_batch_at_once(syncing: Syncing, api: Api) -> None:
-    api.replies(Reply({}, 429, {"Retry-After": "3600"}))
+def test_a_retry_after_that_is_too_long_ends_the_batch(syncing: Syncing, api: Api) -> None:
+    api.reply_with(Reply({}, 429, {"Retry-After": "3600"}))
     days: list[DayResult] = []
-    with pytest.raises(SourceError, match=r"asks to come back in 3600 s, .*max_backoff_seconds"):
-        days += syncing.sync(keys(api), [DAY, NEXT_DAY], **QUICK)
-    assert len(api.asked) == 1
+    with pytest.raises(SourceError, match=r"asks to retry after 3600 s, .*max_backoff_seconds"):
+        days += syncing.sync(keys(api), [DAY, NEXT_DAY], **FAST_RETRY)
+    assert len(api.requests) == 1
 
 
-def test_a_host_that_is_not_there_ends_the_batch_early(syncing: Syncing, api: Api) -> None:
+def test_an_unreachable_host_ends_the_batch(syncing: Syncing, api: Api) -> None:
     api.close()
     with pytest.raises(SourceError, match=r"GET http://127.0.0.1:\d+/orders: cannot connect: Conn"):
-        syncing.sync(keys(api, max_attempts=1), [DAY, NEXT_DAY], **QUICK)
+        syncing.sync(keys(api, max_attempts=1), [DAY, NEXT_DAY], **FAST_RETRY)
 
 
 @pytest.mark.parametrize(
-    ("reply", "said"),
+    ("reply", "message"),
     [
-        (Reply(b'{"data": [{"id": 1'), "application/json, which is no JSON"),
+        (Reply(b'{"data": [{"id": 1'), "the response (application/json) is not JSON"),
         (
             Reply(b"<html>Sign in</html>", headers={"Content-Type": "text/html"}),
-            "answered with text/html, which is no JSON: <html>Sign in</html>",
+            "the response (text/html) is not JSON: <html>Sign in</html>",
         ),
-        (Reply(b""), "which is no JSON"),
-        (Reply(b"[" * 100_000), "which is no JSON"),
-        (Reply(b'{"data": [{"id": 1e99999999999999999999, "note": ""}]}'), "is no JSON"),
-        (Reply(b'{"data": "\xff"}'), "which is no JSON"),
-        (Reply({"items": []}), "'records' ($.data) leads to nothing, not to a list; the answer"),
+        (Reply(b""), "is not JSON"),
+        (Reply(b"[" * 100_000), "is not JSON"),
+        (Reply(b'{"data": [{"id": 1e99999999999999999999, "note": ""}]}'), "is not JSON"),
+        (Reply(b'{"data": "\xff"}'), "is not JSON"),
+        (Reply({"items": []}), "'records' ($.data) leads to nothing, not to a list; the response"),
         (Reply({"data": {"a": 1}}), "leads to an object, not to a list"),
         (Reply({"data": None}), "leads to null, not to a list"),
-        (Reply([1]), "leads to nothing, not to a list; the answer is a list"),
-        (Reply({"data": [1]}), "'records' ($.data) holds a number; each must be an object"),
+        (Reply([1]), "leads to nothing, not to a list; the response is a list"),
+        (
+            Reply({"data": [1]}),
+            "'records' ($.data) contains a number; each record must be an object",
+        ),
         (
             Reply({"data": [{"id": 1}]}),
             "a row has no field for column 'note'; it is an object with",
         ),
-        (Reply(b'{"data": [{"id": 1, "note": "\\ud83d"}]}'), "half a character"),
+        (Reply(b'{"data": [{"id": 1, "note": "\\ud83d"}]}'), "contains a lone surrogate"),
         (Reply({"error": "no such day"}, 400), '400 Bad Request {"error": "no such day"}; check'),
         (Reply({}, 401), "401 Unauthorized {}; check 'auth'"),
         (Reply(b"", 304), "304 Not Modified"),
     ],
 )
-def test_what_is_wrong_with_an_answer_is_said_at_once_and_nothing_changed(
-    syncing: Syncing, api: Api, reply: Reply, said: str
+def test_an_invalid_response_is_reported_without_a_retry(
+    syncing: Syncing, api: Api, reply: Reply, message: str
 ) -> None:
-    api.replies(reply)
-    assert said in failed(syncing, keys(api))
-    assert len(api.asked) == 1
+    api.reply_with(reply)
+    assert message in sync_and_fail(syncing, keys(api))
+    assert len(api.requests) == 1
 
 
-def test_a_value_that_is_not_of_its_type_fails_the_day(syncing: Syncing, api: Api) -> None:
-    api.replies({"data": [{"id": "seven", "note": "x"}]})
+def test_a_value_that_is_invalid_for_its_type_fails_the_day(syncing: Syncing, api: Api) -> None:
+    api.reply_with({"data": [{"id": "seven", "note": "x"}]})
     (done,) = syncing.sync(keys(api))
     assert 'invalid input syntax for type bigint: "seven"' in (done.error or "")
 
 
-def test_a_field_that_is_absent_is_null_where_that_is_wanted(syncing: Syncing, api: Api) -> None:
-    api.replies({"data": [{"id": 1}]})
+def test_an_absent_field_can_be_null(syncing: Syncing, api: Api) -> None:
+    api.reply_with({"data": [{"id": 1}]})
     syncing.sync(keys(api, absent_fields="null"))
     assert syncing.rows("SELECT id, note FROM landed") == [(1, None)]
 
 
-def test_an_answer_that_is_too_large_is_refused(syncing: Syncing, api: Api) -> None:
-    api.replies({"data": [{"id": 1, "note": "x" * 1_100_000}]})
-    error = failed(syncing, keys(api, max_page_megabytes=1))
-    assert "the answer is larger than max_page_megabytes (1)" in error
+def test_a_response_that_is_too_large_is_rejected(syncing: Syncing, api: Api) -> None:
+    api.reply_with({"data": [{"id": 1, "note": "x" * 1_100_000}]})
+    error = sync_and_fail(syncing, keys(api, max_page_megabytes=1))
+    assert "the response is larger than max_page_megabytes (1)" in error
 
 
 @pytest.mark.parametrize(
-    ("reply", "more", "said"),
+    ("reply", "more", "message"),
     [
         (Reply({}, 404), {"not_ready_statuses": [404, 425]}, "404 Not Found: the source does not"),
         (Reply(b"", 202), {"not_ready_statuses": [202]}, "202 Accepted: the source does not have"),
         (
             Reply({"data": [], "state": "building"}),
             {"ready": {"$.state": "done"}},
-            "does not have the day yet: $.state is 'building', not 'done' as 'ready' says",
+            "does not have the day yet: $.state is 'building', but 'ready' requires 'done'",
         ),
-        (Reply({"data": [], "ok": 1}), {"ready": {"ok": True}}, "ok is 1, not True"),
-        (Reply({"data": []}), {"ready": {"ok": True}}, "ok is missing, not True"),
+        (
+            Reply({"data": [], "ok": 1}),
+            {"ready": {"ok": True}},
+            "ok is 1, but 'ready' requires True",
+        ),
+        (Reply({"data": []}), {"ready": {"ok": True}}, "ok is missing, but 'ready' requires True"),
     ],
 )
-def test_a_day_that_is_not_there_yet_is_no_empty_day(
-    syncing: Syncing, api: Api, reply: Reply, more: dict[str, Any], said: str
+def test_a_day_that_is_not_ready_is_not_an_empty_day(
+    syncing: Syncing, api: Api, reply: Reply, more: dict[str, Any], message: str
 ) -> None:
-    api.replies(GOOD | {"state": "done", "ok": True})
+    api.reply_with(GOOD | {"state": "done", "ok": True})
     syncing.sync(keys(api, **more))
-    api.replies(reply)
-    assert said in failed(syncing, keys(api, **more))
+    api.reply_with(reply)
+    assert message in sync_and_fail(syncing, keys(api, **more))
     assert syncing.rows("SELECT id FROM landed") == [(1,)]
 
 
-def test_not_ready_is_an_error_of_its_own_that_no_quick_try_mends(
-    syncing: Syncing, api: Api
-) -> None:
-    api.replies(Reply({}, 404))
+def test_not_ready_is_not_a_transient_error(syncing: Syncing, api: Api) -> None:
+    api.reply_with(Reply({}, 404))
     source = open_source(syncing.dataset(keys(api, not_ready_statuses=[404])), Settings({}))
     with closing(source), open("/dev/null", "wb") as out, pytest.raises(NotReadyError) as caught:
         source.read_day(DAY, out, CopyFormat.TEXT)
     assert not is_transient(caught.value)
 
 
-def test_requests_keep_their_distance(syncing: Syncing, api: Api) -> None:
-    api.answer = lambda asked: {
-        "data": rows(int(asked.query["page"]))[: int(asked.query["page"]) < 4]
+def test_requests_are_rate_limited(syncing: Syncing, api: Api) -> None:
+    api.respond = lambda request: {
+        "data": rows(int(request.query["page"]))[: int(request.query["page"]) < 4]
     }
     began = time.monotonic()
     syncing.sync(keys(api, paginator={"type": "page_number"}, requests_per_second=20))
-    assert len(api.asked) == 4
+    assert len(api.requests) == 4
     assert time.monotonic() - began >= 3 / 20
 
 
 @pytest.mark.parametrize("reply", [Reply(silent=True), Reply(GOOD, stuck=True)], ids=["no", "half"])
-def test_a_read_that_hangs_ends_soon_when_cancelled_and_the_next_works(
+def test_a_hanging_read_ends_when_cancelled_and_the_next_one_succeeds(
     syncing: Syncing, api: Api, reply: Reply
 ) -> None:
-    api.replies(reply, GOOD)
+    api.reply_with(reply, GOOD)
     source = open_source(syncing.dataset(keys(api, timeout_seconds=600)), Settings({}))
     raised: list[BaseException] = []
 
@@ -236,20 +242,20 @@ def test_a_read_that_hangs_ends_soon_when_cancelled_and_the_next_works(
     thread.join(TIMEOUT_SECONDS)
     assert time.monotonic() - began < 5
     assert [str(error) for error in raised] == [
-        f"dataset landed: cannot read {DAY}: it was broken off"
+        f"dataset landed: cannot read {DAY}: the read was cancelled"
     ]
     with closing(source), open("/dev/null", "wb") as out:
         assert source.read_day(NEXT_DAY, out, CopyFormat.TEXT) == 1
 
 
-def test_a_pause_ends_soon_when_cancelled(syncing: Syncing, api: Api) -> None:
-    asked = threading.Event()
+def test_a_backoff_ends_when_cancelled(syncing: Syncing, api: Api) -> None:
+    requested = threading.Event()
 
     def busy(_: Any) -> Reply:
-        asked.set()
+        requested.set()
         return Reply({}, 429, {"Retry-After": "50"})
 
-    api.answer = busy
+    api.respond = busy
     source = open_source(syncing.dataset(keys(api)), Settings({}))
     raised: list[BaseException] = []
 
@@ -263,8 +269,8 @@ def test_a_pause_ends_soon_when_cancelled(syncing: Syncing, api: Api) -> None:
     with closing(source):
         thread = threading.Thread(target=read)
         thread.start()
-        assert asked.wait(TIMEOUT_SECONDS)
-        while thread.is_alive():  # as the target does it: again, until the read has ended
+        assert requested.wait(TIMEOUT_SECONDS)
+        while thread.is_alive():  # cancel repeatedly until the read ends, as the target does
             source.cancel()
             thread.join(0.05)
     assert len(raised) == 1

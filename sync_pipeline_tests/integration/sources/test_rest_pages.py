@@ -1,4 +1,4 @@
-"""Each style of paging is followed to its end, and never in a circle."""
+"""Each style of pagination is followed to its end, and loops are detected."""
 
 import json
 from collections.abc import Callable
@@ -10,8 +10,8 @@ from sync_pipeline.sync.days import DayResult, Outcome
 from sync_pipeline_tests.integration.sources.conftest import DAY, Syncing
 from sync_pipeline_tests.integration.sources.rest_server import (
     Api,
-    BackgroundCache,
     Reply,
+    Request,
     keys,
     rows,
 )
@@ -30,58 +30,58 @@ def is_last(number: int) -> bool:
     return (number + 1) * SIZE >= len(ALL)
 
 
-def of(asked: BackgroundCache, name: str, default: int = 0) -> int:
-    return int(asked.query.get(name, default))
+def query_int(request: Request, name: str, default: int = 0) -> int:
+    return int(request.query.get(name, default))
 
 
-def json_link(asked: BackgroundCache) -> Any:
-    number = of(asked, "p")
-    following = "" if is_last(number) else f"/orders?p={number + 1}"
-    return {"data": page(number), "@next": following}
+def json_link(request: Request) -> Any:
+    number = query_int(request, "p")
+    next_page = "" if is_last(number) else f"/orders?p={number + 1}"
+    return {"data": page(number), "@next": next_page}
 
 
-def header_link(asked: BackgroundCache) -> Reply:
-    number = of(asked, "p")
-    link = f'<http://{asked.headers["host"]}/orders?p={number + 1}>; rel="next"'
+def header_link(request: Request) -> Reply:
+    number = query_int(request, "p")
+    link = f'<http://{request.headers["host"]}/orders?p={number + 1}>; rel="next"'
     return Reply({"data": page(number)}, headers={} if is_last(number) else {"Link": link})
 
 
-def header_cursor(asked: BackgroundCache) -> Reply:
-    number = of(asked, "at")
+def header_cursor(request: Request) -> Reply:
+    number = query_int(request, "at")
     return Reply(
         {"data": page(number)}, headers={} if is_last(number) else {"Next": f"{number + 1}"}
     )
 
 
-def cursor(asked: BackgroundCache) -> Any:
-    number = of(asked, "at")
+def cursor(request: Request) -> Any:
+    number = query_int(request, "at")
     return {"data": page(number), "c": [None if is_last(number) else number + 1]}
 
 
-def cursor_in_body(asked: BackgroundCache) -> Any:
-    number = json.loads(asked.body).get("page", {}).get("after", 0)
+def cursor_in_body(request: Request) -> Any:
+    number = json.loads(request.body).get("page", {}).get("after", 0)
     return {"data": page(number), "after": number + 1, "more": not is_last(number)}
 
 
-def offset(asked: BackgroundCache) -> Any:
-    start = of(asked, "from")
-    return {"data": ALL[start : start + of(asked, "n")]}
+def offset(request: Request) -> Any:
+    start = query_int(request, "from")
+    return {"data": ALL[start : start + query_int(request, "n")]}
 
 
-def offset_with_total(asked: BackgroundCache) -> Any:
-    return offset(asked) | {"total": len(ALL)}
+def offset_with_total(request: Request) -> Any:
+    return offset(request) | {"total": len(ALL)}
 
 
-def page_number(asked: BackgroundCache) -> Any:
-    return {"data": page(of(asked, "page") - 1)}
+def page_number(request: Request) -> Any:
+    return {"data": page(query_int(request, "page") - 1)}
 
 
-def page_number_with_total(asked: BackgroundCache) -> Any:
-    return {"data": page(of(asked, "page")), "pages": 3}
+def page_number_with_total(request: Request) -> Any:
+    return {"data": page(query_int(request, "page")), "pages": 3}
 
 
 BY_OFFSET = {"type": "offset", "limit": SIZE, "offset_param": "from", "limit_param": "n"}
-STYLES: list[tuple[Callable[[BackgroundCache], Any], dict[str, Any], dict[str, Any], int]] = [
+STYLES: list[tuple[Callable[[Request], Any], dict[str, Any], dict[str, Any], int]] = [
     (json_link, {"type": "json_link", "next_url_path": "$['@next']"}, {}, 3),
     (header_link, {"type": "header_link"}, {}, 3),
     (header_cursor, {"type": "header_cursor", "header": "Next", "param": "at"}, {}, 3),
@@ -109,16 +109,16 @@ STYLES: list[tuple[Callable[[BackgroundCache], Any], dict[str, Any], dict[str, A
 ]
 
 
-@pytest.mark.parametrize(("answer", "paginator", "more", "requests"), STYLES)
-def test_every_page_arrives_once(
+@pytest.mark.parametrize(("respond", "paginator", "more", "request_count"), STYLES)
+def test_every_page_is_loaded_once(
     syncing: Syncing,
     api: Api,
-    answer: Callable[[BackgroundCache], Any],
+    respond: Callable[[Request], Any],
     paginator: dict[str, Any],
     more: dict[str, Any],
-    requests: int,
+    request_count: int,
 ) -> None:
-    api.answer = answer
+    api.respond = respond
     source = keys(api, paginator=paginator, **more)
     for _ in range(2):
         (done,) = syncing.sync(source)
@@ -126,10 +126,10 @@ def test_every_page_arrives_once(
         assert [i for (i,) in syncing.rows("SELECT id FROM landed ORDER BY id")] == list(
             range(1, 8)
         )
-    assert len(api.asked) == 2 * requests
+    assert len(api.requests) == 2 * request_count
 
 
-def fails(syncing: Syncing, source: dict[str, Any]) -> DayResult:
+def sync_and_fail(syncing: Syncing, source: dict[str, Any]) -> DayResult:
     (done,) = syncing.sync(source)
     assert done.outcome is Outcome.FAILED
     assert f"dataset landed: cannot read {DAY}: " in (done.error or "")
@@ -138,86 +138,86 @@ def fails(syncing: Syncing, source: dict[str, Any]) -> DayResult:
 
 
 @pytest.mark.parametrize(
-    ("answer", "paginator"),
+    ("respond", "paginator"),
     [
         (lambda _: {"data": rows(1), "next": "/orders?p=2"}, "json_link"),
         (lambda _: {"data": rows(1), "c": "same"}, "cursor"),
         (lambda _: {"data": rows(1, 2)}, "page_number"),
     ],
 )
-def test_a_page_that_repeats_for_ever_is_noticed(
-    syncing: Syncing, api: Api, answer: Callable[[BackgroundCache], Any], paginator: str
+def test_an_endlessly_repeated_page_is_detected(
+    syncing: Syncing, api: Api, respond: Callable[[Request], Any], paginator: str
 ) -> None:
-    api.answer = answer
-    how: dict[str, Any] = {"type": paginator}
-    how |= {"next_url_path": "next"} if paginator == "json_link" else {}
-    how |= {"cursor_path": "c", "param": "at"} if paginator == "cursor" else {}
-    error = fails(syncing, keys(api, paginator=how)).error or ""
+    api.respond = respond
+    paginator_keys: dict[str, Any] = {"type": paginator}
+    paginator_keys |= {"next_url_path": "next"} if paginator == "json_link" else {}
+    paginator_keys |= {"cursor_path": "c", "param": "at"} if paginator == "cursor" else {}
+    error = sync_and_fail(syncing, keys(api, paginator=paginator_keys)).error or ""
     assert "correct 'paginator'" in error
-    assert len(api.asked) <= 3
+    assert len(api.requests) <= 3
 
 
-def test_a_circle_of_empty_pages_is_noticed(syncing: Syncing, api: Api) -> None:
-    following = {"": "2", "2": "3", "3": "2"}
-    api.answer = lambda asked: {
+def test_a_loop_of_empty_pages_is_detected(syncing: Syncing, api: Api) -> None:
+    next_page = {"": "2", "2": "3", "3": "2"}
+    api.respond = lambda request: {
         "data": [],
-        "next": f"/orders?p={following[asked.query.get('p', '')]}",
+        "next": f"/orders?p={next_page[request.query.get('p', '')]}",
     }
-    how = {"type": "json_link", "next_url_path": "next"}
-    error = fails(syncing, keys(api, paginator=how)).error or ""
-    assert "/orders?p=2: this page was read before: the paginator leads in a circle" in error
+    paginator_keys = {"type": "json_link", "next_url_path": "next"}
+    error = sync_and_fail(syncing, keys(api, paginator=paginator_keys)).error or ""
+    assert "/orders?p=2: this page was already read, so the pages form a loop" in error
 
 
-def test_pages_smaller_than_the_limit_lose_no_rows_unseen(syncing: Syncing, api: Api) -> None:
-    def at_most_two(asked: BackgroundCache) -> Any:
-        start = of(asked, "from")
-        return {"data": ALL[start : start + min(2, of(asked, "n"))]}
+def test_pages_smaller_than_the_limit_fail_instead_of_losing_rows(
+    syncing: Syncing, api: Api
+) -> None:
+    def at_most_two(request: Request) -> Any:
+        start = query_int(request, "from")
+        return {"data": ALL[start : start + min(2, query_int(request, "n"))]}
 
-    api.answer = at_most_two
-    error = fails(syncing, keys(api, paginator=BY_OFFSET)).error or ""
-    assert "a page had fewer rows than 'limit' (3), and yet another followed" in error
+    api.respond = at_most_two
+    error = sync_and_fail(syncing, keys(api, paginator=BY_OFFSET)).error or ""
+    assert "a page had fewer rows than 'limit' (3) but was not the last" in error
 
 
 @pytest.mark.parametrize(
-    ("totals", "said"),
+    ("totals", "message"),
     [
-        ([8, 8, 8], "says that 2025-10-01 has 8 rows, but gave 7"),
-        ([7, 6], "said that there are 7 rows, and then that there are 6"),
-        ([None, None, None], "no answer has 'count' ($.total)"),
+        ([8, 8, 8], "reports 8 rows for 2025-10-01, but delivered 7"),
+        ([7, 6], "the source first reported 7 rows and then 6"),
+        ([None, None, None], "no response contains 'count' ($.total)"),
         (["many"], "'count' ($.total) is 'many', not a number of rows"),
         ([-1], "'count' ($.total) is -1, not a number"),
         ([True], "'count' ($.total) is True, not a number"),
     ],
 )
-def test_a_total_that_does_not_match_is_never_a_success(
-    syncing: Syncing, api: Api, totals: list[Any], said: str
+def test_a_count_that_does_not_match_fails_the_day(
+    syncing: Syncing, api: Api, totals: list[Any], message: str
 ) -> None:
-    api.answer = lambda asked: json_link(asked) | {"total": totals[of(asked, "p")]}
-    how = {"type": "json_link", "next_url_path": "$['@next']"}
-    (done,) = syncing.sync(keys(api, paginator=how, count="$.total"))
+    api.respond = lambda request: json_link(request) | {"total": totals[query_int(request, "p")]}
+    paginator_keys = {"type": "json_link", "next_url_path": "$['@next']"}
+    (done,) = syncing.sync(keys(api, paginator=paginator_keys, count="$.total"))
     assert done.outcome is Outcome.FAILED
-    assert said in (done.error or "")
+    assert message in (done.error or "")
     assert syncing.rows("SELECT count(*) FROM landed") == [(0,)]
 
 
-def test_a_total_on_the_first_page_only_is_enough(syncing: Syncing, api: Api) -> None:
-    api.answer = lambda asked: json_link(asked) | ({} if asked.query else {"total": "7"})
-    how = {"type": "json_link", "next_url_path": "$['@next']"}
-    (done,) = syncing.sync(keys(api, paginator=how, count="$.total"))
+def test_a_count_on_the_first_page_only_is_sufficient(syncing: Syncing, api: Api) -> None:
+    api.respond = lambda request: json_link(request) | ({} if request.query else {"total": "7"})
+    paginator_keys = {"type": "json_link", "next_url_path": "$['@next']"}
+    (done,) = syncing.sync(keys(api, paginator=paginator_keys, count="$.total"))
     assert done.outcome is Outcome.SUCCESS
 
 
-def test_a_total_of_0_makes_an_empty_list_of_null(syncing: Syncing, api: Api) -> None:
-    api.answer = lambda _: {"data": None, "total": 0}
+def test_with_a_count_of_0_null_is_an_empty_list(syncing: Syncing, api: Api) -> None:
+    api.respond = lambda _: {"data": None, "total": 0}
     (done,) = syncing.sync(keys(api, count="total"))
     assert done.outcome is Outcome.SUCCESS
 
 
-def test_an_answer_without_what_the_paginator_needs_shows_none_of_its_rows(
-    syncing: Syncing, api: Api
-) -> None:
-    api.answer = lambda _: {"data": [{"id": 1, "note": "private"}]}
-    how = {"type": "page_number", "has_more_path": "more"}
-    error = fails(syncing, keys(api, paginator=how)).error or ""
-    assert "an answer lacks what 'paginator' names" in error
+def test_the_error_for_a_missing_paginator_field_shows_no_rows(syncing: Syncing, api: Api) -> None:
+    api.respond = lambda _: {"data": [{"id": 1, "note": "private"}]}
+    paginator_keys = {"type": "page_number", "has_more_path": "more"}
+    error = sync_and_fail(syncing, keys(api, paginator=paginator_keys)).error or ""
+    assert "a field that 'paginator' names is missing from a response" in error
     assert "private" not in error

@@ -1,4 +1,4 @@
-"""What dlt's REST client does beside its work: nothing."""
+"""dlt's REST client has no side effects: no telemetry, no files, no configuration."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from sync_pipeline_tests.integration.sources.rest_server import Api, keys, rows
 
 pytestmark = pytest.mark.integration
 
-WATCHED = """
+SCRIPT = """
 import json, os, sys
 written, connected, read = [], [], []
 def watch(event, args):
@@ -28,7 +28,7 @@ def watch(event, args):
         connected.append(args[0] if event == "socket.getaddrinfo" else args[1][0])
 sys.addaudithook(watch)
 from datetime import date
-from sync_pipeline.dataset import Dataset
+from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.settings import Settings
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.base import CopyFormat
@@ -45,17 +45,17 @@ print(json.dumps({"rows": rows, "written": written, "connected": sorted(set(conn
 """
 
 
-def test_dlt_sends_nothing_writes_nothing_and_reads_no_configuration(
+def test_dlt_sends_no_telemetry_writes_no_files_and_reads_no_configuration(
     syncing: Syncing, api: Api, tmp_path: Path
 ) -> None:
-    """Telemetry is on by default in dlt; a whole day is read without it ever being started."""
+    """dlt enables telemetry by default, but reading a day does not start it."""
     settings = tmp_path / ".dlt"
     settings.mkdir()
     (settings / "config.toml").write_text('[runtime]\nlog_level="DEBUG"\nrequest_max_attempts=1\n')
-    api.replies({"data": rows(1, 2)})
+    api.reply_with({"data": rows(1, 2)})
     dataset = syncing.dataset(keys(api)).model_dump(mode="json")
     done = subprocess.run(
-        [sys.executable, "-B", "-W", "error", "-c", WATCHED, json.dumps(dataset)],
+        [sys.executable, "-B", "-W", "error", "-c", SCRIPT, json.dumps(dataset)],
         cwd=tmp_path,
         env={"HOME": str(tmp_path), "PATH": os.environ["PATH"]},
         capture_output=True,

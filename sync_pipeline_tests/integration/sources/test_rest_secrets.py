@@ -1,4 +1,4 @@
-"""Credentials reach the API's own host, and nothing else: no other host, no error, no log."""
+"""Credentials are sent to the API's own host only, and no error or log shows them."""
 
 import logging
 import traceback
@@ -19,8 +19,8 @@ from sync_pipeline.sync.days import Outcome
 from sync_pipeline_tests.integration.sources.conftest import DAY, Syncing
 from sync_pipeline_tests.integration.sources.rest_server import (
     Api,
-    BackgroundCache,
     Reply,
+    Request,
     keys,
     rows,
     running,
@@ -35,7 +35,7 @@ IN_HEADER = {"type": "api_key", "key_env": "API_SECRET", "name": "X-Key"}
 IN_QUERY = {"type": "api_key", "key_env": "API_SECRET", "name": "appid", "location": "query"}
 PASSWORD = {"type": "basic", "username_env": "API_USER", "password_env": "API_SECRET"}
 AUTHS = pytest.mark.parametrize("auth", [BEARER, IN_HEADER, IN_QUERY, PASSWORD], ids=str)
-QUICK: dict[str, Any] = {"retry": {"max_attempts": 1, "initial_backoff_seconds": 0.01}}
+FAST_RETRY: dict[str, Any] = {"retry": {"max_attempts": 1, "initial_backoff_seconds": 0.01}}
 
 
 @pytest.fixture
@@ -49,91 +49,91 @@ def environment(syncing: Syncing) -> None:
     syncing.settings |= {"API_SECRET": SECRET, "API_USER": "amy"}
 
 
-def carries(asked: BackgroundCache) -> bool:
+def has_credentials(request: Request) -> bool:
     return (
-        asked.headers.get("authorization") in (f"Bearer {SECRET}", f"Basic {BASIC}")
-        or asked.headers.get("x-key") == SECRET
-        or asked.query.get("appid") == SECRET
+        request.headers.get("authorization") in (f"Bearer {SECRET}", f"Basic {BASIC}")
+        or request.headers.get("x-key") == SECRET
+        or request.query.get("appid") == SECRET
     )
 
 
-def echo(status: int) -> Callable[[BackgroundCache], Reply]:
-    """Answer with all that was sent, as no JSON."""
-    return lambda asked: Reply(f"{asked.headers} {asked.query}".encode(), status)
+def echo(status: int) -> Callable[[Request], Reply]:
+    """Respond with everything that was sent, in a form that is not JSON."""
+    return lambda request: Reply(f"{request.headers} {request.query}".encode(), status)
 
 
-def shows(text: str) -> bool:
+def contains_secret(text: str) -> bool:
     return any(form in text for form in (SECRET, "s3cr%2Ft%2BK%26y", "s3cr/t%2BK%26y", BASIC))
 
 
 @AUTHS
-def test_the_api_gets_the_credentials_on_every_page(
+def test_the_api_receives_the_credentials_with_every_page(
     syncing: Syncing, api: Api, auth: dict[str, Any]
 ) -> None:
-    api.replies({"data": rows(1), "next": "/two?a=b"}, {"data": rows(2), "next": None})
-    how = {"type": "json_link", "next_url_path": "next"}
-    (done,) = syncing.sync(keys(api, auth=auth, paginator=how))
+    api.reply_with({"data": rows(1), "next": "/two?a=b"}, {"data": rows(2), "next": None})
+    paginator = {"type": "json_link", "next_url_path": "next"}
+    (done,) = syncing.sync(keys(api, auth=auth, paginator=paginator))
     assert done.outcome is Outcome.SUCCESS
-    assert [carries(asked) for asked in api.asked] == [True, True]
+    assert [has_credentials(request) for request in api.requests] == [True, True]
 
 
 @AUTHS
 @pytest.mark.parametrize("style", ["redirect", "next page"])
-def test_another_host_does_not_get_them(
+def test_another_host_does_not_receive_the_credentials(
     syncing: Syncing, api: Api, other: Api, auth: dict[str, Any], style: str
 ) -> None:
-    # The server itself writes the key where it sends us: it is not carried on even so.
+    # The credentials are not sent even if the server puts the key into the other host's URL.
     elsewhere = f"{other.url}/file?appid=s3cr%2Ft%2BK%26y&sig=a%2fb"
     if style == "redirect":
-        api.replies(Reply(b"", 302, {"Location": elsewhere}))
+        api.reply_with(Reply(b"", 302, {"Location": elsewhere}))
     else:
-        api.replies({"data": rows(2), "next": elsewhere})
-    other.replies({"data": rows(1), "next": None})
-    how = {"type": "json_link", "next_url_path": "next"}
-    (done,) = syncing.sync(keys(api, auth=auth, paginator=how))
+        api.reply_with({"data": rows(2), "next": elsewhere})
+    other.reply_with({"data": rows(1), "next": None})
+    paginator = {"type": "json_link", "next_url_path": "next"}
+    (done,) = syncing.sync(keys(api, auth=auth, paginator=paginator))
     assert done.outcome is Outcome.SUCCESS
-    assert carries(api.asked[0])
-    (asked,) = other.asked
-    assert asked.query["sig"] == "a/b"
+    assert has_credentials(api.requests[0])
+    (request,) = other.requests
+    assert request.query["sig"] == "a/b"
     if auth is IN_QUERY:
-        assert "appid" not in asked.query
-    assert not carries(BackgroundCache(**vars(asked) | {"query": {}}))
+        assert "appid" not in request.query
+    assert not has_credentials(Request(**vars(request) | {"query": {}}))
 
 
-def test_a_redirect_within_the_host_keeps_them(syncing: Syncing, api: Api) -> None:
-    api.replies(Reply(b"", 301, {"Location": "/orders/"}), {"data": rows(1)})
+def test_a_redirect_within_the_host_keeps_the_credentials(syncing: Syncing, api: Api) -> None:
+    api.reply_with(Reply(b"", 301, {"Location": "/orders/"}), {"data": rows(1)})
     (done,) = syncing.sync(keys(api, auth=BEARER))
     assert done.outcome is Outcome.SUCCESS
-    assert [carries(asked) for asked in api.asked] == [True, True]
+    assert [has_credentials(request) for request in api.requests] == [True, True]
 
 
-def test_a_password_in_a_netrc_is_given_to_nobody(
+def test_a_password_in_a_netrc_file_is_never_sent(
     syncing: Syncing, api: Api, other: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "netrc").write_text("default login amy password n3trc\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    other.replies({"access_token": "t0ken"}, Reply({"data": rows(1)}))
-    for auth in (None, oauth(other)):
-        api.replies(Reply(b"", 302, {"Location": f"{other.url}/data"}))
+    other.reply_with({"access_token": "t0ken"}, Reply({"data": rows(1)}))
+    for auth in (None, oauth_keys(other)):
+        api.reply_with(Reply(b"", 302, {"Location": f"{other.url}/data"}))
         if auth is None:
-            api.replies({"data": rows(1)})
-        (done,) = syncing.sync(keys(api, auth=auth), **QUICK)
+            api.reply_with({"data": rows(1)})
+        (done,) = syncing.sync(keys(api, auth=auth), **FAST_RETRY)
         assert done.error is None
-    sent = [asked.headers.get("authorization") for asked in (*api.asked, *other.asked)]
+    sent = [request.headers.get("authorization") for request in (*api.requests, *other.requests)]
     assert sent == [None, "Bearer t0ken", None, None]
 
 
-def test_redirects_end(syncing: Syncing, api: Api) -> None:
-    api.replies(Reply(b"", 302, {"Location": "/orders"}))
-    (done,) = syncing.sync(keys(api), **QUICK)
-    assert "redirected too often" in (done.error or "")
+def test_endless_redirects_are_an_error(syncing: Syncing, api: Api) -> None:
+    api.reply_with(Reply(b"", 302, {"Location": "/orders"}))
+    (done,) = syncing.sync(keys(api), **FAST_RETRY)
+    assert "too many redirects" in (done.error or "")
 
 
 def test_a_post_is_not_redirected(syncing: Syncing, api: Api, other: Api) -> None:
-    api.replies(Reply(b"", 307, {"Location": f"{other.url}/x"}))
-    (done,) = syncing.sync(keys(api, method="POST", body={"a": 1}), **QUICK)
-    assert f"307: a POST is redirected to {other.url}/x; correct" in (done.error or "")
-    assert other.asked == []
+    api.reply_with(Reply(b"", 307, {"Location": f"{other.url}/x"}))
+    (done,) = syncing.sync(keys(api, method="POST", body={"a": 1}), **FAST_RETRY)
+    assert f"307: the POST was redirected to {other.url}/x; correct" in (done.error or "")
+    assert other.requests == []
 
 
 @AUTHS
@@ -149,73 +149,75 @@ def test_a_post_is_not_redirected(syncing: Syncing, api: Api, other: Api) -> Non
     ],
     ids=["400", "503", "no json", "cut", "circle", "unreachable"],
 )
-def test_no_error_and_no_log_shows_them(
+def test_errors_and_logs_do_not_show_the_credentials(
     syncing: Syncing,
     api: Api,
     auth: dict[str, Any],
-    reply: Reply | Callable[[BackgroundCache], Reply],
+    reply: Reply | Callable[[Request], Reply],
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(dlt_logger, "LOGGER", logging.getLogger("dlt"))
     caplog.set_level(logging.DEBUG)
-    api.answer = reply if callable(reply) else lambda _: reply
-    how = {"type": "json_link", "next_url_path": "next"}
+    api.respond = reply if callable(reply) else lambda _: reply
+    paginator = {"type": "json_link", "next_url_path": "next"}
     source = open_source(
-        syncing.dataset(keys(api, auth=auth, max_attempts=2, paginator=how), **QUICK),
+        syncing.dataset(keys(api, auth=auth, max_attempts=2, paginator=paginator), **FAST_RETRY),
         Settings(syncing.settings),
     )
     with closing(source), open("/dev/null", "wb") as out, pytest.raises(SourceError) as caught:
         source.read_day(DAY, out, CopyFormat.TEXT)
     assert "dataset landed: cannot read" in str(caught.value)
-    assert not shows("".join(traceback.format_exception(caught.value)))
-    assert not shows(caplog.text)
-    assert not shows(repr(source))
+    assert not contains_secret("".join(traceback.format_exception(caught.value)))
+    assert not contains_secret(caplog.text)
+    assert not contains_secret(repr(source))
 
 
-def test_the_key_of_a_query_is_left_out_and_the_rest_shown(syncing: Syncing, api: Api) -> None:
-    api.replies(Reply({}, 400))
-    (done,) = syncing.sync(keys(api, auth=IN_QUERY, params={"day": "{day}"}), **QUICK)
+def test_an_error_shows_the_query_without_the_key(syncing: Syncing, api: Api) -> None:
+    api.reply_with(Reply({}, 400))
+    (done,) = syncing.sync(keys(api, auth=IN_QUERY, params={"day": "{day}"}), **FAST_RETRY)
     assert f"GET {api.url}/orders?day=2025-10-01: 400" in (done.error or "")
 
 
-def test_an_address_out_of_the_environment_is_shown_by_its_name(syncing: Syncing, api: Api) -> None:
+def test_a_base_url_from_the_environment_is_shown_as_its_setting(
+    syncing: Syncing, api: Api
+) -> None:
     syncing.settings["API_URL"] = f"{api.url}/hook/T0PS3CR3T/"
     refusal = Reply(b"Cannot GET /hook/T0PS3CR3T/two", 400)
-    api.replies({"data": rows(1), "next": "/hook/T0PS3CR3T/two"}, refusal)
+    api.reply_with({"data": rows(1), "next": "/hook/T0PS3CR3T/two"}, refusal)
     source = keys(
         api, base_url_env="API_URL", paginator={"type": "json_link", "next_url_path": "next"}
     )
     del source["base_url"]
-    (done,) = syncing.sync(source, **QUICK)
+    (done,) = syncing.sync(source, **FAST_RETRY)
     assert "GET $API_URL/two: 400" in (done.error or "")
-    assert api.asked[0].path == "/hook/T0PS3CR3T/orders"
+    assert api.requests[0].path == "/hook/T0PS3CR3T/orders"
     assert "T0PS3CR3T" not in (done.error or "")
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("API_SECRET", "", "API_SECRET is not set; set it to the API's token .dataset landed"),
-        ("API_SECRET", "s3cr\r\nX: y", "API_SECRET holds a character that cannot stand in"),
-        ("API_SECRET", "s3cré", "API_SECRET holds a character that cannot stand in"),
-        ("API_URL", "https://amy:s3cr@host/", "API_URL must not hold a user name or a password"),
-        ("API_URL", "s3cr", "API_URL must begin with https:// or http:// and name a host"),
+        ("API_SECRET", "s3cr\r\nX: y", "API_SECRET contains a character that is not allowed in"),
+        ("API_SECRET", "s3cré", "API_SECRET contains a character that is not allowed in"),
+        ("API_URL", "https://amy:s3cr@host/", "API_URL must not contain a user name or a password"),
+        ("API_URL", "s3cr", "API_URL must begin with https:// or http:// and contain a host"),
         ("API_URL", "http://h:s3cr/", "API_URL must be a valid URL"),
     ],
 )
-def test_a_setting_that_is_wrong_is_named_without_its_value(
-    syncing: Syncing, api: Api, name: str, value: str, said: str
+def test_an_invalid_setting_is_reported_without_its_value(
+    syncing: Syncing, api: Api, name: str, value: str, message: str
 ) -> None:
     syncing.settings |= {"API_URL": api.url, name: value}
     source = keys(api, base_url_env="API_URL", auth=BEARER)
     del source["base_url"]
-    with pytest.raises(SettingError, match=said) as caught:
+    with pytest.raises(SettingError, match=message) as caught:
         syncing.sync(source)
     assert "s3cr" not in str(caught.value)
 
 
-def oauth(other: Api) -> dict[str, Any]:
+def oauth_keys(other: Api) -> dict[str, Any]:
     return {
         "type": "oauth2_client_credentials",
         "token_url": f"{other.url}/token",
@@ -225,46 +227,46 @@ def oauth(other: Api) -> dict[str, Any]:
     }
 
 
-def test_a_token_is_asked_for_once_and_anew_when_it_is_no_longer_taken(
+def test_a_token_is_requested_once_and_again_after_it_is_rejected(
     syncing: Syncing, api: Api, other: Api
 ) -> None:
-    given = iter(["first", "second"])
-    other.answer = lambda _: {"access_token": next(given), "expires_in": 3600}
-    api.replies(
+    tokens = iter(["first", "second"])
+    other.respond = lambda _: {"access_token": next(tokens), "expires_in": 3600}
+    api.reply_with(
         {"data": rows(1), "next": "/two"},
         Reply({}, 401),
         {"data": rows(2), "next": None},
     )
-    how = {"type": "json_link", "next_url_path": "next"}
-    (done,) = syncing.sync(keys(api, auth=oauth(other), paginator=how), **QUICK)
+    paginator = {"type": "json_link", "next_url_path": "next"}
+    (done,) = syncing.sync(keys(api, auth=oauth_keys(other), paginator=paginator), **FAST_RETRY)
     assert done.error is None
-    assert [asked.headers["authorization"] for asked in api.asked] == [
+    assert [request.headers["authorization"] for request in api.requests] == [
         "Bearer first",
         "Bearer first",
         "Bearer second",
     ]
-    assert other.asked[0].body == (
+    assert other.requests[0].body == (
         b"client_id=amy&client_secret=s3cr%2Ft%2BK%26y"
         b"&grant_type=client_credentials&scope=orders.read"
     )
 
 
 @pytest.mark.parametrize(
-    ("reply", "said"),
+    ("reply", "message"),
     [
-        (Reply({"error": SECRET}, 401), "no token was given: 401 Unauthorized; check 'auth'"),
-        (Reply({}, 503), "no token was given: 503 Service Unavailable"),
-        (Reply({"token": "x"}), "/token answered without an access_token"),
-        (Reply([]), "/token answered without an access_token"),
-        (Reply(b"<html>"), "no usable answer (JSONDecodeError)"),
-        (Reply(b"", 307, {"Location": "/elsewhere"}), "redirected too often"),
+        (Reply({"error": SECRET}, 401), "the token request failed: 401 Unauthorized; check 'auth'"),
+        (Reply({}, 503), "the token request failed: 503 Service Unavailable"),
+        (Reply({"token": "x"}), "/token has no access_token"),
+        (Reply([]), "/token has no access_token"),
+        (Reply(b"<html>"), "invalid response (JSONDecodeError)"),
+        (Reply(b"", 307, {"Location": "/elsewhere"}), "too many redirects"),
     ],
 )
-def test_a_token_that_is_not_given_is_said(
-    syncing: Syncing, api: Api, other: Api, reply: Reply, said: str
+def test_a_failed_token_request_is_reported(
+    syncing: Syncing, api: Api, other: Api, reply: Reply, message: str
 ) -> None:
-    other.replies(reply)
-    (done,) = syncing.sync(keys(api, auth=oauth(other), max_attempts=1), **QUICK)
-    assert said in (done.error or "")
-    assert not shows(done.error or "")
-    assert (api.asked, len(other.asked)) == ([], 1)
+    other.reply_with(reply)
+    (done,) = syncing.sync(keys(api, auth=oauth_keys(other), max_attempts=1), **FAST_RETRY)
+    assert message in (done.error or "")
+    assert not contains_secret(done.error or "")
+    assert (api.requests, len(other.requests)) == ([], 1)

@@ -1,4 +1,4 @@
-"""Days of a real MariaDB: cut in the right zone, counted in their snapshot, in bounded memory."""
+"""Days read from a real MariaDB: in the right time zone, from one snapshot, in bounded memory."""
 
 import io
 import re
@@ -27,31 +27,31 @@ TABLE = SOURCE | {"table": "t"}
 MEGABYTE = 1024 * 1024
 
 
-def opened(syncing: Syncing, source: dict[str, Any]) -> SqlRows:
+def open_rows(syncing: Syncing, source: dict[str, Any]) -> SqlRows:
     dataset = syncing.dataset(source)
     keys: Any = dataset.source
     return SqlRows(dataset, keys, syncing.settings["SHOP_URL"])
 
 
 @contextmanager
-def once_executed(part: str, then: Any) -> Iterator[None]:
-    """Call `then` when the first statement that contains `part` has been executed."""
+def call_after(part: str, callback: Any) -> Iterator[None]:
+    """Call `callback` after the first statement that contains `part` is executed."""
     done: list[str] = []
 
-    def executed(*arguments: Any) -> None:
+    def after_execute(*arguments: Any) -> None:
         if part in arguments[2] and not done:
             done.append(part)
-            then()
+            callback()
 
-    sa.event.listen(sa.Engine, "after_cursor_execute", executed)
+    sa.event.listen(sa.Engine, "after_cursor_execute", after_execute)
     try:
         yield
     finally:
-        sa.event.remove(sa.Engine, "after_cursor_execute", executed)
+        sa.event.remove(sa.Engine, "after_cursor_execute", after_execute)
     assert done
 
 
-def test_a_day_replaces_itself_and_no_other(mariadb: MariaDb, syncing: Syncing) -> None:
+def test_a_sync_replaces_its_day_only(mariadb: MariaDb, syncing: Syncing) -> None:
     mariadb.run(
         "CREATE TABLE t (id int, day date)",
         "INSERT INTO t VALUES (1, '2025-10-01'), (2, '2025-10-02'), (3, NULL), (4, '2025-09-30')",
@@ -63,11 +63,11 @@ def test_a_day_replaces_itself_and_no_other(mariadb: MariaDb, syncing: Syncing) 
     assert syncing.rows("SELECT id, day FROM landed") == [(2, NEXT_DAY)]
 
 
-@pytest.mark.parametrize("what", [{"table": "t"}, {"query": "SELECT * FROM t"}], ids=str)
-def test_an_instant_is_cut_in_the_datasets_zone_and_a_local_time_as_it_stands(
-    mariadb: MariaDb, syncing: Syncing, what: dict[str, str]
+@pytest.mark.parametrize("origin", [{"table": "t"}, {"query": "SELECT * FROM t"}], ids=str)
+def test_an_instant_is_assigned_to_a_day_in_the_datasets_time_zone_and_a_local_time_unchanged(
+    mariadb: MariaDb, syncing: Syncing, origin: dict[str, str]
 ) -> None:
-    # The server's own zone is five hours ahead of UTC.
+    # The server's time zone is five hours ahead of UTC.
     mariadb.run(
         "CREATE TABLE t (id int, at timestamp(6) NULL, local datetime(6))",
         "SET time_zone = '+00:00'",
@@ -77,7 +77,7 @@ def test_an_instant_is_cut_in_the_datasets_zone_and_a_local_time_as_it_stands(
         "(4, '2025-10-01 16:00:00', '2025-10-02')",
     )
     for column, kind in (("at", "with"), ("local", "without")):
-        source = SOURCE | what | {"day_column": column}
+        source = SOURCE | origin | {"day_column": column}
         (done,) = syncing.sync(source, timezone="Asia/Shanghai", target={"table": column})
         assert done.outcome is Outcome.SUCCESS, done.error
         assert syncing.rows(f"SELECT id FROM {column} ORDER BY id") == [(2,), (3,)]
@@ -87,28 +87,28 @@ def test_an_instant_is_cut_in_the_datasets_zone_and_a_local_time_as_it_stands(
     assert first == tuple(map(datetime.fromisoformat, ("2025-09-30 16:00:00", "2025-10-01")))
 
 
-def test_the_count_is_that_of_the_snapshot_the_rows_come_from(
+def test_the_count_and_the_rows_are_read_from_one_snapshot(
     mariadb: MariaDb, syncing: Syncing
 ) -> None:
     mariadb.run("CREATE TABLE t (id int, day date) ENGINE InnoDB")
     mariadb.run("INSERT INTO t SELECT seq, '2025-10-01' FROM seq_1_to_1000")
     late = "INSERT INTO t VALUES (0, '2025-10-01')"
-    rows = opened(syncing, TABLE)
-    with once_executed("count(", lambda: mariadb.run(late)):
+    rows = open_rows(syncing, TABLE)
+    with call_after("count(", lambda: mariadb.run(late)):
         found = sum(batch.num_rows for batch in rows.read(DAY))
     assert (rows.source_count(), found) == (1000, 1000)
     assert sum(batch.num_rows for batch in rows.read(DAY)) == rows.source_count() == 1001
     rows.close()
 
 
-def test_a_source_that_is_not_to_count_does_not(mariadb: MariaDb, syncing: Syncing) -> None:
+def test_count_false_disables_the_count(mariadb: MariaDb, syncing: Syncing) -> None:
     mariadb.run("CREATE TABLE t (id int, day date)")
-    rows = opened(syncing, TABLE | {"count": False})
+    rows = open_rows(syncing, TABLE | {"count": False})
     assert (list(rows.read(DAY)), rows.source_count()) == ([], None)
     rows.close()
 
 
-def test_a_query_is_taken_as_it_stands(mariadb: MariaDb, syncing: Syncing) -> None:
+def test_a_query_is_executed_unchanged(mariadb: MariaDb, syncing: Syncing) -> None:
     mariadb.run("CREATE TABLE t (id int, day date)", "INSERT INTO t VALUES (1, '2025-10-01')")
     query = (
         "SELECT id, day, ':x %s %% 10:30' AS a, '\\\\:y' AS b, SUM(id) AS `order`, id / 3 AS c\n"
@@ -120,7 +120,7 @@ def test_a_query_is_taken_as_it_stands(mariadb: MariaDb, syncing: Syncing) -> No
     assert [str(value) for value in row[2:]] == [":x %s %% 10:30", "\\:y", "1", "0.3333"]
 
 
-def test_columns_are_chosen_and_their_types_declared(mariadb: MariaDb, syncing: Syncing) -> None:
+def test_columns_can_be_chosen_and_their_types_declared(mariadb: MariaDb, syncing: Syncing) -> None:
     mariadb.run(
         "CREATE TABLE t (id int, day date, paid tinyint(1), note json, bit bit(1), "
         "took time, place inet6, secret point)",
@@ -136,7 +136,7 @@ def test_columns_are_chosen_and_their_types_declared(mariadb: MariaDb, syncing: 
     ]
 
 
-def test_a_day_is_not_ready_until_the_ready_query_says_so(
+def test_a_day_is_not_ready_until_the_ready_query_returns_true(
     mariadb: MariaDb, syncing: Syncing
 ) -> None:
     mariadb.run(
@@ -148,56 +148,60 @@ def test_a_day_is_not_ready_until_the_ready_query_says_so(
         "ready_query": "SELECT ok FROM loaded WHERE day = %(day)s AND at LIKE '10:3%%'"
     }
     none, after = syncing.sync(source, [DAY, NEXT_DAY])
-    assert "the source is not ready for 2025-10-01: ready_query found no row" in (none.error or "")
+    assert "the source is not ready for 2025-10-01: ready_query returned no row" in (
+        none.error or ""
+    )
     assert after.outcome is Outcome.SUCCESS
     for value in ("0.0", "NULL"):
         mariadb.run(
             "DELETE FROM loaded", f"INSERT INTO loaded VALUES ('2025-10-01', {value}, '10:30')"
         )
         (done,) = syncing.sync(source)
-        assert "is not ready for 2025-10-01: ready_query found" in (done.error or "")
+        assert "is not ready for 2025-10-01: ready_query returned" in (done.error or "")
     (done,) = syncing.sync(TABLE | {"ready_query": "SELECT 'x' LIKE '%x'"})
-    assert "takes %(day)s and nothing else; write any other % as %%" in (done.error or "")
+    assert "%(day)s is the only parameter of ready_query; write any other % as %%" in (
+        done.error or ""
+    )
 
 
-def test_two_million_rows_do_not_grow_the_process(mariadb: MariaDb, syncing: Syncing) -> None:
+def test_memory_does_not_grow_with_the_number_of_rows(mariadb: MariaDb, syncing: Syncing) -> None:
     query = (
         "SELECT seq AS id, CAST('2025-10-01' AS date) AS day, seq / 7 AS share, "
         "CONCAT('row number ', seq) AS note FROM seq_1_to_{}"
     )
 
-    def grown(rows: int) -> int:
+    def peak_memory(rows: int) -> int:
         dataset = syncing.dataset(SOURCE | {"query": query.format(rows), "count": False})
         keys: Any = dataset.source
         reader = ArrowReader(dataset, SqlRows(dataset, keys, syncing.settings["SHOP_URL"]))
-        sink = Sink()
+        sink = MemorySink()
         assert reader.read_day(DAY, sink, CopyFormat.BINARY) == rows
         reader.close()
-        return sink.highest
+        return sink.peak_bytes
 
-    few = grown(100_000)
-    assert grown(2_000_000) - few < 64 * MEGABYTE
+    small = peak_memory(100_000)
+    assert peak_memory(2_000_000) - small < 64 * MEGABYTE
 
 
-def test_wide_rows_are_read_a_few_at_a_time(mariadb: MariaDb, syncing: Syncing) -> None:
+def test_wide_rows_are_fetched_in_small_batches(mariadb: MariaDb, syncing: Syncing) -> None:
     query = "SELECT CAST('2025-10-01' AS date) AS day, REPEAT('x', 1000000) AS x FROM seq_1_to_500"
-    rows = opened(syncing, SOURCE | {"query": query})
+    rows = open_rows(syncing, SOURCE | {"query": query})
     sizes = [batch.num_rows for batch in rows.read(DAY)]
     rows.close()
     assert (sizes[:3], sum(sizes), max(sizes)) == ([1, 4, 8], 500, 8)
 
 
-class Sink(io.RawIOBase):
-    """Takes bytes and forgets them; `highest` is the most memory the process had meanwhile."""
+class MemorySink(io.RawIOBase):
+    """Discards the bytes. `peak_bytes` is the peak memory of the process during the writes."""
 
-    highest = 0
+    peak_bytes = 0
 
     def write(self, data: Any) -> int:
-        self.highest = max(self.highest, psutil.Process().memory_info().rss)
+        self.peak_bytes = max(self.peak_bytes, psutil.Process().memory_info().rss)
         return len(data)
 
 
-def test_the_example_in_the_page_runs(mariadb: MariaDb, syncing: Syncing) -> None:
+def test_the_documented_example_runs(mariadb: MariaDb, syncing: Syncing) -> None:
     page = (PROJECT_ROOT / "docs/sources/sql.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"^```yaml\n(.*?)^```", page, re.M | re.S)
     given = yaml.safe_load(example)
@@ -216,9 +220,7 @@ def test_the_example_in_the_page_runs(mariadb: MariaDb, syncing: Syncing) -> Non
     assert syncing.rows("SELECT id, amount::text, paid FROM shop_orders") == [(1, "9.90", True)]
 
 
-def test_a_url_with_a_narrower_charset_loses_no_character(
-    mariadb: MariaDb, syncing: Syncing
-) -> None:
+def test_a_charset_in_the_url_does_not_lose_characters(mariadb: MariaDb, syncing: Syncing) -> None:
     mariadb.run(
         "CREATE TABLE t (day date, a text) CHARSET utf8mb4",
         "INSERT INTO t VALUES ('2025-10-01', '😀')",

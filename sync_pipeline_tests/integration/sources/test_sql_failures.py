@@ -1,4 +1,4 @@
-"""What can go wrong with a real MariaDB: said in one line, retried where that may help."""
+"""Failures of a real MariaDB have a message of one line, and are retried if transient."""
 
 import threading
 from typing import Any
@@ -12,60 +12,58 @@ from sync_pipeline.sources.arrow.source import ArrowReader
 from sync_pipeline.sources.base import CopyFormat
 from sync_pipeline.sources.sql.source import SqlRows
 from sync_pipeline.sync.days import Outcome
-from sync_pipeline.targets.pipe import Stream
+from sync_pipeline.targets.pipe import Pipe
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.sources.conftest import DAY, Syncing
 from sync_pipeline_tests.integration.sources.mariadb import MariaDb
-from sync_pipeline_tests.integration.sources.test_sql import SOURCE, TABLE, once_executed, opened
+from sync_pipeline_tests.integration.sources.test_sql import SOURCE, TABLE, call_after, open_rows
 from sync_pipeline_tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
-# Much more than a socket holds: the server is not through with it when the first rows arrive.
-MANY = "INSERT INTO t SELECT seq, '2025-10-01', REPEAT('x', 1000) FROM seq_1_to_20000"
-# The server would not notice by itself that nobody waits for this any longer.
-SLOW = SOURCE | {
+# Much more than a socket buffer, so the server is still sending when the first rows arrive.
+MANY_ROWS = "INSERT INTO t SELECT seq, '2025-10-01', REPEAT('x', 1000) FROM seq_1_to_20000"
+# The server would not notice that the client of this query has disconnected.
+SLOW_SOURCE = SOURCE | {
     "query": "SELECT day, BENCHMARK(1000000000000, MD5(day)) AS s FROM t",
     "count": False,
     "connect_timeout_seconds": 2,
 }
 
 
-@pytest.mark.parametrize("tries", [1, 3])
-def test_a_connection_killed_in_the_middle_rolls_the_day_back_and_is_tried_again(
-    mariadb: MariaDb, syncing: Syncing, tries: int
+@pytest.mark.parametrize("max_attempts", [1, 3])
+def test_a_connection_killed_during_a_read_rolls_the_day_back_and_is_retried(
+    mariadb: MariaDb, syncing: Syncing, max_attempts: int
 ) -> None:
     mariadb.run(
         "CREATE TABLE t (id int, day date, note text)",
         "INSERT INTO t VALUES (0, '2025-10-01', 'old')",
     )
     syncing.sync(TABLE)
-    mariadb.run("DELETE FROM t", MANY)
+    mariadb.run("DELETE FROM t", MANY_ROWS)
 
     def kill() -> None:
-        (thread,) = mariadb.readers()
+        (thread,) = mariadb.reader_threads()
         mariadb.run(f"KILL {thread}")
 
-    with once_executed("SELECT id,", kill):
+    with call_after("SELECT id,", kill):
         (done,) = syncing.sync(
-            TABLE, retry={"max_attempts": tries, "initial_backoff_seconds": 0.01}
+            TABLE, retry={"max_attempts": max_attempts, "initial_backoff_seconds": 0.01}
         )
-    tried = [state for (state,) in syncing.rows("SELECT state FROM sync_attempt ORDER BY id")]
-    if tries == 1:
+    states = [state for (state,) in syncing.rows("SELECT state FROM sync_attempt ORDER BY id")]
+    if max_attempts == 1:
         assert "cannot read 2025-10-01 from t: OperationalError: (2013, 'Lost" in (done.error or "")
         assert syncing.rows("SELECT note FROM landed") == [("old",)]
-        assert tried == ["success", "failed"]
+        assert states == ["success", "failed"]
     else:
         assert done.outcome is Outcome.SUCCESS
         assert syncing.rows("SELECT count(*) FROM landed") == [(20_000,)]
-        assert tried == ["success", "failed", "success"]
+        assert states == ["success", "failed", "success"]
 
 
-def test_a_lock_that_is_not_got_in_time_may_be_got_later(
-    mariadb: MariaDb, syncing: Syncing
-) -> None:
+def test_a_lock_timeout_is_transient(mariadb: MariaDb, syncing: Syncing) -> None:
     mariadb.run("CREATE TABLE t (id int, day date)")
-    rows = opened(syncing, TABLE | {"lock_timeout_seconds": 1})
+    rows = open_rows(syncing, TABLE | {"lock_timeout_seconds": 1})
     with sa.create_engine(mariadb.url, poolclass=sa.NullPool).connect() as other:
         other.exec_driver_sql("LOCK TABLES t WRITE")
         with pytest.raises(SourceError, match="Lock wait timeout exceeded") as caught:
@@ -76,16 +74,18 @@ def test_a_lock_that_is_not_got_in_time_may_be_got_later(
     rows.close()
 
 
-def hangs(syncing: Syncing, **keys: Any) -> tuple[ArrowReader, threading.Thread, list[Exception]]:
-    """Begin a read that waits for the server; return it, its thread, and what it raises."""
-    dataset = syncing.dataset(SLOW | keys)
+def start_slow_read(
+    syncing: Syncing, **keys: Any
+) -> tuple[ArrowReader, threading.Thread, list[Exception]]:
+    """Start a read that waits for the server. Return its reader, its thread and its errors."""
+    dataset = syncing.dataset(SLOW_SOURCE | keys)
     source: Any = dataset.source
     reader = ArrowReader(dataset, SqlRows(dataset, source, syncing.settings["SHOP_URL"]))
     raised: list[Exception] = []
 
     def read() -> None:
         try:
-            reader.read_day(DAY, Stream().writer(), CopyFormat.TEXT)
+            reader.read_day(DAY, Pipe().writer(), CopyFormat.TEXT)
         except Exception as error:
             raised.append(error)
 
@@ -94,38 +94,36 @@ def hangs(syncing: Syncing, **keys: Any) -> tuple[ArrowReader, threading.Thread,
     return reader, thread, raised
 
 
-def reading(mariadb: MariaDb) -> int:
-    """Wait until the server works for the reader, and return its thread."""
+def wait_for_reader(mariadb: MariaDb) -> int:
+    """Wait until the server executes the reader's query, and return its thread ID."""
     found: list[int] = []
 
     def is_there() -> bool:
-        found[:] = mariadb.readers()
+        found[:] = mariadb.reader_threads()
         return bool(found)
 
     wait_until(is_there)
     return found[0]
 
 
-def test_a_read_that_waits_ends_when_it_is_cancelled_and_so_does_its_query(
-    mariadb: MariaDb, syncing: Syncing
-) -> None:
+def test_cancelling_a_waiting_read_also_ends_its_query(mariadb: MariaDb, syncing: Syncing) -> None:
     mariadb.run("CREATE TABLE t (day date)", "INSERT INTO t VALUES ('2025-10-01')")
-    reader, thread, raised = hangs(syncing)
-    reading(mariadb)
+    reader, thread, raised = start_slow_read(syncing)
+    wait_for_reader(mariadb)
     reader.cancel()
     thread.join(helpers.TIMEOUT_SECONDS)
     assert not thread.is_alive()
     assert isinstance(raised[0], SourceError)
-    wait_until(lambda: not mariadb.readers())
+    wait_until(lambda: not mariadb.reader_threads())
     reader.close()
 
 
-def test_a_read_ends_when_it_is_cancelled_though_the_server_hangs(
+def test_a_read_ends_when_cancelled_even_if_the_server_hangs(
     mariadb: MariaDb, syncing: Syncing
 ) -> None:
     mariadb.run("CREATE TABLE t (day date)", "INSERT INTO t VALUES ('2025-10-01')")
-    reader, thread, raised = hangs(syncing)
-    left = reading(mariadb)
+    reader, thread, raised = start_slow_read(syncing)
+    left = wait_for_reader(mariadb)
     mariadb.process.suspend()
     try:
         reader.cancel()
@@ -138,75 +136,79 @@ def test_a_read_ends_when_it_is_cancelled_though_the_server_hangs(
     mariadb.run(f"KILL {left}")
 
 
-def test_a_day_that_takes_too_long_is_broken_off(mariadb: MariaDb, syncing: Syncing) -> None:
+def test_a_day_that_exceeds_the_statement_timeout_is_cancelled(
+    mariadb: MariaDb, syncing: Syncing
+) -> None:
     mariadb.run("CREATE TABLE t (day date)", "INSERT INTO t VALUES ('2025-10-01')")
-    (done,) = syncing.sync(SLOW | {"statement_timeout_seconds": 0.5}, retry={"max_attempts": 5})
-    assert "took longer than 0.5 seconds; set a longer 'statement" in (done.error or "")
+    (done,) = syncing.sync(
+        SLOW_SOURCE | {"statement_timeout_seconds": 0.5}, retry={"max_attempts": 5}
+    )
+    assert "took longer than 0.5 seconds; increase 'statement" in (done.error or "")
     assert syncing.rows("SELECT count(*) FROM sync_attempt") == [(1,)]
-    wait_until(lambda: not mariadb.readers())
+    wait_until(lambda: not mariadb.reader_threads())
 
 
-def test_a_day_that_fails_leaves_the_next_one_unharmed(mariadb: MariaDb, syncing: Syncing) -> None:
-    mariadb.run("CREATE TABLE t (id int, day date, note text)", MANY)
-    rows = opened(syncing, TABLE)
+def test_a_failed_day_does_not_affect_the_next_one(mariadb: MariaDb, syncing: Syncing) -> None:
+    mariadb.run("CREATE TABLE t (id int, day date, note text)", MANY_ROWS)
+    rows = open_rows(syncing, TABLE)
     reads = rows.read(DAY)
     next(reads)
-    reads.close()  # as when the target fails
+    reads.close()  # as after an error of the target
     assert sum(batch.num_rows for batch in rows.read(DAY)) == 20_000
     rows.close()
 
 
 @pytest.mark.parametrize(
-    ("user", "transient", "said"),
+    ("user", "transient", "message"),
     [
         ("root:wrong@localhost", False, "cannot connect to the database of SHOP_URL.*1045"),
         ("root:s3cret@127.0.0.1:1", True, "cannot connect to the database of SHOP_URL.*2003"),
         ("root:s3cret@localhost", False, "Unknown database"),
     ],
 )
-def test_a_database_that_cannot_be_connected_to_is_named_without_its_password(
-    mariadb: MariaDb, syncing: Syncing, user: str, transient: bool, said: str
+def test_a_connection_error_does_not_show_the_password(
+    mariadb: MariaDb, syncing: Syncing, user: str, transient: bool, message: str
 ) -> None:
     mariadb.run("CREATE OR REPLACE USER guest@localhost IDENTIFIED BY 's3cret'")
     name = user.replace("root", "guest")
     url = f"mysql+pymysql://{name}/nowhere"
     if "localhost" in user:
         url = f"{url}?unix_socket={mariadb.socket}"
-    if "Unknown" in said:
+    if "Unknown" in message:
         mariadb.run("GRANT SELECT ON *.* TO guest@localhost")
     syncing.settings["SHOP_URL"] = url
-    with pytest.raises(SourceUnreachableError, match=said) as caught:
-        opened(syncing, TABLE)
+    with pytest.raises(SourceUnreachableError, match=message) as caught:
+        open_rows(syncing, TABLE)
     assert is_transient(caught.value) is transient
     assert "s3cret" not in str(caught.value)
     mariadb.run("DROP USER guest@localhost")
 
 
 @pytest.mark.parametrize(
-    ("keys", "said"),
+    ("keys", "message"),
     [
-        ({"table": "none"}, "the source has no table none; check 'table'"),
+        ({"table": "none"}, "table none not found in the source; check 'table'"),
         ({"query": "SELECT * FROM none"}, "cannot read the query: .*doesn't exist"),
         ({"query": "SELECT 1 AS a, 2 AS a"}, "Duplicate column name 'a'"),
         ({"table": "t", "columns": ["day", "no"]}, "t has no column 'no'; correct 'columns'"),
         ({"table": "t", "types": {"no": "text"}}, "t has no column 'no'; correct 'types'"),
         ({"table": "t", "day_column": "id"}, "day_column 'id' of t is of type integer"),
-        ({"table": "t"}, "types of these columns of t are not known: place; declare each"),
-        ({"query": "SELECT * FROM t"}, "types of these columns of query are not known: place"),
+        ({"table": "t"}, "types of these columns of t are unknown: place; declare each"),
+        ({"query": "SELECT * FROM t"}, "types of these columns of query are unknown: place"),
     ],
     ids=str,
 )
-def test_what_a_dataset_has_wrong_is_named_and_not_tried_again(
-    mariadb: MariaDb, syncing: Syncing, keys: dict[str, Any], said: str
+def test_a_mistake_in_a_dataset_is_reported_and_not_transient(
+    mariadb: MariaDb, syncing: Syncing, keys: dict[str, Any], message: str
 ) -> None:
     mariadb.run("CREATE TABLE t (id int, day date, place point)")
-    with pytest.raises(SourceError, match=f"dataset landed: .*{said}") as caught:
+    with pytest.raises(SourceError, match=f"dataset landed: .*{message}") as caught:
         syncing.sync(SOURCE | keys | ({"columns": ["id"]} if "id" in keys.values() else {}))
     assert not is_transient(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "message"),
     [
         ("mysql://u:s3cret@h/d", r"SHOP_URL must begin with mysql\+pymysql://"),
         (
@@ -221,21 +223,23 @@ def test_what_a_dataset_has_wrong_is_named_and_not_tried_again(
         ("mysql+pymysql://h:9/d?user=u&password=half@s3cret", "'@'.* must be percent-encoded"),
         (
             "mysqll://u:s3cret@h/d",
-            "SHOP_URL begins with mysqll://, which SQLAlchemy does not know; c",
+            "SHOP_URL begins with mysqll://, which is unknown to SQLAlchemy; c",
         ),
         ("s3cret", "SHOP_URL is not a SQLAlchemy URL, such as mysql"),
         ("", "SHOP_URL is not set; set it to a SQLAlchemy URL"),
     ],
 )
-def test_a_url_that_cannot_be_used_says_what_to_do(syncing: Syncing, url: str, said: str) -> None:
+def test_the_error_for_an_invalid_url_says_what_to_do(
+    syncing: Syncing, url: str, message: str
+) -> None:
     syncing.settings["SHOP_URL"] = url
-    with pytest.raises(SettingError, match=said) as caught:
+    with pytest.raises(SettingError, match=message) as caught:
         syncing.sync(TABLE)
     assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("option", "said"),
+    ("option", "message"),
     [
         ("foo=1", "unexpected keyword argument 'foo'; correct its options: foo"),
         ("ssl_mode=REQUIRED&charset=x", "'ssl_mode'; correct its options: ssl_mode, charset"),
@@ -243,27 +247,25 @@ def test_a_url_that_cannot_be_used_says_what_to_do(syncing: Syncing, url: str, s
         ("ssl_ca=/not/there", "No such file or directory; correct its options: ssl_ca"),
     ],
 )
-def test_an_option_that_the_driver_does_not_take_is_named_and_not_tried_again(
-    syncing: Syncing, option: str, said: str
+def test_an_invalid_driver_option_is_reported_and_not_transient(
+    syncing: Syncing, option: str, message: str
 ) -> None:
     syncing.settings["SHOP_URL"] = f"mysql+pymysql://u:s3cret@127.0.0.1:1/d?{option}"
-    told = f"^dataset landed: the URL in SHOP_URL cannot be used: .*{said}"
-    with pytest.raises((SettingError, SourceUnreachableError), match=told) as caught:
+    pattern = f"^dataset landed: the URL in SHOP_URL cannot be used: .*{message}"
+    with pytest.raises((SettingError, SourceUnreachableError), match=pattern) as caught:
         syncing.sync(TABLE)
     assert not is_transient(caught.value)
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_zero_date_is_named_or_becomes_null_or_stays_text(
-    mariadb: MariaDb, syncing: Syncing
-) -> None:
+def test_a_zero_date_is_an_error_or_null_or_text(mariadb: MariaDb, syncing: Syncing) -> None:
     mariadb.run(
         "CREATE TABLE t (day date, a date, b datetime)",
         "INSERT INTO t VALUES ('2025-10-01', '2025-01-31', '2025-01-31 10:00')",
         "INSERT INTO t VALUES ('2025-10-01', '2025-00-31', '0000-00-00')",
     )
     (done,) = syncing.sync(TABLE)
-    assert "column 'a' has the value '2025-00-31', which is no date" in (done.error or "")
+    assert "column 'a' has the value '2025-00-31', which is not a valid date" in (done.error or "")
     assert "set 'zero_dates: as_null'" in (done.error or "")
     syncing.sync(TABLE | {"zero_dates": "as_null"})
     assert syncing.rows("SELECT a::text, b::text FROM landed ORDER BY a NULLS LAST") == [
@@ -276,7 +278,9 @@ def test_a_zero_date_is_named_or_becomes_null_or_stays_text(
     ]
 
 
-def test_a_nul_in_a_text_is_refused_and_nothing_changed(mariadb: MariaDb, syncing: Syncing) -> None:
+def test_a_text_with_a_nul_character_fails_the_day_and_keeps_its_rows(
+    mariadb: MariaDb, syncing: Syncing
+) -> None:
     mariadb.run("CREATE TABLE t (day date, a text)", "INSERT INTO t VALUES ('2025-10-01', 'old')")
     syncing.sync(TABLE)
     mariadb.run("INSERT INTO t VALUES ('2025-10-01', CONCAT('a', CHAR(0)))")

@@ -1,4 +1,4 @@
-"""Days of SQLite files, which have few types of their own, and of a third database's dialect."""
+"""Days read from SQLite files, which do not enforce types, and through another dialect."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -16,21 +16,21 @@ from sync_pipeline.settings import with_driver
 from sync_pipeline.sync.days import Outcome
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing
-from sync_pipeline_tests.integration.sources.test_sql import SOURCE, TABLE, opened
+from sync_pipeline_tests.integration.sources.test_sql import SOURCE, TABLE, open_rows
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
 def shop(tmp_path: Path, syncing: Syncing) -> Iterator[sqlite3.Connection]:
-    """A SQLite file that `SHOP_URL` names, opened to be written."""
+    """A writable connection to the SQLite file of `SHOP_URL`."""
     path = tmp_path / "shop.db"
     syncing.settings["SHOP_URL"] = f"sqlite:///{path}"
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         yield connection
 
 
-def test_every_type_of_sqlite_arrives_whole(shop: sqlite3.Connection, syncing: Syncing) -> None:
+def test_every_sqlite_type_is_loaded_exactly(shop: sqlite3.Connection, syncing: Syncing) -> None:
     shop.executescript(
         "CREATE TABLE t (day DATE, id INTEGER, n BIGINT, share REAL, price DECIMAL(20,2), "
         "any NUMERIC, note TEXT, raw BLOB, ok BOOLEAN, at DATETIME, clock TIME, doc JSON);"
@@ -64,15 +64,15 @@ def test_every_type_of_sqlite_arrives_whole(shop: sqlite3.Connection, syncing: S
     }
 
 
-@pytest.mark.parametrize("blank", [" ", "T"])
-def test_a_local_time_as_text_is_cut_by_its_date(
-    shop: sqlite3.Connection, syncing: Syncing, blank: str
+@pytest.mark.parametrize("separator", [" ", "T"])
+def test_a_local_time_as_text_belongs_to_its_date(
+    shop: sqlite3.Connection, syncing: Syncing, separator: str
 ) -> None:
     shop.execute("CREATE TABLE t (id INTEGER, at DATETIME)")
     times = ["09-30 23:59:59.999999", "10-01 00:00:00", "10-01 23:59:59.999999", "10-02 00:00:00"]
     shop.executemany(
         "INSERT INTO t VALUES (?, ?)",
-        [(n, f"2025-{time.replace(' ', blank)}") for n, time in enumerate(times)],
+        [(n, f"2025-{time.replace(' ', separator)}") for n, time in enumerate(times)],
     )
     (done,) = syncing.sync(TABLE | {"day_column": "at"}, timezone="Asia/Shanghai")
     assert done.outcome is Outcome.SUCCESS, done.error
@@ -93,11 +93,13 @@ def test_an_instant_is_a_number_of_seconds(shop: sqlite3.Connection, syncing: Sy
     ]
 
 
-def test_a_query_of_sqlite_declares_its_types(shop: sqlite3.Connection, syncing: Syncing) -> None:
+def test_the_types_of_a_sqlite_query_must_be_declared(
+    shop: sqlite3.Connection, syncing: Syncing
+) -> None:
     shop.execute("CREATE TABLE t (id INTEGER, day TEXT)")
     shop.execute("INSERT INTO t VALUES (1, '2025-10-01')")
     query = SOURCE | {"query": "SELECT *, '10:30 %s :x' AS note FROM t"}
-    with pytest.raises(SourceError, match="are not known: id, day, note; declare each under"):
+    with pytest.raises(SourceError, match="are unknown: id, day, note; declare each under"):
         syncing.sync(query)
     types = {"id": "bigint", "day": "date", "note": "varchar(20)"}
     (done,) = syncing.sync(query | {"types": types})
@@ -106,27 +108,37 @@ def test_a_query_of_sqlite_declares_its_types(shop: sqlite3.Connection, syncing:
 
 
 @pytest.mark.parametrize(
-    ("kind", "declared", "stray", "promised"),
+    ("kind", "declared", "invalid", "expected"),
     [
-        ("TEXT", "date", "2025/10/01", "text that begins as 2025-10-01"),
-        ("DATE", "date", "2025-10-1", "text that begins as 2025-10-01"),
-        ("DATE", "date", "2025-02-30", "text that begins as 2025-10-01"),
-        ("DATE", "date", 20251001, "text that begins as 2025-10-01"),
-        ("DATE", "date", 2460950, "text that begins as 2025-10-01"),  # a Julian day
-        ("DATETIME", "timestamp", "01.10.2025 12:00", "text that begins as 2025-10-01"),
-        ("BLOB", "timestamp", b"2025-10-01", "text that begins as 2025-10-01"),
+        ("TEXT", "date", "2025/10/01", "text that begins with a date such as 2025-10-01"),
+        ("DATE", "date", "2025-10-1", "text that begins with a date such as 2025-10-01"),
+        ("DATE", "date", "2025-02-30", "text that begins with a date such as 2025-10-01"),
+        ("DATE", "date", 20251001, "text that begins with a date such as 2025-10-01"),
+        (
+            "DATE",
+            "date",
+            2460950,
+            "text that begins with a date such as 2025-10-01",
+        ),  # a Julian day number
+        (
+            "DATETIME",
+            "timestamp",
+            "01.10.2025 12:00",
+            "text that begins with a date such as 2025-10-01",
+        ),
+        ("BLOB", "timestamp", b"2025-10-01", "text that begins with a date such as 2025-10-01"),
         ("INTEGER", "timestamptz", "2025-10-01 12:00:00", "a number of seconds since 1970"),
     ],
 )
 @pytest.mark.parametrize("selection", [{"table": "t"}, {"query": "SELECT day, id FROM t"}])
-def test_a_day_in_a_form_that_no_day_would_find_is_named_and_not_missed(
+def test_an_invalid_day_value_is_reported_instead_of_skipped(
     shop: sqlite3.Connection,
     syncing: Syncing,
     selection: dict[str, str],
     kind: str,
     declared: str,
-    stray: Any,
-    promised: str,
+    invalid: Any,
+    expected: str,
 ) -> None:
     shop.execute(f"CREATE TABLE t (day {kind}, id INTEGER)")
     good = {"date": "2025-10-01", "timestamp": "2025-10-01 00:00:00"}.get(declared, 1759276800)
@@ -134,42 +146,54 @@ def test_a_day_in_a_form_that_no_day_would_find_is_named_and_not_missed(
     source = SOURCE | selection | {"types": {"day": declared, "id": "bigint"}}
     (done,) = syncing.sync(source)
     assert (done.outcome, done.error) == (Outcome.SUCCESS, None)
-    shop.execute("INSERT INTO t VALUES (?, 2)", (stray,))
+    shop.execute("INSERT INTO t VALUES (?, 2)", (invalid,))
     (done,) = syncing.sync(source)
     assert (
-        f"the day_column 'day' of {selection.get('table', 'query')} has the value {stray!r}, whose "
-        f"row no day would find; it must be {promised}. Mend it at the source"
+        f"the day_column 'day' of {selection.get('table', 'query')} has the value {invalid!r}, "
+        f"whose row would belong to no day; it must be {expected}. Fix it in the source"
     ) in (done.error or "")
     assert syncing.rows("SELECT id FROM landed") == [(1,)]
 
 
 @pytest.mark.parametrize(
-    ("kind", "value", "said"),
+    ("kind", "value", "message"),
     [
-        ("INTEGER", "many", "column 'x' has the value 'many', which is no bigint"),
-        ("INTEGER", 1.5, "column 'x' has the value 1.5, which is no bigint"),
-        ("DATE", 20251001, "column 'x' has the value 20251001, which is no date"),
-        ("DATETIME", 0, "column 'x' has the value 0, which is no timestamp without time zone"),
-        ("TEXT", b"\xff", r"column 'x' has the value b'\xff', which is no text"),
-        ("BOOLEAN", 2, "column 'x' has the value 2, which is no boolean"),
-        ("DECIMAL(5,2)", 1.234, "column 'x' has the value 1.234, which is no numeric(5,2)"),
-        ("DATETIME", "2025-10-01T00:00:00+02:00", "which is no timestamp without time zone"),
-        ("DATE", "1.10.2025", "column 'x' has the value '1.10.2025', which is no date"),
+        ("INTEGER", "many", "column 'x' has the value 'many', which is not a valid bigint"),
+        ("INTEGER", 1.5, "column 'x' has the value 1.5, which is not a valid bigint"),
+        ("DATE", 20251001, "column 'x' has the value 20251001, which is not a valid date"),
+        (
+            "DATETIME",
+            0,
+            "column 'x' has the value 0, which is not a valid timestamp without time zone",
+        ),
+        ("TEXT", b"\xff", r"column 'x' has the value b'\xff', which is not a valid text"),
+        ("BOOLEAN", 2, "column 'x' has the value 2, which is not a valid boolean"),
+        (
+            "DECIMAL(5,2)",
+            1.234,
+            "column 'x' has the value 1.234, which is not a valid numeric(5,2)",
+        ),
+        (
+            "DATETIME",
+            "2025-10-01T00:00:00+02:00",
+            "which is not a valid timestamp without time zone",
+        ),
+        ("DATE", "1.10.2025", "column 'x' has the value '1.10.2025', which is not a valid date"),
     ],
 )
-def test_a_value_that_its_column_does_not_promise_is_named(
-    shop: sqlite3.Connection, syncing: Syncing, kind: str, value: Any, said: str
+def test_a_value_of_another_type_than_its_column_is_reported(
+    shop: sqlite3.Connection, syncing: Syncing, kind: str, value: Any, message: str
 ) -> None:
     shop.execute(f"CREATE TABLE t (day DATE, x {kind})")
     shop.executemany("INSERT INTO t VALUES ('2025-10-01', ?)", [(None,), (value,)])
     (done,) = syncing.sync(TABLE)
     assert done.outcome is Outcome.FAILED
-    assert said in (done.error or "")
+    assert message in (done.error or "")
 
 
-def test_a_locked_file_is_tried_again(shop: sqlite3.Connection, syncing: Syncing) -> None:
+def test_a_locked_file_is_a_transient_error(shop: sqlite3.Connection, syncing: Syncing) -> None:
     shop.execute("CREATE TABLE t (id INTEGER, day DATE)")
-    rows = opened(syncing, TABLE | {"lock_timeout_seconds": 0.01})
+    rows = open_rows(syncing, TABLE | {"lock_timeout_seconds": 0.01})
     shop.execute("BEGIN EXCLUSIVE")
     with pytest.raises(SourceError, match="database is locked") as caught:
         list(rows.read(DAY))
@@ -188,23 +212,23 @@ def test_nothing_can_be_written_through_a_source(
     assert "attempt to write a readonly database" in (done.error or "")
 
 
-def test_a_ready_query_that_fails_is_named(shop: sqlite3.Connection, syncing: Syncing) -> None:
+def test_a_failing_ready_query_is_reported(shop: sqlite3.Connection, syncing: Syncing) -> None:
     shop.execute("CREATE TABLE t (id INTEGER, day DATE)")
     (done,) = syncing.sync(TABLE | {"ready_query": "SELEC 1"})
     assert (done.error or "").startswith(
-        "dataset landed: its ready_query fails for 2025-10-01: OperationalError: near"
+        "dataset landed: ready_query failed for 2025-10-01: OperationalError: near"
     )
 
 
-def test_a_file_that_is_not_there_is_named_and_not_made(syncing: Syncing, tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_and_not_created(syncing: Syncing, tmp_path: Path) -> None:
     path = tmp_path / "no.db"
     syncing.settings["SHOP_URL"] = f"sqlite:///{path}"
-    with pytest.raises(SourceUnreachableError, match=r"SQLite file .*no.db' of SHOP_URL is not"):
+    with pytest.raises(SourceUnreachableError, match=r"SQLite file .*no.db' of SHOP_URL not found"):
         syncing.sync(TABLE)
     assert not path.exists()
 
 
-def test_any_other_dialect_is_read_by_the_standard_types(syncing: Syncing, source_url: str) -> None:
+def test_another_dialect_is_read_with_the_standard_types(syncing: Syncing, source_url: str) -> None:
     helpers.run(
         source_url,
         "CREATE TABLE t (id int, big bigint, day timestamptz, local timestamp, amount numeric, "

@@ -1,4 +1,4 @@
-"""Every type of a real MariaDB arrives whole, from a table and from a query."""
+"""Every type of a real MariaDB is loaded exactly, from a table and from a query."""
 
 import struct
 from datetime import date, datetime, timedelta, timezone
@@ -21,7 +21,7 @@ at = datetime.fromisoformat
 TABLE = {"type": "sql", "url_env": "SHOP_URL", "table": "t", "day_column": "day"}
 QUERY = {"type": "sql", "url_env": "SHOP_URL", "query": "SELECT * FROM t", "day_column": "day"}
 LARGE = "9" * 35 + "." + "9" * 30
-# A column's type, an INSERT's value, what the target has, and as what.
+# The type of a source column, the value to insert, and the target's value and type.
 EDGES: list[tuple[str, str, Any, str]] = [
     ("bigint unsigned", "18446744073709551615", Decimal(2**64 - 1), "numeric(20,0)"),
     ("bigint", "-9223372036854775808", -(2**63), "bigint"),
@@ -70,12 +70,12 @@ EDGES: list[tuple[str, str, Any, str]] = [
 ]
 
 
-def value_of(value: Any) -> Any:
+def to_bytes(value: Any) -> Any:
     return bytes(value) if isinstance(value, memoryview) else value
 
 
 @pytest.mark.parametrize("source", [TABLE, QUERY], ids=["table", "query"])
-def test_every_type_arrives_whole_and_null_stays_null(
+def test_every_type_is_loaded_exactly_and_null_stays_null(
     mariadb: MariaDb, syncing: Syncing, source: dict[str, Any]
 ) -> None:
     columns = ", ".join(f"c{n} {kind}" for n, (kind, *_) in enumerate(EDGES))
@@ -90,16 +90,16 @@ def test_every_type_arrives_whole_and_null_stays_null(
     assert done.outcome is Outcome.SUCCESS, done.error
     first, second = syncing.rows("SELECT * FROM landed ORDER BY n")
     types = list(syncing.types().values())[2:]
-    for (kind, written, expected, becomes), found, found_type in zip(
+    for (kind, inserted, expected, expected_type), found, found_type in zip(
         EDGES, first[2:], types, strict=True
     ):
-        assert value_of(found) == expected, (kind, written)
-        if becomes:
-            assert found_type == becomes, (kind, written)
+        assert to_bytes(found) == expected, (kind, inserted)
+        if expected_type:
+            assert found_type == expected_type, (kind, inserted)
     assert set(second[2:]) == {None}
 
 
-DRAWN: dict[str, st.SearchStrategy[Any]] = {
+STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
     "bigint unsigned": st.integers(0, 2**64 - 1),
     "decimal(65,30)": st.decimals(-(10**30), 10**30, places=30),
     "decimal(20,5)": st.decimals(-(10**14), 10**14, places=5),
@@ -119,11 +119,11 @@ DRAWN: dict[str, st.SearchStrategy[Any]] = {
     max_examples=25,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-def test_a_random_table_arrives_whole(
+def test_a_random_table_is_loaded_exactly(
     mariadb: MariaDb, syncing: Syncing, data: st.DataObject
 ) -> None:
-    kinds = data.draw(st.lists(st.sampled_from(list(DRAWN)), min_size=1, max_size=5))
-    row = st.tuples(*[st.none() | DRAWN[kind] for kind in kinds])
+    kinds = data.draw(st.lists(st.sampled_from(list(STRATEGIES)), min_size=1, max_size=5))
+    row = st.tuples(*[st.none() | STRATEGIES[kind] for kind in kinds])
     rows = data.draw(st.lists(row, max_size=12))
     names = ["order", "select", "Group", "日", 'a"%c:d'][: len(kinds)]
     columns = ", ".join(f"`{name}` {kind}" for name, kind in zip(names, kinds, strict=True))
@@ -132,22 +132,22 @@ def test_a_random_table_arrives_whole(
     )
     if rows:
         named = [dict(zip(names, values, strict=True)) for values in rows]
-        mariadb.fill("t", [{"day": DAY, "id": n} | values for n, values in enumerate(named)])
+        mariadb.insert("t", [{"day": DAY, "id": n} | values for n, values in enumerate(named)])
     helpers.run(syncing.url, "DROP TABLE IF EXISTS landed")
     for source in (TABLE, QUERY):
         (done,) = syncing.sync(source)
         assert done.outcome is Outcome.SUCCESS, done.error
         found = [values[2:] for values in syncing.rows("SELECT * FROM landed ORDER BY id")]
-        assert [as_drawn(values, kinds) for values in found] == rows
+        assert [normalize(values, kinds) for values in found] == rows
 
 
-def as_drawn(values: tuple[Any, ...], kinds: list[str]) -> tuple[Any, ...]:
-    """What the target's driver returns, as it was drawn."""
-    drawn = []
+def normalize(values: tuple[Any, ...], kinds: list[str]) -> tuple[Any, ...]:
+    """Convert the values of the target's driver to the values that were generated."""
+    normalized = []
     for value, kind in zip(values, kinds, strict=True):
-        if value is not None and kind == "float":  # the driver reads its shortest decimal
+        if value is not None and kind == "float":  # psycopg2 parses its shortest decimal
             (value,) = struct.unpack("f", struct.pack("f", value))
         if value is not None and kind.startswith("timestamp"):
             value = value.astimezone(UTC).replace(tzinfo=None)
-        drawn.append(value_of(value))
-    return tuple(drawn)
+        normalized.append(to_bytes(value))
+    return tuple(normalized)

@@ -1,4 +1,4 @@
-"""A day is tried, again if need be, and only the attempt that has the day may say how it ended."""
+"""Attempts are numbered, and only the latest attempt at a day may record how it ended."""
 
 import random
 from dataclasses import replace
@@ -36,14 +36,14 @@ pytestmark = pytest.mark.integration
 
 DAYS = helpers.days(4)
 
-# Day records that say otherwise than the latest attempt at their day, which they number.
+# Day records whose status differs from the attempt with their number, the latest at the day.
 DISAGREEING = """
 SELECT * FROM daily_sync_status record LEFT JOIN sync_attempt USING (dataset, sync_date, attempt)
 WHERE record.kind = 'day' AND record.status IS DISTINCT FROM sync_attempt.state
 """
 
 
-def test_attempts_at_a_day_are_numbered_whoever_makes_them(
+def test_attempts_at_a_day_are_numbered_across_batches_and_workers(
     database_url: str, connection: "Connection"
 ) -> None:
     first, second = (
@@ -61,7 +61,7 @@ def test_attempts_at_a_day_are_numbered_whoever_makes_them(
 
 
 @pytest.mark.parametrize("in_batch", [True, False])
-def test_a_success_says_what_it_moved_and_how_long_it_took(
+def test_a_success_records_its_rows_and_its_duration(
     worker: Worker, connection: "Connection", in_batch: bool
 ) -> None:
     worker = worker if in_batch else Worker(worker.url)
@@ -82,7 +82,7 @@ def test_a_success_says_what_it_moved_and_how_long_it_took(
     assert day["duration_seconds"] == int(done["duration_seconds"])
 
 
-def test_a_failure_says_why_and_a_later_success_takes_it_back(
+def test_a_failure_records_its_error_and_a_later_success_clears_it(
     worker: Worker, connection: "Connection"
 ) -> None:
     worker.break_at(START, error="批量同步 of the source: disk full")
@@ -105,7 +105,7 @@ def test_a_skipped_day_keeps_its_record(worker: Worker, connection: "Connection"
     assert day_record(connection, START) == before
 
 
-def test_only_days_still_to_do_are_skipped(worker: Worker, connection: "Connection") -> None:
+def test_only_pending_days_are_skipped(worker: Worker, connection: "Connection") -> None:
     worker.sync(START)
     worker.begin(DAYS[1])
     worker.skip(*DAYS[:2])
@@ -113,7 +113,7 @@ def test_only_days_still_to_do_are_skipped(worker: Worker, connection: "Connecti
     assert states(connection, DAYS[1]) == [(1, "syncing", True)]
 
 
-def test_the_days_that_are_in_are_those_whose_latest_attempt_succeeded(worker: Worker) -> None:
+def test_synced_days_are_those_whose_latest_attempt_succeeded(worker: Worker) -> None:
     worker.sync(*DAYS[:2])
     worker.break_at(DAYS[2])
     Worker(worker.url).break_at(DAYS[1])
@@ -121,15 +121,15 @@ def test_the_days_that_are_in_are_those_whose_latest_attempt_succeeded(worker: W
         assert set(attempts.synced_days(cursor, helpers.DATASET, DAYS)) == {START}
 
 
-@pytest.mark.parametrize("later_is_over", [True, False])
-def test_a_superseded_success_is_refused_and_changes_nothing(
-    worker: Worker, connection: "Connection", later_is_over: bool
+@pytest.mark.parametrize("later_has_ended", [True, False])
+def test_a_superseded_success_is_rejected_and_changes_nothing(
+    worker: Worker, connection: "Connection", later_has_ended: bool
 ) -> None:
     early = worker.begin(START)
     late = Worker(worker.url, open_batch(worker.url, DAYS, "later"), run_id="run-2")
-    its_attempt = late.begin(START)
-    if later_is_over:
-        late.succeed(its_attempt, 7)
+    later_attempt = late.begin(START)
+    if later_has_ended:
+        late.succeed(later_attempt, 7)
     before = everything(connection)
 
     with pytest.raises(SupersededError, match="dataset orders, day 2025-10-01: attempt 1 "):
@@ -147,7 +147,7 @@ def without(row: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in names}
 
 
-def test_an_attempt_that_lost_its_day_is_ended_by_the_next_and_fails_in_its_batch(
+def test_an_attempt_that_lost_its_lock_is_closed_by_the_next_one_and_fails_in_its_batch(
     worker: Worker, connection: "Connection"
 ) -> None:
     assert worker.batch_id is not None
@@ -161,7 +161,9 @@ def test_an_attempt_that_lost_its_day_is_ended_by_the_next_and_fails_in_its_batc
     assert day_record(connection, START)["status"] == "syncing"
 
 
-def test_to_succeed_twice_is_to_succeed_once(worker: Worker, connection: "Connection") -> None:
+def test_recording_a_success_twice_changes_nothing(
+    worker: Worker, connection: "Connection"
+) -> None:
     attempt = worker.begin(START)
     worker.succeed(attempt)
     before = (
@@ -169,14 +171,14 @@ def test_to_succeed_twice_is_to_succeed_once(worker: Worker, connection: "Connec
         history(connection, START),
     )
     worker.succeed(attempt)
-    worker.fail(attempt, "the answer to the commit was lost")
+    worker.fail(attempt, "the response to the commit was lost")
     assert before == (
         without(day_record(connection, START), "updated_at", "change"),
         history(connection, START),
     )
 
 
-def test_to_succeed_again_after_the_next_has_begun_is_refused(
+def test_recording_a_success_again_after_a_later_attempt_started_is_rejected(
     worker: Worker, connection: "Connection"
 ) -> None:
     attempt = worker.begin(START)
@@ -188,9 +190,9 @@ def test_to_succeed_again_after_the_next_has_begun_is_refused(
 
 
 class TestRefused:
-    """A day that could not even be begun, because another worker holds it."""
+    """A day that could not start because another worker has its lock."""
 
-    def test_it_fails_in_the_batch_and_its_record_is_left_to_the_holder(
+    def test_it_fails_in_the_batch_and_its_record_is_left_to_the_other_worker(
         self, worker: Worker, connection: "Connection"
     ) -> None:
         assert worker.batch_id is not None
@@ -207,15 +209,15 @@ class TestRefused:
         assert day_record(connection, START) == before
         holder.succeed(attempt)
 
-    def test_alone_it_is_noted_in_the_history(
+    def test_without_a_batch_only_an_attempt_is_recorded(
         self, database_url: str, connection: "Connection"
     ) -> None:
         Worker(database_url).refuse(START)
-        (noted,) = history(connection, START)
-        assert (noted["state"], noted["error_message"]) == ("failed", "another worker has it")
+        (refused,) = history(connection, START)
+        assert (refused["state"], refused["error_message"]) == ("failed", "another worker has it")
         assert rows(connection, "SELECT FROM daily_sync_status") == []
 
-    def test_it_never_stands_before_the_same_batchs_worker_that_has_the_day(
+    def test_it_does_not_replace_the_running_attempt_of_the_same_batch(
         self, worker: Worker, connection: "Connection"
     ) -> None:
         assert worker.batch_id is not None
@@ -227,10 +229,10 @@ class TestRefused:
         assert (batch["success_count"], batch["failed_count"]) == (1, 0)
 
 
-class TestGivenUp:
-    """What a run or a batch that is over leaves unfinished is closed."""
+class TestNotRun:
+    """Unfinished days of a run or batch that is over are closed."""
 
-    def test_a_run_gives_up_what_it_had_begun_and_nothing_else(
+    def test_a_run_closes_its_running_attempts_and_nothing_else(
         self, worker: Worker, connection: "Connection"
     ) -> None:
         worker.sync(DAYS[0])
@@ -240,15 +242,15 @@ class TestGivenUp:
         assert worker.fail_open_attempts_of_run("the run was killed") == 1
         assert worker.fail_open_attempts_of_run("the run was killed") == 0
 
-        standing = [states(connection, day)[0][1] for day in DAYS]
-        assert standing == ["success", "failed", "syncing", "pending"]
+        current = [states(connection, day)[0][1] for day in DAYS]
+        assert current == ["success", "failed", "syncing", "pending"]
         day = day_record(connection, DAYS[1])
         assert (day["status"], day["error_message"]) == ("failed", "the run was killed")
         with pytest.raises(SupersededError, match="was closed"):
             worker.succeed(attempt)
 
     @pytest.mark.parametrize(
-        ("only", "run_id", "given_up"),
+        ("only", "run_id", "closed"),
         [
             (None, None, [1, 2, 3]),
             (None, "run-1", [1, 3]),
@@ -257,26 +259,26 @@ class TestGivenUp:
             ([], None, []),
         ],
     )
-    def test_a_batch_gives_up_its_unfinished_days_of_these_and_of_this_run(
+    def test_a_batch_closes_its_unfinished_days_among_these_and_of_this_run(
         self,
         worker: Worker,
         connection: "Connection",
         only: list[date] | None,
         run_id: str | None,
-        given_up: list[int],
+        closed: list[int],
     ) -> None:
         worker.sync(DAYS[0])
         worker.begin(DAYS[1])
         replace(worker, run_id="run-2").begin(DAYS[2])
 
-        assert worker.mark_not_run("power failed", only, run_id) == len(given_up)
+        assert worker.mark_not_run("power failed", only, run_id) == len(closed)
 
         before = dict(enumerate(["success", "syncing", "syncing", "pending"]))
         assert [states(connection, day)[0][1] for day in DAYS] == [
-            "failed" if n in given_up else state for n, state in before.items()
+            "failed" if n in closed else state for n, state in before.items()
         ]
 
-    def test_a_day_that_never_began_says_that_it_was_not_run(
+    def test_the_error_of_a_day_that_never_started_says_that_it_was_not_run(
         self, worker: Worker, connection: "Connection"
     ) -> None:
         worker.begin(DAYS[0])
@@ -286,45 +288,45 @@ class TestGivenUp:
         of_days = "SELECT sync_date FROM daily_sync_status WHERE kind = 'day'"
         assert rows(connection, of_days) == [{"sync_date": DAYS[0]}]
 
-    def test_a_day_that_begins_meanwhile_is_left_to_its_worker(
+    def test_a_day_that_starts_in_the_meantime_is_left_to_its_worker(
         self, worker: Worker, connection: "Connection"
     ) -> None:
         worker.begin(DAYS[0])
         with transaction(worker.url) as held:
             held.execute("SELECT FROM daily_sync_status WHERE kind = 'day' FOR UPDATE")
-            with in_thread(partial(worker.mark_not_run, "power failed")) as giving_up:
-                # It has seen the second day as pending and waits for the first one's record.
+            with in_thread(partial(worker.mark_not_run, "power failed")) as closing:
+                # It has read the second day as pending and is waiting for the first day's record.
                 wait_until_blocked(connection, held.connection.info.backend_pid)
                 attempt = replace(worker, run_id="run-2").begin(DAYS[1])
                 held.connection.commit()
-                giving_up.result(helpers.TIMEOUT_SECONDS)
+                closing.result(helpers.TIMEOUT_SECONDS)
 
         assert states(connection, DAYS[1]) == [(1, "syncing", True)]
         worker.succeed(attempt)
         assert day_record(connection, DAYS[1])["status"] == "success"
 
 
-class TestAtOnce:
-    """Many workers, some of whom believe in locks they have lost."""
+class TestConcurrency:
+    """Many workers, some of which have lost their lock without noticing."""
 
-    def test_there_is_never_more_than_one_syncing_attempt_at_a_day(
+    def test_a_day_never_has_more_than_one_syncing_attempt(
         self, worker: Worker, connection: "Connection"
     ) -> None:
-        begun = at_once([partial(worker.begin, START) for _ in range(8)])
-        assert sorted(attempt.number for attempt in begun) == list(range(1, 9))
+        started = at_once([partial(worker.begin, START) for _ in range(8)])
+        assert sorted(attempt.number for attempt in started) == list(range(1, 9))
         found = states(connection)
         assert [state for _, state, _ in found].count("syncing") == 1
         assert [number for number, state, _ in found if state == "syncing"] == [8]
-        assert [standing for _, _, standing in found].count(True) == 1
+        assert [current for _, _, current in found].count(True) == 1
 
     def test_workers_on_the_same_days_of_the_same_batches_never_deadlock(
         self, database_url: str, connection: "Connection"
     ) -> None:
         batches = [open_batch(database_url, DAYS, key) for key in ("one", "two")]
-        # Attempts stand in the table in another order than their numbers.
+        # Rows are not stored in the order of their numbers.
         execute(connection, "UPDATE sync_attempt SET triggered_by = 'moved' WHERE id % 2 = 0")
         work = [
-            partial(meddle, Worker(database_url, batches[n % 2], f"run-{n}"), seed=n)
+            partial(change_at_random, Worker(database_url, batches[n % 2], f"run-{n}"), seed=n)
             for n in range(6)
         ]
         assert sum(at_once(work)) > 0
@@ -337,8 +339,8 @@ class TestAtOnce:
         assert rows(connection, DISAGREEING) == []
 
 
-def meddle(worker: Worker, seed: int) -> int:
-    """Do whatever comes to mind 40 times; return how many days that synced."""
+def change_at_random(worker: Worker, seed: int) -> int:
+    """Make 40 random changes; return the number of days that they synced."""
     choice = random.Random(seed)  # noqa: S311  not for secrets
     synced = 0
     for _ in range(40):
@@ -346,9 +348,9 @@ def meddle(worker: Worker, seed: int) -> int:
         try:
             match choice.randrange(8):
                 case 0:
-                    worker.mark_not_run("given up")
+                    worker.mark_not_run("stopped")
                 case 1:
-                    worker.fail_open_attempts_of_run("given up")
+                    worker.fail_open_attempts_of_run("stopped")
                 case 2:
                     worker.skip(*choice.sample(DAYS, 3))
                 case 3:
@@ -359,5 +361,5 @@ def meddle(worker: Worker, seed: int) -> int:
                     worker.sync(day)
                     synced += 1
         except (SupersededError, DayDoneError, psycopg2.errors.UniqueViolation):
-            continue  # another was faster, and was told so
+            continue  # another worker was faster
     return synced

@@ -1,4 +1,4 @@
-"""A batch has one record, and it says what the batch's days say, whoever writes it and when."""
+"""A batch has one record, which agrees with its days no matter which worker writes it and when."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -48,7 +48,7 @@ def counted(batch: dict[str, Any]) -> tuple[str, int, int, int]:
     return batch["status"], batch["success_count"], batch["failed_count"], batch["skipped_count"]
 
 
-def test_a_batch_is_opened_once_however_many_open_it_at_once(
+def test_a_batch_opened_by_many_workers_at_the_same_time_has_one_record(
     database_url: str, connection: "Connection"
 ) -> None:
     opened = at_once([partial(open_batch, database_url, DAYS) for _ in range(8)])
@@ -58,7 +58,9 @@ def test_a_batch_is_opened_once_however_many_open_it_at_once(
     assert planned == [{"sync_date": day, "state": "pending"} for day in DAYS]
 
 
-def test_one_key_in_two_datasets_is_two_batches(worker: Worker, connection: "Connection") -> None:
+def test_the_same_key_in_two_datasets_is_two_batches(
+    worker: Worker, connection: "Connection"
+) -> None:
     other = Worker(
         worker.url, open_batch(worker.url, DAYS[:2], dataset="customers"), dataset="customers"
     )
@@ -67,12 +69,12 @@ def test_one_key_in_two_datasets_is_two_batches(worker: Worker, connection: "Con
     assert counted(of_batch(connection, worker)) == ("syncing", 0, 0, 0)
 
 
-def test_a_batch_without_days_is_none(database_url: str) -> None:
+def test_a_batch_without_days_cannot_be_opened(database_url: str) -> None:
     with pytest.raises(ValueError, match="batch nothing has no days"):
         open_batch(database_url, [], "nothing")
 
 
-def test_scattered_days_count_by_themselves_within_their_range(
+def test_a_batch_with_gaps_counts_only_its_days(
     database_url: str, connection: "Connection"
 ) -> None:
     scattered = [DAYS[9], DAYS[0], DAYS[4], DAYS[0]]
@@ -87,7 +89,9 @@ def test_scattered_days_count_by_themselves_within_their_range(
     assert closed["remarks"].startswith("批量同步完成: 2025-10-01至2025-10-10, 共3天, 成功3, ")
 
 
-def test_days_that_join_a_batch_later_widen_it(worker: Worker, connection: "Connection") -> None:
+def test_days_that_join_a_batch_later_extend_its_range(
+    worker: Worker, connection: "Connection"
+) -> None:
     worker.sync(*DAYS, DAYS[9] + timedelta(days=4))
     widened = of_batch(connection, worker)
     assert counted(widened) == ("success", 11, 0, 0)
@@ -96,9 +100,9 @@ def test_days_that_join_a_batch_later_widen_it(worker: Worker, connection: "Conn
 
 
 class TestRemarks:
-    """What a batch says in words, at each stage."""
+    """The remarks and error message of a batch at each stage."""
 
-    def test_at_work_it_counts_the_days_that_are_over(
+    def test_a_running_batch_counts_the_days_that_have_ended(
         self, worker: Worker, connection: "Connection"
     ) -> None:
         worker.skip(DAYS[0])
@@ -111,7 +115,7 @@ class TestRemarks:
         assert (batch["end_time"], batch["duration_seconds"]) == (None, None)
         assert batch["error_message"].startswith("1 of 10 days failed: 2025-10-04. ")
 
-    def test_over_it_gives_the_counts_and_the_time_even_if_days_failed(
+    def test_a_finished_batch_has_its_counts_and_its_duration_even_if_days_failed(
         self, worker: Worker, connection: "Connection"
     ) -> None:
         worker.skip(DAYS[0])
@@ -133,23 +137,23 @@ class TestRemarks:
             "3 of 10 days failed: 2025-10-06..2025-10-07, 2025-10-09. First: 2025-10-06: disk full"
         )
 
-    def test_broken_off_it_says_why_beside_the_first_day_that_failed(
+    def test_a_batch_that_stopped_early_says_why_after_the_first_failed_day(
         self, worker: Worker, connection: "Connection"
     ) -> None:
         worker.sync(*DAYS[:4])
         worker.break_at(DAYS[4])
-        assert worker.mark_not_run("the source is gone") == 5
+        assert worker.mark_not_run("the source is unavailable") == 5
         batch = of_batch(connection, worker)
         assert counted(batch) == ("failed", 4, 6, 0)
-        assert batch["remarks"] == "批量同步失败: the source is gone"
+        assert batch["remarks"] == "批量同步失败: the source is unavailable"
         assert batch["error_message"] == (
             "6 of 10 days failed: 2025-10-05..2025-10-10. First: 2025-10-05: disk full. "
-            "Not run: 2025-10-06..2025-10-10: the source is gone"
+            "Not run: 2025-10-06..2025-10-10: the source is unavailable"
         )
 
 
-class TestTriedAgain:
-    """A batch that had failed, whose failed days are tried again under the same key."""
+class TestRetry:
+    """A failed batch whose failed days are retried under the same key."""
 
     @pytest.fixture
     def worker(self, worker: Worker) -> Worker:
@@ -157,27 +161,27 @@ class TestTriedAgain:
         worker.break_at(*DAYS[8:])
         return worker
 
-    def test_it_is_open_again_then_a_success_and_keeps_its_history(
+    def test_it_is_open_again_and_then_a_success_and_keeps_its_history(
         self, worker: Worker, connection: "Connection"
     ) -> None:
         assert counted(of_batch(connection, worker)) == ("failed", 8, 2, 0)
-        again = Worker(worker.url, open_batch(worker.url, DAYS), run_id="run-2")
-        assert again.batch_id == worker.batch_id
+        retrying = Worker(worker.url, open_batch(worker.url, DAYS), run_id="run-2")
+        assert retrying.batch_id == worker.batch_id
 
-        attempt = again.begin(DAYS[8])
+        attempt = retrying.begin(DAYS[8])
         reopened = of_batch(connection, worker)
         assert counted(reopened) == ("syncing", 8, 1, 0)
         assert reopened["remarks"] == "批量同步进度: 9/10天, 成功8, 失败1, 跳过0"
         assert (reopened["end_time"], reopened["duration_seconds"]) == (None, None)
 
-        again.succeed(attempt)
-        again.sync(DAYS[9])
+        retrying.succeed(attempt)
+        retrying.sync(DAYS[9])
         closed = of_batch(connection, worker)
         assert counted(closed) == ("success", 10, 0, 0)
         assert closed["error_message"] is None
         assert closed["total_records"] == 1000
-        tried = [(a["run_id"], a["state"], a["superseded"]) for a in history(connection, DAYS[9])]
-        assert tried == [("run-1", "failed", True), ("run-2", "success", False)]
+        found = [(a["run_id"], a["state"], a["superseded"]) for a in history(connection, DAYS[9])]
+        assert found == [("run-1", "failed", True), ("run-2", "success", False)]
 
     def test_days_that_were_synced_elsewhere_since_are_skipped(
         self, worker: Worker, connection: "Connection"
@@ -191,7 +195,7 @@ class TestTriedAgain:
         ]  # fmt: skip
 
 
-def test_two_workers_that_finish_at_once_close_the_batch_once_with_both_counted(
+def test_two_workers_that_finish_at_the_same_time_are_both_counted_and_close_the_batch_once(
     worker: Worker, connection: "Connection"
 ) -> None:
     worker.sync(*DAYS[:8])
@@ -207,7 +211,7 @@ def test_two_workers_that_finish_at_once_close_the_batch_once_with_both_counted(
     assert closed["total_records"] == 1000
 
 
-def test_a_closed_batch_keeps_its_end_however_often_it_is_written(
+def test_refreshing_a_closed_batch_does_not_change_its_end(
     worker: Worker, connection: "Connection"
 ) -> None:
     worker.sync(*DAYS)
@@ -217,13 +221,13 @@ def test_a_closed_batch_keeps_its_end_however_often_it_is_written(
 
 
 def projected(batch: dict[str, Any]) -> dict[str, Any]:
-    """All that follows from the days; when it was written, and sign of life given, does not."""
+    """The values that are computed from the days; heartbeat and time of the update are not."""
     return {k: v for k, v in batch.items() if k not in ("updated_at", "heartbeat_at", "change")}
 
 
 @pytest.fixture(scope="module")
 def rolled_back(one_database: str) -> Iterator["Connection"]:
-    """A connection for many examples, none of which is committed."""
+    """A connection for many examples; nothing is committed."""
     with closing(psycopg2.connect(one_database)) as opened:
         yield opened
 
@@ -233,7 +237,7 @@ some_days = st.dates(date(1, 1, 1), date(9999, 12, 31))
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(some_days, min_size=1, max_size=5))
-def test_a_batch_stands_at_the_middle_of_its_range_rounded_down(
+def test_the_sync_date_of_a_batch_is_the_middle_of_its_range_rounded_down(
     rolled_back: "Connection", of: list[date]
 ) -> None:
     with rolled_back.cursor() as cursor:
@@ -250,27 +254,27 @@ def test_a_batch_stands_at_the_middle_of_its_range_rounded_down(
 
 FEW = DAYS[:4]
 steps = st.tuples(
-    st.sampled_from(["succeed", "break", "begin", "skip", "refuse", "give up", "give up run"]),
+    st.sampled_from(["succeed", "break", "begin", "skip", "refuse", "stop", "stop run"]),
     st.sampled_from(FEW),
 )
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(steps, max_size=12))
-def test_whatever_happens_to_the_days_the_record_says_exactly_that(
-    rolled_back: "Connection", story: list[tuple[str, date]]
+def test_the_record_agrees_with_the_days_after_any_events(
+    rolled_back: "Connection", events: list[tuple[str, date]]
 ) -> None:
     with rolled_back.cursor() as cursor:
         batch = batches.open_batch(cursor, NewBatch("key", DATASET, FEW))
-        teller = Teller(cursor, Worker("", batch))
-        for what, day in story:
-            teller.tell(what, day)
-            teller.record_is_true()
+        scenario = Scenario(cursor, Worker("", batch))
+        for what, day in events:
+            scenario.apply(what, day)
+            scenario.check_record()
     rolled_back.rollback()
 
 
-class Teller:
-    """Lets things happen to the days of a batch, and knows what its record should then say."""
+class Scenario:
+    """Applies events to the days of a batch, and checks its record against the expected states."""
 
     def __init__(self, cursor: "Cursor", worker: Worker) -> None:
         assert worker.batch is not None
@@ -279,7 +283,7 @@ class Teller:
         self.batch_id = worker.batch.id
         self.states: dict[date, str] = dict.fromkeys(FEW, "pending")
 
-    def tell(self, what: str, day: date) -> None:
+    def apply(self, what: str, day: date) -> None:
         match what:
             case "begin" | "succeed" | "break" if self.is_done(day):
                 with pytest.raises(DayDoneError):
@@ -299,16 +303,16 @@ class Teller:
                 of = {"batch_id": self.batch_id, "run_id": None, "triggered_by": None}
                 attempts.refuse(self.cursor, DATASET, day, "held", **of)  # type: ignore[arg-type]
                 self.close("failed", [day], of=("pending", "success", "skipped"))
-            case "give up":
-                attempts.mark_days_not_run(self.cursor, self.batch_id, "gone")
+            case "stop":
+                attempts.mark_days_not_run(self.cursor, self.batch_id, "lost")
                 self.close("failed", FEW, of=("pending", "syncing"))
-            case "give up run":
-                attempts.fail_open_attempts_of_run(self.cursor, self.worker.run_id, "gone")
+            case "stop run":
+                attempts.fail_open_attempts_of_run(self.cursor, self.worker.run_id, "lost")
                 self.close("failed", FEW, of=("syncing",))
 
     def is_done(self, day: date) -> bool:
-        is_in = attempts.synced_days(self.cursor, DATASET, [day])
-        return bool(is_in) and self.states[day] in ("success", "skipped")
+        synced = attempts.synced_days(self.cursor, DATASET, [day])
+        return bool(synced) and self.states[day] in ("success", "skipped")
 
     def begin(self, day: date) -> Attempt:
         self.states[day] = "syncing"
@@ -317,17 +321,17 @@ class Teller:
     def close(self, state: str, days: list[date], of: tuple[str, ...]) -> None:
         self.states |= {day: state for day in days if self.states[day] in of}
 
-    def record_is_true(self) -> None:
+    def check_record(self) -> None:
         batches.refresh(self.cursor, self.batch_id)
-        said = self.said()
+        found = self.found()
         by_state = [list(self.states.values()).count(s) for s in ("success", "failed", "skipped")]
         done = sum(by_state)
         status = "syncing" if done < len(FEW) else "failed" if by_state[1] else "success"
-        assert counted(said) == (status, *by_state)
-        assert said["total_records"] == 10 * by_state[0]
-        assert (said["error_message"] is None) == (by_state[1] == 0)
-        assert (said["end_time"] is None) == (status == "syncing")
-        # It follows from the days alone, whatever it said before and however often it is said.
+        assert counted(found) == (status, *by_state)
+        assert found["total_records"] == 10 * by_state[0]
+        assert (found["error_message"] is None) == (by_state[1] == 0)
+        assert (found["end_time"] is None) == (status == "syncing")
+        # The values depend on the days only, not on the previous values or the number of refreshes.
         self.cursor.execute(
             "UPDATE daily_sync_status SET remarks = '批量同步?', error_message = '?',"
             " total_records = 99, start_date = sync_date, end_date = sync_date WHERE id = %s",
@@ -335,7 +339,7 @@ class Teller:
         )
         for _ in range(2):
             batches.refresh(self.cursor, self.batch_id)
-            assert self.said() == said
+            assert self.found() == found
 
-    def said(self) -> dict[str, Any]:
+    def found(self) -> dict[str, Any]:
         return projected(record(self.cursor.connection, self.batch_id))

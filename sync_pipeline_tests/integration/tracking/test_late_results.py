@@ -1,4 +1,4 @@
-"""A day's end that becomes known only afterwards is entered where it belongs, and once."""
+"""The end of a day that is recorded after the fact, once and in the right attempt."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +14,7 @@ from sync_pipeline_tests.integration.helpers import (
     DATASET,
     START,
     Worker,
-    as_asked,
+    as_requested,
     counts,
     day_record,
     history,
@@ -50,14 +50,16 @@ def record_late_success(worker: Worker, **changes: Any) -> bool:
 
 
 def record_late_failure(worker: Worker, error: str = "disk full", **changes: Any) -> bool:
-    values = {name: value for name, value in vars(LATE).items() if name not in ("counts", "told")}
+    values = {
+        name: value for name, value in vars(LATE).items() if name not in ("counts", "reported")
+    }
     values |= {"batch_id": worker.batch_id, **changes}
     with transaction(worker.url) as cursor:
         return late_results.record_late_failure(cursor, LateFailure(error=error, **values))
 
 
 def at_day(connection: "Connection") -> list[tuple[int | None, str, bool]]:
-    """The number and state of each attempt at the day, and whether it stands."""
+    """Return the number and state of each attempt at the day, and whether it is current."""
     found = history(connection, START)
     return [(one["attempt"], one["state"], not one["superseded"]) for one in found]
 
@@ -68,13 +70,13 @@ def counted(connection: "Connection", worker: Worker) -> tuple[int, int, int]:
     return batch["success_count"], batch["failed_count"], batch["skipped_count"]
 
 
-ADOPTIONS: list[Callable[[Worker], bool]] = [record_late_success, record_late_failure]
+LATE_RESULTS: list[Callable[[Worker], bool]] = [record_late_success, record_late_failure]
 
 
-class TestNobodyKnew:
-    """Days whose beginning could not be written."""
+class TestUnrecordedStart:
+    """Days whose start could not be recorded."""
 
-    def test_a_day_that_waits_in_its_batch_becomes_the_success(
+    def test_a_pending_day_of_the_batch_becomes_the_success(
         self, worker: Worker, connection: "Connection"
     ) -> None:
         assert record_late_success(worker)
@@ -86,7 +88,7 @@ class TestNobodyKnew:
         assert history(connection, START)[0]["duration_seconds"] == 30
         assert counted(connection, worker) == (1, 0, 0)
 
-    def test_a_day_that_waits_becomes_the_failure(
+    def test_a_pending_day_of_the_batch_becomes_the_failure(
         self, worker: Worker, connection: "Connection"
     ) -> None:
         assert record_late_failure(worker)
@@ -95,32 +97,32 @@ class TestNobodyKnew:
         assert (day["status"], day["error_message"]) == ("failed", "disk full")
         assert counted(connection, worker) == (0, 1, 0)
 
-    @pytest.mark.parametrize("adoption", ADOPTIONS)
-    def test_twice_is_once(
-        self, worker: Worker, connection: "Connection", adoption: Callable[[Worker], bool]
+    @pytest.mark.parametrize("record_late", LATE_RESULTS)
+    def test_recording_it_twice_changes_nothing(
+        self, worker: Worker, connection: "Connection", record_late: Callable[[Worker], bool]
     ) -> None:
         everything = "SELECT * FROM {} ORDER BY id"
-        adoption(worker)
+        record_late(worker)
         before = [
             rows(connection, everything.format(table))
             for table in ("daily_sync_status", "sync_attempt")
         ]
-        assert adoption(worker)
+        assert record_late(worker)
         after = [
             rows(connection, everything.format(table))
             for table in ("daily_sync_status", "sync_attempt")
         ]
         assert after == before
 
-    @pytest.mark.parametrize("adoption", ADOPTIONS)
-    def test_a_day_alone_has_its_record_then(
-        self, database_url: str, connection: "Connection", adoption: Callable[[Worker], bool]
+    @pytest.mark.parametrize("record_late", LATE_RESULTS)
+    def test_a_day_without_a_batch_gets_a_record(
+        self, database_url: str, connection: "Connection", record_late: Callable[[Worker], bool]
     ) -> None:
-        assert adoption(Worker(database_url))
+        assert record_late(Worker(database_url))
         [(number, state, _)] = at_day(connection)
         assert (number, state) == (1, day_record(connection, START)["status"])
 
-    def test_a_failure_known_already_is_replaced_by_the_success_and_not_the_other_way_round(
+    def test_a_success_replaces_a_recorded_failure_but_a_failure_does_not_replace_a_success(
         self, worker: Worker, connection: "Connection"
     ) -> None:
         worker.mark_not_run("the run was lost")
@@ -131,53 +133,53 @@ class TestNobodyKnew:
         assert at_day(connection)[1:] == [(1, "success", True)]
 
     @pytest.mark.parametrize("number", [None, 1, 2])
-    def test_dagster_counts_as_told_only_if_it_was_of_the_attempt_with_its_number(
+    def test_it_counts_as_reported_only_if_the_number_is_that_of_the_attempt(
         self, worker: Worker, connection: "Connection", number: int | None
     ) -> None:
-        assert record_late_success(worker, told=True, number=number)
+        assert record_late_success(worker, reported=True, number=number)
         assert at_day(connection) == [(1, "success", True)]
         assert (history(connection, START)[0]["materialized_at"] is not None) == (number == 1)
 
 
 class TestOwnAttempt:
-    """Days that the run had begun, and whose end could not be written."""
+    """Days that the run had started and whose end could not be recorded."""
 
     @pytest.mark.parametrize("number", [None, 1])
-    def test_the_attempt_it_is_at_becomes_the_success(
+    def test_the_running_attempt_becomes_the_success(
         self, worker: Worker, connection: "Connection", number: int | None
     ) -> None:
         worker.begin(START)
-        assert record_late_success(worker, number=number, told=True)
+        assert record_late_success(worker, number=number, reported=True)
         assert at_day(connection) == [(1, "success", True)]
         assert (history(connection, START)[0]["materialized_at"] is not None) == (number == 1)
         assert day_record(connection, START)["status"] == "success"
         assert counted(connection, worker) == (1, 0, 0)
 
-    def test_one_closed_by_somebody_who_took_its_worker_for_dead_becomes_the_success(
+    def test_an_attempt_closed_because_its_worker_was_presumed_dead_becomes_the_success(
         self, worker: Worker, connection: "Connection"
     ) -> None:
         worker.begin(START)
-        worker.fail_open_attempts_of_run("taken for dead")
+        worker.fail_open_attempts_of_run("presumed dead")
         assert record_late_success(worker, number=1)
         assert at_day(connection) == [(1, "success", True)]
         assert history(connection, START)[0]["error_message"] is None
         assert day_record(connection, START)["status"] == "success"
 
-    def test_a_day_that_waits_to_be_done_again_is_skipped_then(
+    def test_a_pending_retry_of_the_day_is_skipped(
         self, worker: Worker, connection: "Connection"
     ) -> None:
         worker.begin(START)
-        worker.fail_open_attempts_of_run("taken for dead")
+        worker.fail_open_attempts_of_run("presumed dead")
         assert worker.batch is not None
         with transaction(worker.url) as cursor:
-            again = as_asked(worker.batch, DAYS)
+            new = as_requested(worker.batch, DAYS)
             later = ENDED + timedelta(hours=1)
-            assert batches.retry_batch(cursor, worker.batch.id, again, DAYS, later)
+            assert batches.retry_batch(cursor, worker.batch.id, new, DAYS, later)
         assert record_late_success(worker, number=1)
         assert at_day(connection) == [(1, "success", False), (None, "skipped", True)]
         assert counted(connection, worker) == (0, 0, 1)
 
-    def test_the_attempt_it_is_at_becomes_the_failure(
+    def test_the_running_attempt_becomes_the_failure(
         self, worker: Worker, connection: "Connection"
     ) -> None:
         worker.begin(START)
@@ -186,56 +188,56 @@ class TestOwnAttempt:
         assert day_record(connection, START)["error_message"] == "disk full"
 
 
-class TestOthers:
-    """Days that another run is at, or was at later."""
+class TestOtherRuns:
+    """Days that another run is running, or ran later."""
 
     @pytest.fixture
     def other(self, worker: Worker) -> Worker:
         return Worker(worker.url, open_batch(worker.url, DAYS, "other"), run_id="other")
 
-    @pytest.mark.parametrize("adoption", ADOPTIONS)
-    def test_nothing_is_taken_from_one_that_is_at_the_day(
+    @pytest.mark.parametrize("record_late", LATE_RESULTS)
+    def test_it_waits_while_another_run_is_running_the_day(
         self,
         worker: Worker,
         other: Worker,
         connection: "Connection",
-        adoption: Callable[[Worker], bool],
+        record_late: Callable[[Worker], bool],
     ) -> None:
         attempt = other.begin(START)
         before = rows(connection, "SELECT * FROM sync_attempt ORDER BY id")
-        assert not adoption(worker)
+        assert not record_late(worker)
         assert rows(connection, "SELECT * FROM sync_attempt ORDER BY id") == before
         other.succeed(attempt)
-        assert adoption(worker)
+        assert record_late(worker)
 
-    def test_its_own_attempt_ends_as_it_did_while_another_is_at_the_day(
+    def test_its_own_attempt_is_closed_while_another_run_is_running_the_day(
         self, worker: Worker, other: Worker, connection: "Connection"
     ) -> None:
         worker.begin(START)
-        theirs = other.begin(START)  # right after our commit let the day go
+        theirs = other.begin(START)  # right after our commit released the lock
         assert record_late_success(worker, number=1)
         assert at_day(connection) == [(1, "success", True), (2, "syncing", True)]
         assert counted(connection, worker) == (1, 0, 0)
         other.succeed(theirs)
         assert day_record(connection, START)["run_id"] == "other"
 
-    @pytest.mark.parametrize("adoption", ADOPTIONS)
-    def test_a_later_end_of_the_day_stands(
+    @pytest.mark.parametrize("record_late", LATE_RESULTS)
+    def test_a_later_result_of_the_day_is_kept(
         self,
         worker: Worker,
         other: Worker,
         connection: "Connection",
-        adoption: Callable[[Worker], bool],
+        record_late: Callable[[Worker], bool],
     ) -> None:
         other.sync(START)
-        assert adoption(worker)
+        assert record_late(worker)
         day = day_record(connection, START)
         assert (day["status"], day["success_count"], day["run_id"]) == ("success", 100, "other")
         assert day["attempt"] == 2
         assert [number for number, *_ in at_day(connection)] == [2, 1]
         assert sum(counted(connection, worker)) == 1
 
-    def test_an_attempt_had_ended_when_a_later_one_began_however_late_it_is_told(
+    def test_an_attempt_ended_at_the_latest_when_the_next_one_started(
         self, worker: Worker, other: Worker, connection: "Connection"
     ) -> None:
         own = worker.begin(START)
@@ -246,7 +248,7 @@ class TestOthers:
         assert (first["state"], second["state"]) == ("success", "success")
         assert first["ended_at"] == second["started_at"]
 
-    def test_an_earlier_end_of_the_day_does_not(
+    def test_an_earlier_result_of_the_day_is_replaced(
         self, worker: Worker, other: Worker, connection: "Connection"
     ) -> None:
         other.break_at(START)
@@ -256,7 +258,7 @@ class TestOthers:
         assert (day["status"], day["run_id"], day["attempt"]) == ("success", "run-1", 2)
         assert other.begin(START).number == 3
 
-    def test_a_success_of_another_run_of_the_batch_stands_for_the_day(
+    def test_a_success_of_another_run_of_the_batch_stays_current(
         self, worker: Worker, connection: "Connection"
     ) -> None:
         Worker(worker.url, worker.batch, run_id="again").sync(START)

@@ -1,4 +1,4 @@
-"""What is read: how far a batch is, its days, and what the views say of a small known history."""
+"""Reports: the progress of a batch, its days, and the views over a small, known history."""
 
 from dataclasses import replace
 from datetime import date, datetime, timezone
@@ -43,16 +43,16 @@ def started_ago(connection: "Connection", worker: Worker, seconds: int) -> None:
 
 
 class TestProgress:
-    """How far one batch is."""
+    """The progress of a batch."""
 
-    def test_at_work_it_tells_percent_speed_and_the_seconds_left(
+    def test_a_running_batch_has_percent_rows_per_second_and_seconds_left(
         self, worker: Worker, connection: "Connection"
     ) -> None:
         worker.skip(DAYS[0])
         worker.sync(*DAYS[1:4], row_count=500)
         worker.break_at(DAYS[4])
         started_ago(connection, worker, 100)
-        waited = 60  # before its first day began, which says nothing of its speed
+        waited = 60  # before its first day started; not part of its speed
         first_day = (
             "UPDATE sync_attempt SET started_at = now() - %s * interval '1 s' WHERE attempt = 1"
         )
@@ -66,17 +66,19 @@ class TestProgress:
         assert 100 <= shown.elapsed_seconds < 100 + helpers.TIMEOUT_SECONDS
         working = shown.elapsed_seconds - waited
         assert shown.rows_per_second == pytest.approx(1500 / working, rel=0.01)
-        # Five days are left, at the pace of the four that took their time; skipping takes none.
+        # Five days are left, at the speed of the four that were run; skipped days take no time.
         assert shown.eta_seconds == pytest.approx(working / 4 * 5, rel=0.01)
         assert shown.error_message is not None
 
-    def test_before_the_first_day_it_guesses_nothing(self, worker: Worker) -> None:
+    def test_before_the_first_day_there_is_no_estimate(self, worker: Worker) -> None:
         shown = progress(worker.url, "batch-1")
         assert (shown.percent, shown.eta_seconds, shown.duration_seconds) == (0.0, None, None)
         assert (shown.start_date, shown.end_date, shown.sync_date) == (START, DAYS[9], DAYS[4])
         assert (shown.run_id, shown.triggered_by) == ("run-1", "a test")
 
-    def test_over_its_time_stands_still(self, worker: Worker, connection: "Connection") -> None:
+    def test_the_times_of_a_finished_batch_do_not_change(
+        self, worker: Worker, connection: "Connection"
+    ) -> None:
         worker.sync(*DAYS[:9])
         started_ago(connection, worker, 100)
         worker.sync(DAYS[9])
@@ -89,7 +91,7 @@ class TestProgress:
         assert progress(worker.url, "batch-1") == shown
 
 
-def test_a_batch_is_found_by_its_id_or_its_key_and_the_id_comes_first(database_url: str) -> None:
+def test_a_batch_is_found_by_id_or_key_and_the_id_takes_precedence(database_url: str) -> None:
     first = open_batch(database_url, DAYS)
     numbered = open_batch(database_url, DAYS, str(first.id))
     other = open_batch(database_url, DAYS, "7000000000000000001")
@@ -104,7 +106,7 @@ def test_a_batch_is_found_by_its_id_or_its_key_and_the_id_comes_first(database_u
             assert reports.progress(cursor, unknown) is None
 
 
-def test_the_latest_batches_come_first_and_no_more_than_asked_for(
+def test_recent_batches_are_the_latest_ones_up_to_the_limit(
     database_url: str, connection: "Connection"
 ) -> None:
     batches = [open_batch(database_url, DAYS, f"batch-{n}") for n in range(4)]
@@ -115,7 +117,7 @@ def test_the_latest_batches_come_first_and_no_more_than_asked_for(
     assert found == [batches[n].id for n in (2, 1, 0)]
 
 
-def test_the_days_of_a_batch_are_their_latest_attempts_in_it(worker: Worker) -> None:
+def test_the_days_of_a_batch_have_their_latest_attempts_in_it(worker: Worker) -> None:
     worker.break_at(DAYS[1])
     replace(worker, run_id="run-2").sync(DAYS[1], row_count=7)
     Worker(worker.url).sync(*DAYS[2:4])
@@ -138,11 +140,11 @@ def test_the_days_of_a_batch_are_their_latest_attempts_in_it(worker: Worker) -> 
 
 
 class TestViews:
-    """What the views say of a history that is known."""
+    """The views over a known history."""
 
     @pytest.fixture(autouse=True)
     def _history(self, worker: Worker) -> None:
-        """Of ten days: two in, one failed, one missing, two in, one at work, the others missing;
+        """Ten days: two synced, one failed, one missing, two synced, one running, the rest missing;
         and another dataset with one day."""
         worker.sync(*DAYS[:2])
         worker.break_at(DAYS[2])
@@ -150,7 +152,7 @@ class TestViews:
         worker.begin(DAYS[6])
         Worker(worker.url, dataset="customers").sync(DAYS[3], row_count=5)
 
-    def test_coverage_shows_every_day_of_a_dataset_with_its_state(
+    def test_coverage_has_every_day_of_a_dataset_with_its_state(
         self, connection: "Connection"
     ) -> None:
         view = "SELECT * FROM sync_day_coverage ORDER BY dataset, sync_date"
@@ -163,7 +165,7 @@ class TestViews:
         failed = rows(connection, "SELECT * FROM sync_day_coverage WHERE state = 'failed'")
         assert [row["error_message"] for row in failed] == ["disk full"]
 
-    def test_gaps_are_stretches_of_days_that_are_missing_or_failed(
+    def test_gaps_are_ranges_of_days_that_are_missing_or_failed(
         self, connection: "Connection"
     ) -> None:
         found = rows(connection, "SELECT * FROM sync_day_gap ORDER BY dataset, start_date")
@@ -172,7 +174,7 @@ class TestViews:
             ("orders", DAYS[7], DAYS[9], 3),
         ]
 
-    def test_the_success_rate_counts_attempts_by_the_week_they_ended_in(
+    def test_the_success_rate_counts_attempts_by_the_week_in_which_they_ended(
         self, connection: "Connection"
     ) -> None:
         execute(connection, "SET TimeZone = 'UTC'")
@@ -189,7 +191,9 @@ class TestViews:
             ("orders", date(2025, 10, 13), 2, 1, Decimal("66.7")),
         ]
 
-    def test_the_slowest_days_come_first_with_their_speed(self, connection: "Connection") -> None:
+    def test_slowest_days_come_first_with_their_rows_per_second(
+        self, connection: "Connection"
+    ) -> None:
         execute(
             connection,
             "UPDATE sync_attempt SET ended_at = started_at "
@@ -240,7 +244,7 @@ def many_records(one_database: str) -> str:
 
 
 @pytest.mark.parametrize("query", list(QUERIES)[3:])
-def test_the_specifications_queries_use_an_index(many_records: str, query: str) -> None:
+def test_the_queries_of_the_specification_use_an_index(many_records: str, query: str) -> None:
     plan = run(many_records, f"EXPLAIN {QUERIES[query]}")
     text = "\n".join(line for (line,) in plan)
     assert "daily_sync_status_" in text

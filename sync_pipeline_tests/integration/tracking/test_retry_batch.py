@@ -1,5 +1,7 @@
-"""Which days of a batch a run begins: not those that are done, nor any of one that was cancelled;
-and whose days are taken up again, or closed, when another run goes on with it."""
+"""Which days of a batch a run starts, and which are retried or closed when the next run continues.
+
+A run does not start days that are already synced, nor days of a cancelled batch.
+"""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -31,7 +33,7 @@ pytestmark = pytest.mark.integration
 DAYS = helpers.days(4)
 
 
-def test_a_day_that_is_done_in_its_batch_is_not_begun_again_in_it_but_in_another(
+def test_a_day_synced_in_its_batch_can_be_started_again_in_another_batch_only(
     worker: Worker, connection: "Connection"
 ) -> None:
     worker.sync(START)
@@ -42,7 +44,7 @@ def test_a_day_that_is_done_in_its_batch_is_not_begun_again_in_it_but_in_another
     assert Worker(worker.url, open_batch(worker.url, DAYS, "another")).begin(START).number == 2
 
 
-def test_unless_it_is_to_be_done_again_a_day_that_anybody_brought_in_is_not_begun(
+def test_without_resync_a_day_that_any_worker_has_synced_is_not_started(
     worker: Worker, connection: "Connection"
 ) -> None:
     Worker(worker.url).sync(START)
@@ -52,20 +54,20 @@ def test_unless_it_is_to_be_done_again_a_day_that_anybody_brought_in_is_not_begu
     assert everything(connection) == before
 
 
-def test_a_day_that_was_done_in_its_batch_and_is_in_no_more_is_begun(worker: Worker) -> None:
+def test_a_synced_day_of_the_batch_that_has_failed_since_can_be_started(worker: Worker) -> None:
     worker.sync(START)
     Worker(worker.url).break_at(START)
     assert worker.begin(START).number == 3
 
 
-def test_what_a_run_leaves_is_closed_without_what_another_is_to_do_since(
+def test_closing_the_days_of_a_run_leaves_those_that_another_run_has_planned(
     worker: Worker, connection: "Connection"
 ) -> None:
     assert worker.batch is not None
-    again = NewBatch("batch-1", helpers.DATASET, DAYS, "run-2", "a test")
+    new = NewBatch("batch-1", helpers.DATASET, DAYS, "run-2", "a test")
     worker.mark_not_run("run-1 was killed")
     with transaction(worker.url) as cursor:
-        batches.retry_batch(cursor, worker.batch.id, again, DAYS, batches.clock(cursor))
+        batches.retry_batch(cursor, worker.batch.id, new, DAYS, batches.clock(cursor))
     replace(worker, run_id="run-2").begin(START)
     settings = Settings({"SYNC_DATABASE_URL": worker.url})
     with Tracker(settings, run_id="run-1") as late:
@@ -76,7 +78,7 @@ def test_what_a_run_leaves_is_closed_without_what_another_is_to_do_since(
     assert record(connection, worker.batch.id)["failed_count"] == len(DAYS)
 
 
-def test_days_that_fail_in_the_very_runs_that_take_a_batch_up_again_are_not_taken_up_by_them(
+def test_days_that_fail_in_the_run_that_retries_a_batch_are_not_retried_by_the_same_request(
     worker: Worker,
 ) -> None:
     assert worker.batch is not None
@@ -84,14 +86,14 @@ def test_days_that_fail_in_the_very_runs_that_take_a_batch_up_again_are_not_take
     replace(worker, run_id="run-2").break_at(DAYS[1])
     new = NewBatch("batch-1", helpers.DATASET, DAYS, "run-2", "a test")
     with transaction(worker.url) as cursor:
-        # The clock of whoever asked may be ahead.
+        # The clock of the requesting host may be ahead.
         before = batches.clock(cursor) + timedelta(seconds=60)
         batches.retry_batch(cursor, worker.batch.id, new, DAYS, before, except_runs=["run-2"])
-        states_of = batches.day_states(cursor, "batch-1", helpers.DATASET)
-    assert [states_of[day].value for day in DAYS[:2]] == ["pending", "failed"]
+        states_by_day = batches.day_states(cursor, "batch-1", helpers.DATASET)
+    assert [states_by_day[day].value for day in DAYS[:2]] == ["pending", "failed"]
 
 
-def test_a_cancelled_batch_begins_no_day_more_until_it_is_taken_up_again(
+def test_no_day_of_a_cancelled_batch_is_started_until_the_batch_is_retried(
     worker: Worker, connection: "Connection"
 ) -> None:
     assert worker.batch is not None
