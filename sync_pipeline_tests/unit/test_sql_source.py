@@ -21,7 +21,7 @@ GIVEN = {"type": "sql", "url_env": "SHOP_URL", "day_column": "day"}
         ({"query": "SELECT 1; "}, "'query' ends with ';'; remove the ';'"),
         ({"table": "t", "ready_query": "SELECT 1;"}, "'ready_query' ends with ';'"),
         ({"table": "t", "columns": ["id"]}, "'columns' must contain the day_column 'day'"),
-        ({"table": "t", "columns": ["day", "day"]}, "'columns' names 'day' twice"),
+        ({"table": "t", "columns": ["day", "day"]}, "'columns' contains 'day' twice"),
         ({"table": "t", "types": {"id": "big int!"}}, "must be a PostgreSQL type"),
         ({"table": "a.b.c"}, "should match pattern"),
         ({"table": "t", "url_env": "mysql://u:p@h/d"}, "must be the NAME of an environment"),

@@ -149,7 +149,7 @@ def test_a_type_unknown_to_the_target_is_reported_with_its_column(
     if table_exists:
         syncing.sync(keys("orders"))
     with pytest.raises(
-        SettingError, match="column 'id' has the type bigintt, which does not exist in the target"
+        SettingError, match="column 'id' has the type bigintt, which does not exist"
     ):
         syncing.sync(keys("orders", columns=COLUMNS | {"id": "bigintt"}))
 
