@@ -15,7 +15,7 @@ from typing import Any
 import psycopg2
 from psycopg2.extras import RealDictCursor
 
-from sync_pipeline.local.stack import RunningDagster, dagster_running, databases
+from sync_pipeline.local.stack import RunningDagster, prepare_databases, run_dagster
 from sync_pipeline.settings import PROJECT_ROOT, Settings
 
 START = date(2025, 1, 1)
@@ -83,7 +83,7 @@ class Databases:
         """Give the day a row that the target refuses."""
         self.source(f"UPDATE {dataset}_rows SET amount = -1 WHERE id = 7 AND day = %s", [day])
 
-    def mend(self, dataset: str, day: date) -> None:
+    def repair(self, dataset: str, day: date) -> None:
         self.source(f"UPDATE {dataset}_rows SET amount = 70 WHERE id = 7 AND day = %s", [day])
 
     def rows_of(self, dataset: str, day: date) -> list[dict[str, Any]]:
@@ -144,7 +144,7 @@ def project(
             **others,
         }
     )
-    with databases(given) as settings:
+    with prepare_databases(given) as settings:
         made = Databases(settings)
         for name in datasets:
             made.make_dataset(name)
@@ -154,7 +154,7 @@ def project(
 @contextmanager
 def stack(make_database: Callable[[str | None], str], folder: Path) -> Iterator[Stack]:
     """Run the project with a real web server, daemon and code server on a free port."""
-    with project(make_database, folder) as made, dagster_running(made.settings, 0) as dagster:
+    with project(make_database, folder) as made, run_dagster(made.settings, 0) as dagster:
         yield Stack(made.settings, dagster)
 
 

@@ -13,7 +13,8 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from sync_pipeline.local.stack import RunningDagster, dagster_running
+from sync_pipeline.local.stack import RunningDagster, run_dagster
+from sync_pipeline_tests.backfills import launch_backfill
 from sync_pipeline_tests.faults import facts, invariants
 from sync_pipeline_tests.faults.killing import kill_all
 from sync_pipeline_tests.faults.plan import Plan
@@ -44,7 +45,7 @@ def play_on_stack(plan: Plan, world: World, folder: Path) -> Round:
 
 @contextmanager
 def _dagster(played: Round) -> Iterator[RunningDagster]:
-    with dagster_running(played.world.settings, 0) as dagster:
+    with run_dagster(played.world.settings, 0) as dagster:
         played.note("Dagster runs")
         yield dagster
 
@@ -72,7 +73,7 @@ def _launch_job(played: Round, dagster: RunningDagster, number: int) -> str:
 def _launch_backfill(played: Round, dagster: RunningDagster, number: int) -> str:
     work = played.plan.works[number]
     days = [day_number(work.first + n) for n in range(work.count)]
-    key = dagster.launch_backfill(days, asset=work.dataset)
+    key = launch_backfill(dagster, days, asset=work.dataset)
     played.elsewhere[key] = work.dataset
     played.note(f"launched backfill {key} of {work.dataset}")
     return key

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from sync_pipeline.local.stack import dagster_running
+from sync_pipeline.local.stack import run_dagster
 from sync_pipeline_tests import command
 from sync_pipeline_tests.command import wait_until
 from sync_pipeline_tests.faults.killing import kill_all
@@ -40,7 +40,7 @@ def databases(
 
 @contextmanager
 def running(databases: Databases) -> Iterator[Stack]:
-    with dagster_running(databases.settings, 0) as dagster:
+    with run_dagster(databases.settings, 0) as dagster:
         yield Stack(databases.settings, dagster)
 
 
@@ -118,7 +118,7 @@ def test_everything_killed_at_once_is_put_right_at_the_next_start(databases: Dat
         }
         wait_until(lambda: told_days(stack, "orders", batch) == done)
         (correction,) = databases.target(
-            "SELECT * FROM sync_correction WHERE run_id = %s AND what = 'run ended as failed'",
+            "SELECT * FROM sync_correction WHERE run_id = %s AND what = 'marked a run as failed'",
             [run_id],
         )
         assert "was killed or crashed" in correction["why"]
@@ -135,7 +135,7 @@ def test_a_stopped_worker_is_taken_for_lost_and_commits_nothing_when_it_wakes(
         try:
             record = closed(databases, run_id)
             assert record["status"] == "failed"
-            assert "gave no sign of life" in record["error_message"]
+            assert "had no heartbeat for" in record["error_message"]
             wait_until(lambda: stack.dagster.run_status(run_id) == "FAILURE")
         finally:
             worker.resume()

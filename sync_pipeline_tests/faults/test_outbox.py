@@ -14,7 +14,7 @@ from sync_pipeline.orchestration.batch_job import build_batch_job
 from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor
 from sync_pipeline.orchestration.recovery.reconciler import Reconciler
 from sync_pipeline.orchestration.sensors import build_sensors
-from sync_pipeline.tracking.models import BegunDay, DayCounts, NewBatch
+from sync_pipeline.tracking.models import DayCounts, NewBatch, StartedDay
 from sync_pipeline.tracking.worker.outbox import Outbox
 from sync_pipeline_tests.faults.forked import in_environment
 from sync_pipeline_tests.faults.harness import Harness
@@ -31,7 +31,7 @@ KEPT = "SELECT run_id FROM sync_outbox"
 
 
 def looked(world: World, run: dg.DagsterRun) -> None:
-    Reconciler(world.instance, world.settings, world.datasets, ReconcilerCursor()).look()
+    Reconciler(world.instance, world.settings, world.datasets, ReconcilerCursor()).run_once()
 
 
 def told_by_sensor(world: World, run: dg.DagsterRun) -> None:
@@ -72,13 +72,13 @@ def test_days_of_a_run_of_ours_are_recorded_and_nobody_elses_are_touched(
     (correction,) = world.query(
         "tracking",
         "SELECT sync_date, what, why FROM sync_correction WHERE sync_date IS NOT NULL"
-        " AND what LIKE '%%recorded afterwards'",
+        " AND what LIKE 'recorded a late result: %%'",
         [],
     )
     assert correction == {
         "sync_date": DAYS[0],
-        "what": "a day that ended as success was recorded afterwards",
-        "why": "its worker ended without having recorded it",
+        "what": "recorded a late result: success",
+        "why": "its worker ended without recording it",
     }
     (attempt,) = world.query(
         "tracking",
@@ -93,7 +93,7 @@ def test_days_of_a_run_of_ours_are_recorded_and_nobody_elses_are_touched(
 
 def leave_in_outbox(world: World, batch: NewBatch) -> None:
     """Leave the first day of `batch`, as a worker of its run does that is killed then."""
-    begun = BegunDay("orders", batch.days[0], batch, None, time.monotonic())
+    begun = StartedDay("orders", batch.days[0], batch, None, time.monotonic())
     connection = psycopg2.connect(world.settings.database_url)
     with closing(connection), connection, connection.cursor() as cursor:
         kept = Outbox(batch.run_id, logging.getLogger(__name__))

@@ -47,7 +47,7 @@ def locked_url() -> Iterator[str]:
     off = {"fsync": "off"}
     with (
         folder_for_postgres() as folder,
-        embedded_postgres.running(folder / "pg", settings=off) as url,
+        embedded_postgres.run_server(folder / "pg", settings=off) as url,
     ):
         rules = folder / "pg" / "pg_hba.conf"
         rules.write_text(f"local all {READER} scram-sha-256\n" + rules.read_text())
@@ -179,7 +179,7 @@ def test_what_cannot_be_done_is_refused_in_one_line_and_leaves_no_record(
 
 
 FAILS = {
-    "no_table": ("the source has no table no_table_source; check 'table' in its defs.yaml"),
+    "no_table": ("table no_table_source not found in the source; check 'table' in its defs.yaml"),
     "no_column": (
         "table no_column_source has no column 'day'; correct 'day_column' in "
         "its defs.yaml; the columns are tag, id, amount, paused"
@@ -187,12 +187,12 @@ FAILS = {
     "no_permission": (
         "cannot read table no_permission_source: permission denied for "
         "view no_permission_source (check it in the dataset's defs.yaml, and that the user of "
-        "SYNC_STRANGER_URL may SELECT from it)"
+        "SYNC_STRANGER_URL has SELECT permission)"
     ),
     "other_columns": (
         "the target table other_columns does not fit the source: "
-        "column 'id' is smallint, it must be integer; column 'paused' (text) is missing. "
-        "Alter the table, or drop it and it will be made anew"
+        "column 'id' is smallint, but must be integer; column 'paused' (text) is missing. "
+        "Alter the table, or drop it so that it is created again"
     ),
     "wrong_password": "cannot connect to the database of SYNC_LOCKED_URL: ",
     "no_setting": "SYNC_FORGOTTEN_URL is not set. Set it to postgresql://",
@@ -256,7 +256,7 @@ def test_a_database_of_ours_that_refuses_the_password_stops_the_command_before_i
     ended = bad.backfill("orders", FIRST, LAST, **{setting: locked_url})
     assert (ended.code, ended.out) == (3, "")
     assert f"cannot connect to the database of {setting}: " in ended.errors
-    assert f"(check {setting}, and that the server runs)" in ended.errors
+    assert f"(check {setting}, and that the server is running)" in ended.errors
     assert ended.errors.count("\n") == 1
     assert PASSWORD not in ended.errors
     assert traces(bad.databases) == before

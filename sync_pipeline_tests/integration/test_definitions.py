@@ -43,7 +43,7 @@ WRONG = {
         "day_colum:",
         6,
         "is not valid under any of the given schemas",
-        "source: unknown key 'day_colum', did you mean 'day_column'? allowed are type, url_env, "
+        "source: unknown key 'day_colum', did you mean 'day_column'? allowed keys: type, url_env, "
         "table, query, day_column, columns, ",
     ),
     "type": Wrong(
@@ -88,7 +88,7 @@ WRONG = {
         "description: Orders",
         3,
         "attributes 'start_date' is a required property",
-        "start_date: required, and missing",
+        "start_date: required, but missing",
     ),
 }
 

@@ -43,14 +43,14 @@ def test_a_day_that_is_not_ready_fails_with_its_rows_kept(pipeline: Pipeline) ->
     day = DAYS[0]
     run(pipeline.source, f"INSERT INTO loads VALUES ('{day}', true)")
     assert pipeline.sync([day], source=source())[0].outcome is Outcome.SUCCESS
-    for state, said in (("false", "found False"), ("NULL", "found None")):
+    for state, said in (("false", "returned False"), ("NULL", "returned None")):
         run(pipeline.source, f"UPDATE loads SET ready = {state}; DELETE FROM orders")
         (done,) = pipeline.sync([day], source=source())
         assert done.outcome is Outcome.FAILED
         assert f"the source is not ready for {day}: ready_query {said}" in (done.error or "")
     run(pipeline.source, "DELETE FROM loads")
     (done,) = pipeline.sync([day], source=source())
-    assert "ready_query found no row" in (done.error or "")
+    assert "ready_query returned no row" in (done.error or "")
     assert pipeline.loaded() == {day: 10}
 
 
@@ -66,10 +66,10 @@ def test_an_empty_answer_of_a_ready_source_clears_the_day(pipeline: Pipeline) ->
 
 def test_a_question_that_cannot_be_asked_is_explained(pipeline: Pipeline) -> None:
     (done,) = pipeline.sync(DAYS[:1], source=source(ready_query="SELEC 1"))
-    told = f"dataset orders: its ready_query fails for {DAYS[0]}: syntax error at or near"
+    told = f"dataset orders: ready_query failed for {DAYS[0]}: syntax error at or near"
     assert (done.error or "").startswith(told)
     (done,) = pipeline.sync(DAYS[:1], source=source(ready_query="SELECT 'x' LIKE '%x'"))
-    assert "its ready_query takes %(day)s and nothing else; write any other % as %%" in (
+    assert "%(day)s is the only parameter of ready_query; write any other % as %%" in (
         done.error or ""
     )
 

@@ -1,7 +1,8 @@
-"""How days ended while the records were away, as Dagster was told of it then.
+"""Results of days that could not be recorded, stored in Dagster as observations of the asset.
 
-A worker that cannot write down how a day ended tells it as an observation of the asset, so that it
-is known even if the worker ends before the records are back. `late_entries` enters it in them.
+A worker that cannot write the result of a day to the tracking tables logs it as an observation, so
+that it is not lost if the worker ends before the tables are available. Does not record the results:
+see `late_results.py`.
 """
 
 import logging
@@ -22,13 +23,16 @@ from sync_pipeline.tracking.worker import batch_json
 
 _UNRECORDED = "unrecorded"
 _logger = logging.getLogger(__name__)
-_MAX_AT_ONCE = 500  # a look
-_SETTLED_SECONDS = 10.0  # by then, no event with a smaller storage id will appear any more
+_MAX_PER_RUN = 500
+_SETTLED_SECONDS = 10.0  # after that, no event with a smaller storage ID appears
 
 
 @dataclass(frozen=True)
 class UnrecordedDay:
-    """How a day ended that could not be recorded. Times are by the worker's clock, in UTC."""
+    """The result of a day that could not be recorded.
+
+    Times are those of the worker's clock, in UTC.
+    """
 
     dataset: str
     day: date
@@ -42,11 +46,11 @@ class UnrecordedDay:
     run_id: str
 
 
-def observation(
+def build_observation(
     asset_key: dg.AssetKey, result: DayResult, ended_at: datetime, batch: NewBatch | None
 ) -> dg.AssetObservation:
-    """Return the event that tells of `result`."""
-    told = {
+    """Return the observation that contains `result`."""
+    content = {
         "outcome": result.outcome.value,
         "started_at": (ended_at - timedelta(seconds=result.seconds)).isoformat(),
         "ended_at": ended_at.isoformat(),
@@ -58,62 +62,63 @@ def observation(
     return dg.AssetObservation(
         asset_key,
         partition=result.day.isoformat(),
-        description="daily_sync_status was away; the reconciler will enter this in it",
-        metadata={_UNRECORDED: dg.MetadataValue.json(told)},
+        description="daily_sync_status was unavailable; the reconciler will record this day",
+        metadata={_UNRECORDED: dg.MetadataValue.json(content)},
     )
 
 
-def unheard(
-    instance: dg.DagsterInstance, dataset: Dataset, heard: ReadPosition
+def unread(
+    instance: dg.DagsterInstance, dataset: Dataset, position: ReadPosition
 ) -> Iterator[tuple[int, UnrecordedDay]]:
-    """Yield the days of `dataset` that were told and not heard of yet, with their storage ids.
+    """Yield the results of `dataset` that have not been read yet, with their storage IDs.
 
-    The caller adds to `heard.done` what it has entered; at the end, `heard.after` has moved on.
+    The caller adds the IDs that it has recorded to `position.done`. When all results have been
+    read, `position.after` is moved forward.
     """
-    which = AssetRecordsFilter(dg.AssetKey(dataset.name), after_storage_id=heard.after)
-    found = instance.fetch_observations(which, limit=_MAX_AT_ONCE, ascending=True).records
+    later = AssetRecordsFilter(dg.AssetKey(dataset.name), after_storage_id=position.after)
+    found = instance.fetch_observations(later, limit=_MAX_PER_RUN, ascending=True).records
     for record in found:
-        told = _told(record.event_log_entry)
-        if told is None:
-            heard.done.append(record.storage_id)
-        elif record.storage_id not in heard.done:
-            yield record.storage_id, told
+        day = _read(record.event_log_entry)
+        if day is None:
+            position.done.append(record.storage_id)
+        elif record.storage_id not in position.done:
+            yield record.storage_id, day
     for record in found:
         settled = time.time() - record.timestamp > _SETTLED_SECONDS
-        if not settled or record.storage_id not in heard.done:
+        if not settled or record.storage_id not in position.done:
             break
-        heard.after = record.storage_id
-    heard.done = [id_ for id_ in heard.done if id_ > heard.after]
+        position.after = record.storage_id
+    position.done = [id_ for id_ in position.done if id_ > position.after]
 
 
-def told_by_run(instance: dg.DagsterInstance, run_id: str) -> list[UnrecordedDay]:
-    """Return the days that a run told of."""
+def observed_by_run(instance: dg.DagsterInstance, run_id: str) -> list[UnrecordedDay]:
+    """Return the results that a run logged."""
     observed = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION)
-    told = [_told(record.event_log_entry) for record in observed.records]
-    return [day for day in told if day is not None]
+    days = [_read(record.event_log_entry) for record in observed.records]
+    return [day for day in days if day is not None]
 
 
-def _told(event: dg.EventLogEntry) -> UnrecordedDay | None:
-    """Return what an observation of ours tells; None for anybody else's."""
+def _read(event: dg.EventLogEntry) -> UnrecordedDay | None:
+    """Return the result in an observation; None if it contains none or cannot be read."""
     observed = event.asset_observation
     value = observed.metadata.get(_UNRECORDED) if observed is not None else None
     if observed is None or observed.partition is None or value is None:
         return None
-    told: Any = value.value
+    content: Any = value.value
     dataset = observed.asset_key.path[-1]
     try:
         return UnrecordedDay(
             dataset,
             date.fromisoformat(observed.partition),
-            Outcome(told["outcome"]),
-            datetime.fromisoformat(told["started_at"]),
-            datetime.fromisoformat(told["ended_at"]),
-            DayCounts(**told["counts"]) if told["counts"] else None,
-            told["error"],
-            told["number"],
-            batch_json.from_json(dataset, told["batch"]) if told["batch"] else None,
+            Outcome(content["outcome"]),
+            datetime.fromisoformat(content["started_at"]),
+            datetime.fromisoformat(content["ended_at"]),
+            DayCounts(**content["counts"]) if content["counts"] else None,
+            content["error"],
+            content["number"],
+            batch_json.from_json(dataset, content["batch"]) if content["batch"] else None,
             event.run_id,
         )
     except (KeyError, TypeError, ValueError):
-        _logger.exception("an observation of %s is not as this version writes it", dataset)
+        _logger.exception("an observation of %s has an unknown format and is ignored", dataset)
         return None
