@@ -23,7 +23,7 @@ from sync_pipeline.exit_codes import ExitCode
 from sync_pipeline.local.processes import end_with_parent
 from sync_pipeline.settings import Settings
 from sync_pipeline.tracking.models import BatchProgress
-from sync_pipeline.tracking.retry_rules import RetryRefusedError, check_retry
+from sync_pipeline.tracking.retryable_batches import RetryRefusedError, check_retry
 from sync_pipeline.tracking.worker.tracker import Tracker
 
 

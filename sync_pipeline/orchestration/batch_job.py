@@ -8,13 +8,14 @@ the job shares with the asset: see `work.py`.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timezone
+from datetime import date
 from enum import Enum
 
 import dagster as dg
 from pydantic import Field
 
-from sync_pipeline.config.dataset import Dataset, find_dataset, parse_day
+from sync_pipeline.config.dataset import Dataset, find_dataset
+from sync_pipeline.config.requests import requested_days
 from sync_pipeline.dagster_client import tags
 from sync_pipeline.errors import RequestError, one_line
 from sync_pipeline.orchestration import checks
@@ -72,16 +73,6 @@ class Chunk:
     @property
     def mapping_key(self) -> str:
         return f"{self.days[0]:%Y_%m_%d}__{self.days[-1]:%Y_%m_%d}"
-
-
-def requested_days(
-    datasets: Sequence[Dataset], name: str | None, start: str, end: str
-) -> tuple[Dataset, list[date]]:
-    """Return the dataset and the days of a request. Raises RequestError if it is not valid."""
-    dataset = find_dataset(datasets, name)
-    first = parse_day(start, "start_date")
-    last = parse_day(end, "end_date")
-    return dataset, dataset.days(first, last, datetime.now(timezone.utc))
 
 
 def build_batch_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:

@@ -21,11 +21,11 @@ import psycopg2
 from sqlalchemy.exc import DBAPIError
 
 from sync_pipeline.config.dataset import Dataset
+from sync_pipeline.config.requests import requested_days
 from sync_pipeline.dagster_client import tags
 from sync_pipeline.dagster_client.tags import LOCATION, REPOSITORY
 from sync_pipeline.errors import RequestError, SyncError, one_line
 from sync_pipeline.exit_codes import ExitCode, exit_code_of
-from sync_pipeline.orchestration.batch_job import requested_days
 from sync_pipeline.orchestration.component import translate_load_errors
 from sync_pipeline.orchestration.dagster.batch_key import running_runs
 from sync_pipeline.orchestration.dagster.internals import (

@@ -111,7 +111,8 @@ def test_a_retried_batch_is_syncing_from_the_start_of_the_retry(project: Databas
             assert end_of(process).code == 0
     assert refused.code == 2
     assert refused.complaint.endswith(
-        f"batch {record['id']} is still running; follow it: sync-pipeline status {record['id']} --follow"
+        f"batch {record['id']} is still running; "
+        f"follow it: sync-pipeline status {record['id']} --follow"
     )
     assert record_of(project, of)["status"] == "success"
 

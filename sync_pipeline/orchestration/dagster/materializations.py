@@ -17,8 +17,8 @@ from sync_pipeline.orchestration.dagster.internals import (
     DagsterEventBatchMetadata,
     make_new_run_id,
 )
+from sync_pipeline.orchestration.dagster.observations import build_observation
 from sync_pipeline.orchestration.dagster.storage import MAX_EVENTS_PER_BATCH
-from sync_pipeline.orchestration.recovery.observations import build_observation
 from sync_pipeline.settings import Settings
 from sync_pipeline.sync.days import DayResult, Outcome
 from sync_pipeline.tracking.models import NewBatch, UnreportedDay

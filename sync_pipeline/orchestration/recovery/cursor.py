@@ -3,14 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, field
 
-
-@dataclass
-class ReadPosition:
-    """How far the observations of a dataset were read: all with a storage ID up to `after`, and
-    those in `done`, which are later."""
-
-    after: int = 0
-    done: list[int] = field(default_factory=list)
+from sync_pipeline.orchestration.dagster.observations import ReadPosition
 
 
 @dataclass(frozen=True)

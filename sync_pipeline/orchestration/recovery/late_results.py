@@ -1,8 +1,8 @@
 """Late results: recording what happened while the tracking tables were unavailable.
 
-Records the results that workers stored in Dagster (`observations.py`), and opens the records of
-batches whose runs ended without opening one. All functions are idempotent. Does not read the
-outbox: see `target.py`.
+Records the results that workers stored in Dagster (`dagster/observations.py`), and opens the
+records of batches whose runs ended without opening one. All functions are idempotent. Does not
+read the outbox: see `target.py`.
 """
 
 import time
@@ -14,16 +14,21 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from sync_pipeline.config.dataset import Dataset
+from sync_pipeline.config.requests import requested_days
 from sync_pipeline.dagster_client import tags
 from sync_pipeline.errors import RequestError
-from sync_pipeline.orchestration.batch_job import requested_days
 from sync_pipeline.orchestration.dagster import run_times
 from sync_pipeline.orchestration.dagster.batch_key import batch_key_of, triggered_by
 from sync_pipeline.orchestration.dagster.cancellation import describe_cancellation
 from sync_pipeline.orchestration.dagster.internals import FINISHED_STATUSES, RunRecord
+from sync_pipeline.orchestration.dagster.observations import (
+    ReadPosition,
+    UnrecordedDay,
+    observed_by_run,
+    unread,
+)
 from sync_pipeline.orchestration.dagster.partitions import days_of_run
-from sync_pipeline.orchestration.recovery.cursor import ReadPosition, ReconcilerCursor
-from sync_pipeline.orchestration.recovery.observations import UnrecordedDay, observed_by_run, unread
+from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor
 from sync_pipeline.sync.result import Outcome
 from sync_pipeline.tracking.models import LateFailure, LateSuccess, NewBatch
 from sync_pipeline.tracking.state import attempts, batches, corrections, late_results

@@ -15,12 +15,12 @@ import psycopg2
 
 from sync_pipeline.database.connections import connect
 from sync_pipeline.errors import TargetUnreachableError, one_line
+from sync_pipeline.orchestration.dagster.observations import UnrecordedDay
 from sync_pipeline.orchestration.recovery.late_results import (
     Recorded,
     correction_for,
     record_late_result,
 )
-from sync_pipeline.orchestration.recovery.observations import UnrecordedDay
 from sync_pipeline.settings import DATABASE_URL, Settings
 from sync_pipeline.sync.result import Outcome
 from sync_pipeline.targets.sessions import terminate_sessions

@@ -90,8 +90,8 @@ PAUSE = threading.Event()
 
 
 def keys(function: str, **more: Any) -> dict[str, Any]:
-    given = {"type": "python", "function": f"{MODULE}:{function}", "columns": COLUMNS}
-    return given | more
+    defaults = {"type": "python", "function": f"{MODULE}:{function}", "columns": COLUMNS}
+    return defaults | more
 
 
 def test_rows_are_loaded_as_the_declared_types_with_the_day_added(syncing: Syncing) -> None:

@@ -2,13 +2,13 @@
 
 A worker that cannot write the result of a day to the tracking tables logs it as an observation, so
 that it is not lost if the worker ends before the tables are available. Does not record the results:
-see `late_results.py`.
+see `recovery/late_results.py`.
 """
 
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -16,7 +16,6 @@ import dagster as dg
 from dagster import AssetRecordsFilter
 
 from sync_pipeline.config.dataset import Dataset
-from sync_pipeline.orchestration.recovery.cursor import ReadPosition
 from sync_pipeline.sync.result import DayResult, Outcome
 from sync_pipeline.tracking.models import DayCounts, NewBatch
 from sync_pipeline.tracking.worker import batch_json
@@ -25,6 +24,15 @@ _UNRECORDED = "unrecorded"
 _logger = logging.getLogger(__name__)
 _MAX_PER_RUN = 500
 _SETTLED_SECONDS = 10.0  # after that, no event with a smaller storage ID appears
+
+
+@dataclass
+class ReadPosition:
+    """How far the observations of a dataset were read: all with a storage ID up to `after`, and
+    those in `done`, which are later."""
+
+    after: int = 0
+    done: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
