@@ -31,6 +31,7 @@ from sync_pipeline.local.stack import prepare_databases
 from sync_pipeline.settings import DATA_DIR, PROJECT_ROOT, Settings
 from sync_pipeline.tracking.connection import read_tracking
 from sync_pipeline.tracking.read import reports
+from sync_pipeline_tests.backfills import launch_backfill
 from sync_pipeline_tests.browser import chromium
 
 IMAGES = PROJECT_ROOT / "docs" / "images"
@@ -80,7 +81,7 @@ def _sync(dagster: Dagster, settings: Settings) -> str:
         target.cursor() as cursor,
     ):
         cursor.execute(_ADD_CONSTRAINT)
-    backfill = dagster.launch_backfill(FEBRUARY, asset=DATASET)
+    backfill = launch_backfill(dagster, FEBRUARY, asset=DATASET)
     _wait_until(lambda: _backfill_status(dagster, backfill) == "COMPLETED_FAILED")
     return backfill
 

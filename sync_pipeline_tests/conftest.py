@@ -72,7 +72,7 @@ def server_url() -> Iterator[str]:
     # as another user.
     with (
         tempfile.TemporaryDirectory(prefix="sync_pipeline_tests-") as folder,
-        embedded_postgres.running(Path(folder) / "postgres", settings=settings) as url,
+        embedded_postgres.run_server(Path(folder) / "postgres", settings=settings) as url,
     ):
         yield url
 

@@ -17,7 +17,7 @@ import psycopg2
 from psycopg2.extras import RealDictCursor
 
 from sync_pipeline.local import stack as local_stack
-from sync_pipeline.local.stack import RunningDagster, databases
+from sync_pipeline.local.stack import RunningDagster, prepare_databases
 from sync_pipeline.settings import PROJECT_ROOT, Settings
 
 START = date(2025, 1, 1)
@@ -86,7 +86,7 @@ class Databases:
         """Give the day a row that the target refuses."""
         self.source(f"UPDATE {dataset}_rows SET amount = -1 WHERE id = 7 AND day = %s", [day])
 
-    def mend(self, dataset: str, day: date) -> None:
+    def repair(self, dataset: str, day: date) -> None:
         self.source(f"UPDATE {dataset}_rows SET amount = 70 WHERE id = 7 AND day = %s", [day])
 
     def rows_of(self, dataset: str, day: date) -> list[dict[str, Any]]:
@@ -152,7 +152,7 @@ def project(
             **others,
         }
     )
-    with databases(given) as settings:
+    with prepare_databases(given) as settings:
         made = Databases(settings)
         for name in datasets:
             made.make_dataset(name, start)
@@ -165,7 +165,7 @@ def run_dagster(settings: Settings) -> Iterator[RunningDagster]:
 
     The daemon checks for backfills every second, see `quick_dagster`.
     """
-    with local_stack.dagster_running(settings, 0, _QUICK_DAGSTER) as dagster:
+    with local_stack.run_dagster(settings, 0, _QUICK_DAGSTER) as dagster:
         yield dagster
 
 

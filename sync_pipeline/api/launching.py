@@ -24,7 +24,7 @@ from sync_pipeline.errors import NoResponseError, RequestError, SyncError, one_l
 from sync_pipeline.tracking.models import NewBatch
 from sync_pipeline.tracking.read import history, reports
 from sync_pipeline.tracking.read.history import Record
-from sync_pipeline.tracking.retry_rules import RetryRefusedError, check_retry
+from sync_pipeline.tracking.retryable_batches import RetryRefusedError, check_retry
 from sync_pipeline.tracking.state import requests
 
 if TYPE_CHECKING:

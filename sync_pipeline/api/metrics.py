@@ -6,7 +6,7 @@ contain the queries: see `tracking/read/metrics.py`.
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 
 from prometheus_client import (
     CollectorRegistry,
@@ -17,7 +17,6 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from sync_pipeline.api.live.broker import Broker
 from sync_pipeline.database.pool import ReadOnlyPool
 from sync_pipeline.errors import TrackingError
 from sync_pipeline.tracking.read import metrics
@@ -29,7 +28,7 @@ _TTL_SECONDS = 15.0
 class Metrics:
     """The metrics of one application."""
 
-    def __init__(self, pool: ReadOnlyPool, broker: Broker) -> None:
+    def __init__(self, pool: ReadOnlyPool, streams: Sized) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # noise
         self._registry = CollectorRegistry(auto_describe=False)
         self._requests = Counter(
@@ -39,7 +38,7 @@ class Metrics:
             registry=self._registry,
         )
         self._registry.register(_Records(pool))
-        self._registry.register(_Streams(broker))
+        self._registry.register(_Streams(streams))
 
     def count(self, method: str, route: str, status: int) -> None:
         """Count a request, when its response starts."""
@@ -51,11 +50,11 @@ class Metrics:
 
 
 class _Streams(Collector):
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
+    def __init__(self, streams: Sized) -> None:
+        self._streams = streams
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        yield GaugeMetricFamily("sync_api_event_streams", "Open event streams.", len(self._broker))
+        yield GaugeMetricFamily("sync_api_event_streams", "Open event streams.", len(self._streams))
 
 
 class _Records(Collector):

@@ -106,7 +106,7 @@ class RecordOut(BaseModel):
         description="Estimated seconds until a running batch ends; null for a day."
     )
     elapsed_seconds: float | None = Field(
-        description="Seconds since the batch started; null for a day."
+        description="Seconds from the batch's start to its end, or until now; null for a day."
     )
     dagster_url: str | None = Field(description="The run or backfill in the Dagster UI.")
 
@@ -156,14 +156,14 @@ class AttemptOut(DayOut):
 
 
 class DetailOut(BaseModel):
-    """A record with its attempts: those of a batch, with its days, or those at one day, in all
-    batches."""
+    """A record with its attempts. For a batch: its days and their attempts. For a day: its attempts
+    in all batches."""
 
     record: RecordOut
     days: list[DayOut]
     attempts: list[AttemptOut] = Field(
-        description="Newest first, at most 1,000. If a batch has more, superseded attempts are "
-        "returned first: `days` contains the others."
+        description="At most 1,000, newest first. If a batch has more, superseded attempts are "
+        "preferred, because `days` contains the others."
     )
 
 

@@ -1,1 +1,1 @@
-"""The `sync-pipeline` command."""
+"""The command line: the commands of `sync-pipeline` and their output."""

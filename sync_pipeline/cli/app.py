@@ -1,7 +1,8 @@
-"""The `sync-pipeline` command. Each command is a few lines; the work stands elsewhere.
+"""The entry point of `sync-pipeline`: its commands and their options.
 
-Nothing here imports dagster, so that an answer or a typo costs no seconds. An error of ours is one
-line on standard error; the exit code says which kind it is (`exit_codes`).
+Does not implement the commands: see the other modules of this package. Does not import dagster,
+which takes seconds. A SyncError is printed as one line on standard error; `exit_codes.py` defines
+the exit codes.
 """
 
 import signal
@@ -22,7 +23,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="A source's rows into PostgreSQL, day by day, with one true record of it.",
+    help="Sync rows into PostgreSQL day by day, with an accurate record of every day and batch.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
@@ -31,22 +32,24 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 @app.command()
 def dev(
     port: Annotated[int, typer.Option(help="Port of the Dagster UI, on this machine only.")] = 3000,
-    page_port: Annotated[int, typer.Option(help="Port of the page and the API, likewise.")] = 8000,
+    page_port: Annotated[
+        int, typer.Option(help="Port of the page and the API, on this machine only.")
+    ] = 8000,
 ) -> None:
     """Run everything until Ctrl-C: PostgreSQL if none is set, Dagster, the page and the API."""
-    from sync_pipeline.cli.dev import everything_running
-    from sync_pipeline.local.stack import databases
+    from sync_pipeline.cli.dev import run_everything
+    from sync_pipeline.local.stack import prepare_databases
 
-    given = load_settings()
-    with databases(given, with_source=True) as settings:
-        if not given.environment.get(DATABASE_URL, "").strip():
+    loaded = load_settings()
+    with prepare_databases(loaded, with_source=True) as settings:
+        if not loaded.environment.get(DATABASE_URL, "").strip():
             out.print(f"PostgreSQL: {settings.database_url}", highlight=False, soft_wrap=True)
         out.print("starting Dagster …")
-        with everything_running(settings, port, page_port) as running:
+        with run_everything(settings, port, page_port) as running:
             out.print(f"page: {running.page_url}    API: {running.api.url}/api/v1", soft_wrap=True)
             out.print(f"Dagster UI: {running.dagster.url}    log: {running.dagster.log}")
             out.print("status: sync-pipeline status    stop: Ctrl-C")
-            with suppress(_Interrupted):  # how it is meant to end
+            with suppress(_Interrupted):  # the normal end
                 running.wait()
 
 
@@ -54,57 +57,59 @@ def dev(
 def api(
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; others than this machine need tokens.")
+        str, typer.Option(help="Address to listen on; any address but loopback requires tokens.")
     ] = "127.0.0.1",
 ) -> None:
-    """Serve the REST API and the page until Ctrl-C. Dagster runs elsewhere."""
+    """Serve the REST API and the page until Ctrl-C. Does not start Dagster."""
     from sync_pipeline.api.server import serve
-    from sync_pipeline.local.stack import databases
+    from sync_pipeline.local.stack import prepare_databases
 
     def on_listening(url: str) -> None:
         out.print(f"page: {url}/sync-status    API: {url}/api/v1")
 
-    given = load_settings()
-    with suppress(_Interrupted):  # how it is meant to end
-        if given.environment.get(API_TRACKING_URL, "").strip():
-            serve(given, host, port, on_listening)
+    loaded = load_settings()
+    with suppress(_Interrupted):  # the normal end
+        if loaded.environment.get(API_TRACKING_URL, "").strip():
+            serve(loaded, host, port, on_listening)
         else:
-            with databases(given) as settings:
+            with prepare_databases(loaded) as settings:
                 serve(settings, host, port, on_listening)
 
 
 @app.command()
 def token(
-    name: Annotated[str, typer.Argument(help="Whose it is; stands in what they launch.")],
-    role: Annotated[str, typer.Argument(help="reader or operator.")],
+    name: Annotated[
+        str, typer.Argument(help="Name of the user; recorded with the batches that they launch.")
+    ],
+    role: Annotated[str, typer.Argument(help="`reader` or `operator`.")],
 ) -> None:
-    """Make a token for the API: print it, and its entry for SYNC_API_TOKENS."""
+    """Create an API token; print the token and its entry for SYNC_API_TOKENS."""
     from sync_pipeline.api.security.tokens import new_token
 
-    shown, entry = new_token(name, role)
-    out.print(f"token, for {name}: {shown}", highlight=False, soft_wrap=True)
-    out.print(f"entry, for {API_TOKENS}: {entry}", highlight=False, soft_wrap=True)
+    secret, entry = new_token(name, role)
+    out.print(f"token for {name}: {secret}", highlight=False, soft_wrap=True)
+    out.print(f"entry for {API_TOKENS}: {entry}", highlight=False, soft_wrap=True)
 
 
 @app.command()
 def demo(
-    year: Annotated[bool, typer.Option("--year", help="All 365 days in place of 10.")] = False,
+    year: Annotated[bool, typer.Option("--year", help="Sync 365 days instead of 10.")] = False,
 ) -> None:
-    """Sync real days end to end, in databases of its own, and show the record live."""
+    """Sync real days end to end, in separate databases, and show the progress of the record."""
     from sync_pipeline.cli.demo import run_demo
 
     if not run_demo(load_settings(), out, year=year):
-        errors.print("the demo did not end as it should; see above")
+        errors.print("the demo failed; see above")
         raise typer.Exit(ExitCode.FAILED)
 
 
 @app.command()
 def migrate() -> None:
-    """Bring the tracking tables to this version. Safe to repeat, and by several at once."""
+    """Migrate the tracking tables to this version. Idempotent, and safe to run concurrently."""
     from sync_pipeline.database.migrate import code_version
-    from sync_pipeline.local.stack import databases
+    from sync_pipeline.local.stack import prepare_databases
 
-    with databases(load_settings()):
+    with prepare_databases(load_settings()):
         out.print(f"the tracking tables are at version {code_version()}")
 
 
@@ -114,14 +119,14 @@ def backfill(
     start: Annotated[str, typer.Argument(help="First day, such as 2025-10-01.")],
     end: Annotated[str, typer.Argument(help="Last day, included.")],
     resync: Annotated[
-        bool, typer.Option("--resync", help="Do days again that are in already.")
+        bool, typer.Option("--resync", help="Also sync days that are synced already.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Sync a range of days as one batch, in this process's care, and show its progress."""
+    """Sync a day range as one batch and show its progress. Ctrl-C cancels it gracefully."""
     from sync_pipeline.cli.batches import run_batch
     from sync_pipeline.cli.launch import BatchRequest
-    from sync_pipeline.local.stack import databases
+    from sync_pipeline.local.stack import prepare_databases
 
     request = BatchRequest(dataset, parse_day(start, "START"), parse_day(end, "END"), resync)
     if request.end < request.start:
@@ -129,29 +134,29 @@ def backfill(
             f"dataset {dataset}: the range {start} to {end} is reversed; "
             f"put the earlier date first: {end} {start}"
         )
-    with databases(load_settings(), with_source=True) as settings:
+    with prepare_databases(load_settings(), with_source=True) as settings:
         code = run_batch(settings, request, as_json=as_json)
     raise typer.Exit(code)
 
 
 @app.command()
 def retry(
-    batch: Annotated[str, typer.Argument(help="The record's id or the batch key.")],
+    batch: Annotated[str, typer.Argument(help="The record's ID or the batch key.")],
     as_json: Json = False,
 ) -> None:
-    """Take a failed batch up again: only its unfinished days, in the same record."""
+    """Retry a failed batch: only its unfinished days, under the same record."""
     from sync_pipeline.cli.batches import run_batch
-    from sync_pipeline.cli.launch import retry_of
-    from sync_pipeline.local.stack import databases
+    from sync_pipeline.cli.launch import retry_request
+    from sync_pipeline.local.stack import prepare_databases
     from sync_pipeline.tracking.connection import read_tracking
     from sync_pipeline.tracking.read import reports
 
-    with databases(load_settings(), with_source=True) as settings:
+    with prepare_databases(load_settings(), with_source=True) as settings:
         with read_tracking(settings) as cursor:
             found = reports.progress(cursor, batch)
         if found is None:
-            raise RequestError(f"there is no batch {batch}; see: sync-pipeline status")
-        code = run_batch(settings, retry_of(found), as_json=as_json)
+            raise RequestError(f"batch {batch} not found; see: sync-pipeline status")
+        code = run_batch(settings, retry_request(found), as_json=as_json)
     raise typer.Exit(code)
 
 
@@ -159,45 +164,46 @@ def retry(
 def replay(
     dataset: Annotated[str, typer.Argument(help="Name of the dataset, a folder in datasets/.")],
     day: Annotated[
-        str | None, typer.Option(help="One day, such as 2025-10-01; all of them if omitted.")
+        str | None, typer.Option(help="A day, such as 2025-10-01; by default all days.")
     ] = None,
 ) -> None:
-    """Load the rows that were set aside (on_bad_row: quarantine), once their cause is mended."""
+    """Load quarantined rows (on_bad_row: quarantine) after their cause is fixed."""
     from sync_pipeline.cli.replay import replay_and_show
-    from sync_pipeline.local.stack import databases
+    from sync_pipeline.local.stack import prepare_databases
 
     one_day = None if day is None else parse_day(day, "--day")
-    with databases(load_settings(), with_source=True) as settings:
-        whole = replay_and_show(settings, dataset, one_day, out)
-    if not whole:
+    with prepare_databases(load_settings(), with_source=True) as settings:
+        complete = replay_and_show(settings, dataset, one_day, out)
+    if not complete:
         raise typer.Exit(ExitCode.FAILED)
 
 
 @app.command()
 def status(
     batch: Annotated[
-        str | None, typer.Argument(help="A record's id or a batch key; the latest ones if omitted.")
+        str | None,
+        typer.Argument(help="A record's ID or a batch key; by default the latest batches."),
     ] = None,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Show it live until it is over.")
+        bool, typer.Option("--follow", "-f", help="Show the progress until the batch ends.")
     ] = False,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many batches to list.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Number of batches to list.")] = 20,
     as_json: Json = False,
 ) -> None:
-    """Show the latest batches, or one of them with the days that failed."""
+    """List the latest batches, or show one batch with its failed days."""
     from sync_pipeline.cli.batches import follow_batch, latest_batch, show_batch
     from sync_pipeline.cli.render import batches_table, list_to_json
-    from sync_pipeline.local.stack import databases
+    from sync_pipeline.local.stack import prepare_databases
     from sync_pipeline.tracking.connection import read_tracking
     from sync_pipeline.tracking.read import reports
 
-    with databases(load_settings()) as settings:
+    with prepare_databases(load_settings()) as settings:
         if follow or batch is not None:
             key = batch or latest_batch(settings)
             if follow:
                 follow_batch(settings, key, errors if as_json else out)
             if show_batch(settings, key, as_json=as_json) is None:
-                raise RequestError(f"there is no batch {key}; see: sync-pipeline status")
+                raise RequestError(f"batch {key} not found; see: sync-pipeline status")
             return
         with read_tracking(settings) as cursor:
             found = reports.recent_batches(cursor, limit)
@@ -211,16 +217,15 @@ def status(
 
 @app.command()
 def doctor() -> None:
-    """Check settings, databases, definitions and Dagster, and say what to do."""
-    from sync_pipeline.cli.doctor import examine
+    """Check settings, databases, datasets and Dagster, and print how to fix what is wrong."""
+    from sync_pipeline.cli.doctor import run_checks
 
-    if not examine(load_settings(), out):
+    if not run_checks(load_settings(), out):
         raise typer.Exit(ExitCode.FAILED)
 
 
 class _Interrupted(BaseException):
-    """Ctrl-C or SIGTERM. Not a KeyboardInterrupt, for which the library has an exit code of its
-    own."""
+    """Ctrl-C or SIGTERM. Not a KeyboardInterrupt, for which typer uses another exit code."""
 
 
 def main() -> NoReturn:
@@ -234,7 +239,7 @@ def main() -> NoReturn:
         sys.exit(exit_code_of(error))
     except _Interrupted:
         sys.exit(ExitCode.CANCELLED)
-    raise AssertionError("the library exits by itself")
+    raise AssertionError("typer always exits")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Where the command speaks: what was asked for on standard output, all else on standard error."""
+"""The consoles of the command: results on standard output, errors on standard error."""
 
 from rich.console import Console
 
@@ -7,5 +7,5 @@ errors = Console(stderr=True)
 
 
 def print_error(text: str) -> None:
-    """Say in one line what went wrong."""
+    """Print an error in one line."""
     errors.print(f"sync-pipeline: {text}", style="red", markup=False, soft_wrap=True)

@@ -1,4 +1,7 @@
-"""Dagster, the API and the page on one machine: what `sync-pipeline dev` runs."""
+"""`sync-pipeline dev`: Dagster, the API and the page on one machine.
+
+Does not start PostgreSQL: see `local/stack.py`.
+"""
 
 import time
 from collections.abc import Iterator
@@ -6,18 +9,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sync_pipeline.api.config import Config
-from sync_pipeline.api.server import RunningApi, api_running
+from sync_pipeline.api.server import RunningApi, run_api
 from sync_pipeline.errors import StackError
 from sync_pipeline.local.processes import free_port
-from sync_pipeline.local.stack import RunningDagster, dagster_running
+from sync_pipeline.local.stack import RunningDagster, run_dagster
 from sync_pipeline.settings import DAGSTER_WEBSERVER_URL, PAGE_URL, Settings
 
-_LOOK_SECONDS = 0.5
+_CHECK_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class Running:
-    """Everything, at work."""
+    """The running processes."""
 
     dagster: RunningDagster
     api: RunningApi
@@ -27,7 +30,7 @@ class Running:
         return f"{self.api.url}/sync-status"
 
     def wait(self) -> None:
-        """Return never: raise StackError when a part of it has stopped by itself."""
+        """Wait until one of the processes stops, then raise StackError. Never returns."""
         parts: dict[str, RunningDagster | RunningApi] = {
             "Dagster": self.dagster,
             "the API": self.api,
@@ -35,26 +38,26 @@ class Running:
         while True:
             for name, part in parts.items():
                 if part.process.poll() is not None:
-                    raise StackError(f"{name} stopped by itself; the end of {part.log} says why")
-            time.sleep(_LOOK_SECONDS)
+                    raise StackError(f"{name} stopped unexpectedly; see the end of {part.log}")
+            time.sleep(_CHECK_SECONDS)
 
 
 @contextmanager
-def everything_running(settings: Settings, dagster_port: int, api_port: int) -> Iterator[Running]:
-    """Run Dagster and the API for as long as the block lasts; yield when all of it answers.
+def run_everything(settings: Settings, dagster_port: int, api_port: int) -> Iterator[Running]:
+    """Run Dagster and the API while the block runs; yield when they are ready.
 
-    `settings` come from `stack.databases`. Port 0 takes a free one. Raises SettingError,
-    StackError.
+    `settings` come from `local.stack.prepare_databases`. Port 0 selects a free port. Raises
+    SettingError or StackError.
     """
     dagster_port = free_port(dagster_port)
     api_port = free_port(api_port, "--page-port")
-    own = {DAGSTER_WEBSERVER_URL: f"http://127.0.0.1:{dagster_port}"}
-    # Dagster links from a day to its record, so it is told where the page will be.
+    webserver = {DAGSTER_WEBSERVER_URL: f"http://127.0.0.1:{dagster_port}"}
+    # Dagster needs the URL of the page, because it links each day to its record.
     page = settings.page_url or f"http://localhost:{api_port}"
-    complete = Settings({**settings.environment, PAGE_URL: page, **own})
-    Config.of(complete, "127.0.0.1")  # before anything is started that would be in vain
+    complete = Settings({**settings.environment, PAGE_URL: page, **webserver})
+    Config.of(complete, "127.0.0.1")  # raises SettingError before anything is started
     with (
-        dagster_running(complete, dagster_port) as dagster,
-        api_running(complete, api_port) as api,
+        run_dagster(complete, dagster_port) as dagster,
+        run_api(complete, api_port) as api,
     ):
         yield Running(dagster, api)

@@ -1,7 +1,7 @@
-"""`sync-pipeline doctor`: is everything there that a sync needs, and if not, what to do.
+"""`sync-pipeline doctor`: checks everything that a sync needs, and prints how to fix what is wrong.
 
-Each check stands for itself: one that fails does not stop the ones after it, unless they need what
-it looked for.
+A failed check does not prevent the following ones, unless they depend on it. Does not load the
+definitions itself: see `orchestration/check_definitions.py`.
 """
 
 import json
@@ -18,13 +18,13 @@ from sync_pipeline.dagster_client.storage import connect_to_storage
 from sync_pipeline.database.migrate import check_version
 from sync_pipeline.errors import SyncError, one_line
 from sync_pipeline.local import embedded_postgres
-from sync_pipeline.local.stack import databases
+from sync_pipeline.local.stack import prepare_databases
 from sync_pipeline.settings import DATABASE_URL, Settings, with_database
 
 _HEARTBEAT_SECONDS = 120
 _DEFINITIONS_SECONDS = 120
 
-# Dagster's own table; its daemons each write their heartbeat into it.
+# A table of Dagster's storage, in which each daemon writes its heartbeat.
 _HEARTBEATS = """
 SELECT daemon_type, extract(epoch FROM now()) - extract(epoch FROM timestamp AT TIME ZONE 'UTC')
 FROM daemon_heartbeats ORDER BY daemon_type
@@ -33,53 +33,57 @@ FROM daemon_heartbeats ORDER BY daemon_type
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at: whether it is well, and what was found or is to be done."""
+    """The result of a check: what was checked, whether it is ok, and what was found or is to do."""
 
     what: str
-    well: bool
-    said: str
+    ok: bool
+    message: str
 
 
-def examine(given: Settings, console: Console) -> bool:
-    """Print each finding as it is made; return whether all is well."""
-    all_well = True
-    for finding in _examine(given):
-        mark = "[green]ok[/]  " if finding.well else "[red]FAIL[/]"
+def run_checks(settings: Settings, console: Console) -> bool:
+    """Run all checks and print their results; return whether all are ok."""
+    all_ok = True
+    for finding in _check_all(settings):
+        mark = "[green]ok[/]  " if finding.ok else "[red]FAIL[/]"
         console.print(f"{mark} {finding.what}: ", end="")
-        console.print(finding.said, markup=False, highlight=False, soft_wrap=True)
-        all_well = all_well and finding.well
-    return all_well
+        console.print(finding.message, markup=False, highlight=False, soft_wrap=True)
+        all_ok = all_ok and finding.ok
+    return all_ok
 
 
-def _examine(given: Settings) -> Iterator[Finding]:
-    if given.environment.get(DATABASE_URL, "").strip():
+def _check_all(settings: Settings) -> Iterator[Finding]:
+    if settings.environment.get(DATABASE_URL, "").strip():
         yield Finding("target", True, f"{DATABASE_URL} is set")
-        version = _version(given)
+        version = _check_version(settings)
         yield version
-        if version.well:
-            yield from _rest(given)
+        if version.ok:
+            yield from _check_rest(settings)
         return
-    running = embedded_postgres.find_running(given.data_dir / "postgres")
-    said = f"runs: {with_database(running, 'sync')}" if running else "is started when needed"
-    yield Finding("target", True, f"{DATABASE_URL} is not set; the embedded PostgreSQL {said}")
+    running = embedded_postgres.find_running(settings.data_dir / "postgres")
+    state = (
+        f"is running: {with_database(running, 'sync')}"
+        if running
+        else "is started when it is needed"
+    )
+    yield Finding("target", True, f"{DATABASE_URL} is not set; the embedded PostgreSQL {state}")
     try:
-        with databases(given, with_source=True) as settings:
-            yield _version(settings)
-            yield from _rest(settings)
+        with prepare_databases(settings, with_source=True) as complete:
+            yield _check_version(complete)
+            yield from _check_rest(complete)
     except SyncError as error:
         yield Finding("embedded PostgreSQL", False, one_line(error))
 
 
-def _rest(settings: Settings) -> Iterator[Finding]:
+def _check_rest(settings: Settings) -> Iterator[Finding]:
     try:
-        with databases(settings) as complete:
-            yield from _definitions(complete)
-            yield _daemon(complete)
+        with prepare_databases(settings) as complete:
+            yield from _check_definitions(complete)
+            yield _check_daemon(complete)
     except SyncError as error:
         yield Finding("Dagster's storage", False, one_line(error))
 
 
-def _version(settings: Settings) -> Finding:
+def _check_version(settings: Settings) -> Finding:
     try:
         version = check_version(settings.tracking_url, settings.tracking_setting)
     except SyncError as error:
@@ -87,8 +91,8 @@ def _version(settings: Settings) -> Finding:
     return Finding("tracking tables", True, f"at version {version}")
 
 
-def _definitions(settings: Settings) -> Iterator[Finding]:
-    """Load the definitions and open each dataset's source, in a process that imports dagster."""
+def _check_definitions(settings: Settings) -> Iterator[Finding]:
+    """Load the definitions and open all sources and targets, in a process that imports dagster."""
     try:
         result = subprocess.run(
             [sys.executable, "-m", "sync_pipeline.orchestration.check_definitions"],
@@ -99,16 +103,17 @@ def _definitions(settings: Settings) -> Iterator[Finding]:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        yield Finding("definitions", False, f"do not load within {_DEFINITIONS_SECONDS} s")
+        yield Finding("definitions", False, f"were not loaded within {_DEFINITIONS_SECONDS} s")
         return
     for line in result.stdout.splitlines():
         yield Finding(**json.loads(line))
     if result.returncode != 0:
-        said = result.stderr.strip().splitlines()
-        yield Finding("definitions", False, said[-1] if said else f"exit {result.returncode}")
+        lines = result.stderr.strip().splitlines()
+        message = lines[-1] if lines else f"the process exited with code {result.returncode}"
+        yield Finding("definitions", False, message)
 
 
-def _daemon(settings: Settings) -> Finding:
+def _check_daemon(settings: Settings) -> Finding:
     try:
         connection = connect_to_storage(settings, "doctor")
         with closing(connection), connection.cursor() as cursor:
@@ -123,7 +128,7 @@ def _daemon(settings: Settings) -> Finding:
         return Finding(
             "Dagster's daemon",
             False,
-            "does not run, so schedules, sensors and backfills from the UI stand still; start it: "
+            "is not running, so schedules, sensors and backfills from the UI do not run; start it: "
             "sync-pipeline dev (or dagster-daemon run)",
         )
-    return Finding("Dagster's daemon", True, f"{len(found) - len(late)} parts are at work")
+    return Finding("Dagster's daemon", True, f"{len(found) - len(late)} daemons are running")

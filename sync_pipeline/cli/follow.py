@@ -1,4 +1,4 @@
-"""Watching a batch by its record, from any process, however the batch was launched."""
+"""Following the record of a batch from any process, regardless of how it was launched."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,18 +9,20 @@ from sync_pipeline.tracking.connection import read_tracking
 from sync_pipeline.tracking.models import BatchProgress
 from sync_pipeline.tracking.read import reports
 
-_LOOK_SECONDS = 0.1
-_LOOK_AGAIN_SECONDS = 2.0
+_POLL_SECONDS = 0.1
+_RECONNECT_SECONDS = 2.0
 
 
-def follow(settings: Settings, batch: str, over: Callable[[], bool]) -> Iterator[BatchProgress]:
-    """Yield the batch with this id or key each time its record has changed, until `over`.
+def follow(
+    settings: Settings, batch: str, has_ended: Callable[[], bool]
+) -> Iterator[BatchProgress]:
+    """Yield the batch with this ID or key whenever its record changes, until `has_ended`.
 
-    What it is in the end is always yielded. While the tables cannot be reached it waits.
+    The final record is always yielded. Waits while the tracking tables are unavailable.
     """
     last: BatchProgress | None = None
     while True:
-        ended = over()  # asked first, so that what is read next is the end of it
+        ended = has_ended()  # before the record is read, so that the last one read is final
         try:
             with read_tracking(settings) as cursor:
                 while True:
@@ -30,12 +32,12 @@ def follow(settings: Settings, batch: str, over: Callable[[], bool]) -> Iterator
                         yield found
                     if ended:
                         return
-                    time.sleep(_LOOK_SECONDS)
-                    ended = over()
+                    time.sleep(_POLL_SECONDS)
+                    ended = has_ended()
         except TrackingError:
             if ended:
                 return
-            time.sleep(_LOOK_AGAIN_SECONDS)
+            time.sleep(_RECONNECT_SECONDS)
 
 
 def _changed(now: BatchProgress, before: BatchProgress) -> bool:

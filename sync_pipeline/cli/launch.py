@@ -1,6 +1,6 @@
-"""Launching a batch from the command line: its own process, which is followed and can be ended.
+"""Launching a batch from the command line in a separate process.
 
-The process is `orchestration.run_batch`; this side never imports dagster.
+The process is `orchestration/run_batch.py`; this module does not import dagster.
 """
 
 import getpass
@@ -23,15 +23,15 @@ from sync_pipeline.exit_codes import ExitCode
 from sync_pipeline.local.processes import end_with_parent
 from sync_pipeline.settings import Settings
 from sync_pipeline.tracking.models import BatchProgress
-from sync_pipeline.tracking.retry_rules import RetryRefusedError, check_retry
+from sync_pipeline.tracking.retryable_batches import RetryRefusedError, check_retry
 from sync_pipeline.tracking.worker.tracker import Tracker
 
 
 @dataclass(frozen=True)
 class BatchRequest:
-    """A range of days of a dataset, both ends included; `resync` does again what is in already.
+    """A day range of a dataset, both ends included; with `resync`, synced days are synced again.
 
-    With `failed`, a batch's record, the unfinished days of that batch are done, in that record.
+    With `failed`, that batch is retried: only its unfinished days, under its record.
     """
 
     dataset: str | None
@@ -43,32 +43,32 @@ class BatchRequest:
 
 @dataclass
 class LaunchedBatch:
-    """A batch at work in its own process. `record`, an id or a key, finds its record.
+    """A batch that runs in a separate process. `record` is the ID or key of its record.
 
-    `error` is set at the end: what its process could not go on with, other than days that failed.
+    `error` is set when the process ends with an error other than failed days.
     """
 
     batch_key: str
     record: str
     run_id: str
     dataset: str
-    total_days: int
     warn_below: float
     process: "subprocess.Popen[str]"
     error: str | None = None
 
-    def is_over(self) -> bool:
+    def has_ended(self) -> bool:
         """Return whether its process has ended."""
         return self.process.poll() is not None
 
     def cancel(self) -> None:
-        """Ask it to stop: the day in work rolls back, and the record says who stopped it."""
+        """Cancel the batch: its running days are rolled back, and the record says who
+        cancelled it."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
 
 
-def retry_of(batch: BatchProgress) -> BatchRequest:
-    """Return the request that retries `batch`. Raises RequestError, with the command that helps."""
+def retry_request(batch: BatchProgress) -> BatchRequest:
+    """Return the request to retry `batch`. Raises RequestError, which contains a command to run."""
     days = f"{batch.dataset} {batch.start_date} {batch.end_date}"
     advice = {
         "batch_running": f"follow it: sync-pipeline status {batch.id} --follow",
@@ -84,13 +84,14 @@ def retry_of(batch: BatchProgress) -> BatchRequest:
 
 
 @contextmanager
-def launched_batch(settings: Settings, request: BatchRequest) -> Iterator[LaunchedBatch]:
-    """Launch a batch in a process of its own; yield it once Dagster has its run.
+def launch_batch(settings: Settings, request: BatchRequest) -> Iterator[LaunchedBatch]:
+    """Launch a batch in a separate process; yield it when its Dagster run is created.
 
-    `settings` come from `stack.databases`. Leaving the block early cancels the batch, and waits
-    for its end. Raises RequestError for what cannot be done, StackError if the process fails.
+    `settings` come from `local.stack.prepare_databases`. Leaving the block early cancels the batch
+    and waits for its end. Raises RequestError if the request is not valid, StackError if the
+    process fails.
     """
-    # Dagster itself would try for 15 s, and then not say what is wrong.
+    # Dagster itself would retry for 15 s, and its error would not contain the reason.
     with closing(connect_to_storage(settings, "launch")):
         pass
     key = f"cli-{uuid.uuid4()}"
@@ -104,23 +105,23 @@ def launched_batch(settings: Settings, request: BatchRequest) -> Iterator[Launch
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            start_new_session=True,  # a terminal's Ctrl-C is for us; we then cancel it in order
+            start_new_session=True,  # so that Ctrl-C reaches only this process
             preexec_fn=end_with_parent(signal.SIGTERM),
         )
         batch: LaunchedBatch | None = None
         try:
-            batch = _ask(process, request, key, errors)
+            batch = _start(process, request, key, errors)
             yield batch
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-            said, _ = process.communicate()
+            output, _ = process.communicate()
             if batch is not None and process.returncode != ExitCode.OK:
-                batch.error = _answer(said).get("error")
+                batch.error = _parse(output).get("error")
                 _close(settings, batch)
 
 
-def _ask(
+def _start(
     process: "subprocess.Popen[str]",
     request: BatchRequest,
     key: str,
@@ -133,48 +134,47 @@ def _ask(
     }
     if request.dataset is not None:
         config["dataset"] = request.dataset
-    question = {
+    message = {
         "config": config,
         "batch_key": key,
         "triggered_by": f"{getpass.getuser()}{COMMAND_LINE_SUFFIX}",
         "retry": request.failed is not None,
     }
-    assert process.stdin is not None  # noqa: S101  both are pipes
+    assert process.stdin is not None  # noqa: S101  a pipe
     assert process.stdout is not None  # noqa: S101
-    process.stdin.write(json.dumps(question))
+    process.stdin.write(json.dumps(message))
     process.stdin.close()
-    process.stdin = None  # or communicate() would flush it
-    answer = _answer(process.stdout.readline())
-    if "error" in answer:
-        refused = answer["exit_code"] == ExitCode.REFUSED
-        raise (RequestError if refused else StackError)(answer["error"])
-    if "run_id" not in answer:
+    process.stdin = None  # otherwise communicate() would flush it
+    response = _parse(process.stdout.readline())
+    if "error" in response:
+        refused = response["exit_code"] == ExitCode.REFUSED
+        raise (RequestError if refused else StackError)(response["error"])
+    if "run_id" not in response:
         process.wait()
         errors.seek(0)
-        said = [text for text in errors.read().splitlines() if text.strip()]
-        raise StackError(f"the batch did not start: {said[-1] if said else 'no reason given'}")
+        lines = [line for line in errors.read().splitlines() if line.strip()]
+        raise StackError(f"the batch did not start: {lines[-1] if lines else 'no reason given'}")
     record = key if request.failed is None else str(request.failed.id)
     return LaunchedBatch(
         key,
         record,
-        answer["run_id"],
-        answer["dataset"],
-        answer["days"],
-        answer["warn_below"],
+        response["run_id"],
+        response["dataset"],
+        response["warn_below"],
         process,
     )
 
 
-def _answer(line: str) -> dict[str, Any]:
-    """Return what the process answered; nothing if it ended in the middle of it, or before."""
-    answer: dict[str, Any] = {}
+def _parse(line: str) -> dict[str, Any]:
+    """Return a message of the process; empty if the process ended before it was complete."""
+    message: dict[str, Any] = {}
     with suppress(ValueError):
-        answer = json.loads(line)
-    return answer
+        message = json.loads(line)
+    return message
 
 
 def _close(settings: Settings, batch: LaunchedBatch) -> None:
-    """Close what the process left unfinished of its batch. Most often that is nothing."""
+    """Mark the days that the process left unfinished as not run; usually there are none."""
     code = batch.process.returncode
     how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
     if batch.error is not None:

@@ -1,7 +1,7 @@
-"""How batches are shown on a terminal: a bar while one runs, tables, and JSON for scripts.
+"""The output of batches: a progress bar and tables on a terminal, and JSON for scripts.
 
-The JSON is a promise (docs/operations.md): fields are added, never renamed or removed. Times are
-ISO 8601 with their offset.
+The JSON is documented in docs/operations.md: fields may be added, but are never renamed or removed.
+Times are ISO 8601 with an offset. Does not read records: see `batches.py`.
 """
 
 import json
@@ -18,19 +18,19 @@ from rich.text import Text
 from sync_pipeline.tracking.models import BatchProgress, SmallDay
 from sync_pipeline.tracking.read.reports import DayOfBatch
 
-_MAX_NAMED = 20
+_MAX_LISTED = 20
 _STYLES = {"success": "green", "failed": "red", "syncing": "cyan", "skipped": "dim"}
 
 
 class BatchBar:
-    """A live bar of one batch: days, rows, rows per second, time left."""
+    """The progress bar of a batch: days, rows, rows per second, remaining time."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
         self._task = task
 
     def show(self, batch: BatchProgress) -> None:
-        """Draw the batch as it is now."""
+        """Show the current progress of the batch."""
         self._progress.update(
             self._task,
             description=f"{batch.dataset} {batch.start_date} … {batch.end_date}",
@@ -45,7 +45,7 @@ class BatchBar:
 
 @contextmanager
 def batch_bar(console: Console) -> Iterator[BatchBar]:
-    """Yield a bar that is drawn on `console` as long as the block lasts."""
+    """Yield a progress bar that is shown on `console` while the block runs."""
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
@@ -62,13 +62,13 @@ def batch_bar(console: Console) -> Iterator[BatchBar]:
 
 
 def record_table(batch: BatchProgress) -> Table:
-    """Return the batch's record as a table, one column of `daily_sync_status` a line."""
+    """Return the record of a batch as a table, one column of `daily_sync_status` per line."""
     table = Table(
         title=f"daily_sync_status, id {batch.id}", show_header=False, title_justify="left"
     )
     table.add_column(style="dim")
     table.add_column(overflow="fold")
-    shown = {
+    values = {
         "dataset": batch.dataset,
         "sync_date": batch.sync_date,
         "status": Text(batch.status, _STYLES[batch.status]),
@@ -78,22 +78,22 @@ def record_table(batch: BatchProgress) -> Table:
         "skipped_count": batch.skipped_count,
         "remarks": batch.remarks,
         "error_message": batch.error_message,
-        "start_time": _moment(batch.start_time),
-        "end_time": _moment(batch.end_time),
+        "start_time": _format_time(batch.start_time),
+        "end_time": _format_time(batch.end_time),
         "duration_seconds": batch.duration_seconds,
         "rows per second": f"{batch.rows_per_second or 0:,.0f}",
         "run_id": batch.run_id,
         "triggered_by": batch.triggered_by,
     }
-    for name, value in shown.items():
-        # Never a plain str: rich would read an error's [brackets] as markup.
-        table.add_row(name, value if isinstance(value, Text) else Text(_said(value)))
+    for name, value in values.items():
+        # Never a plain str: rich would interpret [brackets] in an error as markup.
+        table.add_row(name, value if isinstance(value, Text) else Text(_text(value)))
     return table
 
 
 def batches_table(batches: Iterable[BatchProgress]) -> Table:
-    """Return batches, one a line."""
-    table = Table(title="batches, the latest first", title_justify="left")
+    """Return a table of batches, one per line."""
+    table = Table(title="batches, latest first", title_justify="left")
     for heading in ("id", "dataset", "days", "status", "done"):
         table.add_column(heading, no_wrap=heading != "dataset")
     for heading in ("rows", "rows/s"):
@@ -112,7 +112,7 @@ def batches_table(batches: Iterable[BatchProgress]) -> Table:
 
 
 def failed_days_table(days: Iterable[DayOfBatch]) -> Table:
-    """Return the days that failed, with their errors; empty if none did."""
+    """Return a table of the failed days with their errors."""
     table = Table(title="failed days", title_justify="left")
     for heading in ("day", "attempt", "error"):
         table.add_column(heading, overflow="fold")
@@ -123,27 +123,29 @@ def failed_days_table(days: Iterable[DayOfBatch]) -> Table:
     return table
 
 
-def set_aside_text(batch: BatchProgress, days: Iterable[DayOfBatch]) -> Text | None:
-    """Return how many rows of which days were set aside, and where they are; None if none was."""
+def quarantined_text(batch: BatchProgress, days: Iterable[DayOfBatch]) -> Text | None:
+    """Return how many rows of which days were quarantined; None if there are none."""
     counts = {day.sync_date: day.rows_rejected for day in days if day.rows_rejected}
     if not counts:
         return None
-    named = _listed([f"{day} ({count:,})" for day, count in counts.items()])
+    days_text = _join([f"{day} ({count:,})" for day, count in counts.items()])
     return Text(
-        f"rows set aside: {sum(counts.values()):,}, of {named}. They are in sync_rejected_row of "
-        f"the target, with the reason; mend it, then: sync-pipeline replay {batch.dataset}",
+        f"quarantined rows: {sum(counts.values()):,}, of {days_text}. They are in "
+        "sync_rejected_row "
+        "in the target, with the reason; fix the cause, then run: "
+        f"sync-pipeline replay {batch.dataset}",
         "yellow",
     )
 
 
 def small_days_text(days: Iterable[SmallDay]) -> Text | None:
-    """Return which days are suddenly small; None if none is."""
-    named = [f"{one.day} ({one.rows:,} rows, usual are {one.usual:,.0f})" for one in days]
-    return Text(f"suddenly small: {_listed(named)}", "yellow") if named else None
+    """Return which days have unusually few rows; None if there are none."""
+    texts = [f"{one.day} ({one.rows:,}; typically {one.usual:,.0f})" for one in days]
+    return Text(f"unusually few rows: {_join(texts)}", "yellow") if texts else None
 
 
 def to_json(batch: BatchProgress, days: Sequence[DayOfBatch] | None = None) -> str:
-    """Return a batch, with its days if they are given, as one JSON object."""
+    """Return a batch as a JSON object, with its days if they are given."""
     value = asdict(batch)
     if days is not None:
         value["days"] = [asdict(day) for day in days]
@@ -151,27 +153,27 @@ def to_json(batch: BatchProgress, days: Sequence[DayOfBatch] | None = None) -> s
 
 
 def list_to_json(batches: Iterable[BatchProgress]) -> str:
-    """Return batches as one JSON list."""
+    """Return batches as a JSON list."""
     return json.dumps([asdict(b) for b in batches], default=_plain, ensure_ascii=False)
 
 
 def _plain(value: object) -> str:
     if isinstance(value, (date, datetime)):
         return value.isoformat()
-    raise TypeError(f"{type(value).__name__} has no JSON form")
+    raise TypeError(f"{type(value).__name__} cannot be converted to JSON")
 
 
-def _listed(texts: Sequence[str]) -> str:
-    more = f", and {len(texts) - _MAX_NAMED} more days" if len(texts) > _MAX_NAMED else ""
-    return ", ".join(texts[:_MAX_NAMED]) + more
+def _join(texts: Sequence[str]) -> str:
+    more = f", and {len(texts) - _MAX_LISTED} more days" if len(texts) > _MAX_LISTED else ""
+    return ", ".join(texts[:_MAX_LISTED]) + more
 
 
-def _said(value: object) -> str:
+def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _moment(moment: datetime | None) -> str:
-    return "" if moment is None else f"{moment.astimezone():%Y-%m-%d %H:%M:%S %z}"
+def _format_time(value: datetime | None) -> str:
+    return "" if value is None else f"{value.astimezone():%Y-%m-%d %H:%M:%S %z}"
 
 
 def _duration(seconds: float) -> str:

@@ -1,4 +1,7 @@
-"""`sync-pipeline replay`: load the rows that were set aside, and say what became of each day's."""
+"""`sync-pipeline replay`: load quarantined rows and print the result of each day.
+
+Does not load the rows itself: see `sync/replay.py`.
+"""
 
 from datetime import date
 
@@ -11,20 +14,21 @@ from sync_pipeline.tracking.worker.tracker import Tracker
 
 
 def replay_and_show(settings: Settings, name: str, day: date | None, console: Console) -> bool:
-    """Replay the rows of a dataset, printing each day; return whether none stays behind.
+    """Replay the quarantined rows of a dataset and print each day; return whether none remain.
 
-    Raises RequestError for an unknown dataset, TargetError, DayLockedError.
+    Raises RequestError for an unknown dataset, TargetError or DayLockedError.
     """
-    # Imports dagster, which costs seconds.
+    # Imports dagster, which takes seconds.
     from sync_pipeline.orchestration.project import load_datasets
 
     dataset = find_dataset(load_datasets(settings.project_dir), name)
     kept = days = 0
     with Tracker(settings, triggered_by="replay") as tracker:
         for done in replay(dataset, settings, tracker, day):
-            text = f"{done.day}: {done.loaded} rows loaded, {done.kept} kept"
+            text = f"{done.day}: {done.loaded} rows loaded, {done.kept} still quarantined"
             console.print(f"{text}, {done.error}" if done.error else text, markup=False)
             kept, days = kept + done.kept, days + 1
     if not days:
-        console.print(f"no row of {dataset.name} is kept" + (f" for {day}" if day else ""))
+        suffix = f" for {day}" if day else ""
+        console.print(f"no quarantined rows of {dataset.name}{suffix}")
     return kept == 0

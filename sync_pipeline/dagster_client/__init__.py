@@ -1,1 +1,2 @@
-"""Dagster's web server from outside, without importing dagster."""
+"""Access to a running Dagster from outside: GraphQL, storage and names, without importing
+dagster."""

@@ -1,13 +1,12 @@
-"""Dagster from outside: its web server's GraphQL, for launching and for looking.
+"""A client of the GraphQL API of Dagster's webserver: launch runs and query them.
 
-Nothing here imports dagster, which costs more than a second; the server has it loaded already.
+Does not import dagster, which takes more than a second.
 """
 
 import json
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -26,13 +25,6 @@ _LAUNCH_RUN = """mutation ($params: ExecutionParams!) {
     ... on Error { message }
   }
 }"""
-_LAUNCH_BACKFILL = """mutation ($params: LaunchBackfillParams!) {
-  launchPartitionBackfill(backfillParams: $params) {
-    __typename
-    ... on LaunchBackfillSuccess { backfillId }
-    ... on Error { message }
-  }
-}"""
 _RUN_STATUS = """query ($id: ID!) {
   runOrError(runId: $id) { __typename ... on Run { status } ... on Error { message } }
 }"""
@@ -40,7 +32,7 @@ _RUN_STATUS = """query ($id: ID!) {
 
 @dataclass(frozen=True)
 class Dagster:
-    """A running Dagster at `url`, the address of its UI without a slash at the end."""
+    """A running Dagster. `url` is the address of its UI, without a trailing slash."""
 
     url: str
 
@@ -54,8 +46,8 @@ class Dagster:
     ) -> str:
         """Launch a run of `job` and return its id.
 
-        Raises RequestError if Dagster refuses the config, StackError if it does not answer, of
-        which UnansweredError if it may have launched it.
+        Raises RequestError if Dagster refuses the config, NoResponseError if the run may have been
+        launched although there was no response, and another StackError if it was not.
         """
         params = {
             "selector": _selector("pipelineName", job),
@@ -64,40 +56,19 @@ class Dagster:
                 "tags": [{"key": key, "value": value} for key, value in (tags or {}).items()]
             },
         }
-        answer = self.graphql(_LAUNCH_RUN, {"params": params}, timeout_seconds=timeout_seconds)[
-            "launchRun"
-        ]
-        if answer["__typename"] != "LaunchRunSuccess":
-            said = [error["message"] for error in answer.get("errors", [])] or [answer["message"]]
-            raise RequestError(f"Dagster did not launch {job}: {'; '.join(said)}")
-        return str(answer["run"]["runId"])
-
-    def launch_backfill(
-        self, days: Sequence[date], *, asset: str | None = None, job: str | None = None
-    ) -> str:
-        """Launch a backfill of an asset, or of a partitioned job, and return its id.
-
-        As the UI's own dialog does. Raises RequestError if Dagster refuses it.
-        """
-        params: dict[str, Any] = {"partitionNames": [day.isoformat() for day in days]}
-        if asset is not None:
-            params["assetSelection"] = [{"path": [asset]}]
-        else:
-            params["selector"] = {
-                "partitionSetName": f"{job}_partition_set",
-                "repositorySelector": _selector(),
-            }
-        answer = self.graphql(_LAUNCH_BACKFILL, {"params": params})["launchPartitionBackfill"]
-        if answer["__typename"] != "LaunchBackfillSuccess":
-            raise RequestError(f"Dagster did not launch the backfill: {answer.get('message')}")
-        return str(answer["backfillId"])
+        data = self.graphql(_LAUNCH_RUN, {"params": params}, timeout_seconds=timeout_seconds)
+        result = data["launchRun"]
+        if result["__typename"] != "LaunchRunSuccess":
+            errors = [error["message"] for error in result.get("errors", [])] or [result["message"]]
+            raise RequestError(f"Dagster did not launch {job}: {'; '.join(errors)}")
+        return str(result["run"]["runId"])
 
     def run_status(self, run_id: str) -> str:
-        """Return a run's status in Dagster's words, such as ``STARTED`` or ``SUCCESS``."""
-        answer = self.graphql(_RUN_STATUS, {"id": run_id})["runOrError"]
-        if answer["__typename"] != "Run":
-            raise RequestError(f"Dagster knows no run {run_id}: {answer.get('message')}")
-        return str(answer["status"])
+        """Return the Dagster status of a run, such as `STARTED` or `SUCCESS`."""
+        result = self.graphql(_RUN_STATUS, {"id": run_id})["runOrError"]
+        if result["__typename"] != "Run":
+            raise RequestError(f"Dagster has no run {run_id}: {result.get('message')}")
+        return str(result["status"])
 
     def graphql(
         self,
@@ -106,8 +77,11 @@ class Dagster:
         *,
         timeout_seconds: float = _TIMEOUT_SECONDS,
     ) -> dict[str, Any]:
-        """Return the `data` of a GraphQL answer. Raises StackError for an error or no answer;
-        UnansweredError if it may have done it all the same."""
+        """Return the `data` of a GraphQL response.
+
+        Raises StackError if the response is an error or Dagster cannot be reached, and
+        NoResponseError if the query may have been executed although there was no valid response.
+        """
         request = urllib.request.Request(  # noqa: S310  http, the address of a running Dagster
             f"{self.url}/graphql",
             data=json.dumps({"query": query, "variables": dict(variables or {})}).encode(),
@@ -115,15 +89,15 @@ class Dagster:
         )
         try:
             with open_url(request, timeout_seconds) as response:
-                answer = json.load(response)
+                body = json.load(response)
         except URLError as error:
-            unclear = NoResponseError if isinstance(error, HTTPError) else StackError
-            raise unclear(f"Dagster at {self.url} does not answer: {error}") from None
-        except (OSError, HTTPException, ValueError) as error:  # ValueError: what is no JSON
-            raise NoResponseError(f"Dagster at {self.url} does not answer: {error}") from None
-        if answer.get("errors"):
-            raise StackError(f"Dagster refused a query: {answer['errors'][0].get('message')}")
-        data: dict[str, Any] = answer["data"]
+            error_type = NoResponseError if isinstance(error, HTTPError) else StackError
+            raise error_type(f"Dagster at {self.url} does not respond: {error}") from None
+        except (OSError, HTTPException, ValueError) as error:  # ValueError: not JSON
+            raise NoResponseError(f"Dagster at {self.url} does not respond: {error}") from None
+        if body.get("errors"):
+            raise StackError(f"Dagster refused a query: {body['errors'][0].get('message')}")
+        data: dict[str, Any] = body["data"]
         return data
 
 

@@ -1,4 +1,4 @@
-"""HTTP to our own servers: on this machine never through a proxy that the environment names."""
+"""HTTP requests to Dagster and the API; requests to this machine never use a proxy."""
 
 import ipaddress
 import urllib.request
@@ -10,7 +10,7 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches what listens on `host`."""
+    """Return whether `host` is a loopback address, which only this machine can reach."""
     try:
         return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -18,9 +18,10 @@ def is_loopback(host: str) -> bool:
 
 
 def open_url(request: urllib.request.Request, seconds: float) -> HTTPResponse:
-    """Return the answer to `request`, within `seconds`. Raises OSError, HTTPException.
+    """Return the response to `request`; waits at most `seconds` for data.
 
-    Elsewhere than on this machine `http_proxy` and its like have their say.
+    For other machines, uses the proxy in `http_proxy` and similar variables. Raises OSError or
+    HTTPException.
     """
     if is_loopback(urlsplit(request.full_url).hostname or ""):
         opened = _DIRECT.open(request, timeout=seconds)

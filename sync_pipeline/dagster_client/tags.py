@@ -1,11 +1,11 @@
-"""Names shared by everything that launches or reads Dagster runs: tags, jobs, metadata keys.
+"""Names of tags, jobs and metadata keys, for everything that launches or reads Dagster runs.
 
-Does not import dagster: the API and the command line use these names without paying for it. Which
-batch a run belongs to is decided in `orchestration/dagster/batch_key.py`.
+Does not import dagster, because the API and the command line use these names. Does not determine
+the batch of a run: see `orchestration/dagster/batch_key.py`.
 """
 
 LOCATION = "sync_pipeline"
-"""The code location, as `location_name` in workspace.yaml."""
+"""The name of the code location, as in workspace.yaml."""
 REPOSITORY = "__repository__"
 
 BATCH_JOB_NAME = "batch_backfill"
@@ -13,7 +13,7 @@ BATCH_JOB_NAME = "batch_backfill"
 BATCH_KEY_TAG = "sync_pipeline/batch_key"
 TRIGGERED_BY_TAG = "sync_pipeline/triggered_by"
 DATASET_METADATA = "sync_pipeline/dataset"
-"""The key of an asset's metadata that holds its `defs.yaml` as JSON."""
+"""The metadata key of an asset that contains its dataset as JSON."""
 
 BACKFILL_TAG = "dagster/backfill"
 ROOT_BACKFILL_TAG = "dagster/root_backfill_id"

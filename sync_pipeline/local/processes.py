@@ -16,8 +16,11 @@ _PR_SET_PDEATHSIG = 1
 
 
 def end_with_parent(sign: signal.Signals) -> Callable[[], None]:
-    """Return what a child runs before its program, so that it gets `sign` when we die (Linux), and
-    obeys it though we were started to ignore it, as a shell's background jobs are."""
+    """Return a `preexec_fn` with which a child receives `sign` when its parent dies (on Linux
+    only).
+
+    It also resets the handler of `sign`, which a shell's background jobs ignore.
+    """
     library = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
     parent = os.getpid()
 
@@ -25,21 +28,21 @@ def end_with_parent(sign: signal.Signals) -> Callable[[], None]:
         signal.signal(sign, signal.SIG_DFL)
         if library is not None:
             library.prctl(_PR_SET_PDEATHSIG, int(sign), 0, 0, 0)
-            if os.getppid() != parent:  # it died before the line above
+            if os.getppid() != parent:  # the parent died before prctl was called
                 os._exit(1)
 
     return in_child
 
 
 def free_port(port: int, option: str = "--port") -> int:
-    """Return `port`, or a free one for 0. Raises StackError if something listens there."""
+    """Return `port`, or a free port if it is 0. Raises StackError if the port is in use."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise StackError(
-                f"port {port} cannot be used: {error.strerror}; stop what listens there, "
-                f"or choose another with {option}"
+                f"port {port} cannot be used: {error.strerror}; stop the process that uses it, "
+                f"or choose another port with {option}"
             ) from None
         return int(probe.getsockname()[1])

@@ -1,9 +1,9 @@
-"""PostgreSQL and Dagster as this machine runs them: what the commands, tests and bench start.
+"""Starting PostgreSQL and Dagster on this machine, for the commands, the tests and the benchmarks.
 
-`databases` completes the settings: an embedded PostgreSQL where no server is named, the tracking
-tables migrated, a schema for Dagster. `dagster_running` adds the web server, the daemon and the
-code server. Dagster does not outlive its owner, not even one that is killed (on Linux); a killed
-owner leaves the embedded PostgreSQL to its next user (`embedded`).
+`prepare_databases` starts an embedded PostgreSQL if no server is set, migrates the tracking tables
+and creates a schema for Dagster. `run_dagster` starts the webserver, the daemon and the code
+server. On Linux, Dagster stops when its parent process is killed. The embedded PostgreSQL does
+not: its next user stops it (see `embedded_postgres.py`).
 """
 
 import os
@@ -40,7 +40,7 @@ from sync_pipeline.settings import (
 
 DAGSTER_HOME = "DAGSTER_HOME"
 _START_SECONDS = 120
-_STOP_SECONDS = 70  # Dagster itself gives its children 60
+_STOP_SECONDS = 70  # Dagster itself waits 60 s for its children
 _DAGSTER = (sys.executable, "-m", "dagster")
 _READY = """{
   workspaceOrError { ... on Workspace { locationEntries { loadStatus
@@ -51,70 +51,70 @@ _READY = """{
 
 
 @contextmanager
-def server_running(given: Settings) -> Iterator[str]:
-    """Yield the URL of a database on the server in use: the target's, or the embedded one's.
+def use_server(settings: Settings) -> Iterator[str]:
+    """Yield the URL of a database on the target server.
 
-    Starts or joins the embedded PostgreSQL if `SYNC_DATABASE_URL` is not set, for as long as the
-    block lasts. Raises EmbeddedPostgresError or SettingError.
+    If `SYNC_DATABASE_URL` is not set, starts or joins the embedded PostgreSQL while the block runs.
+    Raises EmbeddedPostgresError or SettingError.
     """
-    if given.environment.get(DATABASE_URL, "").strip():
-        yield given.database_url
+    if settings.environment.get(DATABASE_URL, "").strip():
+        yield settings.database_url
     else:
-        with embedded_postgres.running(given.data_dir / "postgres") as url:
+        with embedded_postgres.run_server(settings.data_dir / "postgres") as url:
             yield url
 
 
 @contextmanager
-def databases(given: Settings, *, with_source: bool = False) -> Iterator[Settings]:
-    """Yield `given` made complete: every database there, the tracking tables at this version.
+def prepare_databases(settings: Settings, *, with_source: bool = False) -> Iterator[Settings]:
+    """Create the databases and migrate the tracking tables; yield the complete settings.
 
-    On the embedded PostgreSQL the target is the database `sync`, and the source `source` unless
-    `SYNC_SOURCE_URL` is set; `with_source` loads the demo's flights into it, unless the datasets
-    are those of another project. Raises what `server_running` does, and SettingError,
+    On the embedded PostgreSQL the target is the database `sync` and, unless `SYNC_SOURCE_URL` is
+    set, the source is the database `source`; `with_source` loads the demo data into it, unless the
+    datasets are those of another project. Raises the errors of `use_server`, and SettingError,
     MigrationError, SourceError or TargetError.
     """
-    given.lost_after_seconds  # noqa: B018  a wrong one is refused here, not in the middle of a run
-    given.make_data_dir()
-    with server_running(given) as server:
-        values = dict(given.environment)
+    settings.lost_after_seconds  # noqa: B018  raises SettingError here, instead of during a run
+    settings.make_data_dir()
+    with use_server(settings) as server:
+        values = dict(settings.environment)
         if not values.get(DATABASE_URL, "").strip():
             values[DATABASE_URL] = embedded_postgres.ensure_database(server, "sync")
             if not values.get(SOURCE_URL, "").strip():
                 values[SOURCE_URL] = embedded_postgres.ensure_database(server, "source")
-                if with_source and given.project_dir == PROJECT_ROOT:
+                if with_source and settings.project_dir == PROJECT_ROOT:
                     load_flights(values[SOURCE_URL])
-        settings = Settings(values)
+        complete = Settings(values)
         if not values.get(DAGSTER_STORAGE_URL, "").strip():
-            _make_schema(settings)
-        values[DAGSTER_STORAGE_URL] = settings.dagster_storage_url
-        values[DATA_DIR] = str(settings.data_dir)
+            _create_schema(complete)
+        values[DAGSTER_STORAGE_URL] = complete.dagster_storage_url
+        values[DATA_DIR] = str(complete.data_dir)
         values[COMPUTE_LOG_DIR] = values.get(COMPUTE_LOG_DIR) or str(
-            settings.data_dir / "compute_logs"
+            complete.data_dir / "compute_logs"
         )
-        # By default a sensor looks at five ended runs a tick; a backfill may end more at once.
+        # By default a sensor processes five ended runs per tick; a backfill may end more at once.
         values.setdefault("DAGSTER_RUN_STATUS_SENSOR_PROCESS_LIMIT", "50")
-        values[DAGSTER_HOME] = values.get(DAGSTER_HOME) or str(_make_dagster_home(settings))
-        migrate(settings.tracking_url, settings.tracking_setting)
+        values[DAGSTER_HOME] = values.get(DAGSTER_HOME) or str(_create_dagster_home(complete))
+        migrate(complete.tracking_url, complete.tracking_setting)
         yield Settings(values)
 
 
 @dataclass(frozen=True)
 class RunningDagster(Dagster):
-    """A Dagster of our own: the process that owns its others, and its log."""
+    """A Dagster that this process started: its main process and its log file."""
 
     process: "subprocess.Popen[bytes]"
     log: Path
 
 
 @contextmanager
-def dagster_running(
+def run_dagster(
     settings: Settings, port: int, dagster: Sequence[str] = _DAGSTER
 ) -> Iterator[RunningDagster]:
-    """Run Dagster on loopback for as long as the block lasts; yield it when all of it is ready.
+    """Run Dagster on loopback while the block runs; yield it when it is ready.
 
-    `settings` come from `databases`. Port 0 takes a free one. `dagster` is the command that
-    starts it, before `dev`. Raises StackError if the port is
-    taken, if it does not start, or if the definitions do not load, with what Dagster says.
+    `settings` come from `prepare_databases`. Port 0 selects a free port. `dagster` is the command
+    in front of `dev`. Raises StackError if the port is in use, Dagster does not start, or the
+    definitions cannot be loaded.
     """
     port = free_port(port)
     log = settings.data_dir / "dagster.log"
@@ -128,7 +128,7 @@ def dagster_running(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            start_new_session=True,  # a terminal's Ctrl-C is for us; we then stop it in order
+            start_new_session=True,  # Ctrl-C reaches only this process, which then stops it
             preexec_fn=end_with_parent(signal.SIGINT),
         )
     try:
@@ -139,28 +139,28 @@ def dagster_running(
         _stop(process)
 
 
-def _make_dagster_home(settings: Settings) -> Path:
-    """Return a folder for what Dagster writes beside its storage, with our dagster.yaml in it."""
+def _create_dagster_home(settings: Settings) -> Path:
+    """Return DAGSTER_HOME, a folder with a link to this project's dagster.yaml."""
     home = settings.data_dir / "dagster"
     home.mkdir(parents=True, exist_ok=True)
     link = home / "dagster.yaml"
     if not link.is_symlink() or link.readlink() != PROJECT_ROOT / link.name:
         link.unlink(missing_ok=True)
-        with suppress(FileExistsError):  # another process has just made it
+        with suppress(FileExistsError):  # another process has just created it
             link.symlink_to(PROJECT_ROOT / link.name)
     return home
 
 
-def _make_schema(settings: Settings) -> None:
+def _create_schema(settings: Settings) -> None:
     connection = connect(
         settings.database_url,
         setting=DATABASE_URL,
-        purpose="make Dagster's schema",
+        purpose="create Dagster's schema",
         error=TargetError,
         autocommit=True,
     )
     with closing(connection), connection.cursor() as cursor:
-        # Looked for first: a user who may not create schemas may well have been given this one.
+        # Check first: a user without the right to create schemas may have been given this one.
         cursor.execute("SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s", [DAGSTER_SCHEMA])
         if cursor.rowcount:
             return
@@ -168,10 +168,10 @@ def _make_schema(settings: Settings) -> None:
         try:
             cursor.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(name))
         except psycopg2.errors.UniqueViolation:
-            pass  # another process has just made it
+            pass  # another process has just created it
         except psycopg2.Error as error:
             raise TargetError(
-                f"cannot make the schema {DAGSTER_SCHEMA} in the database of {DATABASE_URL}: "
+                f"cannot create the schema {DAGSTER_SCHEMA} in the database of {DATABASE_URL}: "
                 f"{one_line(error)}; have its owner run: CREATE SCHEMA {DAGSTER_SCHEMA} "
                 f"AUTHORIZATION {connection.info.user}, or set {DAGSTER_STORAGE_URL}"
             ) from error
@@ -179,28 +179,29 @@ def _make_schema(settings: Settings) -> None:
 
 def _wait_until_ready(dagster: RunningDagster) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    missing = "it was not asked yet"
+    missing = "it was not checked yet"
     while time.monotonic() < deadline:
         if dagster.process.poll() is not None:
-            raise StackError(f"Dagster did not start; the end of {dagster.log} says why")
+            raise StackError(f"Dagster did not start; see the end of {dagster.log}")
         try:
             state = dagster.graphql(_READY)
         except StackError as error:
             missing = one_line(error)
         else:
-            missing = _what_is_missing(state)
+            missing = _check_state(state)
             if not missing:
                 return
         time.sleep(0.2)
     raise StackError(f"Dagster is not ready after {_START_SECONDS} s: {missing} ({dagster.log})")
 
 
-def _what_is_missing(state: dict[str, Any]) -> str:
+def _check_state(state: dict[str, Any]) -> str:
+    """Return what Dagster is waiting for; empty if it is ready."""
     for entry in state["workspaceOrError"].get("locationEntries", []):
         found = entry["locationOrLoadError"] or {}
         if found.get("__typename") == "PythonError":
             chain = [found, *(link["error"] for link in found["errorChain"])]
-            raise StackError(f"the definitions do not load: {chain[-1]['message']}")
+            raise StackError(f"the definitions cannot be loaded: {chain[-1]['message']}")
         if entry["loadStatus"] != "LOADED":
             return "the definitions are still loading"
     daemons = state["instance"]["daemonHealth"]["allDaemonStatuses"]

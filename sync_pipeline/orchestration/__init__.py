@@ -1,1 +1,4 @@
-"""Everything that imports dagster, and only that."""
+"""The Dagster side of the pipeline: everything that imports dagster.
+
+Does not move rows (see `sync/`) and does not write records itself (see `tracking/`).
+"""

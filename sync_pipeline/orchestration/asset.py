@@ -1,7 +1,8 @@
-"""The partitioned daily asset: one per dataset, one partition per day.
+"""The daily-partitioned asset of a dataset.
 
-A run may cover one day or many; each day is materialized by itself as soon as it is in. A backfill
-or a run over a range is a batch and has a record; a run of one day alone has only the day's.
+A run covers one day or several; each day is materialized as soon as it is synced. A backfill, or a
+run over a day range, is a batch with its own record; a run of a single day only has the day's
+record. Does not contain what the asset shares with the batch job: see `work.py`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,9 +19,9 @@ from sync_pipeline.orchestration.dagster.partitions import days_of_backfill, par
 from sync_pipeline.orchestration.hooks import sync_hooks
 from sync_pipeline.orchestration.work import (
     asset_key_of,
-    fail_if_a_day_failed,
+    open_tracker,
+    raise_if_a_day_failed,
     sync_in_step,
-    tracker_for,
 )
 from sync_pipeline.settings import current_settings
 from sync_pipeline.tracking.models import NewBatch
@@ -28,8 +29,11 @@ from sync_pipeline.tracking.worker.tracker import Tracker
 
 
 def build_asset(dataset: Dataset) -> dg.AssetsDefinition:
-    """Return the dataset's asset. It syncs again whatever it is asked for: a backfill launched
-    in the Dagster UI means "do it again"."""
+    """Return the dataset's asset.
+
+    It also syncs days that are synced already: a user who launches a backfill in the Dagster UI
+    expects its days to be synced again.
+    """
 
     @dg.asset(
         key=asset_key_of(dataset),
@@ -40,7 +44,7 @@ def build_asset(dataset: Dataset) -> dg.AssetsDefinition:
         backfill_policy=_backfill_policy(dataset),
         hooks=sync_hooks(),
         check_specs=check_specs(dataset),
-        # With an output, Dagster would emit an event per partition on top of ours.
+        # With an output, Dagster would emit a second materialization for each partition.
         output_required=False,
         metadata={
             "source": dataset.source.origin,
@@ -48,26 +52,26 @@ def build_asset(dataset: Dataset) -> dg.AssetsDefinition:
             "day_column": dataset.source.day_column,
             "dagster/table_name": dataset.target.table,
             "timezone": dataset.timezone,
-            # For the API, which does not load the definitions. It holds no secret.
+            # For the API, which does not load the definitions. Contains no secrets.
             DATASET_METADATA: dg.MetadataValue.json(dataset.as_json()),
         },
     )
     def daily_sync(context: dg.AssetExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        environment = current_settings()
+        settings = current_settings()
         days = to_days(context.partition_keys)
-        with tracker_for(context.run, environment) as tracker:
+        with open_tracker(context.run, settings) as tracker:
             batch = _batch_of(context, dataset, days, tracker)
             results = sync_in_step(
                 context.op_execution_context,
                 dataset,
                 days,
-                settings=environment,
+                settings=settings,
                 tracker=tracker,
                 batch=batch,
                 resync=True,
             )
             yield from evaluate(dataset, results, tracker)
-        fail_if_a_day_failed(dataset, results)
+        raise_if_a_day_failed(dataset, results)
 
     return daily_sync
 
@@ -75,8 +79,7 @@ def build_asset(dataset: Dataset) -> dg.AssetsDefinition:
 def _batch_of(
     context: dg.AssetExecutionContext, dataset: Dataset, days: Sequence[date], tracker: Tracker
 ) -> NewBatch | None:
-    """Return the batch this run belongs to, opened or joined if that can be; None for a day
-    alone."""
+    """Return the run's batch, after opening its record; None for a run of a single day."""
     key = batch_key_of(context.run, context.instance)
     if key is None:
         return None
@@ -91,8 +94,8 @@ def _batch_of(
 
 
 def _description(dataset: Dataset) -> str:
-    way = f"{dataset.source.origin} → {dataset.target.table}"
-    return f"{way}, day by day. Recorded in daily_sync_status."
+    route = f"{dataset.source.origin} → {dataset.target.table}"
+    return f"{route}, day by day. Recorded in daily_sync_status."
 
 
 def _backfill_policy(dataset: Dataset) -> dg.BackfillPolicy:

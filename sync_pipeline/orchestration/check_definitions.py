@@ -1,7 +1,7 @@
-"""Load the definitions and look at each dataset's source and target; for `sync-pipeline doctor`.
+"""A process that loads the definitions and opens each dataset's source and target.
 
-Started as a process of its own, because it imports dagster. One JSON object a line on standard
-output: what was looked at, whether it is well, what was found.
+Started by `sync-pipeline doctor` (`cli/doctor.py`), which does not import dagster itself. Prints
+one JSON object per line: what was checked, whether it is ok, and a message.
 """
 
 import json
@@ -17,17 +17,17 @@ from sync_pipeline.targets import open_target
 
 def main() -> None:
     """Print the findings."""
-    for what, well, said in _findings(current_settings()):
-        print(json.dumps({"what": what, "well": well, "said": said}), flush=True)  # noqa: T201
+    for what, ok, message in _check(current_settings()):
+        print(json.dumps({"what": what, "ok": ok, "message": message}), flush=True)  # noqa: T201
 
 
-def _findings(environment: Settings) -> Iterator[tuple[str, bool, str]]:
-    from sync_pipeline.orchestration.component import loading
+def _check(settings: Settings) -> Iterator[tuple[str, bool, str]]:
+    from sync_pipeline.orchestration.component import translate_load_errors
     from sync_pipeline.orchestration.project import build_defs, load_datasets
 
-    project = environment.project_dir
+    project = settings.project_dir
     try:
-        with loading(project):
+        with translate_load_errors(project):
             build_defs(project)
             datasets = load_datasets(project)
     except SyncError as error:
@@ -37,20 +37,21 @@ def _findings(environment: Settings) -> Iterator[tuple[str, bool, str]]:
     yield (
         "definitions",
         bool(datasets),
-        names or f"no dataset in {project}; add datasets/<name>/defs.yaml (see the README)",
+        names or f"no dataset in {project}; add datasets/<name>/defs.yaml (see README.md)",
     )
     for dataset in datasets:
         try:
-            yield f"dataset {dataset.name}", True, _look(dataset, environment)
-        except Exception as error:  # whatever it is, the next dataset is looked at
-            said = one_line(error).removeprefix(f"dataset {dataset.name}: ")
-            yield f"dataset {dataset.name}", False, said
+            yield f"dataset {dataset.name}", True, _open(dataset, settings)
+        except Exception as error:  # after any error, the next dataset is checked
+            message = one_line(error).removeprefix(f"dataset {dataset.name}: ")
+            yield f"dataset {dataset.name}", False, message
 
 
-def _look(dataset: Dataset, environment: Settings) -> str:
-    with closing(open_target(dataset, environment, "doctor")):
+def _open(dataset: Dataset, settings: Settings) -> str:
+    """Open the target and the source of `dataset`; return a description of its rows."""
+    with closing(open_target(dataset, settings, "doctor")):
         pass
-    with closing(open_source(dataset, environment)) as source:
+    with closing(open_source(dataset, settings)) as source:
         shape = source.shape
     return f"{len(shape.columns)} columns, days by {shape.day_column} ({shape.day_type.value})"
 

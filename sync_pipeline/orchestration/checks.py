@@ -1,6 +1,7 @@
-"""What a run found out about the rows of its days, as Dagster's asset checks.
+"""Dagster asset checks of the rows of a run's days.
 
-One evaluation a run and check, whatever the number of days: an event costs more than a small day.
+Each check is evaluated once per run, not once per day, because storing an event takes longer than
+syncing a small day. Does not find small days: see `tracking/read/day_checks.py`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,7 +26,7 @@ def check_specs(dataset: Dataset) -> list[dg.AssetCheckSpec]:
         dg.AssetCheckSpec(
             ROWS_ACCOUNTED_FOR,
             asset=key,
-            description="Every row of the source is in the target; warns of rows set aside.",
+            description="All rows of the source are in the target; warns of quarantined rows.",
         )
     ]
     if dataset.volume.warn_below:
@@ -33,7 +34,7 @@ def check_specs(dataset: Dataset) -> list[dg.AssetCheckSpec]:
             dg.AssetCheckSpec(
                 DAY_SIZE,
                 asset=key,
-                description="No day has suddenly far fewer rows than the days before it.",
+                description="No day has unusually few rows compared with the days before it.",
             )
         )
     return specs
@@ -42,7 +43,7 @@ def check_specs(dataset: Dataset) -> list[dg.AssetCheckSpec]:
 def evaluate(
     dataset: Dataset, results: Sequence[DayResult], tracker: Tracker
 ) -> Iterator[dg.AssetCheckResult]:
-    """Yield the outcome of each check over the days of a run."""
+    """Yield the result of each check for the days of a run."""
     yield _rows_accounted_for(dataset, results)
     if dataset.volume.warn_below:
         days = [result.day for result in results if result.counts is not None]
@@ -50,10 +51,10 @@ def evaluate(
         yield _day_size(dataset, small)
 
 
-def tell(
+def report(
     context: dg.OpExecutionContext, dataset: Dataset, results: Iterator[dg.AssetCheckResult]
 ) -> None:
-    """Tell Dagster of outcomes from a step that is not of the asset itself."""
+    """Report check results to Dagster from a step that does not belong to the asset."""
     for result in results:
         evaluation = dg.AssetCheckEvaluation(
             asset_key=_key(dataset),
@@ -72,14 +73,14 @@ def _rows_accounted_for(dataset: Dataset, results: Sequence[DayResult]) -> dg.As
         r.day: r.counts.rows_rejected for r in loaded if r.counts and r.counts.rows_rejected
     }
     failed = [result.day for result in results if result.error is not None]
-    named = [f"{day}: {count} rows set aside" for day, count in rejected.items()]
-    named += [f"{day}: failed, its former rows stand" for day in failed]
+    problems = [f"{day}: {count} rows quarantined" for day, count in rejected.items()]
+    problems += [f"{day}: failed, its former rows are kept" for day in failed]
     return dg.AssetCheckResult(
         asset_key=_key(dataset),
         check_name=ROWS_ACCOUNTED_FOR,
-        passed=not named,
+        passed=not problems,
         severity=dg.AssetCheckSeverity.ERROR if failed else dg.AssetCheckSeverity.WARN,
-        description=_list(named) or None,
+        description=_join(problems) or None,
         metadata={
             "days": len(loaded),
             "rows_read": sum(result.counts.rows_read for result in loaded if result.counts),
@@ -90,16 +91,16 @@ def _rows_accounted_for(dataset: Dataset, results: Sequence[DayResult]) -> dg.As
 
 
 def _day_size(dataset: Dataset, small: Sequence[SmallDay] | None) -> dg.AssetCheckResult:
-    """Return the outcome for the small days that were found; None: the records were away."""
-    said = [f"{one.day}: {one.rows} rows, its peers have {one.usual:g}" for one in small or ()]
+    """Return the result for the small days; `small` is None if the records are unavailable."""
+    problems = [f"{day.day}: {day.rows} rows, typically {day.usual:g}" for day in small or ()]
     if small is None:
-        said = ["not looked at: the records could not be asked"]
+        problems = ["not checked: the records are unavailable"]
     return dg.AssetCheckResult(
         asset_key=_key(dataset),
         check_name=DAY_SIZE,
-        passed=not said,
+        passed=not problems,
         severity=dg.AssetCheckSeverity.WARN,
-        description=_list(said) or None,
+        description=_join(problems) or None,
         metadata={"small_days": len(small or ())},
     )
 
@@ -108,6 +109,6 @@ def _key(dataset: Dataset) -> dg.AssetKey:
     return dg.AssetKey(dataset.name)
 
 
-def _list(texts: Sequence[str]) -> str:
+def _join(texts: Sequence[str]) -> str:
     more = f"; and {len(texts) - _MAX_NAMED} more" if len(texts) > _MAX_NAMED else ""
     return "; ".join(texts[:_MAX_NAMED]) + more

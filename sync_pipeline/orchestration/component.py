@@ -1,8 +1,8 @@
-"""`type: sync_pipeline.DailySync`: what a `defs.yaml` under `datasets/` becomes.
+"""The Dagster component `sync_pipeline.DailySync`, which a dataset's `defs.yaml` configures.
 
-The asset, its job and, if the YAML asks for one, its schedule. The keys, their types and defaults
-are those of `DatasetSettings`. The name of the dataset is the name of the file's folder. What is
-wrong in a `defs.yaml` is said here in one line; Dagster says it in many.
+Builds the asset, its job and, if the YAML contains a `schedule`, the schedule. The name of the
+dataset is the name of the file's folder. Reports an error in a `defs.yaml` in one line, for which
+Dagster needs many. Does not define the keys: see `config/dataset.py`.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from sync_pipeline.orchestration.schedule import build_schedule
 
 
 class DailySync(dg.Component):
-    """Syncs one dataset into PostgreSQL, day by day, each day recorded in daily_sync_status."""
+    """Syncs a dataset into PostgreSQL day by day, and records each day in daily_sync_status."""
 
     def __init__(self, dataset: Dataset, file: Path) -> None:
         self.dataset = dataset
@@ -29,21 +29,23 @@ class DailySync(dg.Component):
 
     @classmethod
     def get_model_cls(cls) -> type[BaseModel]:
-        """Return the model of the YAML's `attributes`."""
+        """Return the model of the `attributes` in the YAML."""
         return DatasetSettings
 
     @classmethod
     def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> "DailySync":
-        """Return the component for a `defs.yaml`. Raises SettingError for a bad folder name."""
+        """Return the component of a `defs.yaml`.
+
+        Raises SettingError if `attributes` are missing or the folder's name is not valid.
+        """
         file = context.path / "defs.yaml"
-        if not isinstance(attributes, DatasetSettings):  # validated by Dagster, if there are any
+        if not isinstance(
+            attributes, DatasetSettings
+        ):  # Dagster has validated them, if there are any
             required = [
                 name for name, key in DatasetSettings.model_fields.items() if key.is_required()
             ]
-            raise SettingError(
-                f"{file}: attributes: required, and missing; at least "
-                f"{', '.join(required)} stand under it"
-            )
+            raise SettingError(f"{file}: attributes: missing; required keys: {', '.join(required)}")
         try:
             return cls(Dataset(name=context.path.name, **dict(attributes)), file)
         except ValidationError as error:
@@ -53,7 +55,7 @@ class DailySync(dg.Component):
             ) from None
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Return the dataset's asset, job and schedule."""
+        """Return the asset, the job and the schedule of the dataset."""
         asset = build_asset(self.dataset)
         job = dg.define_asset_job(
             tags.job_name_of(self.dataset.name),
@@ -69,10 +71,10 @@ class DailySync(dg.Component):
 
 
 @contextmanager
-def loading(project: Path) -> Iterator[None]:
-    """Let what goes wrong while the project's definitions load be a SettingError of one line.
+def translate_load_errors(project: Path) -> Iterator[None]:
+    """Convert errors while the project's definitions load into a SettingError of one line.
 
-    It names the file, the key and what is allowed, where the cause is in a `defs.yaml`.
+    If the cause is in a `defs.yaml`, the error contains the file, the key and what is allowed.
     """
     try:
         yield
@@ -82,30 +84,33 @@ def loading(project: Path) -> Iterator[None]:
         cause: BaseException = error
         while cause.__cause__ is not None and not isinstance(cause, (SyncError, ValidationError)):
             cause = cause.__cause__
-        # Without the stack where the text says all: Dagster's UI shows the innermost error first.
+        # No stack if the text is sufficient: the Dagster UI shows the innermost error first.
         if isinstance(cause, SyncError):
             raise cause from None
         if isinstance(cause, ValidationError):
-            raise SettingError(_wrong_keys(cause)) from None
+            raise SettingError(_describe(cause)) from None
         raise SettingError(
-            f"the definitions in {project} do not load: {one_line(cause)} "
-            "('dg check yaml' and 'dg check defs' in that folder say where)"
+            f"the definitions in {project} cannot be loaded: {one_line(cause)} "
+            "(run 'dg check yaml' and 'dg check defs' in that folder to find the file)"
         ) from error
 
 
-def _wrong_keys(error: ValidationError) -> str:
-    """Return where, which keys, and for each what is allowed: a union has several answers."""
+def _describe(error: ValidationError) -> str:
+    """Return the file, the line, the wrong keys and what is allowed for each.
+
+    A key whose type is a union has several errors, which are joined.
+    """
     allowed: dict[str, list[str]] = {}
-    details = error.errors(include_url=False, include_input=False)  # an input may be a secret
+    details = error.errors(include_url=False, include_input=False)  # the input may contain a secret
     for detail in details:
         allowed.setdefault(_key_of(detail), []).append(_allowed(detail))
-    told = "; ".join(f"{key}: {', or '.join(texts)}" for key, texts in allowed.items())
+    keys = "; ".join(f"{key}: {', or '.join(texts)}" for key, texts in allowed.items())
     position = details[0].get("ctx", {}).get("source_position")
-    return f"{position.filename}, line {position.start.line}: {told}" if position else told
+    return f"{position.filename}, line {position.start.line}: {keys}" if position else keys
 
 
 def _key_of(detail: Any) -> str:
-    """Return the key an error is about, without the branch of a union that pydantic adds to it."""
+    """Return the key of an error, without the branch of a union that pydantic appends."""
     path = str(detail["loc"][0]).partition(" at ")[0].split(".")
     known = len(detail.get("ctx", {}).get("source_position_path", path))
     if detail["type"] == "missing":
@@ -115,8 +120,8 @@ def _key_of(detail: Any) -> str:
 
 def _allowed(detail: Any) -> str:
     if detail["type"] == "missing":
-        return "required, and missing"
-    if detail["type"] == "extra_forbidden":  # of our own models, the message names all keys
-        return "not a key of a defs.yaml, which holds type and attributes"
+        return "required, but missing"
+    if detail["type"] == "extra_forbidden":  # StrictModel reports its unknown keys itself
+        return "unknown key; a defs.yaml contains type and attributes"
     text = str(detail["msg"]).removeprefix("Value error, ")
     return text.replace("Input should be", "must be")

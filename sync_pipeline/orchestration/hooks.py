@@ -1,8 +1,9 @@
-"""Hooks on every step: bring the batch's record up to its days when a step ends.
+"""Success and failure hooks that update the record of a batch when a step ends.
 
-They fire wherever the asset or the batch job runs, a backfill from the Dagster UI included. A
-step writes its days by itself; the hooks catch what it could not, such as a step that fails
-before its first day. They do not fire on cancel or kill: the sensors and the reconciler do that.
+They run for every step of the asset and of the batch job, including backfills launched in the
+Dagster UI. A step records its days itself; the hooks cover what it cannot record, such as a failure
+before its first day. They do not run if a run is cancelled or killed: see `sensors.py` and
+`recovery/reconciler.py`.
 """
 
 import dagster as dg
@@ -14,7 +15,7 @@ from sync_pipeline.tracking.connection import tracking_transaction
 
 
 def sync_hooks() -> set[dg.HookDefinition]:
-    """Return the success and the failure hook for steps that sync days."""
+    """Return the success hook and the failure hook for steps that sync days."""
 
     @dg.success_hook(name="record_step_success")
     def record_step_success(context: dg.HookContext) -> None:
@@ -34,5 +35,5 @@ def sync_hooks() -> set[dg.HookDefinition]:
 def _run_of(context: dg.HookContext) -> dg.DagsterRun:
     run = context.instance.get_run_by_id(context.run_id)
     if run is None:
-        raise dg.Failure(f"run {context.run_id} is not in Dagster's storage")
+        raise dg.Failure(f"run {context.run_id} was not found in Dagster's storage")
     return run

@@ -1,9 +1,9 @@
-"""The process of a batch launched from the command line: one run of the batch job, in itself.
+"""The process of a batch that was launched on the command line: runs the batch job in-process.
 
-Started as `python -m sync_pipeline.orchestration.run_batch` with a request as JSON on standard
-input. It answers on standard output, one JSON object per line: `{"run_id": …}` once the run is
-created, and `{"error": …, "exit_code": …}` if it cannot be created or gone on with. The exit code
-is that of the command. Dagster pays its start once, and shows the run like any other.
+Started by `cli/launch.py` as `python -m sync_pipeline.orchestration.run_batch`, with a request as
+JSON on standard input. Prints one JSON object per line: `{"run_id": …}` when the run is created,
+and `{"error": …, "exit_code": …}` if it cannot be created or continued. The exit code is that of
+the command. Dagster is imported only once, and shows the run like any other.
 """
 
 import json
@@ -21,12 +21,12 @@ import psycopg2
 from sqlalchemy.exc import DBAPIError
 
 from sync_pipeline.config.dataset import Dataset
+from sync_pipeline.config.requests import requested_days
 from sync_pipeline.dagster_client import tags
 from sync_pipeline.dagster_client.tags import LOCATION, REPOSITORY
 from sync_pipeline.errors import RequestError, SyncError, one_line
 from sync_pipeline.exit_codes import ExitCode, exit_code_of
-from sync_pipeline.orchestration.batch_job import requested_days
-from sync_pipeline.orchestration.component import loading
+from sync_pipeline.orchestration.component import translate_load_errors
 from sync_pipeline.orchestration.dagster.batch_key import running_runs
 from sync_pipeline.orchestration.dagster.internals import (
     DagsterExecutionInterruptedError,
@@ -50,8 +50,8 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asks for; the batch job's config, and who asks. A `retry` goes on with
-    the batch of this key."""
+    """A request of the command line: the config of the batch job, and who triggered it. With
+    `retry`, the batch with this key is retried."""
 
     config: dict[str, Any]
     batch_key: str
@@ -62,32 +62,32 @@ class Request:
 def main() -> int:
     """Run the batch of the request on standard input; return the exit code."""
     request = Request(**json.load(sys.stdin))
-    with _answers() as answers, capture_interrupts():
+    with _redirect_stdout() as output, capture_interrupts():
         try:
-            return _run(request, current_settings(), answers)
+            return _run(request, current_settings(), output)
         except SyncError as error:
             text, code = one_line(error), exit_code_of(error)
         except Exception as error:
             traceback.print_exc()
-            text, code = _unforeseen(error), ExitCode.UNAVAILABLE
-        _say(answers, error=text, exit_code=code)
+            text, code = _describe(error), ExitCode.UNAVAILABLE
+        _write(output, error=text, exit_code=code)
         return code
 
 
-def _run(request: Request, environment: Settings, answers: IO[str]) -> int:
+def _run(request: Request, settings: Settings, output: IO[str]) -> int:
     from sync_pipeline.orchestration.project import load_datasets
 
-    with loading(environment.project_dir):
-        datasets = load_datasets(environment.project_dir)
+    with translate_load_errors(settings.project_dir):
+        datasets = load_datasets(settings.project_dir)
     config = request.config
-    dataset, days = requested_days(
+    dataset, _ = requested_days(
         datasets, config.get("dataset"), config["start_date"], config["end_date"]
     )
     with dg.DagsterInstance.get() as instance:
         keep_connections_open(instance)
-        _reconcile(instance, environment, datasets)
+        _reconcile(instance, settings, datasets)
         if request.retry:
-            _refuse_if_at_work(instance, request.batch_key)
+            _refuse_if_running(instance, request.batch_key)
         repository = ReconstructableRepository.for_module(_MODULE, _ATTRIBUTE)
         job = repository.get_reconstructable_job(tags.BATCH_JOB_NAME)
         run = instance.create_run_for_job(
@@ -100,16 +100,15 @@ def _run(request: Request, environment: Settings, answers: IO[str]) -> int:
             job_code_origin=job.get_python_origin(),
             remote_job_origin=_origin(),
         )
-        _say(
-            answers,
+        _write(
+            output,
             run_id=run.run_id,
             dataset=dataset.name,
-            days=len(days),
             warn_below=dataset.volume.warn_below,
         )
         for event in core_execute_run(job, run, instance, inject_env_vars=False):
             if _is_interrupted(event):
-                # Said before the run ends, so that Dagster shows it as cancelled, not as failed.
+                # Before the run ends, so that Dagster shows it as cancelled, not as failed.
                 instance.report_run_canceling(run, "Cancelled from the command line.")
         ended = instance.get_run_by_id(run.run_id)
     succeeded = ended is not None and ended.status is dg.DagsterRunStatus.SUCCESS
@@ -117,46 +116,47 @@ def _run(request: Request, environment: Settings, answers: IO[str]) -> int:
 
 
 def _reconcile(
-    instance: dg.DagsterInstance, environment: Settings, datasets: Sequence[Dataset]
+    instance: dg.DagsterInstance, settings: Settings, datasets: Sequence[Dataset]
 ) -> None:
-    """Put right what a killed process left, where no daemon runs that would."""
+    """Correct the records that a killed process left, in case no daemon is running."""
     try:
-        Reconciler(instance, environment, datasets, ReconcilerCursor()).look()
+        Reconciler(instance, settings, datasets, ReconcilerCursor()).run_once()
     except (SyncError, psycopg2.Error) as error:
-        _logger.warning("the records were not compared with Dagster: %s", one_line(error))
+        _logger.warning("could not compare the records with Dagster: %s", one_line(error))
 
 
-def _refuse_if_at_work(instance: dg.DagsterInstance, batch_key: str) -> None:
+def _refuse_if_running(instance: dg.DagsterInstance, batch_key: str) -> None:
     runs = running_runs(instance).get(batch_key)
     if runs:
         raise RequestError(
-            f"batch {batch_key}: run {runs[0].run_id} is at work on it; follow it with "
+            f"batch {batch_key} is running in run {runs[0].run_id}; follow it with "
             f"sync-pipeline status {batch_key} --follow, or cancel it first"
         )
 
 
 def _is_interrupted(event: dg.DagsterEvent) -> bool:
-    """Say whether a step ended because of a signal, which only the command line sends here."""
+    """Return whether a step was interrupted by a signal, which only the command line sends."""
     error = event.step_failure_data.error if event.is_step_failure else None
     return error is not None and error.cls_name == DagsterExecutionInterruptedError.__name__
 
 
-def _unforeseen(error: BaseException) -> str:
-    """Return in one line what is no error of ours; of Dagster's storage, what the driver said."""
+def _describe(error: BaseException) -> str:
+    """Return an unexpected error in one line; for Dagster's storage, the driver's message."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, DBAPIError):
-            said = one_line(cause.orig or cause)
+            reason = one_line(cause.orig or cause)
             return (
-                f"Dagster's storage refused: {said} (check {DAGSTER_STORAGE_URL}; if it is not set, the "
-                "storage is the schema dagster of the target database)"
+                f"Dagster's storage returned an error: {reason} (check "
+                f"{DAGSTER_STORAGE_URL}; if it "
+                "is not set, the storage is the schema dagster of the target database)"
             )
         cause = cause.__cause__ or cause.__context__
     return one_line(error)
 
 
 def _origin() -> RemoteJobOrigin:
-    """Return where Dagster's UI finds this job, so that it shows the run as one of its own."""
+    """Return the origin of the job, so that the Dagster UI shows the run as one of this job."""
     location = ManagedGrpcPythonEnvCodeLocationOrigin(
         LoadableTargetOrigin(module_name=_MODULE), LOCATION
     )
@@ -164,15 +164,15 @@ def _origin() -> RemoteJobOrigin:
 
 
 @contextmanager
-def _answers() -> Iterator[IO[str]]:
-    """Keep standard output for the answers; what Dagster and libraries print goes to the errors."""
-    with os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1) as answers:
+def _redirect_stdout() -> Iterator[IO[str]]:
+    """Yield the standard output; whatever Dagster and libraries print goes to standard error."""
+    with os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1) as output:
         os.dup2(2, 1)
-        yield answers
+        yield output
 
 
-def _say(answers: IO[str], **answer: object) -> None:
-    answers.write(json.dumps(answer) + "\n")
+def _write(output: IO[str], **message: object) -> None:
+    output.write(json.dumps(message) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""The nightly schedule: the last finished day, and the days before it that may have late rows.
+"""The nightly schedule of a dataset: the last finished day and its look-back days.
 
-With a look-back the days go as one run over a range, so that Dagster's start is paid once. Later
-ticks, if the dataset asks for them, take up the days of the night that failed, each in the record
-of its batch: a source that was not ready then may be now.
+The days are synced in one run over their range, so that a run's start is paid for only once. If the
+dataset has `retry_every_minutes`, later ticks retry the failed days, each under the record of its
+batch, because a source that was not ready may be ready by then. Does not compute the times of the
+ticks: see `Schedule.ticks` in `config/dataset.py`.
 """
 
 from collections.abc import Iterator
@@ -23,13 +24,13 @@ from sync_pipeline.tracking.connection import read_tracking
 from sync_pipeline.tracking.models import day_ranges
 from sync_pipeline.tracking.read import day_checks
 
-_Asked = dg.RunRequest | list[dg.RunRequest] | dg.SkipReason
+_Result = dg.RunRequest | list[dg.RunRequest] | dg.SkipReason
 
 
 def build_schedule(
     dataset: Dataset, schedule: Schedule, job: UnresolvedAssetJobDefinition
 ) -> dg.ScheduleDefinition:
-    """Return the schedule that runs `job` every night at the set time in the dataset's zone."""
+    """Return the schedule that runs `job` every night, in the dataset's time zone."""
     crons = [f"{int(tick[3:])} {int(tick[:2])} * * *" for tick in schedule.ticks()]
 
     @dg.schedule(
@@ -40,56 +41,55 @@ def build_schedule(
         default_status=dg.DefaultScheduleStatus.RUNNING
         if schedule.enabled
         else dg.DefaultScheduleStatus.STOPPED,
-        description=f"Sync the last finished day and the {schedule.look_back_days} before it.",
+        description=f"Sync the last finished day and {schedule.look_back_days} days before it.",
     )
-    def nightly(context: dg.ScheduleEvaluationContext) -> _Asked:
+    def nightly(context: dg.ScheduleEvaluationContext) -> _Result:
         now = context.scheduled_execution_time
         yesterday = now.astimezone(dataset.zone).date() - timedelta(days=1)
         last = dataset.last_day(now)
         first = max(dataset.start_date, yesterday - timedelta(days=schedule.look_back_days))
         if last < first:
-            return dg.SkipReason(f"no day of {dataset.name} to sync: its last one is {last}")
+            return dg.SkipReason(f"{dataset.name} has no day to sync; its last day is {last}")
         if _is_nightly(dataset, schedule, now.astimezone(dataset.zone)):
             return _request(f"{dataset.name} {first} {last}", first, last)
         try:
-            again = list(
-                _again(dataset, first, last, now, _days_at_work(context.instance, dataset))
-            )
+            running = _days_of_unfinished_runs(context.instance, dataset)
+            retries = list(_retry_failed(dataset, first, last, now, running))
         except TrackingError as error:
             return dg.SkipReason(one_line(error))
-        return again or dg.SkipReason(f"no day from {first} to {last} has failed")
+        return retries or dg.SkipReason(f"no day from {first} to {last} has failed")
 
     return nightly
 
 
 def _is_nightly(dataset: Dataset, schedule: Schedule, local: datetime) -> bool:
-    """Return whether this is the tick of the night, for which a second run is never asked."""
+    """Return whether this is the tick of the nightly run, which is requested only once."""
     later = schedule.ticks()[1:]
     time = local.strftime("%H:%M")
     if not later or time < later[0]:
         return True
     hour, minute = schedule.at.split(":")
-    wanted = local.replace(hour=int(hour), minute=int(minute), fold=0)
-    there_is = wanted.astimezone(timezone.utc).astimezone(dataset.zone) == wanted
-    # Dagster comes when the clocks have jumped, which may be at a later tick.
-    return not there_is and time == later[0]
+    scheduled = local.replace(hour=int(hour), minute=int(minute), fold=0)
+    exists = scheduled.astimezone(timezone.utc).astimezone(dataset.zone) == scheduled
+    # If clocks skip that time, Dagster ticks after the jump, possibly at the time of a retry.
+    return not exists and time == later[0]
 
 
-def _days_at_work(instance: dg.DagsterInstance, dataset: Dataset) -> set[date]:
-    """Return the days of runs that are not over, begun or still waiting."""
-    which = dg.RunsFilter(
+def _days_of_unfinished_runs(instance: dg.DagsterInstance, dataset: Dataset) -> set[date]:
+    """Return the days of the dataset's runs that are queued or running."""
+    unfinished = dg.RunsFilter(
         job_name=tags.job_name_of(dataset.name), statuses=list(NOT_FINISHED_STATUSES)
     )
-    return {day for run in instance.get_runs(which) for day in days_of_run(run) or ()}
+    return {day for run in instance.get_runs(unfinished) for day in days_of_run(run) or ()}
 
 
-def _again(
-    dataset: Dataset, first: date, last: date, now: datetime, at_work: set[date]
+def _retry_failed(
+    dataset: Dataset, first: date, last: date, now: datetime, running: set[date]
 ) -> Iterator[dg.RunRequest]:
-    """Yield a run for each stretch of days that failed, or that nobody has tried or will."""
+    """Yield a run for each day range that failed or was never attempted and is not running."""
     with read_tracking(current_settings()) as cursor:
         latest = day_checks.failed_or_missing_days(cursor, dataset.name, first, last)
-    failed = {day: key for day, key in latest.items() if day not in at_work}
+    failed = {day: key for day, key in latest.items() if day not in running}
     for key in sorted(set(failed.values()), key=str):
         for start, end in day_ranges([day for day in failed if failed[day] == key]):
             yield _request(f"{dataset.name} {start} {end} {now.isoformat()}", start, end, key)

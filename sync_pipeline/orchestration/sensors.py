@@ -1,8 +1,9 @@
-"""Sensors: what no hook can tell. Runs that ended, in whatever way, and backfills.
+"""Sensors that update records for runs that ended and for backfills, and run the reconciler.
 
-Dagster has no sensor for backfills, so one polls them: it opens the record of a backfill launched
-in the UI before its first run starts. What of it no run could close, the reconciler does. Each
-sensor may fire twice or late without harm, because records are projections of their days.
+They cover what hooks cannot: runs that were cancelled or killed, and backfills before their first
+run starts. Dagster has no sensor for backfills, so one polls them. All sensors are idempotent and
+may run late, because the record of a batch is computed from its days. Does not contain the recovery
+itself: see `recovery/`.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,17 +15,17 @@ import dagster as dg
 
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.errors import SyncError, one_line
-from sync_pipeline.orchestration.dagster.cancellation import cancelled_in_dagster
+from sync_pipeline.orchestration.dagster.cancellation import describe_cancellation
 from sync_pipeline.orchestration.dagster.internals import BulkActionsFilter, BulkActionStatus
 from sync_pipeline.orchestration.dagster.storage import keep_connections_open
 from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor
-from sync_pipeline.orchestration.recovery.late_results import enter_days_of_run
+from sync_pipeline.orchestration.recovery.late_results import record_late_results_of_run
 from sync_pipeline.orchestration.recovery.reconciler import Reconciler
 from sync_pipeline.orchestration.recovery.records import (
     close_run,
     open_backfill,
 )
-from sync_pipeline.orchestration.recovery.target import empty_outbox
+from sync_pipeline.orchestration.recovery.target import process_outbox
 from sync_pipeline.settings import current_settings
 from sync_pipeline.tracking.connection import connect_tracking, tracking_transaction
 from sync_pipeline.tracking.state import corrections
@@ -32,12 +33,12 @@ from sync_pipeline.tracking.state import corrections
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-_OVERLAP = timedelta(minutes=5)  # a backfill that was stored a moment after it was stamped
+_OVERLAP = timedelta(minutes=5)  # a backfill is stored a moment after its timestamp
 _SECONDS_BETWEEN_TICKS = 5
 
 
 def build_sensors(datasets: Sequence[Dataset]) -> list[dg.SensorDefinition]:
-    """Return the sensors that keep the records of these datasets true."""
+    """Return the sensors that keep the records of `datasets` accurate."""
     return [
         _run_sensor(dg.DagsterRunStatus.SUCCESS, _success_text),
         _run_sensor(dg.DagsterRunStatus.FAILURE, _failure_text),
@@ -54,20 +55,20 @@ def _run_sensor(
     @dg.run_status_sensor(
         run_status=status,
         name=f"record_run_{status.value.lower()}",
-        description=f"Close what a run that ended {status.value} left open in daily_sync_status.",
+        description=f"Close the records in daily_sync_status of runs that ended {status.value}.",
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=_SECONDS_BETWEEN_TICKS,
     )
     def record_run(context: dg.RunStatusSensorContext) -> dg.SkipReason:
         run = context.dagster_run
-        current = current_settings()
-        with closing(connect_tracking(current, "records")) as connection:
-            about = (connection, context.instance, current)
-            for correction in empty_outbox(*about, of_run=run.run_id):
+        settings = current_settings()
+        with closing(connect_tracking(settings, "records")) as connection:
+            recorded = process_outbox(connection, context.instance, settings, of_run=run.run_id)
+            for correction in recorded:
                 with connection, connection.cursor() as cursor:
                     corrections.write(cursor, correction)
             with connection, connection.cursor() as cursor:
-                enter_days_of_run(cursor, context.instance, run)
+                record_late_results_of_run(cursor, context.instance, run)
                 close_run(cursor, context.instance, run, text(context))
         return dg.SkipReason(f"run {run.run_id} ended {status.value}; its records are closed")
 
@@ -75,24 +76,24 @@ def _run_sensor(
 
 
 def _success_text(context: dg.RunStatusSensorContext) -> str:
-    return f"run {context.dagster_run.run_id} ended as a success without it"
+    return f"run {context.dagster_run.run_id} succeeded without syncing this day"
 
 
 def _failure_text(context: dg.RunStatusSensorContext) -> str:
     message = context.dagster_event.message or "no message"
-    if "from outside the execution context" in message:  # Dagster's word for it
+    if "from outside the execution context" in message:  # in Dagster's message for a killed process
         return f"run {context.dagster_run.run_id} was lost: its process was killed or crashed"
     return f"run {context.dagster_run.run_id} failed: {one_line(SyncError(message))}"
 
 
 def _cancelled_text(context: dg.RunStatusSensorContext) -> str:
-    return cancelled_in_dagster(context.instance, context.dagster_run)
+    return describe_cancellation(context.instance, context.dagster_run)
 
 
 def _backfill_sensor(datasets: Sequence[Dataset]) -> dg.SensorDefinition:
     @dg.sensor(
         name="record_backfills",
-        description="Open the record of a backfill before its first run starts.",
+        description="Open the record of each backfill before its first run starts.",
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=_SECONDS_BETWEEN_TICKS,
     )
@@ -100,9 +101,9 @@ def _backfill_sensor(datasets: Sequence[Dataset]) -> dg.SensorDefinition:
         now = datetime.now(timezone.utc)
         since = datetime.fromisoformat(context.cursor) if context.cursor else now
         with tracking_transaction(current_settings()) as cursor:
-            opened = _open(cursor, context.instance, datasets, since)
+            opened = _open_backfills(cursor, context.instance, datasets, since)
         context.update_cursor(now.isoformat())
-        return dg.SkipReason(f"backfills with a record: {', '.join(opened) or 'none new'}")
+        return dg.SkipReason(f"opened the records of backfills: {', '.join(opened) or 'none'}")
 
     return record_backfills
 
@@ -110,18 +111,18 @@ def _backfill_sensor(datasets: Sequence[Dataset]) -> dg.SensorDefinition:
 def _reconcile_sensor(datasets: Sequence[Dataset]) -> dg.SensorDefinition:
     @dg.sensor(
         name="reconcile",
-        description="Compare the records with what is really at work, and make them agree.",
+        description="Compare the records with Dagster, workers and databases, and correct them.",
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=_SECONDS_BETWEEN_TICKS,
     )
     def reconcile(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         keep_connections_open(context.instance)
-        memory = ReconcilerCursor.read(context.cursor)
-        reconciler = Reconciler(context.instance, current_settings(), datasets, memory)
-        corrected = reconciler.look()
-        context.update_cursor(memory.to_cursor())
+        position = ReconcilerCursor.read(context.cursor)
+        reconciler = Reconciler(context.instance, current_settings(), datasets, position)
+        corrected = reconciler.run_once()
+        context.update_cursor(position.to_json())
         for error in reconciler.errors:
-            context.log.error(f"a part of the comparison failed: {error}")
+            context.log.error(f"a step of the reconciler failed: {error}")
         for correction in corrected:
             context.log.warning(f"{correction.what}: {correction.why} ({correction.about})")
         return dg.SkipReason(f"{len(corrected)} corrections")
@@ -129,18 +130,18 @@ def _reconcile_sensor(datasets: Sequence[Dataset]) -> dg.SensorDefinition:
     return reconcile
 
 
-def _open(
+def _open_backfills(
     cursor: "Cursor",
     instance: dg.DagsterInstance,
     datasets: Sequence[Dataset],
     since: datetime,
 ) -> list[str]:
-    """Open the records of the backfills that came since, and of those at work; return their ids."""
+    """Open the records of running backfills and of those created since; return their IDs."""
     recent = BulkActionsFilter(created_after=since - _OVERLAP)
-    at_work = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED])
+    running = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED])
     found = {
         backfill.backfill_id: backfill
-        for filters in (recent, at_work)
+        for filters in (recent, running)
         for backfill in instance.get_backfills(filters=filters)
     }
     for backfill in found.values():

@@ -1,4 +1,7 @@
-"""What the asset and the batch job share: syncing days inside a step, and ending it truthfully."""
+"""What the asset and the batch job share: syncing days in a step, and ending the step.
+
+Does not sync the days itself: see `sync/days.py`.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +14,7 @@ from sync_pipeline.dagster_client import tags
 from sync_pipeline.errors import SyncError, one_line
 from sync_pipeline.orchestration import checks
 from sync_pipeline.orchestration.dagster.batch_key import triggered_by
-from sync_pipeline.orchestration.dagster.cancellation import why_interrupted
+from sync_pipeline.orchestration.dagster.cancellation import describe_interrupt
 from sync_pipeline.orchestration.dagster.materializations import MaterializationLog
 from sync_pipeline.orchestration.dagster.storage import keep_connections_open
 from sync_pipeline.settings import Settings
@@ -23,13 +26,13 @@ from sync_pipeline.tracking.worker.tracker import Tracker
 
 
 def asset_key_of(dataset: Dataset) -> dg.AssetKey:
-    """Return the key of the dataset's asset, which is its name."""
+    """Return the key of the dataset's asset, which is the dataset's name."""
     return dg.AssetKey(dataset.name)
 
 
 @contextmanager
-def tracker_for(run: dg.DagsterRun, settings: Settings) -> Iterator[Tracker]:
-    """Yield a tracker that writes in the name of `run`; this process gives signs of life."""
+def open_tracker(run: dg.DagsterRun, settings: Settings) -> Iterator[Tracker]:
+    """Yield a tracker for `run`, while this process writes heartbeats."""
     who = triggered_by(run)
     with (
         Heartbeat(settings, run.run_id) as heartbeat,
@@ -48,10 +51,10 @@ def sync_in_step(
     batch: NewBatch | None,
     resync: bool,
 ) -> list[DayResult]:
-    """Sync `days` inside a step, telling Dagster of each; return the results.
+    """Sync `days` in a step and report each to Dagster; return the results.
 
-    Raises dagster.Failure when source or target cannot be worked with. On an interrupt the days
-    not tried are recorded as not run before it goes on its way.
+    Raises dagster.Failure if the source or target cannot be used. An interrupt is raised again
+    after the remaining days were marked not run.
     """
     keep_connections_open(context.instance)
     if batch is not None:
@@ -70,27 +73,29 @@ def sync_in_step(
             ):
                 results.append(result)
                 log.add(result)
-                _say(context, dataset, result)
+                _log_failure(context, result)
     except SyncError as error:
-        checks.tell(context, dataset, checks.evaluate(dataset, results, tracker))
+        checks.report(context, dataset, checks.evaluate(dataset, results, tracker))
         raise failure(one_line(error)) from None
     except BaseException as error:
         if batch is not None and not isinstance(error, Exception):
-            # The run ends here; the batch job's other chunks are not run either.
-            own = None if context.job_name == tags.BATCH_JOB_NAME else days
-            tracker.mark_not_run(batch, own, why_interrupted(context.instance, context.run_id))
+            # The interrupt ends the run, so the other chunks of the batch job do not run either.
+            affected = None if context.job_name == tags.BATCH_JOB_NAME else days
+            tracker.mark_not_run(
+                batch, affected, describe_interrupt(context.instance, context.run_id)
+            )
         raise
     return results
 
 
 def requested_at(context: dg.OpExecutionContext) -> datetime:
-    """Return when the run of this step was asked for."""
+    """Return when the run of this step was created."""
     record = context.instance.get_run_record_by_id(context.run_id)
     return record.create_timestamp if record is not None else datetime.now(timezone.utc)
 
 
-def fail_if_a_day_failed(dataset: Dataset, results: Sequence[DayResult]) -> None:
-    """Raise dagster.Failure, naming the days, if one of `results` is a failure."""
+def raise_if_a_day_failed(dataset: Dataset, results: Sequence[DayResult]) -> None:
+    """Raise dagster.Failure, which lists the days, if any of `results` failed."""
     failed = [result for result in results if result.outcome is Outcome.FAILED]
     if failed:
         days = [result.day for result in failed]
@@ -100,11 +105,11 @@ def fail_if_a_day_failed(dataset: Dataset, results: Sequence[DayResult]) -> None
 
 
 def failure(text: str) -> dg.Failure:
-    """Return a step failure that shows `text` and is not tried again by Dagster."""
+    """Return a step failure with the description `text` that Dagster does not retry."""
     return dg.Failure(description=text, allow_retries=False)
 
 
-def _say(context: dg.OpExecutionContext, dataset: Dataset, result: DayResult) -> None:
-    # Only failures: a line a day costs an event each, and the materialization says it all.
+def _log_failure(context: dg.OpExecutionContext, result: DayResult) -> None:
+    # Each log line is an event; for a synced day, the materialization is sufficient.
     if result.outcome is Outcome.FAILED:
         context.log.error(f"day {result.day}: {result.error}")

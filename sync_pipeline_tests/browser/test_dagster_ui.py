@@ -82,7 +82,7 @@ def test_a_failed_run_names_the_day_and_a_re_execution_completes_the_same_record
     message = page.get_by_text("1 of 5 days failed: 2025-10-13").filter(visible=True)
     expect(message.first).to_contain_text("violates check constraint")
 
-    stack.mend("events", batch_days[2])
+    stack.repair("events", batch_days[2])
     _re_execute_from_failure(page)
     _states_until(stack, key, "success")
     record = stack.batch(key)

@@ -104,7 +104,7 @@ def test_a_failed_day_is_named_and_succeeds_when_retried(visit: Open, stack: Sta
     expect(table.get_by_role("row", name=re.compile("2025-11-10.*Failed"))).to_be_visible()
     expect(table.get_by_text("violates check constraint")).to_be_visible()
 
-    stack.mend("events", batch_days[2])
+    stack.repair("events", batch_days[2])
     page.get_by_role("button", name="Retry").click()
     page.get_by_role("dialog").get_by_role("button", name="Retry 1 day").click()
     # Dagster takes seconds to start a run; until then the page confirms the click.

@@ -141,7 +141,7 @@ def _look(played: Round) -> None:
     world, memory = played.world, deepcopy(played.memory)
     reconciler = Reconciler(world.instance, world.settings, world.datasets, memory)
     try:
-        for correction in reconciler.look():
+        for correction in reconciler.run_once():
             played.note(f"corrected: {correction.what}: {correction.why} ({correction.about})")
     except Exception as error:
         played.note(f"look failed: {' '.join(str(error).split())[:300]}")

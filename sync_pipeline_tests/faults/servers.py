@@ -35,7 +35,7 @@ class Server:
     @contextmanager
     def running(self) -> Iterator["Server"]:
         """Run it for as long as the block lasts, however often it is stopped meanwhile."""
-        with embedded_postgres.running(self.folder, settings=_SETTINGS) as self.url:
+        with embedded_postgres.run_server(self.folder, settings=_SETTINGS) as self.url:
             yield self
 
     def stop_at_once(self) -> None:
@@ -49,7 +49,7 @@ class Server:
     def start(self) -> None:
         """Start it, if it does not run; returns when it answers."""
         # Whoever joins does not stop it on leaving, because `running` holds it.
-        with self._changing, embedded_postgres.running(self.folder, settings=_SETTINGS):
+        with self._changing, embedded_postgres.run_server(self.folder, settings=_SETTINGS):
             pass
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 
 from sync_pipeline.local.stack import RunningDagster
+from sync_pipeline_tests.backfills import launch_backfill
 from sync_pipeline_tests.faults import facts, invariants
 from sync_pipeline_tests.faults.killing import kill_all
 from sync_pipeline_tests.faults.plan import Plan
@@ -73,7 +74,7 @@ def _launch_job(played: Round, dagster: RunningDagster, number: int) -> str:
 def _launch_backfill(played: Round, dagster: RunningDagster, number: int) -> str:
     work = played.plan.works[number]
     days = [day_number(work.first + n) for n in range(work.count)]
-    key = dagster.launch_backfill(days, asset=work.dataset)
+    key = launch_backfill(dagster, days, asset=work.dataset)
     played.elsewhere[key] = work.dataset
     played.note(f"launched backfill {key} of {work.dataset}")
     return key

@@ -127,7 +127,7 @@ def test_everything_killed_at_once_is_corrected_at_the_next_start(
     }
     wait_until(lambda: reported_days(stack, "orders", batch_days) == synced)
     (correction,) = stack.target(
-        "SELECT * FROM sync_correction WHERE run_id = %s AND what = 'run ended as failed'",
+        "SELECT * FROM sync_correction WHERE run_id = %s AND what = 'marked a run as failed'",
         [run_id],
     )
     assert "was killed or crashed" in correction["why"]
@@ -143,7 +143,7 @@ def test_a_suspended_worker_is_presumed_dead_and_commits_nothing_when_it_resumes
     try:
         record = wait_until_closed(stack, run_id)
         assert record["status"] == "failed"
-        assert "gave no sign of life" in record["error_message"]
+        assert "had no heartbeat for" in record["error_message"]
         wait_until(lambda: stack.dagster.run_status(run_id) == "FAILURE")
     finally:
         worker.resume()

@@ -31,7 +31,7 @@ KEPT = "SELECT run_id FROM sync_outbox"
 
 
 def looked(world: World, run: dg.DagsterRun) -> None:
-    Reconciler(world.instance, world.settings, world.datasets, ReconcilerCursor()).look()
+    Reconciler(world.instance, world.settings, world.datasets, ReconcilerCursor()).run_once()
 
 
 def told_by_sensor(world: World, run: dg.DagsterRun) -> None:
@@ -72,13 +72,13 @@ def test_days_of_a_run_of_ours_are_recorded_and_nobody_elses_are_touched(
     (correction,) = world.query(
         "tracking",
         "SELECT sync_date, what, why FROM sync_correction WHERE sync_date IS NOT NULL"
-        " AND what LIKE '%%recorded afterwards'",
+        " AND what LIKE 'recorded a late result: %%'",
         [],
     )
     assert correction == {
         "sync_date": DAYS[0],
-        "what": "a day that ended as success was recorded afterwards",
-        "why": "its worker ended without having recorded it",
+        "what": "recorded a late result: success",
+        "why": "its worker ended without recording it",
     }
     (attempt,) = world.query(
         "tracking",

@@ -126,7 +126,7 @@ def test_where_a_lost_worker_cannot_be_ended_those_that_live_are_left_alone(
         old = Suspicion(time.time() - 1000)
         look(
             world,
-            ReconcilerCursor(looked_at=time.time(), suspected=dict.fromkeys([living, gone], old)),
+            ReconcilerCursor(last_run_at=time.time(), suspected=dict.fromkeys([living, gone], old)),
         )
         return is_ended(world, gone)
 
@@ -144,7 +144,7 @@ def test_after_a_time_in_which_nobody_could_look_a_suspicion_begins_anew(
     long_ago = time.time() - 1000
 
     def suspected_anew() -> bool:  # once it is too old to be about to start
-        memory = ReconcilerCursor(looked_at=long_ago, suspected={run.run_id: Suspicion(long_ago)})
+        memory = ReconcilerCursor(last_run_at=long_ago, suspected={run.run_id: Suspicion(long_ago)})
         assert look(world, memory).corrections == []
         return memory.suspected.get(run.run_id, Suspicion(long_ago)).since > long_ago
 
@@ -160,8 +160,8 @@ def test_whoever_looks_but_seldom_finds_a_lost_run_too(harness: Harness) -> None
 
     def ended() -> bool:
         nonlocal memory, looks
-        memory = ReconcilerCursor.read(memory.to_cursor())
-        memory.looked_at = time.time() - 1000
+        memory = ReconcilerCursor.read(memory.to_json())
+        memory.last_run_at = time.time() - 1000
         look(world, memory)
         looks += bool(memory.suspected)
         return is_ended(world, run.run_id)
@@ -177,7 +177,7 @@ def is_ended(world: World, run_id: str) -> bool:
 
 def look(world: World, memory: ReconcilerCursor) -> Reconciler:
     looking = Reconciler(world.instance, world.settings, world.datasets, memory)
-    looking.look()
+    looking.run_once()
     return looking
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from sync_pipeline.api.runs import runs_of
+from sync_pipeline_tests.backfills import launch_backfill
 from sync_pipeline_tests.command import folder_for_postgres
 from sync_pipeline_tests.faults.servers import Server, query
 from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days, project, run_dagster
@@ -77,7 +78,7 @@ class Apart:
         """Which days of a batch were entered afterwards, each by whoever saw it first: from what
         Dagster was told, or from what the worker left at the target."""
         statement = """SELECT sync_date FROM sync_correction WHERE batch_key = %s
-            AND what LIKE 'a day that ended as %% was recorded afterwards' ORDER BY sync_date"""
+            AND what LIKE 'recorded a late result: %%' ORDER BY sync_date"""
         return [row["sync_date"] for row in self.stack.records(statement, [key])]
 
 
@@ -150,7 +151,7 @@ def test_a_backfill_asked_for_while_they_were_away_began_when_it_was_asked_for(
     of = days(date(2025, 5, 1), 3)
     apart.server.stop_at_once()
     launched_at = apart.clock()
-    key = apart.stack.dagster.launch_backfill(of, asset="orders")
+    key = launch_backfill(apart.stack.dagster, of, asset="orders")
     (run,) = wait_until(lambda: runs_of(apart.stack.dagster, key), TIMEOUT_SECONDS)
     assert apart.wait_until_over(run.run_id) == "SUCCESS"
     back_at = apart.clock()
@@ -201,7 +202,7 @@ def test_a_batch_killed_before_it_could_be_recorded_has_its_one_record(apart: Ap
     record = apart.closed(key)
     assert launched_at < record["start_time"] <= record["end_time"] < back_at
     assert (record["status"], record["failed_count"]) == ("failed", 6)
-    assert f"run {key} ended FAILURE without having recorded its days" in record["error_message"]
+    assert f"run {key} ended FAILURE without recording its days" in record["error_message"]
     assert record["remarks"].startswith("批量同步失败: ")
 
 

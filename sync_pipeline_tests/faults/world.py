@@ -17,7 +17,7 @@ import dagster as dg
 
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.database import named_sql
-from sync_pipeline.local.stack import databases
+from sync_pipeline.local.stack import prepare_databases
 from sync_pipeline.orchestration.dagster.storage import keep_connections_open
 from sync_pipeline.orchestration.project import load_datasets
 from sync_pipeline.settings import Settings
@@ -181,7 +181,7 @@ def write_project(folder: Path) -> None:
 def made_world(folder: Path, layout: Layout, servers: dict[str, Server]) -> Iterator[World]:
     """Make the databases of `layout` and their templates; yield the world, not yet reset."""
     given = _given(folder, layout, servers)
-    with databases(given) as settings, _instance(settings) as instance:
+    with prepare_databases(given) as settings, _instance(settings) as instance:
         keep_connections_open(instance)
         world = World(layout, settings, servers, instance, load_datasets(settings.project_dir))
         _fill(world)

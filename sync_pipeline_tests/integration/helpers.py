@@ -259,7 +259,7 @@ class Pipeline:
                 of,
                 settings=self.settings,
                 tracker=tracker,
-                batch=None if batch is None else as_asked(batch, of),
+                batch=None if batch is None else as_requested(batch, of),
                 resync=resync,
             )
 
@@ -285,7 +285,7 @@ def open_batch(url: str, of: Sequence[date], key: str = "batch-1", dataset: str 
         return batches.open_batch(cursor, NewBatch(key, dataset, of, "run-1", "a test"))
 
 
-def as_asked(batch: Batch, of: Sequence[date]) -> NewBatch:
+def as_requested(batch: Batch, of: Sequence[date]) -> NewBatch:
     """The batch as whoever continues it asks for it."""
     return NewBatch(batch.batch_key, batch.dataset, of, "run-1", "a test")
 

@@ -24,7 +24,7 @@ class OtherServer:
 
     def start(self) -> None:
         self.url = self._life.enter_context(
-            embedded_postgres.running(self._folder, settings=_SETTINGS)
+            embedded_postgres.run_server(self._folder, settings=_SETTINGS)
         )
 
     def stop(self, sign: signal.Signals = signal.SIGQUIT) -> None:

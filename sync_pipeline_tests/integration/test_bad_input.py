@@ -1,4 +1,5 @@
-"""Bad input on the command line: one line that says what to do, no record left open, no secret."""
+"""Bad input on the command line: the error is one line, and there are no open records or
+secrets."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -33,7 +34,7 @@ DATASETS = (
 
 @dataclass(frozen=True)
 class Bad:
-    """A project in which each dataset but two has something wrong with it."""
+    """A project in which all datasets except two are broken."""
 
     databases: Databases
     environment: Mapping[str, str]
@@ -44,11 +45,11 @@ class Bad:
 
 @pytest.fixture(scope="module")
 def locked_url() -> Iterator[str]:
-    """The URL, with a wrong password, of a server that asks for the right one."""
+    """The URL, with a wrong password, of a server that requires a password."""
     off = {"fsync": "off"}
     with (
         folder_for_postgres() as folder,
-        embedded_postgres.running(folder / "pg", settings=off) as url,
+        embedded_postgres.run_server(folder / "pg", settings=off) as url,
     ):
         rules = folder / "pg" / "pg_hba.conf"
         rules.write_text(f"local all {READER} scram-sha-256\n" + rules.read_text())
@@ -59,21 +60,21 @@ def locked_url() -> Iterator[str]:
             "SELECT pg_reload_conf()",
         )
         wrong = url.replace("postgres@", f"{READER}:{PASSWORD}@", 1)
-        wait_until(lambda: refuses(wrong))
+        wait_until(lambda: is_refused(wrong))
         yield wrong
 
 
 @pytest.fixture(scope="module")
 def stranger_url(bad_databases: Databases) -> Iterator[str]:
-    """The URL of the source for a user who may not read it."""
+    """The URL of the source for a user without permissions."""
     url = bad_databases.settings.postgres_url("SYNC_SOURCE_URL")
     name = f"stranger_{os.getpid()}"
     execute(url, f"CREATE ROLE {name} LOGIN PASSWORD 'open sesame'")
     dsn = parse_dsn(url)
-    place = {"host": dsn["host"], "dbname": dsn["dbname"], "port": dsn.get("port", "5432")}
+    server = {"host": dsn["host"], "dbname": dsn["dbname"], "port": dsn.get("port", "5432")}
     yield (
-        f"postgresql://{name}:open%20sesame@/{place['dbname']}"
-        f"?host={place['host']}&port={place['port']}"
+        f"postgresql://{name}:open%20sesame@/{server['dbname']}"
+        f"?host={server['host']}&port={server['port']}"
     )
     execute(url, f"DROP OWNED BY {name}", f"DROP ROLE {name}")
 
@@ -85,7 +86,7 @@ def bad_databases(
     folder = tmp_path_factory.mktemp("bad_input")
     datasets = dict.fromkeys(DATASETS, "single_run")
     with stack_project.project(make_database, folder, datasets) as made:
-        rewrite(folder, "endless", f"end_date: {stack_project.LAST}", "description: goes on")
+        rewrite(folder, "endless", f"end_date: {stack_project.LAST}", "description: no last day")
         rewrite(folder, "no_permission", "SYNC_SOURCE_URL", "SYNC_STRANGER_URL")
         rewrite(folder, "wrong_password", "SYNC_SOURCE_URL", "SYNC_LOCKED_URL")
         rewrite(folder, "no_setting", "SYNC_SOURCE_URL", "SYNC_FORGOTTEN_URL")
@@ -116,7 +117,7 @@ def execute(url: str, *statements: str) -> None:
             cursor.execute(statement)
 
 
-def refuses(url: str) -> bool:
+def is_refused(url: str) -> bool:
     try:
         psycopg2.connect(url).close()
     except psycopg2.OperationalError as error:
@@ -154,33 +155,33 @@ REFUSED = {
     ),
     "unknown dataset": (
         ("order", "2025-03-01", "2025-03-03"),
-        f"there is no dataset 'order'; known are: {', '.join(sorted(DATASETS))}",
+        f"dataset 'order' not found; known datasets: {', '.join(sorted(DATASETS))}",
     ),
 }
 
 
 @pytest.fixture(scope="module")
 def refused(bad: Bad) -> dict[str, Ended]:
-    """All that is refused, asked for at once."""
-    before = traces(bad.databases)
-    asked = {what: ("backfill", *request) for what, (request, _) in REFUSED.items()}
-    ended = run_all(bad.environment, asked)
-    assert traces(bad.databases) == before
+    """Run all requests that are refused, concurrently."""
+    before = row_counts(bad.databases)
+    commands = {name: ("backfill", *request) for name, (request, _) in REFUSED.items()}
+    ended = run_all(bad.environment, commands)
+    assert row_counts(bad.databases) == before
     return ended
 
 
-@pytest.mark.parametrize("what", list(REFUSED))
-def test_what_cannot_be_done_is_refused_in_one_line_and_leaves_no_record(
-    refused: dict[str, Ended], what: str
+@pytest.mark.parametrize("name", list(REFUSED))
+def test_a_bad_request_is_refused_in_one_line_and_leaves_no_record(
+    refused: dict[str, Ended], name: str
 ) -> None:
-    ended = refused[what]
+    ended = refused[name]
     assert (ended.code, ended.out) == (2, "")
-    assert ended.errors.startswith(f"sync-pipeline: {REFUSED[what][1]}")
+    assert ended.errors.startswith(f"sync-pipeline: {REFUSED[name][1]}")
     assert ended.errors.count("\n") == 1
 
 
 FAILS = {
-    "no_table": ("the source has no table no_table_source; check 'table' in its defs.yaml"),
+    "no_table": ("table no_table_source not found in the source; check 'table' in its defs.yaml"),
     "no_column": (
         "table no_column_source has no column 'day'; correct 'day_column' in "
         "its defs.yaml; the columns are tag, id, amount, paused"
@@ -188,12 +189,12 @@ FAILS = {
     "no_permission": (
         "cannot read table no_permission_source: permission denied for "
         "view no_permission_source (check it in the dataset's defs.yaml, and that the user of "
-        "SYNC_STRANGER_URL may SELECT from it)"
+        "SYNC_STRANGER_URL has SELECT permission)"
     ),
     "other_columns": (
         "the target table other_columns does not fit the source: "
-        "column 'id' is smallint, it must be integer; column 'paused' (text) is missing. "
-        "Alter the table, or drop it and it will be made anew"
+        "column 'id' is smallint, but must be integer; column 'paused' (text) is missing. "
+        "Alter the table, or drop it so that it is created again"
     ),
     "wrong_password": "cannot connect to the database of SYNC_LOCKED_URL: ",
     "no_setting": "SYNC_FORGOTTEN_URL is not set. Set it to postgresql://",
@@ -202,12 +203,12 @@ FAILS = {
 
 @pytest.fixture(scope="module")
 def failed(bad: Bad, refused: dict[str, Ended]) -> dict[str, Ended]:
-    """A batch of each dataset that has something wrong, all at once."""
+    """Run a batch of each broken dataset, concurrently."""
     return run_all(bad.environment, {name: ("backfill", name, FIRST, LAST) for name in FAILS})
 
 
 @pytest.mark.parametrize("dataset", list(FAILS))
-def test_what_turns_out_in_the_batch_fails_it_with_its_reason(
+def test_a_broken_dataset_fails_its_batch_with_the_reason(
     bad: Bad, failed: dict[str, Ended], dataset: str
 ) -> None:
     ended = failed[dataset]
@@ -217,12 +218,12 @@ def test_what_turns_out_in_the_batch_fails_it_with_its_reason(
     assert (record["status"], counts) == ("failed", (3, 0, 3))
     assert record["remarks"].startswith(f"批量同步失败: {FAILS[dataset]}")
     reason = record["remarks"].removeprefix("批量同步失败: ")
-    told = f"3 of 3 days failed: {FIRST}..{LAST}. First: {FIRST}: {reason.removesuffix('.')}"
-    told += f". Not run: {FIRST + timedelta(days=1)}..{LAST}"
-    assert record["error_message"] == told
-    # What the person sees: the record, and the reason once more as the only and last line.
+    error = f"3 of 3 days failed: {FIRST}..{LAST}. First: {FIRST}: {reason.removesuffix('.')}"
+    error += f". Not run: {FIRST + timedelta(days=1)}..{LAST}"
+    assert record["error_message"] == error
+    # The user sees the record, and the reason again as the only line on standard error.
     assert (
-        ended.errors == f"sync-pipeline: dataset {dataset}: batch {record['id']} failed: {told}\n"
+        ended.errors == f"sync-pipeline: dataset {dataset}: batch {record['id']} failed: {error}\n"
     )
     assert record["remarks"] in ended.out
     assert "Traceback" not in ended.out + ended.errors
@@ -231,17 +232,17 @@ def test_what_turns_out_in_the_batch_fails_it_with_its_reason(
     assert bad.databases.target(status, [record["run_id"]]) == [{"status": "FAILURE"}]
 
 
-def test_a_source_that_refused_the_password_is_named_and_the_password_is_nowhere(
+def test_a_source_that_refuses_the_password_is_named_and_the_password_is_stored_nowhere(
     bad: Bad, failed: dict[str, Ended]
 ) -> None:
     ended = failed["wrong_password"]
     assert f'password authentication failed for user "{READER}"' in ended.complaint
     assert "check SYNC_LOCKED_URL" in ended.complaint
     assert PASSWORD not in ended.out + ended.errors
-    # The search would find it: it finds the user's name, in the record and in Dagster's events.
+    # The search works: it finds the user name, in the record and in Dagster's events.
     url = bad.databases.settings.database_url
-    places = tables_with(url, READER)
-    assert {"public.daily_sync_status", "public.sync_attempt", "dagster.event_logs"} <= places
+    tables = tables_with(url, READER)
+    assert {"public.daily_sync_status", "public.sync_attempt", "dagster.event_logs"} <= tables
     assert tables_with(url, PASSWORD) == set()
     files = [path for path in bad.databases.settings.data_dir.rglob("*") if path.is_file()]
     assert [path for path in files if PASSWORD.encode() in path.read_bytes()] == []
@@ -250,21 +251,21 @@ def test_a_source_that_refused_the_password_is_named_and_the_password_is_nowhere
 @pytest.mark.parametrize(
     "setting", ["SYNC_DATABASE_URL", "SYNC_TRACKING_URL", "SYNC_DAGSTER_STORAGE_URL"]
 )
-def test_a_database_of_ours_that_refuses_the_password_stops_the_command_before_it_begins(
+def test_the_command_stops_before_it_starts_if_a_database_refuses_the_password(
     bad: Bad, locked_url: str, setting: str
 ) -> None:
-    before = traces(bad.databases)
+    before = row_counts(bad.databases)
     ended = bad.backfill("orders", FIRST, LAST, **{setting: locked_url})
     assert (ended.code, ended.out) == (3, "")
     assert f"cannot connect to the database of {setting}: " in ended.errors
-    assert f"(check {setting}, and that the server runs)" in ended.errors
+    assert f"(check {setting}, and that the server is running)" in ended.errors
     assert ended.errors.count("\n") == 1
     assert PASSWORD not in ended.errors
-    assert traces(bad.databases) == before
+    assert row_counts(bad.databases) == before
 
 
 @pytest.mark.parametrize(
-    ("url", "code", "says"),
+    ("url", "code", "message"),
     [
         ("mysql://me:hush@db/x", 2, "SYNC_DATABASE_URL must begin with postgresql://"),
         ("postgresql://me:hu@sh@db/x", 2, "must be percent-encoded"),
@@ -272,25 +273,25 @@ def test_a_database_of_ours_that_refuses_the_password_stops_the_command_before_i
     ],
     ids=["another database", "not encoded", "unreachable"],
 )
-def test_a_target_that_cannot_be_is_refused_without_its_password(
-    bad: Bad, url: str, code: int, says: str
+def test_an_invalid_target_url_is_refused_without_showing_its_password(
+    bad: Bad, url: str, code: int, message: str
 ) -> None:
     ended = bad.backfill("orders", FIRST, LAST, SYNC_DATABASE_URL=url, SYNC_DAGSTER_STORAGE_URL="")
     assert (ended.code, ended.out) == (code, "")
-    assert says in ended.errors
+    assert message in ended.errors
     assert ended.errors.count("\n") == 1
     assert "hush" not in ended.errors
     assert "hu@" not in ended.errors
 
 
-def traces(databases: Databases) -> dict[str, int]:
-    """How many rows there are of what a batch leaves behind."""
+def row_counts(databases: Databases) -> dict[str, int]:
+    """Return the number of rows in the tables that a batch writes to."""
     tables = ["daily_sync_status", "sync_attempt", "dagster.runs"]
-    there = "SELECT to_regclass(%s) IS NOT NULL AS it_is"
+    exists = "SELECT to_regclass(%s) IS NOT NULL AS found"
     return {
         table: databases.target(f"SELECT count(*) AS rows FROM {table}")[0]["rows"]
         for table in tables
-        if databases.target(there, [table])[0]["it_is"]
+        if databases.target(exists, [table])[0]["found"]
     }
 
 
@@ -311,7 +312,7 @@ def nothing_is_syncing(databases: Databases) -> bool:
 
 
 def tables_with(url: str, text: str) -> set[str]:
-    """The tables of the database, of every schema, with `text` in any column of any row."""
+    """Return the tables in all schemas that contain `text` in any column of any row."""
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT table_schema, table_name FROM information_schema.tables"

@@ -114,7 +114,7 @@ def test_a_backfill_names_the_days_that_are_suddenly_small(project: Databases) -
     project.source("DELETE FROM orders_rows WHERE day = %s AND id > 2", [of[-1]])
     ended = backfill(project, of)
     assert ended.code == 0
-    assert "suddenly small: 2025-09-08 (2 rows, usual are 20)\n" in ended.out
+    assert "unusually few rows: 2025-09-08 (2; typically 20)\n" in ended.out
 
 
 def test_dagster_shows_the_run_of_a_backfill_as_one_of_its_own(
@@ -184,7 +184,7 @@ def test_a_day_that_fails_is_named_with_its_reason_and_the_others_are_kept(
     assert ended.errors.startswith(told)
     assert ended.errors.count("\n") == 1
     assert project.differing_days("orders", of) == [of[1]]
-    project.mend("orders", of[1])
+    project.repair("orders", of[1])
     assert json.loads(backfill(project, of, "--json").out)["skipped_count"] == 3
     assert project.differing_days("orders", of) == []
 
@@ -239,7 +239,7 @@ def test_a_signal_cancels_the_batch_rolls_its_day_back_and_keeps_those_before(
     assert ended.errors.startswith(
         f"sync-pipeline: dataset orders: batch {record['id']} was cancelled: "
     )
-    assert f"{of[kept]}: cancelled while it ran; the day was rolled back" in ended.errors
+    assert f"{of[kept]}: cancelled while running; the day was rolled back" in ended.errors
     assert ended.errors.count("\n") == 1
     assert project.differing_days("orders", of[:kept]) == []
     assert all(project.rows_of("orders", day) == [] for day in of[kept:])
@@ -276,7 +276,7 @@ def test_a_batch_whose_command_is_killed_ends_in_order_and_says_so(project: Data
         psutil.wait_procs([worker], TIMEOUT_SECONDS)
     record = project.batch(key)
     user = record["triggered_by"].removesuffix(", command line")
-    said = f"cancelled: the command that {user} had launched it by was killed"
+    said = f"cancelled: the command that {user} had started was killed"
     assert (record["status"], record["remarks"]) == ("failed", f"批量同步失败: {said}")
 
 
@@ -310,7 +310,7 @@ def test_a_batch_that_loses_dagsters_storage_is_closed_and_says_so(project: Data
             project.target("ALTER SCHEMA gone RENAME TO dagster")
     assert ended.code == 1
     assert project.batch(key)["status"] == "failed"
-    assert "Dagster's storage refused: " in ended.complaint
+    assert "Dagster's storage returned an error: " in ended.complaint
     assert "check SYNC_DAGSTER_STORAGE_URL" in ended.complaint
 
 
@@ -339,7 +339,7 @@ def test_status_lists_the_batches_and_shows_one_by_id_or_key(
     for name in ("unknown", "unknown, followed"):
         assert answers[name].code == 2
         (key,) = (word for word in asked[name] if word not in ("status", "--follow"))
-        said = f"sync-pipeline: there is no batch {key}; see: sync-pipeline status"
+        said = f"sync-pipeline: batch {key} not found; see: sync-pipeline status"
         assert answers[name].complaint == said
         assert "Traceback" not in answers[name].errors
 
@@ -407,7 +407,7 @@ def test_doctor_says_what_is_well_and_what_to_do_about_the_rest(
     assert [line[:4] for line in well] == ["ok  "] * 5
     assert well[2] == "ok   definitions: events, orders"
     assert well[4] == "ok   dataset orders: 4 columns, days by day (date)"
-    assert daemon.startswith("FAIL Dagster's daemon: does not run, so schedules, ")
+    assert daemon.startswith("FAIL Dagster's daemon: is not running, so schedules, ")
     assert "start it: sync-pipeline dev" in daemon
     wrong_source = run(environment, "doctor", SYNC_SOURCE_URL=nowhere)
     assert wrong_source.code == 1
@@ -475,7 +475,7 @@ def demo_folder() -> Iterator[Path]:
 @pytest.mark.timeout(300)
 def test_the_demo_shows_the_main_job_and_can_be_repeated(demo_folder: Path) -> None:
     environment = environment_of({"SYNC_DATA_DIR": str(demo_folder), "HOME": str(demo_folder)})
-    for source in ("source: 336,776 flights loaded", "source: flights are in"):
+    for source in ("source: 336,776 flights loaded", "source: flights already loaded"):
         ended = run_program([COMMAND, "demo"], environment, seconds=140)
         assert ended.code == 0, ended.errors
         assert ended.errors == ""

@@ -16,7 +16,7 @@ import pytest
 
 from sync_pipeline.dagster_client.client import Dagster
 from sync_pipeline.local.processes import end_with_parent
-from sync_pipeline.local.stack import databases
+from sync_pipeline.local.stack import prepare_databases
 from sync_pipeline.settings import Settings
 from sync_pipeline_tests import command
 from sync_pipeline_tests.integration.api.client import LAUNCH, Client
@@ -73,7 +73,7 @@ def dev() -> Iterator[Running]:
 def test_everything_runs_side_by_side_until_it_is_stopped(dev: Running) -> None:
     looked = command.run(dev.settings, "doctor")
     assert (looked.code, looked.errors) == (0, "")
-    assert f"the embedded PostgreSQL runs: {dev.postgres}" in looked.out
+    assert f"the embedded PostgreSQL is running: {dev.postgres}" in looked.out
     taken = command.run(dev.settings, "dev", "--port", dev.port, "--page-port", 0)
     assert taken.code == 3
     assert re.fullmatch(
@@ -120,7 +120,7 @@ def test_it_ends_in_one_line_when_a_part_of_it_stops_by_itself(dev: Running) -> 
     api.kill()
     ended = command.end_of(dev.process)
     assert ended.code == 3
-    assert ended.errors.startswith("sync-pipeline: the API stopped by itself; the end of ")
+    assert ended.errors.startswith("sync-pipeline: the API stopped unexpectedly; see the end of ")
     assert ended.errors.count("\n") == 1
 
 
@@ -140,7 +140,7 @@ def test_a_project_of_ones_own_needs_no_flights(tmp_path: Path) -> None:
     with command.folder_for_postgres() as folder:
         given = Settings({"SYNC_DATA_DIR": str(folder), "SYNC_PROJECT_DIR": str(tmp_path)})
         with (
-            databases(given, with_source=True) as settings,
+            prepare_databases(given, with_source=True) as settings,
             closing(psycopg2.connect(settings.postgres_url("SYNC_SOURCE_URL"))) as connection,
             connection.cursor() as cursor,
         ):

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: real servers, real owners in processes of their own, real signals."""
+"""The embedded PostgreSQL: real servers, real user processes, real signals."""
 
 import fcntl
 import os
@@ -19,30 +19,30 @@ import psycopg2
 import pytest
 
 from sync_pipeline.errors import EmbeddedPostgresError
-from sync_pipeline.local.embedded_postgres import ensure_database, find_running, running
+from sync_pipeline.local.embedded_postgres import ensure_database, find_running, run_server
 from sync_pipeline_tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
 FAST = {"fsync": "off", "shared_buffers": "16MB"}
-# Enters when a line comes, says so, and leaves when its standard input ends.
+# Joins when it reads a line, prints the URL, and leaves when its standard input ends.
 OWNER = """
 import sys
 from pathlib import Path
-from sync_pipeline.embedded import running
+from sync_pipeline.local.embedded_postgres import run_server
 sys.stdin.readline()
-with running(Path(sys.argv[1]), settings={"fsync": "off", "shared_buffers": "16MB"}) as url:
+with run_server(Path(sys.argv[1]), settings={"fsync": "off", "shared_buffers": "16MB"}) as url:
     print(url, flush=True)
     sys.stdin.read()
 """
-# Comes and goes, so that its leaving meets the others' joining.
+# Joins and leaves repeatedly, so that leaving coincides with the joining of others.
 VISITOR = """
 import sys
 from pathlib import Path
 import psycopg2
-from sync_pipeline.embedded import running
+from sync_pipeline.local.embedded_postgres import run_server
 for visit in range(8):
-    with running(Path(sys.argv[1]), settings={"fsync": "off", "shared_buffers": "16MB"}) as url:
+    with run_server(Path(sys.argv[1]), settings={"fsync": "off", "shared_buffers": "16MB"}) as url:
         connection = psycopg2.connect(url)
         connection.cursor().execute("SELECT 1")
         connection.close()
@@ -60,18 +60,18 @@ class Owner:
             text=True,
         )
 
-    def begin(self) -> None:
+    def join(self) -> None:
         assert self.process.stdin
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
 
     def url(self) -> str:
-        """Wait until it is in, and return the URL it got."""
+        """Wait until it has joined, and return its URL."""
         assert self.process.stdout
         return self.process.stdout.readline().strip()
 
     def leave(self) -> None:
-        """End its input, and wait until it has left and ended."""
+        """Close its input, and wait until it has left and exited."""
         self.process.communicate(timeout=60)
         assert self.process.returncode == 0
 
@@ -110,8 +110,8 @@ def new_owner(folder: Path) -> Iterator[Callable[..., Owner]]:
         owner.kill()
 
 
-def ask(url: str, statement: str) -> object:
-    """Run one statement, commit, and return the first value of its answer, if it has one."""
+def execute(url: str, statement: str) -> object:
+    """Execute a statement, commit, and return the first value of its result, if there is one."""
     with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(statement)
         row = cursor.fetchone() if cursor.description else None
@@ -122,111 +122,111 @@ def postmaster(folder: Path) -> int:
     return int((folder / "postmaster.pid").read_text().split("\n")[0])
 
 
-def lives(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
 
-def test_starts_and_answers_on_a_unix_socket_only(folder: Path) -> None:
-    with running(folder, settings=FAST) as url:
+def test_it_listens_on_a_unix_socket_only(folder: Path) -> None:
+    with run_server(folder, settings=FAST) as url:
         assert url == f"postgresql://postgres@/postgres?host={folder}&port=5432"
         assert find_running(folder) == url
-        assert str(ask(url, "SHOW server_version")).startswith("18.")
-        assert ask(url, "SHOW listen_addresses") == ""
-        assert ask(url, "SHOW TimeZone") == "UTC"
-        assert ask(url, "SHOW max_connections") == "200"
-        assert ask(url, "SHOW fsync") == "off"
+        assert str(execute(url, "SHOW server_version")).startswith("18.")
+        assert execute(url, "SHOW listen_addresses") == ""
+        assert execute(url, "SHOW TimeZone") == "UTC"
+        assert execute(url, "SHOW max_connections") == "200"
+        assert execute(url, "SHOW fsync") == "off"
         assert (folder / "log").stat().st_size > 0
 
 
-def test_a_port_in_the_environment_is_not_its_own(
+def test_a_port_in_the_environment_is_ignored(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGPORT", "5999")
-    with running(folder, settings=FAST) as url:
-        assert ask(ensure_database(url, "sync"), "SELECT current_database()") == "sync"
+    with run_server(folder, settings=FAST) as url:
+        assert execute(ensure_database(url, "sync"), "SELECT current_database()") == "sync"
 
 
-def test_writes_durably_unless_told_otherwise(folder: Path) -> None:
-    with running(folder) as url:
-        assert ask(url, "SHOW fsync") == "on"
-        assert ask(url, "SHOW full_page_writes") == "on"
+def test_it_writes_durably_by_default(folder: Path) -> None:
+    with run_server(folder) as url:
+        assert execute(url, "SHOW fsync") == "on"
+        assert execute(url, "SHOW full_page_writes") == "on"
 
 
-def test_stops_with_its_owner_even_when_that_one_fails(folder: Path) -> None:
+def test_it_stops_when_its_user_fails(folder: Path) -> None:
     pids = []
 
     def fail() -> None:
-        with running(folder, settings=FAST):
+        with run_server(folder, settings=FAST):
             pids.append(postmaster(folder))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert not lives(pids.pop())
+    assert not is_alive(pids.pop())
     assert find_running(folder) is None
 
 
-def test_stops_while_clients_are_still_connected(folder: Path) -> None:
-    with running(folder, settings=FAST) as url:
-        forgotten = psycopg2.connect(url)
+def test_it_stops_while_clients_are_connected(folder: Path) -> None:
+    with run_server(folder, settings=FAST) as url:
+        client = psycopg2.connect(url)
         pid = postmaster(folder)
-    assert not lives(pid)
-    forgotten.close()
+    assert not is_alive(pid)
+    client.close()
 
 
-def test_is_out_of_reach_of_the_terminals_signals(folder: Path) -> None:
-    with running(folder, settings=FAST):
+def test_signals_of_the_terminal_do_not_reach_it(folder: Path) -> None:
+    with run_server(folder, settings=FAST):
         assert os.getsid(postmaster(folder)) != os.getsid(0)
         assert os.getpgid(postmaster(folder)) != os.getpgid(0)
 
 
-def test_is_shared_by_processes_until_the_last_one_leaves(
+def test_processes_share_it_until_the_last_one_leaves(
     folder: Path, new_owner: Callable[..., Owner]
 ) -> None:
     first, second = new_owner(), new_owner()
-    first.begin()
+    first.join()
     url = first.url()
     pid = postmaster(folder)
-    second.begin()
+    second.join()
     assert second.url() == url
 
     first.leave()
     assert postmaster(folder) == pid
-    assert ask(url, "SELECT 1") == 1
+    assert execute(url, "SELECT 1") == 1
 
     second.leave()
-    assert not lives(pid)
+    assert not is_alive(pid)
 
 
-def test_is_shared_inside_one_process(folder: Path) -> None:
-    with running(folder, settings=FAST) as url:
+def test_it_can_be_joined_twice_in_one_process(folder: Path) -> None:
+    with run_server(folder, settings=FAST) as url:
         pid = postmaster(folder)
-        with running(folder) as again:
-            assert again == url
-        assert ask(url, "SELECT 1") == 1
-    assert not lives(pid)
+        with run_server(folder) as second_url:
+            assert second_url == url
+        assert execute(url, "SELECT 1") == 1
+    assert not is_alive(pid)
 
 
-def test_processes_starting_at_the_same_moment_get_one_server(
+def test_processes_that_start_at_the_same_time_get_one_server(
     folder: Path, new_owner: Callable[..., Owner]
 ) -> None:
     owners = [new_owner() for _ in range(3)]
     for owner in owners:
-        owner.begin()
+        owner.join()
     urls = {owner.url() for owner in owners}
     assert len(urls) == 1
     pid = postmaster(folder)
     for owner in owners:
-        assert ask(urls.copy().pop(), "SELECT 1") == 1
+        assert execute(urls.copy().pop(), "SELECT 1") == 1
         owner.leave()
-    assert not lives(pid)
+    assert not is_alive(pid)
     assert (folder / "log").read_text().count("ready to accept connections") == 1
 
 
-def test_leaving_and_joining_at_once_never_cuts_anyone_off(
+def test_leaving_and_joining_at_the_same_time_disconnects_nobody(
     folder: Path, new_owner: Callable[..., Owner]
 ) -> None:
     for visitor in [new_owner(VISITOR) for _ in range(3)]:
@@ -234,13 +234,13 @@ def test_leaving_and_joining_at_once_never_cuts_anyone_off(
     assert find_running(folder) is None
 
 
-def test_the_last_one_leaving_waits_for_who_is_joining_and_then_leaves_the_server_to_them(
+def test_the_last_user_does_not_stop_the_server_while_another_one_joins(
     folder: Path, new_owner: Callable[..., Owner]
 ) -> None:
     owner = new_owner()
-    owner.begin()
+    owner.join()
     url = owner.url()
-    # We are somebody in the middle of joining: first the one lock, then the other.
+    # Join manually: lock the one file, then the other.
     with (
         (folder.parent / "postgres.users.lock").open("w") as users,
         (folder.parent / "postgres.start.lock").open("w") as start,
@@ -253,64 +253,64 @@ def test_the_last_one_leaving_waits_for_who_is_joining_and_then_leaves_the_serve
         fcntl.flock(users, fcntl.LOCK_SH)
         fcntl.flock(start, fcntl.LOCK_UN)
         assert owner.process.wait(timeout=30) == 0
-        assert ask(url, "SELECT 1") == 1
+        assert execute(url, "SELECT 1") == 1
 
 
-def test_a_server_killed_while_somebody_joins_it_is_started_anew(
+def test_a_server_that_is_killed_while_a_process_joins_is_started_again(
     folder: Path, new_owner: Callable[..., Owner]
 ) -> None:
     first, second = new_owner(), new_owner()
-    first.begin()
+    first.join()
     first.url()
     pid = postmaster(folder)
-    os.kill(pid, signal.SIGSTOP)  # it still calls itself ready, and answers nobody
-    second.begin()
+    os.kill(pid, signal.SIGSTOP)  # its state is still "ready", but it does not respond
+    second.join()
     assert second.process.stdout
     assert select.select([second.process.stdout], [], [], 1.5)[0] == []
     os.kill(pid, signal.SIGKILL)
-    assert ask(second.url(), "SELECT 1") == 1
+    assert execute(second.url(), "SELECT 1") == 1
     assert postmaster(folder) != pid
 
 
-def test_a_killed_owners_server_is_taken_over_and_then_stopped(
+def test_the_server_of_a_killed_process_is_joined_and_then_stopped(
     folder: Path, new_owner: Callable[..., Owner]
 ) -> None:
     owner = new_owner()
-    owner.begin()
+    owner.join()
     owner.url()
     pid = postmaster(folder)
     owner.kill()
-    assert lives(pid)
+    assert is_alive(pid)
 
-    with running(folder, settings=FAST) as url:
+    with run_server(folder, settings=FAST) as url:
         assert postmaster(folder) == pid
-        assert ask(url, "SELECT 1") == 1
-    assert not lives(pid)
+        assert execute(url, "SELECT 1") == 1
+    assert not is_alive(pid)
 
 
-def test_what_was_committed_survives_a_kill_of_owner_and_server(
+def test_committed_data_survives_a_kill_of_user_and_server(
     folder: Path, new_owner: Callable[..., Owner]
 ) -> None:
     owner = new_owner()
-    owner.begin()
+    owner.join()
     url = owner.url()
-    ask(url, "CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n")
+    execute(url, "CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n")
     busy = psycopg2.connect(url)
     backend = busy.info.backend_pid
-    # A backend that is asked nothing would notice the death by itself, so let it be stopped.
+    # An idle backend would notice the death of the server, so stop it.
     os.kill(backend, signal.SIGSTOP)
     owner.kill()
     os.kill(postmaster(folder), signal.SIGKILL)
 
-    with running(folder, settings=FAST) as url:
-        assert ask(url, "SELECT count(*) FROM kept") == 1000
-        assert not lives(backend)
+    with run_server(folder, settings=FAST) as url:
+        assert execute(url, "SELECT count(*) FROM kept") == 1000
+        assert not is_alive(backend)
     busy.close()
 
 
-def test_an_unrelated_process_with_the_pid_of_a_dead_server_is_left_alone(folder: Path) -> None:
-    with running(folder, settings=FAST) as url:
-        ask(url, "CREATE TABLE kept ()")
+def test_an_unrelated_process_with_the_pid_of_a_dead_server_is_not_killed(folder: Path) -> None:
+    with run_server(folder, settings=FAST) as url:
+        execute(url, "CREATE TABLE kept ()")
         stale = (folder / "postmaster.pid").read_text().split("\n", 1)[1]
     user = folder.stat().st_uid if os.geteuid() == 0 else None
     with subprocess.Popen(["sleep", "600"], user=user) as unrelated:
@@ -318,8 +318,8 @@ def test_an_unrelated_process_with_the_pid_of_a_dead_server_is_left_alone(folder
             for name in ("postmaster.pid", ".s.PGSQL.5432.lock"):
                 (folder / name).write_text(f"{unrelated.pid}\n{stale}")
             assert find_running(folder) is None
-            with running(folder, settings=FAST) as url:
-                assert ask(url, "SELECT count(*) FROM kept") == 0
+            with run_server(folder, settings=FAST) as url:
+                assert execute(url, "SELECT count(*) FROM kept") == 0
                 assert postmaster(folder) != unrelated.pid
             assert unrelated.poll() is None
         finally:
@@ -327,101 +327,99 @@ def test_an_unrelated_process_with_the_pid_of_a_dead_server_is_left_alone(folder
 
 
 @pytest.mark.parametrize("content", ["", "no number\n"])
-def test_a_damaged_pid_file_is_no_server(folder: Path, content: str) -> None:
-    with running(folder, settings=FAST):
+def test_a_damaged_pid_file_is_ignored(folder: Path, content: str) -> None:
+    with run_server(folder, settings=FAST):
         pass
     (folder / "postmaster.pid").write_text(content)
-    with running(folder, settings=FAST) as url:
-        assert ask(url, "SELECT 1") == 1
+    with run_server(folder, settings=FAST) as url:
+        assert execute(url, "SELECT 1") == 1
 
 
-def test_an_initdb_killed_half_way_is_begun_again(
-    folder: Path, new_owner: Callable[..., Owner]
-) -> None:
+def test_an_interrupted_initdb_is_repeated(folder: Path, new_owner: Callable[..., Owner]) -> None:
     owner = new_owner()
-    owner.begin()
+    owner.join()
     wait_until(lambda: any(folder.parent.glob("postgres.new-*/global")))
     owner.kill()
     assert not folder.exists()
 
-    with running(folder, settings=FAST) as url:
-        assert ask(url, "SELECT 1") == 1
-    # What the orphaned initdb wrote in its last moment is gone after one more start.
-    with running(folder, settings=FAST) as url:
-        assert ask(url, "SELECT 1") == 1
+    with run_server(folder, settings=FAST) as url:
+        assert execute(url, "SELECT 1") == 1
+    # Another start removes what the orphaned initdb wrote last.
+    with run_server(folder, settings=FAST) as url:
+        assert execute(url, "SELECT 1") == 1
         assert not list(folder.parent.glob("postgres.new-*"))
 
 
-def test_a_server_that_no_user_can_see_is_not_started_over(folder: Path) -> None:
-    with running(folder, settings=FAST):
+def test_a_socket_that_another_server_uses_is_not_replaced(folder: Path) -> None:
+    with run_server(folder, settings=FAST):
         pass
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(folder / ".s.PGSQL.5432"))
         other.listen()
-        with pytest.raises(EmbeddedPostgresError, match="another container"), running(folder):
+        with pytest.raises(EmbeddedPostgresError, match="another container"), run_server(folder):
             pass
     assert not (folder / "postmaster.pid").exists()
 
 
-def test_a_database_is_created_once_by_many_at_once(folder: Path) -> None:
-    with running(folder, settings=FAST) as server_url:
-        together = threading.Barrier(8)
+def test_a_database_is_created_once_by_concurrent_calls(folder: Path) -> None:
+    with run_server(folder, settings=FAST) as server_url:
+        barrier = threading.Barrier(8)
 
         def create(_: int) -> str:
-            together.wait(timeout=20)
+            barrier.wait(timeout=20)
             return ensure_database(server_url, "my data")
 
         with ThreadPoolExecutor(8) as pool:
             urls = set(pool.map(create, range(8)))
         assert len(urls) == 1
-        assert ask(urls.pop(), "SELECT current_database()") == "my data"
+        assert execute(urls.pop(), "SELECT current_database()") == "my data"
         assert ensure_database(server_url, "my data").startswith("postgresql://")
 
 
-def test_a_folder_too_deep_for_a_socket_gets_a_short_private_one(tmp_path: Path) -> None:
+def test_a_path_too_long_for_a_socket_gets_a_short_private_folder(tmp_path: Path) -> None:
     deep = tmp_path / ("deep" * 20) / ("deeper" * 10) / "postgres"
-    with running(deep, settings=FAST) as url:
-        assert ask(url, "SELECT 1") == 1
+    with run_server(deep, settings=FAST) as url:
+        assert execute(url, "SELECT 1") == 1
         sockets = Path(parse_qs(urlsplit(url).query)["host"][0])
         assert len(str(sockets)) < 60
         assert sockets.stat().st_mode & 0o777 == 0o700
-        with running(deep) as again:
-            assert again == url
+        with run_server(deep) as second_url:
+            assert second_url == url
     assert not sockets.exists()
 
 
 @pytest.mark.parametrize("name", ["a $HOME 'b' \"c\" `d` %20+é", "one, two"])
 def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
-    with running(tmp_path / name / "postgres", settings=FAST) as url:
-        assert ask(url, "SHOW data_directory") == str(tmp_path / name / "postgres")
+    with run_server(tmp_path / name / "postgres", settings=FAST) as url:
+        assert execute(url, "SHOW data_directory") == str(tmp_path / name / "postgres")
 
 
-def test_a_folder_of_another_version_is_refused_with_what_to_do(folder: Path) -> None:
+def test_a_folder_of_another_version_is_refused(folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "PG_VERSION").write_text("16\n")
-    with pytest.raises(EmbeddedPostgresError) as raised, running(folder):
+    with pytest.raises(EmbeddedPostgresError) as raised, run_server(folder):
         pass
     message = str(raised.value)
     assert str(folder) in message
     assert "PostgreSQL 16" in message
     assert "PostgreSQL 18" in message
-    assert "Move that folder away" in message
+    assert "move that folder to start with an empty database" in message
     assert [path.name for path in folder.iterdir()] == ["PG_VERSION"]
 
 
-def test_a_folder_of_something_else_is_left_as_it_is(folder: Path) -> None:
+def test_a_folder_with_other_contents_is_not_changed(folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "thesis.txt").write_text("irreplaceable")
-    with pytest.raises(EmbeddedPostgresError, match="holds something else"), running(folder):
+    with pytest.raises(EmbeddedPostgresError, match="has other contents"), run_server(folder):
         pass
     assert (folder / "thesis.txt").read_text() == "irreplaceable"
 
 
-def test_a_start_that_fails_says_why_in_one_line_and_where_the_log_is(folder: Path) -> None:
-    with running(folder, settings=FAST):
+def test_a_failed_start_gives_a_one_line_reason_and_the_log(folder: Path) -> None:
+    with run_server(folder, settings=FAST):
         pass
     impossible = {"shared_preload_libraries": "no_such_library"}
-    with pytest.raises(EmbeddedPostgresError) as raised, running(folder, settings=impossible):
+    with pytest.raises(EmbeddedPostgresError) as raised, run_server(folder, settings=impossible):
         pass
     message = str(raised.value)
     assert "\n" not in message
@@ -430,11 +428,11 @@ def test_a_start_that_fails_says_why_in_one_line_and_where_the_log_is(folder: Pa
     assert find_running(folder) is None
 
 
-def test_folders_above_are_opened_no_further_than_needed(folder: Path) -> None:
-    above = folder.parent
-    above.mkdir()
-    above.chmod(0o700)
-    with running(folder, settings=FAST) as url:
-        assert ask(url, "SELECT 1") == 1
+def test_parent_folders_get_no_more_permissions_than_needed(folder: Path) -> None:
+    parent = folder.parent
+    parent.mkdir()
+    parent.chmod(0o700)
+    with run_server(folder, settings=FAST) as url:
+        assert execute(url, "SELECT 1") == 1
         assert folder.stat().st_mode & 0o777 == 0o700
-    assert above.stat().st_mode & 0o777 == (0o701 if os.geteuid() == 0 else 0o700)
+    assert parent.stat().st_mode & 0o777 == (0o701 if os.geteuid() == 0 else 0o700)

@@ -1,4 +1,4 @@
-"""Empty is not missing: a source that is not ready fails the day, and the schedule tries again."""
+"""A source that is not ready fails the day, and the schedule retries it."""
 
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta, timezone
@@ -19,7 +19,7 @@ from sync_pipeline_tests.integration.helpers import Pipeline, Worker, open_batch
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`"),  # beta, says Dagster
+    pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`"),  # in beta
 ]
 
 DAYS = helpers.days(3)
@@ -41,18 +41,18 @@ def test_a_day_that_is_not_ready_fails_with_its_rows_kept(pipeline: Pipeline) ->
     day = DAYS[0]
     run(pipeline.source, f"INSERT INTO loads VALUES ('{day}', true)")
     assert pipeline.sync([day], source=source())[0].outcome is Outcome.SUCCESS
-    for state, said in (("false", "found False"), ("NULL", "found None")):
+    for state, result in (("false", "returned False"), ("NULL", "returned None")):
         run(pipeline.source, f"UPDATE loads SET ready = {state}; DELETE FROM orders")
         (done,) = pipeline.sync([day], source=source())
         assert done.outcome is Outcome.FAILED
-        assert f"the source is not ready for {day}: ready_query {said}" in (done.error or "")
+        assert f"the source is not ready for {day}: ready_query {result}" in (done.error or "")
     run(pipeline.source, "DELETE FROM loads")
     (done,) = pipeline.sync([day], source=source())
-    assert "ready_query found no row" in (done.error or "")
+    assert "ready_query returned no row" in (done.error or "")
     assert pipeline.loaded() == {day: 10}
 
 
-def test_an_empty_answer_of_a_ready_source_clears_the_day(pipeline: Pipeline) -> None:
+def test_a_ready_source_without_rows_clears_the_day(pipeline: Pipeline) -> None:
     day = DAYS[0]
     run(pipeline.source, f"INSERT INTO loads VALUES ('{day}', true)")
     pipeline.sync([day], source=source())
@@ -62,18 +62,20 @@ def test_an_empty_answer_of_a_ready_source_clears_the_day(pipeline: Pipeline) ->
     assert pipeline.loaded() == {}
 
 
-def test_a_question_that_cannot_be_asked_is_explained(pipeline: Pipeline) -> None:
+def test_the_error_explains_an_invalid_ready_query(pipeline: Pipeline) -> None:
     (done,) = pipeline.sync(DAYS[:1], source=source(ready_query="SELEC 1"))
-    told = f"dataset orders: its ready_query fails for {DAYS[0]}: syntax error at or near"
-    assert (done.error or "").startswith(told)
+    error = f"dataset orders: ready_query failed for {DAYS[0]}: syntax error at or near"
+    assert (done.error or "").startswith(error)
     (done,) = pipeline.sync(DAYS[:1], source=source(ready_query="SELECT 'x' LIKE '%x'"))
-    assert "its ready_query takes %(day)s and nothing else; write any other % as %%" in (
+    assert "%(day)s is the only parameter of ready_query; write any other % as %%" in (
         done.error or ""
     )
 
 
-def asked(pipeline: Pipeline, instance: dg.DagsterInstance, hour: int, look_back_days: int) -> Any:
-    """What the schedule asks for at this hour of the night after the last of DAYS."""
+def requested_by_schedule(
+    pipeline: Pipeline, instance: dg.DagsterInstance, hour: int, look_back_days: int
+) -> Any:
+    """Return what the schedule requests at this hour on the day after the last of DAYS."""
     times = {"at": "02:00", "retry_every_minutes": 60, "retry_until": "06:00"}
     dataset = pipeline.dataset(schedule={**times, "look_back_days": look_back_days})
     assert dataset.schedule is not None
@@ -108,10 +110,10 @@ def at_night(
     instance: dg.DagsterInstance,
 ) -> Callable[[int, int], Any]:
     monkeypatch.setenv("SYNC_DATABASE_URL", pipeline.target)
-    return lambda hour, look_back: asked(pipeline, instance, hour, look_back)
+    return lambda hour, look_back: requested_by_schedule(pipeline, instance, hour, look_back)
 
 
-def test_a_day_whose_run_has_not_begun_it_is_not_asked_for_again(
+def test_a_day_with_a_queued_run_is_not_requested_again(
     at_night: Callable[[int, int], Any], instance: dg.DagsterInstance
 ) -> None:
     (request,) = at_night(3, 0)
@@ -126,11 +128,11 @@ def test_a_day_whose_run_has_not_begun_it_is_not_asked_for_again(
     assert isinstance(at_night(3, 0), dg.SkipReason)
 
 
-def test_only_the_days_that_failed_are_tried_again_in_their_own_batch(
+def test_only_failed_days_are_retried_in_their_batch(
     pipeline: Pipeline, at_night: Callable[[int, int], Any]
 ) -> None:
     batch = open_batch(pipeline.target, DAYS)
-    assert isinstance(at_night(3, 2), dg.SkipReason)  # they are at work
+    assert isinstance(at_night(3, 2), dg.SkipReason)  # they are running
     end(pipeline, batch, DAYS[0])
     end(pipeline, batch, DAYS[1], "not ready")
     end(pipeline, batch, DAYS[2], "not ready")
@@ -149,7 +151,7 @@ def test_only_the_days_that_failed_are_tried_again_in_their_own_batch(
     assert isinstance(at_night(6, 2), dg.SkipReason)
 
 
-def test_a_day_alone_is_tried_again_alone_and_a_night_that_was_missed_made_up_for(
+def test_a_single_day_is_retried_alone_and_a_missed_night_is_made_up_for(
     pipeline: Pipeline, at_night: Callable[[int, int], Any]
 ) -> None:
     (request,) = at_night(3, 0)
@@ -159,7 +161,7 @@ def test_a_day_alone_is_tried_again_alone_and_a_night_that_was_missed_made_up_fo
     assert at_night(2, 0).partition_key == str(DAYS[-1])
 
 
-def test_a_failed_night_taken_up_again_is_one_record(pipeline: Pipeline) -> None:
+def test_a_retried_night_is_one_record(pipeline: Pipeline) -> None:
     run(pipeline.source, f"INSERT INTO loads VALUES ('{DAYS[0]}', true), ('{DAYS[1]}', true)")
     batch = open_batch(pipeline.target, DAYS)
     pipeline.sync(DAYS, batch, source=source())

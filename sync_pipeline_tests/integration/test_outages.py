@@ -12,7 +12,7 @@ import pytest
 from sync_pipeline.database.migrate import migrate
 from sync_pipeline.sync.days import DayResult, Outcome
 from sync_pipeline.tracking.models import Batch, RecordStatus
-from sync_pipeline.tracking.worker import connection, ledger, outbox
+from sync_pipeline.tracking.worker import connection, outbox, pending_writes
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import (
     ROWS_PER_DAY,
@@ -174,7 +174,7 @@ def test_after_an_outage_at_the_start_the_batch_is_opened_late_with_all_its_days
 def test_the_end_of_a_run_waits_a_few_seconds_for_the_end_of_an_outage(
     pipeline: Pipeline, records: str, server: OtherServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger, "FLUSH_TIMEOUT_SECONDS", helpers.TIMEOUT_SECONDS)
+    monkeypatch.setattr(pending_writes, "FLUSH_TIMEOUT_SECONDS", helpers.TIMEOUT_SECONDS)
     run(pipeline.target, "CREATE TABLE orders (day date, id int, amount int, passed boolean)")
     server.stop()
     with in_thread(partial(pipeline.sync, DAYS, OPEN_LATE)) as syncing:
@@ -191,7 +191,7 @@ def test_in_an_outage_until_the_end_days_are_synced_at_full_speed_and_pending_ev
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ledger, "FLUSH_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(pending_writes, "FLUSH_TIMEOUT_SECONDS", 0.5)
     batch = open_batch(records, DAYS)
     syncing = pipeline.start(DAYS, batch)
     next(syncing)

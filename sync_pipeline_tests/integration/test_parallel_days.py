@@ -141,7 +141,7 @@ def test_no_worker_starts_another_day_while_one_is_slow_to_stop() -> None:
 def test_pending_writes_of_a_thread_are_written_by_the_run(pipeline: Pipeline) -> None:
     with Tracker(pipeline.settings, run_id="run-1") as tracker:
         other = tracker.clone()
-        other._ledger._pending.append(events.DayRefused(helpers.DATASET, DAYS[0], None, "held"))
+        other._writes._pending.append(events.DayRefused(helpers.DATASET, DAYS[0], None, "held"))
         other.transfer_pending_to(tracker)
         assert tracker.has_pending
     found = run(pipeline.target, "SELECT sync_date, state, error_message FROM sync_attempt")
@@ -151,7 +151,7 @@ def test_pending_writes_of_a_thread_are_written_by_the_run(pipeline: Pipeline) -
 def test_a_batch_opened_by_a_thread_starts_when_the_run_requested_it(pipeline: Pipeline) -> None:
     new = NewBatch("batch-1", helpers.DATASET, DAYS)
     with Tracker(pipeline.settings, run_id="run-1") as tracker:
-        tracker._ledger.requested_at[new.batch_key, new.dataset] = time.monotonic() - 60
+        tracker._writes.requested_at[new.batch_key, new.dataset] = time.monotonic() - 60
         other = tracker.clone()
         assert other.open_batch(new)
         other.transfer_pending_to(tracker)

@@ -1,4 +1,4 @@
-"""A PostgreSQL source says what it delivers, or in one line why it cannot."""
+"""A PostgreSQL source reports its shape, or an error of one line, and recovers from failures."""
 
 import io
 import threading
@@ -42,11 +42,11 @@ def settings(url: str) -> Settings:
     return Settings({"SYNC_SOURCE_URL": url})
 
 
-def refusal(url: str, **source: Any) -> str:
-    """Return what opening the source is refused with: one line that names the dataset."""
-    with pytest.raises(SourceError) as raised:
+def open_error(url: str, **source: Any) -> str:
+    """Open a source that fails, and return the error: one line that starts with the dataset."""
+    with pytest.raises(SourceError) as caught:
         open_source(dataset(**source), settings(url))
-    text = str(raised.value)
+    text = str(caught.value)
     assert "\n" not in text
     assert text.startswith("dataset sales: ")
     return text
@@ -55,7 +55,7 @@ def refusal(url: str, **source: Any) -> str:
 ORDERS = "CREATE TABLE orders (id int, day date, price numeric(10,2))"
 
 
-def test_a_tables_shape_is_its_columns_with_their_full_types(source_url: str) -> None:
+def test_the_shape_of_a_table_has_its_columns_with_their_full_types(source_url: str) -> None:
     run(source_url, ORDERS)
     with closing(open_source(dataset(), settings(source_url))) as source:
         assert source.shape == Shape(
@@ -65,7 +65,7 @@ def test_a_tables_shape_is_its_columns_with_their_full_types(source_url: str) ->
         )
 
 
-def test_a_querys_shape_is_what_it_returns(source_url: str) -> None:
+def test_the_shape_of_a_query_has_the_columns_it_returns(source_url: str) -> None:
     query = "SELECT 1 AS id, 'x' AS note, now() AS day, ARRAY[1.5] AS prices -- a comment"
     with closing(open_source(dataset(query=query), settings(source_url))) as source:
         assert [column.type for column in source.shape.columns] == [
@@ -86,7 +86,7 @@ def test_a_querys_shape_is_what_it_returns(source_url: str) -> None:
         ("birthday", DayType.DATE),
     ],
 )
-def test_the_day_may_be_a_date_a_timestamp_or_a_domain_over_one(
+def test_the_day_column_may_be_a_date_a_timestamp_or_a_domain_over_one(
     source_url: str, kind: str, expected: DayType
 ) -> None:
     run(
@@ -98,52 +98,52 @@ def test_the_day_may_be_a_date_a_timestamp_or_a_domain_over_one(
         assert source.shape.day_type is expected
 
 
-def test_a_missing_table_is_named(source_url: str) -> None:
-    assert "no table nowhere.orders" in refusal(source_url, table="nowhere.orders")
-    assert "no table orders" in refusal(source_url)
+def test_a_missing_table_is_reported(source_url: str) -> None:
+    assert "table nowhere.orders not found" in open_error(source_url, table="nowhere.orders")
+    assert "table orders not found" in open_error(source_url)
 
 
-def test_a_missing_column_is_named_with_those_that_exist(source_url: str) -> None:
+def test_a_missing_column_is_reported_with_the_existing_ones(source_url: str) -> None:
     run(source_url, ORDERS)
-    text = refusal(source_url, columns=("day", "Price"))
+    text = open_error(source_url, columns=("day", "Price"))
     assert "table orders has no column 'Price'" in text
     assert "'columns'" in text
     assert text.endswith("the columns are id, day, price")
 
 
-def test_a_missing_day_column_is_named_with_the_columns_that_exist(source_url: str) -> None:
+def test_a_missing_day_column_is_reported_with_the_existing_ones(source_url: str) -> None:
     run(source_url, ORDERS)
-    text = refusal(source_url, day_column="ordered_at")
+    text = open_error(source_url, day_column="ordered_at")
     assert "has no column 'ordered_at'; correct 'day_column'" in text
     assert text.endswith("the columns are id, day, price")
 
 
-def test_a_day_column_of_another_type_is_refused(source_url: str) -> None:
+def test_a_day_column_of_another_type_is_rejected(source_url: str) -> None:
     run(source_url, ORDERS)
-    text = refusal(source_url, day_column="price")
+    text = open_error(source_url, day_column="price")
     assert "'price' of table orders is of type numeric(10,2); choose" in text
 
 
-def test_two_columns_of_one_name_are_refused(source_url: str) -> None:
-    text = refusal(source_url, query="SELECT now() AS day, 1 AS a, 2 AS a")
+def test_two_columns_with_the_same_name_are_rejected(source_url: str) -> None:
+    text = open_error(source_url, query="SELECT now() AS day, 1 AS a, 2 AS a")
     assert "two columns named 'a'" in text
     assert "AS" in text
 
 
 @pytest.mark.parametrize("end", [";", " ; \n"])
-def test_a_query_that_ends_with_a_semicolon_is_refused(source_url: str, end: str) -> None:
-    assert "remove the ';'" in refusal(source_url, query="SELECT now() AS day" + end)
+def test_a_query_that_ends_with_a_semicolon_is_rejected(source_url: str, end: str) -> None:
+    assert "remove the ';'" in open_error(source_url, query="SELECT now() AS day" + end)
 
 
-def test_a_query_that_is_wrong_is_told_what_the_server_said(source_url: str) -> None:
-    text = refusal(source_url, query="SELECT nothing AS day")
+def test_the_error_of_an_invalid_query_contains_the_servers_message(source_url: str) -> None:
+    text = open_error(source_url, query="SELECT nothing AS day")
     assert 'column "nothing" does not exist' in text
     assert "defs.yaml" in text
 
 
 @pytest.fixture
 def stranger(source_url: str) -> Any:
-    """The URL of the source database for a user who may do nothing there."""
+    """The name and the URL of a user without permissions in the source database."""
     name = f"stranger_{parse_dsn(source_url)['dbname']}"
     run(source_url, f"CREATE ROLE {name} LOGIN PASSWORD 'open sesame'")
     dsn = parse_dsn(source_url) | {"user": name, "password": "open sesame"}
@@ -153,35 +153,39 @@ def stranger(source_url: str) -> Any:
     run(source_url, f"DROP OWNED BY {name}", f"DROP ROLE {name}")
 
 
-def test_a_table_that_may_not_be_read_is_named(source_url: str, stranger: tuple[str, str]) -> None:
+def test_a_missing_permission_on_a_table_is_reported(
+    source_url: str, stranger: tuple[str, str]
+) -> None:
     run(source_url, ORDERS)
     name, url = stranger
-    text = refusal(url)
+    text = open_error(url)
     assert "permission denied for table orders" in text
-    assert "may SELECT" in text
+    assert "has SELECT permission" in text
     assert "sesame" not in text
     # A grant on the columns that are copied is enough.
     run(source_url, f"GRANT SELECT (id, day) ON orders TO {name}")
     open_source(dataset(columns=("day", "id")), settings(url)).close()
 
 
-def test_a_schema_that_may_not_be_used_is_named(source_url: str, stranger: tuple[str, str]) -> None:
+def test_a_missing_permission_on_a_schema_is_reported(
+    source_url: str, stranger: tuple[str, str]
+) -> None:
     run(source_url, "CREATE SCHEMA vault", "CREATE TABLE vault.orders (day date)")
-    assert "permission denied for schema vault" in refusal(stranger[1], table="vault.orders")
+    assert "permission denied for schema vault" in open_error(stranger[1], table="vault.orders")
 
 
-def test_a_source_without_a_url_names_the_setting() -> None:
+def test_a_missing_url_is_reported_with_its_setting() -> None:
     with pytest.raises(SettingError, match="SYNC_SOURCE_URL is not set"):
         open_source(dataset(), Settings({}))
 
 
-def test_a_source_that_does_not_answer_names_the_setting_and_no_password() -> None:
-    with pytest.raises(SourceError, match="SYNC_SOURCE_URL") as raised:
+def test_an_unreachable_source_is_reported_with_its_setting_and_no_password() -> None:
+    with pytest.raises(SourceError, match="SYNC_SOURCE_URL") as caught:
         open_source(dataset(), settings("postgresql://u:sesame@127.0.0.1:1/x"))
-    assert "sesame" not in str(raised.value)
+    assert "sesame" not in str(caught.value)
 
 
-def test_a_lost_connection_fails_its_day_and_the_next_opens_another(source_url: str) -> None:
+def test_a_lost_connection_fails_its_day_and_the_next_day_opens_another(source_url: str) -> None:
     run(source_url, ORDERS, "INSERT INTO orders VALUES (1, '2025-10-02', 1)")
     with closing(open_source(dataset(), settings(source_url))) as source:
         assert source.read_day(DAY, io.BytesIO(), CopyFormat.BINARY) == 1
@@ -191,24 +195,24 @@ def test_a_lost_connection_fails_its_day_and_the_next_opens_another(source_url: 
             "WHERE application_name = 'sync_pipeline: read sales' "
             "AND datname = current_database()",
         )
-        with pytest.raises(SourceError, match="cannot read 2025-10-02 from table orders") as raised:
+        with pytest.raises(SourceError, match="cannot read 2025-10-02 from table orders") as caught:
             source.read_day(DAY, io.BytesIO(), CopyFormat.BINARY)
-        assert isinstance(raised.value.__cause__, psycopg2.OperationalError)
+        assert isinstance(caught.value.__cause__, psycopg2.OperationalError)
         assert source.read_day(DAY, io.BytesIO(), CopyFormat.BINARY) == 1
 
 
-def test_a_statement_that_takes_too_long_is_ended_by_the_datasets_limit(source_url: str) -> None:
+def test_a_slow_statement_is_ended_by_the_datasets_timeout(source_url: str) -> None:
     query = "SELECT date '2025-10-02' AS day, pg_sleep(60)::text AS slept"
     limited = dataset(query=query, statement_timeout_seconds=0.2)
     with (
         closing(open_source(limited, settings(source_url))) as source,
-        pytest.raises(SourceError, match="statement timeout") as raised,
+        pytest.raises(SourceError, match="statement timeout") as caught,
     ):
         source.read_day(DAY, io.BytesIO(), CopyFormat.BINARY)
-    assert getattr(raised.value.__cause__, "pgcode", None) == "57014"
+    assert getattr(caught.value.__cause__, "pgcode", None) == "57014"
 
 
-def test_a_read_is_broken_off_from_another_thread(source_url: str) -> None:
+def test_a_read_is_cancelled_from_another_thread(source_url: str) -> None:
     query = "SELECT date '2025-10-02' AS day, pg_sleep(60)::text AS slept"
     with closing(open_source(dataset(query=query), settings(source_url))) as source:
         threading.Timer(0.3, source.cancel).start()
@@ -218,8 +222,8 @@ def test_a_read_is_broken_off_from_another_thread(source_url: str) -> None:
         assert time.monotonic() - started < 10
 
 
-def test_a_cancellation_that_comes_late_does_not_hit_the_next_day(source_url: str) -> None:
-    # It may still be on its way to the session it was aimed at, so the next day uses another.
+def test_a_late_cancellation_does_not_affect_the_next_day(source_url: str) -> None:
+    # The cancel request may still be on its way to its session, so the next day uses another.
     query = "SELECT date '2025-10-02' AS day, pg_backend_pid() AS session"
     with closing(open_source(dataset(query=query), settings(source_url))) as source:
 
@@ -236,7 +240,7 @@ def test_a_cancellation_that_comes_late_does_not_hit_the_next_day(source_url: st
         assert session() == second
 
 
-def test_what_the_sink_raises_comes_out_and_the_source_reads_on(source_url: str) -> None:
+def test_an_error_of_the_sink_is_raised_and_the_source_stays_usable(source_url: str) -> None:
     run(
         source_url,
         "CREATE TABLE orders (day date, filler text)",
@@ -265,8 +269,8 @@ def test_a_closed_source_leaves_no_session(source_url: str) -> None:
     wait_until(lambda: run(source_url, sessions) == [(0,)], 5)
 
 
-def test_a_source_that_is_refused_leaves_no_session(source_url: str) -> None:
-    refusal(source_url)
+def test_a_source_that_fails_to_open_leaves_no_session(source_url: str) -> None:
+    open_error(source_url)
     sessions = (
         "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'sync_pipeline: read%' "
         "AND datname = current_database()"

@@ -15,7 +15,8 @@ from sync_pipeline.errors import SupersededError
 from sync_pipeline.settings import Settings, with_database
 from sync_pipeline.sync.days import DayResult, Outcome
 from sync_pipeline.tracking.models import Attempt, NewBatch, StartedDay
-from sync_pipeline.tracking.worker import connection, ledger
+from sync_pipeline.tracking.worker import connection as tracking_connection
+from sync_pipeline.tracking.worker import pending_writes
 from sync_pipeline.tracking.worker import tracker as tracker_module
 from sync_pipeline.tracking.worker.tracker import Tracker
 from sync_pipeline_tests.integration import helpers
@@ -51,13 +52,13 @@ STATUSES = "SELECT sync_date, status FROM daily_sync_status WHERE kind = 'day' O
 @pytest.fixture
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retry unavailable tables without a backoff."""
-    monkeypatch.setattr(connection, "_INITIAL_BACKOFF_SECONDS", 0.0)
+    monkeypatch.setattr(tracking_connection, "_INITIAL_BACKOFF_SECONDS", 0.0)
 
 
 @pytest.fixture
 def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do not wait for unavailable tables at the end of a run."""
-    monkeypatch.setattr(ledger, "FLUSH_TIMEOUT_SECONDS", 0.0)
+    monkeypatch.setattr(pending_writes, "FLUSH_TIMEOUT_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -173,7 +174,7 @@ class TestOutage:
                 assert tracker.begin(DATASET, START, None) is None
             assert len(calls) == 1
 
-            monkeypatch.setattr(connection, "_INITIAL_BACKOFF_SECONDS", 0.0)
+            monkeypatch.setattr(tracking_connection, "_INITIAL_BACKOFF_SECONDS", 0.0)
             tracker = Tracker(elsewhere)
             for _ in range(3):
                 assert tracker.begin(DATASET, START, None) is None
@@ -283,11 +284,11 @@ class TestRejected:
         freed_in_time: bool,
     ) -> None:
         if not freed_in_time:
-            monkeypatch.setattr(connection, "LOCK_TIMEOUT_SECONDS", 0.3)
+            monkeypatch.setattr(tracking_connection, "LOCK_TIMEOUT_SECONDS", 0.3)
         with gate_closed(pipeline.source) as gate, in_thread(partial(pipeline.sync, DAYS)) as work:
             wait_until_blocked(connection, gate.info.backend_pid)
             # From here on, only the wait in the day's transaction is short.
-            monkeypatch.setattr(connection, "LOCK_TIMEOUT_SECONDS", 0.3)
+            monkeypatch.setattr(tracking_connection, "LOCK_TIMEOUT_SECONDS", 0.3)
             with transaction(pipeline.target) as held:
                 held.execute("LOCK daily_sync_status")
                 execute(gate, "SELECT pg_advisory_unlock(42)")

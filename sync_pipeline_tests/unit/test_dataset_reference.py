@@ -21,7 +21,7 @@ def models_below(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
             yield from models_below(one)
 
 
-MODELS = [*models_below(DatasetSettings), Every, Percent]
+MODELS: list[type[BaseModel]] = [*models_below(DatasetSettings), Every, Percent]
 
 
 def test_the_file_is_up_to_date() -> None:

@@ -1,4 +1,4 @@
-"""What the keys of a source of files mean, and what is said about wrong ones."""
+"""The keys of a `files` source: their meaning, and the errors for invalid ones."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ pytestmark = pytest.mark.unit
 
 
 def files(**keys: Any) -> FilesSource:
-    given = {"path": "{day}.csv", "columns": {"id": "bigint"}} | keys
-    return FilesSource.model_validate({k: v for k, v in given.items() if v is not None})
+    merged = {"path": "{day}.csv", "columns": {"id": "bigint"}} | keys
+    return FilesSource.model_validate({k: v for k, v in merged.items() if v is not None})
 
 
 @pytest.mark.parametrize(
@@ -24,12 +24,12 @@ def files(**keys: Any) -> FilesSource:
         ("{day}/*.snappy.parquet", "parquet", ","),
     ],
 )
-def test_the_format_is_what_the_path_ends_with(path: str, file_format: str, delimiter: str) -> None:
+def test_the_format_is_the_suffix_of_the_path(path: str, file_format: str, delimiter: str) -> None:
     keys = files(path=path)
     assert (keys.file_format, keys.delimiter) == (file_format, delimiter)
 
 
-def test_a_files_name_says_how_it_is_compressed_unless_the_key_does() -> None:
+def test_the_compression_is_the_suffix_of_the_file_unless_the_key_is_set() -> None:
     assert [files().compression_of(f"a.csv{end}") for end in ("", ".gz", ".zst", ".bz2")] == [
         "none",
         "gzip",
@@ -39,18 +39,18 @@ def test_a_files_name_says_how_it_is_compressed_unless_the_key_does() -> None:
     assert files(compression="none").compression_of("a.csv.gz") == "none"
 
 
-def test_a_tab_and_a_blank_mean_themselves() -> None:
+def test_a_tab_and_a_space_are_kept() -> None:
     csv = files(csv={"delimiter": "\t", "null_values": ["", " "]}).csv
     assert (csv.delimiter, csv.null_values) == ("\t", ("", " "))
 
 
-def test_only_the_names_of_secrets_stand_in_a_file() -> None:
+def test_secrets_are_named_by_their_settings() -> None:
     s3 = {"access_key_env": "LAKE_KEY", "secret_key_env": "LAKE_SECRET"}
     assert files(path="s3://lake/{day}.csv", s3=s3).secret_settings == ("LAKE_KEY", "LAKE_SECRET")
 
 
 @pytest.mark.parametrize(
-    ("keys", "said"),
+    ("keys", "message"),
     [
         ({"columns": None}, "'columns' must declare the columns of csv files"),
         ({"path": "{day}"}, "set 'format'"),
@@ -80,7 +80,7 @@ def test_only_the_names_of_secrets_stand_in_a_file() -> None:
         ({"delimiter": ";"}, "unknown key 'delimiter'"),
     ],
 )
-def test_keys_that_do_not_go_together_are_refused(keys: dict[str, Any], said: str) -> None:
+def test_invalid_combinations_of_keys_are_rejected(keys: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError) as caught:
         files(**keys)
-    assert said in str(caught.value)
+    assert message in str(caught.value)

@@ -1,4 +1,4 @@
-"""Paths with a day and wildcards in them mean the names they say, and no other."""
+"""Path patterns with a day and wildcards match the right names only."""
 
 from datetime import date
 
@@ -20,7 +20,7 @@ DAY = date(2025, 10, 1)
         ("gs://lake/{day:%G-W%V-%u}.csv", ["lake", "2025-W40-3.csv"]),
     ],
 )
-def test_a_day_stands_in_the_path_as_its_form_says(path: str, names: list[str]) -> None:
+def test_the_day_is_formatted_in_the_path(path: str, names: list[str]) -> None:
     assert [name.literal for name in PathPattern(path).names(DAY)] == names
 
 
@@ -29,7 +29,7 @@ def test_a_year_before_1000_has_four_digits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "meant", "not_meant"),
+    ("pattern", "matching", "not_matching"),
     [
         ("a-*.csv", ["a-.csv", "a-1.csv"], ["b-1.csv", "a-1.csv.gz", "a-1_csv"]),
         ("part-?.csv", ["part-1.csv"], ["part-.csv", "part-10.csv"]),
@@ -39,19 +39,19 @@ def test_a_year_before_1000_has_four_digits() -> None:
         ("{day:%Y-%m-%d}*.csv", ["2025-10-01b.csv"], ["2025-10-02.csv"]),
     ],
 )
-def test_a_wildcard_means_a_part_of_one_name_that_is_not_hidden(
-    pattern: str, meant: list[str], not_meant: list[str]
+def test_a_wildcard_matches_within_one_name_that_is_not_hidden(
+    pattern: str, matching: list[str], not_matching: list[str]
 ) -> None:
     (name,) = PathPattern(pattern).names(DAY)
-    assert [given for given in meant + not_meant if name.rank(given)] == meant
+    assert [names for names in matching + not_matching if name.rank(names)] == matching
 
 
-def test_names_of_any_day_sort_by_the_day_in_whatever_form() -> None:
+def test_names_sort_by_their_day_in_any_format() -> None:
     (name,) = PathPattern("x-{day:%d.%m.%Y}.csv").names(None)
-    given = ["x-03.02.2025.csv", "x-01.12.2024.csv", "x-02.03.2025.csv", "x-1.1.2026.csv"]
-    meant = [text for text in given if name.rank(text)]
-    assert max(meant, key=lambda text: name.rank(text) or ()) == "x-02.03.2025.csv"
-    assert len(meant) == 3
+    names = ["x-03.02.2025.csv", "x-01.12.2024.csv", "x-02.03.2025.csv", "x-1.1.2026.csv"]
+    matching = [text for text in names if name.rank(text)]
+    assert max(matching, key=lambda text: name.rank(text) or ()) == "x-02.03.2025.csv"
+    assert len(matching) == 3
 
 
 @pytest.mark.parametrize(
@@ -65,23 +65,23 @@ def test_names_of_any_day_sort_by_the_day_in_whatever_form() -> None:
         ("all.csv", False),
     ],
 )
-def test_a_path_is_daily_if_no_two_days_share_one(path: str, daily: bool) -> None:
+def test_a_path_is_daily_if_each_day_has_a_different_one(path: str, daily: bool) -> None:
     assert PathPattern(path).is_daily is daily
 
 
-def test_the_day_is_read_back_from_a_path() -> None:
+def test_the_day_is_parsed_from_a_path() -> None:
     names = PathPattern("{day:%Y/%m}/{day:%Y%m%d}-*.csv").names(None)
     assert day_of_path(names, ["2025", "10", "20251001-7.csv"]) == DAY
     assert day_of_path(names, ["2025", "10", "20251301-7.csv"]) is None
     assert day_of_path(PathPattern("a.csv").names(None), ["a.csv"]) is None
 
 
-def test_a_marker_takes_the_files_name_and_the_day() -> None:
+def test_a_marker_contains_the_files_name_and_the_day() -> None:
     assert render_marker("{file}.{day:%d}.done", DAY, "a.csv") == "a.csv.01.done"
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "message"),
     [
         ("ftp://host/a.csv", "begin with s3:// or gs://"),
         ("s3://bucket", "must contain a bucket and a path"),
@@ -94,6 +94,6 @@ def test_a_marker_takes_the_files_name_and_the_day() -> None:
         ("{day", "expected '}'"),
     ],
 )
-def test_a_path_that_cannot_be_is_refused_with_what_is_wrong(path: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_an_invalid_path_is_rejected_with_a_reason(path: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         PathPattern(path)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from sync_pipeline.orchestration.recovery.cursor import ReadPosition, ReconcilerCursor, Suspicion
+from sync_pipeline.orchestration.dagster.observations import ReadPosition
+from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor, Suspicion
 
 pytestmark = pytest.mark.unit
 

@@ -1,4 +1,4 @@
-"""The keys of a `rest` source: what they allow, what they refuse, and that they are documented."""
+"""The keys of a `rest` source: valid and invalid values, and their documentation."""
 
 import re
 from datetime import date
@@ -21,14 +21,14 @@ PAGE = (PROJECT_ROOT / "docs/sources/rest.md").read_text(encoding="utf-8")
 
 
 def source(**changes: Any) -> RestSource:
-    given: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "type": "rest",
         "base_url": "https://api.example.com/v1/",
         "paginator": {"type": "single_page"},
         "records": "$",
         "columns": {"id": "bigint"},
     }
-    return RestSource.model_validate(given | changes)
+    return RestSource.model_validate(defaults | changes)
 
 
 @pytest.mark.parametrize(
@@ -43,45 +43,45 @@ def source(**changes: Any) -> RestSource:
         ("日.本", ("日", "本")),
     ],
 )
-def test_a_path_is_names_and_indexes(path: str, steps: tuple[str | int, ...]) -> None:
+def test_a_path_consists_of_names_and_indexes(path: str, steps: tuple[str | int, ...]) -> None:
     assert steps_of(path) == steps
 
 
 @pytest.mark.parametrize("path", ["$..a", "a[*]", "a[?(@.b)]", "a[-1]", "a.", "a[1", "a b", "$ "])
-def test_another_path_is_refused(path: str) -> None:
+def test_any_other_path_is_rejected(path: str) -> None:
     with pytest.raises(ValueError, match="must be a path of names and indexes"):
         steps_of(path)
 
 
-def test_null_is_found_and_nothing_is_missing() -> None:
+def test_null_is_found_and_an_absent_field_is_missing() -> None:
     document = {"a": [{"b": None}]}
     assert find(steps_of("a[0].b"), document) is None
     for path in ("a[1].b", "a.b", "a[0].b.c", "c", "$[0]"):
         assert find(steps_of(path), document) is MISSING
 
 
-def test_every_placeholder_is_what_the_document_says() -> None:
+def test_every_placeholder_has_its_documented_value() -> None:
     values = values_of(DAY, SHANGHAI)
     (table,) = re.findall(r"\| placeholder.*?\n\n", PAGE, re.S)
-    shown = []
+    documented = []
     for row in table.splitlines()[2:]:
         if row:
             left, right = row.strip("|").split("|")
             templates = re.findall(r"`(.*?)`", left)
-            said = re.findall(r"`(.*?)`", right)[: len(templates)]
-            assert [str(fill(one, values)) for one in templates] == said
-            shown += templates
-    assert {f"{{{name}}}" for name in values} <= set(shown)
+            message = re.findall(r"`(.*?)`", right)[: len(templates)]
+            assert [str(fill(one, values)) for one in templates] == message
+            documented += templates
+    assert {f"{{{name}}}" for name in values} <= set(documented)
 
 
-def test_a_whole_placeholder_of_a_number_is_a_number_and_a_brace_can_be_written() -> None:
+def test_a_numeric_placeholder_alone_is_a_number_and_braces_can_be_escaped() -> None:
     values = values_of(DAY, SHANGHAI)
     template = {"a": ["{begin_epoch}", "x{begin_epoch}", "{{day}}", True, None, 1.5]}
     assert fill(template, values) == {"a": [1759248000, "x1759248000", "{day}", True, None, 1.5]}
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"base_url": None}, "exactly one of 'base_url' and 'base_url_env'"),
         ({"base_url_env": "X"}, "exactly one of 'base_url' and 'base_url_env'"),
@@ -117,10 +117,10 @@ def test_a_whole_placeholder_of_a_number_is_a_number_and_a_brace_can_be_written(
         ({"auth": {"type": "bearer", "token": "x"}}, "unknown key 'token', did you mean 'token_e"),
     ],
 )
-def test_what_does_not_fit_is_said(changes: dict[str, Any], said: str) -> None:
+def test_invalid_keys_are_reported(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError) as caught:
         source(**changes)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_the_paginator_must_be_chosen() -> None:
@@ -139,13 +139,11 @@ def test_the_paginator_must_be_chosen() -> None:
         ),
     ],
 )
-def test_the_settings_that_hold_secrets_are_known(
-    changes: dict[str, Any], names: tuple[str, ...]
-) -> None:
+def test_secret_settings_are_listed(changes: dict[str, Any], names: tuple[str, ...]) -> None:
     assert source(**changes).secret_settings == names
 
 
-def test_an_address_of_the_environment_is_named_by_its_setting() -> None:
+def test_a_base_url_from_the_environment_is_shown_as_its_setting() -> None:
     assert source(path="/orders").origin == "https://api.example.com/v1/orders"
     assert source(base_url=None, base_url_env="URL", path="orders").origin == "$URL/orders"
 

@@ -53,7 +53,10 @@ class Stream:
 
 
 class Broker:
-    """All streams of this process, at most `most`. `live`: changes are heard of."""
+    """All streams of this process, at most `max_streams`.
+
+    `live`: changes are being received from the database.
+    """
 
     def __init__(self) -> None:
         self.max_streams = MAX_STREAMS

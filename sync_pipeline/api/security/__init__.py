@@ -1,1 +1,4 @@
-"""Access control: tokens and sessions, dependencies that check them, and the rate limit."""
+"""Access control: tokens, sessions and the rate limit.
+
+Does not check requests: see `routes/access.py`.
+"""

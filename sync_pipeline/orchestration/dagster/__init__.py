@@ -1,1 +1,1 @@
-"""How Dagster names things: runs, partitions, events, storage."""
+"""Adapters to Dagster: batch keys, partitions, events, run times and storage."""

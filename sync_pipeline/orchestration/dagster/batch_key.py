@@ -1,10 +1,10 @@
-"""Which batch a run belongs to, and who asked for it: read off the run's tags, never guessed.
+"""Which batch a run or backfill belongs to, and what triggered it, determined from its tags.
 
-The key of a batch is our own tag if the API or the command line set one, else the backfill's id,
-else the root run's id of a run over a range or of the batch job. A re-execution, of a run or of a
-backfill, is of the batch of its root, and so continues the same record. A run of one partition
-that is in no backfill is no batch. A batch over several datasets has one record in each of them,
-under the same key.
+The key of a batch is the tag that the API or the command line set, else the ID of the backfill,
+else the root run's ID of a run over a day range or of the batch job. A re-execution of a run or
+backfill belongs to the batch of its root and continues the same record. A run of a single
+partition outside a backfill is not a batch. A batch over several datasets has a record for each of
+them, under the same key.
 """
 
 from datetime import datetime, timezone
@@ -29,24 +29,24 @@ from sync_pipeline.orchestration.dagster.internals import (
 
 
 def batch_key_of(run: dg.DagsterRun, instance: dg.DagsterInstance) -> str | None:
-    """Return the key of the batch that `run` works on, or None if it is no batch."""
+    """Return the key of the batch of `run`; None if the run is not a batch."""
     root = instance.get_run_by_id(run.root_run_id) if run.root_run_id else None
-    # Dagster drops a backfill's tags from a re-execution once the backfill is over.
-    given = _given_key(run) or (root and _given_key(root))
-    if given:
-        return given
+    # If the backfill has ended, Dagster does not copy its tags to a re-execution.
+    key = _key_in_tags(run) or (root and _key_in_tags(root))
+    if key:
+        return key
     if run.job_name == BATCH_JOB_NAME or RANGE_START_TAG in run.tags:
         return run.root_run_id or run.run_id
     return None
 
 
 def batch_key_of_backfill(backfill: PartitionBackfill) -> str:
-    """Return the key of the batch that `backfill` is, or that it re-executes."""
+    """Return the key of the batch of `backfill`, or of the backfill that it re-executes."""
     return backfill.tags.get(ROOT_BACKFILL_TAG) or backfill.backfill_id
 
 
 def running_runs(instance: dg.DagsterInstance) -> dict[str, list[dg.DagsterRun]]:
-    """Return the runs of batches that are not over, by the key of their batch."""
+    """Return the unfinished runs of batches, grouped by batch key."""
     found: dict[str, list[dg.DagsterRun]] = {}
     for run in instance.get_runs(dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES))):
         key = batch_key_of(run, instance)
@@ -58,7 +58,7 @@ def running_runs(instance: dg.DagsterInstance) -> dict[str, list[dg.DagsterRun]]
 def latest_of_batch(
     instance: dg.DagsterInstance, batch_key: str
 ) -> tuple[PartitionBackfill | None, dg.DagsterRun | None]:
-    """Return the backfill that is this batch, or else its latest run: whichever took it up last."""
+    """Return the latest backfill or run of a batch, whichever is newer; the other one is None."""
     backfill = _latest_backfill(instance, batch_key)
     if backfill is None:
         return None, _latest_run(instance, batch_key)
@@ -73,8 +73,8 @@ def latest_of_batch(
 
 
 def _latest_backfill(instance: dg.DagsterInstance, batch_key: str) -> PartitionBackfill | None:
-    again = BulkActionsFilter(tags={ROOT_BACKFILL_TAG: batch_key})
-    latest = instance.get_backfills(filters=again, limit=1)
+    reexecutions = BulkActionsFilter(tags={ROOT_BACKFILL_TAG: batch_key})
+    latest = instance.get_backfills(filters=reexecutions, limit=1)
     return latest[0] if latest else instance.get_backfill(batch_key)
 
 
@@ -86,13 +86,13 @@ def _latest_run(instance: dg.DagsterInstance, batch_key: str) -> dg.DagsterRun |
     return instance.get_run_by_id(batch_key)
 
 
-def _given_key(run: dg.DagsterRun) -> str | None:
+def _key_in_tags(run: dg.DagsterRun) -> str | None:
     tags = (BATCH_KEY_TAG, ROOT_BACKFILL_TAG, BACKFILL_TAG)
     return next((run.tags[tag] for tag in tags if tag in run.tags), None)
 
 
 def triggered_by(run: dg.DagsterRun) -> str:
-    """Return who or what asked for `run`, for the record."""
+    """Return who or what triggered `run`, as written to the record."""
     if TRIGGERED_BY_TAG in run.tags:
         return run.tags[TRIGGERED_BY_TAG]
     if BACKFILL_TAG in run.tags:

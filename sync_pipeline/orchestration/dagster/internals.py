@@ -1,7 +1,7 @@
-"""Every private name of Dagster that the product uses, imported in this one place.
+"""All imports of private Dagster names.
 
-Public Dagster is imported as `dagster` where it is needed. When an upgrade of Dagster moves one of
-these names, this module and `test_dagster_internals.py` fail, and nothing else has to change.
+Public names are imported from `dagster` where they are used. If a new version of Dagster moves a
+private name, `test_dagster_internals.py` fails, and only this module has to change.
 """
 
 from dagster._core.definitions.reconstruct import (

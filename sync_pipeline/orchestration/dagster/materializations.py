@@ -1,7 +1,7 @@
-"""Telling Dagster of each finished day: one AssetMaterialization per partition.
+"""Reporting finished days to Dagster: one AssetMaterialization per partition.
 
-Storing an event costs more than many a day's rows, so the events of quick days are stored together.
-A day that takes half a second or longer is told at once.
+Storing an event can take longer than syncing a small day, so the events of quick days are stored in
+batches. A day that takes half a second or longer is reported at once.
 """
 
 import time
@@ -17,8 +17,8 @@ from sync_pipeline.orchestration.dagster.internals import (
     DagsterEventBatchMetadata,
     make_new_run_id,
 )
-from sync_pipeline.orchestration.dagster.storage import EVENTS_AT_ONCE
-from sync_pipeline.orchestration.recovery.observations import observation
+from sync_pipeline.orchestration.dagster.observations import build_observation
+from sync_pipeline.orchestration.dagster.storage import MAX_EVENTS_PER_BATCH
 from sync_pipeline.settings import Settings
 from sync_pipeline.sync.days import DayResult, Outcome
 from sync_pipeline.tracking.models import NewBatch, UnreportedDay
@@ -29,7 +29,7 @@ _ATTEMPT = "attempt"
 
 
 class MaterializationLog:
-    """Logs days as materialized, a few at a time. Use as a context manager: leaving flushes."""
+    """Logs materializations in batches. A context manager: leaving the block flushes."""
 
     def __init__(
         self,
@@ -44,29 +44,33 @@ class MaterializationLog:
         self._settings = settings
         self._tracker = tracker
         self._batch = batch
-        self._waiting: list[DayResult] = []
+        self._pending: list[DayResult] = []
         self._flushed_at = time.monotonic()
 
     def add(self, result: DayResult) -> None:
-        """Log `result`'s day: as materialized if it is in, loaded just now or skipped; else as
-        failed. While the records are away, log how it ended too."""
+        """Log the day as materialized if it is synced or was skipped, else as failed.
+
+        If the day could not be recorded, also log an observation with its result.
+        """
         if result.unrecorded:
             ended_at = datetime.now(timezone.utc)
-            self._context.log_event(observation(self._asset_key, result, ended_at, self._batch))
+            self._context.log_event(
+                build_observation(self._asset_key, result, ended_at, self._batch)
+            )
         if result.outcome is Outcome.FAILED:
-            self._plan(result)
+            self._log_planned(result)
             return
-        self._waiting.append(result)
+        self._pending.append(result)
         due = time.monotonic() - self._flushed_at >= _FLUSH_SECONDS
-        if due or len(self._waiting) >= EVENTS_AT_ONCE:
+        if due or len(self._pending) >= MAX_EVENTS_PER_BATCH:
             self.flush()
 
     def flush(self) -> None:
-        """Store what waits, as one batch of events, and note that it was told."""
-        waiting, self._waiting = self._waiting, []
+        """Store the pending events as one batch, and record that the days were reported."""
+        pending, self._pending = self._pending, []
         step = self._context.get_step_execution_context()
         batch_id = make_new_run_id()
-        for number, result in enumerate(waiting, 1):
+        for number, result in enumerate(pending, 1):
             DagsterEvent.asset_materialization(
                 step,
                 dg.AssetMaterialization(
@@ -74,15 +78,15 @@ class MaterializationLog:
                     partition=result.day.isoformat(),
                     metadata=_metadata(result, self._settings),
                 ),
-                DagsterEventBatchMetadata(batch_id, is_end=number == len(waiting)),
+                DagsterEventBatchMetadata(batch_id, is_end=number == len(pending)),
             )
-        self._tracker.mark_reported([result.attempt for result in waiting if result.attempt])
+        self._tracker.mark_reported([result.attempt for result in pending if result.attempt])
         self._flushed_at = time.monotonic()
 
-    def _plan(self, result: DayResult) -> None:
-        """Say that the run meant to materialize the day: as it will not, Dagster shows it failed.
+    def _log_planned(self, result: DayResult) -> None:
+        """Log the day as planned, so that Dagster shows it as failed if it is not materialized.
 
-        For a run of the asset Dagster has said so itself when the run was created.
+        For a run of the asset, Dagster itself does so when the run is created.
         """
         if self._context.job_name == tags.BATCH_JOB_NAME:
             event = DagsterEvent.build_asset_materialization_planned_event(
@@ -100,13 +104,13 @@ class MaterializationLog:
 
 
 def report_late(instance: dg.DagsterInstance, settings: Settings, day: UnreportedDay) -> bool:
-    """Tell Dagster of a day that is in, outside of any run; return False if it knows already."""
+    """Report a synced day to Dagster outside a run; return False if Dagster has it already."""
     key, partition = dg.AssetKey(day.dataset), day.day.isoformat()
-    which = AssetRecordsFilter(key, asset_partitions=[partition])
-    for record in instance.fetch_materializations(which, limit=1).records:
+    same_day = AssetRecordsFilter(key, asset_partitions=[partition])
+    for record in instance.fetch_materializations(same_day, limit=1).records:
         latest = record.asset_materialization
-        told = latest.metadata.get(_ATTEMPT) if latest is not None else None
-        if told is not None and int(str(told.value)) >= day.number:
+        attempt = latest.metadata.get(_ATTEMPT) if latest is not None else None
+        if attempt is not None and int(str(attempt.value)) >= day.number:
             return False
     metadata = {
         **_rows(day.rows_loaded),
@@ -127,20 +131,22 @@ def _metadata(result: DayResult, settings: Settings) -> dict[str, dg.MetadataVal
             "skipped": dg.MetadataValue.bool(True),
             **_record(result.synced.record_id, result.synced.attempt, settings),
         }
-    if result.outcome is Outcome.SKIPPED:  # done earlier in its batch, and failed elsewhere since
+    if (
+        result.outcome is Outcome.SKIPPED
+    ):  # synced earlier in this batch, and failed in another one since
         return {"skipped": dg.MetadataValue.bool(True)}
     counts, attempt = result.counts, result.attempt
     return {
         **_rows(counts.rows_loaded if counts else 0),
         "bytes": dg.MetadataValue.int(counts.bytes if counts else 0),
         "seconds": dg.MetadataValue.float(round(result.seconds, 3)),
-        # Without an attempt, the day could not be recorded.
+        # There is no attempt if the day could not be recorded.
         **(_record(attempt.record_id, attempt.number, settings) if attempt else {}),
     }
 
 
 def _rows(rows: int) -> dict[str, dg.MetadataValue]:
-    # The second is Dagster's own word for it, which its asset pages show by itself.
+    # Dagster shows the second key on its asset pages.
     count = dg.MetadataValue.int(rows)
     return {"rows": count, "dagster/partition_row_count": count}
 

@@ -1,4 +1,4 @@
-"""From Dagster's partition keys to days and back, and which days a run or a backfill covers."""
+"""Conversion between days and Dagster partition keys, and the days of a run or backfill."""
 
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
@@ -11,8 +11,8 @@ from sync_pipeline.orchestration.dagster.internals import PartitionBackfill
 
 
 def partitions_of(dataset: Dataset) -> dg.DailyPartitionsDefinition:
-    """Return the dataset's days as Dagster partitions, in the dataset's time zone."""
-    # Dagster's end is exclusive; without one, the last partition is the last finished day.
+    """Return the partitions definition of the dataset: its days, in its time zone."""
+    # Dagster's end date is exclusive; without it, the last partition is the last finished day.
     end = None if dataset.end_date is None else dataset.end_date + timedelta(days=1)
     return dg.DailyPartitionsDefinition(
         start_date=dataset.start_date.isoformat(),
@@ -27,8 +27,8 @@ def to_days(partition_keys: Iterable[str]) -> list[date]:
 
 
 def days_of_run(run: dg.DagsterRun) -> list[date] | None:
-    """Return the days a run of an asset covers, by its tags; None if these don't say, or name
-    partitions that are no days."""
+    """Return the days of an asset run according to its tags; None if it has no such tags, or if its
+    partitions are not days."""
     first = run.tags.get(tags.RANGE_START_TAG) or run.tags.get("dagster/partition")
     last = run.tags.get(tags.RANGE_END_TAG) or run.tags.get("dagster/partition")
     if not first or not last:
@@ -41,7 +41,7 @@ def days_of_run(run: dg.DagsterRun) -> list[date] | None:
 
 
 def days_of_backfill(backfill: PartitionBackfill, asset_key: dg.AssetKey) -> Sequence[date]:
-    """Return the days of `asset_key` that a backfill was launched for; none if it isn't in it."""
+    """Return the days of `asset_key` in a backfill; empty if the backfill does not contain it."""
     if backfill.is_asset_backfill:
         data = backfill.asset_backfill_data
         if data is None or asset_key not in data.target_subset.asset_keys:

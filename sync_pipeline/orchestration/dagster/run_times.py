@@ -1,20 +1,20 @@
-"""When runs began and ended by Dagster, and how long ago that is: Unix times and seconds."""
+"""Start and end times of Dagster runs as Unix times, and the seconds since then."""
 
 import time
 
 from sync_pipeline.orchestration.dagster.internals import RunRecord
 
 
-def began(record: RunRecord) -> float:
-    """Return when a run began, or was made if it never did."""
+def start_time(record: RunRecord) -> float:
+    """Return the start time of a run, or its creation time if it never started."""
     return record.start_time or record.create_timestamp.timestamp()
 
 
-def ended(record: RunRecord) -> float:
-    """Return when a run that is over ended."""
+def end_time(record: RunRecord) -> float:
+    """Return the end time of a finished run."""
     return record.end_time or record.update_timestamp.timestamp()
 
 
-def since(moment: float) -> float:
-    """Return the seconds since then; 0 for a moment that is yet to come by this machine's clock."""
-    return max(0.0, time.time() - moment)
+def seconds_since(timestamp: float) -> float:
+    """Return the seconds since `timestamp`; 0 if it is in the future by this machine's clock."""
+    return max(0.0, time.time() - timestamp)

@@ -1,1 +1,1 @@
-"""Bringing the records up to what really happened."""
+"""Recovery: corrects records that differ from Dagster, the workers or the target."""

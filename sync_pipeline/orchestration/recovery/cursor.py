@@ -1,22 +1,15 @@
-"""What the reconciler remembers from one look to the next: its sensor's cursor."""
+"""The state that the reconciler keeps between two runs, stored as its sensor's cursor."""
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
-
-@dataclass
-class ReadPosition:
-    """How far a dataset's news were read: all up to storage id `after`, and these behind it."""
-
-    after: int = 0
-    done: list[int] = field(default_factory=list)
+from sync_pipeline.orchestration.dagster.observations import ReadPosition
 
 
 @dataclass(frozen=True)
 class Suspicion:
-    """Of a run without a sign of life: the Unix time since when, and how often that began anew
-    because nobody had looked for a while."""
+    """A run that may be lost: the Unix time since when it is suspected, and how often that time was
+    reset because the reconciler had not run for a while."""
 
     since: float
     renewed: int = 0
@@ -24,30 +17,32 @@ class Suspicion:
 
 @dataclass
 class ReconcilerCursor:
-    """`looked_at` is the Unix time of the look; `suspected` is by run, `heard` by dataset;
-    `runs_after` is the Unix time up to which ended runs were looked at. None is for what has not
-    been yet."""
+    """The state after a run of the reconciler.
 
-    looked_at: float | None = None
+    `last_run_at` is a Unix time, `suspected` is by run ID and `positions` by dataset; `runs_after`
+    is the Unix time up to which ended runs were processed. A time is None before the first run.
+    """
+
+    last_run_at: float | None = None
     suspected: dict[str, Suspicion] = field(default_factory=dict)
-    heard: dict[str, ReadPosition] = field(default_factory=dict)
+    positions: dict[str, ReadPosition] = field(default_factory=dict)
     runs_after: float | None = None
 
     @classmethod
     def read(cls, cursor: str | None) -> "ReconcilerCursor":
-        """Return the memory that `cursor` holds; an empty one for none."""
-        kept: dict[str, Any] = json.loads(cursor) if cursor else {}
-        return cls(
-            kept.get("looked_at"),
-            {run_id: _suspicion(found) for run_id, found in kept.get("suspected", {}).items()},
-            {name: ReadPosition(**heard) for name, heard in kept.get("heard", {}).items()},
-            kept.get("runs_after"),
-        )
+        """Return the state in `cursor`; an empty one if there is none or it cannot be read.
 
-    def to_cursor(self) -> str:
-        """Return what `read` reads."""
+        An empty state is safe: the reconciler then reads the observations from the first one, and
+        begins to suspect runs again.
+        """
+        try:
+            state = json.loads(cursor) if cursor else {}
+            suspected = {run_id: Suspicion(**one) for run_id, one in state["suspected"].items()}
+            positions = {name: ReadPosition(**one) for name, one in state["positions"].items()}
+            return cls(state["last_run_at"], suspected, positions, state["runs_after"])
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return cls()
+
+    def to_json(self) -> str:
+        """Return the state as text for `read`."""
         return json.dumps(asdict(self))
-
-
-def _suspicion(kept: Any) -> Suspicion:
-    return Suspicion(**kept) if isinstance(kept, dict) else Suspicion(kept)  # as it was at first

@@ -1,11 +1,10 @@
-"""Entering in the records what happened while they were away, once they are back.
+"""Late results: recording what happened while the tracking tables were unavailable.
 
-Two things tell of it here: what workers told Dagster of days (`unrecorded`), and runs that ended
-without the record of their batch. The third is the outbox (`at_target`). Doing it twice is doing it
-once.
+Records the results that workers stored in Dagster (`dagster/observations.py`), and opens the
+records of batches whose runs ended without opening one. All functions are idempotent. Does not
+read the outbox: see `target.py`.
 """
 
-import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
@@ -15,16 +14,21 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from sync_pipeline.config.dataset import Dataset
+from sync_pipeline.config.requests import requested_days
 from sync_pipeline.dagster_client import tags
 from sync_pipeline.errors import RequestError
-from sync_pipeline.orchestration.batch_job import requested_days
 from sync_pipeline.orchestration.dagster import run_times
 from sync_pipeline.orchestration.dagster.batch_key import batch_key_of, triggered_by
-from sync_pipeline.orchestration.dagster.cancellation import cancelled_in_dagster
+from sync_pipeline.orchestration.dagster.cancellation import describe_cancellation
 from sync_pipeline.orchestration.dagster.internals import FINISHED_STATUSES, RunRecord
+from sync_pipeline.orchestration.dagster.observations import (
+    ReadPosition,
+    UnrecordedDay,
+    observed_by_run,
+    unread,
+)
 from sync_pipeline.orchestration.dagster.partitions import days_of_run
-from sync_pipeline.orchestration.recovery.cursor import ReadPosition, ReconcilerCursor
-from sync_pipeline.orchestration.recovery.observations import UnrecordedDay, told_by_run, unheard
+from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor
 from sync_pipeline.sync.result import Outcome
 from sync_pipeline.tracking.models import LateFailure, LateSuccess, NewBatch
 from sync_pipeline.tracking.state import attempts, batches, corrections, late_results
@@ -34,59 +38,62 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-_logger = logging.getLogger(__name__)
-_MAX_AT_ONCE = 500  # a look
-_SETTLED_SECONDS = 10.0  # by then, no run that ended earlier will appear any more
+_SETTLED_SECONDS = 10.0  # after that, no run that ended earlier appears
 
 
-class Entry(Enum):
-    """What became of a day that was told."""
+class Recorded(Enum):
+    """Whether a late result was recorded."""
 
-    KNOWN = "it was recorded already"
-    ENTERED = "it is recorded now"
-    WAITS = "another run is at the day; it is entered later"
+    BEFORE = "it had been recorded before"
+    NOW = "it was recorded"
+    LATER = "another run is syncing the day, so it is recorded later"
 
 
-def enter_days(
+def record_late_results(
     connection: "Connection",
     instance: dg.DagsterInstance,
     datasets: Sequence[Dataset],
-    memory: ReconcilerCursor,
+    state: ReconcilerCursor,
 ) -> Iterator[Correction]:
-    """Enter the days that Dagster was told of since the last look; yield what was not known yet."""
+    """Record the results that workers stored in Dagster since the last run of the reconciler; yield
+    a correction for each that was not recorded before."""
     for dataset in datasets:
-        heard = memory.heard.setdefault(dataset.name, ReadPosition())
-        for storage_id, told in unheard(instance, dataset, heard):
+        position = state.positions.setdefault(dataset.name, ReadPosition())
+        for storage_id, day in unread(instance, dataset, position):
             with connection, connection.cursor() as cursor:
-                entry = enter(cursor, instance, told)
-            if entry is not Entry.WAITS:
-                heard.done.append(storage_id)
-            if entry is Entry.ENTERED:
-                yield correction_of(told)
+                recorded = record_late_result(cursor, instance, day)
+            if recorded is not Recorded.LATER:
+                position.done.append(storage_id)
+            if recorded is Recorded.NOW:
+                yield correction_for(day)
 
 
-def enter_days_of_run(cursor: "Cursor", instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
-    """Enter the days that `run`, which is over, told Dagster of, before the rest of it is closed.
+def record_late_results_of_run(
+    cursor: "Cursor", instance: dg.DagsterInstance, run: dg.DagsterRun
+) -> None:
+    """Record the results that `run`, which has ended, stored in Dagster.
 
-    Commits after each, so that none of them is held for long.
+    Call it before the run's remaining days are closed. Commits after each day, so that its locks
+    are held only briefly.
     """
-    for told in told_by_run(instance, run.run_id):
-        if enter(cursor, instance, told) is Entry.ENTERED:
-            corrections.write(cursor, correction_of(told))
+    for day in observed_by_run(instance, run.run_id):
+        if record_late_result(cursor, instance, day) is Recorded.NOW:
+            corrections.write(cursor, correction_for(day))
         cursor.connection.commit()
 
 
-def enter(
-    cursor: "Cursor", instance: dg.DagsterInstance, day: UnrecordedDay, *, told: bool = True
-) -> Entry:
-    """Enter a day; `told` says that Dagster knows of it."""
+def record_late_result(
+    cursor: "Cursor", instance: dg.DagsterInstance, day: UnrecordedDay, *, reported: bool = True
+) -> Recorded:
+    """Record the result of a day; `reported` says whether it was reported to Dagster."""
     late_results.lock_late_results(cursor)
     if attempts.is_recorded(cursor, day.run_id, day.dataset, day.day, day.outcome.value):
-        return Entry.KNOWN
+        return Recorded.BEFORE
     record = instance.get_run_record_by_id(day.run_id)
-    ago = run_times.since(run_times.began(record) if record else day.started_at.timestamp())
+    started = run_times.start_time(record) if record else day.started_at.timestamp()
+    ago = run_times.seconds_since(started)
     batch = batches.open_batch(cursor, day.batch, ago=ago) if day.batch else None
-    about: dict[str, Any] = {
+    values: dict[str, Any] = {
         "dataset": day.dataset,
         "day": day.day,
         "run_id": day.run_id,
@@ -98,24 +105,24 @@ def enter(
     }
     if day.outcome is Outcome.SUCCESS and day.counts is not None:
         done = late_results.record_late_success(
-            cursor, LateSuccess(**about, counts=day.counts, reported=told)
+            cursor, LateSuccess(**values, counts=day.counts, reported=reported)
         )
     elif day.outcome is Outcome.FAILED:
         error = day.error or "the day failed"
-        done = late_results.record_late_failure(cursor, LateFailure(**about, error=error))
+        done = late_results.record_late_failure(cursor, LateFailure(**values, error=error))
     else:
         done = True
         if batch is not None:
             attempts.skip(cursor, batch.id, [day.day], day.run_id)
-    return Entry.ENTERED if done else Entry.WAITS
+    return Recorded.NOW if done else Recorded.LATER
 
 
-def correction_of(
-    day: UnrecordedDay, why: str = "the records were away when it ended"
+def correction_for(
+    day: UnrecordedDay, why: str = "the tracking tables were unavailable when it ended"
 ) -> Correction:
-    """Return what is noted of a day that was entered."""
+    """Return the correction for a day whose result was recorded late."""
     return Correction(
-        f"a day that ended as {day.outcome.value} was recorded afterwards",
+        f"recorded a late result: {day.outcome.value}",
         why,
         dataset=day.dataset,
         sync_date=day.day,
@@ -128,12 +135,13 @@ def open_records_of_ended_runs(
     connection: "Connection",
     instance: dg.DagsterInstance,
     datasets: Sequence[Dataset],
-    memory: ReconcilerCursor,
+    state: ReconcilerCursor,
 ) -> Iterator[Correction]:
-    """Open, and close, the records of batches whose runs ended without one; yield what was done."""
-    if memory.runs_after is None:
-        memory.runs_after = time.time()  # what ended before the first look is history
-    since = memory.runs_after - _SETTLED_SECONDS
+    """Open and close the records of batches whose runs ended without opening one; yield a
+    correction for each."""
+    if state.runs_after is None:
+        state.runs_after = time.time()  # runs that ended before are not processed
+    since = state.runs_after - _SETTLED_SECONDS
     ended = instance.get_run_records(
         dg.RunsFilter(
             statuses=list(FINISHED_STATUSES),
@@ -148,31 +156,31 @@ def open_records_of_ended_runs(
                 if batches.find_batch(cursor, new.batch_key, new.dataset) is not None:
                     continue
                 batch = batches.open_batch(
-                    cursor, new, ago=run_times.since(run_times.began(record))
+                    cursor, new, ago=run_times.seconds_since(run_times.start_time(record))
                 )
                 attempts.mark_days_not_run(
                     cursor,
                     batch.id,
                     _why_ended(instance, record.dagster_run),
-                    ago=run_times.since(run_times.ended(record)),
+                    ago=run_times.seconds_since(run_times.end_time(record)),
                 )
             yield Correction(
-                "the record of a batch was opened after its end",
-                "its run ended without having opened it",
+                "opened the record of a batch after its end",
+                "its run ended without opening it",
                 dataset=new.dataset,
                 batch_key=new.batch_key,
                 run_id=new.run_id,
             )
-        memory.runs_after = max(memory.runs_after, record.update_timestamp.timestamp())
+        state.runs_after = max(state.runs_after, record.update_timestamp.timestamp())
 
 
 def _batches_of(
     instance: dg.DagsterInstance, record: RunRecord, datasets: Sequence[Dataset]
 ) -> Iterator[NewBatch]:
-    """Yield the batch of a run in each of its datasets, as the run itself would open it."""
+    """Yield the batch of a run for each of its datasets, as the run itself would have opened it."""
     run = record.dagster_run
     key = batch_key_of(run, instance)
-    # The record of a backfill is opened by its sensor, which tries until it can.
+    # The record of a backfill is opened by its sensor, which repeats it until it succeeds.
     if key is None or tags.BACKFILL_TAG in run.tags:
         return
     who = triggered_by(run)
@@ -183,7 +191,7 @@ def _batches_of(
                 datasets, request.get("dataset"), request["start_date"], request["end_date"]
             )
         except (RequestError, KeyError):
-            return  # refused: it never was a batch
+            return  # the request was refused, so there was no batch
         resync = request.get("already_synced") == "resync"
         yield NewBatch(key, dataset.name, days, run.run_id, who, resync)
         return
@@ -197,5 +205,5 @@ def _batches_of(
 
 def _why_ended(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
     if run.status is dg.DagsterRunStatus.CANCELED:
-        return cancelled_in_dagster(instance, run)
-    return f"run {run.run_id} ended {run.status.value} without having recorded its days"
+        return describe_cancellation(instance, run)
+    return f"run {run.run_id} ended {run.status.value} without recording its days"

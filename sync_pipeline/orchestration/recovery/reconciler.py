@@ -1,10 +1,10 @@
-"""The reconciler: compares records with what Dagster, the workers and the databases really are, and
-makes them agree.
+"""The reconciler: compares records with Dagster, workers and databases, and corrects them.
 
-Hooks and sensors tell of what happens; this finds what nobody told: a worker that was killed with
-everything around it, a run that Dagster believes at work, a batch that nobody works on, a day that
-is in and was never told to Dagster. Each step may be done twice or late. It looks only at what is
-open (workers, unfinished runs, open batches, untold days), never at history.
+Hooks and sensors react to events. The reconciler finds what caused no event: a worker that was
+killed, a run that Dagster believes to be running, a batch without a run, a synced day that was
+never reported to Dagster. Every step is idempotent and may run late. It reads only what is open
+(workers, unfinished runs, open batches, unreported days), never history. Does not contain the
+single corrections: see `late_results.py`, `records.py` and `target.py`.
 """
 
 import logging
@@ -34,9 +34,12 @@ from sync_pipeline.orchestration.dagster.internals import (
 )
 from sync_pipeline.orchestration.dagster.materializations import report_late
 from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor, Suspicion
-from sync_pipeline.orchestration.recovery.late_results import enter_days, open_records_of_ended_runs
+from sync_pipeline.orchestration.recovery.late_results import (
+    open_records_of_ended_runs,
+    record_late_results,
+)
 from sync_pipeline.orchestration.recovery.records import close_run
-from sync_pipeline.orchestration.recovery.target import empty_outbox, end_sessions_of_run
+from sync_pipeline.orchestration.recovery.target import process_outbox, terminate_sessions_of_run
 from sync_pipeline.settings import Settings
 from sync_pipeline.tracking.connection import connect_tracking
 from sync_pipeline.tracking.models import Batch
@@ -48,25 +51,26 @@ from sync_pipeline.tracking.worker.workers import RegisteredWorker, Worker
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
-# A run is NOT_STARTED for a moment only; one whose maker was killed in it would stay so for good.
-_BELIEVED_AT_WORK = (
+# A run is NOT_STARTED only briefly; if its creator is killed then, it remains so forever.
+_RUNNING_STATUSES = (
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 )
-_OPEN_BACKFILL = [s for s in BulkActionStatus if s not in BULK_ACTION_TERMINAL_STATUSES]
-_MAX_UNTOLD = 200  # a look
+_OPEN_BACKFILL_STATUSES = [s for s in BulkActionStatus if s not in BULK_ACTION_TERMINAL_STATUSES]
+_MAX_UNREPORTED = 200  # per run of the reconciler
 _STATEMENT_SECONDS = 30.0
-_MAX_GAP_SECONDS = 15.0  # between two looks that belong together
-_OFTEN_ENOUGH = 3  # looks further apart than that, after the first
+_MAX_GAP_SECONDS = 15.0  # between two runs, for suspicions to be kept
+_MAX_RENEWALS = 3  # of a suspicion, if the runs are further apart
 _logger = logging.getLogger(__name__)
 
 
 class Reconciler:
-    """One look at everything. `corrections` are what it put right, in order; `errors`, one line
-    each, are of the steps that failed, which keeps none of the others from its work.
+    """One run of the reconciler.
 
-    `memory` is what the look before left, and afterwards what the next one needs.
+    `corrections` contains what it corrected, in order, and `errors` one line for each step that
+    failed; a failed step does not prevent the others. `state` is read from the previous run, and
+    updated for the next one.
     """
 
     def __init__(
@@ -74,179 +78,193 @@ class Reconciler:
         instance: dg.DagsterInstance,
         settings: Settings,
         datasets: Sequence[Dataset],
-        memory: ReconcilerCursor,
+        state: ReconcilerCursor,
     ) -> None:
         self._instance = instance
         self._settings = settings
         self._datasets = datasets
-        self._memory = memory
-        self._before, memory.suspected = self._suspected_before(), {}
+        self._state = state
+        self._suspected_before, state.suspected = self._renew_suspicions(), {}
         self.corrections: list[Correction] = []
         self.errors: list[str] = []
 
-    def look(self) -> list[Correction]:
-        """Look once; return what was put right. Raises TrackingError or psycopg2.Error if the
-        records are away."""
+    def run_once(self) -> list[Correction]:
+        """Compare and correct everything once; return the corrections.
+
+        Raises TrackingError or psycopg2.Error if the tracking tables are unavailable.
+        """
         connection = connect_tracking(
             self._settings, "reconcile", statement_timeout_seconds=_STATEMENT_SECONDS
         )
         with closing(connection):
-            self._try(connection, self._enter_late)
-            lost, at_work = self._judge_workers(connection)
-            self._try(connection, partial(self._end_lost_workers, lost=lost))
-            self._try(connection, partial(self._empty_outbox, at_work=at_work))
-            self._try(connection, partial(self._end_runs_without_worker, at_work=at_work))
-            self._try(connection, self._give_up_attempts)
-            self._try(connection, self._close_batches)
-            self._try(connection, self._tell_dagster)
-        self._memory.looked_at = time.time()
+            self._try(connection, self._record_late_results)
+            lost, running = self._check_workers(connection)
+            self._try(connection, partial(self._fail_lost_workers, lost=lost))
+            self._try(connection, partial(self._process_outbox, running=running))
+            self._try(connection, partial(self._fail_runs_without_worker, running=running))
+            self._try(connection, self._close_abandoned_attempts)
+            self._try(connection, self._close_abandoned_batches)
+            self._try(connection, self._report_days)
+        self._state.last_run_at = time.time()
         return self.corrections
 
     def _try(self, connection: "Connection", step: Callable[["Connection"], object]) -> None:
-        """Do a step; if it fails, do without it, unless the records are away."""
+        """Run a step; log an error and continue, unless the tracking tables are unavailable."""
         try:
             step(connection)
         except psycopg2.Error:
-            raise  # the next would fail too
+            raise  # the next step would fail, too
         except Exception as error:
-            _logger.exception("a part of the comparison failed")
+            _logger.exception("a step of the reconciler failed")
             self.errors.append(one_line(error))
             connection.rollback()
 
-    def _suspected_before(self) -> dict[str, Suspicion]:
-        """Return what was suspected, beginning anew if nobody has looked for a while since: a
-        worker that could give no sign of life, as the records could not be written, needs time."""
-        now, before = time.time(), self._memory.suspected
-        longest = max(_MAX_GAP_SECONDS, self._settings.lost_after_seconds / 2)
-        if now - (self._memory.looked_at or 0.0) < longest:
+    def _renew_suspicions(self) -> dict[str, Suspicion]:
+        """Return the suspicions of the previous run; they begin again if that run was long ago.
+
+        A worker that missed its heartbeats because the tracking tables were unavailable then has
+        time for the next one.
+        """
+        now, before = time.time(), self._state.suspected
+        max_gap = max(_MAX_GAP_SECONDS, self._settings.lost_after_seconds / 2)
+        if now - (self._state.last_run_at or 0.0) < max_gap:
             return before
         return {run_id: Suspicion(now, found.renewed + 1) for run_id, found in before.items()}
 
-    def _enter_late(self, connection: "Connection") -> None:
-        """Enter what happened while the records were away, before anything is held for lost."""
-        about = (connection, self._instance, self._datasets, self._memory)
-        for correction in chain(enter_days(*about), open_records_of_ended_runs(*about)):
+    def _record_late_results(self, connection: "Connection") -> None:
+        """Record what happened while the tracking tables were unavailable, before any worker is
+        declared lost."""
+        arguments = (connection, self._instance, self._datasets, self._state)
+        for correction in chain(
+            record_late_results(*arguments), open_records_of_ended_runs(*arguments)
+        ):
             self._correct(connection, correction)
 
-    def _judge_workers(self, connection: "Connection") -> tuple[list[tuple[Worker, str]], set[str]]:
-        """Return the workers that are gone, and why that is held, and the runs whose workers live.
+    def _check_workers(self, connection: "Connection") -> tuple[list[tuple[Worker, str]], set[str]]:
+        """Return the lost workers with the reason, and the runs whose workers are alive.
 
-        All of it is known before anything is done: a run is not to be ended because a step failed.
+        Both are determined before anything is changed, so that a failed step cannot cause the run
+        of a living worker to be failed.
         """
         with connection, connection.cursor() as cursor:
             found = workers.registered_workers(cursor)
-        judged = [(seen.worker, self._why_lost(seen)) for seen in found]
-        lost = [(worker, why) for worker, why in judged if why is not None]
-        return lost, {worker.run_id for worker, why in judged if why is None}
+        checked = [(one.worker, self._why_lost(one)) for one in found]
+        lost = [(worker, why) for worker, why in checked if why is not None]
+        return lost, {worker.run_id for worker, why in checked if why is None}
 
-    def _end_lost_workers(
+    def _fail_lost_workers(
         self, connection: "Connection", lost: Sequence[tuple[Worker, str]]
     ) -> None:
-        """End the runs of workers that are gone."""
+        """Fail the runs of lost workers."""
         for worker, why in lost:
             with connection, connection.cursor() as cursor:
-                # First of all: from here on it cannot commit, even if it wakes up.
+                # First, because a deregistered worker cannot commit, even if it continues.
                 workers.deregister(cursor, worker)
-            end_sessions_of_run(connection, self._settings, worker.run_id)
-            self._empty_outbox(connection, of_run=worker.run_id)
-            self._end_run(connection, worker.run_id, why)
+            terminate_sessions_of_run(connection, self._settings, worker.run_id)
+            self._process_outbox(connection, of_run=worker.run_id)
+            self._fail_run(connection, worker.run_id, why)
 
-    def _empty_outbox(
-        self, connection: "Connection", *, of_run: str | None = None, at_work: Collection[str] = ()
+    def _process_outbox(
+        self, connection: "Connection", *, of_run: str | None = None, running: Collection[str] = ()
     ) -> None:
-        """Enter the days that are in and were not recorded, before they are held for failed."""
-        about = (connection, self._instance, self._settings)
-        for correction in empty_outbox(*about, of_run=of_run, at_work=at_work):
+        """Record committed days that were not recorded, before their attempts are closed."""
+        arguments = (connection, self._instance, self._settings)
+        for correction in process_outbox(*arguments, of_run=of_run, running=running):
             self._correct(connection, correction)
 
-    def _why_lost(self, seen: RegisteredWorker) -> str | None:
-        run_id, silent = seen.worker.run_id, seen.silent_seconds
-        if seen.is_dead(self._settings.lost_after_seconds / 2):
-            return f"its process {seen.worker.pid} was killed or crashed"
+    def _why_lost(self, registered: RegisteredWorker) -> str | None:
+        """Return why a worker is lost; None if it is not."""
+        run_id, silent = registered.worker.run_id, registered.silent_seconds
+        if registered.is_dead(self._settings.lost_after_seconds / 2):
+            return f"its process {registered.worker.pid} was killed or crashed"
         if silent <= self._settings.lost_after_seconds:
             return None
-        # Silent may also mean that the records were away; it then has time for a sign of life.
+        # The tracking tables may have been unavailable; give it time for a heartbeat.
         if not self._is_suspected_for(run_id, self._settings.lost_after_seconds / 2):
             return None
-        return f"its process {seen.worker.pid} gave no sign of life for {silent:.0f} s"
+        return f"its process {registered.worker.pid} had no heartbeat for {silent:.0f} s"
 
     def _is_suspected_for(self, run_id: str, seconds: float) -> bool:
-        """Suspect a run; return whether that has been so for long enough. Where looks are always
-        far apart, as of a daemon with much to do, several in a row are."""
-        now = time.time()
-        found = self._memory.suspected[run_id] = self._before.get(run_id) or Suspicion(now)
-        return now - found.since >= seconds or found.renewed >= _OFTEN_ENOUGH
+        """Suspect a run; return whether it has been suspected for `seconds`.
 
-    def _end_runs_without_worker(self, connection: "Connection", at_work: set[str]) -> None:
-        """End runs of ours that Dagster believes at work, with no worker that could be."""
-        records = self._instance.get_run_records(dg.RunsFilter(statuses=list(_BELIEVED_AT_WORK)))
+        If the reconciler always runs late, as in a busy daemon, a few runs in a row are sufficient.
+        """
+        now = time.time()
+        suspicion = self._suspected_before.get(run_id) or Suspicion(now)
+        self._state.suspected[run_id] = suspicion
+        return now - suspicion.since >= seconds or suspicion.renewed >= _MAX_RENEWALS
+
+    def _fail_runs_without_worker(self, connection: "Connection", running: set[str]) -> None:
+        """Fail runs that Dagster believes to be running and that have no worker."""
+        records = self._instance.get_run_records(dg.RunsFilter(statuses=list(_RUNNING_STATUSES)))
         for record in records:
             run_id = record.dagster_run.run_id
-            if run_id in at_work or not self._is_ours(record.dagster_run):
+            if run_id in running or not self._syncs_datasets(record.dagster_run):
                 continue
-            if run_times.since(run_times.began(record)) < self._settings.lost_after_seconds:
-                continue  # it is about to sign on
+            age = run_times.seconds_since(run_times.start_time(record))
+            if age < self._settings.lost_after_seconds:
+                continue  # its worker is about to register
             if self._is_suspected_for(run_id, self._settings.lost_after_seconds):
-                self._end_run(connection, run_id, "no process works for it")
+                self._fail_run(connection, run_id, "it has no process")
 
-    def _is_ours(self, run: dg.DagsterRun) -> bool:
+    def _syncs_datasets(self, run: dg.DagsterRun) -> bool:
         names = {dataset.name for dataset in self._datasets}
         jobs = {tags.BATCH_JOB_NAME, *(tags.job_name_of(name) for name in names)}
         keys = {dg.AssetKey(name) for name in names}
         selected = run.asset_selection
         return run.job_name in jobs or bool(selected and set(selected) <= keys)
 
-    def _end_run(self, connection: "Connection", run_id: str, why: str) -> None:
-        """End a run whose worker is gone, in Dagster and in the records."""
+    def _fail_run(self, connection: "Connection", run_id: str, why: str) -> None:
+        """Fail the run of a lost worker, in Dagster and in the records."""
         run = self._instance.get_run_by_id(run_id)
         error = f"run {run_id} was lost: {why}"
         if run is not None and not run.is_finished:
             self._instance.report_run_failed(run, f"sync_pipeline: {error}")
-            self._correct(connection, Correction("run ended as failed", why, run_id=run_id))
+            self._correct(connection, Correction("marked a run as failed", why, run_id=run_id))
         with connection, connection.cursor() as cursor:
             if run is None:
                 attempts.fail_open_attempts_of_run(cursor, run_id, error)
             else:
                 close_run(cursor, self._instance, run, error)
 
-    def _give_up_attempts(self, connection: "Connection") -> None:
-        """Close attempts of runs that are over, which nobody closed."""
+    def _close_abandoned_attempts(self, connection: "Connection") -> None:
+        """Close attempts that are still running although their runs have ended."""
         with connection, connection.cursor() as cursor:
             found = attempts.runs_without_worker(cursor, self._settings.lost_after_seconds)
         for run_id in found:
             run = self._instance.get_run_by_id(run_id)
             if run is not None and not run.is_finished:
                 continue
-            how = "is not known to Dagster" if run is None else f"ended {run.status.value}"
+            how = "does not exist in Dagster" if run is None else f"ended {run.status.value}"
             with connection, connection.cursor() as cursor:
                 attempts.fail_open_attempts_of_run(
-                    cursor, run_id, f"run {run_id} {how} in the middle of the day"
+                    cursor, run_id, f"run {run_id} {how} before the day was finished"
                 )
             self._correct(
                 connection,
-                Correction("attempts closed as failed", f"their run {how}", run_id=run_id),
+                Correction("closed attempts as failed", f"their run {how}", run_id=run_id),
             )
 
-    def _close_batches(self, connection: "Connection") -> None:
-        """Close open batches that no run is at work on, and none will be."""
+    def _close_abandoned_batches(self, connection: "Connection") -> None:
+        """Close open batches that have no run and will not get one."""
         with connection, connection.cursor() as cursor:
             found = batches.open_batches(cursor)
             silent = batches.silent_batches(cursor, self._settings.lost_after_seconds)
         if not found:
             return
-        # Asked after the records were: a batch has its run or its backfill before its record.
+        # Read after the records, because a batch has its run or backfill before its record.
         alive = {*running_runs(self._instance), *self._keys_of_open_backfills()}
         for batch in found:
-            why = None if batch.batch_key in alive else self._why_over(batch, batch in silent)
+            why = None if batch.batch_key in alive else self._why_abandoned(batch, batch in silent)
             if why is None:
                 continue
             with connection, connection.cursor() as cursor:
-                given_up = attempts.mark_days_not_run(cursor, batch.id, why)
+                not_run = attempts.mark_days_not_run(cursor, batch.id, why)
                 batches.refresh(cursor, batch.id)
             self._correct(
                 connection,
                 Correction(
-                    f"batch closed, {given_up} of its days were not run",
+                    f"closed a batch with {not_run} days that were not run",
                     why,
                     dataset=batch.dataset,
                     batch_key=batch.batch_key,
@@ -254,36 +272,37 @@ class Reconciler:
             )
 
     def _keys_of_open_backfills(self) -> set[str]:
-        filters = BulkActionsFilter(statuses=_OPEN_BACKFILL)
+        filters = BulkActionsFilter(statuses=_OPEN_BACKFILL_STATUSES)
         return {
             batch_key_of_backfill(backfill)
             for backfill in self._instance.get_backfills(filters=filters)
         }
 
-    def _why_over(self, batch: Batch, silent: bool) -> str | None:
-        """Say why nothing will come of what is open in `batch`; None if it is too soon to say."""
+    def _why_abandoned(self, batch: Batch, silent: bool) -> str | None:
+        """Return why the open days of `batch` will not be synced; None if that is not
+        certain yet."""
         backfill, run = latest_of_batch(self._instance, batch.batch_key)
         if backfill is not None and backfill.status is BulkActionStatus.CANCELED:
             return f"cancelled in Dagster: backfill {backfill.backfill_id}"
         if not silent:
-            return None  # the sensors, which know more, are about to be called
+            return None  # a sensor, which has more details, is about to run
         if backfill is not None:
             how = f"ended {backfill.status.value.lower()}"
-            said = one_line(SyncError(backfill.error.message)) if backfill.error else ""
-            return f"backfill {backfill.backfill_id} {how}{said and f': {said}'}"
+            reason = one_line(SyncError(backfill.error.message)) if backfill.error else ""
+            return f"backfill {backfill.backfill_id} {how}{reason and f': {reason}'}"
         if run is None:
-            return "no run works on it"
-        return f"run {run.run_id} ended {run.status.value} before all of its days"
+            return "it has no run"
+        return f"run {run.run_id} ended {run.status.value} before all of its days were synced"
 
-    def _tell_dagster(self, connection: "Connection") -> None:
-        """Tell Dagster of days that are in and whose worker is gone without having told of them."""
+    def _report_days(self, connection: "Connection") -> None:
+        """Report synced days to Dagster whose workers ended before they could."""
         with connection, connection.cursor() as cursor:
-            found = attempts.unreported(cursor, _MAX_UNTOLD)
+            found = attempts.unreported(cursor, _MAX_UNREPORTED)
         for day in found:
             if report_late(self._instance, self._settings, day):
                 correction = Correction(
-                    "Dagster was told of a day that is in",
-                    "its worker ended before it could",
+                    "reported a synced day to Dagster",
+                    "its worker ended before reporting it",
                     dataset=day.dataset,
                     sync_date=day.day,
                     run_id=day.run_id,

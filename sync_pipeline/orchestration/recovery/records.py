@@ -1,7 +1,8 @@
-"""Bringing records up to what Dagster says of runs and backfills; for hooks and sensors.
+"""Updating records when runs end and backfills begin; used by hooks, sensors and the reconciler.
 
-Everything here may be done twice or late: records are projections of their days, and nothing is
-taken from a run that is still at work.
+All functions are idempotent and may run late: the record of a batch is computed from its days, and
+days of other running runs are left alone. Does not decide whether a run is lost: see
+`reconciler.py`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def refresh_batches(cursor: "Cursor", instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
-    """Bring the records of the batches that `run` works on up to their days."""
+    """Update the records of the batches of `run` from their days."""
     for batch in _batches_of(cursor, batch_key_of(run, instance)):
         batches.refresh(cursor, batch.id)
 
@@ -36,8 +37,8 @@ def refresh_batches(cursor: "Cursor", instance: dg.DagsterInstance, run: dg.Dags
 def close_step(
     cursor: "Cursor", instance: dg.DagsterInstance, run: dg.DagsterRun, error: str
 ) -> None:
-    """Close what a step of `run` that failed left unfinished, with `error`."""
-    # The batch job's other chunks still run; only an asset's step is its whole run.
+    """Mark the unfinished days of a failed step of `run` as failed with `error`."""
+    # A step of the batch job is one of several; the step of an asset is the whole run.
     days = [] if run.job_name == tags.BATCH_JOB_NAME else days_of_run(run)
     for batch in _batches_of(cursor, batch_key_of(run, instance)):
         attempts.mark_days_not_run(cursor, batch.id, error, days, run_id=run.run_id)
@@ -50,17 +51,17 @@ def close_run(
     run: dg.DagsterRun,
     error: str,
 ) -> None:
-    """Close what `run`, which is over, left unfinished: days begun, and its days of a batch.
+    """Mark the unfinished days of `run`, which has ended, as failed with `error`.
 
-    Days that never began are left to another run of the same batch that is at work on them, and
-    to whoever took the batch up again after this run had ended.
+    Keeps pending days that another run of the batch is going to sync, or that were planned by a
+    retry after the run ended.
     """
     attempts.fail_open_attempts_of_run(cursor, run.run_id, error)
-    # Its locks on batches end here: whoever else closes days takes those of the days first.
+    # Releases the locks on batches, because others lock days before batches.
     cursor.connection.commit()
     key = batch_key_of(run, instance)
     for batch in _batches_of(cursor, key):
-        if not _taken_over(instance, run, batch.batch_key):
+        if not _is_continued(instance, run, batch.batch_key):
             days = days_of_run(run)
             attempts.mark_days_not_run(
                 cursor,
@@ -80,33 +81,33 @@ def open_backfill(
     backfill: PartitionBackfill,
     datasets: Sequence[Dataset],
 ) -> None:
-    """Open the record of a backfill in each dataset it covers.
+    """Open the record of a backfill for each dataset that it covers.
 
-    A backfill that re-executes another continues its record: days that failed before wait again.
+    A re-executed backfill continues the record of the first one: its failed days become pending.
     """
     key = batch_key_of_backfill(backfill)
     for dataset, days in _parts(backfill, datasets):
         who = f"backfill {backfill.backfill_id}"
         new = NewBatch(key, dataset.name, days, None, who, resync=True)
-        # The records may have been away since.
-        ago = run_times.since(backfill.backfill_timestamp)
+        # The tracking tables may have been unavailable since then.
+        ago = run_times.seconds_since(backfill.backfill_timestamp)
         batch = batches.open_batch(cursor, new, ago=ago)
         if key != backfill.backfill_id:
-            # They may fail again before the sensor sees them; its clock is not the database's.
+            # Days of these runs may have failed before the sensor ran, by another clock.
             own = instance.get_runs(dg.RunsFilter(tags={tags.BACKFILL_TAG: backfill.backfill_id}))
-            asked_at = datetime.fromtimestamp(backfill.backfill_timestamp, timezone.utc)
+            requested_at = datetime.fromtimestamp(backfill.backfill_timestamp, timezone.utc)
             batches.retry_batch(
-                cursor, batch.id, new, days, asked_at, except_runs=[run.run_id for run in own]
+                cursor, batch.id, new, days, requested_at, except_runs=[run.run_id for run in own]
             )
 
 
 def _batches_of(cursor: "Cursor", key: str | None) -> list[Batch]:
-    """Return the batches with this key; a run over several datasets has one in each."""
+    """Return the batches with this key; a run over several datasets has one for each."""
     return [] if key is None else batches.batches_with_key(cursor, key)
 
 
-def _taken_over(instance: dg.DagsterInstance, run: dg.DagsterRun, key: str) -> bool:
-    """Say whether another run of the same batch is at work on days of `run`."""
+def _is_continued(instance: dg.DagsterInstance, run: dg.DagsterRun, key: str) -> bool:
+    """Return whether an unfinished run of the same batch covers days of `run`."""
     own = days_of_run(run)
     for other in running_runs(instance).get(key, []):
         theirs = days_of_run(other)
@@ -129,7 +130,7 @@ def _parts(
 ) -> Iterator[tuple[Dataset, Sequence[date]]]:
     """Yield each dataset that `backfill` covers, with its days."""
     for dataset in datasets:
-        # Of a job that holds several datasets, its runs know which: they open the records.
+        # If a job covers several datasets, its runs open the records.
         if backfill.is_asset_backfill or backfill.job_name == tags.job_name_of(dataset.name):
             days = days_of_backfill(backfill, dg.AssetKey(dataset.name))
             if days:

@@ -1,6 +1,7 @@
-"""What a worker that is gone has left at the target: days that are in, and sessions that hold on.
+"""What a dead worker leaves in the target: committed days in the outbox, and open sessions.
 
-While the target is away nothing is done, and nothing lost: the next look does it.
+While the target is unavailable, nothing is done and nothing is lost: the next run of the reconciler
+repeats it. Does not define the outbox: see `tracking/worker/outbox.py`.
 """
 
 import logging
@@ -14,11 +15,15 @@ import psycopg2
 
 from sync_pipeline.database.connections import connect
 from sync_pipeline.errors import TargetUnreachableError, one_line
-from sync_pipeline.orchestration.recovery.late_results import Entry, correction_of, enter
-from sync_pipeline.orchestration.recovery.observations import UnrecordedDay
+from sync_pipeline.orchestration.dagster.observations import UnrecordedDay
+from sync_pipeline.orchestration.recovery.late_results import (
+    Recorded,
+    correction_for,
+    record_late_result,
+)
 from sync_pipeline.settings import DATABASE_URL, Settings
 from sync_pipeline.sync.result import Outcome
-from sync_pipeline.targets.sessions import end_sessions
+from sync_pipeline.targets.sessions import terminate_sessions
 from sync_pipeline.tracking.state.corrections import Correction
 from sync_pipeline.tracking.worker import outbox
 
@@ -27,58 +32,59 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 _logger = logging.getLogger(__name__)
-_MAX_AT_ONCE = 500  # a look
+_MAX_PER_RUN = 500
 _STATEMENT_SECONDS = 30.0
 _T = TypeVar("_T")
 
 
-def empty_outbox(
+def process_outbox(
     connection: "Connection",
     instance: dg.DagsterInstance,
     settings: Settings,
     *,
     of_run: str | None = None,
-    at_work: Collection[str] = (),
+    running: Collection[str] = (),
 ) -> Iterator[Correction]:
-    """Enter the days in the outbox at the target, all or those of a run, and remove them from it;
-    yield what was not known yet.
+    """Record the days in the target's outbox, all or those of one run, and remove them from it;
+    yield a correction for each that was not recorded before.
 
-    `connection` is one to the records, with no transaction under way. Days of runs in `at_work` are
-    left to their workers, and those of runs that Dagster does not know to those whose records they
-    are.
+    `connection` is one to the tracking tables, without an open transaction. Skips days of the runs
+    in `running`, which their workers record, and of runs that are not in this Dagster instance.
     """
-    entered: list[int] = []
-    for entry in _at_target(connection, settings, outbox.entries) or []:
-        if len(entered) == _MAX_AT_ONCE:
+    processed: list[int] = []
+    for entry in _in_target(connection, settings, outbox.entries) or []:
+        if len(processed) == _MAX_PER_RUN:
             break
-        if entry.run_id in at_work or of_run not in (None, entry.run_id):
+        if entry.run_id in running or of_run not in (None, entry.run_id):
             continue
         if instance.get_run_by_id(entry.run_id) is None:
             continue
-        loaded = _loaded(entry)
+        day = _day_of(entry)
         with connection, connection.cursor() as cursor:
-            became = enter(cursor, instance, loaded, told=False)
-        if became is not Entry.WAITS:
-            entered.append(entry.id)
-        if became is Entry.ENTERED:
-            yield correction_of(loaded, "its worker ended without having recorded it")
-    if entered:
-        _at_target(connection, settings, partial(outbox.remove, ids=entered))
+            recorded = record_late_result(cursor, instance, day, reported=False)
+        if recorded is not Recorded.LATER:
+            processed.append(entry.id)
+        if recorded is Recorded.NOW:
+            yield correction_for(day, "its worker ended without recording it")
+    if processed:
+        _in_target(connection, settings, partial(outbox.remove, ids=processed))
 
 
-def end_sessions_of_run(connection: "Connection", settings: Settings, run_id: str) -> None:
-    """End what the worker of a run that was lost may still hold at the target."""
-    ended = _at_target(connection, settings, partial(end_sessions, run_id=run_id))
-    if ended:
-        _logger.warning("ended %d sessions of run %s, whose worker was lost", ended, run_id)
+def terminate_sessions_of_run(connection: "Connection", settings: Settings, run_id: str) -> None:
+    """Terminate the open sessions of a lost run's worker in the target."""
+    terminated = _in_target(connection, settings, partial(terminate_sessions, run_id=run_id))
+    if terminated:
+        _logger.warning(
+            "terminated %d sessions of run %s, whose worker was lost", terminated, run_id
+        )
 
 
-def _at_target(
+def _in_target(
     connection: "Connection", settings: Settings, work: Callable[["Cursor"], _T]
 ) -> _T | None:
-    """Return what `work` returns, done in a transaction at the target; None if it cannot be done.
+    """Run `work` in a transaction in the target; return its result, or None if that fails.
 
-    Over `connection`, if the records are in the target too.
+    Uses `connection` if the tracking tables are in the target.
     """
     try:
         with ExitStack() as opened:
@@ -88,7 +94,7 @@ def _at_target(
             with target, target.cursor() as cursor:
                 return work(cursor)
     except (TargetUnreachableError, psycopg2.Error) as error:
-        _logger.warning("the target is looked at again later: %s", one_line(error))
+        _logger.warning("the target is unavailable; will try again later: %s", one_line(error))
         return None
 
 
@@ -102,7 +108,7 @@ def _connect(settings: Settings) -> "Connection":
     )
 
 
-def _loaded(entry: outbox.OutboxEntry) -> UnrecordedDay:
+def _day_of(entry: outbox.OutboxEntry) -> UnrecordedDay:
     return UnrecordedDay(
         dataset=entry.dataset,
         day=entry.day,

@@ -137,9 +137,9 @@ class ArrowReader:
         columns = []
         for name, kind in self._types.items():
             if name in batch.schema.names:
-                given = batch.column(name)
-                with translate_conversion_errors(name, given.type, where):
-                    columns.append(convert_for_copy(given, kind))
+                values = batch.column(name)
+                with translate_conversion_errors(name, values.type, where):
+                    columns.append(convert_for_copy(values, kind))
             elif self._adds_day and name == self.shape.day_column:
                 columns.append(pa.repeat(pa.scalar(day, pa.date32()), batch.num_rows))
             else:

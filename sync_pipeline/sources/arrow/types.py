@@ -72,9 +72,9 @@ class ColumnType:
     binary: bool = True
 
 
-def column_type(given: pa.DataType) -> ColumnType:
-    """Return the column type for the Arrow type `given`."""
-    copy_type = _copy_type(given)
+def column_type(arrow_type: pa.DataType) -> ColumnType:
+    """Return the column type for the Arrow type `arrow_type`."""
+    copy_type = _copy_type(arrow_type)
     if copy_type in _SIMPLE_TYPES:
         return ColumnType(_SIMPLE_TYPES[copy_type], copy_type)
     if pa.types.is_decimal128(copy_type):
@@ -90,17 +90,17 @@ def column_type(given: pa.DataType) -> ColumnType:
     return ColumnType("jsonb", pa.string(), binary=False)
 
 
-def convert_for_copy(array: pa.Array, becomes: ColumnType) -> pa.Array:
-    """Return `array` as the Arrow type of `becomes`.
+def convert_for_copy(array: pa.Array, kind: ColumnType) -> pa.Array:
+    """Return `array` as the Arrow type of `kind`.
 
     Raises pyarrow.ArrowException for a value that does not fit, and ValueError for nanoseconds
     within JSON.
     """
     array = unwrap(array)
-    if becomes.postgres == "jsonb":
+    if kind.postgres == "jsonb":
         texts = [None if value is None else _json(value) for value in array.to_pylist()]
         return pa.array(texts, pa.string())
-    return array if array.type == becomes.arrow else pc.cast(array, becomes.arrow)
+    return array if array.type == kind.arrow else pc.cast(array, kind.arrow)
 
 
 @contextmanager
@@ -112,12 +112,12 @@ def translate_conversion_errors(column: str, kind: pa.DataType, where: str) -> I
     try:
         yield
     except (pa.ArrowException, ValueError) as error:
-        becomes = column_type(kind).postgres
+        type_name = column_type(kind).postgres
         is_truncated = "nanosecond" in str(error).lower() or "would lose data" in str(error)
         what = (
-            f"that is more precise than {becomes}"
+            f"that is more precise than {type_name}"
             if is_truncated
-            else f"that is not a valid {becomes} ({one_line(error)})"
+            else f"that is not a valid {type_name} ({one_line(error)})"
         )
         raise SourceError(
             f"{where}: column {column!r} has a value {what}; declare the column as text under "
@@ -142,34 +142,38 @@ def unwrap(array: pa.Array) -> pa.Array:
     return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
 
-def _copy_type(given: pa.DataType) -> pa.DataType:
-    if isinstance(given, pa.BaseExtensionType):
-        return _copy_type(given.storage_type)
-    if pa.types.is_dictionary(given):
-        return _copy_type(given.value_type)
-    if given in _WIDER_TYPES:
-        return _WIDER_TYPES[given]
-    if pa.types.is_fixed_size_binary(given):
+def _copy_type(arrow_type: pa.DataType) -> pa.DataType:
+    if isinstance(arrow_type, pa.BaseExtensionType):
+        return _copy_type(arrow_type.storage_type)
+    if pa.types.is_dictionary(arrow_type):
+        return _copy_type(arrow_type.value_type)
+    if arrow_type in _WIDER_TYPES:
+        return _WIDER_TYPES[arrow_type]
+    if pa.types.is_fixed_size_binary(arrow_type):
         return pa.binary()
-    if pa.types.is_decimal(given):
-        if given.scale < 0:
+    if pa.types.is_decimal(arrow_type):
+        if arrow_type.scale < 0:
             return pa.decimal256(76, 0)
-        return pa.decimal128(given.precision, given.scale) if given.precision <= 38 else given
-    if pa.types.is_timestamp(given):
-        return pa.timestamp("us", given.tz)
-    if pa.types.is_time(given):
+        return (
+            pa.decimal128(arrow_type.precision, arrow_type.scale)
+            if arrow_type.precision <= 38
+            else arrow_type
+        )
+    if pa.types.is_timestamp(arrow_type):
+        return pa.timestamp("us", arrow_type.tz)
+    if pa.types.is_time(arrow_type):
         return pa.time64("us")
-    if pa.types.is_duration(given):
+    if pa.types.is_duration(arrow_type):
         return pa.duration("us")
     if (
-        pa.types.is_list(given)
-        or pa.types.is_large_list(given)
-        or pa.types.is_fixed_size_list(given)
+        pa.types.is_list(arrow_type)
+        or pa.types.is_large_list(arrow_type)
+        or pa.types.is_fixed_size_list(arrow_type)
     ):
-        element = _copy_type(given.value_type)
+        element = _copy_type(arrow_type.value_type)
         if _is_element(element):
             return pa.list_(element)
-    return given
+    return arrow_type
 
 
 def _is_element(kind: pa.DataType) -> bool:

@@ -101,15 +101,15 @@ class ParquetFormat:
         if name not in found.names:
             return None
         kind = found.field(name).type
-        becomes = column_type(kind)
-        declared = (self._keys.columns or {}).get(name, becomes.postgres)
-        if declared != becomes.postgres or declared not in [d.value for d in DayType]:
+        column = column_type(kind)
+        declared = (self._keys.columns or {}).get(name, column.postgres)
+        if declared != column.postgres or declared not in [d.value for d in DayType]:
             return None
         bounds = day_bounds(day, DayType(declared), self._dataset.zone)
         try:
             return (
-                pa.scalar(bounds.lower, becomes.arrow).cast(kind),
-                pa.scalar(bounds.upper, becomes.arrow).cast(kind),
+                pa.scalar(bounds.lower, column.arrow).cast(kind),
+                pa.scalar(bounds.upper, column.arrow).cast(kind),
             )
         except pa.ArrowInvalid:  # nanoseconds cannot represent that day, so no row is of that day
             empty = pa.scalar(0, pa.int64()).cast(kind)

@@ -208,6 +208,6 @@ def _choose_kinds(
         raise SourceError(
             f"dataset {dataset.name}: the types of these columns of {keys.origin} are unknown: "
             f"{', '.join(unknown)}; declare each under 'types', such as {{{unknown[0]}: text}}, or "
-            "omit it from 'columns'"
+            "exclude it with 'columns'"
         )
     return {name: kind for name, kind in kinds.items() if kind is not None}

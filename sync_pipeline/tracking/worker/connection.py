@@ -2,7 +2,7 @@
 
 The tables may be in the target database or on another server, and either may fail. An outage is
 logged once. While it lasts, timeouts are short and the backoff grows, so that the sync continues at
-full speed. Does not keep the writes that fail: see `ledger.py`.
+full speed. Does not keep the writes that fail: see `pending_writes.py`.
 """
 
 import logging

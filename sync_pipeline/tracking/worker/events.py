@@ -2,7 +2,7 @@
 
 Each may be written late, and writing it twice has no further effect: a connection may break between
 a commit and its response. Times are those of `time.monotonic()`, so that records contain times of
-the database's clock only. Does not order or keep events: see `ledger.py`.
+the database's clock only. Does not order or keep events: see `pending_writes.py`.
 """
 
 import time
@@ -289,7 +289,7 @@ class ColumnsChanged:
 
 
 def _id(batch_id: int | None) -> int:
-    assert batch_id is not None, "the ledger opens the batch first"  # noqa: S101
+    assert batch_id is not None, "PendingWrites opens the batch first"  # noqa: S101
     return batch_id
 
 

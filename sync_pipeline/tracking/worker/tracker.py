@@ -3,7 +3,7 @@
 An outage of the tracking tables is logged once, and what happens meanwhile is written, in order,
 when they are available again. Only what the records say about the day can stop it: SupersededError,
 DayDoneError, BatchCancelledError or WorkerLostError. Does not keep the pending events: see
-`ledger.py`.
+`pending_writes.py`.
 """
 
 import logging
@@ -31,7 +31,7 @@ from sync_pipeline.tracking.read import day_checks
 from sync_pipeline.tracking.state import attempts, batches, source_columns
 from sync_pipeline.tracking.worker import connection, events, workers
 from sync_pipeline.tracking.worker.heartbeat import Heartbeat
-from sync_pipeline.tracking.worker.ledger import Ledger
+from sync_pipeline.tracking.worker.pending_writes import PendingWrites
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -62,8 +62,8 @@ class Tracker:
         self._settings = settings
         self._heartbeat = heartbeat
         self._logger = logger
-        self._ledger = Ledger(settings, events.Actor(run_id, triggered_by), logger)
-        self.in_target = self._ledger.in_target
+        self._writes = PendingWrites(settings, events.Actor(run_id, triggered_by), logger)
+        self.in_target = self._writes.in_target
 
     def clone(self) -> "Tracker":
         """Return a tracker of the same run for another thread; see `transfer_pending_to`."""
@@ -74,47 +74,47 @@ class Tracker:
             heartbeat=self._heartbeat,
             logger=self._logger,
         )
-        clone._ledger.requested_at = self._ledger.requested_at
+        clone._writes.requested_at = self._writes.requested_at
         return clone
 
     def transfer_pending_to(self, other: "Tracker") -> None:
         """Move the pending writes to another tracker of the run, and close."""
-        self._ledger.transfer_pending_to(other._ledger)
+        self._writes.transfer_pending_to(other._writes)
 
     @property
     def has_pending(self) -> bool:
         """Whether something is not recorded yet."""
-        return self._ledger.has_pending
+        return self._writes.has_pending
 
     def open_batch(self, new: NewBatch) -> Batch | None:
         """Open or join a batch; return it, or None if the tables are unavailable."""
-        return self._ledger.batch(new)
+        return self._writes.batch(new)
 
     def retry_batch(self, new: NewBatch, days: Sequence[date], before: datetime) -> None:
         """Make those of `days` pending that failed in the batch `before` it was requested again.
 
         If there are any, the batch is `syncing` afterwards.
         """
-        self._ledger.record(events.BatchRetried(new, days, before))
+        self._writes.record(events.BatchRetried(new, days, before))
 
     def batch_days(self, new: NewBatch) -> dict[date, AttemptState]:
         """Return the state of each day of a batch; empty if the batch is not open yet or the tables
         are unavailable."""
         return (
-            self._ledger.try_do(lambda c: batches.day_states(c, new.batch_key, new.dataset)) or {}
+            self._writes.try_do(lambda c: batches.day_states(c, new.batch_key, new.dataset)) or {}
         )
 
     def synced_days(self, dataset: str, days: Sequence[date]) -> dict[date, SyncedDay]:
         """Return those of `days` that are synced; empty if the tables are unavailable."""
-        return self._ledger.try_do(lambda c: attempts.synced_days(c, dataset, days)) or {}
+        return self._writes.try_do(lambda c: attempts.synced_days(c, dataset, days)) or {}
 
     def skip(self, new: NewBatch, days: Sequence[date]) -> None:
         """Mark days of a batch as skipped."""
-        self._ledger.record(events.DaysSkipped(new, days))
+        self._writes.record(events.DaysSkipped(new, days))
 
     def invalidate_days(self, dataset: str, table: str) -> None:
         """Record that the dataset's target table is missing, so that no day is synced any more."""
-        self._ledger.record(events.TableMissing(dataset, table, time.monotonic()))
+        self._writes.record(events.TableMissing(dataset, table, time.monotonic()))
 
     def begin(
         self,
@@ -152,11 +152,11 @@ class Tracker:
                 resync=resync,
             )
 
-        return self._ledger.try_do(work)
+        return self._writes.try_do(work)
 
     def is_success(self, attempt: Attempt) -> bool:
         """Return whether `attempt` is recorded as a success; False if not known."""
-        return bool(self._ledger.try_do(lambda cursor: attempts.is_success(cursor, attempt)))
+        return bool(self._writes.try_do(lambda cursor: attempts.is_success(cursor, attempt)))
 
     def confirm(self, attempt: Attempt) -> None:
         """Check that `attempt` is still running, before its rows are committed in another database.
@@ -164,7 +164,7 @@ class Tracker:
         Raises SupersededError if it was closed or a later attempt started. Does nothing if the
         tables are unavailable.
         """
-        if self._ledger.try_do(lambda cursor: attempts.is_running(cursor, attempt)) is False:
+        if self._writes.try_do(lambda cursor: attempts.is_running(cursor, attempt)) is False:
             raise attempts.superseded_error(attempt)
 
     def succeed_in(
@@ -199,23 +199,23 @@ class Tracker:
     def succeed(self, day: StartedDay, counts: DayCounts, *, at: float, refresh: bool) -> None:
         """Record a day's success after its rows were committed, even if its attempt was closed in
         the meantime. `at` is when it ended, by `time.monotonic()`."""
-        self._ledger.record(events.DaySucceeded(day, counts, at, refresh))
+        self._writes.record(events.DaySucceeded(day, counts, at, refresh))
 
     def fail(self, day: StartedDay, error: str) -> None:
         """Record the failure of a started day; `error` is one line without secrets."""
-        self._ledger.record(events.DayFailed(day, error, time.monotonic()))
+        self._writes.record(events.DayFailed(day, error, time.monotonic()))
 
     def refuse(self, dataset: str, day: date, new: NewBatch | None, error: str) -> None:
         """Record that a day failed before it could start."""
-        self._ledger.record(events.DayRefused(dataset, day, new, error))
+        self._writes.record(events.DayRefused(dataset, day, new, error))
 
     def refresh(self, new: NewBatch) -> None:
         """Refresh the batch's record from its days."""
-        self._ledger.record(events.BatchProgressed(new))
+        self._writes.record(events.BatchProgressed(new))
 
     def mark_not_run(self, new: NewBatch, days: Sequence[date] | None, error: str) -> None:
         """Mark unfinished days of a batch as not run: those in `days`, or all if it is None."""
-        self._ledger.record(events.DaysNotRun(new, days, error))
+        self._writes.record(events.DaysNotRun(new, days, error))
 
     def mark_batch_not_run(self, batch_key: str, dataset: str, error: str) -> None:
         """Mark the unfinished days that this run started or planned in a batch as not run.
@@ -228,7 +228,7 @@ class Tracker:
             if batch is not None:
                 attempts.mark_days_not_run(cursor, batch.id, error, planned_by=self.run_id)
 
-        self._ledger.try_do(work, durable=True)
+        self._writes.try_do(work, durable=True)
 
     def record_replay_in(self, cursor: "Cursor", day: SyncedDay, kept: int) -> None:
         """Record in the transaction of `cursor` that `kept` quarantined rows of a day are left."""
@@ -236,36 +236,36 @@ class Tracker:
 
     def record_replay(self, dataset: str, day: SyncedDay, kept: int) -> None:
         """Record, after the other rows were committed, that `kept` quarantined rows are left."""
-        self._ledger.record(events.RowsReplayed(dataset, day, kept))
+        self._writes.record(events.RowsReplayed(dataset, day, kept))
 
     def source_columns(self, dataset: str) -> dict[str, str] | None:
         """Return the type of each column of a source when it was last opened; None if it never was
         or the tables are unavailable."""
-        return self._ledger.try_do(lambda cursor: source_columns.last_seen(cursor, dataset))
+        return self._writes.try_do(lambda cursor: source_columns.last_seen(cursor, dataset))
 
     def remember_columns(
         self, dataset: str, columns: Mapping[str, str], changes: Sequence[str]
     ) -> None:
         """Record a source's columns, and the `changes` made to the target table because of them."""
-        self._ledger.record(events.ColumnsChanged(dataset, columns, changes))
+        self._writes.record(events.ColumnsChanged(dataset, columns, changes))
 
     def small_days(
         self, dataset: str, days: Sequence[date], fraction: float
     ) -> list[SmallDay] | None:
         """Return those of `days` with fewer rows than `fraction` of the median of the days before;
         None if the tables are unavailable."""
-        return self._ledger.try_do(lambda c: day_checks.small_days(c, dataset, days, fraction))
+        return self._writes.try_do(lambda c: day_checks.small_days(c, dataset, days, fraction))
 
     def mark_reported(self, reported: Sequence[Attempt]) -> None:
         """Record that these attempts' successes were reported to Dagster."""
         if reported:
             ids = [attempt.id for attempt in reported]
-            self._ledger.try_do(lambda cursor: attempts.mark_reported(cursor, ids))
+            self._writes.try_do(lambda cursor: attempts.mark_reported(cursor, ids))
 
     def close(self) -> None:
         """Write what is pending, waiting a few seconds if the tables are unavailable; close the
         connection. Using the tracker again opens a new one."""
-        self._ledger.close()
+        self._writes.close()
 
     def __enter__(self) -> "Tracker":
         return self

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from sync_pipeline_tests.backfills import launch_backfill
 from sync_pipeline_tests.command import run, started
 from sync_pipeline_tests.integration.api.client import BASE, LAUNCH, Client, body
 from sync_pipeline_tests.integration.api.conftest import wired
@@ -21,7 +22,7 @@ def test_a_retry_syncs_the_failed_day_under_the_same_record(api: Client, stack: 
     launched = api.post(LAUNCH, body(batch_days)).data
     failed = api.wait_for(launched["record_id"], "failed")
     assert (failed["success_count"], failed["failed_count"]) == (2, 1)
-    stack.mend("orders", batch_days[1])
+    stack.repair("orders", batch_days[1])
     stack.pause("orders", batch_days, 2)
     retry = f"{BASE}/sync-status/{failed['id']}/retry"
     retried = api.post(retry)
@@ -69,8 +70,8 @@ def test_a_cancelled_batch_records_who_cancelled_it_and_can_be_retried(
     wait_until(lambda: api.post(f"{BASE}/sync-status/{record_id}/retry").status == 202)
     after = api.wait_for(record_id, "success")
     assert (after["success_count"], after["cancelled_by"]) == (20, None)
-    tries = [a["state"] for a in stack.attempts(record_id) if not a["superseded"]]
-    assert tries == ["success"] * 20
+    states = [a["state"] for a in stack.attempts(record_id) if not a["superseded"]]
+    assert states == ["success"] * 20
     assert kept < 20
     assert stack.differing_days("orders", batch_days) == []
 
@@ -80,7 +81,7 @@ def test_a_retry_can_be_cancelled_before_its_run_starts(api: Client, stack: Stac
     stack.spoil("orders", batch_days[0])
     record_id = api.post(LAUNCH, body(batch_days)).data["record_id"]
     api.wait_for(record_id, "failed")
-    stack.mend("orders", batch_days[0])
+    stack.repair("orders", batch_days[0])
     stack.pause(
         "orders", batch_days, 30
     )  # longer than the test, so that a started run would be noticed
@@ -107,7 +108,7 @@ def test_a_retry_that_does_not_reach_dagster_leaves_the_record_unchanged(
         # The synced day may not have been reported to Dagster yet.
         wait_until(lambda: all(a["materialized_at"] for a in stack.attempts(record_id)[1:]))
         attempts = stack.attempts(record_id)
-        stack.mend("orders", batch_days[0])
+        stack.repair("orders", batch_days[0])
         to_dagster.drops = b"launchRun"
         # The API may still wait for the first run to end.
         problem = client.post(f"{BASE}/sync-status/{record_id}/retry").problem
@@ -131,7 +132,7 @@ def test_a_launch_whose_response_is_lost_continues_under_its_record(
             stack.spoil("orders", batch_days[0])
             record_id = client.post(LAUNCH, body(batch_days)).data["record_id"]
             client.wait_for(record_id, "failed")
-            stack.mend("orders", batch_days[0])
+            stack.repair("orders", batch_days[0])
             path = f"{BASE}/sync-status/{record_id}/retry"
         to_dagster.drops, to_dagster.drops_response = b"launchRun", True
         problem = client.post(path, body(batch_days)).problem
@@ -181,7 +182,7 @@ def test_a_concurrent_cancel_and_retry_are_serialized(api: Client, stack: Stack)
 def test_a_backfill_launched_in_the_dagster_ui_can_be_cancelled(api: Client, stack: Stack) -> None:
     batch_days = days(date(2025, 8, 1), 12)
     stack.pause("events", batch_days, 0.5)
-    backfill = stack.dagster.launch_backfill(batch_days, asset="events")
+    backfill = launch_backfill(stack.dagster, batch_days, asset="events")
     record = wait_until(lambda: next(iter(stack.batches(backfill)), None))
     assert record is not None
     cancel = f"{BASE}/sync-status/{record['id']}/cancel"

@@ -89,8 +89,8 @@ def test_a_launch_that_does_not_reach_dagster_is_closed_as_not_run_and_can_be_re
         assert "None was run" in record["error_message"]
         assert record["remarks"].startswith(f"批量同步失败: Dagster at {to_dagster.url} does not")
         to_dagster.cut = False
-        again = client.post(LAUNCH, body(batch_days), Idempotency_Key="later")
-        assert (again.status, again.data["record_id"]) == (202, record["id"])
+        repeated = client.post(LAUNCH, body(batch_days), Idempotency_Key="later")
+        assert (repeated.status, repeated.data["record_id"]) == (202, record["id"])
         wait_until(lambda: stack.batch(record["batch_key"])["status"] == "success")
     assert stack.differing_days("orders", batch_days) == []
 

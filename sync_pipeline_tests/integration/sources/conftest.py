@@ -31,14 +31,14 @@ class Syncing:
     settings: dict[str, str] = field(default_factory=dict)
 
     def dataset(self, source: dict[str, Any], **changes: Any) -> Dataset:
-        given: dict[str, Any] = {
+        defaults: dict[str, Any] = {
             "name": "landed",
             "start_date": "2000-01-01",
             "source": source,
             "target": {"table": "landed"},
             "retry": {"max_attempts": 1},
         }
-        return Dataset.model_validate(given | changes)
+        return Dataset.model_validate(defaults | changes)
 
     def sync(
         self, source: dict[str, Any], days: Sequence[date] = (DAY,), **changes: Any

@@ -119,7 +119,7 @@ class Api:
 
 def keys(api: Api, **more: Any) -> dict[str, Any]:
     """Return the keys of a source that reads from `api`, updated with `more`."""
-    given: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "type": "rest",
         "base_url": api.url,
         "path": "orders",
@@ -127,7 +127,7 @@ def keys(api: Api, **more: Any) -> dict[str, Any]:
         "records": "$.data",
         "columns": {"id": "bigint", "note": "text"},
     }
-    return given | more
+    return defaults | more
 
 
 @contextmanager

@@ -22,8 +22,8 @@ pytestmark = pytest.mark.integration
 
 
 def keys(path: Path | str, **more: Any) -> dict[str, Any]:
-    given = {"type": "files", "path": str(path), "format": "csv", "columns": {"id": "int"}}
-    return given | more
+    defaults = {"type": "files", "path": str(path), "format": "csv", "columns": {"id": "int"}}
+    return defaults | more
 
 
 def put(path: Path, *ids: int, age: float = 0) -> Path:
@@ -182,8 +182,8 @@ def test_a_file_that_changes_while_it_is_read_is_not_ready(
 def test_a_read_that_finds_no_row_can_be_cancelled(syncing: Syncing, tmp_path: Path) -> None:
     columns = {"id": "int", "day": "date"}
     (tmp_path / "all.csv").write_text("id,day\n" + "1,2025-10-01\n" + "2,2025-10-02\n" * 900_000)
-    given = keys(tmp_path / "all.csv", columns=columns, day_column="day")
-    source = open_source(syncing.dataset(given), Settings({}))
+    source_keys = keys(tmp_path / "all.csv", columns=columns, day_column="day")
+    source = open_source(syncing.dataset(source_keys), Settings({}))
     with pytest.raises(SourceError, match="reading was cancelled"):
         source.read_day(DAY, CallbackSink(source.cancel), CopyFormat.TEXT)
 

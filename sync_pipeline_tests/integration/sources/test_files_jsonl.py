@@ -35,7 +35,7 @@ def write(folder: Path, *lines: str, day: str = "2025-10-01") -> Path:
 
 
 @pytest.mark.parametrize(
-    ("kind", "given", "expected"),
+    ("kind", "json_value", "expected"),
     [
         ("numeric", "0.1000000000000000000000000001", Decimal("0.1000000000000000000000000001")),
         ("numeric(20,2)", "1e3", Decimal("1000.00")),
@@ -60,9 +60,9 @@ def write(folder: Path, *lines: str, day: str = "2025-10-01") -> Path:
     ],
 )
 def test_a_value_is_loaded_as_the_declared_type(
-    syncing: Syncing, tmp_path: Path, kind: str, given: str, expected: Any
+    syncing: Syncing, tmp_path: Path, kind: str, json_value: str, expected: Any
 ) -> None:
-    write(tmp_path, f'{{"v": {given}}}')
+    write(tmp_path, f'{{"v": {json_value}}}')
     (done,) = syncing.sync(keys(tmp_path, {"v": kind}))
     assert done.error is None
     ((found,),) = syncing.rows("SELECT v FROM landed")

@@ -91,8 +91,8 @@ PAUSE = threading.Event()
 
 
 def keys(function: str, **more: Any) -> dict[str, Any]:
-    given = {"type": "python", "function": f"{MODULE}:{function}", "columns": COLUMNS}
-    return given | more
+    defaults = {"type": "python", "function": f"{MODULE}:{function}", "columns": COLUMNS}
+    return defaults | more
 
 
 def test_rows_are_loaded_as_the_declared_types_with_the_day_added(syncing: Syncing) -> None:
@@ -150,7 +150,7 @@ def test_a_type_unknown_to_the_target_is_reported_with_its_column(
     if table_exists:
         syncing.sync(keys("orders"))
     with pytest.raises(
-        SettingError, match="column 'id' has the type bigintt, which does not exist in the target"
+        SettingError, match="column 'id' has the type bigintt, which does not exist"
     ):
         syncing.sync(keys("orders", columns=COLUMNS | {"id": "bigintt"}))
 

@@ -43,7 +43,7 @@ def sync_and_fail(syncing: Syncing, source: dict[str, Any]) -> str:
     "reply",
     [
         Reply({"error": "oops"}, 500),
-        Reply("gone", 503, {"Retry-After": "0"}),
+        Reply("busy", 503, {"Retry-After": "0"}),
         Reply({}, 429),
         Reply({"data": rows(1, 2)}, cut=True),
         Reply(silent=True),

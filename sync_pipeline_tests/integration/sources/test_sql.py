@@ -203,9 +203,9 @@ class MemorySink(io.RawIOBase):
 
 def test_the_documented_example_runs(mariadb: MariaDb, syncing: Syncing) -> None:
     page = (PROJECT_ROOT / "docs/sources/sql.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"^```yaml\n(.*?)^```", page, re.M | re.S)
-    given = yaml.safe_load(example)
-    assert given["type"] == "sync_pipeline.DailySync"
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", page, re.M | re.S)
+    example = yaml.safe_load(block)
+    assert example["type"] == "sync_pipeline.DailySync"
     mariadb.run(
         "CREATE TABLE orders (id int, created_at timestamp, amount decimal(9,2), paid tinyint(1))",
         "CREATE TABLE loads (loaded_day date)",
@@ -213,7 +213,7 @@ def test_the_documented_example_runs(mariadb: MariaDb, syncing: Syncing) -> None
         "INSERT INTO orders VALUES (1, '2025-09-30 16:00:00', 9.9, 1)",
         "INSERT INTO loads VALUES ('2025-10-01')",
     )
-    attributes = given["attributes"]
+    attributes = example["attributes"]
     done, after = syncing.sync(days=[DAY, NEXT_DAY], **attributes)
     assert done.outcome is Outcome.SUCCESS, done.error
     assert "the source is not ready for 2025-10-02" in (after.error or "")

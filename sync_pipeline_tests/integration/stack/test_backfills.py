@@ -15,6 +15,7 @@ import psycopg2
 import pytest
 from psycopg2.extras import RealDictCursor
 
+from sync_pipeline_tests.backfills import launch_backfill
 from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days
 from sync_pipeline_tests.waiting import wait_until
 
@@ -97,7 +98,7 @@ def launched(stack: Stack) -> dict[str, Launched]:
     found = {}
     for name, plan in PLANS.items():
         target = {"asset": plan.dataset} if plan.by == "asset" else {"job": _job(plan.dataset)}
-        key = stack.dagster.launch_backfill(plan.days, **target)
+        key = launch_backfill(stack.dagster, plan.days, **target)
         found[name] = Launched(stack, plan.dataset, plan.days, key)
     with _watching(stack, {one.key: one.seen for one in found.values()}):
         wait_until(

@@ -46,7 +46,7 @@ def test_a_day_suddenly_far_smaller_than_those_before_it_warns(stack: Stack) -> 
     run_id = sync(stack, SMALL, SMALL)
     found = latest(stack, "day_size")
     assert (found["run"], found["passed"], found["severity"]) == (run_id, False, "WARN")
-    assert found["said"] == "2024-09-22: 2 rows, its peers have 20"
+    assert found["said"] == "2024-09-22: 2 rows, typically 20"
     (record,) = stack.target(
         "SELECT status FROM daily_sync_status WHERE dataset = 'events' AND kind = 'day'"
         " AND sync_date = %s",
@@ -70,7 +70,7 @@ def test_a_day_that_failed_is_an_error_of_the_check(stack: Stack) -> None:
     assert end_of(stack, run_id) == "FAILURE"
     found = latest(stack, "rows_accounted_for")
     assert (found["run"], found["passed"], found["severity"]) == (run_id, False, "ERROR")
-    assert found["said"] == "2024-09-23: failed, its former rows stand"
+    assert found["said"] == "2024-09-23: failed, its former rows are kept"
 
 
 def test_a_run_that_breaks_off_says_what_it_found_so_far(stack: Stack) -> None:

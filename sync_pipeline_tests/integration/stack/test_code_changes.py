@@ -102,7 +102,9 @@ def test_a_dataset_removed_under_its_batch_leaves_a_true_record_and_healthy_sens
     assert "parcels" in ended.out
     ended = run(stack.settings.environment, "retry", record["id"])
     assert ended.code == 2
-    assert "there is no dataset 'parcels'; known are: deliveries, events, orders" in ended.complaint
+    assert (
+        "dataset 'parcels' not found; known datasets: deliveries, events, orders" in ended.complaint
+    )
     assert stack.batch(key) == record
     for sensor in ("reconcile", "record_backfills", "record_run_failure"):
         wait_until(partial(ticked_well, stack, sensor, float(removed_at)))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from sync_pipeline_tests.backfills import launch_backfill
 from sync_pipeline_tests.command import run
 from sync_pipeline_tests.stack_project import Stack, days
 from sync_pipeline_tests.waiting import wait_until
@@ -87,14 +88,14 @@ def launch(stack: Stack, plan: Plan) -> str:
     for day in plan.bad:
         stack.spoil(plan.dataset, day)
     if plan.by_job:
-        return stack.dagster.launch_backfill(plan.days, job=f"{plan.dataset}_daily_sync")
-    return stack.dagster.launch_backfill(plan.days, asset=plan.dataset)
+        return launch_backfill(stack.dagster, plan.days, job=f"{plan.dataset}_daily_sync")
+    return launch_backfill(stack.dagster, plan.days, asset=plan.dataset)
 
 
 def retry_batch(stack: Stack, plan: Plan, key: str) -> None:
     """Mend the bad days and ask for the batch again, without waiting for it."""
     for day in plan.bad:
-        stack.mend(plan.dataset, day)
+        stack.repair(plan.dataset, day)
     if plan.again == "retry":
         ended = run(stack.settings.environment, "retry", stack.batch(key)["id"])
         assert (ended.code, ended.errors) == (0, "")
@@ -124,7 +125,7 @@ def taken_up(stack: Stack) -> dict[str, Any]:
     """Every plan, done and done again; and the key of a backfill that was cancelled meanwhile."""
     stack.pause("orders", CANCELLED, 3)
     keys = {name: launch(stack, plan) for name, plan in PLANS.items()}
-    cancelled = stack.dagster.launch_backfill(CANCELLED, asset="orders")
+    cancelled = launch_backfill(stack.dagster, CANCELLED, asset="orders")
     wait_until(
         lambda: [r for r in stack.batches(cancelled) if r["success_count"] >= 2], TIMEOUT_SECONDS
     )

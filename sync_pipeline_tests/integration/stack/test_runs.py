@@ -139,7 +139,7 @@ BAD_REQUESTS: dict[str, dict[str, Any]] = {
     "end_date: '2024-06-31' is not a date": {"end_date": "2024-06-31"},
     "is before its first day": {"start_date": "2023-12-31"},
     "cannot be synced yet": {"end_date": "2026-01-02"},
-    "there is no dataset 'ordres'; known are: deliveries, events, orders": {"dataset": "ordres"},
+    "dataset 'ordres' not found; known datasets: deliveries, events, orders": {"dataset": "ordres"},
     "name the dataset, one of: deliveries, events, orders": {"dataset": None},
 }
 

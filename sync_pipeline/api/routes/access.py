@@ -1,6 +1,6 @@
 """Authentication and authorization of requests, as dependencies of the routes.
 
-Does not verify tokens and sessions: see `tokens.py`.
+Does not verify tokens and sessions: see `security/tokens.py`.
 """
 
 from typing import Annotated

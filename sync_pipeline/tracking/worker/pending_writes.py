@@ -30,12 +30,12 @@ _MAX_LOGGED_EVENTS = 10
 _T = TypeVar("_T")
 
 
-class Ledger:
+class PendingWrites:
     """Writes events on behalf of `actor`; opens or joins a batch before its first event.
 
     `requested_at` maps each batch to the time, by `time.monotonic()`, when it was first requested.
-    The ledgers of a run share it, so that the batch record gets this start time regardless of
-    which ledger opens it and when.
+    The instances of a run share it, so that the batch record gets this start time regardless of
+    which of them opens it and when.
     """
 
     def __init__(self, settings: Settings, actor: Actor, logger: logging.Logger) -> None:
@@ -91,8 +91,8 @@ class Ledger:
         finally:
             self._connection.close()
 
-    def transfer_pending_to(self, other: "Ledger") -> None:
-        """Move the pending events to another ledger of the same run; close the connection."""
+    def transfer_pending_to(self, other: "PendingWrites") -> None:
+        """Move the pending events to another instance of the same run; close the connection."""
         other._pending.extend(self._pending)
         self._pending.clear()
         self._connection.close()
