@@ -31,33 +31,58 @@ hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
 
-class _ByStack(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Deals out the folders whose tests share what takes long to start as a whole."""
+# Folders whose tests share one Dagster. One process runs them, in this order.
+_SHARED_STACK = ("integration/api", "integration/stack")
+# Files that share nothing with the other files of their folder.
+_SEPARATE_FILES = ("faults/test_lost_workers.py", "faults/test_tracking_away.py")
+# What takes longest comes first, so that both processes have work until the end.
+_LONGEST_FIRST = (
+    "browser",
+    *_SHARED_STACK,
+    "faults",
+    "integration/test_cli.py",
+    *_SEPARATE_FILES,
+    "integration/test_definitions.py",
+    "integration/test_dev.py",
+    "integration/test_retry.py",
+    "integration/sources",
+)
+
+
+class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Gives all tests that share a slow fixture to the same process."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.split("::")[0]
-        folder, _, _ = file.rpartition("/")
-        return file if folder.endswith(("/integration", "/unit")) else folder
+        file = Path(nodeid.split("::")[0])
+        return _scope(file.relative_to(Path(__file__).parent.name))
 
 
-# Those that take longest as a whole: begun first, so that no process has one left for itself alone
-# at the end.
-_LONG = ("browser", "integration/stack", "faults", "integration/api")
+def _scope(file: Path) -> str:
+    """Return the name of what is run in one process with `file`, a path in this folder."""
+    folder = file.parent.as_posix()
+    if folder in _SHARED_STACK:
+        return " and ".join(_SHARED_STACK)
+    if folder in ("integration", "unit") or file.as_posix() in _SEPARATE_FILES:
+        return file.as_posix()
+    return folder
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the folders whose tests take longest before all others, which stay in their order."""
+    """Put the tests that take longest first. The others keep their order."""
 
     def place(item: pytest.Item) -> int:
-        folder = item.path.parent.relative_to(Path(__file__).parent).as_posix()
-        return _LONG.index(folder) if folder in _LONG else len(_LONG)
+        file = item.path.relative_to(Path(__file__).parent)
+        for name in (file.as_posix(), file.parent.as_posix()):
+            if name in _LONGEST_FIRST:
+                return _LONGEST_FIRST.index(name)
+        return len(_LONGEST_FIRST)
 
     items.sort(key=place)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Say which tests go to the same of several processes (`-n 2`)."""
-    return _ByStack(config, log)
+    """Return what distributes the tests to several processes (`-n 2`)."""
+    return _Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")

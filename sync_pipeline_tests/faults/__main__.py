@@ -1,6 +1,6 @@
-"""`python -m sync_pipeline_tests.faults`: random rounds of faults, all invariants checked.
+"""`python -m sync_pipeline_tests.faults`: play random rounds of faults and check all invariants.
 
-One line a round, the sums at the end; exit code 1 if anything that must hold did not.
+Prints one line per round and the totals. The exit code is 1 if an invariant was violated.
 """
 
 import argparse
@@ -19,32 +19,32 @@ _KEEP_IN = Path(".data/faults")
 
 
 def main() -> int:
-    """Play the rounds that the arguments ask for; return the exit code."""
-    asked = _arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaving in order, nothing stays
-    logging.disable(logging.CRITICAL)  # what fails here is what we ask for; the workers log on
+    """Play the rounds that the arguments select; return the exit code."""
+    arguments = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops all processes
+    logging.disable(logging.CRITICAL)  # the errors here are intended; the workers still log
     struck: Counter[str] = Counter()
     violations = 0
     began = time.monotonic()
     with running_harness() as harness:
-        for number in range(asked.first, asked.first + asked.rounds):
-            plan = make_plan(asked.seed, number, asked.kinds)
+        for number in range(arguments.first, arguments.first + arguments.rounds):
+            plan = make_plan(arguments.seed, number, arguments.kinds)
             started = time.monotonic()
             played = harness.play(plan)
             struck.update(label for label, _ in played.struck)
             outcome = "ok"
             if played.violations:
                 violations += 1
-                outcome = f"VIOLATION, see {evidence.keep(played, asked.keep_in)}"
+                outcome = f"VIOLATION, see {evidence.keep(played, arguments.keep_in)}"
             print(
                 f"{number:4} seed {plan.seed} {plan.kind:18} {plan.layout.value:13} "
-                f"{'; '.join(said for _, said in played.struck) or 'nothing struck'}: {outcome} "
+                f"{'; '.join(said for _, said in played.struck) or 'no effect'}: {outcome} "
                 f"({time.monotonic() - started:.1f} s)",
                 flush=True,
             )
             for violation in played.violations:
                 print(f"     {violation}", flush=True)
-    print(f"{asked.rounds} rounds in {time.monotonic() - began:.0f} s, seed {asked.seed}")
+    print(f"{arguments.rounds} rounds in {time.monotonic() - began:.0f} s, seed {arguments.seed}")
     for what, times in sorted(struck.items()):
         print(f"  {what}: {times}")
     print(f"{violations} rounds with violations")
@@ -65,11 +65,11 @@ def _arguments() -> argparse.Namespace:
         help="stack: all on a whole Dagster",
     )
     parser.add_argument("--keep-in", type=Path, default=_KEEP_IN)
-    asked = parser.parse_args()
-    asked.kinds = [
-        name for kind in asked.kinds for name in (STACK_KINDS if kind == "stack" else [kind])
+    arguments = parser.parse_args()
+    arguments.kinds = [
+        name for kind in arguments.kinds for name in (STACK_KINDS if kind == "stack" else [kind])
     ]
-    return asked
+    return arguments
 
 
 if __name__ == "__main__":

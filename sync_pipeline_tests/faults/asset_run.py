@@ -17,7 +17,7 @@ from sync_pipeline.dagster_client import tags
 
 
 def main() -> int:
-    """Run what is asked for; return 0 if it was a success, else 1."""
+    """Run the request on standard input; return 0 if it succeeded, else 1."""
     request = json.load(sys.stdin)
     config = request["config"]
     repository = ReconstructableRepository.for_module("sync_pipeline.definitions", "defs")

@@ -1,4 +1,4 @@
-"""What the tests of faults share: servers that may be stopped, and worlds to play rounds in."""
+"""The harness that the tests of faults share."""
 
 from collections.abc import Iterator
 

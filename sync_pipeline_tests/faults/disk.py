@@ -1,4 +1,4 @@
-"""A disk so small that a target table fills it: a tmpfs of its own, as a tablespace."""
+"""A disk that a target table can fill: a small tmpfs with a tablespace."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ _LEFT_BYTES = 24 * 1024
 
 
 class TinyDisk:
-    """The mounted disk. `fill` leaves room for a day or two."""
+    """The mounted disk. `fill` leaves space for one or two days."""
 
     def __init__(self, folder: Path) -> None:
         self._ballast = folder / "ballast"
@@ -31,7 +31,7 @@ class TinyDisk:
 
 @contextmanager
 def tiny_disk(folder: Path, server: Server) -> Iterator[TinyDisk | None]:
-    """Mount the disk and make the tablespace on `server`; yield None where that is not allowed."""
+    """Mount the disk and create its tablespace on `server`; yield None if it cannot be mounted."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={_BYTES}", "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:

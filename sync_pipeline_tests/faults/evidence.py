@@ -1,4 +1,4 @@
-"""What a violation leaves behind, for whoever looks for its cause: everything, as plain text."""
+"""Keep all data of a round with a violation, as text files, to find the cause."""
 
 import shutil
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from sync_pipeline_tests.faults.round import Round
 
 
 def keep(played: Round, folder: Path) -> Path:
-    """Write all there is to know of a round into a folder of its own under `folder`."""
+    """Write the data of a round into a new folder under `folder`, and return its path."""
     plan = played.plan
     place = folder / f"seed-{plan.seed}-round-{plan.number}-{plan.kind}"
     shutil.rmtree(place, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What is found once a round is over, at the databases and at Dagster, for the rules to compare."""
+"""What the databases and Dagster contain after a round, for `invariants` to compare."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -38,7 +38,7 @@ def attempts(world: World) -> list[Row]:
 
 
 def contents(world: World) -> dict[tuple[str, date], list[tuple[int, int]]]:
-    """What the target holds of each day: id and amount of each row, in order."""
+    """Return the target's rows by dataset and day: ID and amount of each row, in order."""
     found: dict[tuple[str, date], list[tuple[int, int]]] = defaultdict(list)
     for dataset in DATASETS:
         for row in world.query("target", f"SELECT * FROM {dataset} ORDER BY day, id, amount"):
@@ -47,35 +47,35 @@ def contents(world: World) -> dict[tuple[str, date], list[tuple[int, int]]]:
 
 
 @dataclass
-class Told:
-    """What Dagster's materializations say: the highest attempt number of each day, and which runs
-    brought which days while the records were away, so that no number was known."""
+class Reported:
+    """Dagster's materializations: the highest attempt number of each day, and the runs of those
+    without a number, because the tracking tables were unavailable."""
 
     attempts: dict[tuple[str, date], int] = field(default_factory=dict)
     unnumbered: set[tuple[str, date, str]] = field(default_factory=set)
 
 
-def told(world: World) -> Told:
-    said = Told()
+def reported(world: World) -> Reported:
+    found = Reported()
     for dataset in DATASETS:
-        found = world.instance.fetch_materializations(dg.AssetKey(dataset), limit=_MAX_EVENTS)
-        for record in found.records:
+        fetched = world.instance.fetch_materializations(dg.AssetKey(dataset), limit=_MAX_EVENTS)
+        for record in fetched.records:
             event = record.asset_materialization
             if event is None or event.partition is None:
                 continue
             day = date.fromisoformat(event.partition)
             number = event.metadata.get("attempt")
             if number is None:
-                said.unnumbered.add((dataset, day, record.run_id))
+                found.unnumbered.add((dataset, day, record.run_id))
             else:
-                highest = max(said.attempts.get((dataset, day), 0), int(str(number.value)))
-                said.attempts[dataset, day] = highest
-    return said
+                highest = max(found.attempts.get((dataset, day), 0), int(str(number.value)))
+                found.attempts[dataset, day] = highest
+    return found
 
 
 @dataclass(frozen=True)
 class Facts:
-    """All that was found at one moment, for the rules to compare."""
+    """All facts at one moment."""
 
     world: World
     launched_keys: dict[str, str]  # batch key to dataset
@@ -84,14 +84,14 @@ class Facts:
     days: list[Row]
     attempts: list[Row]
     contents: dict[tuple[str, date], list[tuple[int, int]]]
-    told: Told
+    reported: Reported
     runs: list[dg.DagsterRun]
 
-    def standing(self, batch: Row) -> list[Row]:
+    def current_attempts(self, batch: Row) -> list[Row]:
         return [a for a in self.attempts if a["batch_id"] == batch["id"] and not a["superseded"]]
 
-    def latest(self, record: Row) -> Row | None:
-        """The attempt that a day's record numbers."""
+    def latest_attempt(self, record: Row) -> Row | None:
+        """Return the attempt whose number a day's record has."""
         for attempt in self.attempts:
             key = (attempt["dataset"], attempt["sync_date"], attempt["attempt"])
             if key == (record["dataset"], record["sync_date"], record["attempt"]):
@@ -109,13 +109,13 @@ def gather(played: Round) -> Facts:
         days=day_records(world),
         attempts=attempts(world),
         contents=contents(world),
-        told=told(world),
+        reported=reported(world),
         runs=list(world.instance.get_runs()),
     )
 
 
-def untrue_now(world: World) -> list[str]:
-    """Return what is untrue at this moment, whatever is at work; empty if nothing is."""
+def inconsistencies(world: World) -> list[str]:
+    """Return the inconsistencies that must not exist even while workers run."""
     found = world.query(
         "tracking",
         """SELECT 'batch ' || batch.batch_key || ' is ' || batch.status || ' while attempt '
@@ -131,14 +131,14 @@ def untrue_now(world: World) -> list[str]:
                   AND day.sync_date = attempt.sync_date AND day.attempt = attempt.attempt
              WHERE day.status <> 'syncing' AND attempt.state = 'syncing'
            UNION ALL
-           SELECT 'day ' || dataset || ' ' || sync_date || ' is at work twice' FROM sync_attempt
+           SELECT 'day ' || dataset || ' ' || sync_date || ' is in progress twice' FROM sync_attempt
              WHERE state = 'syncing' GROUP BY dataset, sync_date HAVING count(*) > 1""",
     )
     return [row["said"] for row in found]
 
 
 def open_things(played: Round) -> list[str]:
-    """Return what is still open, one line each; empty once records and Dagster are at rest."""
+    """Return what is still open in the records and in Dagster, one line each."""
     world = played.world
     found = world.query(
         "tracking",
@@ -146,8 +146,8 @@ def open_things(played: Round) -> list[str]:
              WHERE status = 'syncing'
            UNION ALL SELECT 'attempt ' || id || ' is ' || state FROM sync_attempt
              WHERE state IN ('pending', 'syncing')
-           UNION ALL SELECT 'worker of run ' || run_id || ' is signed on' FROM sync_worker
-           UNION ALL SELECT 'attempt ' || id || ' was not told to Dagster' FROM sync_attempt
+           UNION ALL SELECT 'worker of run ' || run_id || ' is registered' FROM sync_worker
+           UNION ALL SELECT 'attempt ' || id || ' is not reported to Dagster' FROM sync_attempt
              WHERE state = 'success' AND materialized_at IS NULL AND run_id IS NOT NULL""",
     )
     runs = world.instance.get_runs(dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES)))

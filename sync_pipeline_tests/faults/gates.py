@@ -1,4 +1,7 @@
-"""Holding a worker up at a chosen step of a day, from outside: with locks in the databases."""
+"""Gates: make a worker wait at a given step of a day, with locks in the databases.
+
+The triggers and views that wait at a gate: see `world.sql`.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -26,29 +29,29 @@ _ROLES = {
 
 @dataclass(frozen=True)
 class Gate:
-    """A closed gate. `session` is the backend that keeps it closed."""
+    """A closed gate. `session` is the PID of the backend that holds its lock."""
 
     world: World
     role: str
     session: int
 
-    def somebody_waits(self) -> bool:
-        """Whether a worker has come to it."""
+    def has_waiter(self) -> bool:
+        """Return whether a worker waits at it."""
         waiting = "SELECT 1 FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))"
         return bool(self.world.query(self.role, waiting, [self.session]))
 
     def wait(self, seconds: float, unless: Callable[[], bool]) -> bool:
-        """Wait until somebody has come to it; return False if nobody does, or `unless` holds."""
-        holds_within(lambda: unless() or self.somebody_waits(), seconds)
-        return self.somebody_waits()
+        """Return whether a worker waits at it within `seconds`, or until `unless` holds."""
+        holds_within(lambda: unless() or self.has_waiter(), seconds)
+        return self.has_waiter()
 
 
 @contextmanager
 def closed_gate(world: World, step: Step, dataset: str, day: date) -> Iterator[Gate]:
-    """Close the gate of `step` for the workers at `dataset`, for as long as the block lasts.
+    """Close the gate of `step` for the workers of `dataset` while the block runs.
 
-    `day` counts for the steps that are reached by waiting for the lock of a day. Raises
-    psycopg2.Error if the gate cannot be closed; its server may be down.
+    `day` is used by the steps whose gate is the lock of a day. Raises psycopg2.Error if the gate
+    cannot be closed, for example because its server is down.
     """
     role = _ROLES.get(step, "target")
     with closing(psycopg2.connect(world.url(role))) as connection:
@@ -66,7 +69,7 @@ def _close(connection: "Connection", layout: Layout, step: Step, dataset: str, d
             schema = "dagster" if layout.home_of("dagster") == "target" else "public"
             cursor.execute(f"LOCK TABLE {schema}.event_logs IN SHARE ROW EXCLUSIVE MODE")
         elif step in (Step.BEFORE_LOCK, Step.AFTER_COMMIT):
-            # The lock itself: whoever waits for this day's has committed the day before.
+            # The day's lock: a worker that waits for it has committed the day before.
             cursor.execute(
                 "SELECT pg_advisory_xact_lock(hashtext('sync_pipeline day: ' || %s), %s)",
                 [dataset, day.toordinal()],

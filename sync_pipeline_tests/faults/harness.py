@@ -1,4 +1,4 @@
-"""All that rounds share: servers, worlds, the process that workers are forked from, a tiny disk."""
+"""What rounds share: servers, worlds, the fork server of the workers, and a small disk."""
 
 import tempfile
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from sync_pipeline_tests.faults.world import (
 
 
 class Harness:
-    """Plays rounds. A world is made when the first round needs it."""
+    """Plays rounds. Creates a world when a round first needs it."""
 
     def __init__(
         self, folder: Path, servers: dict[str, Server], disk: TinyDisk | None, stack: ExitStack
@@ -48,7 +48,7 @@ class Harness:
 
 @contextmanager
 def running_harness() -> Iterator[Harness]:
-    """Run all that rounds need, for as long as the block lasts."""
+    """Run what rounds need while the block runs."""
     with tempfile.TemporaryDirectory(prefix="sync-pipeline-faults-") as name, ExitStack() as stack:
         folder = Path(name)
         write_project(folder / "project")

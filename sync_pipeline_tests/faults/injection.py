@@ -1,7 +1,8 @@
-"""Doing what a fault says, at its moment, to the workers of a round.
+"""Inject the faults of a round into its workers, each at its time.
 
-Each act is a generator: what it does while the worker is held up at a step, then, after its
-`yield`, what it does once the worker may go on. One that ends without a `yield` struck nothing.
+Each kind of fault is a generator: the part before its `yield` runs while the worker waits at a
+step, the part after it once the worker continues. A generator that ends without a `yield` had no
+effect. Which faults a round has: see `plan`.
 """
 
 import signal
@@ -34,31 +35,33 @@ WHERE datname = current_database() AND usename = 'sync' AND {purpose}
 
 
 def inject(played: Round, fault: Fault) -> bool:
-    """Do what `fault` says; return whether it struck. False if nobody came to its step, or there
-    was nothing to strike any more."""
-    act = _ACTS[fault.what](played, fault)
+    """Inject `fault`; return whether it had an effect.
+
+    It has none if no worker reaches its step, or the worker has already ended.
+    """
+    steps = _ACTS[fault.what](played, fault)
     if fault.step is None:
         pause(fault.after)
-        return next(act, True) is None and _go_on(act)
+        return next(steps, True) is None and _finish(steps)
     struck = False
     work = played.plan.works[fault.victim]
-    if fault.step is not Step.BEFORE_LOCK:  # which is that of the first day
+    if fault.step is not Step.BEFORE_LOCK:  # this gate is the lock of the first day
         holds_within(lambda: played.has_begun(fault.victim), _SECONDS_TO_COME)
-        # Or it would be over.
+        # No longer than half the work takes: it must still be running.
         longest = work.count * played.plan.pace / PARALLEL_DAYS[work.dataset] / 2
         pause(min(fault.after, longest))
     day = day_number(work.first + (work.count // 2 if fault.step is Step.AFTER_COMMIT else 0))
     try:
         with closed_gate(played.world, fault.step, work.dataset, day) as gate:
             if gate.wait(_SECONDS_TO_COME, unless=lambda: played.victim(fault).worker.is_over):
-                struck = next(act, True) is None
+                struck = next(steps, True) is None
     except psycopg2.Error:
-        played.note(f"{fault}: the gate's server was away")
-    return struck and _go_on(act)
+        played.note(f"{fault}: the gate's server was not available")
+    return struck and _finish(steps)
 
 
-def _go_on(act: Iterator[None]) -> bool:
-    for _ in act:
+def _finish(steps: Iterator[None]) -> bool:
+    for _ in steps:
         pass
     return True
 
@@ -86,7 +89,7 @@ def _launch_again(played: Round, fault: Fault, victim: Launched) -> None:
 
 
 def _sleep(played: Round, fault: Fault) -> Iterator[None]:
-    """Stop a worker; when it has been taken for lost, let another have its days; wake it up."""
+    """Suspend a worker; once it is declared lost, let another one sync its days; resume it."""
     victim = played.victim(fault)
     if not victim.worker.signal(signal.SIGSTOP):
         return
@@ -95,20 +98,20 @@ def _sleep(played: Round, fault: Fault) -> Iterator[None]:
             _terminate(played, "target")
             _terminate(played, "tracking")
         yield
-        if not holds_within(lambda: _signed_off(played, victim), _SECONDS_TO_BE_LOST):
-            played.violations.append(f"{victim.key}: asleep, and not taken for lost")
-        other = played.launch(victim.number, f"{victim.key}-taken-over", resync=True)
+        if not holds_within(lambda: _is_deregistered(played, victim), _SECONDS_TO_BE_LOST):
+            played.violations.append(f"{victim.key}: suspended, and not declared lost")
+        other = played.launch(victim.number, f"{victim.key}-takeover", resync=True)
         other.worker.process.wait(_SECONDS_TO_TAKE_OVER)
         if len(played.plan.faults) == 1 and other.worker.process.poll() != 0:
             played.violations.append(
-                f"{other.key}: took over from a lost worker, and ended with exit code "
+                f"{other.key}: took over from a lost worker and ended with exit code "
                 f"{other.worker.process.poll()}"
             )
     finally:
         victim.worker.signal(signal.SIGCONT)
 
 
-def _signed_off(played: Round, victim: Launched) -> bool:
+def _is_deregistered(played: Round, victim: Launched) -> bool:
     values = [victim.worker.pid]
     return not played.world.query("tracking", "SELECT 1 FROM sync_worker WHERE pid = %s", values)
 
@@ -124,7 +127,7 @@ def _cut(played: Round, fault: Fault) -> Iterator[None]:
 
 
 def _terminate(played: Round, where: str) -> int:
-    """Cut the connections of one purpose; return how many there were."""
+    """Terminate the connections of one purpose; return how many there were."""
     with suppress(psycopg2.Error):  # its server may be down
         return len(played.world.query(where, _TERMINATE.format(purpose=_PURPOSES[where])))
     return 0
@@ -147,14 +150,14 @@ def _refuse(played: Round, fault: Fault) -> Iterator[None]:
 
 
 def _hold(played: Round, fault: Fault) -> Iterator[None]:
-    pause(fault.lasts)  # the gate is closed meanwhile
+    pause(fault.lasts)  # meanwhile the gate is closed
     yield
 
 
 def _fill(played: Round, fault: Fault) -> Iterator[None]:
     disk = played.disk
     if disk is None:
-        played.note("no disk could be mounted, nothing was filled")
+        played.note("no disk could be mounted, so none was filled")
         return
     disk.fill()
     yield
@@ -163,13 +166,13 @@ def _fill(played: Round, fault: Fault) -> Iterator[None]:
 
 
 def move_to_tiny_disk(played: Round) -> None:
-    """Put the tables of a round that fills the disk onto it."""
+    """Move the target tables to the small disk, for a round that fills it."""
     for dataset in {work.dataset for work in played.plan.works}:
         played.world.query("target", f"ALTER TABLE {dataset} SET TABLESPACE {TABLESPACE}")
 
 
 def undo_all(played: Round) -> None:
-    """Bring everything back, whatever the faults left behind."""
+    """Undo what the faults left: start servers, free the disk, grant again, resume workers."""
     played.world.start_servers()
     if played.disk is not None:
         played.disk.empty()

@@ -1,19 +1,19 @@
-"""Killing a whole Dagster at once."""
+"""Kill a whole Dagster at once."""
 
 import psutil
 
 from sync_pipeline.local.stack import RunningDagster
 
-_PATIENCE_SECONDS = 90
+_TIMEOUT_SECONDS = 90
 
 
 def kill_all(dagster: RunningDagster) -> None:
-    """Kill web server, daemon, code server and runs at once, as a machine that loses power."""
+    """Kill web server, daemon, code server and runs at once, as a power failure does."""
     main = psutil.Process(dagster.process.pid)
     everything = [main, *main.children(recursive=True)]
     for process in everything:
-        process.suspend()  # so that none sees another die
+        process.suspend()  # so that none reacts to another's end
     for process in everything:
         process.kill()
-    psutil.wait_procs(everything[1:], _PATIENCE_SECONDS)
+    psutil.wait_procs(everything[1:], _TIMEOUT_SECONDS)
     dagster.process.wait()

@@ -1,11 +1,11 @@
-"""What happens in a round: which batches, which faults, when. The same seed gives the same plan."""
+"""Plans of rounds: which batches, which faults, and when. A seed always gives the same plan."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from random import Random
 
-from sync_pipeline_tests.faults.world import DATASETS, DAYS, DAYS_IN, Layout, Step
+from sync_pipeline_tests.faults.world import DATASETS, DAYS, DAYS_SYNCED, Layout, Step
 
 
 class What(str, Enum):
@@ -13,17 +13,17 @@ class What(str, Enum):
 
     KILL = "kill"  # SIGKILL a worker
     CANCEL = "cancel"  # SIGTERM a worker
-    SLEEP = "sleep"  # SIGSTOP a worker until others have its days, then SIGCONT
+    SLEEP = "sleep"  # SIGSTOP a worker until another one has synced its days, then SIGCONT
     CUT = "cut"  # pg_terminate_backend connections of one purpose
-    STOP = "stop"  # stop a server at once, start it again
-    REFUSE = "refuse"  # take the right to insert away from the sync's role, give it back
-    HOLD = "hold"  # hold all workers of a dataset up at a step, so that they crowd there
-    FILL = "fill"  # fill the disk that a target table is on, empty it again
+    STOP = "stop"  # stop a server immediately, then start it again
+    REFUSE = "refuse"  # revoke INSERT from the sync's role, then grant it again
+    HOLD = "hold"  # make all workers of a dataset wait at a step, so that they continue together
+    FILL = "fill"  # fill the disk of a target table, then free it
 
 
 @dataclass(frozen=True)
 class Work:
-    """A batch of days of one dataset, as a worker of its own. Seconds from the round's start."""
+    """A batch of one dataset, run by one worker. `starts_after` is in seconds from the round's start."""
 
     dataset: str
     first: int  # days from the first day of the dataset
@@ -36,12 +36,11 @@ class Work:
 
 @dataclass(frozen=True)
 class Fault:
-    """`after` so many seconds, and once a worker of `victim`'s dataset is at `step`, do `what`.
+    """Do `what` after `after` seconds, once a worker of `victim`'s dataset is at `step`.
 
-    With a step, the seconds count from the first day that begins, else from the round's start.
-
-    `where` names a server, `lasts` seconds. With `again`, the victim's batch is launched anew at
-    once; with `split`, a sleeper loses its connections too.
+    With a step, the time starts with the first day that starts, else with the round. `where` is a
+    server, `lasts` is in seconds. With `again`, the victim's batch is launched again immediately;
+    with `split`, a suspended worker also loses its connections.
     """
 
     what: What
@@ -56,7 +55,7 @@ class Fault:
 
     @property
     def label(self) -> str:
-        """What it does to what and where, for counting."""
+        """The kind of fault, its server and its step; rounds count faults by it."""
         parts = [self.what.value, self.where]
         parts += [f"at {self.step.name.lower()}"] if self.step and not self.where else []
         return " ".join(part for part in parts if part)
@@ -68,8 +67,8 @@ class Fault:
 
 @dataclass(frozen=True)
 class Plan:
-    """One round. `looking`: the reconciler looks while the faults happen; `retry`: what failed is
-    launched again in the end, `changed`: after the source has changed."""
+    """One round. With `looking`, the reconciler runs during the faults. With `retry`, what failed is
+    launched again at the end, with `changed` after the source has changed."""
 
     number: int
     seed: str
@@ -94,7 +93,7 @@ def make_plan(seed: str, number: int, kinds: Sequence[str]) -> Plan:
     faults = [*faults, *_more_faults(rng)] if rng.random() < 0.4 else faults
     faults = [replace(fault, victim=rng.randrange(len(works))) for fault in faults]
     for fault in faults:
-        if fault.step is not None:  # or its days might be skipped, and it would never be there
+        if fault.step is not None:  # a worker that skips its days never reaches a step
             works[fault.victim] = replace(works[fault.victim], resync=True)
     sleeping = any(fault.what is What.SLEEP for fault in faults)
     return Plan(
@@ -124,8 +123,8 @@ def _works(rng: Random) -> list[Work]:
 
 
 def _racing_works(rng: Random) -> list[Work]:
-    dataset, first = rng.choice(DATASETS), rng.randrange(DAYS_IN - 20, DAYS - 40)
-    # Some of them begin with the same day at the same moment.
+    dataset, first = rng.choice(DATASETS), rng.randrange(DAYS_SYNCED - 20, DAYS - 40)
+    # Some of them start with the same day at the same moment.
     starts = [first + rng.choice([0, 0, 0, 1, 2, 5]) for _ in range(rng.randint(2, 8))]
     return [_work(rng, dataset, start) for start in starts]
 
@@ -200,7 +199,7 @@ def _stopped(where: str) -> Callable[[Random], list[Fault]]:
 
 
 def _killed_while_away(rng: Random) -> list[Fault]:
-    """The records go, and a worker is killed before they are back."""
+    """The tracking server stops, and a worker is killed before it runs again."""
     away, killed = round(0.2 * rng.random(), 2), round(0.1 + 0.4 * rng.random(), 2)
     return [
         Fault(What.STOP, away, where="tracking", lasts=1.2),
@@ -224,7 +223,7 @@ def _in_a_race(rng: Random) -> list[Fault]:
 
 
 def _more_faults(rng: Random) -> list[Fault]:
-    """One or two more, of those that go with any other."""
+    """Return one to three faults that can be combined with any other."""
     light = [_killed, _cancelled, _cut("source"), _cut("target"), _cut("tracking"), _refused]
     return [fault for _ in range(rng.choice([1, 1, 2])) for fault in rng.choice(light)(rng)]
 
@@ -242,7 +241,7 @@ KINDS: dict[str, Callable[[Random], list[Fault]]] = {
     "full": _full,
     "race": _in_a_race,
 }
-"""Every kind of round on workers alone, by name, with the faults it brings."""
+"""The kinds of rounds with workers only, by name, with their faults."""
 
 STACK_KINDS = (
     "stack_kill_all",
@@ -251,4 +250,4 @@ STACK_KINDS = (
     "stack_cancel_backfill",
     "stack_kill_run",
 )
-"""Every kind of round on a whole Dagster; what happens in them stands in `stack_rounds`."""
+"""The kinds of rounds with a whole Dagster: see `stack_rounds`."""

@@ -1,7 +1,7 @@
-"""Playing one round: batches start, faults strike, everything comes back, and the record is true.
+"""Play a round: launch its batches, inject its faults, recover, and check the invariants.
 
-What must hold is in `invariants`. Here is what happens before: every wait has a bound, and what
-does not end within it is a violation like any other.
+Each wait is bounded; what does not end in time is a violation. What must hold in the end: see
+`invariants`.
 """
 
 import signal
@@ -27,17 +27,17 @@ from sync_pipeline_tests.waiting import holds_within, pause
 _SECONDS_TO_END = 45
 _SECONDS_TO_AGREE = 25
 _MAX_RETRIED = 3
-_SECONDS_BETWEEN_LOOKS = 0.2
-_SECONDS_BETWEEN_GLANCES = 0.05
+_RECONCILE_SECONDS = 0.2
+_CHECK_SECONDS = 0.05
 
 
 def play(plan: Plan, world: World, folder: Path, disk: TinyDisk | None) -> Round:
-    """Play a round to its end; its logs go into `folder`. Whatever breaks it is a violation."""
+    """Play a round; its logs go into `folder`. An exception is a violation."""
     played = Round(plan, world, folder, disk)
     try:
         _play(played)
     except Exception:
-        played.violations.append(f"the round broke off: {traceback.format_exc()}")
+        played.violations.append(f"the round failed: {traceback.format_exc()}")
     finally:
         undo_all(played)
         for launched in played.launched:
@@ -50,18 +50,21 @@ def _play(played: Round) -> None:
     played.world.reset(plan.pace)
     if any(fault.what is What.FILL for fault in plan.faults) and played.disk is not None:
         move_to_tiny_disk(played)
-    _look(played)  # it has looked before, whoever is off while the faults happen
-    with _watching(played), _looking(played) if plan.looking else _nobody():
-        _faulty_part(played)
+    _reconcile(played)  # also if it does not run during the faults
+    with (
+        _check_repeatedly(played),
+        _reconcile_repeatedly(played) if plan.looking else _without_reconciler(),
+    ):
+        _run_with_faults(played)
     undo_all(played)
     _agree(played)
-    played.violations += invariants.broken(played)
+    played.violations += invariants.violations(played)
     if plan.retry and not played.violations:
         _retry(played)
 
 
-def _faulty_part(played: Round) -> None:
-    """Launch the batches, inject the faults, and wait until nobody works any more."""
+def _run_with_faults(played: Round) -> None:
+    """Launch the batches, inject the faults, and wait until all workers have ended."""
     works, faults = played.plan.works, played.plan.faults
     with ThreadPoolExecutor(len(works) + len(faults)) as pool:
         injecting = [pool.submit(_inject, played, fault) for fault in faults]
@@ -73,7 +76,7 @@ def _faulty_part(played: Round) -> None:
 
 def _inject(played: Round, fault: Fault) -> None:
     done = inject(played, fault)
-    played.note(f"{fault}: {'done' if done else 'nobody came'}")
+    played.note(f"{fault}: {'done' if done else 'no effect'}")
     if done:
         played.strike(fault.label, str(fault))
 
@@ -87,41 +90,41 @@ def _wait_for_ends(played: Round) -> None:
     for launched in played.launched:
         launched.worker.process.wait(_SECONDS_TO_END)
         if not launched.worker.is_over:
-            played.violations.append(f"{launched.key}: its process does not end (see its log)")
-            launched.worker.signal(signal.SIGUSR1)  # writes its stacks into the log
+            played.violations.append(f"{launched.key}: its process did not end, see its log")
+            launched.worker.signal(signal.SIGUSR1)  # writes its stack traces into the log
             pause(0.5)
             launched.worker.signal(signal.SIGKILL)
 
 
 @contextmanager
-def _looking(played: Round) -> Iterator[None]:
-    """Let the reconciler look again and again, as the daemon does, while the block lasts."""
-    with _every(_SECONDS_BETWEEN_LOOKS, lambda: _look(played)):
+def _reconcile_repeatedly(played: Round) -> Iterator[None]:
+    """Run the reconciler repeatedly, as the daemon does, while the block runs."""
+    with _every(_RECONCILE_SECONDS, lambda: _reconcile(played)):
         yield
 
 
 @contextmanager
-def _watching(played: Round) -> Iterator[None]:
-    """Compare, again and again while the block lasts, what must hold at every moment."""
+def _check_repeatedly(played: Round) -> Iterator[None]:
+    """Check repeatedly, while the block runs, what must hold even during a round."""
 
     def watch() -> None:
         with suppress(psycopg2.Error):  # the records' server may be down
-            played.violations += facts.untrue_now(played.world)
+            played.violations += facts.inconsistencies(played.world)
 
-    with _every(_SECONDS_BETWEEN_GLANCES, watch):
+    with _every(_CHECK_SECONDS, watch):
         yield
 
 
 @contextmanager
 def _every(seconds: float, work: Callable[[], object]) -> Iterator[None]:
-    """Do `work` in a thread, with pauses of so many seconds, while the block lasts."""
+    """Call `work` in a thread while the block runs, with pauses of `seconds`."""
     over = threading.Event()
 
-    def go_on() -> None:
+    def repeat() -> None:
         while not over.wait(seconds):
             work()
 
-    thread = threading.Thread(target=go_on)
+    thread = threading.Thread(target=repeat)
     thread.start()
     try:
         yield
@@ -131,29 +134,29 @@ def _every(seconds: float, work: Callable[[], object]) -> Iterator[None]:
 
 
 @contextmanager
-def _nobody() -> Iterator[None]:
-    """Nobody looks while the block lasts: the daemon is off."""
+def _without_reconciler() -> Iterator[None]:
+    """The reconciler does not run while the block runs."""
     yield
 
 
-def _look(played: Round) -> None:
-    """Look once, as the sensor does. A look may fail: databases are away."""
+def _reconcile(played: Round) -> None:
+    """Run the reconciler once, as the sensor does. It may fail if a database is unavailable."""
     world, memory = played.world, deepcopy(played.memory)
     reconciler = Reconciler(world.instance, world.settings, world.datasets, memory)
     try:
         for correction in reconciler.run_once():
             played.note(f"corrected: {correction.what}: {correction.why} ({correction.about})")
     except Exception as error:
-        played.note(f"look failed: {' '.join(str(error).split())[:300]}")
+        played.note(f"reconciler failed: {' '.join(str(error).split())[:300]}")
     else:
         played.memory = memory
 
 
 def _agree(played: Round) -> None:
-    """Look until nothing is open any more."""
+    """Run the reconciler until nothing is open."""
 
     def agreed() -> bool:
-        _look(played)
+        _reconcile(played)
         return not facts.open_things(played)
 
     if not holds_within(agreed, _SECONDS_TO_AGREE):
@@ -161,7 +164,7 @@ def _agree(played: Round) -> None:
 
 
 def _retry(played: Round) -> None:
-    """Launch again what did not end as a success; without a fault, all of it must now."""
+    """Launch the batches again that did not succeed. Without faults, all must succeed."""
     world = played.world
     records = {row["batch_key"]: row["status"] for row in facts.batch_records(world)}
     again = [one for one in _latest_of_each_key(played) if records.get(one.key) != "success"]
@@ -169,23 +172,23 @@ def _retry(played: Round) -> None:
     if again and played.plan.changed:
         world.next_generation(0.0)
     for launched in again:
-        # The command `retry` knows batches by their records.
+        # The command `retry` finds batches by their records.
         retry = launched.key in records
         retried = played.launch(launched.number, launched.key, retry=retry)
         retried.worker.process.wait(_SECONDS_TO_END)
         if retried.worker.process.poll() != 0:
             played.violations.append(
-                f"{launched.key}: retried without a fault, it ended with exit code "
+                f"{launched.key}: retried without a fault, but it ended with exit code "
                 f"{retried.worker.process.poll()}"
             )
     _agree(played)
-    played.violations += invariants.broken(played)
+    played.violations += invariants.violations(played)
     records = {row["batch_key"]: row["status"] for row in facts.batch_records(world)}
     for launched in again:
         status = records.get(launched.key)
         if status != "success":
             played.violations.append(
-                f"{launched.key}: retried without a fault, its record is {status}"
+                f"{launched.key}: retried without a fault, but its record is {status}"
             )
 
 

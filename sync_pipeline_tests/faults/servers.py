@@ -1,4 +1,4 @@
-"""PostgreSQL servers of our own, which may be stopped at once, as by a power cut, and started."""
+"""PostgreSQL servers that a round stops immediately, as a power failure does, and starts again."""
 
 import os
 import signal
@@ -14,8 +14,8 @@ from psycopg2.extras import RealDictCursor
 
 from sync_pipeline.local import embedded_postgres
 
-_PATIENCE_SECONDS = 30
-# Small and quick: the rounds kill processes, not the machine, so nothing must reach the disk.
+_TIMEOUT_SECONDS = 30
+# Fast and small: a round kills processes, not the machine, so nothing must be flushed to disk.
 _SETTINGS = {
     "fsync": "off",
     "shared_buffers": "32MB",
@@ -25,7 +25,7 @@ _SETTINGS = {
 
 
 class Server:
-    """One server in `folder`. `url` is that of its superuser."""
+    """A server in `folder`. `url` connects as its superuser."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -34,27 +34,27 @@ class Server:
 
     @contextmanager
     def running(self) -> Iterator["Server"]:
-        """Run it for as long as the block lasts, however often it is stopped meanwhile."""
+        """Run it while the block runs; it may be stopped and started in between."""
         with embedded_postgres.run_server(self.folder, settings=_SETTINGS) as self.url:
             yield self
 
     def stop_at_once(self) -> None:
-        """What `pg_ctl stop -m immediate` does; returns when the server is gone."""
+        """Stop it as `pg_ctl stop -m immediate` does, and wait for its end."""
         with self._changing, suppress(FileNotFoundError, ProcessLookupError, psutil.NoSuchProcess):
             pid = int((self.folder / "postmaster.pid").read_text().split("\n", 1)[0])
             process = psutil.Process(pid)
             os.kill(pid, signal.SIGQUIT)
-            process.wait(_PATIENCE_SECONDS)
+            process.wait(_TIMEOUT_SECONDS)
 
     def start(self) -> None:
-        """Start it, if it does not run; returns when it answers."""
-        # Whoever joins does not stop it on leaving, because `running` holds it.
+        """Start it if it does not run, and wait until it accepts connections."""
+        # Leaving this block does not stop the server, because `running` still uses it.
         with self._changing, embedded_postgres.run_server(self.folder, settings=_SETTINGS):
             pass
 
 
 def query(url: str, statement: Any, values: Any = None) -> list[dict[str, Any]]:
-    """Run a statement in autocommit; return its rows by column name."""
+    """Run a statement in autocommit mode; return its rows as dicts by column name."""
     with closing(psycopg2.connect(url, connect_timeout=10)) as connection:
         connection.autocommit = True
         with connection.cursor(cursor_factory=RealDictCursor) as cursor:

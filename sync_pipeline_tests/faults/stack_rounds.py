@@ -1,7 +1,7 @@
-"""Rounds on a whole Dagster: web server, daemon, code server, and the runs they start.
+"""Rounds with a whole Dagster: web server, daemon, code server, and the runs they start.
 
-Nobody helps here: the daemon's own sensors must bring the records to rest. Each round starts a
-Dagster of its own, so these take half a minute and more.
+The test does not run the reconciler: the daemon's sensors must close all records. Each round starts
+its own Dagster, which takes half a minute or more.
 """
 
 import os
@@ -23,21 +23,21 @@ from sync_pipeline_tests.faults.world import World, day_number
 from sync_pipeline_tests.stack_project import run_dagster
 from sync_pipeline_tests.waiting import holds_within, pause
 
-_SECONDS_TO_BEGIN = 90  # the daemon looks for backfills twice a minute
+_SECONDS_TO_BEGIN = 90
 _SECONDS_TO_AGREE = 150
 _TERMINATE = "mutation ($id: String!) { terminateRun(runId: $id) { __typename } }"
 _CANCEL = "mutation ($id: String!) { cancelPartitionBackfill(backfillId: $id) { __typename } }"
 
 
 def play_on_stack(plan: Plan, world: World, folder: Path) -> Round:
-    """Play a round whose kind is one of `STACK_KINDS` to its end."""
+    """Play a round whose kind is one of `STACK_KINDS`."""
     played = Round(plan, world, folder, None)
     try:
         world.reset(plan.pace)
         _ACTS[plan.kind](played, Random(f"{plan.seed}/{plan.number}/stack"))  # noqa: S311
-        played.violations += invariants.broken(played)
+        played.violations += invariants.violations(played)
     except Exception:
-        played.violations.append(f"the round broke off: {traceback.format_exc()}")
+        played.violations.append(f"the round failed: {traceback.format_exc()}")
     finally:
         for launched in played.launched:
             launched.worker.end(_SECONDS_TO_BEGIN)
@@ -52,7 +52,7 @@ def _dagster(played: Round) -> Iterator[RunningDagster]:
 
 
 def _agree(played: Round) -> None:
-    """Wait until nothing is open any more, by the daemon's own work."""
+    """Wait until the daemon has closed everything."""
     if not holds_within(lambda: not facts.open_things(played), _SECONDS_TO_AGREE):
         played.violations += [f"stays open: {thing}" for thing in facts.open_things(played)]
 
@@ -81,11 +81,11 @@ def _launch_backfill(played: Round, dagster: RunningDagster, number: int) -> str
 
 
 def _at_a_random_moment(played: Round, rng: Random, key: str) -> None:
-    """Return some time after the first day of the batch has begun."""
+    """Wait until the first day of the batch has started, and a random time longer."""
     began = """SELECT 1 FROM sync_attempt JOIN daily_sync_status record ON record.id = batch_id
         WHERE batch_key = %s AND started_at IS NOT NULL"""
     if not holds_within(lambda: played.world.query("tracking", began, [key]), _SECONDS_TO_BEGIN):
-        played.violations.append(f"{key} does not begin")
+        played.violations.append(f"{key} did not start")
     pause(rng.random() * played.plan.pace * 15)
 
 
@@ -101,7 +101,7 @@ def _everything_killed(played: Round, rng: Random) -> None:
 
 
 def _daemon_off(played: Round, rng: Random) -> None:
-    """Three batches from the command line while no daemon runs; one is killed, one cancelled."""
+    """Run three batches from the command line without a daemon; kill one and cancel one."""
     for number, sign in enumerate((signal.SIGKILL, signal.SIGTERM, None)):
         launched = played.launch(number, f"w{number}")
         holds_within(partial(played.has_begun, number), _SECONDS_TO_BEGIN)

@@ -1,8 +1,8 @@
-"""The world a round plays in: a project, its databases on four servers, and what must be in them.
+"""The world of a round: a project, its databases on four servers, and their expected content.
 
-The source makes its rows up from a generation number, so that what a day must hold is known
-without asking anybody, and old content differs from new in every row. The databases of a round are
-copies of templates in which the first days are in already, synced by a real run.
+The source computes its rows from a generation number. So the expected rows of a day are known, and
+every row differs between two generations. The databases of a round are copies of templates in
+which the first days are synced, by a real run.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,11 +28,11 @@ from sync_pipeline_tests.faults.workers import in_environment
 
 FIRST = date(2025, 1, 1)
 DAYS = 120
-DAYS_IN = 40
-"""So many days, from the first, are in before a round begins, of generation 1."""
+DAYS_SYNCED = 40
+"""How many days, from the first, are synced before a round starts, with generation 1."""
 ROWS_PER_DAY = 20
 DATASETS = ("orders", "events", "visits", "clicks")
-PASSWORD = "Geheim-4711-Wort"  # noqa: S105  to be found again, should it show up anywhere
+PASSWORD = "Geheim-4711-Wort"  # noqa: S105  searched for in all tables and logs after a round
 LOST_AFTER_SECONDS = 1.0
 TIMEOUT_SECONDS = 60.0
 
@@ -54,7 +54,7 @@ _ROLES = ("source", "target", "tracking", "dagster")
 
 
 class Step(IntEnum):
-    """Where a worker is held up on its way through a day; the number is that of its gate."""
+    """A step of a day at which a worker can be made to wait; the value is its gate's lock ID."""
 
     BEFORE_LOCK = 7701
     AT_BEGIN = 7702
@@ -69,14 +69,14 @@ class Step(IntEnum):
 
 
 class Layout(str, Enum):
-    """Which databases are apart. The first is what comes out of nothing but a target's URL."""
+    """Which databases are on other servers. TOGETHER results if only the target's URL is set."""
 
     TOGETHER = "together"  # records and Dagster's storage in the target
     DAGSTER_APART = "dagster_apart"
     ALL_APART = "all_apart"
 
     def home_of(self, role: str) -> str:
-        """Return the server on which the databases of `role` stand."""
+        """Return the server that has the database of `role`."""
         if role == "dagster" and self is Layout.TOGETHER:
             return "target"
         if role == "tracking" and self is not Layout.ALL_APART:
@@ -85,7 +85,7 @@ class Layout(str, Enum):
 
 
 def expected(day: date, generation: int) -> list[tuple[int, int]]:
-    """Return what the source holds of `day`: id and amount of each row."""
+    """Return the source's rows of `day`: ID and amount of each."""
     if ((day - FIRST).days + 3 * generation) % 13 == 0:
         return []
     return [(n, generation * 1000 + n) for n in range(1, ROWS_PER_DAY + 1)]
@@ -99,7 +99,7 @@ def day_number(offset: int) -> date:
 class World:
     """The databases of one layout, for one round at a time.
 
-    `generations` says from which attempt id on which generation was on at the source.
+    `generations` are pairs: the last attempt ID before a generation, and its number.
     """
 
     layout: Layout
@@ -129,11 +129,11 @@ class World:
             server.start()
 
     def reset(self, pace: float) -> None:
-        """Make every database anew from its template, and let a new generation begin."""
+        """Create all databases again from their templates, and start a new generation."""
         for home in {self.layout.home_of(role) for role in _ROLES}:
             name = f"{self.layout.value}_{home}"
             query(self.servers[home].url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-            # Not STRATEGY wal_log: a sequence copied by it goes back when the server crashes.
+            # Not STRATEGY wal_log: a sequence copied by it goes back if the server crashes.
             copy = f"CREATE DATABASE {name} TEMPLATE {name}_template STRATEGY file_copy"
             query(self.servers[home].url, copy)
             query(self.servers[home].url, f"ALTER DATABASE {name} OWNER TO sync")
@@ -141,7 +141,7 @@ class World:
         self.next_generation(pace)
 
     def next_generation(self, pace: float) -> None:
-        """Change every row of the source; a day takes `pace` seconds to read from now on."""
+        """Change all rows of the source; from now on, reading a day takes `pace` seconds."""
         (last,) = self.query("tracking", "SELECT coalesce(max(id), 0) AS id FROM sync_attempt")
         number = self.generations[-1][1] + 1
         self.query("source", "UPDATE generation SET number = %s, pace = %s", [number, pace])
@@ -179,7 +179,7 @@ def write_project(folder: Path) -> None:
 
 @contextmanager
 def made_world(folder: Path, layout: Layout, servers: dict[str, Server]) -> Iterator[World]:
-    """Make the databases of `layout` and their templates; yield the world, not yet reset."""
+    """Create the databases of `layout` and their templates; yield the world before a reset."""
     given = _given(folder, layout, servers)
     with prepare_databases(given) as settings, _instance(settings) as instance:
         keep_connections_open(instance)
@@ -202,7 +202,7 @@ def _given(folder: Path, layout: Layout, servers: dict[str, Server]) -> Settings
         urls[role] = url
     given = {
         "SYNC_SOURCE_URL": urls["source"],
-        # By way of SQLAlchemy and Arrow, as any other database.
+        # Read through SQLAlchemy and Arrow, as any other database is.
         "SYNC_SQL_URL": urls["source"].replace("postgresql://", "postgresql+psycopg2://"),
         "SYNC_DATABASE_URL": urls["target"],
         "SYNC_PROJECT_DIR": str(folder / "project"),
@@ -231,7 +231,7 @@ def _fill(world: World) -> None:
 def _sync_first_days(world: World, folder: Path) -> None:
     for dataset in DATASETS:
         request = workers.batch_request(
-            dataset, FIRST, day_number(DAYS_IN - 1), f"before-{dataset}"
+            dataset, FIRST, day_number(DAYS_SYNCED - 1), f"before-{dataset}"
         )
         log = folder / "logs" / f"{world.layout.value}-{dataset}.log"
         worker = workers.start(world.environment, request, log)
@@ -242,7 +242,7 @@ def _sync_first_days(world: World, folder: Path) -> None:
 def _keep_as_templates(world: World) -> None:
     for home in {world.layout.home_of(role) for role in _ROLES}:
         url, name = world.servers[home].url, f"{world.layout.value}_{home}"
-        # The pool's connections are in the way; it opens others when they are gone.
+        # A template must have no connections; the pool opens new ones.
         query(
             url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
         )
@@ -250,6 +250,6 @@ def _keep_as_templates(world: World) -> None:
 
 
 def _instance(settings: Settings) -> dg.DagsterInstance:
-    """Return Dagster's instance of `settings`; it reads them from the environment, once."""
+    """Return the Dagster instance of `settings`, which it reads from the environment."""
     with in_environment(settings.environment):
         return dg.DagsterInstance.get()

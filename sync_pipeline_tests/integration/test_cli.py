@@ -1,4 +1,4 @@
-"""The command line as people and scripts use it: what it prints, its exit codes, its signals."""
+"""The command line: output, exit codes and signals."""
 
 import json
 import re
@@ -25,6 +25,7 @@ from sync_pipeline_tests.command import (
     run,
     run_all,
     run_program,
+    run_script,
     started,
 )
 from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Databases, days
@@ -34,7 +35,7 @@ pytestmark = pytest.mark.integration
 
 UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 COMMANDS = ["dev", "demo", "migrate", "backfill", "retry", "status", "doctor"]
-# A promise to scripts: names may be added here, never taken away.
+# A promise to scripts: names may be added, but not removed.
 BATCH_FIELDS = {
     *("id", "dataset", "batch_key", "sync_date", "status", "start_date", "end_date"),
     *("total_days", "done_days", "success_count", "failed_count", "skipped_count"),
@@ -52,7 +53,7 @@ DAY_FIELDS = {
 def project(
     make_database: Callable[[str | None], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Databases]:
-    """The project, with no Dagster running. Each test takes days of its own."""
+    """The project, without a running Dagster. Each test uses other days."""
     with stack_project.project(make_database, tmp_path_factory.mktemp("command")) as made:
         yield made
 
@@ -62,7 +63,7 @@ def backfill(project: Databases, of: list[date], *options: str) -> Ended:
 
 
 def run_of(project: Databases, run_id: str) -> dict[str, Any]:
-    """A run as Dagster's storage has it, with its tags."""
+    """Return a run from Dagster's storage, with its tags."""
     (found,) = project.target("SELECT * FROM dagster.runs WHERE run_id = %s", [run_id])
     tags = project.target("SELECT key, value FROM dagster.run_tags WHERE run_id = %s", [run_id])
     return {**found, "tags": {tag["key"]: tag["value"] for tag in tags}}
@@ -82,15 +83,15 @@ FOUR = days(date(2025, 1, 1), 4)
 
 @pytest.fixture(scope="module")
 def backfilled(project: Databases) -> list[Ended]:
-    """Two days, then four of which two are in, then the four again by force."""
+    """Two days by the installed script, then four of which two are synced, then a resync of the four."""
     return [
-        backfill(project, FOUR[:2]),
+        run_script(project.settings.environment, "backfill", "orders", FOUR[0], FOUR[1]),
         backfill(project, FOUR, "--json"),
         backfill(project, FOUR, "--resync", "--json"),
     ]
 
 
-def test_a_backfill_says_what_it_did_and_leaves_a_true_record(
+def test_a_backfill_prints_its_result_and_leaves_a_correct_record(
     project: Databases, backfilled: list[Ended]
 ) -> None:
     ended = backfilled[0]
@@ -109,7 +110,7 @@ def test_a_backfill_says_what_it_did_and_leaves_a_true_record(
     assert record["triggered_by"].endswith(", command line")
 
 
-def test_a_backfill_names_the_days_that_are_suddenly_small(project: Databases) -> None:
+def test_a_backfill_names_days_with_unusually_few_rows(project: Databases) -> None:
     of = days(date(2025, 9, 1), 8)
     project.source("DELETE FROM orders_rows WHERE day = %s AND id > 2", [of[-1]])
     ended = backfill(project, of)
@@ -117,7 +118,7 @@ def test_a_backfill_names_the_days_that_are_suddenly_small(project: Databases) -
     assert "unusually few rows: 2025-09-08 (2; typically 20)\n" in ended.out
 
 
-def test_dagster_shows_the_run_of_a_backfill_as_one_of_its_own(
+def test_dagster_shows_the_run_of_a_backfill_like_any_other(
     project: Databases, backfilled: list[Ended]
 ) -> None:
     batch = json.loads(backfilled[1].out)
@@ -129,7 +130,7 @@ def test_dagster_shows_the_run_of_a_backfill_as_one_of_its_own(
     assert materialized(project, batch["run_id"]) == [str(day) for day in FOUR]
 
 
-def test_days_that_are_in_are_skipped_unless_told_to_resync(
+def test_synced_days_are_skipped_unless_resync_is_requested(
     project: Databases, backfilled: list[Ended]
 ) -> None:
     skipping, again = (json.loads(ended.out) for ended in backfilled[1:])
@@ -140,7 +141,7 @@ def test_days_that_are_in_are_skipped_unless_told_to_resync(
     assert project.differing_days("orders", FOUR) == []
 
 
-def test_json_is_all_there_is_on_standard_output_and_has_every_field_it_promises(
+def test_json_is_the_only_output_and_has_all_documented_fields(
     project: Databases, backfilled: list[Ended]
 ) -> None:
     ended = backfilled[1]
@@ -163,11 +164,11 @@ CREATE TRIGGER refuse BEFORE INSERT ON orders FOR EACH ROW WHEN (NEW.amount < 0)
 """
 
 
-def test_a_day_that_fails_is_named_with_its_reason_and_the_others_are_kept(
+def test_a_failed_day_is_printed_with_its_reason_and_the_others_are_kept(
     project: Databases,
 ) -> None:
     of = days(date(2025, 2, 1), 4)
-    # What a server says may look like the markup that the terminal library reads.
+    # A server's message may look like markup of the terminal library.
     project.target(REFUSE_IN_BRACKETS)
     project.spoil("orders", of[1])
     ended = backfill(project, of)
@@ -193,7 +194,7 @@ def test_a_day_that_fails_is_named_with_its_reason_and_the_others_are_kept(
 def running(
     project: Databases, first: date, *, finished: int, of: int = 20
 ) -> Iterator[tuple["subprocess.Popen[str]", str, psutil.Process]]:
-    """A backfill of slow days, of which so many are done: its process, key and worker."""
+    """Run a backfill of slow days; yield process, key and worker once `finished` are synced."""
     slow = days(first, of)
     project.pause("orders", slow, 0.3)
     words = ("backfill", "orders", slow[0], slow[-1])
@@ -201,7 +202,7 @@ def running(
         assert process.stdout is not None
         found = re.match(rf"batch (cli-{UUID}), ", process.stdout.readline())
         assert found
-        (worker,) = psutil.Process(process.pid).children()  # which has helpers of its own
+        (worker,) = psutil.Process(process.pid).children()  # which has child processes too
         wait_until(lambda: done(project, found[1]) >= finished)
         yield process, found[1], worker
 
@@ -212,7 +213,7 @@ def in_work(project: Databases, key: str) -> bool:
 
 
 def done(project: Databases, key: str) -> int:
-    """How many days of a batch are in; none before it has a record."""
+    """Return the number of synced days of a batch, 0 before it has a record."""
     return sum(record["success_count"] for record in project.batches(key))
 
 
@@ -221,7 +222,7 @@ def done(project: Databases, key: str) -> int:
     [(signal.SIGINT, date(2025, 3, 1)), (signal.SIGTERM, date(2025, 4, 1))],
     ids=["Ctrl-C", "SIGTERM"],
 )
-def test_a_signal_cancels_the_batch_rolls_its_day_back_and_keeps_those_before(
+def test_a_signal_cancels_the_batch_rolls_back_its_day_and_keeps_earlier_days(
     project: Databases, number: signal.Signals, first: date
 ) -> None:
     with running(project, first, finished=2) as (process, key, worker):
@@ -260,7 +261,7 @@ def test_a_batch_cancelled_before_its_first_day_leaves_nothing_open(project: Dat
         assert run_of(project, found["run_id"])["status"] in ("CANCELED", "FAILURE")
 
 
-def test_a_batch_whose_process_is_killed_is_closed_and_told_at_once(project: Databases) -> None:
+def test_a_batch_whose_process_is_killed_is_closed_immediately(project: Databases) -> None:
     with running(project, date(2025, 6, 1), finished=1) as (process, key, worker):
         worker.kill()
         ended = end_of(process)
@@ -270,7 +271,7 @@ def test_a_batch_whose_process_is_killed_is_closed_and_told_at_once(project: Dat
     assert f"the process of run {record['run_id']} was killed by signal 9" in ended.complaint
 
 
-def test_a_batch_whose_command_is_killed_ends_in_order_and_says_so(project: Databases) -> None:
+def test_a_batch_whose_command_is_killed_is_cancelled(project: Databases) -> None:
     with running(project, date(2025, 2, 1), finished=1) as (process, key, worker):
         process.kill()
         psutil.wait_procs([worker], TIMEOUT_SECONDS)
@@ -280,12 +281,12 @@ def test_a_batch_whose_command_is_killed_ends_in_order_and_says_so(project: Data
     assert (record["status"], record["remarks"]) == ("failed", f"批量同步失败: {said}")
 
 
-def test_a_command_that_begins_puts_right_what_a_killed_one_left(project: Databases) -> None:
+def test_a_command_closes_what_a_killed_one_left_open(project: Databases) -> None:
     first = date(2025, 10, 1)
     with running(project, first, finished=2) as (process, key, worker):
         both = [psutil.Process(process.pid), worker]
         for one in both:
-            one.suspend()  # so that none sees the other die
+            one.suspend()  # so that neither reacts to the other's end
         for one in both:
             one.kill()
         psutil.wait_procs(both)
@@ -301,7 +302,7 @@ def test_a_command_that_begins_puts_right_what_a_killed_one_left(project: Databa
     assert project.differing_days("orders", done) == []
 
 
-def test_a_batch_that_loses_dagsters_storage_is_closed_and_says_so(project: Databases) -> None:
+def test_a_batch_that_loses_dagsters_storage_is_closed_with_the_reason(project: Databases) -> None:
     with running(project, date(2025, 7, 1), finished=1) as (process, key, _):
         project.target("ALTER SCHEMA dagster RENAME TO gone")
         try:
@@ -344,7 +345,7 @@ def test_status_lists_the_batches_and_shows_one_by_id_or_key(
         assert "Traceback" not in answers[name].errors
 
 
-def test_status_of_a_database_without_batches_says_what_to_do(database_url: str) -> None:
+def test_status_without_batches_prints_what_to_do(database_url: str) -> None:
     given = {"SYNC_DATABASE_URL": database_url}
     assert run(given, "status").out.startswith("no batch yet; launch one: sync-pipeline backfill")
     assert json.loads(run(given, "status", "--json").out) == []
@@ -355,7 +356,7 @@ def test_status_of_a_database_without_batches_says_what_to_do(database_url: str)
     )
 
 
-def test_a_batch_can_be_followed_to_its_end_by_another_process(project: Databases) -> None:
+def test_another_process_can_follow_a_batch_to_its_end(project: Databases) -> None:
     with running(project, date(2025, 8, 1), finished=1, of=8) as (process, key, _):
         followed = run(project.settings.environment, "status", "--follow", "--json")
         assert done(project, key) == 8
@@ -366,13 +367,13 @@ def test_a_batch_can_be_followed_to_its_end_by_another_process(project: Database
     assert "8/8 days" in followed.errors
 
 
-def test_migrate_may_be_repeated_and_run_by_several_at_once(
+def test_migrate_can_be_repeated_and_run_concurrently(
     make_database: Callable[[str | None], str],
 ) -> None:
     given = {"SYNC_DATABASE_URL": make_database(None)}
     answers = run_all(given, {"one": ["migrate"], "other": ["migrate"], "third": ["migrate"]})
     said = {(ended.code, ended.out, ended.errors) for ended in answers.values()}
-    again = run(given, "migrate")
+    again = run_script(given, "migrate")
     assert said == {(again.code, again.out, again.errors)}
     assert (again.code, again.errors) == (0, "")
     assert re.fullmatch(r"the tracking tables are at version \d{4}\n", again.out)
@@ -381,7 +382,7 @@ def test_migrate_may_be_repeated_and_run_by_several_at_once(
 @pytest.mark.parametrize(
     "words", [["migrate"], ["status"], ["backfill", "orders", "2025-01-01", "2025-01-02"]]
 )
-def test_a_database_newer_than_the_code_is_refused_and_left_alone(
+def test_a_database_newer_than_the_code_is_refused_and_not_changed(
     database_url: str, connection: Any, words: list[str]
 ) -> None:
     with connection.cursor() as cursor:
@@ -396,12 +397,12 @@ def test_a_database_newer_than_the_code_is_refused_and_left_alone(
         assert cursor.fetchall() == [("9999",)]
 
 
-def test_doctor_says_what_is_well_and_what_to_do_about_the_rest(
+def test_doctor_prints_what_is_ok_and_what_to_do_otherwise(
     project: Databases, backfilled: list[Ended]
 ) -> None:
     environment = project.settings.environment
     nowhere = "postgresql://me:hush@127.0.0.1:1/nothing"
-    healthy = run(environment, "doctor")
+    healthy = run_script(environment, "doctor")
     assert healthy.code == 1  # nothing runs the schedules
     *well, daemon = healthy.out.splitlines()
     assert [line[:4] for line in well] == ["ok  "] * 5
@@ -424,13 +425,13 @@ def test_doctor_says_what_is_well_and_what_to_do_about_the_rest(
 
 
 def imported(errors: str) -> set[str]:
-    """The top-level packages that `-X importtime` names."""
+    """Return the top-level packages in the output of `-X importtime`."""
     lines = [line for line in errors.splitlines() if line.startswith("import time:")]
     return {line.rsplit("|", 1)[1].strip().partition(".")[0] for line in lines[1:]}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_comes_in_well_under_a_second_and_without_dagster(command: str) -> None:
+def test_help_takes_less_than_a_second_and_does_not_import_dagster(command: str) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     program = [sys.executable, "-X", "importtime", COMMAND, command, "--help"]
     ended = run_program(program, environment_of({}))
@@ -439,11 +440,11 @@ def test_help_comes_in_well_under_a_second_and_without_dagster(command: str) -> 
     assert f"Usage: sync-pipeline {command}" in ended.out
     assert "typer" in imported(ended.errors)
     assert not {name for name in imported(ended.errors) if name.startswith("dagster")}
-    # Of the processor, so that a busy machine does not count.
+    # Processor time, so that a busy machine does not matter.
     assert after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime < 1
 
 
-def test_status_answers_without_dagster(project: Databases) -> None:
+def test_status_does_not_import_dagster(project: Databases) -> None:
     program = [sys.executable, "-X", "importtime", COMMAND, "status", "--json"]
     ended = run_program(program, environment_of(project.settings.environment))
     assert ended.code == 0
@@ -459,8 +460,8 @@ def test_status_answers_without_dagster(project: Databases) -> None:
         (["status", "--limit", "0"], "Invalid value for '--limit': Input should be gr"),
     ],
 )
-def test_a_mistyped_command_is_told_what_is_wrong(words: list[str], says: str) -> None:
-    ended = run({}, *words)
+def test_a_mistyped_command_prints_what_is_wrong(words: list[str], says: str) -> None:
+    ended = run_script({}, *words)
     assert (ended.code, ended.out) == (2, "")
     assert says in ended.errors
     assert "Traceback" not in ended.errors
@@ -473,7 +474,7 @@ def demo_folder() -> Iterator[Path]:
 
 
 @pytest.mark.timeout(300)
-def test_the_demo_shows_the_main_job_and_can_be_repeated(demo_folder: Path) -> None:
+def test_the_demo_syncs_its_days_and_can_be_repeated(demo_folder: Path) -> None:
     environment = environment_of({"SYNC_DATA_DIR": str(demo_folder), "HOME": str(demo_folder)})
     for source in ("source: 336,776 flights loaded", "source: flights already loaded"):
         ended = run_program([COMMAND, "demo"], environment, seconds=140)

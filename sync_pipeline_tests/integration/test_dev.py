@@ -1,4 +1,4 @@
-"""`sync-pipeline dev` leaves everything running until it is told to stop, and nothing after."""
+"""`sync-pipeline dev` runs everything until it is stopped, and leaves nothing running then."""
 
 import re
 import signal
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 @dataclass(frozen=True)
 class Running:
-    """The command at work, on an embedded PostgreSQL and a port of its own."""
+    """The running command, with an embedded PostgreSQL and a free port."""
 
     process: "subprocess.Popen[str]"
     settings: dict[str, str]
@@ -44,7 +44,7 @@ class Running:
 
 @pytest.fixture
 def interrupts_ignored() -> Iterator[None]:
-    """What starts now ignores interrupts, as a shell's background jobs do."""
+    """Processes started now ignore interrupts, as a shell's background jobs do."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     yield
     signal.signal(signal.SIGINT, before)
@@ -67,20 +67,20 @@ def dev() -> Iterator[Running]:
                     yield Running(process, settings, folder, int(found[1]), page, postgres)
                     break
             else:
-                raise AssertionError("it ended before it was ready")
+                raise AssertionError("the command ended before it was ready")
 
 
-def test_everything_runs_side_by_side_until_it_is_stopped(dev: Running) -> None:
-    looked = command.run(dev.settings, "doctor")
+def test_everything_runs_until_it_is_stopped(dev: Running) -> None:
+    looked = command.run_script(dev.settings, "doctor")
     assert (looked.code, looked.errors) == (0, "")
     assert f"the embedded PostgreSQL is running: {dev.postgres}" in looked.out
-    taken = command.run(dev.settings, "dev", "--port", dev.port, "--page-port", 0)
+    taken = command.run_script(dev.settings, "dev", "--port", dev.port, "--page-port", 0)
     assert taken.code == 3
     assert re.fullmatch(
         rf"sync-pipeline: port {dev.port} cannot be used: .* or choose another with --port\n",
         taken.errors,
     )
-    synced = command.run(dev.settings, "backfill", "flights", "2013-01-01", "2013-01-03")
+    synced = command.run_script(dev.settings, "backfill", "flights", "2013-01-01", "2013-01-03")
     assert (synced.code, synced.errors) == (0, "")
     with closing(psycopg2.connect(dev.postgres)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT status, total_days FROM daily_sync_status WHERE kind = 'batch'")
@@ -109,13 +109,13 @@ def test_nothing_is_left_running_when_it_is_killed(dev: Running) -> None:
     dev.process.kill()
     _, left = psutil.wait_procs(children, timeout=TIMEOUT_SECONDS)
     assert left == []
-    # PostgreSQL is left to whoever comes next, who stops it in the end.
+    # PostgreSQL keeps running for the next command, which stops it.
     assert (dev.folder / "postgres" / "postmaster.pid").exists()
-    assert command.run(dev.settings, "status").code == 0
+    assert command.run_script(dev.settings, "status").code == 0
     assert not (dev.folder / "postgres" / "postmaster.pid").exists()
 
 
-def test_it_ends_in_one_line_when_a_part_of_it_stops_by_itself(dev: Running) -> None:
+def test_it_ends_with_one_line_if_a_part_of_it_stops(dev: Running) -> None:
     (api,) = [one for one in dev.processes if "sync_pipeline.api" in one.cmdline()]
     api.kill()
     ended = command.end_of(dev.process)
@@ -125,7 +125,7 @@ def test_it_ends_in_one_line_when_a_part_of_it_stops_by_itself(dev: Running) -> 
 
 
 @pytest.mark.usefixtures("interrupts_ignored")
-def test_dagster_obeys_an_interrupt_though_its_owner_ignores_them() -> None:
+def test_dagster_handles_an_interrupt_even_if_its_parent_ignores_it() -> None:
     ask = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
     said = subprocess.run(
         [sys.executable, "-c", ask],
@@ -136,7 +136,7 @@ def test_dagster_obeys_an_interrupt_though_its_owner_ignores_them() -> None:
     assert said.stdout == b"True\n"
 
 
-def test_a_project_of_ones_own_needs_no_flights(tmp_path: Path) -> None:
+def test_a_users_project_does_not_load_the_flights(tmp_path: Path) -> None:
     with command.folder_for_postgres() as folder:
         given = Settings({"SYNC_DATA_DIR": str(folder), "SYNC_PROJECT_DIR": str(tmp_path)})
         with (

@@ -1,7 +1,6 @@
-"""Backfills launched as the Dagster UI launches them: exactly one record each, right at each stage.
+"""Backfills launched as the Dagster UI does: each has exactly one record, correct at any time.
 
-The daemon looks for backfills twice a minute only, so all of them are launched at once, watched
-while they run, and each test then looks at one.
+All backfills are launched at once and watched while they run; each test then checks one of them.
 """
 
 import threading
@@ -23,13 +22,13 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 TIMEOUT_SECONDS = 240
 PAUSE_SECONDS = 0.15
-SCATTERED = [0, 1, 2, 5, 6, 9, 13, 14, 15, 16]  # four stretches
+SCATTERED = [0, 1, 2, 5, 6, 9, 13, 14, 15, 16]  # four day ranges
 NOT_OVER = {"REQUESTED", "CANCELING", "COMPLETING", "FAILING"}
 
 
 @dataclass
 class Launched:
-    """A backfill: what of, over which days, and every state its record was seen in."""
+    """A backfill, its days, and the versions of its record seen while it ran."""
 
     stack: Stack
     dataset: str
@@ -90,7 +89,7 @@ RUNS = {"asset scattered": 4, "job scattered": 4, "asset, many runs": 5, "job, m
 
 @pytest.fixture(scope="module")
 def launched(stack: Stack) -> dict[str, Launched]:
-    """Every backfill of PLANS, over, with what was seen of it on the way."""
+    """All backfills of PLANS, finished, with the versions of their records."""
     for plan in PLANS.values():
         stack.pause(plan.dataset, plan.days, PAUSE_SECONDS)
         if plan.spoiled is not None:
@@ -123,33 +122,33 @@ def _sync_once_then_spoil(stack: Stack, plan: Plan) -> None:
 
 @contextmanager
 def _watching(stack: Stack, seen: dict[str, list[dict[str, Any]]]) -> Iterator[None]:
-    """Note every state of the records with these keys, for as long as the block lasts."""
-    over = threading.Event()
+    """Collect the versions of the records with these keys while the block runs."""
+    stopped = threading.Event()
 
-    def look() -> None:
+    def watch() -> None:
         with (
             closing(psycopg2.connect(stack.settings.database_url)) as connection,
             connection.cursor(cursor_factory=RealDictCursor) as cursor,
         ):
             connection.autocommit = True
-            while not over.wait(0.02):
+            while not stopped.wait(0.02):
                 cursor.execute("SELECT * FROM daily_sync_status WHERE kind = 'batch'")
                 for row in cursor.fetchall():
                     states = seen.get(row["batch_key"])
                     if states is not None and (not states or states[-1] != row):
                         states.append(dict(row))
 
-    watcher = threading.Thread(target=look)
+    watcher = threading.Thread(target=watch)
     watcher.start()
     try:
         yield
     finally:
-        over.set()
+        stopped.set()
         watcher.join()
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_a_backfill_has_one_record_that_ends_as_a_success(
+def test_a_successful_backfill_has_one_successful_record(
     launched: dict[str, Launched], name: str
 ) -> None:
     one = launched[name]
@@ -171,7 +170,7 @@ def test_a_backfill_has_one_record_that_ends_as_a_success(
 
 
 @pytest.mark.parametrize("name", list(PLANS))
-def test_the_record_is_opened_before_the_first_day_ends_and_closed_with_the_last(
+def test_the_record_is_opened_before_the_first_day_ends_and_closed_after_the_last(
     launched: dict[str, Launched], name: str
 ) -> None:
     one = launched[name]
@@ -182,13 +181,13 @@ def test_the_record_is_opened_before_the_first_day_ends_and_closed_with_the_last
 
 
 @pytest.mark.parametrize("name", list(PLANS))
-def test_the_record_shows_progress_day_by_day_and_never_goes_back(
+def test_the_record_shows_increasing_progress_day_by_day(
     launched: dict[str, Launched], name: str
 ) -> None:
     one = launched[name]
     done = [row["success_count"] + row["failed_count"] for row in one.seen]
     assert done == sorted(done)
-    assert len(set(done)) >= 6, done  # of eleven; two days may end between two looks
+    assert len(set(done)) >= 6, done  # of eleven; two days may end between two reads
     for row in one.seen:
         finished = row["success_count"] + row["failed_count"]
         assert (row["status"] == "syncing") == (finished < 10)
@@ -204,7 +203,7 @@ def test_the_record_shows_progress_day_by_day_and_never_goes_back(
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_one_bad_day_of_ten_fails_the_batch_and_nothing_else(
+def test_one_bad_day_of_ten_fails_only_itself_and_the_batch(
     launched: dict[str, Launched], name: str
 ) -> None:
     one = launched[name]
@@ -269,7 +268,7 @@ def test_each_day_is_materialized_with_its_rows_bytes_seconds_and_record(
         assert entries["record"]["text"] == f"daily_sync_status, id {record['id']}"
 
 
-def test_every_day_has_its_own_record_too(launched: dict[str, Launched]) -> None:
+def test_each_day_has_its_own_record(launched: dict[str, Launched]) -> None:
     one = launched["asset"]
     records = one.stack.target(
         "SELECT * FROM daily_sync_status WHERE kind = 'day' AND dataset = %s"

@@ -1,4 +1,4 @@
-"""What Dagster shows of a run's rows: all are accounted for, and no day is far too small."""
+"""The asset checks of a run: all rows are accounted for, and no day has unusually few rows."""
 
 from datetime import date
 from typing import Any
@@ -15,7 +15,7 @@ SMALL, LAST = days(date(2024, 9, 22), 2)
 
 
 def latest(stack: Stack, check: str) -> dict[str, Any]:
-    """The latest outcome of a check of `events`."""
+    """Return the latest result of a check of `events`."""
     query = """query ($key: AssetKeyInput!, $check: String!) {
         assetCheckExecutions(assetKey: $key, checkName: $check, limit: 1) {
             runId status evaluation { severity description metadataEntries {
@@ -39,7 +39,7 @@ def sync(stack: Stack, first: date, last: date) -> str:
     return run_id
 
 
-def test_a_day_suddenly_far_smaller_than_those_before_it_warns(stack: Stack) -> None:
+def test_a_day_with_unusually_few_rows_is_a_warning(stack: Stack) -> None:
     stack.source("DELETE FROM events_rows WHERE day = %s AND id > 2", [SMALL])
     sync(stack, BEFORE[0], BEFORE[-1])
     assert latest(stack, "day_size")["passed"]
@@ -64,7 +64,7 @@ def test_the_rows_of_each_run_are_accounted_for(stack: Stack) -> None:
     assert counted == {"days": 1, "rows_read": 20, "rows_loaded": 20, "rows_rejected": 0}
 
 
-def test_a_day_that_failed_is_an_error_of_the_check(stack: Stack) -> None:
+def test_a_failed_day_is_an_error_of_the_check(stack: Stack) -> None:
     stack.spoil("events", LAST)
     run_id = stack.dagster.launch_job("events_daily_sync", tags={"dagster/partition": str(LAST)})
     assert end_of(stack, run_id) == "FAILURE"

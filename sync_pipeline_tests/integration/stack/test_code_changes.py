@@ -1,4 +1,4 @@
-"""Old code, new code: what changes under a batch at work changes nothing in its record."""
+"""Changes during a batch, of code, datasets or tables, do not affect its record."""
 
 import shutil
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ _RELOAD = """mutation { reloadRepositoryLocation(repositoryLocationName: "sync_p
 _ASSETS = "query { assetNodes { assetKey { path } } }"
 _TICKS = """query ($selector: SensorSelector!) { sensorOrError(sensorSelector: $selector) {
     ... on Sensor { sensorState { ticks(limit: 5) { timestamp status error { message } } } } } }"""
-# What a later version's migration may do: columns more, a view made anew.
+# What a later migration may do: add columns, and create a view again.
 _LATER_MIGRATION = """
 ALTER TABLE daily_sync_status ADD COLUMN later text DEFAULT 'x';
 ALTER TABLE sync_attempt ADD COLUMN later text DEFAULT 'x';
@@ -36,7 +36,7 @@ CREATE VIEW sync_day_gap AS SELECT dataset, sync_date AS start_date, sync_date A
 
 
 def reload(stack: Stack) -> None:
-    """Let the code server begin anew with what stands in the project's folder now."""
+    """Reload the code location, with the current content of the project's folder."""
     answer = stack.dagster.graphql(_RELOAD)["reloadRepositoryLocation"]
     assert answer["locationOrLoadError"]["__typename"] == "RepositoryLocation", answer
 
@@ -46,7 +46,7 @@ def assets(stack: Stack) -> set[str]:
 
 
 def start_batch(stack: Stack, dataset: str, of: list[date]) -> str:
-    """Start a batch of slow days; return its key once two are in."""
+    """Start a batch of slow days; return its key once two are synced."""
     stack.pause(dataset, of, 0.3)
     request = {"dataset": dataset, "start_date": str(of[0]), "end_date": str(of[-1])}
     key = stack.dagster.launch_job("batch_backfill", config=request)
@@ -62,7 +62,7 @@ def end_of_batch(stack: Stack, key: str) -> dict[str, Any]:
 
 @contextmanager
 def another_dataset(stack: Stack, name: str) -> Iterator[None]:
-    """A dataset in the project while the block lasts; gone from its folder afterwards."""
+    """Add a dataset to the project while the block runs, then remove its folder."""
     stack.make_dataset(name, FIRST_DAY)
     folder = write_dataset(stack.settings.project_dir, name, "single_run", FIRST_DAY)
     try:
@@ -74,7 +74,7 @@ def another_dataset(stack: Stack, name: str) -> Iterator[None]:
         reload(stack)
 
 
-def test_code_reloaded_in_the_middle_of_a_batch_changes_nothing_in_it(stack: Stack) -> None:
+def test_reloading_the_code_during_a_batch_does_not_affect_it(stack: Stack) -> None:
     of = days(date(2024, 8, 1), 10)
     key = start_batch(stack, "events", of)
     reload(stack)
@@ -83,7 +83,7 @@ def test_code_reloaded_in_the_middle_of_a_batch_changes_nothing_in_it(stack: Sta
     assert stack.differing_days("events", of) == []
 
 
-def test_a_dataset_removed_under_its_batch_leaves_a_true_record_and_healthy_sensors(
+def test_removing_a_dataset_during_its_batch_leaves_a_correct_record_and_healthy_sensors(
     stack: Stack,
 ) -> None:
     of = days(date(2024, 1, 1), 10)
@@ -107,11 +107,11 @@ def test_a_dataset_removed_under_its_batch_leaves_a_true_record_and_healthy_sens
     )
     assert stack.batch(key) == record
     for sensor in ("reconcile", "record_backfills", "record_run_failure"):
-        wait_until(partial(ticked_well, stack, sensor, float(removed_at)))
+        wait_until(partial(has_ticked, stack, sensor, float(removed_at)))
 
 
-def ticked_well(stack: Stack, sensor: str, since: float) -> bool:
-    """Whether the sensor has looked since then; it must not have failed."""
+def has_ticked(stack: Stack, sensor: str, since: float) -> bool:
+    """Return whether the sensor has ticked since then; assert that no tick failed."""
     selector = {
         "repositoryLocationName": "sync_pipeline",
         "repositoryName": "__repository__",
@@ -123,7 +123,7 @@ def ticked_well(stack: Stack, sensor: str, since: float) -> bool:
     return any(tick["status"] in ("SUCCESS", "SKIPPED") for tick in ticks)
 
 
-def test_a_migration_under_a_live_batch_is_done_and_the_batch_goes_on(stack: Stack) -> None:
+def test_a_migration_during_a_batch_is_applied_and_the_batch_continues(stack: Stack) -> None:
     of = days(date(2024, 8, 12), 18)
     key = start_batch(stack, "events", of)
     while_live = 0
@@ -132,7 +132,7 @@ def test_a_migration_under_a_live_batch_is_done_and_the_batch_goes_on(stack: Sta
         ended = run(stack.settings.environment, "migrate")
         assert (ended.code, ended.errors) == (0, "")
         while_live += stack.batch(key)["status"] == "syncing"
-    assert while_live, "over too soon to have shown anything"
+    assert while_live, "the batch ended before the migrations"
     record = end_of_batch(stack, key)
     assert (record["status"], record["success_count"]) == ("success", 18)
     assert stack.differing_days("events", of) == []

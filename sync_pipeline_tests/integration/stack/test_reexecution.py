@@ -1,7 +1,6 @@
-"""Dagster's own ways to do a batch again, and to cancel one: all of them in the batch's one record.
+"""Dagster's ways to re-execute a batch, and to cancel one: all use the batch's one record.
 
-The daemon looks for backfills twice a minute only, so what needs one is launched all at once: first
-the backfills, some of which fail and one of which is cancelled, then what takes each up again.
+All backfills are launched at once; some fail and one is cancelled. Then each is re-executed.
 """
 
 from dataclasses import dataclass
@@ -35,7 +34,7 @@ _RUNS = """query ($filter: RunsFilter!) { runsOrError(filter: $filter) {
 
 @dataclass(frozen=True)
 class Plan:
-    """A backfill with two bad days, and how it is taken up again once they are mended."""
+    """A backfill with two bad days, and how it is retried once they are repaired."""
 
     dataset: str
     days: list[date]
@@ -52,7 +51,7 @@ PLANS = {
     "from failure": Plan("orders", days(date(2024, 7, 1), 5), "FROM_FAILURE"),
     "in whole": Plan("orders", days(date(2024, 7, 11), 5), "ALL_STEPS"),
     "from failure, many runs": Plan("events", days(date(2024, 2, 1), 6), "FROM_FAILURE"),
-    # From failure, Dagster 1.13 cannot do a job's backfill of several days a run.
+    # Dagster 1.13 cannot retry a job's backfill with several days per run from failure.
     "job, in whole": Plan("events", days(date(2024, 4, 1), 6), "ALL_STEPS", by_job=True),
     "its runs, from failure": Plan("events", days(date(2024, 6, 1), 6), "runs"),
     "by command, scattered": Plan("orders", SCATTERED, "retry"),
@@ -61,15 +60,15 @@ CANCELLED = days(date(2024, 8, 11), 20)
 
 
 @dataclass(frozen=True)
-class Again:
-    """A batch record when its backfill was over, and after it was taken up again."""
+class Retried:
+    """The record of a batch after its backfill, and after the retry."""
 
     plan: Plan
     before: dict[str, Any]
     after: dict[str, Any]
     attempts: list[dict[str, Any]]
 
-    def tries(self, day: date) -> list[str]:
+    def states(self, day: date) -> list[str]:
         return [a["state"] for a in self.attempts if a["sync_date"] == day]
 
 
@@ -78,7 +77,7 @@ def backfill_status(stack: Stack, key: str) -> str:
 
 
 def runs_of(stack: Stack, **tags: str) -> dict[str, str]:
-    """Runs with these tags, with their statuses."""
+    """Return the statuses of the runs with these tags, by run ID."""
     wanted = [{"key": f"dagster/{key}", "value": value} for key, value in tags.items()]
     found = stack.dagster.graphql(_RUNS, {"filter": {"tags": wanted}})["runsOrError"]["results"]
     return {run["runId"]: run["status"] for run in found}
@@ -93,7 +92,7 @@ def launch(stack: Stack, plan: Plan) -> str:
 
 
 def retry_batch(stack: Stack, plan: Plan, key: str) -> None:
-    """Mend the bad days and ask for the batch again, without waiting for it."""
+    """Repair the bad days and retry the batch, without waiting for it."""
     for day in plan.bad:
         stack.repair(plan.dataset, day)
     if plan.again == "retry":
@@ -112,17 +111,17 @@ def retry_batch(stack: Stack, plan: Plan, key: str) -> None:
 
 
 def wait_until_over(stack: Stack, key: str, status: str) -> None:
-    """Wait for the end of the backfill, and for its record to say so."""
+    """Wait until the backfill and its record have ended."""
     wait_until(lambda: backfill_status(stack, key) in OVER, TIMEOUT_SECONDS)
     try:
         wait_until(lambda: stack.batch(key)["status"] == status, TIMEOUT_SECONDS)
     except AssertionError:
-        raise AssertionError(f"never {status}: {stack.batch(key)}") from None
+        raise AssertionError(f"not {status}: {stack.batch(key)}") from None
 
 
 @pytest.fixture(scope="module")
-def taken_up(stack: Stack) -> dict[str, Any]:
-    """Every plan, done and done again; and the key of a backfill that was cancelled meanwhile."""
+def retried(stack: Stack) -> dict[str, Any]:
+    """Each plan, run and retried, and the key of the cancelled backfill."""
     stack.pause("orders", CANCELLED, 3)
     keys = {name: launch(stack, plan) for name, plan in PLANS.items()}
     cancelled = launch_backfill(stack.dagster, CANCELLED, asset="orders")
@@ -140,44 +139,44 @@ def taken_up(stack: Stack) -> dict[str, Any]:
     found: dict[str, Any] = {"cancelled": cancelled}
     for name, plan in PLANS.items():
         after = stack.batch(keys[name])
-        found[name] = Again(plan, before[name], after, stack.attempts(after["id"]))
+        found[name] = Retried(plan, before[name], after, stack.attempts(after["id"]))
     return found
 
 
 @pytest.mark.parametrize("name", PLANS)
-def test_what_takes_a_backfill_up_again_completes_its_one_record(
-    stack: Stack, taken_up: dict[str, Any], name: str
+def test_a_retry_of_a_backfill_completes_its_one_record(
+    stack: Stack, retried: dict[str, Any], name: str
 ) -> None:
-    again: Again = taken_up[name]
-    count = len(again.plan.days)
-    assert (again.before["success_count"], again.before["failed_count"]) == (count - 2, 2)
-    assert again.after["id"] == again.before["id"]
-    assert (again.after["success_count"], again.after["failed_count"]) == (count, 0)
-    assert again.after["error_message"] is None
-    assert f"共{count}天, 成功{count}, 失败0, 跳过0" in again.after["remarks"]
-    assert stack.differing_days(again.plan.dataset, again.plan.days) == []
+    batch: Retried = retried[name]
+    count = len(batch.plan.days)
+    assert (batch.before["success_count"], batch.before["failed_count"]) == (count - 2, 2)
+    assert batch.after["id"] == batch.before["id"]
+    assert (batch.after["success_count"], batch.after["failed_count"]) == (count, 0)
+    assert batch.after["error_message"] is None
+    assert f"共{count}天, 成功{count}, 失败0, 跳过0" in batch.after["remarks"]
+    assert stack.differing_days(batch.plan.dataset, batch.plan.days) == []
     # No other record was opened for these days.
     others = stack.target(
         "SELECT batch_key FROM daily_sync_status WHERE kind = 'batch' AND dataset = %s"
         " AND start_date <= %s AND end_date >= %s AND id >= %s",
-        [again.plan.dataset, again.plan.days[-1], again.plan.days[0], again.after["id"]],
+        [batch.plan.dataset, batch.plan.days[-1], batch.plan.days[0], batch.after["id"]],
     )
-    assert others == [{"batch_key": again.after["batch_key"]}]
+    assert others == [{"batch_key": batch.after["batch_key"]}]
 
 
 @pytest.mark.parametrize("name", PLANS)
-def test_only_the_unfinished_days_are_done_again(taken_up: dict[str, Any], name: str) -> None:
-    again: Again = taken_up[name]
-    for day in again.plan.days:
-        tries = again.tries(day)
-        wanted = ["failed", "success"] if day in again.plan.bad else ["success"]
-        assert tries == wanted, [a for a in again.attempts if a["sync_date"] == day]
+def test_only_the_unfinished_days_are_retried(retried: dict[str, Any], name: str) -> None:
+    batch: Retried = retried[name]
+    for day in batch.plan.days:
+        states = batch.states(day)
+        wanted = ["failed", "success"] if day in batch.plan.bad else ["success"]
+        assert states == wanted, [a for a in batch.attempts if a["sync_date"] == day]
 
 
-def test_a_backfill_cancelled_in_the_ui_says_so_and_names_the_days_not_run(
-    stack: Stack, taken_up: dict[str, Any]
+def test_a_backfill_cancelled_in_the_ui_names_the_days_not_run(
+    stack: Stack, retried: dict[str, Any]
 ) -> None:
-    key = taken_up["cancelled"]
+    key = retried["cancelled"]
     record = stack.batch(key)
     kept = record["success_count"]
     assert 2 <= kept < len(CANCELLED)

@@ -1,4 +1,4 @@
-"""Runs launched on a real Dagster: the batch job, a range, one day, and those that are ended."""
+"""Runs of a real Dagster: the batch job, a range, one day, and runs that are cancelled or killed."""
 
 import os
 import signal
@@ -25,14 +25,14 @@ def end_of(stack: Stack, run_id: str) -> str:
 
 
 def run_batch_job(stack: Stack, first: date, last: date, **config: Any) -> tuple[str, str]:
-    """Run the batch job over a range, of `orders` by default; return its run id and its end."""
+    """Run the batch job over a range, by default of `orders`; return the run's ID and status."""
     request = {"dataset": "orders", "start_date": str(first), "end_date": str(last), **config}
     run_id = stack.dagster.launch_job("batch_backfill", config=request)
     return run_id, end_of(stack, run_id)
 
 
 def sync_alone(stack: Stack, *to_sync: date) -> list[str]:
-    """Sync each day by a run of its own."""
+    """Sync each day in a separate run; return the run IDs."""
     runs = [
         stack.dagster.launch_job("orders_daily_sync", tags={"dagster/partition": str(day)})
         for day in to_sync
@@ -42,7 +42,7 @@ def sync_alone(stack: Stack, *to_sync: date) -> list[str]:
 
 
 def messages(stack: Stack, run_id: str) -> str:
-    """All that a run's event log says, with the errors of its steps."""
+    """Return the messages of a run's event log, with the errors of its steps."""
     query = """query ($id: ID!) { logsForRun(runId: $id, limit: 1000) { ... on EventConnection {
         events { ... on MessageEvent { message }
                  ... on ExecutionStepFailureEvent { failureMetadata { description }
@@ -55,7 +55,7 @@ def counts(record: dict[str, Any]) -> tuple[int, int, int]:
 
 
 def skipped_days(stack: Stack, of: list[date]) -> dict[str, set[str]]:
-    """Those of these days that were last materialized without doing anything, with the labels."""
+    """Return the days whose last materialization is a skip, with its metadata labels."""
     query = """query ($key: AssetKeyInput!, $days: [String!]) { assetOrError(assetKey: $key) {
         ... on Asset { assetMaterializations(partitions: $days, limit: 100) { partition timestamp
             metadataEntries { label } } } } }"""
@@ -69,7 +69,7 @@ def skipped_days(stack: Stack, of: list[date]) -> dict[str, set[str]]:
 
 
 def failed_partitions(stack: Stack, dataset: str, of: list[date]) -> list[str]:
-    """Those of these days that Dagster's asset page shows as failed."""
+    """Return the days that Dagster's asset page shows as failed."""
     query = """query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) {
         ... on AssetNode { assetPartitionStatuses { ... on TimePartitionStatuses {
             ranges { status startKey endKey } } } } } }"""
@@ -79,7 +79,7 @@ def failed_partitions(stack: Stack, dataset: str, of: list[date]) -> list[str]:
     return [str(day) for day in of if any(a <= str(day) <= b for a, b in failed)]
 
 
-def test_the_batch_job_skips_days_that_are_in_and_says_so(stack: Stack) -> None:
+def test_the_batch_job_skips_synced_days_and_reports_them(stack: Stack) -> None:
     batch = days(date(2024, 6, 1), 10)
     sync_alone(stack, batch[2], batch[5])
     run_id, ended = run_batch_job(stack, batch[0], batch[-1])
@@ -96,12 +96,12 @@ def test_the_batch_job_skips_days_that_are_in_and_says_so(stack: Stack) -> None:
     assert (record["run_id"], record["triggered_by"]) == (run_id, f"run {run_id}")
     skipped = skipped_days(stack, batch)
     assert set(skipped) == {str(batch[2]), str(batch[5])}
-    for labels in skipped.values():  # what is known of the day stays in sight
+    for labels in skipped.values():  # the metadata of the day remains visible
         assert {"rows", "attempt", "record"} <= labels
     assert stack.differing_days("orders", batch) == []
 
 
-def test_the_batch_job_resyncs_days_that_are_in_when_told_to(stack: Stack) -> None:
+def test_the_batch_job_resyncs_synced_days_if_requested(stack: Stack) -> None:
     batch = days(date(2024, 6, 11), 3)
     sync_alone(stack, batch[1])
     run_id, ended = run_batch_job(stack, batch[0], batch[-1], already_synced="resync")
@@ -109,7 +109,7 @@ def test_the_batch_job_resyncs_days_that_are_in_when_told_to(stack: Stack) -> No
     assert skipped_days(stack, batch) == {}
 
 
-def test_a_batch_of_scattered_days_asked_for_by_its_range_stays_as_it_is(stack: Stack) -> None:
+def test_a_batch_of_scattered_days_keeps_its_days_when_run_by_range(stack: Stack) -> None:
     scattered = days(date(2024, 6, 14), 7)[::3]
     batch = helpers.open_batch(stack.settings.database_url, scattered, "scattered", "orders")
     run_id = stack.dagster.launch_job(
@@ -122,7 +122,7 @@ def test_a_batch_of_scattered_days_asked_for_by_its_range_stays_as_it_is(stack: 
     assert counts(stack.batch(batch.batch_key)) == (3, 0, 0)
 
 
-def test_a_day_that_fails_stops_neither_the_days_nor_the_chunks_after_it(stack: Stack) -> None:
+def test_a_failed_day_stops_neither_later_days_nor_later_chunks(stack: Stack) -> None:
     batch = days(date(2024, 7, 1), 30)
     stack.spoil("events", batch[3])
     run_id, ended = run_batch_job(stack, batch[0], batch[-1], dataset="events", days_per_step=10)
@@ -146,7 +146,7 @@ BAD_REQUESTS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def refused(stack: Stack) -> dict[str, str]:
-    """The runs of all bad requests, launched at once, by what must be said."""
+    """The run IDs of all invalid requests, launched at once, by expected message."""
     runs = {}
     for said, changed in BAD_REQUESTS.items():
         request = {"dataset": "orders", "start_date": "2024-06-01", "end_date": "2024-06-02"}
@@ -156,7 +156,7 @@ def refused(stack: Stack) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("said", BAD_REQUESTS)
-def test_a_request_that_cannot_be_done_fails_the_run_with_one_line_and_opens_no_record(
+def test_an_invalid_request_fails_the_run_with_one_line_and_opens_no_record(
     stack: Stack, refused: dict[str, str], said: str
 ) -> None:
     run_id = refused[said]
@@ -165,7 +165,7 @@ def test_a_request_that_cannot_be_done_fails_the_run_with_one_line_and_opens_no_
     assert stack.batches(run_id) == []
 
 
-def test_a_request_with_a_wrong_key_is_refused_before_it_runs(stack: Stack) -> None:
+def test_a_request_with_an_invalid_value_is_refused_before_it_runs(stack: Stack) -> None:
     with pytest.raises(RequestError, match="already_synced"):
         stack.dagster.launch_job(
             "batch_backfill",
@@ -173,7 +173,7 @@ def test_a_request_with_a_wrong_key_is_refused_before_it_runs(stack: Stack) -> N
         )
 
 
-def test_a_run_over_a_range_is_a_batch_of_its_own(stack: Stack) -> None:
+def test_a_run_over_a_range_is_one_batch(stack: Stack) -> None:
     batch = days(date(2024, 11, 1), 4)
     run_id = stack.dagster.launch_job(
         "events_daily_sync",
@@ -196,7 +196,7 @@ def test_a_run_of_one_day_has_a_day_record_and_no_batch(stack: Stack) -> None:
 
 
 def start_slow_batch(stack: Stack, batch: list[date]) -> tuple[str, dict[str, Any]]:
-    """Start a batch whose days take half a second; return its run and its record under way."""
+    """Start a batch whose days take 0.5 s; return its run and its record once two are synced."""
     stack.pause("orders", batch, 0.5)
     request = {"dataset": "orders", "start_date": str(batch[0]), "end_date": str(batch[-1])}
     run_id = stack.dagster.launch_job("batch_backfill", config=request)
@@ -209,13 +209,13 @@ def start_slow_batch(stack: Stack, batch: list[date]) -> tuple[str, dict[str, An
 
 
 def process_of(stack: Stack, run_id: str) -> psutil.Process:
-    """The process that executes a run, as its event log names it."""
+    """Return the process that executes a run, by the PID in its event log."""
     pid = int(messages(stack, run_id).split("Started process for run (pid: ")[1].split(")")[0])
     return psutil.Process(pid)
 
 
-def assert_ended_true(stack: Stack, run_id: str, batch: list[date], said: str) -> None:
-    """The record is closed as failed, says why, and tells the truth about each day."""
+def assert_closed_correctly(stack: Stack, run_id: str, batch: list[date], said: str) -> None:
+    """Assert that the record is closed as failed, with the reason, and correct for each day."""
     record = wait_until(lambda: (r := stack.batch(run_id))["status"] != "syncing" and r)
     assert record["status"] == "failed"
     success, failed, skipped = counts(record)
@@ -246,7 +246,7 @@ def test_a_cancelled_batch_keeps_its_days_and_closes_as_failed(stack: Stack) -> 
         "mutation ($id: String!) { terminateRun(runId: $id) { __typename } }", {"id": run_id}
     )
     assert end_of(stack, run_id) == "CANCELED"
-    assert_ended_true(stack, run_id, batch, f"cancelled in Dagster: run {run_id}")
+    assert_closed_correctly(stack, run_id, batch, f"cancelled in Dagster: run {run_id}")
 
 
 def test_a_batch_whose_process_is_killed_closes_as_failed(stack: Stack) -> None:
@@ -254,15 +254,17 @@ def test_a_batch_whose_process_is_killed_closes_as_failed(stack: Stack) -> None:
     run_id, _ = start_slow_batch(stack, batch)
     os.kill(process_of(stack, run_id).pid, signal.SIGKILL)
     assert end_of(stack, run_id) == "FAILURE"
-    assert_ended_true(stack, run_id, batch, f"run {run_id} was lost: its process ")
+    assert_closed_correctly(stack, run_id, batch, f"run {run_id} was lost: its process ")
 
 
-def test_a_batch_whose_process_is_told_to_end_says_so(stack: Stack) -> None:
+def test_a_batch_whose_process_gets_a_sigterm_is_cancelled(stack: Stack) -> None:
     batch = days(date(2024, 12, 23), 9)
     run_id, _ = start_slow_batch(stack, batch)
     os.kill(process_of(stack, run_id).pid, signal.SIGTERM)
     assert end_of(stack, run_id) in ("FAILURE", "CANCELED")
-    assert_ended_true(stack, run_id, batch, f"cancelled: the process of run {run_id} was told")
+    assert_closed_correctly(
+        stack, run_id, batch, f"cancelled: the process of run {run_id} was told"
+    )
 
 
 def test_a_batch_is_closed_within_a_second_of_its_last_day(stack: Stack) -> None:
