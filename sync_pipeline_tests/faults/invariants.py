@@ -177,7 +177,7 @@ def _describe(rows: Sequence[tuple[int, int]]) -> str:
 
 
 def a_successful_batch_has_all_its_days(facts: Facts) -> Iterator[str]:
-    """Every day of a batch that is `success` is in, whoever recorded it."""
+    """Each day of a successful batch is synced, by this batch or another one."""
     recorded_days = {(r["dataset"], r["sync_date"]) for r in facts.days}
     for batch in facts.batches:
         for attempt in facts.current_attempts(batch):
@@ -246,7 +246,7 @@ def dagster_and_the_record_agree(facts: Facts) -> Iterator[str]:
     for key, run in latest.items():
         succeeded = run.status is dg.DagsterRunStatus.SUCCESS and key in facts.launched_keys
         if succeeded and records.get(key) != "success":
-            yield f"run {run.run_id} of batch {key} is a success, but its record is {records.get(key)}"
+            yield f"run {run.run_id} of {key} is a success, but its record is {records.get(key)}"
 
 
 def no_password_anywhere(facts: Facts) -> Iterator[str]:

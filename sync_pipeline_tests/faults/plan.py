@@ -23,7 +23,7 @@ class What(str, Enum):
 
 @dataclass(frozen=True)
 class Work:
-    """A batch of one dataset, run by one worker. `starts_after` is in seconds from the round's start."""
+    """A batch of one dataset, run by one worker, `starts_after` seconds after the round's start."""
 
     dataset: str
     first: int  # days from the first day of the dataset
@@ -67,8 +67,11 @@ class Fault:
 
 @dataclass(frozen=True)
 class Plan:
-    """One round. With `looking`, the reconciler runs during the faults. With `retry`, what failed is
-    launched again at the end, with `changed` after the source has changed."""
+    """One round. With `looking`, the reconciler runs during the faults.
+
+    With `retry`, failed batches are launched again at the end, with `changed` after the source has
+    changed.
+    """
 
     number: int
     seed: str

@@ -53,7 +53,7 @@ def _play(played: Round) -> None:
     _reconcile(played)  # also if it does not run during the faults
     with (
         _check_repeatedly(played),
-        _reconcile_repeatedly(played) if plan.looking else _without_reconciler(),
+        _reconcile_repeatedly(played) if plan.looking else nullcontext(),
     ):
         _run_with_faults(played)
     undo_all(played)
@@ -131,12 +131,6 @@ def _every(seconds: float, work: Callable[[], object]) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-
-
-@contextmanager
-def _without_reconciler() -> Iterator[None]:
-    """The reconciler does not run while the block runs."""
-    yield
 
 
 def _reconcile(played: Round) -> None:

@@ -83,7 +83,7 @@ FOUR = days(date(2025, 1, 1), 4)
 
 @pytest.fixture(scope="module")
 def backfilled(project: Databases) -> list[Ended]:
-    """Two days by the installed script, then four of which two are synced, then a resync of the four."""
+    """Two days by the installed script, then four of which two are synced, then their resync."""
     return [
         run_script(project.settings.environment, "backfill", "orders", FOUR[0], FOUR[1]),
         backfill(project, FOUR, "--json"),

@@ -1,4 +1,4 @@
-"""Runs of a real Dagster: the batch job, a range, one day, and runs that are cancelled or killed."""
+"""Runs of a real Dagster: the batch job, a range, one day, and cancelled or killed runs."""
 
 import os
 import signal
