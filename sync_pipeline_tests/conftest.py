@@ -1,8 +1,8 @@
-"""What every test may use: one PostgreSQL for the session, a fresh database for each test.
+"""Fixtures of all tests: one PostgreSQL server for the session, a new database for each test.
 
-The server is the one of `SYNC_DATABASE_URL` if that is set, else an embedded one in a temporary
-folder. Databases are cloned from a template that holds the migrated tracking tables, and dropped
-when their test is over.
+The server is that of `SYNC_DATABASE_URL` if it is set, else an embedded one in a temporary folder.
+Databases are cloned from a template with the migrated tracking tables, and dropped after their
+test. Also distributes the tests to the processes of pytest-xdist.
 """
 
 import itertools
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
 _NUMBERS = itertools.count(1)
-# An example that takes long says something of the machine only.
+# The time that an example takes depends on the machine only.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
@@ -34,7 +34,7 @@ hypothesis.settings.load_profile("untimed")
 # Folders whose tests share one Dagster. One process runs them, in this order.
 _SHARED_STACK = ("integration/api", "integration/stack")
 # Files that share nothing with the other files of their folder.
-_SEPARATE_FILES = ("faults/test_lost_workers.py", "faults/test_tracking_away.py")
+_SEPARATE_FILES = ("faults/test_lost_workers.py", "faults/test_tracking_unavailable.py")
 # What takes longest comes first, so that both processes have work until the end.
 _LONGEST_FIRST = (
     "browser",
@@ -93,8 +93,8 @@ def server_url() -> Iterator[str]:
     if given:
         yield given
         return
-    # Not in pytest's own folder: each of its sessions closes that to others, and root's server runs
-    # as another user.
+    # Not in pytest's folder: each session closes that to other users, and a server that root starts
+    # runs as another user.
     with (
         tempfile.TemporaryDirectory(prefix="sync_pipeline_tests-") as folder,
         embedded_postgres.run_server(Path(folder) / "postgres", settings=settings) as url,
@@ -104,7 +104,7 @@ def server_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def make_database(server_url: str) -> Iterator[Callable[[str | None], str]]:
-    """A function that makes a database, empty or from a template, and returns its URL."""
+    """A function that creates a database, empty or from a template, and returns its URL."""
     made: list[str] = []
 
     def make(template: str | None = None) -> str:
@@ -123,7 +123,7 @@ def make_database(server_url: str) -> Iterator[Callable[[str | None], str]]:
 
 @pytest.fixture(scope="session")
 def migrated_template(make_database: Callable[[str | None], str]) -> str:
-    """The name of a database that holds the tracking tables and nothing else."""
+    """The name of a database with only the tracking tables."""
     url = make_database(None)
     migrate(url, "SYNC_DATABASE_URL")
     return url.split("?")[0].rsplit("/", 1)[1]
@@ -133,7 +133,7 @@ def migrated_template(make_database: Callable[[str | None], str]) -> str:
 def database_url(
     make_database: Callable[[str | None], str], migrated_template: str, server_url: str
 ) -> Iterator[str]:
-    """A fresh target database with the tracking tables."""
+    """A new target database with the tracking tables."""
     url = make_database(migrated_template)
     yield url
     drop_database(server_url, url.split("?")[0].rsplit("/", 1)[1])
@@ -141,7 +141,7 @@ def database_url(
 
 @pytest.fixture
 def source_url(make_database: Callable[[str | None], str], server_url: str) -> Iterator[str]:
-    """A fresh, empty source database."""
+    """A new, empty source database."""
     url = make_database(None)
     yield url
     drop_database(server_url, url.split("?")[0].rsplit("/", 1)[1])
@@ -160,7 +160,7 @@ def connection(database_url: str) -> Iterator["Connection"]:
 def environment(
     monkeypatch: pytest.MonkeyPatch, database_url: str, source_url: str, tmp_path: Path
 ) -> dict[str, str]:
-    """This process's settings pointed at the test's databases and folder."""
+    """Set this process's settings to the test's databases and folder."""
     values = {
         "SYNC_DATABASE_URL": database_url,
         "SYNC_SOURCE_URL": source_url,
@@ -174,7 +174,7 @@ def environment(
 
 
 def drop_database(server_url: str, name: str) -> None:
-    """Drop a database and whoever is still connected to it."""
+    """Drop a database, and close the connections to it."""
     _run(
         server_url,
         sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)),

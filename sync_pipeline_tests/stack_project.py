@@ -1,8 +1,8 @@
-"""A project of two datasets and a real Dagster that runs it, for tests that need the whole.
+"""A project of two datasets, and a real Dagster that runs it.
 
 `orders` takes all days of a backfill in one run, `events` two days in each. Both read views that
-pause on a row for as long as it says, so that a batch can be watched while it runs, and load
-tables that refuse a negative amount, so that a chosen day can be made to fail.
+pause at a row for its `pause` in seconds, so that a batch can be watched while it runs, and load
+tables that reject a negative amount, so that a chosen day can be made to fail.
 """
 
 import sys
@@ -57,7 +57,7 @@ def days(first: date, count: int) -> list[date]:
 
 @dataclass(frozen=True)
 class Databases:
-    """The source and the target of the project, with its settings complete."""
+    """The databases of the project, with its complete settings."""
 
     settings: Settings
 
@@ -76,25 +76,25 @@ class Databases:
         self.target(_TARGET.format(name=name))
 
     def pause(self, dataset: str, of: Sequence[date], seconds: float) -> None:
-        """Make each of these days take so long to read."""
+        """Make reading each of these days take `seconds`."""
         self.source(
             f"UPDATE {dataset}_rows SET pause = %s WHERE id = 1 AND day = ANY(%s)",
             [seconds, list(of)],
         )
 
     def spoil(self, dataset: str, day: date) -> None:
-        """Give the day a row that the target refuses."""
+        """Change a row of the day so that the target rejects it."""
         self.source(f"UPDATE {dataset}_rows SET amount = -1 WHERE id = 7 AND day = %s", [day])
 
     def repair(self, dataset: str, day: date) -> None:
         self.source(f"UPDATE {dataset}_rows SET amount = 70 WHERE id = 7 AND day = %s", [day])
 
     def rows_of(self, dataset: str, day: date) -> list[dict[str, Any]]:
-        """The target's rows of a day."""
+        """Return the target's rows of a day."""
         return self.target(f"SELECT * FROM {dataset} WHERE day = %s ORDER BY id", [day])
 
     def batches(self, key: str | None = None) -> list[dict[str, Any]]:
-        """The batch records with this key, or all, in the order they were opened."""
+        """Return the batch records with this key, or all, in the order of their creation."""
         return self.records(
             "SELECT * FROM daily_sync_status WHERE kind = 'batch'"
             " AND (%(key)s::text IS NULL OR batch_key = %(key)s) ORDER BY id",
@@ -102,7 +102,7 @@ class Databases:
         )
 
     def batch(self, key: str) -> dict[str, Any]:
-        """The one record with this key."""
+        """Return the one record with this key."""
         (found,) = self.batches(key)
         return found
 
@@ -112,7 +112,7 @@ class Databases:
         )
 
     def differing_days(self, dataset: str, of: Sequence[date]) -> list[date]:
-        """Those of these days on which the target does not hold exactly the source's rows."""
+        """Return the days on which the target's rows differ from the source's."""
         statement = """SELECT day, count(*),
             sum(hashtextextended(concat_ws('|', id, amount), 0)::numeric) AS content
             FROM {} WHERE day = ANY(%s) GROUP BY day"""
@@ -123,7 +123,7 @@ class Databases:
 
 @dataclass(frozen=True)
 class Stack(Databases):
-    """The project with Dagster running it."""
+    """The project with a running Dagster."""
 
     dagster: RunningDagster
 
@@ -188,7 +188,7 @@ def write_project(folder: Path, datasets: Mapping[str, str], start: date = START
 
 
 def _pyproject() -> str:
-    """Return what docs/operations.md tells others to write for a project of their own."""
+    """Return the pyproject.toml that docs/operations.md shows for a user's project."""
     text = (PROJECT_ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     return text.split("```toml\n")[1].split("```")[0]
 

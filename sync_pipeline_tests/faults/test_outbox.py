@@ -1,4 +1,4 @@
-"""Days that are in and that no worker has recorded: whoever closes their run records them first."""
+"""Committed days that no worker has recorded: closing their run records them first."""
 
 import logging
 import time
@@ -22,7 +22,7 @@ from sync_pipeline_tests.faults.world import Layout, World, day_number
 
 pytestmark = [
     pytest.mark.faults,
-    # Dagster's own, which elsewhere runs in another process.
+    # Dagster's own warnings; elsewhere Dagster runs in another process.
     pytest.mark.filterwarnings("ignore::DeprecationWarning:dagster"),
 ]
 
@@ -30,12 +30,12 @@ DAYS = [day_number(50), day_number(51)]
 KEPT = "SELECT run_id FROM sync_outbox"
 
 
-def looked(world: World, run: dg.DagsterRun) -> None:
+def by_reconciler(world: World, run: dg.DagsterRun) -> None:
     Reconciler(world.instance, world.settings, world.datasets, ReconcilerCursor()).run_once()
 
 
-def told_by_sensor(world: World, run: dg.DagsterRun) -> None:
-    """Let the sensor be called that is called when a run has failed."""
+def by_sensor(world: World, run: dg.DagsterRun) -> None:
+    """Call the sensor for failed runs."""
     event = world.instance.report_run_failed(run)
     (sensor,) = (s for s in build_sensors(world.datasets) if s.name == "record_run_failure")
     context = dg.build_run_status_sensor_context(
@@ -49,8 +49,8 @@ def told_by_sensor(world: World, run: dg.DagsterRun) -> None:
 
 
 @pytest.mark.parametrize("layout", [Layout.TOGETHER, Layout.ALL_APART])
-@pytest.mark.parametrize("close", [looked, told_by_sensor])
-def test_days_of_a_run_of_ours_are_recorded_and_nobody_elses_are_touched(
+@pytest.mark.parametrize("close", [by_reconciler, by_sensor])
+def test_days_of_this_dagsters_runs_are_recorded_and_no_others(
     harness: Harness, layout: Layout, close: Callable[[World, dg.DagsterRun], None]
 ) -> None:
     world = harness.world(layout)
@@ -92,7 +92,7 @@ def test_days_of_a_run_of_ours_are_recorded_and_nobody_elses_are_touched(
 
 
 def leave_in_outbox(world: World, batch: NewBatch) -> None:
-    """Leave the first day of `batch`, as a worker of its run does that is killed then."""
+    """Add the first day of `batch` to the outbox, as a worker does that is killed afterwards."""
     begun = StartedDay("orders", batch.days[0], batch, None, time.monotonic())
     connection = psycopg2.connect(world.settings.database_url)
     with closing(connection), connection, connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""What the reconciler ends where nobody signed on, and where a worker is in its way."""
+"""What the reconciler ends: runs that no worker registered for, and runs of lost workers."""
 
 import time
 from contextlib import closing
@@ -20,19 +20,19 @@ from sync_pipeline_tests.waiting import holds_within
 
 pytestmark = [
     pytest.mark.faults,
-    # Dagster's own, which elsewhere runs in another process.
+    # Dagster's own warnings; elsewhere Dagster runs in another process.
     pytest.mark.filterwarnings("ignore::DeprecationWarning:dagster"),
 ]
 
 
-def test_a_run_whose_maker_died_before_it_started_is_ended(harness: Harness) -> None:
+def test_a_run_whose_creator_died_before_the_start_is_ended(harness: Harness) -> None:
     world = harness.world(Layout.TOGETHER)
     world.reset(0.0)
     run = never_started(world)
     memory = ReconcilerCursor()
 
     def ended() -> bool:
-        look(world, memory)
+        reconcile(world, memory)
         found = world.instance.get_run_by_id(run.run_id)
         return found is not None and found.status is dg.DagsterRunStatus.FAILURE
 
@@ -40,7 +40,7 @@ def test_a_run_whose_maker_died_before_it_started_is_ended(harness: Harness) -> 
     assert holds_within(ended, 6 * LOST_AFTER_SECONDS)
 
 
-def test_a_worker_that_sleeps_while_it_writes_a_record_is_taken_for_lost_all_the_same(
+def test_a_worker_suspended_while_it_writes_a_record_is_declared_lost(
     harness: Harness,
 ) -> None:
     work = Work("orders", 60, 8, True, False, 366, 0.0)
@@ -62,7 +62,7 @@ def test_a_worker_that_sleeps_while_it_writes_a_record_is_taken_for_lost_all_the
     assert played.violations == []
 
 
-def test_a_worker_that_sleeps_in_copy_holds_its_day_only_until_it_is_taken_for_lost(
+def test_a_worker_suspended_in_copy_blocks_its_day_only_until_it_is_declared_lost(
     harness: Harness,
 ) -> None:
     work = Work("orders", 60, 8, True, False, 366, 0.0)
@@ -71,16 +71,16 @@ def test_a_worker_that_sleeps_in_copy_holds_its_day_only_until_it_is_taken_for_l
     plan = Plan(1002, "by hand", "sleep", layout, (work,), (asleep,), 0.02, True, False, False)
     played = harness.play(plan)
     assert played.struck
-    assert played.violations == []  # and so another has taken over
+    assert played.violations == []  # so another worker has synced the day
 
 
-def test_a_run_of_others_over_partitions_that_are_no_days_is_none_of_its_business(
+def test_another_jobs_run_over_partitions_that_are_not_days_is_ignored(
     harness: Harness,
 ) -> None:
     world = harness.world(Layout.TOGETHER)
     world.reset(0.0)
     memory = ReconcilerCursor()
-    look(world, memory)
+    reconcile(world, memory)
 
     @dg.job
     def theirs() -> None: ...
@@ -88,11 +88,11 @@ def test_a_run_of_others_over_partitions_that_are_no_days_is_none_of_its_busines
     run_tags = {tags.RANGE_START_TAG: "2025-01-01-00:00", tags.RANGE_END_TAG: "eu"}
     run = world.instance.create_run_for_job(theirs, tags=run_tags)
     world.instance.report_run_failed(run)
-    assert look(world, memory).errors == []
+    assert reconcile(world, memory).errors == []
     assert memory.runs_after is not None
 
 
-def test_a_step_that_fails_is_named_and_keeps_none_of_the_others_from_its_work(
+def test_a_failed_step_is_reported_and_the_other_steps_still_run(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = harness.world(Layout.TOGETHER)
@@ -103,14 +103,14 @@ def test_a_step_that_fails_is_named_and_keeps_none_of_the_others_from_its_work(
     memory = ReconcilerCursor()
 
     def ended() -> bool:
-        assert look(world, memory).errors == ["KeyError: 'y'"]
+        assert reconcile(world, memory).errors == ["KeyError: 'y'"]
         found = world.instance.get_run_by_id(run.run_id)
         return found is not None and found.status is dg.DagsterRunStatus.FAILURE
 
     assert holds_within(ended, 6 * LOST_AFTER_SECONDS)
 
 
-def test_where_a_lost_worker_cannot_be_ended_those_that_live_are_left_alone(
+def test_if_a_lost_worker_cannot_be_ended_running_workers_are_not_affected(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = harness.world(Layout.TOGETHER)
@@ -119,23 +119,23 @@ def test_where_a_lost_worker_cannot_be_ended_those_that_live_are_left_alone(
     fails = "sync_pipeline.orchestration.recovery.reconciler.close_run"
     monkeypatch.setattr(fails, lambda *_: dict.fromkeys("x").pop("y"))
 
-    def looked_at_runs_that_are_old_enough() -> bool:
+    def reconciled_old_runs() -> bool:
         with closing(psycopg2.connect(world.settings.tracking_url)) as connection, connection:
             register(connection.cursor(), replace(this_process(lost), pid=2**22))
             register(connection.cursor(), this_process(living))
         old = Suspicion(time.time() - 1000)
-        look(
+        reconcile(
             world,
             ReconcilerCursor(last_run_at=time.time(), suspected=dict.fromkeys([living, gone], old)),
         )
         return is_ended(world, gone)
 
-    assert holds_within(looked_at_runs_that_are_old_enough, 6 * LOST_AFTER_SECONDS)
+    assert holds_within(reconciled_old_runs, 6 * LOST_AFTER_SECONDS)
     assert is_ended(world, lost)
     assert not is_ended(world, living)
 
 
-def test_after_a_time_in_which_nobody_could_look_a_suspicion_begins_anew(
+def test_a_suspicion_starts_again_after_the_reconciler_could_not_run(
     harness: Harness,
 ) -> None:
     world = harness.world(Layout.TOGETHER)
@@ -143,31 +143,31 @@ def test_after_a_time_in_which_nobody_could_look_a_suspicion_begins_anew(
     run = never_started(world)
     long_ago = time.time() - 1000
 
-    def suspected_anew() -> bool:  # once it is too old to be about to start
+    def is_suspected_again() -> bool:  # once it is too old to start soon
         memory = ReconcilerCursor(last_run_at=long_ago, suspected={run.run_id: Suspicion(long_ago)})
-        assert look(world, memory).corrections == []
+        assert reconcile(world, memory).corrections == []
         return memory.suspected.get(run.run_id, Suspicion(long_ago)).since > long_ago
 
-    assert holds_within(suspected_anew, 6 * LOST_AFTER_SECONDS)
+    assert holds_within(is_suspected_again, 6 * LOST_AFTER_SECONDS)
 
 
-def test_whoever_looks_but_seldom_finds_a_lost_run_too(harness: Harness) -> None:
+def test_a_reconciler_that_rarely_runs_also_finds_a_lost_run(harness: Harness) -> None:
     world = harness.world(Layout.TOGETHER)
     world.reset(0.0)
     run = never_started(world)
     memory = ReconcilerCursor()
-    looks = 0
+    times_suspected = 0
 
     def ended() -> bool:
-        nonlocal memory, looks
+        nonlocal memory, times_suspected
         memory = ReconcilerCursor.read(memory.to_json())
         memory.last_run_at = time.time() - 1000
-        look(world, memory)
-        looks += bool(memory.suspected)
+        reconcile(world, memory)
+        times_suspected += bool(memory.suspected)
         return is_ended(world, run.run_id)
 
     assert holds_within(ended, 6 * LOST_AFTER_SECONDS)
-    assert looks == 4
+    assert times_suspected == 4
 
 
 def is_ended(world: World, run_id: str) -> bool:
@@ -175,10 +175,10 @@ def is_ended(world: World, run_id: str) -> bool:
     return run is not None and run.is_finished
 
 
-def look(world: World, memory: ReconcilerCursor) -> Reconciler:
-    looking = Reconciler(world.instance, world.settings, world.datasets, memory)
-    looking.run_once()
-    return looking
+def reconcile(world: World, memory: ReconcilerCursor) -> Reconciler:
+    reconciler = Reconciler(world.instance, world.settings, world.datasets, memory)
+    reconciler.run_once()
+    return reconciler
 
 
 def never_started(world: World) -> dg.DagsterRun:

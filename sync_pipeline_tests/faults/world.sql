@@ -1,4 +1,4 @@
--- source: rows made up from the generation that is on; some days of some generations are empty
+-- source: computes the rows from the current generation; some days of a generation are empty
 CREATE TABLE generation (number integer NOT NULL, pace float8 NOT NULL);
 INSERT INTO generation VALUES (1, 0);
 CREATE FUNCTION gate(dataset text) RETURNS text LANGUAGE plpgsql AS $$
@@ -7,7 +7,7 @@ BEGIN
     RETURN repeat('x', 200);
 END $$;
 
--- source_of: the days of a dataset, and the view that is synced
+-- source_of: the days of a dataset, and the view that is read
 CREATE TABLE {dataset}_days (day date PRIMARY KEY);
 INSERT INTO {dataset}_days
 SELECT date '{start}' + n FROM generate_series(0, {days} - 1) AS n;
@@ -19,14 +19,14 @@ FROM {dataset}_days, generation, generate_series(1, {rows}) AS id
 WHERE (day - date '{start}' + 3 * number) % 13 <> 0;
 GRANT SELECT ON {dataset}_source TO sync;
 
--- target: what holds a session up for as long as somebody holds the gate's lock
+-- target: makes a session wait while another session holds the gate's lock
 CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock_shared(TG_ARGV[0]::integer, hashtext(TG_TABLE_NAME));
     RETURN NEW;
 END $$;
 
--- target_of: the table of a dataset, and a gate at each step of its load
+-- target_of: the table of a dataset, with a gate at each step of a load
 CREATE TABLE {dataset} (day date, id integer, amount integer, pad text);
 CREATE INDEX ON {dataset} (day);
 CREATE TRIGGER after_delete AFTER DELETE ON {dataset}

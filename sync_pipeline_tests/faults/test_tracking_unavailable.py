@@ -1,7 +1,7 @@
-"""The records on a server of their own that goes away: the sync goes on, and they come out whole.
+"""The tracking server is unavailable during a run: the sync continues, the records are complete.
 
-A worker that lives until the server is back writes what it owes; that is tested without Dagster.
-Here the run is over, or dead, before that, and nobody but Dagster and the reconciler knows.
+Here the run has ended or was killed before the server is available again, so the reconciler must
+record its days. A worker that still runs writes them itself: see `integration/test_outages.py`.
 """
 
 import os
@@ -29,13 +29,13 @@ PAUSE_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Apart:
-    """The stack, and the server of its records."""
+    """The stack, and the server of the tracking tables."""
 
     stack: Stack
     server: Server
 
     def launch(self, of: list[date]) -> str:
-        """Launch a batch whose days take a while; return its key, which is its run's id."""
+        """Launch a batch of slow days; return its key, which is the run's ID."""
         self.stack.pause("orders", of, PAUSE_SECONDS)
         request = {"dataset": "orders", "start_date": str(of[0]), "end_date": str(of[-1])}
         return self.stack.dagster.launch_job("batch_backfill", config=request)
@@ -47,7 +47,7 @@ class Apart:
     def wait_until_loaded(self, of: list[date], count: int) -> None:
         wait_until(lambda: len(self.loaded(of)) >= count, TIMEOUT_SECONDS)
 
-    def wait_until_over(self, run_id: str) -> str:
+    def wait_until_ended(self, run_id: str) -> str:
         wait_until(
             lambda: self.stack.dagster.run_status(run_id) in ("SUCCESS", "FAILURE"),
             TIMEOUT_SECONDS,
@@ -55,7 +55,7 @@ class Apart:
         return self.stack.dagster.run_status(run_id)
 
     def closed(self, key: str) -> dict[str, Any]:
-        """The one record with this key, once the server is back and it is closed."""
+        """Wait until the one record with this key is closed, and return it."""
 
         def found() -> list[dict[str, Any]]:
             return [row for row in self.stack.batches(key) if row["status"] != "syncing"]
@@ -64,19 +64,19 @@ class Apart:
         return record
 
     def clock(self) -> datetime:
-        """The time now by the target's server, which runs on this machine as all else does."""
+        """Return the current time of the target's server."""
         (found,) = self.stack.target("SELECT clock_timestamp() AS now")
         now: datetime = found["now"]
         return now
 
     def work(self, record: dict[str, Any]) -> tuple[datetime, datetime]:
-        """When the first day of a batch began, and when its last ended."""
+        """Return when the first day of a batch started, and when its last day ended."""
         of = self.stack.attempts(record["id"])
         return min(a["started_at"] for a in of), max(a["ended_at"] for a in of)
 
-    def entered(self, key: str) -> list[date]:
-        """Which days of a batch were entered afterwards, each by whoever saw it first: from what
-        Dagster was told, or from what the worker left at the target."""
+    def recorded_late(self, key: str) -> list[date]:
+        """Return the days of a batch that were recorded late: from Dagster's events, or from the
+        outbox in the target."""
         statement = """SELECT sync_date FROM sync_correction WHERE batch_key = %s
             AND what LIKE 'recorded a late result: %%' ORDER BY sync_date"""
         return [row["sync_date"] for row in self.stack.records(statement, [key])]
@@ -104,7 +104,7 @@ def apart(
 
 
 def assert_complete(apart: Apart, record: dict[str, Any], of: list[date]) -> None:
-    """The batch and each of its days is a success, with the rows of the source."""
+    """Assert that the batch and each of its days succeeded, with the source's rows."""
     assert (record["status"], record["success_count"]) == ("success", len(of))
     assert record["total_records"] == len(of) * ROWS_PER_DAY
     assert f"共{len(of)}天, 成功{len(of)}, 失败0, 跳过0" in record["remarks"]
@@ -115,37 +115,37 @@ def assert_complete(apart: Apart, record: dict[str, Any], of: list[date]) -> Non
     assert apart.stack.differing_days("orders", of) == []
 
 
-def test_records_that_go_in_the_middle_and_stay_away_until_the_run_is_over_come_out_whole(
+def test_records_unavailable_from_the_middle_to_the_end_of_a_run_are_complete(
     apart: Apart,
 ) -> None:
     of = days(date(2025, 1, 1), 12)
     key = apart.launch(of)
     apart.wait_until_loaded(of, 3)
     apart.server.stop_at_once()
-    assert apart.wait_until_over(key) == "SUCCESS"
+    assert apart.wait_until_ended(key) == "SUCCESS"
     apart.server.start()
     assert_complete(apart, apart.closed(key), of)
-    assert apart.entered(key)
+    assert apart.recorded_late(key)
 
 
-def test_records_that_were_away_all_the_time_come_out_whole(apart: Apart) -> None:
+def test_records_unavailable_during_a_whole_run_are_complete(apart: Apart) -> None:
     of = days(date(2025, 2, 1), 6)
     apart.server.stop_at_once()
     launched_at = apart.clock()
     key = apart.launch(of)
-    assert apart.wait_until_over(key) == "SUCCESS"
-    back_at = apart.clock()
+    assert apart.wait_until_ended(key) == "SUCCESS"
+    available_at = apart.clock()
     apart.server.start()
     record = apart.closed(key)
     assert_complete(apart, record, of)
-    assert apart.entered(key) == of
+    assert apart.recorded_late(key) == of
     began, ended = apart.work(record)
     assert launched_at < record["start_time"] < began
-    assert record["end_time"] == ended < back_at
+    assert record["end_time"] == ended < available_at
     assert record["duration_seconds"] == int((ended - record["start_time"]).total_seconds())
 
 
-def test_a_backfill_asked_for_while_they_were_away_began_when_it_was_asked_for(
+def test_a_backfill_requested_during_an_outage_starts_when_it_was_requested(
     apart: Apart,
 ) -> None:
     of = days(date(2025, 5, 1), 3)
@@ -153,17 +153,17 @@ def test_a_backfill_asked_for_while_they_were_away_began_when_it_was_asked_for(
     launched_at = apart.clock()
     key = launch_backfill(apart.stack.dagster, of, asset="orders")
     (run,) = wait_until(lambda: runs_of(apart.stack.dagster, key), TIMEOUT_SECONDS)
-    assert apart.wait_until_over(run.run_id) == "SUCCESS"
-    back_at = apart.clock()
+    assert apart.wait_until_ended(run.run_id) == "SUCCESS"
+    available_at = apart.clock()
     apart.server.start()
     record = apart.closed(key)
     assert_complete(apart, record, of)
     began, _ = apart.work(record)
-    # Dagster gives the moment in whole seconds.
-    assert launched_at - timedelta(seconds=1) < record["start_time"] < began < back_at
+    # Dagster has the time in whole seconds.
+    assert launched_at - timedelta(seconds=1) < record["start_time"] < began < available_at
 
 
-def test_of_a_run_that_was_killed_meanwhile_the_record_says_what_it_did(apart: Apart) -> None:
+def test_the_record_of_a_run_killed_during_an_outage_contains_its_days(apart: Apart) -> None:
     of = days(date(2025, 3, 1), 20)
     apart.stack.spoil("orders", of[4])
     key = apart.launch(of)
@@ -183,10 +183,10 @@ def test_of_a_run_that_was_killed_meanwhile_the_record_says_what_it_did(apart: A
     assert "violates check constraint" in states[of[4]]["error_message"]
     assert states[of[-1]]["error_message"].startswith("not run: ")
     assert f"run {key} " in states[of[-1]]["error_message"]
-    assert len(apart.loaded(of)) - len(done) <= 2  # committed, and not told when it was killed
+    assert len(apart.loaded(of)) - len(done) <= 2  # committed, but not reported when it was killed
 
 
-def test_a_batch_killed_before_it_could_be_recorded_has_its_one_record(apart: Apart) -> None:
+def test_a_batch_killed_before_it_could_be_recorded_has_one_record(apart: Apart) -> None:
     of = days(date(2025, 4, 1), 6)
     apart.server.stop_at_once()
     launched_at = apart.clock()
@@ -196,18 +196,18 @@ def test_a_batch_killed_before_it_could_be_recorded_has_its_one_record(apart: Ap
     reading = "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE %s AND state = 'active'"
     wait_until(lambda: apart.stack.source(reading, ["sync_pipeline: sync%"]), TIMEOUT_SECONDS)
     os.kill(run_process(apart.stack, key), signal.SIGKILL)
-    assert apart.wait_until_over(key) == "FAILURE"
-    back_at = apart.clock()
+    assert apart.wait_until_ended(key) == "FAILURE"
+    available_at = apart.clock()
     apart.server.start()
     record = apart.closed(key)
-    assert launched_at < record["start_time"] <= record["end_time"] < back_at
+    assert launched_at < record["start_time"] <= record["end_time"] < available_at
     assert (record["status"], record["failed_count"]) == ("failed", 6)
     assert f"run {key} ended FAILURE without recording its days" in record["error_message"]
     assert record["remarks"].startswith("批量同步失败: ")
 
 
 def run_process(stack: Stack, run_id: str) -> int:
-    """The process of a run, as its event log names it."""
+    """Return the PID of a run, from its event log."""
     query = "query ($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events {"
     query += " ... on MessageEvent { message } } } } }"
     said = str(stack.dagster.graphql(query, {"id": run_id}))
