@@ -1,10 +1,10 @@
 """The reconciler: compares records with Dagster, workers and databases, and corrects them.
 
 Hooks and sensors react to events. The reconciler finds what caused no event: a worker that was
-killed, a run that Dagster believes to be running, a batch without a run, a synced day that was
-never reported to Dagster. Every step is idempotent and may run late. It reads only what is open
-(workers, unfinished runs, open batches, unreported days), never history. Does not contain the
-single corrections: see `late_results.py`, `records.py` and `target.py`.
+killed, a run that Dagster shows as running although it is not, a batch without a run, a synced day
+that was never reported to Dagster. Every step is idempotent and may run late. It reads only what
+is open (workers, unfinished runs, open batches, unreported days), never history. Does not contain
+the single corrections: see `late_results.py`, `records.py` and `target.py`.
 """
 
 import logging
@@ -195,7 +195,7 @@ class Reconciler:
         return now - suspicion.since >= seconds or suspicion.renewed >= _MAX_RENEWALS
 
     def _fail_runs_without_worker(self, connection: "Connection", running: set[str]) -> None:
-        """Fail runs that Dagster believes to be running and that have no worker."""
+        """Fail runs that are running according to Dagster but have no worker."""
         records = self._instance.get_run_records(dg.RunsFilter(statuses=list(_RUNNING_STATUSES)))
         for record in records:
             run_id = record.dagster_run.run_id
