@@ -94,9 +94,8 @@ class Settings:
             self.data_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SettingError(
-                f"{DATA_DIR}: the folder {self.data_dir} cannot be created: "
-                f"{error.strerror}; set it "
-                "to a folder in which you can write"
+                f"{DATA_DIR}: the folder {self.data_dir} cannot be created: {error.strerror}; "
+                "set it to a folder in which you can write"
             ) from None
         return self.data_dir
 

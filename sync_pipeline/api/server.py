@@ -76,8 +76,8 @@ def run_api(
 ) -> Iterator[RunningApi]:
     """Run the API in a child process during the block; yield it when it responds.
 
-    `settings` come from `local.stack.prepare_databases`; `overrides` are additional settings. Raises
-    StackError if the API does not start.
+    `settings` come from `local.stack.prepare_databases`; `overrides` are additional
+    settings. Raises StackError if the API does not start.
     """
     log = settings.data_dir / "api.log"
     environment = {**settings.environment, **overrides}

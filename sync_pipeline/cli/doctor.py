@@ -33,7 +33,7 @@ FROM daemon_heartbeats ORDER BY daemon_type
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of a check: what was checked, whether it is ok, and what was found or is to do."""
+    """The result of a check: what was checked, whether it is ok, and what was found."""
 
     what: str
     ok: bool

@@ -128,12 +128,11 @@ def quarantined_text(batch: BatchProgress, days: Iterable[DayOfBatch]) -> Text |
     counts = {day.sync_date: day.rows_rejected for day in days if day.rows_rejected}
     if not counts:
         return None
-    days_text = _join([f"{day} ({count:,})" for day, count in counts.items()])
+    total = sum(counts.values())
+    listed = _join([f"{day} ({count:,})" for day, count in counts.items()])
     return Text(
-        f"quarantined rows: {sum(counts.values()):,}, of {days_text}. They are in "
-        "sync_rejected_row "
-        "in the target, with the reason; fix the cause, then run: "
-        f"sync-pipeline replay {batch.dataset}",
+        f"quarantined rows: {total:,}, of {listed}. They are in sync_rejected_row in the target, "
+        f"with the reason; fix the cause, then run: sync-pipeline replay {batch.dataset}",
         "yellow",
     )
 
@@ -149,15 +148,15 @@ def to_json(batch: BatchProgress, days: Sequence[DayOfBatch] | None = None) -> s
     value = asdict(batch)
     if days is not None:
         value["days"] = [asdict(day) for day in days]
-    return json.dumps(value, default=_plain, ensure_ascii=False)
+    return json.dumps(value, default=_to_json_value, ensure_ascii=False)
 
 
 def list_to_json(batches: Iterable[BatchProgress]) -> str:
     """Return batches as a JSON list."""
-    return json.dumps([asdict(b) for b in batches], default=_plain, ensure_ascii=False)
+    return json.dumps([asdict(b) for b in batches], default=_to_json_value, ensure_ascii=False)
 
 
-def _plain(value: object) -> str:
+def _to_json_value(value: object) -> str:
     if isinstance(value, (date, datetime)):
         return value.isoformat()
     raise TypeError(f"{type(value).__name__} cannot be converted to JSON")

@@ -37,9 +37,8 @@ def _check_shared_table(sharing: Sequence[tuple[Dataset, Path]]) -> None:
     if others and dataset.target.write == "replace_day":
         other, other_file = others[0]
         raise SettingError(
-            f"datasets {dataset.name} ({file}) and {other.name} ({other_file}) both write "
-            "to the table "
-            f"{dataset.target.table}, and {dataset.name} would delete the other's rows whenever it "
-            "replaces a day; use another target.table for one of them, or write: upsert or "
-            "append_only for both"
+            f"datasets {dataset.name} ({file}) and {other.name} ({other_file}) both write to the "
+            f"table {dataset.target.table}, and {dataset.name} would delete the other's rows "
+            "whenever it replaces a day; use another target.table for one of them, or write: "
+            "upsert or append_only for both"
         )

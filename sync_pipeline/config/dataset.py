@@ -42,9 +42,8 @@ def _known_timezone(name: str) -> str:
 def _dataset_name(name: str) -> str:
     if not _DATASET_NAME.match(name):
         raise ValueError(
-            "must consist of lower-case letters, digits and _, begin with a letter, and "
-            "have at most "
-            "63 characters, such as daily_orders"
+            "must consist of lower-case letters, digits and _, begin with a letter, and have at "
+            "most 63 characters, such as daily_orders"
         )
     return name
 
@@ -254,9 +253,8 @@ class DatasetSettings(StrictModel):
     target: PostgresTarget = Field(description="the table that the rows are written to")
     backfill: Literal["single_run"] | Annotated[int, Field(ge=1)] = Field(
         default="single_run",
-        description="`single_run` syncs each day range of a backfill in one Dagster run; "
-        "a number is "
-        "the maximum number of days per run",
+        description="`single_run` syncs each day range of a backfill in one Dagster run; a number "
+        "is the maximum number of days per run",
     )
     parallel_days: Annotated[int, Field(ge=1, le=32)] = Field(
         default=1,

@@ -44,13 +44,17 @@ class Dagster:
         tags: Mapping[str, str] | None = None,
         timeout_seconds: float = _TIMEOUT_SECONDS,
     ) -> str:
-        """Launch a run of `job` and return its id.
+        """Launch a run of `job` and return its ID.
 
         Raises RequestError if Dagster refuses the config, NoResponseError if the run may have been
         launched although there was no response, and another StackError if it was not.
         """
         params = {
-            "selector": _selector("pipelineName", job),
+            "selector": {
+                "repositoryLocationName": LOCATION,
+                "repositoryName": REPOSITORY,
+                "pipelineName": job,
+            },
             "runConfigData": dict(config or {}),
             "executionMetadata": {
                 "tags": [{"key": key, "value": value} for key, value in (tags or {}).items()]
@@ -99,8 +103,3 @@ class Dagster:
             raise StackError(f"Dagster refused a query: {body['errors'][0].get('message')}")
         data: dict[str, Any] = body["data"]
         return data
-
-
-def _selector(key: str | None = None, name: str | None = None) -> dict[str, str]:
-    selector = {"repositoryLocationName": LOCATION, "repositoryName": REPOSITORY}
-    return selector if key is None or name is None else {**selector, key: name}

@@ -39,9 +39,8 @@ class DailySync(dg.Component):
         Raises SettingError if `attributes` are missing or the folder's name is not valid.
         """
         file = context.path / "defs.yaml"
-        if not isinstance(
-            attributes, DatasetSettings
-        ):  # Dagster has validated them, if there are any
+        # Dagster has validated the attributes, if there are any.
+        if not isinstance(attributes, DatasetSettings):
             required = [
                 name for name, key in DatasetSettings.model_fields.items() if key.is_required()
             ]

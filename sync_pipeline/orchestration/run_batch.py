@@ -147,9 +147,8 @@ def _describe(error: BaseException) -> str:
         if isinstance(cause, DBAPIError):
             reason = one_line(cause.orig or cause)
             return (
-                f"Dagster's storage returned an error: {reason} (check "
-                f"{DAGSTER_STORAGE_URL}; if it "
-                "is not set, the storage is the schema dagster of the target database)"
+                f"Dagster's storage returned an error: {reason} (check {DAGSTER_STORAGE_URL}; by "
+                "default the storage is the schema dagster of the target database)"
             )
         cause = cause.__cause__ or cause.__context__
     return one_line(error)

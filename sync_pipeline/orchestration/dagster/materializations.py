@@ -131,9 +131,8 @@ def _metadata(result: DayResult, settings: Settings) -> dict[str, dg.MetadataVal
             "skipped": dg.MetadataValue.bool(True),
             **_record(result.synced.record_id, result.synced.attempt, settings),
         }
-    if (
-        result.outcome is Outcome.SKIPPED
-    ):  # synced earlier in this batch, and failed in another one since
+    # Synced earlier in this batch, and failed in another one since.
+    if result.outcome is Outcome.SKIPPED:
         return {"skipped": dg.MetadataValue.bool(True)}
     counts, attempt = result.counts, result.attempt
     return {

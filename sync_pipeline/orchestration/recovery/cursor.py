@@ -1,4 +1,4 @@
-"""The state that the reconciler keeps between two runs, stored as its sensor's cursor."""
+"""The state that the reconciler keeps between two runs, stored as the cursor of its sensor."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -8,8 +8,8 @@ from sync_pipeline.orchestration.dagster.observations import ReadPosition
 
 @dataclass(frozen=True)
 class Suspicion:
-    """A run that may be lost: the Unix time since when it is suspected, and how often that time was
-    reset because the reconciler had not run for a while."""
+    """A run that may be lost: the Unix time since which it is suspected, and how often that time
+    was reset because the reconciler had not run for a while."""
 
     since: float
     renewed: int = 0
@@ -32,8 +32,8 @@ class ReconcilerCursor:
     def read(cls, cursor: str | None) -> "ReconcilerCursor":
         """Return the state in `cursor`; an empty one if there is none or it cannot be read.
 
-        An empty state is safe: the reconciler then reads the observations from the first one, and
-        begins to suspect runs again.
+        An empty state is safe: the reconciler reads all observations again, which is idempotent,
+        and suspects lost runs later.
         """
         try:
             state = json.loads(cursor) if cursor else {}

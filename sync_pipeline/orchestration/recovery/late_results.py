@@ -180,7 +180,7 @@ def _batches_of(
     """Yield the batch of a run for each of its datasets, as the run itself would have opened it."""
     run = record.dagster_run
     key = batch_key_of(run, instance)
-    # The record of a backfill is opened by its sensor, which repeats it until it succeeds.
+    # The record of a backfill is opened by its sensor, which retries until it succeeds.
     if key is None or tags.BACKFILL_TAG in run.tags:
         return
     who = triggered_by(run)

@@ -1,10 +1,10 @@
 """The reconciler: compares records with Dagster, workers and databases, and corrects them.
 
 Hooks and sensors react to events. The reconciler finds what caused no event: a worker that was
-killed, a run that Dagster believes to be running, a batch without a run, a synced day that was
-never reported to Dagster. Every step is idempotent and may run late. It reads only what is open
-(workers, unfinished runs, open batches, unreported days), never history. Does not contain the
-single corrections: see `late_results.py`, `records.py` and `target.py`.
+killed, a run that Dagster shows as running although it is not, a batch without a run, a synced day
+that was never reported to Dagster. Every step is idempotent and may run late. It reads only what
+is open (workers, unfinished runs, open batches, unreported days), never history. Does not contain
+the individual corrections: see `late_results.py`, `records.py` and `target.py`.
 """
 
 import logging
@@ -60,8 +60,8 @@ _RUNNING_STATUSES = (
 _OPEN_BACKFILL_STATUSES = [s for s in BulkActionStatus if s not in BULK_ACTION_TERMINAL_STATUSES]
 _MAX_UNREPORTED = 200  # per run of the reconciler
 _STATEMENT_SECONDS = 30.0
-_MAX_GAP_SECONDS = 15.0  # between two runs, for suspicions to be kept
-_MAX_RENEWALS = 3  # of a suspicion, if the runs are further apart
+_MAX_GAP_SECONDS = 15.0  # if the previous run is longer ago, suspicions begin again
+_MAX_RENEWALS = 3  # a run whose suspicion began again that often is lost
 _logger = logging.getLogger(__name__)
 
 
@@ -187,7 +187,7 @@ class Reconciler:
     def _is_suspected_for(self, run_id: str, seconds: float) -> bool:
         """Suspect a run; return whether it has been suspected for `seconds`.
 
-        If the reconciler always runs late, as in a busy daemon, a few runs in a row are sufficient.
+        If the reconciler always runs late, as in a busy daemon, a few renewals are sufficient.
         """
         now = time.time()
         suspicion = self._suspected_before.get(run_id) or Suspicion(now)
@@ -195,7 +195,7 @@ class Reconciler:
         return now - suspicion.since >= seconds or suspicion.renewed >= _MAX_RENEWALS
 
     def _fail_runs_without_worker(self, connection: "Connection", running: set[str]) -> None:
-        """Fail runs that Dagster believes to be running and that have no worker."""
+        """Fail runs that are running according to Dagster but have no worker."""
         records = self._instance.get_run_records(dg.RunsFilter(statuses=list(_RUNNING_STATUSES)))
         for record in records:
             run_id = record.dagster_run.run_id

@@ -93,7 +93,8 @@ def open_backfill(
         ago = run_times.seconds_since(backfill.backfill_timestamp)
         batch = batches.open_batch(cursor, new, ago=ago)
         if key != backfill.backfill_id:
-            # Days of these runs may have failed before the sensor ran, by another clock.
+            # Days may fail in these runs before the sensor runs. The times are from two clocks, so
+            # exclude the runs explicitly.
             own = instance.get_runs(dg.RunsFilter(tags={tags.BACKFILL_TAG: backfill.backfill_id}))
             requested_at = datetime.fromtimestamp(backfill.backfill_timestamp, timezone.utc)
             batches.retry_batch(
