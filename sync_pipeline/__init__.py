@@ -1,8 +1,8 @@
-"""Sync Pipeline: load a source's rows into PostgreSQL, day by day, with an accurate record of each.
+"""Sync Pipeline: load rows from a source into PostgreSQL, day by day, and record each day.
 
 Dagster resolves `type: sync_pipeline.DailySync` in a `defs.yaml` through this module. The
-component imports dagster, which takes seconds, so it is loaded only when it is used: `--help` and
-usage errors of the command line stay fast.
+component imports dagster, which takes seconds, so it is loaded only when it is used. This keeps
+`--help` and usage errors fast.
 """
 
 from typing import TYPE_CHECKING, Any

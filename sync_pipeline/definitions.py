@@ -1,4 +1,4 @@
-"""The definitions that Dagster loads, for the project that `SYNC_PROJECT_DIR` names.
+"""The definitions that Dagster loads for the project in `SYNC_PROJECT_DIR`.
 
 Contains no logic: see `orchestration/project.py`.
 """
@@ -11,5 +11,5 @@ from sync_pipeline.settings import current_settings
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Return the assets, jobs, schedules and sensors of the project."""
+    """Return the project's assets, jobs, schedules and sensors."""
     return build_defs(current_settings().project_dir)

@@ -1,8 +1,8 @@
-"""The exceptions of sync-pipeline, and how an error is written as one line without secrets.
+"""The exceptions of Sync Pipeline, and functions to format an error as one line without secrets.
 
-Every message names the dataset, the day or the setting concerned, and what to do next. A
-`SyncError` is shown as one line without a traceback; any other exception is a bug and keeps its
-traceback. Does not decide which errors are retried: see `retry.py`.
+Every message names the dataset, day or setting concerned and says what to do next. A `SyncError` is
+shown as one line without a traceback; any other exception is a bug and keeps its traceback. Does
+not decide which errors are retried: see `retry.py`.
 """
 
 import re
@@ -17,10 +17,10 @@ class SettingError(SyncError):
 
 
 class RequestError(SyncError):
-    """The request is invalid: an unknown dataset, dates reversed, an unknown batch.
+    """The request is invalid, for example an unknown dataset or batch, or reversed dates.
 
-    `code` is a stable identifier of the reason, and `params` are the values in the message, so
-    that clients can translate it.
+    `code` is a stable identifier for the reason, and `params` contains the values in the message,
+    so that clients can translate it.
     """
 
     def __init__(self, text: str, code: str = "refused", **params: str | int) -> None:
@@ -30,11 +30,11 @@ class RequestError(SyncError):
 
 
 class UnreachableError(SyncError):
-    """A database cannot be connected to, so further work with it would fail too."""
+    """Cannot connect to a database, so further work with it would fail too."""
 
 
 class SourceError(SyncError):
-    """The source is unreachable, rejects the request, or lacks what the dataset names."""
+    """The source is unreachable, rejects the request, or does not match the dataset."""
 
 
 class NotReadyError(SyncError):
@@ -42,19 +42,19 @@ class NotReadyError(SyncError):
 
 
 class TargetError(SyncError):
-    """The target is unreachable or rejects a statement, or its table does not fit the source."""
+    """The target is unreachable or rejects a statement, or its table does not match the source."""
 
 
 class SourceUnreachableError(SourceError, UnreachableError):
-    """The source database cannot be connected to."""
+    """Cannot connect to the source database."""
 
 
 class TransientSourceError(SourceError):
-    """The source failed in a way that a retry may fix, whatever the driver's error is."""
+    """The source failed, but a retry may succeed, regardless of the driver error."""
 
 
 class TargetUnreachableError(TargetError, UnreachableError):
-    """The target database cannot be connected to."""
+    """Cannot connect to the target database."""
 
 
 class TrackingError(SyncError):
@@ -62,7 +62,7 @@ class TrackingError(SyncError):
 
 
 class BusyError(TrackingError):
-    """Too many requests use the tracking tables at once; retry in a moment."""
+    """Too many requests are using the tracking tables at the same time; retry in a moment."""
 
 
 class CountMismatchError(SyncError):
@@ -94,7 +94,7 @@ class WorkerLostError(SupersededError):
 
 
 class MigrationError(SyncError):
-    """The tracking tables are not at the version this code needs, or cannot be migrated to it."""
+    """The tracking tables are not at the version that this code requires, or a migration failed."""
 
 
 class EmbeddedPostgresError(SyncError):
@@ -106,7 +106,7 @@ class StackError(SyncError):
 
 
 class NoResponseError(StackError):
-    """Dagster did not complete its response, so it is unknown whether it executed the request."""
+    """Dagster did not complete its response, so it may or may not have executed the request."""
 
 
 # Matches up to the last @, in case an @ in the password is not percent-encoded.
@@ -127,8 +127,8 @@ _FAILING_ROW = re.compile(
 def redact(text: str, *secrets: str) -> str:
     """Return `text` with passwords replaced by `***`.
 
-    Replaces the password of anything that looks like a URL, every `password=…` in a libpq
-    connection string or a URL's query, and each of `secrets` wherever it occurs.
+    Replaces the password in anything that looks like a URL, every `password=…` in a libpq
+    connection string or URL query, and each of `secrets` wherever it occurs.
     """
     for secret in sorted(secrets, key=len, reverse=True):  # one may be a prefix of another
         if secret:
@@ -141,9 +141,9 @@ def redact(text: str, *secrets: str) -> str:
 def one_line(error: BaseException, *secrets: str, limit: int = 2000) -> str:
     """Return the message of `error` as one line without secrets, at most `limit` characters.
 
-    Records, logs and the terminal show errors in this form. The values of a row that the database
-    rejected are removed. An error that is neither a SyncError nor the driver's is prefixed with its
-    class; an error without a message is shown as its class.
+    Records, logs and the terminal show errors in this form. The values of a rejected row are
+    removed. An error that is neither a SyncError nor a driver error is prefixed with its class
+    name; an error without a message is shown as its class name.
     """
     text = " ".join(redact(_FAILING_ROW.sub("", str(error)), *secrets).split())
     if not isinstance(error, SyncError) and not _is_driver_error(error):

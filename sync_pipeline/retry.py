@@ -1,4 +1,4 @@
-"""Which errors are transient, and retries with exponential backoff.
+"""Decide which errors are transient, and retry with exponential backoff.
 
 Does not define the errors: see `errors.py`.
 """
@@ -34,8 +34,8 @@ def retry(
 ) -> _T:
     """Call `work` at most `policy.max_attempts` times and return its result.
 
-    After a transient error, call `before_backoff` with the error and the seconds of the backoff,
-    then `sleep`. Raises the error of the last attempt; a permanent error is raised immediately.
+    After a transient error, call `before_backoff` with the error and the backoff in seconds, then
+    `sleep`. Raises the error from the last attempt; a permanent error is raised immediately.
     """
     for backoff in backoffs(policy):
         try:
@@ -49,16 +49,17 @@ def retry(
 
 
 def backoffs(policy: Retry) -> Iterator[float]:
-    """Yield the seconds to wait after each attempt except the last: doubling, up to a maximum.
+    """Yield the seconds to wait after each attempt except the last, doubling up to a maximum.
 
-    Each is varied by up to 10 percent, so that workers that failed together do not retry together.
+    Each value is varied randomly by up to 10 percent, so that workers that failed at the same time
+    do not retry at the same time.
     """
     for number in range(policy.max_attempts - 1):
         backoff = min(MAX_BACKOFF_SECONDS, policy.initial_backoff_seconds * 2**number)
         yield backoff * random.uniform(0.9, 1.1)  # noqa: S311  not used for security
 
 
-# SQLSTATEs after which a retry may succeed (with all of class 08, connection errors): server
+# SQLSTATEs after which a retry may succeed, in addition to class 08 (connection errors): server
 # stopped, crashed or starting, too many connections, lock timeout, serialization failure, deadlock.
 _TRANSIENT_STATES = {"57P01", "57P02", "57P03", "53300", "55P03", "40001", "40P01"}
 _PERMANENT = (
@@ -79,10 +80,10 @@ _REJECTED = re.compile(r"FATAL:|no password supplied|certificate|SSL was require
 
 def is_transient(error: BaseException) -> bool:
     """Return whether a retry may succeed: `error` is a TransientSourceError, or was caused by one
-    or by a transient error of the driver.
+    or by a transient driver error.
 
-    DayLockedError is not transient, because the worker has already waited for the lock. Neither is
-    a bug.
+    DayLockedError is not transient, because the worker has already waited for the lock. An
+    unexpected exception is not transient either.
     """
     cause: BaseException | None = error
     while isinstance(cause, SyncError) and not isinstance(cause, _PERMANENT):
@@ -97,7 +98,7 @@ def _is_transient_state(error: psycopg2.Error) -> bool:
     if error.pgcode is not None:
         return error.pgcode.startswith("08") or error.pgcode in _TRANSIENT_STATES
     text = str(error)
-    # psycopg2 raises plain DatabaseError when a COPY loses its connection.
+    # psycopg2 raises a plain DatabaseError when a COPY loses its connection.
     if isinstance(error, psycopg2.OperationalError) or type(error) is psycopg2.DatabaseError:
         return bool(_SERVER_IS_BUSY.search(text)) or not _REJECTED.search(text)
     return "connection already closed" in text

@@ -1,6 +1,6 @@
-"""`CircuitBreaker`: decides whether a batch stops before its last day; shared by its threads.
+"""`CircuitBreaker`: decide when to stop a batch early; shared by the threads of the batch.
 
-Does not stop the workers: they check `tripped_by` before each day, see `days.py` and `pool.py`.
+Does not stop the workers: they check `tripped_by` before each day; see `days.py` and `pool.py`.
 """
 
 import threading
@@ -10,12 +10,12 @@ from sync_pipeline.errors import SyncError, UnreachableError, one_line
 from sync_pipeline.retry import is_transient
 
 MAX_FAILED_IN_A_ROW = 3
-"""If this many consecutive days fail with transient errors in all their attempts, the remaining
-days are not run. Days that run in parallel count as one."""
+"""If this many consecutive days fail with transient errors on every attempt, the remaining days are
+not run. Days that run in parallel count as one."""
 
 
 class CircuitBreaker:
-    """`tripped_by` is the reason not to run the remaining days, or None."""
+    """Counts consecutive failures. `tripped_by` is the reason to stop the batch, or None."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.tripped_by: SyncError | None = None
@@ -37,6 +37,6 @@ class CircuitBreaker:
                 self.tripped_by = error
             if self.tripped_by is None and self._in_a_row >= self._max_in_a_row:
                 self.tripped_by = SyncError(
-                    f"dataset {self._dataset.name}: {self._in_a_row} days in a row failed after "
-                    f"all their attempts: {one_line(error, *secrets)}"
+                    f"dataset {self._dataset.name}: {self._in_a_row} days in a row failed on every "
+                    f"attempt: {one_line(error, *secrets)}"
                 )

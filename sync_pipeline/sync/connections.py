@@ -1,7 +1,7 @@
-"""`WorkerConnections`: a worker's source, its target, and its slot at the source.
+"""`WorkerConnections`: a worker's connections to its source and target, and its source slot.
 
-Each is opened when it is first needed, and opened again after its connection is lost. Does not load
-rows: see `worker.py` and `targets/postgres.py`.
+Each is opened when it is first needed and reopened if its connection is lost. Does not load rows:
+see `worker.py` and `targets/postgres.py`.
 """
 
 import logging
@@ -25,7 +25,7 @@ from sync_pipeline.tracking.worker.tracker import Tracker
 
 
 class WorkerConnections:
-    """The connections of one worker. Only one thread may use them; others may call `interrupt`."""
+    """The connections of one worker. Only its thread may use them; others may call `interrupt`."""
 
     def __init__(
         self, dataset: Dataset, settings: Settings, tracker: Tracker, logger: logging.Logger
@@ -41,12 +41,12 @@ class WorkerConnections:
 
     @property
     def source(self) -> Source:
-        """The source; `open_source` must have been called."""
-        assert self._source is not None  # noqa: S101  open_source came first
+        """The source. Call `open_source` first."""
+        assert self._source is not None  # noqa: S101  open_source was called
         return self._source
 
     def open_target(self) -> Target:
-        """Return the target; open it first if it is not open or its connection is lost.
+        """Return the target; open it first if it is not open or its connection was lost.
 
         If the target table is missing, the dataset's synced days are marked failed.
         """
@@ -66,14 +66,14 @@ class WorkerConnections:
         return self._target
 
     def open_source(self, sleep: Callable[[float], object] | None) -> None:
-        """Open the source, and create or check the target table for its columns.
+        """Open the source, and create the target table for its columns or check the existing one.
 
-        If all slots at the source are in use, wait for one with `sleep`; if `sleep` is None, raise
-        SourceUnreachableError instead. Raises SyncError.
+        If all slots for the source are in use, call `sleep` until one is free; if `sleep` is None,
+        raise SourceUnreachableError instead. Raises SyncError.
         """
         if self._slot is not None and not self._slot.acquire(sleep):
             raise SourceUnreachableError(
-                f"dataset {self._dataset.name}: all max_connections slots of the source are in use"
+                f"dataset {self._dataset.name}: all max_connections slots for the source are in use"
             )
         if self._source is None:
             self._source = open_source(self._dataset, self._settings)
@@ -107,7 +107,7 @@ class WorkerConnections:
 
     @property
     def is_idle(self) -> bool:
-        """Whether the target is connected and has no open transaction: its last commit is done."""
+        """Whether the target is connected and has no open transaction."""
         target = self._target
         return (
             target is not None
@@ -116,7 +116,7 @@ class WorkerConnections:
         )
 
     def clear_outbox(self, outbox: Outbox) -> None:
-        """Roll back the target's transaction, then delete recorded days from the outbox."""
+        """Roll back the target's transaction, then remove recorded days from the outbox."""
         if self._target is not None and not self._target.connection.closed:
             self.roll_back()
             outbox.remove_recorded(self._target.connection)
@@ -125,7 +125,7 @@ class WorkerConnections:
         self._tracker.invalidate_days(self._dataset.name, self._dataset.target.table)
 
     def close(self) -> None:
-        """Close source and target, and release the slot. Uncommitted rows are rolled back."""
+        """Close the source and target, and release the slot. Uncommitted rows are rolled back."""
         if self._source is not None:
             self._source.close()
         if self._target is not None:

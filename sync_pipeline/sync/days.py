@@ -1,7 +1,7 @@
 """`sync_days`: sync many days of a dataset, skip those that are done, and stop early if necessary.
 
-A failed day does not stop the days after it; an unreachable source or target does. Does not sync a
-day: see `worker.py`. Does not import dagster.
+A failed day does not stop the days after it; an unreachable source or target does. Does not sync
+individual days: see `worker.py`. Does not import dagster.
 """
 
 import logging
@@ -38,13 +38,13 @@ def sync_days(
 ) -> Iterator[DayResult]:
     """Sync `days` in order; yield each day's result as soon as it is known.
 
-    Days that are done in `batch`, which this call may continue, are skipped and keep their records.
-    With `resync` false, other synced days are skipped too. Both are checked again under each day's
-    lock. If the target table is missing, no day counts as synced, and the records are corrected
-    first. `logger` receives a warning for each retry.
+    Days already done in `batch` (which this call may continue) are skipped and keep their records.
+    If `resync` is false, other synced days are skipped too. Both conditions are checked again while
+    the day's lock is held. If the target table is missing, the records are corrected first, and no
+    day counts as synced. `logger` receives a warning for each retry.
 
-    Raises SyncError if source or target cannot be used; the remaining days are recorded as not run
-    first. Raises WorkerLostError if this worker was declared lost. If the caller stops (an
+    Raises SyncError if the source or target cannot be used, after recording the remaining days as
+    not run. Raises WorkerLostError if this worker was declared lost. If the caller stops (an
     interrupt, a closed generator), the day in progress is rolled back and recorded as failed.
     """
     days = sorted(set(days))
@@ -76,9 +76,9 @@ def sync_days(
 
 
 def _sync(worker: DayWorker, days: Sequence[date], every: int) -> Iterator[DayResult]:
-    """Sync `days` until the circuit breaker trips; write the batch's progress every `every` days.
+    """Sync `days` until the circuit breaker trips; update the batch's record every `every` days.
 
-    If the source cannot be opened, see `_open_source`.
+    Opens the source first: see `_open_source`.
     """
     yield from _open_source(worker, days)
     for number, day in enumerate(days, 1):
@@ -106,8 +106,8 @@ def _sync_in_parallel(
         pool = WorkerPool(workers, days)
         written = time.monotonic()
         for number, result in enumerate(pool.results(), 1):
-            # Not in the day's transaction, where the workers would wait for each other's commit.
-            # If days are fast, write once per `parallel` days, even if `every` is 1.
+            # Not in the day's transaction, because workers would then wait for each other's commit.
+            # If days are fast, write once per `parallel` days even if `every` is 1.
             slow = every == 1 and time.monotonic() - written > _STALE_SECONDS
             if batch is not None and (slow or number % max(every, parallel) == 0):
                 tracker.refresh(batch)

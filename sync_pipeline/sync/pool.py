@@ -1,7 +1,7 @@
-"""`WorkerPool`: several days of one dataset in parallel, one thread and set of connections each.
+"""`WorkerPool`: sync several days of one dataset in parallel, each in a thread.
 
-Defines how the threads end: when all days are done, when the circuit breaker trips, or when the
-caller stops. Does not sync a day: see `worker.py`.
+The threads end when all days are done, when the circuit breaker trips, or when the caller stops.
+Does not sync individual days: see `worker.py`.
 """
 
 import threading
@@ -17,8 +17,8 @@ _STOP_AGAIN_SECONDS = 0.2
 
 
 class WorkerPool:
-    """Workers that share a queue of days. The first worker must have its source and target open;
-    the caller closes all of them."""
+    """Workers that share a queue of days, one thread and set of connections each. The first worker
+    must have its source and target open; the caller closes all workers."""
 
     def __init__(self, workers: Sequence[DayWorker], days: Sequence[date]) -> None:
         self._workers = workers
@@ -55,7 +55,7 @@ class WorkerPool:
             self._stop()
 
     def _run(self, worker: DayWorker) -> None:
-        """Run a thread. A worker that cannot connect leaves the days to the others."""
+        """Sync days in a thread. If the worker cannot connect, the other workers sync the days."""
         try:
             if worker is self._workers[0] or worker.try_open():
                 self._sync_days(worker)
@@ -72,7 +72,7 @@ class WorkerPool:
             self._results.put(worker.sync_day(day, refresh=False))
 
     def _stop(self) -> None:
-        for worker in self._workers:  # all of them first, so that none starts another day
+        for worker in self._workers:  # stop all before joining any, so that none starts a day
             worker.stop()
         for worker, thread in zip(self._workers, self._threads, strict=True):
             while thread.is_alive():

@@ -1,8 +1,8 @@
-"""`DayRecord`: record a day's attempts, from the start of each to its end.
+"""`DayRecord`: record the start and end of each attempt at a day.
 
-If the tracking tables are in the target database, a success is recorded in the transaction of the
-rows; otherwise it is recorded after the commit, and the outbox keeps the day until then. Does not
-load rows: see `worker.py`.
+If the tracking tables are in the target database, a success is recorded in the transaction that
+loads the rows; otherwise it is recorded after the commit, and the outbox keeps the day until then.
+Does not load rows: see `worker.py`.
 """
 
 import logging
@@ -23,11 +23,11 @@ from sync_pipeline.tracking.worker.tracker import Tracker
 class DaySync:
     """The state of one day's sync.
 
-    `locked` is true once the day's lock was acquired, `attempt` is the open attempt, and
-    `failed_attempt` the one before it. `since` is the start and `ended` the time of the commit, by
-    `time.monotonic()`. `committing` is true from the commit on, unless it fails; `recorded` is true
-    if the success was recorded in the transaction of the rows. With `refresh`, the success updates
-    the batch's record too.
+    `locked` is true once the day's lock has been acquired. `attempt` is the open attempt, and
+    `failed_attempt` is the previous one. `since` is the start time and `ended` is the commit time,
+    both from `time.monotonic()`. `committing` is true once the commit has started, unless it fails.
+    `recorded` is true if the success was recorded in the transaction that loads the rows. If
+    `refresh` is true, a success also updates the batch's record.
     """
 
     day: date
@@ -43,7 +43,7 @@ class DaySync:
 
 
 class DayRecord:
-    """The records of one worker's days. `outbox` keeps committed days that are not recorded yet."""
+    """Records one worker's days. `outbox` keeps committed days that are not recorded yet."""
 
     def __init__(
         self,
@@ -63,7 +63,8 @@ class DayRecord:
     def begin(self, sync: DaySync) -> None:
         """Begin an attempt at a day whose lock is held.
 
-        Raises DayDoneError if the day is already synced, BatchCancelledError, WorkerLostError.
+        Raises DayDoneError if the day is already synced, BatchCancelledError if the batch was
+        cancelled, and WorkerLostError if this worker was declared lost.
         """
         sync.ended = 0.0
         attempt = self._tracker.begin(
@@ -82,8 +83,8 @@ class DayRecord:
         return LoadContext(sync.attempt.batch_id if sync.attempt else None, self._tracker.run_id)
 
     def record_loaded(self, target: Target, sync: DaySync, loaded: Loaded) -> None:
-        """Record the success in the transaction of the rows. If that is not possible, add the day
-        to the outbox, after checking that the attempt is not superseded."""
+        """Record the success in the transaction that loads the rows. If that is not possible, check
+        that the attempt is not superseded and add the day to the outbox."""
         sync.counts = DayCounts(
             loaded.rows_read, loaded.rows_loaded, loaded.rows_rejected, loaded.bytes
         )
@@ -99,7 +100,7 @@ class DayRecord:
                 self.outbox.add(cursor, self._started_day(sync), sync.counts)
 
     def is_committed(self, target: Target, sync: DaySync) -> bool:
-        """Return whether the day was committed although the commit raised an error, because the
+        """Return whether the day was committed even though the commit raised an error, because the
         server's response was lost."""
         if not sync.ended:
             return False
@@ -113,7 +114,7 @@ class DayRecord:
         return committed
 
     def succeed(self, sync: DaySync) -> None:
-        """Record a committed day as a success, unless that was done with its rows."""
+        """Record a committed day as a success, unless it was recorded with its rows."""
         assert sync.counts is not None  # noqa: S101  it was loaded
         if not sync.recorded:
             day = self._started_day(sync)
@@ -129,7 +130,7 @@ class DayRecord:
             self._tracker.refuse(self._name, sync.day, self._batch, error)
 
     def skip(self, sync: DaySync) -> DayResult:
-        """Record a day as skipped that another worker has synced; return the result."""
+        """Record that a day was skipped because another worker synced it; return the result."""
         self.fail_previous_attempt(sync)
         if self._batch is not None:
             self._tracker.skip(self._batch, [sync.day])
@@ -144,7 +145,7 @@ class DayRecord:
             self._tracker.fail(self._started_day(sync), sync.failed_attempt.error)
 
     def result(self, sync: DaySync, error: str | None = None) -> DayResult:
-        """Return the result of a day that was attempted: a failure if there is an `error`."""
+        """Return the result of an attempted day: a failure if `error` is given."""
         return DayResult(
             sync.day,
             Outcome.SUCCESS if error is None else Outcome.FAILED,

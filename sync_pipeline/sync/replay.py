@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 _NOT_SYNCED = (
-    "the day's latest sync did not succeed, or its record cannot be read; sync the day again, "
-    "which reads its rows from the source"
+    "the day's latest sync did not succeed, or its record cannot be read; sync the day again to "
+    "read its rows from the source"
 )
 
 
 @dataclass(frozen=True)
 class ReplayResult:
-    """The replay of one day's quarantined rows: rows loaded, rows still quarantined, and the error
-    of the first of those."""
+    """The result of replaying one day: the number of rows loaded, the number of rows kept in
+    quarantine, and the error for the first row kept."""
 
     day: date
     loaded: int
@@ -50,7 +50,7 @@ def replay(
     """Load the quarantined rows of `day`, or of all days of `dataset`; yield each day's result.
 
     A day that is not recorded as synced is not changed, and its `error` says so. Raises
-    TargetError, and DayLockedError if the day's lock cannot be acquired in time.
+    TargetError, or DayLockedError if a day's lock cannot be acquired in time.
     """
     with closing(open_target(dataset, settings, f"replay {dataset.name}")) as connection:
         for one in _days(connection, dataset, day):
@@ -69,7 +69,7 @@ def _replay_day(
 ) -> ReplayResult:
     target = Target(connection, dataset)
     target.begin_day(day)
-    # Read under the day's lock, so that it remains the latest state until the commit.
+    # Read while the day's lock is held, so that the state does not change before the commit.
     synced = tracker.synced_days(dataset.name, [day]).get(day)
     try:
         with connection.cursor() as cursor:

@@ -20,7 +20,7 @@ class DayResult:
     """The result of one day.
 
     `seconds` is wall-clock time, and `error` is one line without secrets. `synced` is the synced
-    state of a skipped day, if it is known. `unrecorded` is true if this run has pending writes.
+    state of a skipped day, if known. `unrecorded` is true if the run has pending writes.
     """
 
     day: date

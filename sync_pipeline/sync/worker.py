@@ -1,9 +1,9 @@
 """`DayWorker`: sync one day after another with one source, target and tracker.
 
 A day's rows are replaced and recorded in one transaction, so both become visible together or not at
-all. If the records are in another database, they follow the commit, and the outbox keeps the day in
-the meantime. If a day fails, its former rows remain. After a transient error the day is retried;
-each retry is a separate attempt. Does not choose the days: see `days.py`.
+all. If the records are in another database, they are written after the commit, and the outbox keeps
+the day until then. If a day fails, its existing rows remain. After a transient error the day is
+retried; each retry is a separate attempt. Does not choose the days: see `days.py`.
 """
 
 import logging
@@ -66,7 +66,7 @@ class DayWorker:
         self._stop = threading.Event()
 
     def clone(self) -> "DayWorker":
-        """Return a worker for another thread, with its own connections. End it with
+        """Return a worker for another thread, with its own connections. Close it with
         `transfer_pending_to`."""
         tracker = self._tracker.clone()
         return DayWorker(
@@ -85,7 +85,7 @@ class DayWorker:
         return self._breaker.tripped_by
 
     def transfer_pending_to(self, to: "DayWorker") -> None:
-        """Close this worker and transfer its pending writes to another worker of the run."""
+        """Close this worker and transfer its pending writes to another worker in the same run."""
         self.close()
         self._tracker.transfer_pending_to(to._tracker)
 
@@ -95,13 +95,13 @@ class DayWorker:
         return self._stop.is_set()
 
     def stop(self) -> None:
-        """Interrupt the worker from another thread. Its day is rolled back and recorded as
-        cancelled. Has no effect on an idle worker."""
+        """Interrupt the worker from another thread. The day in progress, if any, is rolled back and
+        recorded as cancelled."""
         self._stop.set()
         self._connections.interrupt()
 
     def try_open(self) -> bool:
-        """Open target and source. If that fails, log the reason and return False."""
+        """Open the target and source. If that fails, log the reason and return False."""
         try:
             self.open_target()
             self.open_source(wait=False)
@@ -111,17 +111,17 @@ class DayWorker:
                 self._dataset.name,
                 one_line(error, *self._secrets),
             )
-            self._connections.close()  # its slot too
+            self._connections.close()  # also releases the slot
             return False
         return True
 
     def open_target(self) -> None:
-        """Connect to the target, with the dataset's retry policy. Raises SyncError."""
+        """Connect to the target, using the dataset's retry policy. Raises SyncError."""
         self._retry(self._connections.open_target, partial(self._log_retry, "target"))
 
     def open_source(self, *, wait: bool = True) -> None:
-        """Open the source and prepare the target table, with the dataset's retry policy. Raises
-        SyncError; without `wait` also if all slots of the source are in use."""
+        """Open the source and prepare the target table, using the dataset's retry policy. Raises
+        SyncError, also if all source slots are in use and `wait` is false."""
         self._secrets += self._settings.secrets_in(self._dataset.source.secret_settings)
         open_source = partial(self._connections.open_source, self._sleep if wait else None)
         self._retry(open_source, partial(self._log_retry, "source"))
@@ -165,7 +165,7 @@ class DayWorker:
         except (DayDoneError, BatchCancelledError, WorkerLostError) as reason:
             return self._leave(sync, reason)
         except (SyncError, psycopg2.Error):
-            self._logger.debug("another worker has the day; its record is not changed")
+            self._logger.debug("another worker may be syncing the day; its record is not changed")
         return self._fail(sync, error)
 
     def mark_not_run(self, days: Sequence[date], error: SyncError) -> None:
@@ -174,7 +174,7 @@ class DayWorker:
             self._tracker.mark_not_run(self._batch, days, one_line(error, *self._secrets))
 
     def close(self) -> None:
-        """Close source and target. Uncommitted rows are rolled back."""
+        """Close the source and target. Uncommitted rows are rolled back."""
         self._connections.clear_outbox(self._record.outbox)
         self._connections.close()
 
@@ -188,14 +188,14 @@ class DayWorker:
             raise _Stopped
 
     def _load(self, sync: DaySync) -> None:
-        """Attempt the day once: its transaction, from the lock to the commit."""
+        """Attempt the day once, in one transaction from the lock to the commit."""
         target = self._connections.open_target()
         target.begin_day(sync.day)
         sync.locked = True
         if self._record.is_committed(target, sync):
             self._connections.roll_back()
             return
-        # Begin the attempt before anything is read, so that an interrupt always finds it open.
+        # Begin the attempt before reading anything, so that an interrupt always finds it open.
         self._record.begin(sync)
         with target.read_ahead(sync.day, self._connections.source) as reader:
             loaded = target.load_day(reader, self._record.load_context(sync))
@@ -229,8 +229,8 @@ class DayWorker:
         )
 
     def _was_committed(self, sync: DaySync) -> bool:
-        """Return whether a day is committed whose last attempt raised an error; if so, record it
-        as a success."""
+        """Return whether the day was committed even though its last attempt raised an error; if so,
+        record it as a success."""
         if not sync.ended:
             return False
         try:
@@ -243,11 +243,11 @@ class DayWorker:
         return committed
 
     def _leave(self, sync: DaySync, reason: SyncError) -> DayResult:
-        """Return the result of a day that is not loaded because of `reason`. Raises
-        WorkerLostError if that is the reason."""
+        """Return the result for a day that is not loaded because of `reason`. If `reason` is a
+        WorkerLostError, raise it."""
         self._connections.roll_back()
         if isinstance(reason, WorkerLostError):
-            raise reason  # its records were closed when it was declared lost
+            raise reason  # the worker's records were closed when it was declared lost
         if isinstance(reason, DayDoneError):
             return self._record.skip(sync)
         self._record.fail_previous_attempt(sync)

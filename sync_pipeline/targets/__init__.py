@@ -1,6 +1,6 @@
 """Write a day's rows to the target table in PostgreSQL.
 
-Does not read sources, and does not record days: see `sources/` and `tracking/`.
+Does not read sources or record days: see `sources/` and `tracking/`.
 """
 
 from typing import TYPE_CHECKING
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 
 def open_target(dataset: Dataset, settings: Settings, purpose: str | None = None) -> "Connection":
-    """Return a connection to the target database, not in autocommit; the caller owns it.
+    """Return a connection to the target database, without autocommit. The caller must close it.
 
-    `purpose` is shown in `pg_stat_activity` and in the error of a worker that waits for a day this
-    session has locked; by default it is ``sync`` and the dataset's name. Raises SettingError if
-    `SYNC_DATABASE_URL` is not set, TargetUnreachableError if the database cannot be reached.
+    `purpose` is shown in `pg_stat_activity`, and in the error raised by a worker that cannot lock a
+    day because this session holds the lock. It defaults to ``sync`` and the dataset's name. Raises
+    SettingError if `SYNC_DATABASE_URL` is not set, and TargetUnreachableError if the database
+    cannot be reached.
     """
     return connect(
         settings.database_url,

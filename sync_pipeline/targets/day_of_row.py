@@ -1,6 +1,6 @@
-"""`DayOfRow`: check which day a single row belongs to, by the value of its day column.
+"""`DayOfRow`: check that a single row belongs to a day, using the value of its day column.
 
-Used for replayed rows. The rows of a day that is synced are selected by the source.
+Used for replayed rows. In a sync, the source selects the rows of the day.
 """
 
 from collections.abc import Mapping
@@ -40,21 +40,21 @@ class DayOfRow:
         )
 
     def check(self, values: Mapping[str, str | None]) -> None:
-        """Raise psycopg2.DataError if a row does not belong to the day. `values` maps columns to
-        text."""
+        """Raise psycopg2.DataError if a row does not belong to the day. `values` maps column names
+        to text values."""
         query = sql.SQL(
             "SELECT at >= %(lower)s AND at < %(upper)s, ({local})::date::text "
             "FROM (SELECT CAST(%(value)s AS {type}) AS at) AS row"
         ).format(local=self._local, type=self._cast)
         self._cursor.execute(query, self._bounds | {"value": values.get(self._column)})
         row = self._cursor.fetchone()
-        assert row is not None  # noqa: S101  the query always gives one row
+        assert row is not None  # noqa: S101  the query always returns one row
         is_of_day, other = row
         if not is_of_day:
             problem = "is empty" if other is None else f"falls on {other}"
             raise psycopg2.DataError(
                 f"its day_column {self._column!r} {problem}, but the row was quarantined for "
-                f"{self._day}; correct it there or at the source, then sync the days concerned"
+                f"{self._day}; correct it and replay it, or correct the source and sync the days"
             )
 
     def _find_type(self, dataset: Dataset) -> DayType:

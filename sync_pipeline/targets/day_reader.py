@@ -1,4 +1,4 @@
-"""`DayReader`: a thread that reads one day of a source while another thread loads it.
+"""`DayReader`: a thread that reads one day from a source while another thread loads it.
 
 Does not load rows: see `postgres.py`.
 """
@@ -14,7 +14,7 @@ _CANCEL_AGAIN_SECONDS = 0.2
 
 
 class DayReader(threading.Thread):
-    """Reads one day of a source into `pipe`. `rows` is the source's row count, set at the end."""
+    """Reads one day from a source into `pipe`. `rows` is the source's row count, set at the end."""
 
     def __init__(self, source: Source, day: date, copy_format: CopyFormat) -> None:
         super().__init__(name=f"read {day}", daemon=True)
@@ -34,26 +34,25 @@ class DayReader(threading.Thread):
             self._error = error
         self.pipe.end(failed=self._error is not None)
         with suppress(PipeClosedError):
-            out.close()  # after a failure, discard what is left in the buffer
+            out.close()  # after a failure, discards the rest of the buffer
 
     def stop(self) -> None:
         """Cancel the read, if it is still running, and wait for the thread to end."""
         self.pipe.close()
         while self.is_alive():
-            # Repeat: a cancellation that arrives before the statement has no effect.
+            # Repeat: a cancellation that arrives before the statement starts has no effect.
             self.source.cancel()
             self.join(_CANCEL_AGAIN_SECONDS)
 
     def raise_if_first(self) -> None:
-        """Raise the source's error, or the exception of a signal, if it made the load fail."""
+        """Raise the source's error or a signal handler's exception if it made the load fail."""
         cause = self.pipe.interruption
         if isinstance(cause, PipeFailedError) and self._error is not None:
             context = self._error.__context__
             try:
                 raise self._error
             finally:
-                # Restore the context, which `raise` replaced by the load's error: `is_transient`
-                # reads it.
+                # `raise` replaced the context with the load's error; restore it for `is_transient`.
                 self._error.__context__ = context
         if cause is not None:
             raise cause

@@ -1,4 +1,4 @@
-"""Check a dataset's key: columns of the source with a unique index in the target table.
+"""Check that the source has a dataset's key columns and the target has a unique index on them.
 
 Does not create the index: see `table.py`.
 """
@@ -18,19 +18,19 @@ _SQL = load(__package__, "key.sql")
 
 
 def check_columns(dataset: Dataset, shape: Shape) -> None:
-    """Raise SettingError if the key names a column that the source does not have."""
+    """Raise SettingError if the key contains a column that the source does not have."""
     names = [column.name for column in shape.columns]
     for name in dataset.target.key:
         if name not in names:
             raise SettingError(
-                f"dataset {dataset.name}: target.key names {name!r}, which the source does not "
-                f"have; its columns are {', '.join(names)}. Correct the key in its defs.yaml"
+                f"dataset {dataset.name}: target.key contains {name!r}, which is not a column of "
+                f"the source (columns: {', '.join(names)}); correct the key in its defs.yaml"
             )
 
 
 def check_table(cursor: "Cursor", dataset: Dataset, oid: int) -> None:
     """Raise TargetError if the table has no unique index on the key, or if this user may not create
-    the temporary table that rows with a key are copied into."""
+    temporary tables, which rows with a key are copied into first."""
     key = list(dataset.target.key)
     if not key:
         return
@@ -42,7 +42,7 @@ def check_table(cursor: "Cursor", dataset: Dataset, oid: int) -> None:
         table = identifier(dataset).as_string(cursor)
         raise TargetError(
             f"dataset {dataset.name}: the unique constraint {index} of {dataset.target.table} is "
-            "DEFERRABLE, so ON CONFLICT cannot use it; replace it, run: "
+            "DEFERRABLE, so ON CONFLICT cannot use it; to replace it, run: "
             f"ALTER TABLE {table} DROP CONSTRAINT {index}, ADD UNIQUE "
             f"({join_identifiers(key).as_string(cursor)})"
         )
@@ -51,7 +51,7 @@ def check_table(cursor: "Cursor", dataset: Dataset, oid: int) -> None:
     if not may:
         user = cursor.connection.info.user
         raise TargetError(
-            f"dataset {dataset.name}: the target's user {user} may not create the temporary "
+            f"dataset {dataset.name}: the target user {user} may not create the temporary "
             f"table that rows are copied into; run: GRANT TEMPORARY ON DATABASE "
             f"{quote(cursor, database)} TO {quote(cursor, user)}"
         )

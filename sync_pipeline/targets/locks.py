@@ -1,8 +1,8 @@
-"""The lock of a dataset and day at the target, and the time limits of its transaction.
+"""The lock on one day of a dataset, and the timeouts of the day's transaction.
 
-The locks are PostgreSQL advisory locks that end with their transaction. `pg_locks` shows the hash
-of the dataset as `classid` and the ordinal of the day as `objid`. Does not limit the readers of a
-source: see `slots.py`.
+Locks are advisory locks in the target database that are released when the transaction ends.
+`pg_locks` shows a hash for the dataset as `classid` and the day's ordinal as `objid`. Does not
+limit how many workers read a source: see `slots.py`.
 """
 
 import re
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 IDLE_SECONDS = 45
 """The idle timeout of a day's transaction: longer than a worker waits for the tracking tables."""
 
-# READ COMMITTED, whatever the server's default: the DELETE must see what was committed while this
-# session waited for the lock.
+# READ COMMITTED regardless of the server's default: the DELETE must see rows that were committed
+# while this session waited for the lock.
 _BEGIN = """
 SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 SET LOCAL lock_timeout = %(lock_timeout)s;
@@ -45,25 +45,25 @@ _RUN = re.compile(rf".*: {_RUN_PREFIX}(\S+)")
 
 
 def session_purpose(dataset: Dataset, run_id: str | None) -> str:
-    """Return the purpose of a session that loads days, which identifies its run to other workers.
+    """Return the purpose of a session that loads days, by which other workers identify its run.
 
-    See `database.connections.connect`.
+    For purposes, see `database.connections.connect`.
     """
     return f"sync {dataset.name}" if run_id is None else session_purposes(run_id)[0]
 
 
 def session_purposes(run_id: str) -> tuple[str, str]:
-    """Return the purposes of the two sessions of a run: to load its days and to hold its slot."""
+    """Return the purposes of a run's two sessions: one loads its days, the other holds its slot."""
     # PostgreSQL truncates application_name to 63 bytes.
     return f"{_RUN_PREFIX}{run_id[:36]}", f"slot run {run_id[:36]}"
 
 
 def lock_day(connection: "Connection", dataset: Dataset, day: date) -> None:
-    """Begin a transaction with the dataset's time limits, and acquire the lock of the day.
+    """Begin a transaction with the dataset's timeouts, and acquire the day's lock.
 
-    If another session holds the lock, wait at most the target's `lock_timeout_seconds`, or fail
-    immediately if `on_lock_conflict` is `fail`. Raises DayLockedError, which names the holder,
-    after rolling back.
+    If another session holds the lock, wait up to the target's `lock_timeout_seconds`, or fail
+    immediately if `on_lock_conflict` is `fail`. On failure, roll back and raise DayLockedError,
+    which names the holder.
     """
     key = {"key": f"sync_pipeline day: {dataset.name}", "number": day.toordinal()}
     wait = dataset.target.on_lock_conflict == "wait"
@@ -87,13 +87,13 @@ def lock_table(cursor: "Cursor", table: str) -> None:
 
 
 def begin(cursor: "Cursor", dataset: Dataset) -> None:
-    """Begin a transaction with the dataset's time limits."""
+    """Begin a transaction with the dataset's timeouts."""
     cursor.execute(_BEGIN, _limits(dataset))
 
 
 @contextmanager
 def allow_long_idle(cursor: "Cursor", dataset: Dataset) -> Iterator[None]:
-    """Raise the idle timeout to the statement timeout in the block, which waits for the source."""
+    """Increase the idle timeout to the statement timeout while the block waits for the source."""
     limit = "SET LOCAL idle_in_transaction_session_timeout = %s"
     cursor.execute(limit, [_limits(dataset)["statement_timeout"]])
     yield
@@ -101,7 +101,7 @@ def allow_long_idle(cursor: "Cursor", dataset: Dataset) -> Iterator[None]:
 
 
 def _limits(dataset: Dataset) -> dict[str, object]:
-    # In milliseconds; 0 would disable the limit.
+    # In milliseconds; 0 would disable the timeout.
     return {
         "lock_timeout": max(1, round(dataset.target.lock_timeout_seconds * 1000)),
         "statement_timeout": max(1, round(dataset.target.statement_timeout_seconds * 1000)),

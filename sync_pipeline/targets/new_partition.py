@@ -1,8 +1,9 @@
-"""`NewPartition`: create the partition of one day.
+"""`NewPartition`: create the partition for one day.
 
-It is created as a separate table like its parent, loaded, and attached at the end of the day's
-transaction. Therefore the lock, which blocks others from attaching partitions but not readers or
-writers, is held only briefly. Does not decide whether a day needs a partition: see `partitions.py`.
+The partition is created as a separate table like its parent, loaded, and attached at the end of the
+day's transaction. The lock on the parent, which prevents other sessions from attaching partitions
+but does not block readers or writers, is therefore held only briefly. Does not decide whether a day
+needs a partition: see `partitions.py`.
 """
 
 from dataclasses import dataclass
@@ -30,8 +31,8 @@ class Parent:
     """A partitioned table.
 
     `by_day` is true if it is partitioned by RANGE on the day column alone. `must_route_rows` is
-    true if rows must be inserted through it, because a table that is not attached yet has none of
-    its triggers, foreign keys and identity columns.
+    true if rows must be inserted through it because it has triggers, foreign keys or identity
+    columns, which a partition does not have before it is attached.
     """
 
     oid: int
@@ -64,14 +65,15 @@ class NewPartition:
     def create(self, cursor: "Cursor") -> None:
         """Create the partition; attach it now if its rows must be inserted through the parent.
 
-        Raises TargetError if a table of its name exists, or if this user may not create it.
+        Raises TargetError if a table with its name already exists, or if this user may not create
+        it.
         """
         cursor.execute(_EXISTS, [self._table.as_string(cursor)])
         if cursor.fetchone() == (True,):
             raise TargetError(
                 f"dataset {self._dataset.name}: {self._day} needs a partition of "
-                f"{self._dataset.target.table}, and a table {self._table.as_string(cursor)} exists "
-                "that is not a partition; rename it, or run: "
+                f"{self._dataset.target.table}, but a table named {self._table.as_string(cursor)} "
+                "exists that is not a partition; rename it, or run: "
                 f"{self._attach_statement().as_string(cursor)}"
             )
         cursor.execute("SAVEPOINT no_partition")
@@ -91,7 +93,7 @@ class NewPartition:
                 cursor.execute(self._attach_statement())
             except errors.InsufficientPrivilege as error:
                 raise self._permission_error(cursor) from error
-            # The constraint let the server attach the partition without scanning its rows.
+            # With the constraint, the server attached the partition without scanning its rows.
             cursor.execute(sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(self._table, _CHECK))
 
     def _create_statement(self) -> sql.Composed:
@@ -120,12 +122,12 @@ class NewPartition:
         ).format(table=self._table, parent=self._parent.table, lower=self._lower, upper=self._upper)
         return TargetError(
             f"dataset {self._dataset.name}: no partition of {self._dataset.target.table} "
-            f"covers {self._day}, and the target's user {cursor.connection.info.user} may not "
+            f"covers {self._day}, and the target user {cursor.connection.info.user} may not "
             f"create one; run as the table's owner: {create.as_string(cursor)}"
         )
 
 
 def _name(parent: str, day: date) -> str:
-    """Return the name of the partition of a day, truncated to 63 bytes."""
+    """Return the name of the partition for a day, with the parent's name truncated to fit."""
     end = f"_{day:%Y_%m_%d}"
     return parent.encode()[: _NAME_BYTES - len(end)].decode("utf-8", "ignore") + end

@@ -1,4 +1,4 @@
-"""The ON CONFLICT clause of each write mode, and the INSERT of a single row.
+"""Build the ON CONFLICT clause for each write mode, and insert a single row.
 
 Does not load whole days: see `write_modes.py` and `staging.py`.
 """
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def on_conflict(dataset: Dataset, columns: Sequence[str]) -> sql.Composable:
-    """Return the ON CONFLICT clause of an INSERT of `columns`; empty if the dataset has no key."""
+    """Return the ON CONFLICT clause for inserting `columns`; empty if the dataset has no key."""
     key = dataset.target.key
     if not key:
         return sql.SQL("")
     if dataset.target.write == "append_only":
         return sql.SQL("ON CONFLICT ({}) DO NOTHING").format(join_identifiers(key))
-    # If all columns are part of the key, nothing changes; the row is updated so that it is counted.
+    # If all columns are part of the key, update the row without changes, so that it is counted.
     changed = [name for name in columns if name not in key] or key
     return sql.SQL("ON CONFLICT ({key}) DO UPDATE SET {changes}").format(
         key=join_identifiers(key),
@@ -37,14 +37,14 @@ def on_conflict(dataset: Dataset, columns: Sequence[str]) -> sql.Composable:
 
 
 def insert(cursor: "Cursor", dataset: Dataset, values: Mapping[str, str | None]) -> None:
-    """Insert a row in the dataset's write mode. `values` maps columns to text.
+    """Insert a row in the dataset's write mode. `values` maps column names to text values.
 
-    Raises psycopg2.DataError if no row was inserted, and the driver's errors.
+    Raises psycopg2.DataError if the row was not inserted, and any other driver error.
     """
     key = dataset.target.key
     empty = [name for name in key if values.get(name) is None]
     if empty:
-        raise psycopg2.DataError(f"column {empty[0]!r} of the key is NULL")
+        raise psycopg2.DataError(f"key column {empty[0]!r} is NULL")
     statement = sql.SQL("INSERT INTO {table} ({columns}) VALUES ({values}) {on_conflict}").format(
         table=identifier(dataset),
         columns=join_identifiers(values),
@@ -53,7 +53,7 @@ def insert(cursor: "Cursor", dataset: Dataset, values: Mapping[str, str | None])
     )
     cursor.execute(statement, list(values.values()))
     if cursor.rowcount != 1 and not _keeps_existing(cursor, dataset, values):
-        raise psycopg2.DataError(f"the table stored {cursor.rowcount} rows for it")
+        raise psycopg2.DataError(f"the table stored {cursor.rowcount} rows instead of 1")
 
 
 def _keeps_existing(cursor: "Cursor", dataset: Dataset, values: Mapping[str, str | None]) -> bool:

@@ -1,8 +1,8 @@
-"""`Partitions`: which partitions of the target table cover a day.
+"""`Partitions`: find out whether the target table's partitions cover a day.
 
 If the table is partitioned by RANGE on the day column and no partition covers a day, one is created
 for it: see `new_partition.py`. Otherwise rows are inserted through the parent, as into any table.
-Nothing is ever detached or dropped.
+Existing partitions are never detached or dropped.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ _SQL = load(__package__, "partitions.sql")
 
 @dataclass(frozen=True)
 class _Part:
-    """A partition, whether it is itself partitioned, and its bounds as times without a zone."""
+    """A partition: whether it is itself partitioned, and its bounds without a time zone."""
 
     oid: int
     name: str
@@ -45,11 +45,11 @@ class Partitions:
         self._known: dict[tuple[int, str], _Part] = {}
 
     def create_for(self, cursor: "Cursor", day: date) -> NewPartition | None:
-        """Create a partition for `day` if it needs one, and return it; `finish` it after the load.
+        """Create and return a partition for `day` if it needs one; call `finish` after the load.
 
         Return None if existing partitions cover the day, or if the table is not partitioned by
-        RANGE on the day column alone. Raises TargetError if they cover only a part of the day, or
-        if the partition cannot be created.
+        RANGE on the day column alone. Raises TargetError if existing partitions cover only part of
+        the day, or if the partition cannot be created.
         """
         bounds = day_bounds(day, self._shape.day_type, self._dataset.zone)
         if bounds.lower == bounds.upper:  # the time zone skipped this day
@@ -66,8 +66,8 @@ class Partitions:
         return partition
 
     def _parent_to_extend(self, cursor: "Cursor", day: date, bounds: DayBounds) -> Parent | None:
-        """Return the table, the target or one of its partitions, that lacks a partition for `day`,
-        or None."""
+        """Return the table that needs a new partition for `day` (the target or one of its
+        partitions), or None."""
         lower, upper = _without_zone(bounds.lower), _without_zone(bounds.upper)
         cursor.execute(_SQL["oid"], {"table": identifier(self._dataset).as_string(cursor)})
         (oid,) = cursor.fetchone() or (None,)
@@ -92,7 +92,7 @@ class Partitions:
         return None if row is None else Parent(*row)
 
     def _parts(self, cursor: "Cursor", parent: Parent) -> list[_Part]:
-        """Return a table's partitions. Query the bounds only of those that are not cached."""
+        """Return a table's partitions. Bounds are queried only for partitions not cached yet."""
         cursor.execute(_SQL["partitions"], {"oid": parent.oid})
         attached = [(oid, since) for oid, since in cursor.fetchall()]
         new = {oid: since for oid, since in attached if (oid, since) not in self._known}
@@ -108,19 +108,19 @@ class Partitions:
         names = ", ".join(part.name for part in parts)
         return TargetError(
             f"dataset {self._dataset.name}: the partitions of {self._dataset.target.table} cover "
-            f"only a part of {day} ({self._dataset.timezone}): {names}; create partitions for the "
+            f"only part of {day} ({self._dataset.timezone}): {names}; create partitions for the "
             f"rest of {bounds.lower} to {bounds.upper}"
         )
 
 
 def _overlapping(parts: Sequence[_Part], lower: datetime, upper: datetime) -> list[_Part]:
-    """Return the partitions that overlap the time from `lower` to `upper`, in order."""
+    """Return the partitions that overlap the range from `lower` to `upper`, in order."""
     found = [part for part in parts if part.lower < upper and part.upper > lower]
     return sorted(found, key=lambda part: part.lower)
 
 
 def _cover(parts: Sequence[_Part], lower: datetime, upper: datetime) -> bool:
-    """Return whether partitions, in order, cover the time from `lower` to `upper` without gaps."""
+    """Return whether sorted partitions cover the range from `lower` to `upper` without gaps."""
     covered = lower
     for part in parts:
         if part.lower > covered:
@@ -130,7 +130,7 @@ def _cover(parts: Sequence[_Part], lower: datetime, upper: datetime) -> bool:
 
 
 def _without_zone(bound: date | datetime) -> datetime:
-    """Return a bound as a time without a zone: instants in UTC, dates at midnight."""
+    """Return a bound as a naive datetime: instants in UTC, dates at midnight."""
     if not isinstance(bound, datetime):
         return datetime.combine(bound, time.min)
     return bound if bound.tzinfo is None else bound.astimezone(timezone.utc).replace(tzinfo=None)

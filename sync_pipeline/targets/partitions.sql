@@ -1,5 +1,6 @@
 -- partitioning: how a table is partitioned, and whether rows must be inserted through it
--- A partition has none of its triggers, foreign keys and identity columns before it is attached.
+-- Before it is attached, a partition does not have its parent's triggers, foreign keys and identity
+-- columns.
 SELECT c.oid, n.nspname::text, c.relname::text,
        coalesce(p.partstrat = 'r' AND p.partnatts = 1 AND a.attname = %(day)s, false) AS by_day,
        p.partdefid <> 0 AS has_default,
@@ -15,10 +16,10 @@ WHERE c.oid = %(oid)s
 -- oid: the OID of the target table
 SELECT to_regclass(%(table)s)::oid
 
--- partitions: the partitions of a table, and the transaction that attached each
+-- partitions: the partitions of a table, and the transaction that attached each of them
 SELECT inhrelid, xmin::text FROM pg_catalog.pg_inherits WHERE inhparent = %(oid)s
 
--- bounds: the bounds of partitions by RANGE on one column, without a time zone (instants in UTC)
+-- bounds: the bounds of RANGE partitions on one column, without a time zone (instants in UTC)
 -- Bounds are limited to the years 1 to 9999, the range of Python's datetime.
 SELECT c.oid, c.oid::regclass::text, c.relkind = 'p',
        greatest(CASE WHEN bound[1] = 'MINVALUE' THEN '-infinity'::timestamp

@@ -1,7 +1,7 @@
 """`Pipe`: a bounded in-memory pipe from the thread that reads a day to the thread that loads it.
 
 Carries bytes only; see `day_reader.py` for the thread that fills it. The driver writes once per row
-and reads once per chunk, so the code that runs per row is the standard library's buffer, in C.
+and reads once per chunk, so writes go through the standard library's buffer, which is written in C.
 """
 
 import io
@@ -80,10 +80,10 @@ class Pipe:
     def _read(self) -> Generator[bytes, int, None]:
         """Yield the chunks, then b"" at the end; the driver's `read(size)` calls `send(size)`.
 
-        The driver replaces any exception that `read` raises, so `interruption` keeps it. That
-        needs a generator: the exception of a signal, such as KeyboardInterrupt, is raised when
-        Python code is entered. In a method that happens before the `try` block; in a generator,
-        which resumes at its `yield`, it happens inside.
+        The driver replaces any exception that `read` raises, so `interruption` keeps it. This
+        requires a generator: a signal handler's exception, such as KeyboardInterrupt, is raised
+        when Python code is entered. In a method, that is before the `try` block; a generator
+        resumes at its `yield`, inside the block.
         """
         chunk = b""
         try:
@@ -110,7 +110,7 @@ class Pipe:
 
 
 class _ChunkWriter(io.RawIOBase):
-    """Splits the data that the standard library's buffer flushes into chunks of bounded size."""
+    """Writes the data that the standard library's buffer flushes in chunks of bounded size."""
 
     def __init__(self, pipe: Pipe) -> None:
         self._pipe = pipe
@@ -121,4 +121,4 @@ class _ChunkWriter(io.RawIOBase):
     def write(self, data: "ReadableBuffer") -> int:
         chunk = bytes(memoryview(data)[:CHUNK_BYTES])  # a copy, since the caller reuses its buffer
         self._pipe.put(chunk)
-        return len(chunk)  # may be less than given; the buffer then writes the rest
+        return len(chunk)  # if this is less than the data, the buffer writes the rest

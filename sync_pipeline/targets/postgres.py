@@ -1,8 +1,8 @@
-"""`Target`: load a day's rows in the dataset's write mode, and compare the counts.
+"""`Target`: load a day's rows in the dataset's write mode, and compare the row counts.
 
-Loads in the caller's transaction and does not commit it, so that the caller can record the day in
-it. After an error the caller rolls back, and the day's former rows remain. The write modes are in
-`write_modes.py`, the lock is in `locks.py`.
+Loads in the caller's transaction without committing, so that the caller can record the day in the
+same transaction. After an error the caller rolls back, and the day's existing rows remain. The
+write modes are in `write_modes.py`, and the lock is in `locks.py`.
 """
 
 import re
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-# A line of the COPY is a row of the day, not a line of the source's file.
+# A line number in a COPY error is a row number in the day, not a line in the source's file.
 _LINE_OF_COPY = re.compile(r"\bCOPY .+?, line (\d+)")
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """The counts of one day's load. `rows_loaded` is the number of rows read that the target now
-    contains; `rows_deleted` counts the rows that were deleted first."""
+    """The counts for one day's load. `rows_loaded` is how many of the rows read are now in the
+    target; `rows_deleted` is how many rows were deleted first."""
 
     rows_read: int
     rows_loaded: int
@@ -50,7 +50,7 @@ class Loaded:
 
 
 class Target:
-    """The dataset's target table, over a connection that the caller owns.
+    """The dataset's target table. The caller owns the connection.
 
     `on_missing` is called if the table does not exist, before it is created.
     """
@@ -77,10 +77,10 @@ class Target:
         """Create the target table for rows of `shape`, or check the existing one, and choose the
         COPY format.
 
-        `former` maps the source's columns at the last sync to their types. Return the changes made
-        to the table because the columns differ, one sentence each. Commits its own transaction;
-        several processes may run it at once. Raises TargetError if the table cannot be created or
-        does not fit, SettingError for an unknown type or an invalid key.
+        `former` maps the source's columns at the last sync to their types. Return one sentence for
+        each change made to the table because the columns differ. Commits its own transaction and
+        may run in several processes concurrently. Raises TargetError if the table cannot be created
+        or does not match, and SettingError for an unknown type or an invalid key.
         """
         with self._transaction() as cursor:
             check_types(cursor, self._dataset, shape)
@@ -93,7 +93,7 @@ class Target:
         return changes
 
     def begin_day(self, day: date) -> None:
-        """Begin the transaction of `day`: set its time limits and acquire the lock of the day.
+        """Begin the transaction for `day`: set its timeouts and acquire the day's lock.
 
         Raises DayLockedError, which names the holder, if the lock cannot be acquired; see
         `locks.lock_day`.
@@ -107,10 +107,10 @@ class Target:
     def read_ahead(
         self, day: date, source: Source, copy_format: CopyFormat | None = None
     ) -> Iterator[DayReader]:
-        """Start to read `day` of `source` in a thread, while the block prepares and loads it.
+        """Read `day` from `source` in a thread, while the block prepares the target and loads it.
 
-        The reader blocks when the pipe is full. It is stopped at the end of the block, after which
-        the source can read another day.
+        The reader blocks while the pipe is full. It is stopped at the end of the block; the source
+        can then read another day.
         """
         reader = DayReader(source, day, copy_format or self._copy_format)
         reader.start()
@@ -120,7 +120,7 @@ class Target:
             reader.stop()
 
     def load_day(self, reader: DayReader, context: LoadContext | None = None) -> Loaded:
-        """Load the rows of `reader` in the dataset's write mode, without committing.
+        """Load the rows from `reader` in the dataset's write mode, without committing.
 
         Return the counts. Raises SourceError or TargetError, whichever side failed first,
         CountMismatchError if source and target counted different numbers of rows, and
@@ -144,7 +144,7 @@ class Target:
         return loaded
 
     def commit(self, day: date) -> None:
-        """Commit the transaction of `day`. Raises TargetError."""
+        """Commit the transaction for `day`. Raises TargetError."""
         try:
             self.connection.commit()
         except psycopg2.Error as error:
@@ -201,7 +201,7 @@ class Target:
     def _load_or_reject(
         self, cursor: "Cursor", reader: DayReader, strategy: WriteStrategy, context: LoadContext
     ) -> "_Counts":
-        """Load the day with one COPY; if a row is rejected, read it again and load row by row."""
+        """Load the day with one COPY; if a row is rejected, read the day again, row by row."""
         cursor.execute("SAVEPOINT one_copy")
         try:
             return _Counts(reader, self._load(cursor, reader, strategy))
@@ -232,7 +232,7 @@ class Target:
         return self._dataset.target.on_bad_row == "quarantine"
 
     def _rollback(self) -> None:
-        with suppress(psycopg2.Error):  # the server has rolled back a lost connection's transaction
+        with suppress(psycopg2.Error):  # if the connection is lost, the server rolls back
             self.connection.rollback()
 
     def _error(self, what: str, error: psycopg2.Error, hint: str = "") -> SyncError:
@@ -245,7 +245,7 @@ class Target:
 
 @dataclass(frozen=True)
 class _Counts:
-    """The reader whose rows were loaded, rows loaded, rows rejected."""
+    """The reader that was used, and how many of its rows were loaded and rejected."""
 
     reader: DayReader
     loaded: int
@@ -269,7 +269,7 @@ def _copy(cursor: "Cursor", reader: DayReader, strategy: WriteStrategy) -> str:
 
 @contextmanager
 def _finish_reader(reader: DayReader) -> Iterator[None]:
-    """Wait for the reader after the block has loaded its rows; raise the error that came first."""
+    """Wait for the reader at the end of the block. If either fails, raise the first error."""
     try:
         yield
         reader.join()

@@ -1,8 +1,8 @@
-"""Rows that a target table rejected, stored in `sync_rejected_row`.
+"""Store the rows that a target table rejects in `sync_rejected_row`.
 
-The table is in the target database, so that they are stored in the transaction that loads the rest
-of their day; it is created when a dataset first needs it. Does not load the rows again: see
-`sync/replay.py`.
+This table is in the target database, so that rejected rows are stored in the transaction that loads
+the rest of their day; it is created when a dataset first needs it. Does not load the rows again:
+see `sync/replay.py`.
 """
 
 import json
@@ -28,14 +28,14 @@ _SQL = named_sql.load(__package__, "rejected.sql")
 
 @dataclass(frozen=True)
 class LoadContext:
-    """The batch, if any, and the run that load a day. They are stored with its quarantined rows."""
+    """The batch (if any) and the run that load a day. Stored with the day's quarantined rows."""
 
     batch_id: int | None = None
     run_id: str | None = None
 
 
 def prepare(cursor: "Cursor", *, create: bool) -> bool:
-    """Return whether the table of quarantined rows exists; with `create`, create it if needed."""
+    """Return whether the table for quarantined rows exists; if `create`, create it if needed."""
     exists = _exists(cursor)
     if create and not exists:
         lock_table(cursor, _TABLE)
@@ -45,7 +45,7 @@ def prepare(cursor: "Cursor", *, create: bool) -> bool:
 
 
 def delete_day(cursor: "Cursor", dataset: str, day: date) -> None:
-    """Delete the rows of a day, which is synced again."""
+    """Delete the quarantined rows of a day that is being synced again."""
     cursor.execute(_SQL["delete_day"], {"dataset": dataset, "day": day})
 
 
@@ -70,7 +70,7 @@ class QuarantinedRow:
 
 
 def get_days(cursor: "Cursor", dataset: str, day: date | None = None) -> list[date]:
-    """Return the days that have quarantined rows, all or only `day`, oldest first."""
+    """Return the days that have quarantined rows, oldest first; check only `day` if given."""
     cursor.execute(_SQL["days"], {"dataset": dataset, "day": day})
     return [found for (found,) in cursor.fetchall()]
 
@@ -82,12 +82,12 @@ def get_rows(cursor: "Cursor", dataset: str, day: date) -> list[QuarantinedRow]:
 
 
 def delete(cursor: "Cursor", row: QuarantinedRow) -> None:
-    """Delete a row that was loaded by a replay."""
+    """Delete a quarantined row that a replay has loaded."""
     cursor.execute(_SQL["delete"], {"id": row.id})
 
 
 def update_error(cursor: "Cursor", row: QuarantinedRow, error: str) -> None:
-    """Store why a row was rejected by a replay."""
+    """Store the error for a row that a replay could not load."""
     cursor.execute(_SQL["update_error"], {"id": row.id, "error": error})
 
 
@@ -102,14 +102,14 @@ class Quarantine:
         self._context = context
 
     def add(self, row: RejectedRow) -> None:
-        """Store a row. Raises RejectedRowsError if it exceeds the dataset's `max_rejected_rows`."""
+        """Store a row. Raises RejectedRowsError if `max_rejected_rows` is exceeded."""
         self.count += 1
         limit = self._dataset.target.max_rejected_rows
         if self.count > limit:
             raise RejectedRowsError(
                 f"dataset {self._dataset.name}: {self._dataset.target.table} rejected more than "
-                f"{limit} rows of {self._day}, the last one is {_describe(row)}; the day was "
-                "rolled back. Correct the rows at the source, or increase max_rejected_rows"
+                f"{limit} rows of {self._day} (last: {_describe(row)}); the day was rolled back. "
+                "Correct the rows at the source, or increase max_rejected_rows"
             )
         self._cursor.execute(
             _SQL["insert"],
@@ -130,7 +130,7 @@ def _text(value: object) -> str | None:
 
 
 def _describe(row: RejectedRow) -> str:
-    """Return the number and the error of a row, the error truncated."""
+    """Return the row's number and its error, truncated."""
     error = (
         row.error
         if len(row.error) <= _MAX_ERROR_CHARACTERS

@@ -1,4 +1,4 @@
--- create: create the table of quarantined rows
+-- create: create the table for quarantined rows
 CREATE TABLE IF NOT EXISTS sync_rejected_row (
     id          bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     dataset     text        NOT NULL,
@@ -14,11 +14,11 @@ CREATE INDEX IF NOT EXISTS sync_rejected_row_of_day ON sync_rejected_row (datase
 COMMENT ON TABLE sync_rejected_row IS
     'Rows that a target table rejected (on_bad_row: quarantine), until they are replayed or '
     'their day is synced again.';
-COMMENT ON COLUMN sync_rejected_row.row_number IS 'The row''s number in its day, from 1.';
+COMMENT ON COLUMN sync_rejected_row.row_number IS 'The row''s number within its day, starting at 1.';
 COMMENT ON COLUMN sync_rejected_row.row_values IS
     'The row''s values by column, as PostgreSQL text input.';
 COMMENT ON COLUMN sync_rejected_row.batch_id IS
-    'id in daily_sync_status of the batch; NULL for a day outside a batch.'
+    'The batch''s id in daily_sync_status; NULL if the day is not part of a batch.'
 
 -- exists: whether the table exists
 SELECT to_regclass('sync_rejected_row') IS NOT NULL

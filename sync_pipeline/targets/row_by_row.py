@@ -1,8 +1,8 @@
-"""`RowByRowLoad`: load a day so that rows which the table rejects can be quarantined.
+"""`RowByRowLoad`: load a day so that rejected rows can be quarantined.
 
-Slower than a single COPY, and used only after the single COPY of a day has failed. In COPY's text
+Slower than a single COPY, and used only after a single COPY of the day has failed. In COPY's text
 format each line is a row, and PostgreSQL reports the line at which a COPY failed. That row is then
-copied alone, and the error of that attempt is kept. Does not store rejected rows: see
+copied alone, and the error from that attempt is kept. Does not store rejected rows: see
 `rejected.py`.
 """
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ROWS_AT_ONCE = 1000
 _LINE = re.compile(r"^COPY .*?, line (\d+)", re.M)
-# Errors that the values of a row cause: data exceptions and constraint violations.
+# Errors caused by the values of a row: data exceptions and constraint violations.
 _ROW_ERRORS = (psycopg2.DataError, psycopg2.IntegrityError)
 _ESCAPED = re.compile(r"\\(.)", re.S)
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
@@ -27,8 +27,8 @@ _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 @dataclass(frozen=True)
 class RejectedRow:
-    """A row that the table rejected: its number in the day, from 1, its values as text, and the
-    error."""
+    """A row that the table rejected: its number in the day (starting at 1), its values as text, and
+    the error."""
 
     number: int
     values: dict[str, str | None]
@@ -36,7 +36,7 @@ class RejectedRow:
 
 
 def is_row_error(error: psycopg2.Error) -> bool:
-    """Return whether the values of a row caused the error."""
+    """Return whether the error was caused by the values of a row."""
     return isinstance(error, _ROW_ERRORS)
 
 
@@ -77,8 +77,8 @@ class RowByRowLoad:
         self._numbered = numbered
 
     def load(self, chunks: Iterator[bytes]) -> None:
-        """Load all lines of `chunks`. Raises what `on_rejected` raises, and the driver's errors
-        that no row caused."""
+        """Load all lines in `chunks`. Raises any exception from `on_rejected`, and driver errors
+        that were not caused by a row."""
         number = 1
         for lines in _lines(chunks):
             self._load(lines, number)
@@ -107,7 +107,7 @@ class RowByRowLoad:
         try:
             self._cursor.copy_expert(self._copy, io.BytesIO(b"\n".join(lines) + b"\n"))
         except _ROW_ERRORS as error:
-            # Release it too; otherwise the savepoints would be nested ever deeper.
+            # Also release the savepoint; otherwise savepoints would nest deeper each time.
             self._cursor.execute("ROLLBACK TO SAVEPOINT lines; RELEASE SAVEPOINT lines")
             return _Error.of(error, len(lines))
         self.copied += self._cursor.rowcount
@@ -128,7 +128,7 @@ class _Error:
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[list[bytes]]:
-    """Yield up to `ROWS_AT_ONCE` lines of a stream at a time, without their line ends."""
+    """Yield the lines of a stream without line endings, up to `ROWS_AT_ONCE` at a time."""
     waiting: list[bytes] = []
     rest = b""
     for chunk in chunks:

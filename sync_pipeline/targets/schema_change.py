@@ -1,6 +1,6 @@
-"""What happens to the target table when the source's columns change.
+"""Change the target table when the source's columns change.
 
-With `on_schema_change: add_columns` a new column is added, and a column that the source no longer
+With `on_schema_change: add_columns`, a new column is added, and a column that the source no longer
 has is left empty; otherwise both are errors. Does not compare types: see `type_compatibility.py`.
 """
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 def apply_schema_change(
     cursor: "Cursor", dataset: Dataset, shape: Shape, former: Mapping[str, str] | None
 ) -> list[str]:
-    """Compare the source's columns with `former`, its columns at the last sync, and change the
-    target table as `on_schema_change` says.
+    """Compare the source's columns with `former` (its columns at the last sync), and change the
+    target table according to `on_schema_change`.
 
-    Return one sentence per change; none if the table does not exist yet or `former` is None. Raises
-    TargetError for any change if `on_schema_change` is `fail`.
+    Return one sentence per change. Do nothing if the table does not exist yet or `former` is None.
+    Raises TargetError for any change if `on_schema_change` is `fail`.
     """
     if former is None:
         return []
@@ -38,7 +38,7 @@ def apply_schema_change(
     new = [c for c in shape.columns if c.name not in table and c.name not in former]
     dropped = [name for name in former if name not in names and name in table]
     if dataset.target.on_schema_change == "fail":
-        _refuse(cursor, dataset, new, dropped)
+        _reject(cursor, dataset, new, dropped)
         return []
     if new:
         lock_table(cursor, dataset.target.table)
@@ -51,7 +51,7 @@ def apply_schema_change(
     ]
 
 
-def _refuse(cursor: "Cursor", dataset: Dataset, new: list[Column], dropped: list[str]) -> None:
+def _reject(cursor: "Cursor", dataset: Dataset, new: list[Column], dropped: list[str]) -> None:
     problems = []
     if new:
         statements = "; ".join(_add(dataset, column).as_string(cursor) for column in new)

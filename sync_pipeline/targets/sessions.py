@@ -1,7 +1,7 @@
-"""Terminate the sessions that a lost worker has left at the target.
+"""Terminate the sessions that a lost worker has left open in the target database.
 
-A worker that is suspended, or whose machine is down, keeps the lock of its day and its slot at the
-source: the server detects a dead client only after a while, and a suspended one never. Does not
+A worker that is suspended, or whose machine is down, still holds its day's lock and its source
+slot: the server takes a while to detect a dead client, and never detects a suspended one. Does not
 decide which workers are lost: see `orchestration/recovery/`.
 """
 
@@ -24,7 +24,7 @@ WHERE ended
 
 def terminate_sessions(cursor: "Cursor", run_id: str) -> int:
     """Terminate the sessions of a run's worker, wait up to 5 seconds for each, and return how many
-    ended. Their uncommitted changes are rolled back."""
+    have ended. Their uncommitted changes are rolled back."""
     names = [f"sync_pipeline: {purpose}" for purpose in session_purposes(run_id)]
     cursor.execute(_TERMINATE, {"wait": _WAIT_MILLISECONDS, "names": names})
     row = cursor.fetchone()

@@ -1,9 +1,9 @@
-"""`SourceSlot`: limit how many workers read a source at once, over all runs.
+"""`SourceSlot`: limit how many workers read a source at the same time, across all runs.
 
-A slot is an advisory lock of a session at the target, so it is released when its worker ends,
-however it ends. If the target restarts, all slots are released, even those of workers that continue
-to read. A Dagster pool cannot be used: it belongs to an op, and the op of the batch job serves all
-datasets. Does not lock days: see `locks.py`.
+A slot is a session-level advisory lock in the target database, so it is released when its worker
+ends, even after a crash. If the target restarts, all slots are released, even if their workers are
+still reading. A Dagster pool cannot be used: it belongs to an op, and all datasets share the op of
+the batch job. Does not lock days: see `locks.py`.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ WHERE pg_try_advisory_lock(hashtext(%(key)s), slot) LIMIT 1
 
 
 class SourceSlot:
-    """One of `max_slots` slots at the source whose URL is in the setting `url_env`."""
+    """One of `max_slots` slots for the source whose URL is in the setting `url_env`."""
 
     def __init__(
         self, settings: Settings, url_env: str, max_slots: int, run_id: str | None = None
@@ -39,10 +39,10 @@ class SourceSlot:
         self._connection: Connection | None = None
 
     def acquire(self, sleep: Callable[[float], object] | None) -> bool:
-        """Acquire a free slot, unless this object holds one; return whether it holds one now.
+        """Acquire a slot, unless one is already held; return whether one is held now.
 
-        If no slot is free, wait with `sleep`, or return False if `sleep` is None. Raises
-        TargetUnreachableError, TargetError.
+        If no slot is free, call `sleep` until one is, or return False if `sleep` is None. Raises
+        TargetUnreachableError or TargetError.
         """
         if self._connection is not None and not self._connection.closed:
             return True
@@ -75,4 +75,4 @@ class SourceSlot:
                 return cursor.fetchone() is not None
         except psycopg2.Error as error:
             self.release()
-            raise TargetError(f"cannot acquire a slot at the source: {one_line(error)}") from error
+            raise TargetError(f"cannot acquire a source slot: {one_line(error)}") from error

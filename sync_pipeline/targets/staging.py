@@ -1,8 +1,8 @@
 """`StagedWrite`: copy rows with a key into a temporary table, then move them into the target table.
 
-`upsert` updates a row whose key exists, `append_only` leaves it unchanged. Rows are moved in the
-order of their keys, so workers of days that share keys wait for each other but cannot deadlock. The
-ON CONFLICT clause is in `one_row.py`.
+`upsert` updates a row whose key exists; `append_only` leaves it unchanged. Rows are moved in key
+order, so workers whose days share keys wait for each other but cannot deadlock. The ON CONFLICT
+clause is in `one_row.py`.
 """
 
 import io
@@ -29,9 +29,9 @@ from sync_pipeline.targets.row_by_row import (
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-TABLE = "the rows of the day"  # PostgreSQL's errors name it
+TABLE = "the rows of the day"  # shown in PostgreSQL's error messages
 KEY_ERROR_CODES = ("23502", "23505")
-"""SQLSTATEs of a key that is NULL and of a duplicate key in the temporary table."""
+"""SQLSTATEs for a NULL key and a duplicate key in the temporary table."""
 
 _TABLE = sql.Identifier("pg_temp", TABLE)
 _PRIMARY_KEY = sql.SQL('ADD CONSTRAINT "target.key" PRIMARY KEY ({key})')
@@ -40,7 +40,7 @@ _MAX_VALUE_CHARACTERS = 40
 
 
 class StagedWrite:
-    """The `WriteStrategy` of `upsert`, and of `append_only` with a key; see `write_modes.py`."""
+    """The `WriteStrategy` for `upsert`, and for `append_only` with a key; see `write_modes.py`."""
 
     copies_into = _TABLE
 
@@ -58,7 +58,7 @@ class StagedWrite:
         self._on_conflict = on_conflict(dataset, self._names)
 
     def prepare(self, cursor: "Cursor") -> int:
-        """Create the temporary table: the source's columns, the target's types, no constraints."""
+        """Create the temporary table with the target's types and without constraints."""
         cursor.execute(
             sql.SQL(
                 "CREATE TEMP TABLE {name} ON COMMIT DROP AS "
@@ -70,7 +70,7 @@ class StagedWrite:
     def apply(self, cursor: "Cursor", copied: int) -> int:
         # Added after the copy: building the index once is faster than maintaining it per row.
         self._alter(cursor, _PRIMARY_KEY.format(key=self._key))
-        if self._dataset.target.on_bad_row == "quarantine":  # the caller then loads row by row
+        if self._dataset.target.on_bad_row == "quarantine":  # on error, the caller loads by row
             return self._move(cursor, copied, sql.SQL(""))
         cursor.execute("SAVEPOINT move_all")
         try:
@@ -83,8 +83,8 @@ class StagedWrite:
         return self._move(cursor, copied, sql.SQL(""))
 
     def _raise_for_bad_row(self, cursor: "Cursor") -> None:
-        """Raise TargetError with the number, the key and the error of the first bad row by key.
-        The error of the statement that moves all rows does not identify the row."""
+        """Raise TargetError with the number, key and error of the first bad row in key order. The
+        error from the statement that moves all rows does not identify the row."""
         # The identity column numbers the rows in the order in which they were copied.
         number = sql.SQL("ADD {} bigint GENERATED ALWAYS AS IDENTITY UNIQUE")
         self._alter(cursor, number.format(sql.Identifier(_NUMBER)))
@@ -101,7 +101,7 @@ class StagedWrite:
         )
 
     def prepare_row_by_row(self, cursor: "Cursor") -> None:
-        """Number the rows, and reject a NULL or duplicate key while rows are copied."""
+        """Add a column for row numbers, and a primary key that rejects bad keys during the copy."""
         number = sql.SQL("ADD {} bigint UNIQUE").format(sql.Identifier(_NUMBER))
         self._alter(cursor, sql.SQL(", ").join([number, _PRIMARY_KEY.format(key=self._key)]))
         self.row_numbers = _NUMBER
@@ -113,7 +113,7 @@ class StagedWrite:
             return sum(self._move_or_reject(cursor, batch, on_rejected) for batch in batches)
 
     def _numbers_by_key(self, cursor: "Cursor") -> Generator[list[int], None, None]:
-        """Yield the numbers of all rows in the order of their keys, `ROWS_AT_ONCE` at a time."""
+        """Yield the numbers of all rows in key order, `ROWS_AT_ONCE` at a time."""
         query = sql.SQL("SELECT {number} FROM {staged} ORDER BY {key}").format(
             number=sql.Identifier(_NUMBER), staged=_TABLE, key=self._key
         )
@@ -153,8 +153,8 @@ class StagedWrite:
         )
 
     def _move(self, cursor: "Cursor", count: int, only: sql.Composable) -> int:
-        """Move `count` rows; return how many were inserted or updated or, with `append_only`, have
-        their key in the table. It is less than `count` if a trigger drops rows."""
+        """Move `count` rows; return how many were inserted or updated or, for `append_only`, how
+        many have their key in the table. The result is below `count` if a trigger drops rows."""
         cursor.execute(
             sql.SQL(
                 "INSERT INTO {into} ({columns}) SELECT {columns} FROM {staged} {only} "
@@ -175,7 +175,7 @@ class StagedWrite:
 
     def _count_existing(self, cursor: "Cursor", only: sql.Composable) -> int:
         """Return how many staged rows have their key in the table. Each key is looked up in the
-        index, so the cost depends on the day's rows and not on the size of the table."""
+        index, so the cost depends on the number of staged rows, not on the size of the table."""
         cursor.execute(
             sql.SQL(
                 "SELECT count((SELECT true FROM {into} AS existing WHERE {same})) "

@@ -1,7 +1,7 @@
-"""Create the target table with the source's columns if it is missing, or check that it fits.
+"""Create the target table with the source's columns, or check that the existing table matches.
 
-Nothing is altered or dropped here. If a table does not fit, the error says how to change it. New
-columns of a source are added in `schema_change.py`.
+Does not alter or drop a table; if it does not match, the error says what to change. New source
+columns are added in `schema_change.py`.
 """
 
 import logging
@@ -76,8 +76,9 @@ def check_types(cursor: "Cursor", dataset: Dataset, shape: Shape) -> None:
 
 
 def is_missing(cursor: "Cursor", dataset: Dataset) -> bool:
-    """Return whether the target table is missing; if so, lock it, so that no other process creates
-    it until the transaction ends. Raises TargetError if this user may not use its schema."""
+    """Return whether the target table is missing; if so, lock its name, so that no other process
+    creates it before the transaction ends. Raises TargetError if this user may not use its schema.
+    """
     if _find(cursor, dataset).oid is not None:
         return False
     lock_table(cursor, dataset.target.table)
@@ -87,14 +88,14 @@ def is_missing(cursor: "Cursor", dataset: Dataset) -> bool:
 def create_or_check(cursor: "Cursor", dataset: Dataset, shape: Shape) -> Table:
     """Create the dataset's target table for rows of `shape`, or check the existing one; return it.
 
-    Runs in the caller's transaction, and several processes may run it at once. Raises TargetError
-    with all differences in one line, SettingError for an invalid key, and the driver's errors.
+    Runs in the caller's transaction; several processes may call it concurrently. Raises TargetError
+    with all differences on one line, SettingError for an invalid key, and driver errors.
     """
     key.check_columns(dataset, shape)
     location = _find(cursor, dataset)
     if location.oid is None:
         lock_table(cursor, dataset.target.table)
-        location = _find(cursor, dataset)  # it may have been created in the meantime
+        location = _find(cursor, dataset)  # the table may have been created in the meantime
     if location.oid is None:
         _create(cursor, dataset, shape, location)
         copy_format = CopyFormat.BINARY if shape.binary else CopyFormat.TEXT
@@ -112,18 +113,18 @@ def _find(cursor: "Cursor", dataset: Dataset) -> _Location:
     except errors.InsufficientPrivilege as error:
         user = cursor.connection.info.user
         raise TargetError(
-            f"dataset {dataset.name}: the target's user {user} may not use the schema {schema}; "
+            f"dataset {dataset.name}: the target user {user} may not use the schema {schema}; "
             f"run: GRANT USAGE ON SCHEMA {quote(cursor, schema)} TO {quote(cursor, user)}"
         ) from error
     row = cursor.fetchone()
-    assert row is not None  # noqa: S101  the query always gives one row
+    assert row is not None  # noqa: S101  the query always returns one row
     return _Location(*row)
 
 
 def _create(cursor: "Cursor", dataset: Dataset, shape: Shape, location: _Location) -> None:
     schema, _, _ = dataset.target.table.rpartition(".")
     if location.schema is None:
-        what = f"schema {schema} does not exist" if schema else "its search_path has no schema"
+        what = f"schema {schema} does not exist" if schema else "no schema in search_path exists"
         fix = f"run: CREATE SCHEMA {quote(cursor, schema)}" if schema else "add one to target.table"
         raise TargetError(
             f"dataset {dataset.name}: cannot create the target table {dataset.target.table}: "
@@ -145,7 +146,7 @@ def _create(cursor: "Cursor", dataset: Dataset, shape: Shape, location: _Locatio
         )
     except errors.InsufficientPrivilege as error:
         raise TargetError(
-            f"dataset {dataset.name}: the target's user {location.user} may not create the table "
+            f"dataset {dataset.name}: the target user {location.user} may not create the table "
             f"{dataset.target.table}; run: GRANT CREATE ON SCHEMA "
             f"{quote(cursor, location.schema)} TO {quote(cursor, location.user)}"
         ) from error
@@ -157,7 +158,7 @@ def _check(cursor: "Cursor", dataset: Dataset, shape: Shape, location: _Location
         raise TargetError(
             f"dataset {dataset.name}: the target {table} is "
             f"{_KINDS.get(location.kind or '', 'not a table')}; rows can only be loaded into a "
-            "table. Set target.table to a table, or drop it so that a table is created"
+            f"table. Set target.table to a table, or drop {table} so that a table is created"
         )
     assert location.oid is not None  # noqa: S101  the table exists
     cursor.execute(load(__package__, "table.sql")["columns"], {"oid": location.oid})
@@ -175,7 +176,7 @@ def _check(cursor: "Cursor", dataset: Dataset, shape: Shape, location: _Location
     ]
     if differences:
         raise TargetError(
-            f"dataset {dataset.name}: the target table {table} does not fit the source: "
+            f"dataset {dataset.name}: the target table {table} does not match the source: "
             f"{'; '.join(differences)}. Alter the table, or drop it so that it is created again"
         )
     _check_privileges(cursor, dataset, shape, location, found)
@@ -220,7 +221,7 @@ def _check_privileges(
     missing = [privilege for privilege, granted in may.items() if not granted]
     if missing:
         raise TargetError(
-            f"dataset {dataset.name}: the target's user {location.user} may not write to the table "
+            f"dataset {dataset.name}: the target user {location.user} may not write to the table "
             f"{dataset.target.table}; run: GRANT {', '.join(missing)} ON "
             f"{identifier(dataset).as_string(cursor)} TO {quote(cursor, location.user)}"
         )
@@ -237,7 +238,7 @@ def _warn_without_index(
     if row is not None and not row[0]:
         _warn_once(
             f"dataset {dataset.name}: the target table {dataset.target.table} has no index on "
-            f"{shape.day_column!r}, so every day scans the whole table; run: CREATE INDEX ON "
+            f"{shape.day_column!r}, so each sync scans the whole table; run: CREATE INDEX ON "
             f"{identifier(dataset).as_string(cursor)} ({quote(cursor, shape.day_column)})"
         )
 

@@ -1,4 +1,4 @@
--- table: the relation with the target's name, if any, and the schema in which it would be created
+-- table: the relation with the target's name, if any, and the schema in which to create it
 SELECT c.oid, c.relkind, n.nspname AS schema, current_user AS user_name,
        coalesce(has_table_privilege(c.oid, 'DELETE'), false) AS may_delete
 FROM (SELECT to_regclass(%(table)s) AS oid,
@@ -32,13 +32,13 @@ SELECT EXISTS (
     WHERE p.partrelid = %(oid)s AND a.attname = %(day)s
 )
 
--- column_names: the columns of a table, none if it does not exist
+-- column_names: the columns of a table; no rows if it does not exist
 SELECT attname::text FROM pg_catalog.pg_attribute
 WHERE attrelid = to_regclass(%(table)s) AND attnum > 0 AND NOT attisdropped
 
 -- unknown_types: the given types that do not exist in this database
 SELECT name FROM unnest(%(types)s::text[]) AS name WHERE to_regtype(name) IS NULL
 
--- column_type: the type of a column, none if the table or the column does not exist
+-- column_type: the type of a column; no rows if the table or the column does not exist
 SELECT format_type(atttypid, -1) FROM pg_catalog.pg_attribute
 WHERE attrelid = to_regclass(%(table)s) AND attname = %(column)s AND NOT attisdropped

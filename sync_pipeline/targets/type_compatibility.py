@@ -1,8 +1,7 @@
-"""Which target columns accept every value of a source's type, and in which COPY format.
+"""Find out whether a target column accepts every value of a source type, and in which COPY format.
 
-A column that would round, truncate or shift a value is not accepted: PostgreSQL converts a numeric
-with more decimals, or a time with a zone, without an error. Does not read the table's columns: see
-`table.py`.
+A column that would round, truncate or shift values is not compatible, because PostgreSQL converts
+such values without an error. Does not read the table's columns: see `table.py`.
 """
 
 import re
@@ -21,17 +20,17 @@ _TRUNCATING = ("name",)  # values are truncated to 63 bytes
 
 def format_for(source: str, target: str, bare_target: str, category: str) -> CopyFormat | None:
     """Return the fastest COPY format in which a target column accepts every value of `source`, or
-    None if it does not.
+    None if there is none.
 
-    Types are written as by PostgreSQL's format_type; `bare_target` is `target` without its
-    modifier. `category` is the target type's typcategory, or "domain".
+    Types are written as in the output of PostgreSQL's format_type; `bare_target` is `target`
+    without its modifier. `category` is the target type's typcategory, or "domain".
     """
     if target == source:
         return CopyFormat.BINARY
     bare, bounds = _split(source)
     if target in _TEXTS and bare in _TEXTS:
         return CopyFormat.BINARY
-    # The target has no modifier: numeric accepts numeric(10,2), timestamptz timestamptz(3).
+    # Without a modifier, the target accepts any modifier: numeric accepts numeric(10,2).
     if target == bare_target == bare:
         return CopyFormat.BINARY
     if _is_wider(bare, bounds, target):

@@ -1,7 +1,7 @@
-"""`WriteStrategy`: how the rows of a day are written: `replace_day`, `upsert` or `append_only`.
+"""`WriteStrategy`: write the rows of a day with `replace_day`, `upsert` or `append_only`.
 
 A strategy chooses the table that rows are copied into, prepares it, and writes the copied rows to
-the target table. In every mode `loaded` counts the day's rows that the table contains afterwards,
+the target table. In every mode, `loaded` counts the day's rows that the table contains afterwards;
 see docs/targets.md. Does not read or copy rows: see `postgres.py`.
 """
 
@@ -27,7 +27,7 @@ _NO_PARTITION = "23514"  # check_violation, here without a constraint name
 
 
 class WriteStrategy(Protocol):
-    """How one day is written, in one transaction."""
+    """Writes one day, in one transaction."""
 
     @property
     def copies_into(self) -> sql.Identifier:
@@ -36,7 +36,7 @@ class WriteStrategy(Protocol):
 
     @property
     def row_numbers(self) -> str | None:
-        """The column of `copies_into` for a row's number in the day, if it has one."""
+        """The column of `copies_into` that stores a row's number in the day, or None."""
         ...
 
     def prepare(self, cursor: "Cursor") -> int:
@@ -48,7 +48,7 @@ class WriteStrategy(Protocol):
         ...
 
     def prepare_row_by_row(self, cursor: "Cursor") -> None:
-        """Prepare for copying the rows again, row by row; call it after `prepare`."""
+        """Prepare to copy the rows again, row by row; call this after `prepare`."""
         ...
 
     def apply_row_by_row(
@@ -61,8 +61,8 @@ class WriteStrategy(Protocol):
 def choose_strategy(
     dataset: Dataset, shape: Shape, day: date, into: sql.Identifier
 ) -> WriteStrategy:
-    """Return the strategy that writes the rows of `day` into the table `into`, which is the
-    dataset's target table or a new partition of it."""
+    """Return the strategy to write the rows of `day` into the table `into`: the dataset's target
+    table or a new partition of it."""
     if dataset.target.key:
         return StagedWrite(dataset, shape, into)
     if dataset.target.write == "append_only":
@@ -71,7 +71,7 @@ def choose_strategy(
 
 
 class _Direct:
-    """Rows are copied directly into the target table."""
+    """Copies rows directly into the target table."""
 
     row_numbers = None
 
@@ -108,30 +108,30 @@ class _ReplaceDay(_Direct):
 
 
 class _AppendDay(_Direct):
-    """`append_only` without a key: refuse a day that has rows, because duplicates could not be
-    detected."""
+    """`append_only` without a key: fail a day that already has rows, because duplicates could not
+    be detected."""
 
     def prepare(self, cursor: "Cursor") -> int:
         cursor.execute(sql.SQL("SELECT count(*) {}").format(self._from_day))
         (found,) = cursor.fetchone() or (0,)
         if found:
             raise TargetError(
-                f"dataset {self._dataset.name}: {self._dataset.target.table} has {found} rows of "
-                f"{self._day}, and append_only without a key writes only days without rows; set "
-                "target.key to the columns that identify a row, or delete the day's rows and sync "
-                "it again"
+                f"dataset {self._dataset.name}: {self._dataset.target.table} already has {found} "
+                f"rows for {self._day}, and append_only without a key only writes days without "
+                "rows; set target.key to the columns that identify a row, or delete the day's rows "
+                "and sync the day again"
             )
         return 0
 
 
 def explain(error: psycopg2.Error, dataset: Dataset, day: date) -> str:
-    """Return advice to append to the message of `error`, if a key or a missing partition caused
-    it; empty for other errors."""
+    """Return advice to append to the message of `error` if it was caused by a key or a missing
+    partition; otherwise return an empty string."""
     diag = error.diag
     if diag.table_name == staging.TABLE and error.pgcode in staging.KEY_ERROR_CODES:
         return (
             f"; target.key ({', '.join(dataset.target.key)}) must be unique and not NULL in the "
-            f"rows of {day}. Correct the rows at the source or target.key; nothing was written"
+            f"rows of {day}. Correct target.key, or the rows at the source; nothing was written"
         )
     if error.pgcode == _NO_PARTITION and diag.constraint_name is None:
         return (

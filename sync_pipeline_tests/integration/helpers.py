@@ -1,4 +1,4 @@
-"""What the tests of tracking and of the sync share: transactions, workers at days, threads."""
+"""Helpers for tracking and sync tests: transactions, workers, pipelines and threads."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -41,21 +41,21 @@ def counts(rows: int) -> DayCounts:
 
 
 def clear(url: str) -> str:
-    """Empty the tracking tables of a database that many tests use; return its URL."""
+    """Empty the tracking tables of a database shared by many tests; return its URL."""
     with transaction(url) as cursor:
         cursor.execute("DELETE FROM sync_attempt; DELETE FROM daily_sync_status")
     return url
 
 
 def replace_day(target: Target, day: date, source: Source) -> Loaded:
-    """Replace one day, in the transaction that `begin_day` began."""
+    """Replace one day in the transaction that `begin_day` began."""
     with target.read_ahead(day, source) as read_ahead:
         return target.load_day(read_ahead)
 
 
 @contextmanager
 def transaction(url: str) -> Iterator["Cursor"]:
-    """A cursor in a transaction and a connection of its own; committed at the end."""
+    """Yield a cursor in a transaction on a new connection; commit at the end of the block."""
     with (
         closing(psycopg2.connect(url, options="-c TimeZone=UTC")) as connection,
         connection,
@@ -66,7 +66,7 @@ def transaction(url: str) -> Iterator["Cursor"]:
 
 
 def run(url: str, *statements: str | sql.Composable) -> list[tuple[Any, ...]]:
-    """Run `statements` in one transaction; return the rows of the last."""
+    """Run `statements` in one transaction; return the rows of the last statement."""
     with transaction(url) as cursor:
         for statement in statements:
             cursor.execute(statement)
@@ -81,7 +81,7 @@ def rows(connection: "Connection", statement: str, values: Any = None) -> list[d
 
 
 def execute(connection: "Connection", statement: str, values: Any = None) -> int:
-    """Run one statement; return how many rows it touched."""
+    """Run one statement; return how many rows it affected."""
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         return cursor.rowcount
@@ -102,7 +102,7 @@ def day_record(connection: "Connection", day: date) -> dict[str, Any]:
 
 
 def history(connection: "Connection", day: date) -> list[dict[str, Any]]:
-    """The attempts at a day, oldest first."""
+    """Return the attempts at a day, oldest first."""
     return rows(
         connection,
         "SELECT * FROM sync_attempt WHERE dataset = %s AND sync_date = %s ORDER BY id",
@@ -111,12 +111,12 @@ def history(connection: "Connection", day: date) -> list[dict[str, Any]]:
 
 
 def states(connection: "Connection", day: date = START) -> list[tuple[Any, ...]]:
-    """Number, state and standing of each attempt at `day`, oldest first."""
+    """Return the number and state of each attempt at `day`, and whether it is current."""
     return [(a["attempt"], a["state"], not a["superseded"]) for a in history(connection, day)]
 
 
 def everything(connection: "Connection") -> list[dict[str, Any]]:
-    """All attempts, then all records."""
+    """Return all attempts, followed by all records."""
     return [
         *rows(connection, "SELECT * FROM sync_attempt ORDER BY id"),
         *rows(connection, "SELECT * FROM daily_sync_status ORDER BY id"),
@@ -125,7 +125,7 @@ def everything(connection: "Connection") -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Worker:
-    """A worker at the days of one batch, or at days alone; each step commits by itself."""
+    """A worker that syncs days, in a batch or without one; each step is committed separately."""
 
     url: str
     batch: Batch | None = None
@@ -209,7 +209,7 @@ _SOURCE = """
 DROP TABLE IF EXISTS orders, broken CASCADE;
 CREATE TABLE orders (day date, id integer, amount integer);
 INSERT INTO orders SELECT date '2025-10-01' + n / 10, n, n * 10 FROM generate_series(0, 119) n;
--- A read of these days loses its connection after half of the rows.
+-- Reading one of these days loses the connection after half of the rows.
 CREATE TABLE broken (day date);
 CREATE OR REPLACE FUNCTION wait_at_gate() RETURNS boolean LANGUAGE plpgsql AS
 $$ BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN true; END $$;
@@ -221,7 +221,8 @@ CREATE VIEW orders_source AS SELECT *, CASE
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The dataset `orders`: twelve days of ten rows. Its records stand in the target, or not."""
+    """The dataset `orders`: twelve days of ten rows. If `tracking` is None, its records are in the
+    target database."""
 
     source: str
     target: str
@@ -252,7 +253,7 @@ class Pipeline:
         run_id: str = "run-1",
         **changes: Any,
     ) -> Iterator[DayResult]:
-        """Sync these days one by one, each when its result is asked for."""
+        """Sync these days one by one, each when its result is requested."""
         with Tracker(self.settings, run_id=run_id, triggered_by="a test") as tracker:
             yield from sync_days(
                 self.dataset(**changes),
@@ -267,13 +268,13 @@ class Pipeline:
         return list(self.start(of, batch, **how))
 
     def loaded(self) -> dict[date, int]:
-        """How many rows of each day the target holds."""
+        """Return the number of rows of each day in the target."""
         return dict(run(self.target, "SELECT day, count(*) FROM orders GROUP BY day ORDER BY day"))
 
 
 @contextmanager
 def gate_closed(url: str) -> Iterator["Connection"]:
-    """Readers of the pipeline's source stop in the middle of a day, until the block is over."""
+    """Block readers of the pipeline's source in the middle of a day until the block ends."""
     with closing(psycopg2.connect(url)) as connection:
         connection.autocommit = True
         execute(connection, "SELECT pg_advisory_lock(42)")
@@ -286,16 +287,16 @@ def open_batch(url: str, of: Sequence[date], key: str = "batch-1", dataset: str 
 
 
 def as_requested(batch: Batch, of: Sequence[date]) -> NewBatch:
-    """The batch as whoever continues it asks for it."""
+    """Return the batch as requested by a run that continues it."""
     return NewBatch(batch.batch_key, batch.dataset, of, "run-1", "a test")
 
 
 class Interrupted(BaseException):
-    """What a framework's signal handler raises to end a run."""
+    """The exception that a framework's signal handler raises to end a run."""
 
 
 def at_once(work: Sequence[Callable[[], _T]]) -> list[_T]:
-    """Do all of `work` at the same time, each in a thread; return what each returned."""
+    """Call all functions in `work` at the same time, each in a thread; return their results."""
     barrier = threading.Barrier(len(work))
 
     def start(one: Callable[[], _T]) -> _T:
@@ -308,13 +309,13 @@ def at_once(work: Sequence[Callable[[], _T]]) -> list[_T]:
 
 @contextmanager
 def in_thread(work: Callable[[], _T]) -> Iterator["Future[_T]"]:
-    """Start `work` in a thread; the block may wait for its result, which must come in time."""
+    """Start `work` in a thread and yield its future; at the end, wait for the thread."""
     with ThreadPoolExecutor(1) as pool:
         yield pool.submit(work)
 
 
 def wait_until_blocked(connection: "Connection", by_pid: int) -> None:
-    """Return as soon as some session waits for a lock that the session `by_pid` holds."""
-    # pg_stat_activity would not change within a transaction of `connection`.
+    """Return as soon as a session is waiting for a lock held by the session `by_pid`."""
+    # Not pg_stat_activity, which does not change within a transaction of `connection`.
     waiting = "SELECT FROM pg_locks WHERE NOT granted AND %s = ANY(pg_blocking_pids(pid))"
     wait_until(lambda: execute(connection, waiting, [by_pid]), TIMEOUT_SECONDS)

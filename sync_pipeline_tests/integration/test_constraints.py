@@ -97,7 +97,7 @@ ATTEMPTS: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
     ("waits_only_in_a_batch", PENDING, {"state": "skipped", "ended_at": NOW, "batch_id": None}),
     ("pkey", PENDING, {"id": FIRST}),
     ("one_number_per_day", SYNCED, {"sync_date": "2025-10-03", "attempt": 3}),
-    ("one_standing_per_day_of_batch", PENDING, {"sync_date": "2025-10-02"}),
+    ("one_current_per_day_of_batch", PENDING, {"sync_date": "2025-10-02"}),
     ("one_syncing_per_day", SYNCING, {"sync_date": "2025-10-03", "attempt": 4}),
 ]
 # `closed_has_end` cannot be violated directly because a trigger sets the end. It has its own test.

@@ -1,4 +1,4 @@
-"""A day that cannot be replaced completely keeps its former rows, whatever the failure."""
+"""A day that cannot be replaced completely keeps its existing rows, regardless of the failure."""
 
 import signal
 import threading
@@ -89,7 +89,7 @@ def working(source_url: str, target_url: str, **given: Any) -> Iterator[Worker]:
 
 @pytest.fixture
 def worker(source_url: str, database_url: str) -> Iterator[Worker]:
-    """A worker whose target has one former row of the day; checks that no thread is left."""
+    """A worker whose target has one row for the day. Checks that no thread is left running."""
     run(source_url, *SOURCE)
     with working(source_url, database_url) as made:
         run(database_url, "INSERT INTO orders (id, day) VALUES (-1, '2025-10-02')")
@@ -97,7 +97,7 @@ def worker(source_url: str, database_url: str) -> Iterator[Worker]:
         assert [thread.name for thread in threading.enumerate() if "read " in thread.name] == []
 
 
-def keeps_former_row(url: str) -> bool:
+def keeps_existing_row(url: str) -> bool:
     return run(url, "SELECT id FROM orders") == [(-1,)]
 
 
@@ -112,26 +112,26 @@ def reading_sessions(url: str) -> int:
     return count
 
 
-def test_if_the_source_fails_midway_its_error_is_raised_and_the_former_rows_remain(
+def test_if_the_source_fails_midway_its_error_is_raised_and_the_existing_rows_remain(
     worker: Worker, source_url: str, database_url: str
 ) -> None:
     run(source_url, "INSERT INTO broken VALUES ('2025-10-02')")
     with pytest.raises(SourceError, match="cannot read 2025-10-02 from the query: division by"):
         worker.sync(DAY)
-    assert keeps_former_row(database_url)
+    assert keeps_existing_row(database_url)
 
     run(source_url, "DELETE FROM broken")
     assert worker.sync(DAY) == ROWS
 
 
-def test_the_drivers_error_is_the_cause(worker: Worker, source_url: str) -> None:
+def test_the_driver_error_is_the_cause(worker: Worker, source_url: str) -> None:
     run(source_url, "INSERT INTO broken VALUES ('2025-10-02')")
     with pytest.raises(SourceError) as raised:
         worker.sync(DAY)
     assert getattr(raised.value.__cause__, "pgcode", None) == "22012"
 
 
-def test_a_source_connection_lost_midway_is_opened_again_and_the_former_rows_remain(
+def test_a_source_connection_lost_midway_is_reopened_and_the_existing_rows_remain(
     worker: Worker, source_url: str, database_url: str
 ) -> None:
     # The target pauses after some rows, so the pipe fills up and the source waits midway.
@@ -148,7 +148,7 @@ def test_a_source_connection_lost_midway_is_opened_again_and_the_former_rows_rem
         worker.sync(DAY)
     ending.join()
     assert isinstance(raised.value.__cause__, psycopg2.Error)
-    assert keeps_former_row(database_url)
+    assert keeps_existing_row(database_url)
     assert worker.sync(NEXT) == 1
 
 
@@ -162,7 +162,7 @@ def end_reader(url: str) -> None:
     assert ended == [(True,)]
 
 
-def test_if_the_target_rejects_a_row_the_source_is_stopped_and_the_former_rows_remain(
+def test_if_the_target_rejects_a_row_the_source_is_stopped_and_the_existing_rows_remain(
     worker: Worker, source_url: str, database_url: str
 ) -> None:
     run(database_url, "ALTER TABLE orders ADD CONSTRAINT small CHECK (id < 100)")
@@ -170,11 +170,11 @@ def test_if_the_target_rejects_a_row_the_source_is_stopped_and_the_former_rows_r
         worker.sync(DAY)
     assert getattr(raised.value.__cause__, "pgcode", None) == "23514"
     assert reading_sessions(source_url) == 0
-    assert keeps_former_row(database_url)
+    assert keeps_existing_row(database_url)
     assert worker.sync(NEXT) == 1
 
 
-def test_if_the_target_fails_immediately_it_does_not_wait_for_a_slow_source(
+def test_a_target_that_fails_immediately_does_not_wait_for_a_slow_source(
     source_url: str, database_url: str
 ) -> None:
     query = "SELECT date '2025-10-02' AS day, pg_sleep(60)::text AS slept"
@@ -200,11 +200,11 @@ def test_a_trigger_that_drops_rows_is_detected_by_the_counts(
         CountMismatchError, match="returned 200000 rows for 2025-10-02, but orders stored 199800"
     ):
         worker.sync(DAY)
-    assert keeps_former_row(database_url)
+    assert keeps_existing_row(database_url)
     assert worker.sync(NEXT) == 1
 
 
-def test_the_error_of_a_locked_day_names_the_holder(
+def test_the_error_for_a_locked_day_names_the_holder(
     worker: Worker, source_url: str, database_url: str
 ) -> None:
     with working(source_url, database_url, lock_timeout=0.2) as late:
@@ -223,7 +223,7 @@ def test_the_error_of_a_locked_day_names_the_holder(
 def test_a_worker_that_waited_for_the_lock_replaces_the_committed_rows(
     worker: Worker, source_url: str, database_url: str
 ) -> None:
-    # Even if the server's default isolation level would show the rows from before the wait.
+    # Must work even with a default isolation level that would hide rows committed during the wait.
     name = database_url.split("?")[0].rpartition("/")[2]
     run(
         database_url,
@@ -245,7 +245,7 @@ class Interrupted(BaseException):
 
 
 @pytest.mark.parametrize("after", [0.1, 0.2, 0.4])
-def test_the_exception_of_a_signal_is_raised_and_the_former_rows_remain(
+def test_a_signal_handlers_exception_is_raised_and_the_existing_rows_remain(
     worker: Worker, source_url: str, database_url: str, after: float
 ) -> None:
     # Slow enough that the signal arrives during the load on any machine.
@@ -268,8 +268,8 @@ def test_the_exception_of_a_signal_is_raised_and_the_former_rows_remain(
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    wait_until(lambda: reading_sessions(source_url) == 0)  # the server cancels it a moment later
-    assert keeps_former_row(database_url)
+    wait_until(lambda: reading_sessions(source_url) == 0)  # the query is cancelled a moment later
+    assert keeps_existing_row(database_url)
     run(database_url, "DROP TRIGGER slowing ON orders")
     assert worker.sync(NEXT) == 1
     assert worker.sync(DAY) == ROWS
@@ -285,10 +285,10 @@ def test_if_the_target_connection_is_lost_its_error_is_raised_and_the_source_is_
     assert isinstance(raised.value.__cause__, psycopg2.Error)
     assert worker.connection.closed
     assert reading_sessions(source_url) == 0
-    assert keeps_former_row(database_url)
+    assert keeps_existing_row(database_url)
 
 
-def test_an_unexpected_exception_of_a_source_is_raised_unchanged(
+def test_an_unexpected_exception_from_a_source_is_raised_unchanged(
     worker: Worker, database_url: str
 ) -> None:
     class Buggy:
@@ -306,7 +306,7 @@ def test_an_unexpected_exception_of_a_source_is_raised_unchanged(
     with pytest.raises(ZeroDivisionError):
         replace_day(worker.target, DAY, Buggy())
     worker.connection.rollback()
-    assert keeps_former_row(database_url)
+    assert keeps_existing_row(database_url)
 
 
 def test_a_source_that_returns_a_wrong_count_fails_the_day(
@@ -324,4 +324,4 @@ def test_a_source_that_returns_a_wrong_count_fails_the_day(
     with pytest.raises(CountMismatchError, match="returned 200001 rows"):
         replace_day(worker.target, DAY, Miscounting())
     worker.connection.rollback()
-    assert keeps_former_row(database_url)
+    assert keeps_existing_row(database_url)

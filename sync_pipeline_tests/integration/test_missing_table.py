@@ -1,4 +1,4 @@
-"""If the target table is missing, its synced days are recorded as failed."""
+"""If the target table is missing, the dataset's synced days are recorded as failed."""
 
 import time
 from collections.abc import Callable
@@ -83,7 +83,7 @@ def test_changing_the_target_table_marks_the_synced_days_failed(pipeline: Pipeli
     assert states(pipeline.target) == ["success"] * 2 + ["failed"] * 4
 
 
-def test_a_first_sync_corrects_nothing_and_an_existing_table_keeps_its_days(
+def test_nothing_is_corrected_on_the_first_sync_or_if_the_table_exists(
     pipeline: Pipeline,
 ) -> None:
     pipeline.sync(DAYS[:3])
@@ -92,7 +92,7 @@ def test_a_first_sync_corrects_nothing_and_an_existing_table_keeps_its_days(
     assert corrections(pipeline.target) == []
 
 
-def test_a_retried_batch_syncs_its_completed_days_again_too(
+def test_a_retried_batch_also_syncs_its_completed_days_again(
     pipeline: Pipeline, connection: "Connection"
 ) -> None:
     batch = open_batch(pipeline.target, DAYS[:3])
@@ -107,7 +107,7 @@ def test_a_retried_batch_syncs_its_completed_days_again_too(
     assert pipeline.loaded() == dict.fromkeys(DAYS[:3], 10)
 
 
-def test_records_in_another_database_are_corrected_too(
+def test_records_in_a_separate_database_are_corrected(
     pipeline: Pipeline, make_database: Callable[[str | None], str], migrated_template: str
 ) -> None:
     tracking = make_database(migrated_template)
@@ -132,7 +132,7 @@ def test_a_late_correction_does_not_affect_days_loaded_into_the_new_table(
     assert len(rows(connection, "SELECT * FROM sync_correction")) == 1
 
 
-def test_a_record_written_by_a_person_is_not_changed(pipeline: Pipeline) -> None:
+def test_a_record_inserted_manually_is_not_changed(pipeline: Pipeline) -> None:
     run(
         pipeline.target,
         "INSERT INTO daily_sync_status (dataset, sync_date, status) "

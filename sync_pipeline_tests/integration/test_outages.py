@@ -212,7 +212,7 @@ def test_in_an_outage_until_the_end_days_are_synced_at_full_speed_and_pending_ev
     server.start()
 
 
-def test_a_day_is_in_the_outbox_from_its_commit_until_it_is_recorded(
+def test_the_outbox_contains_a_day_from_its_commit_until_it_is_recorded(
     pipeline: Pipeline, records: str, connection: "Connection"
 ) -> None:
     batch = open_batch(records, DAYS[:1])

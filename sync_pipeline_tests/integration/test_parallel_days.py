@@ -1,4 +1,4 @@
-"""Several days in parallel in one run: each is recorded, and all stop when the caller stops."""
+"""Days synced in parallel in one run are all recorded, and all stop when the caller stops."""
 
 import re
 import threading
@@ -90,7 +90,7 @@ def test_if_the_caller_stops_the_days_in_progress_are_rolled_back(
     results = pipeline.start(DAYS, batch, **THREE)
     first = next(results)
     with gate_closed(pipeline.source):
-        # Two or three days are waiting at the gate; stopping does not wait until it opens.
+        # Two or three days are waiting at the gate; stopping does not wait for it to open.
         wait_until(lambda: len(days_in_progress(connection)) == 3)
         stopped = days_in_progress(connection)
         results.close()  # type: ignore[attr-defined]
@@ -109,7 +109,7 @@ def test_no_worker_starts_another_day_while_one_is_slow_to_stop() -> None:
     started = [0, 0]
 
     class BusyWorker:
-        """A worker: number 0 stops long after `stop` was called, number 1 syncs fast days."""
+        """Worker 0 stops long after `stop` is called; worker 1 syncs each day quickly."""
 
         tripped_by = None
 
@@ -148,7 +148,9 @@ def test_pending_writes_of_a_thread_are_written_by_the_run(pipeline: Pipeline) -
     assert found == [(DAYS[0], "failed", "held")]
 
 
-def test_a_batch_opened_by_a_thread_starts_when_the_run_requested_it(pipeline: Pipeline) -> None:
+def test_a_batch_opened_by_a_thread_starts_at_the_time_of_the_runs_request(
+    pipeline: Pipeline,
+) -> None:
     new = NewBatch("batch-1", helpers.DATASET, DAYS)
     with Tracker(pipeline.settings, run_id="run-1") as tracker:
         tracker._writes.requested_at[new.batch_key, new.dataset] = time.monotonic() - 60
@@ -181,7 +183,7 @@ def test_a_worker_that_cannot_connect_leaves_its_days_to_the_others(
     assert "running with one worker fewer than parallel_days" in caplog.text
 
 
-def test_days_not_started_when_the_target_became_unreachable_are_named(
+def test_days_not_started_when_the_target_becomes_unreachable_are_listed(
     pipeline: Pipeline, make_database: Any, migrated_template: str, server_url: str
 ) -> None:
     apart = Pipeline(pipeline.source, make_database(None), make_database(migrated_template))
@@ -199,7 +201,7 @@ def test_days_not_started_when_the_target_became_unreachable_are_named(
         "WHERE kind = 'batch'",
     )
     assert found[:3] == ("failed", 0, 12)
-    # Each worker failed in its day, and some failed again when they could not connect.
+    # Each worker failed its day, and some failed another day because they could not connect.
     assert re.search(r"Not run: 2025-10-0[4-8]\.\.2025-10-12", found[3])
 
 

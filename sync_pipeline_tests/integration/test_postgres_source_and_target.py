@@ -33,7 +33,7 @@ class Databases:
         return Settings({"SYNC_SOURCE_URL": self.source, "SYNC_DATABASE_URL": self.target})
 
     def sync(self, dataset: Dataset, *days: date) -> list[Loaded]:
-        """Sync `days` with one source and one target, and commit each separately."""
+        """Sync `days` with one source and one target, and commit each day separately."""
         loaded = []
         with (
             closing(open_source(dataset, self.settings)) as source,
@@ -208,7 +208,7 @@ def test_user_defined_types_of_the_source_are_copied_as_text(databases: Database
 
 
 @pytest.mark.parametrize("from_query", [False, True])
-def test_any_name_of_a_table_or_column_works(databases: Databases, from_query: bool) -> None:
+def test_any_table_or_column_name_works(databases: Databases, from_query: bool) -> None:
     names = ["select", 'a "quoted" name', "100%", "%s %(x)s", "ß" * 31 + "x", "日", "{braces}", "'"]
     columns = sql.SQL(", ").join(sql.SQL("{} int").format(sql.Identifier(name)) for name in names)
     table = sql.Identifier("Ord%ers")
@@ -273,7 +273,7 @@ def test_views_partitioned_tables_and_queries_are_sources(databases: Databases, 
 @pytest.mark.parametrize(
     ("day", "hours"), [(date(2025, 3, 9), 23), (date(2025, 11, 2), 25), (date(2025, 10, 2), 24)]
 )
-def test_a_timestamptz_day_is_as_long_as_in_the_time_zone(
+def test_a_timestamptz_day_has_the_number_of_hours_in_its_time_zone(
     databases: Databases, day: date, hours: int
 ) -> None:
     run(
@@ -288,7 +288,7 @@ def test_a_timestamptz_day_is_as_long_as_in_the_time_zone(
     assert loaded.rows_loaded == hours
     local_days = "SELECT DISTINCT (day AT TIME ZONE 'America/New_York')::date FROM orders"
     assert run(databases.target, local_days) == [(day,)]
-    # The same bounds find the same rows again.
+    # The next sync deletes exactly the rows of the day.
     assert databases.sync(dataset(zone="America/New_York"), day)[0].rows_deleted == hours
 
 
@@ -359,7 +359,7 @@ def test_a_large_day_needs_little_memory(databases: Databases) -> None:
     assert peak < 8_000_000
 
 
-def test_the_source_cannot_be_written_to(databases: Databases) -> None:
+def test_the_source_connection_is_read_only(databases: Databases) -> None:
     run(
         databases.source,
         "CREATE TABLE orders (day date)",

@@ -52,7 +52,8 @@ def anywhere(
     make_database: Callable[[str | None], str],
     migrated_template: str,
 ) -> Pipeline:
-    """A pipeline with its records in the target database, and one with a separate database."""
+    """A pipeline with its records in the target database, and one with a separate database for
+    them."""
     if request.param == "together":
         return pipeline
     return replace(pipeline, tracking=make_database(migrated_template))
@@ -118,7 +119,7 @@ def test_a_day_that_is_interrupted_during_its_commit_is_recorded_as_committed(
 
 
 @pytest.mark.parametrize("victim", ["read orders", "sync run", "tracking"])
-def test_a_connection_lost_in_the_middle_of_a_day_fails_no_day(
+def test_a_connection_lost_in_the_middle_of_a_day_does_not_fail_the_day(
     pipeline: Pipeline, connection: "Connection", victim: str
 ) -> None:
     batch = open_batch(pipeline.target, DAYS)
@@ -172,7 +173,7 @@ def test_a_permanent_error_is_not_retried(pipeline: Pipeline, connection: "Conne
     assert attempts(connection, DAYS[1]) == [("failed", False)]
 
 
-def test_a_lock_timeout_of_the_table_is_retried(
+def test_a_lock_timeout_on_the_table_is_retried(
     pipeline: Pipeline, connection: "Connection"
 ) -> None:
     pipeline.sync(DAYS[:1])
@@ -192,7 +193,7 @@ def test_a_lock_timeout_of_the_table_is_retried(
 
 
 class TestBackoff:
-    """Between two attempts at a day."""
+    """The backoff between two attempts at a day."""
 
     def test_the_record_remains_open_and_an_interrupt_ends_the_backoff(
         self, pipeline: Pipeline, connection: "Connection", interrupt: Callable[[], None]
@@ -220,7 +221,7 @@ class TestUnreachable:
     """A source or target that can no longer be reached."""
 
     @pytest.mark.parametrize("side", ["source", "target"])
-    def test_the_remaining_days_are_not_run_and_the_batch_names_them(
+    def test_the_remaining_days_are_not_run_and_the_batch_lists_them(
         self, pipeline: Pipeline, connection: "Connection", server: OtherServer, side: str
     ) -> None:
         elsewhere = server.database("orders")
@@ -250,7 +251,7 @@ class TestUnreachable:
         assert closed["error_message"].endswith(f". Not run: {DAYS[2]}..{DAYS[5]}")
 
     @pytest.mark.parametrize("side", ["source", "target"])
-    def test_no_day_fails_if_it_is_back_before_the_last_attempt(
+    def test_no_day_fails_if_it_is_reachable_again_before_the_last_attempt(
         self, pipeline: Pipeline, server: OtherServer, side: str, connection: "Connection"
     ) -> None:
         elsewhere = server.database("orders")
@@ -264,7 +265,7 @@ class TestUnreachable:
         found = [next(results)]
         server.stop()
         with in_thread(lambda: list(results)) as syncing:
-            # The second attempt could not connect, and more attempts are left.
+            # The second attempt could not connect, and more attempts remain.
             wait_until(lambda: len(history(connection, DAYS[1])) >= 3 or side == "target")
             server.start()
             found += syncing.result(60)

@@ -1,4 +1,4 @@
-"""Two workers never load the same day at once: the second one waits or fails."""
+"""Two workers never load the same day at the same time: the second one waits or fails."""
 
 import time
 from functools import partial
@@ -34,7 +34,7 @@ HOLDER = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 
 
 @pytest.fixture
 def pipeline(pipeline: Pipeline) -> Pipeline:
-    """A pipeline whose target rejects a row while another session loads it."""
+    """A pipeline whose target rejects a row that another session is loading."""
     pipeline.sync(DAYS[:1])
     run(
         pipeline.target,
@@ -101,7 +101,7 @@ def test_a_locked_day_fails_after_the_lock_timeout_and_names_the_run(
     assert "; waited 0.2 s. " in (result.error or "")
 
 
-def test_a_day_that_was_synced_while_its_lock_was_awaited_is_skipped_in_the_batch(
+def test_a_day_synced_while_another_worker_waits_for_its_lock_is_skipped_by_that_worker(
     pipeline: Pipeline, connection: "Connection"
 ) -> None:
     run(pipeline.target, "TRUNCATE orders, sync_attempt, daily_sync_status")

@@ -1,4 +1,4 @@
-"""If a source's columns change, the day fails with advice, or the target table is changed."""
+"""If a source's columns change, the sync fails with advice, or the target table is changed."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ ADD_COLUMNS = {"table": "orders", "on_schema_change": "add_columns"}
 
 @pytest.fixture
 def pipeline(source_url: str, database_url: str) -> Pipeline:
-    """A pipeline whose source was synced once."""
+    """A pipeline whose source has been synced once."""
     made = Pipeline(source_url, database_url)
     run(source_url, "CREATE TABLE orders AS SELECT date '2025-10-01' AS day, 1 AS id, 2 AS amount")
     assert sync(made).outcome is Outcome.SUCCESS
@@ -31,7 +31,7 @@ def sync(pipeline: Pipeline, target: dict[str, Any] | None = None) -> Any:
 
 
 def sync_error(pipeline: Pipeline) -> str:
-    """Return the error of a sync; check that it changed no row."""
+    """Return the error raised by a sync; check that no row was changed."""
     before = run(pipeline.target, "SELECT to_jsonb(orders) FROM orders")
     with pytest.raises(TargetError) as raised:
         sync(pipeline)
@@ -63,14 +63,14 @@ def test_a_new_column_is_added_and_recorded_as_a_correction(pipeline: Pipeline) 
     assert len(corrections(pipeline)) == 1
 
 
-def test_a_missing_table_of_source_columns_does_not_prevent_tracking(
+def test_tracking_works_if_the_table_of_source_columns_is_missing(
     pipeline: Pipeline,
 ) -> None:
     run(pipeline.target, "DROP TABLE sync_source_columns")
     assert sync(pipeline).attempt is not None
 
 
-def test_a_dropped_column_is_an_error_until_it_is_dropped_at_the_target_too(
+def test_a_dropped_column_is_an_error_until_it_is_also_dropped_in_the_target(
     pipeline: Pipeline,
 ) -> None:
     run(pipeline.source, "ALTER TABLE orders DROP amount")
@@ -89,12 +89,12 @@ def test_a_dropped_column_is_left_empty_and_recorded_once(pipeline: Pipeline) ->
     ]
 
 
-def test_a_column_that_only_the_target_ever_had_is_ignored(pipeline: Pipeline) -> None:
+def test_a_column_that_was_never_in_the_source_is_ignored(pipeline: Pipeline) -> None:
     run(pipeline.target, "ALTER TABLE orders ADD note text")
     assert sync(pipeline).outcome is Outcome.SUCCESS
 
 
-def test_a_type_that_becomes_wider_than_the_targets_is_an_error(pipeline: Pipeline) -> None:
+def test_a_type_that_becomes_wider_than_the_target_type_is_an_error(pipeline: Pipeline) -> None:
     run(pipeline.source, "ALTER TABLE orders ALTER amount TYPE bigint")
     assert "column 'amount' is integer, but must be bigint" in sync_error(pipeline)
     run(pipeline.target, "ALTER TABLE orders ALTER amount TYPE numeric")

@@ -1,4 +1,4 @@
-"""`max_connections` limits how many workers read a source at once, over all runs."""
+"""`max_connections` limits how many workers read a source at the same time, across all runs."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -73,7 +73,7 @@ def test_no_more_days_run_in_parallel_than_there_are_slots(
     results = start(pipeline, DAYS, 2, batch=batch, parallel_days=4)
     with in_thread(lambda: list(results)) as syncing:
         with gate_closed(pipeline.source):
-            wait_until(lambda: "all max_connections slots of the source are in use" in caplog.text)
+            wait_until(lambda: "all max_connections slots for the source are in use" in caplog.text)
             assert readers(connection) <= 2
         assert len(syncing.result(TIMEOUT_SECONDS)) == len(DAYS)
     assert pipeline.loaded() == dict.fromkeys(DAYS, 10)

@@ -55,7 +55,7 @@ def source_url(one_source: str) -> str:
 
 @pytest.fixture
 def pipeline(source_url: str, database_url: str) -> Pipeline:
-    """A source with twelve days, and a target with one former row of each of the first five."""
+    """A source with twelve days, and a target with one row for each of the first five days."""
     run(
         database_url,
         "CREATE TABLE orders (day date, id integer, amount integer, passed boolean)",
@@ -159,7 +159,7 @@ class TestOneTransaction:
 
 
 @pytest.mark.parametrize("broken", ["target", "lost source", "lost target"])
-def test_a_failed_day_keeps_its_former_rows_and_the_next_days_are_synced(
+def test_a_failed_day_keeps_its_existing_rows_and_the_next_days_are_synced(
     pipeline: Pipeline, connection: "Connection", broken: str
 ) -> None:
     day = FIVE[2]
@@ -193,7 +193,7 @@ def test_a_failed_day_keeps_its_former_rows_and_the_next_days_are_synced(
 class TestSkipping:
     """Days that are already synced."""
 
-    def test_without_resync_they_are_skipped(
+    def test_without_resync_synced_days_are_skipped(
         self, pipeline: Pipeline, connection: "Connection"
     ) -> None:
         pipeline.sync(FIVE[:2])
@@ -220,7 +220,7 @@ class TestSkipping:
         assert outcomes(unreachable.sync(FIVE, batch, resync=False)) == ["skipped"] * 5
         assert record(connection, batch.id)["status"] == "success"
 
-    def test_with_resync_they_are_synced_again(
+    def test_with_resync_synced_days_are_synced_again(
         self, pipeline: Pipeline, connection: "Connection"
     ) -> None:
         pipeline.sync(FIVE)
@@ -231,10 +231,10 @@ class TestSkipping:
 
 
 class TestContinuing:
-    """A batch with completed days: another run continues with the other days."""
+    """Another run continues a batch in which some days are completed."""
 
     @pytest.mark.parametrize("resync", [True, False])
-    def test_its_completed_days_and_their_records_are_not_changed(
+    def test_completed_days_and_their_records_are_not_changed(
         self, pipeline: Pipeline, connection: "Connection", resync: bool
     ) -> None:
         run(pipeline.source, f"INSERT INTO broken VALUES ('{FIVE[2]}')")
@@ -258,7 +258,7 @@ class TestContinuing:
         closed = record(connection, batch.id)
         assert (closed["status"], closed["skipped_count"]) == ("success", 1)
 
-    def test_its_completed_day_is_skipped_even_if_a_later_attempt_outside_it_failed(
+    def test_a_completed_day_is_skipped_even_if_a_later_attempt_outside_the_batch_failed(
         self, pipeline: Pipeline, connection: "Connection"
     ) -> None:
         batch = open_batch(pipeline.target, FIVE)
@@ -283,7 +283,7 @@ def test_a_day_without_rows_at_the_source_is_cleared_and_succeeds(
 class TestUnreachable:
     """A source or target that cannot be used ends the sync with an error."""
 
-    @pytest.mark.parametrize("why", ["no database", "no table", "no fitting target"])
+    @pytest.mark.parametrize("why", ["no database", "no table", "no matching target"])
     def test_an_unusable_source_fails_the_first_day_and_the_others_are_not_run(
         self, pipeline: Pipeline, connection: "Connection", why: str
     ) -> None:
@@ -294,7 +294,7 @@ class TestUnreachable:
                 pipeline = Pipeline(unreachable, pipeline.target)
             case "no table":
                 run(pipeline.source, "DROP VIEW orders_source")
-            case "no fitting target":
+            case "no matching target":
                 run(pipeline.target, "ALTER TABLE orders DROP amount")
                 expected = TargetError
         batch = open_batch(pipeline.target, FIVE)
@@ -312,7 +312,7 @@ class TestUnreachable:
         assert closed["remarks"] == f"批量同步失败: {reason}"
         assert pipeline.loaded() == dict.fromkeys(FIVE, 1)
 
-    def test_with_an_unusable_target_no_day_is_run(
+    def test_if_the_target_is_unusable_no_day_is_run(
         self, pipeline: Pipeline, connection: "Connection"
     ) -> None:
         unreachable = with_database(pipeline.target, "nowhere")
@@ -325,7 +325,7 @@ class TestUnreachable:
 
 
 class TestStopped:
-    """The caller stops before the last day."""
+    """The caller stops before all days are synced."""
 
     def test_an_interrupted_day_is_rolled_back_and_recorded_as_cancelled(
         self, pipeline: Pipeline, connection: "Connection", interrupt: Callable[[], None]
@@ -359,10 +359,10 @@ class TestStopped:
         assert states(connection, batch.id) == ["success", *["pending"] * 4]
         assert record(connection, batch.id)["status"] == "syncing"
         ours = "SELECT FROM pg_stat_activity WHERE application_name ~ '(orders|run-1)$'"
-        for _ in range(helpers.TIMEOUT_SECONDS * 100):  # a session ends shortly after its client
+        for _ in range(helpers.TIMEOUT_SECONDS * 100):  # the session ends after the client closes
             if not execute(connection, ours):
                 return
-        raise AssertionError("a session is left")
+        raise AssertionError("a session is still open")
 
 
 def test_a_locked_day_fails_with_the_holders_name_and_keeps_its_record(
@@ -388,7 +388,7 @@ def test_a_locked_day_fails_with_the_holders_name_and_keeps_its_record(
 
 
 class TestSeparateDatabase:
-    """The records are in another database than the rows."""
+    """The records and the rows are in different databases."""
 
     @pytest.fixture
     def tracking_url(
@@ -401,7 +401,9 @@ class TestSeparateDatabase:
         run(pipeline.target, "DROP TABLE daily_sync_status CASCADE")
         return Pipeline(pipeline.source, pipeline.target, tracking_url)
 
-    def test_the_record_follows_the_rows(self, apart: Pipeline, tracking_url: str) -> None:
+    def test_each_day_is_recorded_with_its_outcome(
+        self, apart: Pipeline, tracking_url: str
+    ) -> None:
         run(apart.source, f"INSERT INTO broken VALUES ('{FIVE[1]}')")
         batch = open_batch(tracking_url, FIVE)
         results = apart.sync(FIVE, batch)
@@ -444,11 +446,11 @@ def test_a_superseded_day_fails_and_the_next_days_are_synced(
         "SELECT error_message FROM daily_sync_status WHERE kind = 'day' AND status = 'failed'",
     )
     assert kept == ("presumed dead",)
-    assert pipeline.loaded()[START] == 1  # its rows were rolled back with its record
+    assert pipeline.loaded()[START] == 1  # the new rows were rolled back
 
 
 class TestProgress:
-    """How often a batch's record is written while its days are synced."""
+    """How often a batch's record is updated while its days are synced."""
 
     @pytest.mark.parametrize(
         ("policy", "written"),
@@ -460,7 +462,7 @@ class TestProgress:
             (Percent(percent=50), [6, 12]),
         ],
     )
-    def test_it_is_written_at_the_intervals_of_the_policy_and_at_the_end(
+    def test_the_record_is_updated_at_the_intervals_of_the_policy_and_at_the_end(
         self, pipeline: Pipeline, connection: "Connection", policy: Any, written: list[int]
     ) -> None:
         run(

@@ -1,4 +1,4 @@
-"""The target table is created with the source's columns, or checked, or refused in one line."""
+"""The target table is created with the source's columns, or checked; errors are one line."""
 
 import logging
 import threading
@@ -47,7 +47,7 @@ def prepare(url: str, *, table: str = "orders", name: str = "sales") -> None:
 
 
 def prepare_error(url: str, **given: str) -> str:
-    """Return the error of preparing the table: one line that names the dataset."""
+    """Return the error raised when the table is prepared: one line that names the dataset."""
     with pytest.raises(TargetError) as raised:
         prepare(url, **given)
     text = str(raised.value)
@@ -58,7 +58,7 @@ def prepare_error(url: str, **given: str) -> str:
 
 @pytest.fixture
 def user(database_url: str) -> Iterator[tuple[str, str]]:
-    """A user without privileges in the target database, and the URL to connect as this user."""
+    """A user without privileges in the target database, and the URL for connecting as this user."""
     dsn = parse_dsn(database_url)
     name = f"loader_{dsn['dbname']}"
     run(
@@ -92,7 +92,7 @@ def test_preparing_twice_changes_nothing(
     assert not caplog.records
 
 
-def test_several_workers_may_prepare_at_once(database_url: str) -> None:
+def test_several_workers_may_prepare_the_table_concurrently(database_url: str) -> None:
     failures: list[BaseException] = []
     together = threading.Barrier(8)
 
@@ -137,13 +137,13 @@ def test_all_differences_are_reported_in_one_line(database_url: str) -> None:
         FITTING,
         FITTING + ", extra text, n serial NOT NULL, at timestamptz NOT NULL DEFAULT now(), "
         "i int GENERATED ALWAYS AS IDENTITY, twice int GENERATED ALWAYS AS (id * 2) STORED",
-        "note text, price numeric, day timestamptz, id int",  # another order, wider types
+        "note text, price numeric, day timestamptz, id int",  # different order, wider types
         "id int PRIMARY KEY, day timestamptz NOT NULL, price numeric(10,2), note varchar",
         "id bigint, day timestamptz, price numeric(12,4), note text",
         "id numeric(10), day timestamptz, price numeric, note text",
     ],
 )
-def test_a_table_that_accepts_every_row_fits(database_url: str, columns: str) -> None:
+def test_a_table_that_accepts_every_row_matches(database_url: str, columns: str) -> None:
     run(database_url, f"CREATE TABLE orders ({columns})", "CREATE INDEX ON orders (day, id)")
     prepare(database_url)
 
@@ -157,7 +157,7 @@ def test_a_table_that_accepts_every_row_fits(database_url: str, columns: str) ->
         ("day", "timestamptz(0)"),
     ],
 )
-def test_a_type_that_would_round_or_reject_a_value_does_not_fit(
+def test_a_type_that_would_round_or_reject_a_value_does_not_match(
     database_url: str, column: str, kind: str
 ) -> None:
     run(
@@ -177,14 +177,14 @@ def test_a_type_that_would_round_or_reject_a_value_does_not_fit(
         ("CREATE TYPE orders AS (id int)", "not a table"),
     ],
 )
-def test_a_relation_that_is_not_a_table_is_refused(
+def test_a_relation_that_is_not_a_table_is_rejected(
     database_url: str, statement: str, kind: str
 ) -> None:
     run(database_url, statement)
     assert f"the target orders is {kind}" in prepare_error(database_url)
 
 
-def test_a_table_without_an_index_on_the_day_causes_one_warning(
+def test_a_table_without_an_index_on_the_day_causes_a_single_warning(
     database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     run(database_url, f"CREATE TABLE slow ({FITTING})", "CREATE INDEX ON slow (id, day)")

@@ -31,7 +31,7 @@ class DayState(str, Enum):
 
 @dataclass(frozen=True)
 class CoveredDay:
-    """A day with values of its record, if it has one. `rows` is the number of rows loaded."""
+    """A day and values of its record, None without one. `rows` is the number of rows loaded."""
 
     day: date
     state: DayState

@@ -22,7 +22,7 @@ SELECT {columns} FROM (
 
 -- changed_late: records with a lower change number that may have become visible later, latest first
 -- Change numbers increase with time, except among concurrent transactions. Scans the index on
--- updated_at from its end, to a few seconds before the given change.
+-- updated_at from its end, back to the overlap before the given change.
 SELECT {columns} FROM (
     SELECT * FROM daily_sync_status
     WHERE change <= %(after)s AND updated_at > (

@@ -1,7 +1,7 @@
 -- filters: conditions of a list; the planner removes those whose value is NULL
 (%(dataset)s::text IS NULL OR dataset = %(dataset)s)
 AND (%(kind)s::text IS NULL OR kind = %(kind)s)
--- Equivalent by the table's constraint, and the condition of the index on batches.
+-- Implied by the constraint on remarks; lets the planner use the partial index on batches.
 AND (%(kind)s::text IS DISTINCT FROM 'batch' OR remarks LIKE '%%批量同步%%')
 AND (%(status)s::text[] IS NULL OR status = ANY(%(status)s::text[]))
 AND (NOT %(dated)s OR (kind = 'day' AND sync_date BETWEEN %(first)s::date AND %(last)s::date)

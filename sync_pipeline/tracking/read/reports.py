@@ -18,7 +18,7 @@ _SQL = named_sql.load(__package__, "reports.sql")
 
 @dataclass(frozen=True)
 class DayOfBatch:
-    """A day of a batch with its current attempt, whose rows, bytes and seconds these are."""
+    """A day of a batch with the values of its current attempt."""
 
     sync_date: date
     state: AttemptState

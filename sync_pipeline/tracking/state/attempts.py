@@ -73,7 +73,7 @@ def begin(
 
 
 def _begin_attempt(cursor: "Cursor", values: dict[str, Any]) -> tuple[int, bool]:
-    """Return the attempt's ID, and whether it may replace an earlier attempt of its batch."""
+    """Return the attempt's ID, and whether it was not planned (and may replace an earlier one)."""
     cursor.execute(_SQL["begin_planned"], values)
     row = cursor.fetchone()
     if row is not None:
@@ -129,7 +129,7 @@ def record_replay(cursor: "Cursor", day: SyncedDay, kept: int) -> None:
 
 
 def superseded_error(attempt: Attempt) -> SupersededError:
-    """Return the error for a worker whose attempt is not the running one of its day any more."""
+    """Return the error for a worker whose attempt is not running any more."""
     return SupersededError(
         f"dataset {attempt.dataset}, day {attempt.day}: attempt {attempt.number} was closed or "
         "superseded by a later one, so its success does not count. Look up the day in "
@@ -300,7 +300,7 @@ def _close(cursor: "Cursor", rows: Sequence[tuple[Any, ...]], error: str, ago: f
         cursor.execute(_SQL["close_attempts"], values | {"state": "syncing"})
         closed += cursor.rowcount
     if not_started:
-        # A day that was started since the query belongs to its worker: its state is not pending.
+        # Only those still pending: a day that was started since the query is left to its worker.
         error = batches.NOT_RUN + error
         values = {"ids": not_started, "ago": ago, "state": "pending", "error": error}
         cursor.execute(_SQL["close_attempts"], values)

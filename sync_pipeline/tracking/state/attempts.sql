@@ -18,8 +18,8 @@ WHERE record.status <> 'success' OR %(resync)s AND NOT EXISTS (
       AND state IN ('success', 'skipped'))
 RETURNING id, attempt
 
--- end_lost_attempts: close running attempts at the day: the new worker has the lock, so their worker
--- has lost it or is the same one, retrying the day after the error in after_error
+-- end_lost_attempts: close running attempts at the day, whose lock the caller has
+-- Either another worker has lost the lock, or the caller is retrying the day after `after_error`.
 UPDATE sync_attempt SET
     state = 'failed', ended_at = clock_timestamp(),
     error_message = CASE WHEN id = %(after)s THEN %(after_error)s
@@ -166,7 +166,7 @@ WHERE dataset = %(dataset)s AND sync_date = %(day)s AND run_id = %(run_id)s AND 
 SELECT id, attempt, dataset, sync_date, batch_id FROM sync_attempt
 WHERE run_id = %(run_id)s AND state = 'syncing'
 
--- unfinished_of_batch: pending and running attempts of a batch, filtered by what is given
+-- unfinished_of_batch: pending and running attempts of a batch, with optional filters
 SELECT id, attempt, dataset, sync_date, batch_id FROM sync_attempt
 WHERE batch_id = %(batch_id)s AND state IN ('pending', 'syncing')
   AND (%(days)s::date[] IS NULL OR sync_date = ANY(%(days)s::date[]))

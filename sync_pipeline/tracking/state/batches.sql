@@ -106,7 +106,7 @@ WHERE id = %(id)s
 SELECT clock_timestamp()
 
 -- day_states: the state of each day of the batch with this key
--- A day record that has failed although its latest attempt succeeded: the rows were lost since.
+-- If a day has failed although its latest attempt succeeded, its rows were lost since.
 SELECT sync_date, CASE WHEN state IN ('success', 'skipped') AND EXISTS (
     SELECT FROM daily_sync_status record
     JOIN sync_attempt latest USING (dataset, sync_date, attempt)

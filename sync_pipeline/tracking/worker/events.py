@@ -253,7 +253,7 @@ class RowsReplayed:
 
 @dataclass(frozen=True)
 class TableMissing:
-    """The target table of a dataset was missing at `at`; days synced before are not synced now."""
+    """The target table of a dataset was missing at the time `at`, so earlier days are lost."""
 
     dataset: str
     table: str

@@ -46,7 +46,7 @@ class OutboxEntry:
 
 
 class Outbox:
-    """The outbox of one worker. Does nothing for a run without an ID, which could not be found."""
+    """The outbox of one worker. Not used without a run ID, which the reconciler needs."""
 
     def __init__(self, run_id: str | None, logger: logging.Logger) -> None:
         self._run_id = run_id
@@ -70,7 +70,7 @@ class Outbox:
             self._create_table(cursor)
             cursor.execute(_SQL["remove"] + ";" + _SQL["add"], self._values(day, counts))
             row = cursor.fetchone()
-            assert row is not None  # noqa: S101  RETURNING of one row
+            assert row is not None  # noqa: S101  INSERT … RETURNING
             self._added = [row[0]]
         except psycopg2.Error as error:
             if cursor.connection.closed:

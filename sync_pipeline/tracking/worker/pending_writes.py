@@ -84,7 +84,7 @@ class PendingWrites:
         return None
 
     def close(self) -> None:
-        """Write the pending events, or log them if that fails in time; close the connection."""
+        """Write the pending events within a few seconds, or log them; close the connection."""
         try:
             self._final_flush()
             self._log_pending()

@@ -1,4 +1,4 @@
-"""Fixtures to set a day's rows and sync them into the table `landed` in any write mode."""
+"""Fixtures that set the source's rows and sync them into the table `landed` in any write mode."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,16 +17,16 @@ from sync_pipeline_tests.integration.sources.conftest import Syncing
 
 Row = dict[str, Any]
 GIVEN: dict[str, dict[date, list[Row]]] = {}
-"""The source's rows by day, by the URL of a test's database."""
+"""The source's rows, by database URL and day."""
 COLUMNS = {"id": "bigint", "note": "text"}
 
 
 DISTURBED: dict[tuple[str, date], Callable[[], Iterable[Row]]] = {}
-"""The rows that the first read of a day returns instead."""
+"""Functions that replace the rows in `GIVEN` for the first read of a day."""
 
 
 def rows_of(day: date, database: str) -> Iterable[Row]:
-    """Return a day's rows; the source function of these tests' datasets."""
+    """Return a day's rows. This is the source function of the datasets in these tests."""
     disturbed = DISTURBED.pop((database, day), None)
     return GIVEN[database].get(day, []) if disturbed is None else disturbed()
 
@@ -105,7 +105,7 @@ def writing(database_url: str) -> Writing:
 
 @dataclass(frozen=True)
 class User:
-    """A user of the target database who may write the tracking tables, but no other table yet."""
+    """A user of the target database who may write to the tracking tables, but to no other table."""
 
     name: str
     url: str

@@ -1,4 +1,4 @@
-"""A target partitioned by the day gets a new partition only for a day that no partition covers."""
+"""A target partitioned by day gets a new partition only for a day that no partition covers."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -68,7 +68,7 @@ def failure(writing: Writing, day: date, **target: Any) -> str:
 
 
 @EACH_MODE
-def test_a_day_that_no_partition_covers_gets_a_partition_for_that_day(
+def test_a_day_that_no_partition_covers_gets_a_new_partition(
     writing: Writing, mode: dict[str, Any]
 ) -> None:
     run(
@@ -109,7 +109,7 @@ def test_a_new_partition_is_used_by_the_next_sync_of_the_day(writing: Writing) -
 
 
 def test_a_new_partition_is_attached_without_scanning_its_rows(writing: Writing) -> None:
-    """The server logs at level DEBUG1 that the CHECK constraint implies the bound."""
+    """The server logs at level DEBUG1 that the CHECK constraint implies the partition bound."""
     run(writing, BY_DAY)
     writing.give(DAY, row(1))
     shape = Shape((Column("sync_date", "date"),), "sync_date", DayType.DATE)
@@ -138,7 +138,7 @@ def test_a_day_that_fails_leaves_no_partition(writing: Writing) -> None:
 
 
 @EACH_MODE
-def test_bad_rows_of_a_new_partition_are_quarantined(
+def test_bad_rows_in_a_new_partition_are_quarantined(
     writing: Writing, mode: dict[str, Any]
 ) -> None:
     run(
@@ -265,7 +265,7 @@ BY_TIME = "CREATE TABLE landed (id bigint, note text, at timestamptz) PARTITION 
 
 
 def at_times(writing: Writing, zone: str) -> None:
-    """Use a timestamptz day column, and the days of a time zone."""
+    """Use a timestamptz day column and the days of the time zone `zone`."""
     writing.columns = {"id": "bigint", "note": "text", "at": "timestamp with time zone"}
     writing.changes = {"timezone": zone}
     writing.day_column = {"day_column": "at"}
@@ -295,7 +295,7 @@ def test_a_day_that_the_time_zone_skipped_needs_no_partition(writing: Writing) -
     assert partitions(writing) == {}
 
 
-def test_partitions_of_another_time_zone_are_used_if_they_cover_the_day_together(
+def test_partitions_by_utc_day_are_used_if_together_they_cover_the_day(
     writing: Writing,
 ) -> None:
     at_times(writing, "Asia/Shanghai")
@@ -304,7 +304,7 @@ def test_partitions_of_another_time_zone_are_used_if_they_cover_the_day_together
     late = datetime(2025, 10, 1, 15, tzinfo=timezone.utc)
     writing.give(DAY, row(1, at=late - timedelta(hours=20)), row(2, at=late))
     error = failure(writing, DAY)
-    assert "partitions of landed cover only a part of 2025-10-01 (Asia/Shanghai): utc_30" in error
+    assert "partitions of landed cover only part of 2025-10-01 (Asia/Shanghai): utc_30" in error
     rest = "2025-09-30 16:00:00+00:00 to 2025-10-01 16:00:00+00:00"
     assert f"create partitions for the rest of {rest}" in error
     second = "FOR VALUES FROM ('2025-10-01 00:00Z') TO ('2025-10-02 00:00Z')"
@@ -330,14 +330,14 @@ def test_rows_pass_through_a_parent_with_triggers_and_an_identity_column(
     assert placed(writing) == [("landed_2025_10_01", 2)]
 
 
-def test_a_table_with_the_name_of_the_partition_is_reported_with_the_statement_to_run(
+def test_a_table_with_the_partitions_name_is_reported_with_the_statement_to_run(
     writing: Writing,
 ) -> None:
     run(writing, BY_DAY, "CREATE TABLE landed_2025_10_01 (LIKE landed)")
     writing.give(DAY, row(1))
     error = failure(writing, DAY)
     assert (
-        'a table "public"."landed_2025_10_01" exists that is not a partition; rename it, or'
+        'a table named "public"."landed_2025_10_01" exists that is not a partition; rename it, or'
         in error
     )
     run(writing, error.rpartition("run: ")[2])
@@ -363,7 +363,7 @@ def test_the_key_of_a_partitioned_table_must_include_the_day(writing: Writing) -
     assert writing.one(DAY, write="upsert", key=["id", "sync_date"]).error is None
 
 
-def test_workers_create_partitions_at_once_without_a_deadlock(writing: Writing) -> None:
+def test_workers_create_partitions_concurrently_without_a_deadlock(writing: Writing) -> None:
     run(writing, BY_DAY)
     days = helpers.days(12)
     for day in days:
@@ -375,7 +375,7 @@ def test_workers_create_partitions_at_once_without_a_deadlock(writing: Writing) 
 
 @contextmanager
 def loaded(writing: Writing, day: date) -> Iterator["Connection"]:
-    """Yield the connection of a worker that has loaded a day and not committed it."""
+    """Yield the connection of a worker that has loaded a day but not committed it."""
     dataset = writing.syncing.dataset(writing.source)
     given = Settings({"SYNC_DATABASE_URL": writing.syncing.url})
     with (
@@ -422,16 +422,16 @@ def test_a_worker_that_dies_before_its_commit_leaves_no_partition(
     assert placed(writing) == [("landed_2025_10_01", 1)]
 
 
-def test_a_user_who_does_not_own_the_table_gets_the_statement_for_its_owner(
+def test_a_user_who_does_not_own_the_table_gets_a_statement_for_the_owner_to_run(
     writing: Writing, user: User
 ) -> None:
     run(writing, BY_DAY, f"GRANT ALL ON landed TO {user.name}")
     theirs = user.of(writing)
     theirs.give(DAY, row(1))
-    for _ in range(2):  # first without the privilege to create a table, then to attach it
+    for _ in range(2):  # first the user may not create the table, then not attach it
         error = failure(theirs, DAY)
         assert (
-            f"the target's user {user.name} may not create one; run as the table's owner: " in error
+            f"the target user {user.name} may not create one; run as the table's owner: " in error
         )
         run(writing, f"GRANT CREATE ON SCHEMA public TO {user.name}")
     run(writing, error.rpartition("owner: ")[2])

@@ -44,7 +44,7 @@ steps = st.lists(
 
 
 class Model:
-    """The rows of the target according to the documentation of the write modes."""
+    """The rows expected in the target, according to the documentation of the write modes."""
 
     def __init__(self, mode: str, *, quarantines: bool) -> None:
         self.landed: list[Landed] = []
@@ -86,7 +86,7 @@ class Model:
 @pytest.mark.parametrize("mode", MODES)
 @settings(max_examples=12)
 @given(to_do=steps)
-def test_the_target_has_the_rows_of_the_model(
+def test_the_target_has_the_same_rows_as_the_model(
     one_database: str, mode: str, quarantines: bool, partitioned: bool, to_do: list[Any]
 ) -> None:
     helpers.clear(one_database)

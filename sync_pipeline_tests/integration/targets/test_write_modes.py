@@ -77,14 +77,14 @@ def test_append_only_with_a_key_keeps_existing_rows_and_counts_them_as_loaded(
     assert writing.counts(NEXT_DAY) == (1, 1, 0)
 
 
-def test_append_only_without_a_key_refuses_a_day_that_has_rows(writing: Writing) -> None:
+def test_append_only_without_a_key_fails_a_day_that_has_rows(writing: Writing) -> None:
     writing.give(NEXT_DAY, row(3, "c"))
     assert writing.one(DAY, **APPEND_DAYS).outcome is Outcome.SUCCESS
     writing.give(DAY, row(1, "a"), row(1, "a"))
     writing.sync(DAY, NEXT_DAY, **APPEND_DAYS)
     writing.give(DAY, row(2, "b"))
     error = failure(writing.one(DAY, **APPEND_DAYS))
-    assert error.startswith("dataset landed: landed has 2 rows of 2025-10-01, and append_only")
+    assert error.startswith("dataset landed: landed already has 2 rows for 2025-10-01, and append_")
     assert "set target.key to the columns" in error
     assert "\n" not in error
     assert writing.landed() == [(1, "a", DAY), (1, "a", DAY), (3, "c", NEXT_DAY)]
@@ -112,7 +112,7 @@ def test_a_new_table_has_the_key_as_its_primary_key(writing: Writing) -> None:
     ],
 )
 @KEYED
-def test_a_table_without_a_unique_index_on_the_key_is_refused_with_the_statement_to_run(
+def test_a_table_without_a_unique_index_on_the_key_is_rejected_with_the_statement_to_run(
     writing: Writing, mode: dict[str, Any], index: str
 ) -> None:
     run(writing, "CREATE TABLE landed (id bigint, note text, sync_date date)", index or "SELECT")
@@ -136,7 +136,7 @@ def test_a_unique_index_may_have_its_columns_in_any_order(writing: Writing) -> N
 
 def test_an_error_names_a_key_column_that_the_source_does_not_have(writing: Writing) -> None:
     with pytest.raises(
-        SettingError, match=r"target\.key names 'ID', which the source does not have"
+        SettingError, match=r"target\.key contains 'ID', which is not a column of the source"
     ):
         writing.sync(DAY, write="upsert", key=["ID"])
 
@@ -165,7 +165,7 @@ def test_a_null_key_fails_the_day(writing: Writing, mode: dict[str, Any]) -> Non
 
 
 @KEYED
-def test_bad_rows_of_every_kind_are_quarantined_and_the_others_written(
+def test_all_kinds_of_bad_rows_are_quarantined_and_the_others_are_loaded(
     writing: Writing, mode: dict[str, Any]
 ) -> None:
     run(
@@ -214,7 +214,7 @@ def test_bad_rows_of_every_kind_are_quarantined_and_the_others_written(
 
 
 @KEYED
-def test_quarantined_rows_are_replayed_in_the_write_mode_of_the_dataset(
+def test_quarantined_rows_are_replayed_in_the_datasets_write_mode(
     writing: Writing, mode: dict[str, Any]
 ) -> None:
     run(
@@ -226,7 +226,7 @@ def test_quarantined_rows_are_replayed_in_the_write_mode_of_the_dataset(
     writing.sync(DAY, **mode, **QUARANTINE)
     run(writing, "ALTER TABLE landed DROP CONSTRAINT landed_note_check")
     assert writing.replay(**mode, **QUARANTINE) == [
-        ReplayResult(DAY, 2, 1, "row 4: column 'id' of the key is NULL")
+        ReplayResult(DAY, 2, 1, "row 4: key column 'id' is NULL")
     ]
     first = (1, "bad", DAY) if mode is UPSERT else (1, "old", date(2025, 9, 1))
     assert writing.landed() == [first, (2, "bad", DAY), (3, "fine", DAY)]
@@ -265,7 +265,7 @@ def test_a_day_fails_if_a_trigger_drops_rows(
     [(UPSERT, "SELECT, INSERT, UPDATE"), (APPEND, "SELECT, INSERT"), (APPEND_DAYS, "INSERT")],
     ids=["upsert", "append_only", "append_only without a key"],
 )
-def test_a_user_needs_only_the_privileges_of_the_write_mode(
+def test_a_user_needs_only_the_privileges_for_the_write_mode(
     writing: Writing, user: User, mode: dict[str, Any], grants: str
 ) -> None:
     """Modes that only insert or update do not need DELETE."""
@@ -303,7 +303,7 @@ def test_a_user_without_the_temporary_privilege_gets_the_grant_to_run(
     assert theirs.one(DAY, **UPSERT).error is None
 
 
-def test_the_example_in_the_document_runs(writing: Writing, source_url: str) -> None:
+def test_the_example_in_the_documentation_runs(writing: Writing, source_url: str) -> None:
     page = (PROJECT_ROOT / "docs" / "targets.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"^```yaml\n(.*?)^```", page, re.M | re.S)
     given = yaml.safe_load(example)["attributes"]

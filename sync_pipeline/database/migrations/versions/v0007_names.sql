@@ -1,6 +1,8 @@
 -- Rename to the terms of docs/glossary.md. Data and privileges are kept; nothing is dropped.
 ALTER TABLE sync_attempt RENAME COLUMN told_at TO materialized_at;
 ALTER INDEX sync_attempt_untold RENAME TO sync_attempt_unreported;
+ALTER INDEX sync_attempt_one_standing_per_day_of_batch
+    RENAME TO sync_attempt_one_current_per_day_of_batch;
 ALTER TABLE sync_worker RENAME COLUMN place TO host_id;
 
 ALTER FUNCTION sync_take_up_again(bigint, text) RENAME TO sync_retry_batch;
@@ -109,7 +111,7 @@ COMMENT ON COLUMN daily_sync_status.remarks IS
 COMMENT ON COLUMN daily_sync_status.error_message IS
     'Why the day failed; for a batch, which days failed. One line, without secrets.';
 COMMENT ON COLUMN daily_sync_status.start_time IS
-    'When the latest attempt at the day, or the batch, started.';
+    'Day record: when the latest attempt started. Batch record: when the batch was requested.';
 COMMENT ON COLUMN daily_sync_status.end_time IS 'When it ended; NULL while syncing.';
 COMMENT ON COLUMN daily_sync_status.duration_seconds IS 'Seconds from start to end, rounded down.';
 COMMENT ON COLUMN daily_sync_status.batch_key IS
@@ -145,7 +147,7 @@ COMMENT ON COLUMN sync_attempt.batch_id IS
 COMMENT ON COLUMN sync_attempt.attempt IS
     'Number of the attempt at this day of this dataset, from 1; NULL if it never started.';
 COMMENT ON COLUMN sync_attempt.superseded IS
-    'True if a later attempt of the same batch at the same day has replaced this one.';
+    'True if another attempt of the same batch at the same day is the current one.';
 COMMENT ON COLUMN sync_attempt.rows_read IS 'Rows read, as counted by the source.';
 COMMENT ON COLUMN sync_attempt.rows_loaded IS 'Rows loaded into the target.';
 COMMENT ON COLUMN sync_attempt.rows_rejected IS 'Rows quarantined.';
@@ -166,7 +168,7 @@ COMMENT ON COLUMN sync_worker.process_started IS 'When the process started, Unix
 COMMENT ON COLUMN sync_worker.started_at IS 'When the worker registered.';
 COMMENT ON COLUMN sync_worker.heartbeat_at IS 'Its last heartbeat.';
 
-COMMENT ON TABLE sync_correction IS 'Corrections made by the reconciler, with the reason.';
+COMMENT ON TABLE sync_correction IS 'Corrections made by the reconciler or a worker, with the reason.';
 COMMENT ON COLUMN sync_correction.id IS 'Primary key.';
 COMMENT ON COLUMN sync_correction.corrected_at IS 'When the correction was made.';
 COMMENT ON COLUMN sync_correction.what IS 'What was changed.';
