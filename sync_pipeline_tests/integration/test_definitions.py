@@ -16,7 +16,15 @@ import pytest
 
 from sync_pipeline.database.migrate import migrate
 from sync_pipeline.settings import PROJECT_ROOT
-from sync_pipeline_tests.command import COMMAND, SCRIPTS, Ended, environment_of, run, run_program
+from sync_pipeline_tests.command import (
+    COMMAND,
+    SCRIPTS,
+    Ended,
+    environment_of,
+    run,
+    run_forked,
+    run_program,
+)
 from sync_pipeline_tests.stack_project import write_project
 
 pytestmark = pytest.mark.integration
@@ -173,7 +181,8 @@ def results(
             if name == "key":  # doctor loads the definitions as backfill does: once is enough
                 programs["doctor"] = ([COMMAND, "doctor"], environment)
             for program, (command, variables) in programs.items():
-                running[name, program] = pool.submit(run_program, command, variables, folder=folder)
+                start = run_program if program == "dg" else run_forked
+                running[name, program] = pool.submit(start, command, variables, folder=folder)
         return {key: ended.result() for key, ended in running.items()}
 
 

@@ -190,8 +190,11 @@ def refused(project: Databases) -> dict[str, Ended]:
     ("name", "message"),
     [
         ("unknown", "batch 4711 not found; see: sync-pipeline status"),
-        ("done", "has no unfinished day; to do it all again: sync-pipeline backfill orders"),
-        ("unmanaged", "was written by hand (SyncStatusService, SQL), not by the pipeline"),
+        ("done", "has no unfinished day; to sync all days again: sync-pipeline backfill orders"),
+        (
+            "unmanaged",
+            "was not created by the pipeline (SyncStatusService or SQL); sync its days: ",
+        ),
     ],
 )
 def test_a_batch_that_cannot_be_retried_gives_a_one_line_error(
