@@ -15,10 +15,8 @@ from fastapi.routing import APIRoute
 from sync_pipeline.api.problems import UNKNOWN_FIELD, ProblemError, ProblemOut
 
 _SCHEMAS = "#/components/schemas/{model}"
-_UNUSED = (
-    "HTTPValidationError",
-    "ValidationError",
-)  # FastAPI's own errors, never returned here
+# FastAPI's own errors, which this API never returns.
+_UNUSED = ("HTTPValidationError", "ValidationError")
 
 LINKS: dict[str, Any] = {
     name: {"operationId": name, "parameters": {"id": "$response.body#/data/record/id"}}

@@ -1,7 +1,7 @@
-"""The sources that rows are read from: one package or module per type, and `open_source`.
+"""Data sources: one package or module per source type, and `open_source`.
 
-A source type is imported only when a dataset uses it. Its additional dependencies are an extra of
-the same name. Does not define the YAML keys of a source: see `config/sources/`.
+A source type is imported only when a dataset uses it. Its additional dependencies are in the extra
+of the same name. Does not define the YAML keys of a source: see `config/sources/`.
 """
 
 from typing import TYPE_CHECKING
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 
 def open_source(dataset: "Dataset", settings: "Settings") -> "Source":
-    """Connect to the dataset's source, read and check its shape, and return it.
+    """Connect to the dataset's source, read and check its shape, and return the source.
 
-    Raises SettingError if a required setting or library is missing, and SourceError if the source
-    cannot be reached or lacks something that the dataset names. The caller must close the source.
+    Raises SettingError if a required setting or library is missing, SourceError if the source
+    cannot be reached or does not match the dataset, and NotReadyError if there is no file yet to
+    read the columns from. The caller must close the source.
     """
     try:
         return _open(dataset, settings)

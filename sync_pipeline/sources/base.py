@@ -1,9 +1,9 @@
-"""The `Source` protocol: a source knows its columns and delivers the rows of one day.
+"""The `Source` protocol: a source describes its columns and writes the rows of one day.
 
-Every source writes rows in one of PostgreSQL's COPY formats, so the target loads them in one way.
+Every source writes rows in one of PostgreSQL's COPY formats, so the target loads all of them alike.
 A source that reads Arrow record batches implements `ArrowRows` instead; `arrow/source.py` turns it
 into a `Source`. To add a source type, add a module here, a module for its keys in
-`config/sources/`, and a line in each `__init__.py`. Does not contain any source.
+`config/sources/`, and a line in each `__init__.py`. Does not implement any source.
 """
 
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class CopyFormat(str, Enum):
     """A format of PostgreSQL's COPY.
 
-    Binary is the fastest, but the target column must have exactly the type of the source column.
-    Text has one line per row and is converted to the target column's type.
+    Binary is faster, but each target column must have exactly the type of its source column. Text
+    has one line per row, and PostgreSQL converts its values to the types of the target columns.
     """
 
     BINARY = "binary"
@@ -40,7 +40,7 @@ class Column:
 class Shape:
     """The columns that a source delivers, in order, and the name and type of its day column.
 
-    Every source can deliver text; `binary` says whether this one can also deliver binary.
+    Every source supports text; `binary` is true if this one also supports binary.
     """
 
     columns: tuple[Column, ...]
@@ -56,18 +56,18 @@ class ByteSink(Protocol):
 
 
 class Source(Protocol):
-    """One dataset's source, connected. Only `cancel` may be called from another thread."""
+    """A connected source of one dataset. Only `cancel` may be called from another thread."""
 
     @property
     def shape(self) -> Shape:
-        """The columns it delivers, as read when it was opened."""
+        """The columns that it delivers, as read when it was opened."""
         ...
 
     def read_day(self, day: date, out: ByteSink, copy_format: CopyFormat) -> int:
-        """Write the rows of `day` to `out` in `copy_format` and return their number.
+        """Write the rows of `day` to `out` in `copy_format` and return the number of rows.
 
         Writes exactly the columns of `shape`. Raises SourceError, NotReadyError, or any error that
-        `out` raises. Another day can be read after an error: a failed connection is replaced.
+        `out` raises. Can be called again after an error: a failed connection is replaced.
         """
         ...
 

@@ -32,8 +32,8 @@ class PythonRows:
     def read(self, day: date) -> Generator[pa.RecordBatch, None, None]:
         """Yield the rows that the function yields for `day`.
 
-        Errors of the function are raised with the dataset and the day in their message: a SyncError
-        keeps its class, any other error becomes a SourceError.
+        Errors that the function raises get the dataset and the day in their message: a SyncError
+        keeps its class, and any other error becomes a SourceError.
         """
         self._cancelled.clear()
         try:
@@ -54,11 +54,11 @@ class PythonRows:
         return None
 
     def cancel(self) -> None:
-        """Stop reading after the function's next row."""
+        """Stop reading when the function yields its next row."""
         self._cancelled.set()
 
     def close(self) -> None:
-        """Do nothing: no resource is held between days."""
+        """Do nothing: no resources are held between days."""
 
     def _until_cancelled(self, rows: Iterable[Any], day: date) -> Iterator[Any]:
         for row in rows:

@@ -25,7 +25,7 @@ from sync_pipeline.tracking.worker.tracker import Tracker
 
 
 class WorkerConnections:
-    """The connections of one worker. Only its thread may use them; others may call `interrupt`."""
+    """One worker's connections, for one thread at a time; any thread may call `interrupt`."""
 
     def __init__(
         self, dataset: Dataset, settings: Settings, tracker: Tracker, logger: logging.Logger
@@ -107,7 +107,7 @@ class WorkerConnections:
 
     @property
     def is_idle(self) -> bool:
-        """Whether the target is connected and has no open transaction."""
+        """Whether the target is connected with no open transaction: the last commit is complete."""
         target = self._target
         return (
             target is not None

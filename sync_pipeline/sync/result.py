@@ -8,7 +8,7 @@ from sync_pipeline.tracking.models import Attempt, DayCounts, SyncedDay
 
 
 class Outcome(str, Enum):
-    """How a day ended."""
+    """How the sync of a day ended."""
 
     SUCCESS = "success"
     FAILED = "failed"

@@ -36,7 +36,7 @@ CANCELLED = "cancelled while running; the day was rolled back"
 
 
 class _Stopped(BaseException):
-    """`stop` was called."""
+    """Raised in the worker's thread after `stop` was called."""
 
 
 class DayWorker:

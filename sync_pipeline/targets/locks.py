@@ -45,9 +45,9 @@ _RUN = re.compile(rf".*: {_RUN_PREFIX}(\S+)")
 
 
 def session_purpose(dataset: Dataset, run_id: str | None) -> str:
-    """Return the purpose of a session that loads days, by which other workers identify its run.
+    """Return the purpose of a session that loads days; it identifies the run to other workers.
 
-    For purposes, see `database.connections.connect`.
+    See `database.connections.connect`.
     """
     return f"sync {dataset.name}" if run_id is None else session_purposes(run_id)[0]
 

@@ -39,7 +39,7 @@ def on_conflict(dataset: Dataset, columns: Sequence[str]) -> sql.Composable:
 def insert(cursor: "Cursor", dataset: Dataset, values: Mapping[str, str | None]) -> None:
     """Insert a row in the dataset's write mode. `values` maps column names to text values.
 
-    Raises psycopg2.DataError if the row was not inserted, and any other driver error.
+    Raises psycopg2.DataError if the row was not stored, and any other driver error.
     """
     key = dataset.target.key
     empty = [name for name in key if values.get(name) is None]

@@ -1,8 +1,8 @@
 """`Partitions`: find out whether the target table's partitions cover a day.
 
 If the table is partitioned by RANGE on the day column and no partition covers a day, one is created
-for it: see `new_partition.py`. Otherwise rows are inserted through the parent, as into any table.
-Existing partitions are never detached or dropped.
+for it: see `new_partition.py`. Otherwise rows are inserted into the parent table as usual. Existing
+partitions are never detached or dropped.
 """
 
 from collections.abc import Sequence

@@ -110,7 +110,7 @@ class Pipe:
 
 
 class _ChunkWriter(io.RawIOBase):
-    """Writes the data that the standard library's buffer flushes in chunks of bounded size."""
+    """Splits the data that it receives into chunks of bounded size and puts them in the pipe."""
 
     def __init__(self, pipe: Pipe) -> None:
         self._pipe = pipe

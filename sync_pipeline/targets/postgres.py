@@ -201,7 +201,8 @@ class Target:
     def _load_or_reject(
         self, cursor: "Cursor", reader: DayReader, strategy: WriteStrategy, context: LoadContext
     ) -> "_Counts":
-        """Load the day with one COPY; if a row is rejected, read the day again, row by row."""
+        """Load the day with one COPY. If a row is rejected, read the day again and load it row by
+        row."""
         cursor.execute("SAVEPOINT one_copy")
         try:
             return _Counts(reader, self._load(cursor, reader, strategy))

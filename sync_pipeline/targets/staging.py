@@ -58,7 +58,8 @@ class StagedWrite:
         self._on_conflict = on_conflict(dataset, self._names)
 
     def prepare(self, cursor: "Cursor") -> int:
-        """Create the temporary table with the target's types and without constraints."""
+        """Create the temporary table with the source's columns and the target's types, but without
+        constraints."""
         cursor.execute(
             sql.SQL(
                 "CREATE TEMP TABLE {name} ON COMMIT DROP AS "

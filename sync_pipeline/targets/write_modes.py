@@ -40,7 +40,7 @@ class WriteStrategy(Protocol):
         ...
 
     def prepare(self, cursor: "Cursor") -> int:
-        """Prepare for the rows; return how many existing rows were deleted."""
+        """Prepare the table for the rows; return how many existing rows were deleted."""
         ...
 
     def apply(self, cursor: "Cursor", copied: int) -> int:

@@ -111,7 +111,7 @@ def history(connection: "Connection", day: date) -> list[dict[str, Any]]:
 
 
 def states(connection: "Connection", day: date = START) -> list[tuple[Any, ...]]:
-    """Return the number and state of each attempt at `day`, and whether it is current."""
+    """Return each attempt's number and state, and whether it is current, oldest first."""
     return [(a["attempt"], a["state"], not a["superseded"]) for a in history(connection, day)]
 
 

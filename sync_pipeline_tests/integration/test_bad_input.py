@@ -188,11 +188,11 @@ FAILS = {
     ),
     "no_permission": (
         "cannot read table no_permission_source: permission denied for "
-        "view no_permission_source (check it in the dataset's defs.yaml, and that the user of "
+        "view no_permission_source (check it in the dataset's defs.yaml, and that the user in "
         "SYNC_STRANGER_URL has SELECT permission)"
     ),
     "other_columns": (
-        "the target table other_columns does not fit the source: "
+        "the target table other_columns does not match the source: "
         "column 'id' is smallint, but must be integer; column 'paused' (text) is missing. "
         "Alter the table, or drop it so that it is created again"
     ),

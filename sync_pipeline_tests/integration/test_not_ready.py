@@ -37,7 +37,7 @@ def source(**more: Any) -> dict[str, Any]:
     return table | {"ready_query": READY} | more
 
 
-def test_a_day_that_is_not_ready_fails_with_its_rows_kept(pipeline: Pipeline) -> None:
+def test_a_day_that_is_not_ready_fails_and_keeps_its_rows(pipeline: Pipeline) -> None:
     day = DAYS[0]
     run(pipeline.source, f"INSERT INTO loads VALUES ('{day}', true)")
     assert pipeline.sync([day], source=source())[0].outcome is Outcome.SUCCESS
@@ -67,7 +67,7 @@ def test_the_error_explains_an_invalid_ready_query(pipeline: Pipeline) -> None:
     error = f"dataset orders: ready_query failed for {DAYS[0]}: syntax error at or near"
     assert (done.error or "").startswith(error)
     (done,) = pipeline.sync(DAYS[:1], source=source(ready_query="SELECT 'x' LIKE '%x'"))
-    assert "%(day)s is the only parameter of ready_query; write any other % as %%" in (
+    assert "%(day)s is the only parameter allowed in ready_query; write any other % as %%" in (
         done.error or ""
     )
 
@@ -75,7 +75,7 @@ def test_the_error_explains_an_invalid_ready_query(pipeline: Pipeline) -> None:
 def requested_by_schedule(
     pipeline: Pipeline, instance: dg.DagsterInstance, hour: int, look_back_days: int
 ) -> Any:
-    """Return what the schedule requests at this hour on the day after the last of DAYS."""
+    """Return what the schedule requests at this hour on the day after the last day in DAYS."""
     times = {"at": "02:00", "retry_every_minutes": 60, "retry_until": "06:00"}
     dataset = pipeline.dataset(schedule={**times, "look_back_days": look_back_days})
     assert dataset.schedule is not None
@@ -132,7 +132,7 @@ def test_only_failed_days_are_retried_in_their_batch(
     pipeline: Pipeline, at_night: Callable[[int, int], Any]
 ) -> None:
     batch = open_batch(pipeline.target, DAYS)
-    assert isinstance(at_night(3, 2), dg.SkipReason)  # they are running
+    assert isinstance(at_night(3, 2), dg.SkipReason)  # the days are running
     end(pipeline, batch, DAYS[0])
     end(pipeline, batch, DAYS[1], "not ready")
     end(pipeline, batch, DAYS[2], "not ready")
@@ -151,7 +151,7 @@ def test_only_failed_days_are_retried_in_their_batch(
     assert isinstance(at_night(6, 2), dg.SkipReason)
 
 
-def test_a_single_day_is_retried_alone_and_a_missed_night_is_made_up_for(
+def test_a_retry_tick_requests_a_missed_day_but_not_a_synced_one(
     pipeline: Pipeline, at_night: Callable[[int, int], Any]
 ) -> None:
     (request,) = at_night(3, 0)
@@ -161,7 +161,7 @@ def test_a_single_day_is_retried_alone_and_a_missed_night_is_made_up_for(
     assert at_night(2, 0).partition_key == str(DAYS[-1])
 
 
-def test_a_retried_night_is_one_record(pipeline: Pipeline) -> None:
+def test_a_retried_night_has_one_record(pipeline: Pipeline) -> None:
     run(pipeline.source, f"INSERT INTO loads VALUES ('{DAYS[0]}', true), ('{DAYS[1]}', true)")
     batch = open_batch(pipeline.target, DAYS)
     pipeline.sync(DAYS, batch, source=source())

@@ -1,4 +1,4 @@
-"""A PostgreSQL source reports its shape, or an error of one line, and recovers from failures."""
+"""A PostgreSQL source reports its shape, or a one-line error, and recovers from failures."""
 
 import io
 import threading
@@ -43,7 +43,7 @@ def settings(url: str) -> Settings:
 
 
 def open_error(url: str, **source: Any) -> str:
-    """Open a source that fails, and return the error: one line that starts with the dataset."""
+    """Return the error raised when a source is opened: one line that starts with the dataset."""
     with pytest.raises(SourceError) as caught:
         open_source(dataset(**source), settings(url))
     text = str(caught.value)
@@ -135,7 +135,7 @@ def test_a_query_that_ends_with_a_semicolon_is_rejected(source_url: str, end: st
     assert "remove the ';'" in open_error(source_url, query="SELECT now() AS day" + end)
 
 
-def test_the_error_of_an_invalid_query_contains_the_servers_message(source_url: str) -> None:
+def test_the_error_for_an_invalid_query_contains_the_servers_message(source_url: str) -> None:
     text = open_error(source_url, query="SELECT nothing AS day")
     assert 'column "nothing" does not exist' in text
     assert "defs.yaml" in text
@@ -201,7 +201,7 @@ def test_a_lost_connection_fails_its_day_and_the_next_day_opens_another(source_u
         assert source.read_day(DAY, io.BytesIO(), CopyFormat.BINARY) == 1
 
 
-def test_a_slow_statement_is_ended_by_the_datasets_timeout(source_url: str) -> None:
+def test_a_slow_statement_is_cancelled_by_the_datasets_timeout(source_url: str) -> None:
     query = "SELECT date '2025-10-02' AS day, pg_sleep(60)::text AS slept"
     limited = dataset(query=query, statement_timeout_seconds=0.2)
     with (
@@ -223,7 +223,7 @@ def test_a_read_is_cancelled_from_another_thread(source_url: str) -> None:
 
 
 def test_a_late_cancellation_does_not_affect_the_next_day(source_url: str) -> None:
-    # The cancel request may still be on its way to its session, so the next day uses another.
+    # The cancel request may still be on its way to the session, so the next day opens a new one.
     query = "SELECT date '2025-10-02' AS day, pg_backend_pid() AS session"
     with closing(open_source(dataset(query=query), settings(source_url))) as source:
 
@@ -240,7 +240,7 @@ def test_a_late_cancellation_does_not_affect_the_next_day(source_url: str) -> No
         assert session() == second
 
 
-def test_an_error_of_the_sink_is_raised_and_the_source_stays_usable(source_url: str) -> None:
+def test_a_sink_error_is_raised_and_the_source_stays_usable(source_url: str) -> None:
     run(
         source_url,
         "CREATE TABLE orders (day date, filler text)",

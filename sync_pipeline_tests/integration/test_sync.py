@@ -359,7 +359,8 @@ class TestStopped:
         assert states(connection, batch.id) == ["success", *["pending"] * 4]
         assert record(connection, batch.id)["status"] == "syncing"
         ours = "SELECT FROM pg_stat_activity WHERE application_name ~ '(orders|run-1)$'"
-        for _ in range(helpers.TIMEOUT_SECONDS * 100):  # the session ends after the client closes
+        # The server ends a session shortly after the client disconnects.
+        for _ in range(helpers.TIMEOUT_SECONDS * 100):
             if not execute(connection, ours):
                 return
         raise AssertionError("a session is still open")

@@ -1,4 +1,4 @@
-"""The target table is created with the source's columns, or checked; errors are one line."""
+"""The target table is created with the source's columns or checked; each error is one line."""
 
 import logging
 import threading

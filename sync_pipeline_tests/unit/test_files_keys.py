@@ -44,7 +44,7 @@ def test_a_tab_and_a_space_are_kept() -> None:
     assert (csv.delimiter, csv.null_values) == ("\t", ("", " "))
 
 
-def test_secrets_are_named_by_their_settings() -> None:
+def test_the_settings_that_contain_secrets_are_listed() -> None:
     s3 = {"access_key_env": "LAKE_KEY", "secret_key_env": "LAKE_SECRET"}
     assert files(path="s3://lake/{day}.csv", s3=s3).secret_settings == ("LAKE_KEY", "LAKE_SECRET")
 

@@ -1,7 +1,7 @@
 """What a dead worker leaves in the target: committed days in the outbox, and open sessions.
 
 While the target is unavailable, nothing is done and nothing is lost: the next run of the reconciler
-tries again. Does not define the outbox: see `tracking/worker/outbox.py`.
+retries. Does not define the outbox: see `tracking/worker/outbox.py`.
 """
 
 import logging

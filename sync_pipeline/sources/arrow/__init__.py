@@ -1,1 +1,1 @@
-"""Sources that read rows as Arrow record batches: types, conversion, COPY encoding."""
+"""Shared code for sources that read Arrow record batches: type mapping and COPY encoding."""

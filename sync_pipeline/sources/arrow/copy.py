@@ -1,8 +1,8 @@
 """Encode Arrow record batches in PostgreSQL's COPY formats.
 
-Binary is encoded by pgpq, the fastest way from Arrow into PostgreSQL (see bench/README.md for the
-alternatives). Text is used if a target column is wider than the source's, or if rows must be
-checked one by one: each row is one line. Does not map types: see `types.py`.
+Binary is encoded by pgpq, the fastest way to load Arrow into PostgreSQL (see bench/README.md for
+the alternatives). Text is used if a target column is wider than its source column, or if rows must
+be checked one by one, because each row is one line. Does not map types: see `types.py`.
 """
 
 import re
@@ -22,7 +22,7 @@ _OLDEST, _NEWEST = date(1, 1, 1), date(9999, 12, 31)
 
 
 class Encoder(Protocol):
-    """Encodes a COPY: a header, then the rows of each batch, then a trailer."""
+    """Encodes the data of one COPY: a header, then the rows of each batch, then a trailer."""
 
     def begin(self) -> bytes: ...
 
@@ -32,7 +32,7 @@ class Encoder(Protocol):
 
 
 def make_encoder(schema: pa.Schema, copy_format: CopyFormat) -> Encoder:
-    """Return an encoder for batches of `schema`, whose columns have the types of `types.py`."""
+    """Return an encoder for batches of `schema`, whose types must be `ColumnType.arrow` types."""
     return _Binary(schema) if copy_format is CopyFormat.BINARY else _Text()
 
 
@@ -78,7 +78,7 @@ def _escape(column: pa.Array) -> pa.Array:
 
 
 def _string_bytes(text: pa.Array) -> bytes:
-    """Return the values of a string column, concatenated, as they are stored in memory."""
+    """Return the concatenated values of a string column, as stored in memory."""
     _, offsets, values = text.buffers()
     if offsets is None or values is None:
         return b""

@@ -1,6 +1,6 @@
 """Convert rows with declared column types to text, for PostgreSQL to parse as these types.
 
-Does not convert columns with the types of the source: see `types.py`.
+Does not convert columns that keep their Arrow types: see `types.py`.
 """
 
 import json
@@ -21,17 +21,17 @@ from sync_pipeline.sources.arrow.types import (
 
 
 def text_schema(columns: Mapping[str, str]) -> pa.Schema:
-    """Return the Arrow schema of these declared columns: all text."""
+    """Return an Arrow schema that declares all of these columns as text."""
     return pa.schema([(name, pa.string()) for name in columns])
 
 
 def to_text_batches(
     rows: Iterable[Any], columns: Mapping[str, str], where: str
 ) -> Generator[pa.RecordBatch, None, None]:
-    """Yield `rows` as batches of text, for PostgreSQL to parse as the types of `columns`.
+    """Yield `rows` as batches of text, for PostgreSQL to parse as the types in `columns`.
 
-    A row is a mapping by column name or a record batch. A column that a row lacks is NULL. Raises
-    SourceError, with `where` at the start of its message, for a column that is not declared.
+    A row is a mapping keyed by column name; an item of `rows` may also be a record batch. A missing
+    column is NULL. Raises SourceError, whose message starts with `where`, for an undeclared column.
     """
     schema = text_schema(columns)
     mappings: list[Mapping[str, Any]] = []
@@ -40,8 +40,8 @@ def to_text_batches(
             mappings.append(row)
         elif not isinstance(row, pa.RecordBatch):
             raise SourceError(
-                f"{where} yielded {type(row).__name__}; it must yield mappings by column name or "
-                "Arrow record batches"
+                f"{where} yielded {type(row).__name__}; it must yield mappings keyed by column "
+                "name, or Arrow record batches"
             )
         if len(mappings) == MAX_BATCH_ROWS or isinstance(row, pa.RecordBatch):
             yield from _from_mappings(mappings, schema, where)
@@ -80,8 +80,8 @@ def _from_arrow(
 def column_to_text(column: pa.Array, name: str, declared: str, where: str) -> pa.Array:
     """Return a column as text, for PostgreSQL to parse as type `declared`.
 
-    Keeps nanoseconds if `declared` is a text type. Otherwise raises SourceError, with `where` at
-    the start of its message, for a value that would have to be rounded.
+    Keeps nanoseconds if `declared` is a text type. Otherwise raises SourceError, whose message
+    starts with `where`, for a value that would be rounded.
     """
     column = unwrap(column)
     is_time = pa.types.is_timestamp(column.type) or pa.types.is_time(column.type)

@@ -1,5 +1,5 @@
-"""`ArrowReader`, the `Source` over sources that read Arrow record batches, and `ArrowRows`, their
-protocol.
+"""`ArrowRows`, the protocol of sources that read Arrow record batches, and `ArrowReader`, which
+turns one into a `Source`.
 
 Does not read any rows: see `python.py`, `files/`, `sql/` and `rest/`.
 """
@@ -27,13 +27,13 @@ from sync_pipeline.sources.arrow.types import (
 from sync_pipeline.sources.base import ByteSink, Column, CopyFormat, DayType, Shape
 
 MAX_BATCH_ROWS = 16_384
-"""The maximum number of rows in a batch that is encoded."""
+"""The maximum number of rows in an encoded batch."""
 
 MAX_NAME_BYTES = 63
 
 
 class ArrowRows(Protocol):
-    """Reads record batches. Only `cancel` may be called from another thread."""
+    """A source of record batches. Only `cancel` may be called from another thread."""
 
     @property
     def schema(self) -> pa.Schema:
@@ -53,8 +53,8 @@ class ArrowRows(Protocol):
         ...
 
     def source_count(self) -> int | None:
-        """Return how many rows the source itself reports for the last day read; None if it reports
-        no count."""
+        """Return the number of rows that the source reported for the last day read, or None if it
+        reports no count."""
         ...
 
     def cancel(self) -> None:
@@ -67,7 +67,7 @@ class ArrowRows(Protocol):
 
 
 class ArrowReader:
-    """A `Source` that reads from an `ArrowRows`. Adds the day column if the rows have none."""
+    """A `Source` that reads from an `ArrowRows`. Adds the day column if the rows lack it."""
 
     def __init__(self, dataset: Dataset, rows: ArrowRows) -> None:
         self._dataset = dataset
@@ -88,7 +88,7 @@ class ArrowReader:
         )
 
     def read_day(self, day: date, out: ByteSink, copy_format: CopyFormat) -> int:
-        """Write the rows of `day` to `out` in `copy_format` and return their number."""
+        """Write the rows of `day` to `out` in `copy_format` and return the number of rows."""
         self._cancelled = False
         found = 0
         try:
@@ -124,7 +124,7 @@ class ArrowReader:
         self._rows.close()
 
     def _slices(self, batch: pa.RecordBatch, day: date) -> Iterator[pa.RecordBatch]:
-        """Yield a batch in slices that are converted for COPY and checked."""
+        """Yield slices of a batch, each converted for COPY and checked."""
         for start in range(0, batch.num_rows, MAX_BATCH_ROWS):
             if self._cancelled:
                 raise SourceError(f"dataset {self._dataset.name}: reading {day} was cancelled")
@@ -144,14 +144,14 @@ class ArrowReader:
                 columns.append(pa.repeat(pa.scalar(day, pa.date32()), batch.num_rows))
             else:
                 raise SourceError(
-                    f"dataset {self._dataset.name}: the rows of {day} from "
+                    f"dataset {self._dataset.name}: the rows for {day} from "
                     f"{self._dataset.source.origin} have no column {name!r}, which existed when "
                     "the source was opened"
                 )
         return pa.record_batch(columns, schema=self._schema)
 
     def _check_day(self, part: pa.RecordBatch, day: date) -> None:
-        """Raise SourceError for a row of another day, which a resync of `day` would not replace."""
+        """Raise SourceError if a row is not of `day`, because a resync would not replace it."""
         if self._adds_day:
             return
         column = self._day_values(part, day)
@@ -171,7 +171,7 @@ class ArrowReader:
             )
 
     def _day_values(self, part: pa.RecordBatch, day: date) -> pa.Array:
-        """Return the day column, parsed if it is declared and delivered as text."""
+        """Return the day column; parse it if it is declared and therefore delivered as text."""
         name, day_type = self.shape.day_column, self.shape.day_type
         column = part.column(name)
         if name not in self._rows.declared:

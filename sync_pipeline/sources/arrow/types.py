@@ -22,14 +22,14 @@ DAY_TYPES = {
     DayType.TIMESTAMP: pa.timestamp("us"),
     DayType.TIMESTAMPTZ: pa.timestamp("us", "UTC"),
 }
-"""The Arrow type that each type of day column is parsed as."""
+"""The Arrow type for each type of day column."""
 
 DAY_FORMATS = {
     DayType.DATE: "2025-10-01",
     DayType.TIMESTAMP: "2025-10-01 12:00:00, without an offset",
     DayType.TIMESTAMPTZ: "2025-10-01 12:00:00+08:00, with an offset",
 }
-"""The text format of each type of day column, as error messages show it."""
+"""The text format of each type of day column, as shown in error messages."""
 
 _MAX_VALUE_LENGTH = 40
 _SIMPLE_TYPES = {
@@ -45,7 +45,7 @@ _SIMPLE_TYPES = {
     pa.time64("us"): "time without time zone",
     pa.duration("us"): "interval",
 }
-# For each type that PostgreSQL lacks, a type that holds all of its values.
+# For each type that PostgreSQL lacks, a type that can hold all of its values.
 _WIDER_TYPES = {
     pa.int8(): pa.int16(),
     pa.uint8(): pa.int16(),
@@ -73,7 +73,7 @@ class ColumnType:
 
 
 def column_type(arrow_type: pa.DataType) -> ColumnType:
-    """Return the column type for the Arrow type `arrow_type`."""
+    """Return the `ColumnType` for an Arrow type."""
     copy_type = _copy_type(arrow_type)
     if copy_type in _SIMPLE_TYPES:
         return ColumnType(_SIMPLE_TYPES[copy_type], copy_type)
@@ -94,7 +94,7 @@ def convert_for_copy(array: pa.Array, kind: ColumnType) -> pa.Array:
     """Return `array` as the Arrow type of `kind`.
 
     Raises pyarrow.ArrowException for a value that does not fit, and ValueError for nanoseconds
-    within JSON.
+    in a value that becomes JSON.
     """
     array = unwrap(array)
     if kind.postgres == "jsonb":
@@ -105,7 +105,7 @@ def convert_for_copy(array: pa.Array, kind: ColumnType) -> pa.Array:
 
 @contextmanager
 def translate_conversion_errors(column: str, kind: pa.DataType, where: str) -> Iterator[None]:
-    """Turn conversion errors of `column` within the block into a SourceError.
+    """Turn conversion errors in the block into a SourceError about `column`.
 
     Its message starts with `where`.
     """
@@ -136,7 +136,7 @@ def first_invalid(texts: pa.Array, day_type: DayType) -> str:
 
 
 def unwrap(array: pa.Array) -> pa.Array:
-    """Return the plain values of an extension array or a dictionary array."""
+    """Return `array` without its extension type and dictionary encoding, if it has them."""
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
     return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
@@ -177,7 +177,7 @@ def _copy_type(arrow_type: pa.DataType) -> pa.DataType:
 
 
 def _is_element(kind: pa.DataType) -> bool:
-    """Return whether an array of this type can be copied as a PostgreSQL array."""
+    """Return whether a list with elements of this type can be copied as a PostgreSQL array."""
     return kind in _SIMPLE_TYPES or pa.types.is_decimal128(kind) or pa.types.is_timestamp(kind)
 
 

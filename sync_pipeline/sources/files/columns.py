@@ -1,6 +1,6 @@
-"""Compare the columns of a file with those of its dataset, and put them in the same order.
+"""Check the columns of a file against those of its dataset, and put them in the same order.
 
-Does not check their types: see the modules of the formats.
+Does not check their types: see the module for each format.
 """
 
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ from sync_pipeline.errors import SourceError
 def check_columns(
     found: Sequence[str], wanted: Sequence[str], keys: FilesSource, where: str
 ) -> None:
-    """Raise SourceError if the columns `found` in a file are not the `wanted` ones.
+    """Raise SourceError if the columns `found` in a file differ from the `wanted` ones.
 
-    Which differences are allowed depends on `missing_columns` and `extra_columns`. The message
+    `missing_columns` and `extra_columns` determine which differences are allowed. The message
     starts with `where`.
     """
     duplicates = sorted({name for name in found if found.count(name) > 1})
@@ -35,7 +35,7 @@ def check_columns(
 def check_extra_columns(
     found: set[str], wanted: Sequence[str], keys: FilesSource, where: str
 ) -> None:
-    """Raise SourceError for a column that only the file has, unless `extra_columns` ignores it."""
+    """Raise SourceError if only the file has a column, unless `extra_columns` is `ignore`."""
     extra = found.difference(wanted)
     if extra and keys.extra_columns == "fail":
         expected = "'columns'" if keys.columns else "the newest file"
@@ -46,8 +46,7 @@ def check_extra_columns(
 
 
 def align_columns(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """Return the columns of `schema` from `batch`, in the order of `schema`. Missing ones are
-    NULL."""
+    """Return `batch` with the columns of `schema`, in the same order. Missing ones are NULL."""
     columns = [
         batch.column(field.name)
         if field.name in batch.schema.names

@@ -14,7 +14,7 @@ from sync_pipeline.config.sources import FilesSource
 from sync_pipeline.errors import SourceError
 from sync_pipeline.sources.files.columns import align_columns, check_columns
 
-_MAX_COLUMNS = 1_664  # more than the 1,600 of a PostgreSQL table
+_MAX_COLUMNS = 1_664  # a PostgreSQL table has at most 1,600
 _TEXT_TYPES = {f"f{number}": pa.string() for number in range(_MAX_COLUMNS)}
 _FIELD_COUNT_ERROR = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 
@@ -27,9 +27,9 @@ class CsvFormat:
         self._schema = schema
 
     def rows(self, stream: pa.NativeFile, where: str) -> Generator[pa.RecordBatch, None, None]:
-        """Yield the rows of a file in batches of the dataset's columns.
+        """Yield the rows of a file in batches with the dataset's columns.
 
-        Raises OSError, and SourceError with `where` at the start of its message.
+        Raises OSError, and SourceError, whose message starts with `where`.
         """
         text = _Utf8(stream, self._keys.csv.encoding)
         try:
@@ -55,7 +55,7 @@ class CsvFormat:
             raise SourceError(f"{where} is empty; it must have at least a header line")
         if last is not None and self._ends_in_quotes(last, text):
             raise SourceError(
-                f"{where}: the quote of the last field is not closed; the file may be truncated"
+                f"{where}: the last field has no closing quote; the file may be truncated"
             )
 
     def _open(self, text: "_Utf8") -> pacsv.CSVStreamingReader | tuple[()]:
@@ -64,7 +64,7 @@ class CsvFormat:
             return pacsv.open_csv(
                 pa.PythonFile(text, "r"),
                 # Read the header as a row, because column types must be set before it is parsed.
-                # Error messages contain row numbers only without threads.
+                # Error messages contain row numbers only if threads are disabled.
                 pacsv.ReadOptions(
                     use_threads=False,
                     block_size=csv.largest_row_mib * 1024 * 1024,
@@ -97,7 +97,7 @@ class CsvFormat:
         check_columns(names, self._schema.names, self._keys, where)
 
     def _ends_in_quotes(self, last: pa.RecordBatch, text: "_Utf8") -> bool:
-        """Return whether the file ends within a quoted field, which pyarrow accepts silently."""
+        """Return whether the file ends inside a quoted field, which pyarrow accepts silently."""
         quote, value = self._keys.csv.quote, last.column(last.num_columns - 1)[-1].as_py()
         if not quote or value is None:
             return False
@@ -114,8 +114,8 @@ class CsvFormat:
             return f"row {row} has {found} fields, but the first row has {expected}"
         if "straddl" in message:
             return (
-                f"a row is longer than {self._keys.csv.largest_row_mib} MiB, or the quote of a "
-                "field is not closed; correct the file, or increase 'csv: {largest_row_mib: …}' in "
+                f"a row is longer than {self._keys.csv.largest_row_mib} MiB, or a field has "
+                "no closing quote; correct the file, or increase 'csv: {largest_row_mib: …}' in "
                 "its defs.yaml"
             )
         if "invalid UTF8" in message:
@@ -124,8 +124,8 @@ class CsvFormat:
 
     def _encoding_message(self, message: str) -> str:
         return (
-            f"it is not encoded in {self._keys.csv.encoding} ({message}); set the encoding with "
-            "'csv: {encoding: …}' in its defs.yaml"
+            f"the file is not encoded in {self._keys.csv.encoding} ({message}); set the encoding "
+            "with 'csv: {encoding: …}' in its defs.yaml"
         )
 
 

@@ -16,7 +16,7 @@ from sync_pipeline.sources.arrow.types import DAY_FORMATS, DAY_TYPES, first_inva
 
 
 class TextDays:
-    """Selects the rows of a day from a file of many days; rejects others in a file of one day."""
+    """Selects the rows of one day from a file of many days, and checks those in a daily file."""
 
     def __init__(self, dataset: Dataset, keys: FilesSource) -> None:
         self._dataset = dataset
@@ -27,8 +27,7 @@ class TextDays:
         self._type = DayType(declared) if declared in [kind.value for kind in DayType] else None
 
     def select(self, day: date, batch: pa.RecordBatch, where: str) -> pa.RecordBatch:
-        """Return the rows of `day`. Raises SourceError, with `where` at the start of its
-        message."""
+        """Return the rows of `day`. Raises SourceError, whose message starts with `where`."""
         if self._type is None:
             return batch
         is_of_day = self._matches(day, batch.column(self._column), where)
@@ -39,7 +38,7 @@ class TextDays:
             other = batch.column(self._column).filter(others)[0].as_py()
             raise SourceError(
                 f"{where} has a row whose day_column {self._column!r} is {_format_value(other)}; a "
-                "file whose path contains the day must only have rows of that day"
+                "file whose path contains the day must contain only rows of that day"
             )
         return batch
 
@@ -50,7 +49,7 @@ class TextDays:
             values = pc.cast(texts, kind)
         except pa.ArrowInvalid as error:
             raise SourceError(
-                f"{where} has the value {first_invalid(texts, self._type)} in its day_column "
+                f"{where} has the value {first_invalid(texts, self._type)} in day_column "
                 f"{self._column!r}; it must be a {self._type.value} written as "
                 f"{DAY_FORMATS[self._type]}"
             ) from error

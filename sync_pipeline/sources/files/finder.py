@@ -18,8 +18,8 @@ from sync_pipeline.sources.files.store import FileStore
 
 @dataclass(frozen=True)
 class File:
-    """A file as it was when it was listed: its size in bytes, and its modification time in
-    nanoseconds since 1970."""
+    """A file's path, and its size in bytes and modification time in nanoseconds since 1970 when it
+    was listed."""
 
     path: str
     size: int
@@ -46,8 +46,8 @@ class FileFinder:
     def find(self, day: date) -> list[File]:
         """Return the files of `day`, sorted by path.
 
-        Raises NotReadyError if a file is not complete yet, or if there is none and `missing_file`
-        does not say that the day is empty.
+        Raises NotReadyError if a file is not complete yet, or if there are no files, unless
+        `missing_file` is `empty` and the folder and its marker exist.
         """
         files = self._list(day)
         if not files and self._keys.missing_file == "not_ready":
@@ -64,7 +64,7 @@ class FileFinder:
         return files
 
     def newest(self) -> File | None:
-        """Return a complete file of the latest day that has one; None if no day has one."""
+        """Return a complete file from the latest day that has one, or None if no day has one."""
         complete = (
             file
             for file in self._walk(None)
@@ -73,13 +73,13 @@ class FileFinder:
         return next(complete, None)
 
     def check_unchanged(self, files: Sequence[File], day: date) -> None:
-        """Raise NotReadyError if one of the `files` of `day` has changed since it was listed."""
+        """Raise NotReadyError if any of `files` has changed since it was listed."""
         changed = set(files) - set(self._list(day))
         if changed:
             path = self._store.display_path(min(file.path for file in changed))
             raise NotReadyError(
                 f"{self._where(day)}: {path} changed while it was read; sync the day again when "
-                "the file is complete (the key 'ready' can detect that)"
+                "the file is complete (the 'ready' key can detect this)"
             )
 
     def _list(self, day: date) -> list[File]:
@@ -88,11 +88,11 @@ class FileFinder:
         return [file for file in files if file.path not in markers]
 
     def _walk(self, day: date | None) -> Iterator[File]:
-        """Yield the files of `day`; with None, those of all days, latest first."""
+        """Yield the files of `day`; if it is None, those of all days, latest first."""
         return self._descend(*self._base(day))
 
     def _base(self, day: date | None) -> tuple[str, list[Name]]:
-        """Return the folder that the path starts from, and the names below it."""
+        """Return the folder in which the path starts, and the names of the path below it."""
         first, *rest = names = self._keys.pattern.names(day)
         if self._keys.pattern.scheme or first.literal == "":
             return first.literal or "", rest
@@ -117,10 +117,10 @@ class FileFinder:
         return day_of_path(names, file.path[len(base) + 1 :].split("/"))
 
     def _not_ready_reason(self, file: File, day: date | None) -> str | None:
-        """Return why `file` must not be read yet; None if it may be read."""
+        """Return why `file` must not be read yet, or None if it is ready."""
         marker = self._marker_path(file.folder, file.name, day)
         if marker is not None and self._store.info(marker).type == fs.FileType.NotFound:
-            return f"the ready marker {self._store.display_path(marker)} of {file.name} is missing"
+            return f"the ready marker {self._store.display_path(marker)} for {file.name} is missing"
         wait = self._keys.ready.settle_seconds if self._keys.ready else None
         if wait is not None:
             now = datetime.now(timezone.utc).timestamp()
@@ -131,9 +131,9 @@ class FileFinder:
         return None
 
     def _missing_folder_reason(self) -> str | None:
-        """Return why no day can have a file, such as an unmounted disk or a missing bucket.
+        """Return a reason if the folder of all days is missing, such as on an unmounted disk.
 
-        None if the folder exists.
+        Returns None if it exists.
         """
         base, names = self._base(None)
         # In object storage, a folder exists only if there is a file in it.
@@ -146,9 +146,9 @@ class FileFinder:
         return f"folder {self._store.display_path(base)} not found"
 
     def _missing_marker_reason(self, day: date) -> str | None:
-        """Return why a day without files may be incomplete: the marker of its folder is missing.
+        """Return a reason if the marker in the day's folder is missing, so files may still arrive.
 
-        None if the marker exists or none is required.
+        Returns None if the marker exists or none is required.
         """
         base, names = self._base(day)
         folders = [name.literal for name in names[:-1]]
@@ -158,7 +158,7 @@ class FileFinder:
         marker = self._marker_path(folder, "", day)
         if marker is None or self._store.info(marker).type != fs.FileType.NotFound:
             return None
-        return f"the ready marker {self._store.display_path(marker)} of the day is missing"
+        return f"the ready marker {self._store.display_path(marker)} for the day is missing"
 
     def _marker_path(self, folder: str, file: str, day: date | None) -> str | None:
         if self._marker is None:

@@ -1,7 +1,7 @@
-"""Read JSON Lines files: one object per line, its values as text for PostgreSQL to parse.
+"""Read JSON Lines files: one object per line, with its values as text for PostgreSQL to parse.
 
-Numbers keep all their digits, which they would lose if they were parsed as Arrow types. Does not
-select the rows of a day: see `days.py`.
+Numbers keep all their digits, some of which could be lost if they were parsed as Arrow types. Does
+not select the rows of a day: see `days.py`.
 """
 
 import codecs
@@ -25,7 +25,7 @@ _BUFFER_BYTES = 1024 * 1024
 
 
 class _NumberText(str):
-    """The text of a number in the file, unchanged."""
+    """The text of a number, exactly as it is in the file."""
 
     __slots__ = ()
 
@@ -44,9 +44,9 @@ class JsonLinesFormat:
         self._texts = {name: _text_converter(kind) for name, kind in columns.items()}
 
     def rows(self, stream: pa.NativeFile, where: str) -> Generator[pa.RecordBatch, None, None]:
-        """Yield the rows of a file in batches of the dataset's columns. A missing key is NULL.
+        """Yield the rows of a file in batches with the dataset's columns. A missing key is NULL.
 
-        Raises OSError, and SourceError with `where` at the start of its message.
+        Raises OSError, and SourceError, whose message starts with `where`.
         """
         numbers: list[int] = []
         rows: list[list[str | None]] = []
@@ -90,8 +90,8 @@ class JsonLinesFormat:
 
 
 def _lines(stream: pa.NativeFile) -> Iterator[tuple[int, bytes]]:
-    """Yield the non-blank lines with their numbers, from 1. A line that is too long is truncated
-    to one byte more than the maximum."""
+    """Yield each non-blank line with its number, starting at 1. A line that is too long is cut one
+    byte after the maximum."""
     lines = io.BufferedReader(stream, _BUFFER_BYTES)
     for number in count(1):
         line = lines.readline(LARGEST_LINE_BYTES + 1)
@@ -104,7 +104,7 @@ def _lines(stream: pa.NativeFile) -> Iterator[tuple[int, bytes]]:
 
 
 def _text_converter(kind: str) -> Callable[[Any], str | None]:
-    """Return a function that converts a value to the text format of PostgreSQL's type `kind`."""
+    """Return a function that converts a value to the text format of the PostgreSQL type `kind`."""
     if kind in ("json", "jsonb"):
         return lambda value: None if value is None else _json(value)
     return _array if kind.endswith("[]") else _text

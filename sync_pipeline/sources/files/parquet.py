@@ -1,4 +1,4 @@
-"""Read Parquet files, and use their statistics to skip row groups without rows of the day.
+"""Read Parquet files, and use their statistics to skip row groups without rows for the day.
 
 Does not find the files of a day: see `finder.py`.
 """
@@ -27,8 +27,8 @@ _Range = tuple[pa.Scalar, pa.Scalar]
 
 
 def open_parquet(path: str, system: fs.FileSystem) -> pq.ParquetFile:
-    """Open the file; the caller must close it. Raises pyarrow's errors and OSError."""
-    # ParquetFile reads batch by batch; pyarrow.dataset holds row groups, which may be of any size.
+    """Open the file; the caller must close it. Raises pyarrow errors and OSError."""
+    # ParquetFile reads batch by batch; pyarrow.dataset keeps whole row groups in memory.
     return pq.ParquetFile(
         path,
         filesystem=system,
@@ -39,16 +39,16 @@ def open_parquet(path: str, system: fs.FileSystem) -> pq.ParquetFile:
 
 
 def read_schema(path: str, system: fs.FileSystem) -> pa.Schema:
-    """Return the names and types of a file's columns. Raises pyarrow's errors and OSError."""
+    """Return the names and types of a file's columns. Raises pyarrow errors and OSError."""
     with open_parquet(path, system) as file:
         return pa.schema([pa.field(field.name, field.type) for field in file.schema_arrow])
 
 
 class ParquetFormat:
-    """Reads a dataset's Parquet files with the types of `schema`, or as text if its columns are
+    """Reads a dataset's Parquet files with the types in `schema`, or as text if its columns are
     declared.
 
-    `row_count` is the number of rows in the metadata of the files that were read.
+    `row_count` is the total number of rows in the files read, according to their metadata.
     """
 
     def __init__(self, dataset: Dataset, keys: FilesSource, schema: pa.Schema) -> None:
@@ -63,7 +63,7 @@ class ParquetFormat:
         """Yield the rows of a file; only those of `day` if the path does not contain the day and
         the day column has the dataset's type.
 
-        Raises pyarrow's errors, OSError, and SourceError with `where` at the start of its message.
+        Raises pyarrow errors, OSError, and SourceError, whose message starts with `where`.
         """
         with open_parquet(path, system) as file:
             self.row_count += file.metadata.num_rows
@@ -95,8 +95,8 @@ class ParquetFormat:
         return pa.record_batch(texts, names=names)
 
     def _bounds(self, day: date, found: pa.Schema) -> _Range | None:
-        """Return the range [lower, upper) of the day column's values of `day`; None if the column
-        does not have the dataset's type."""
+        """Return the range [lower, upper) of the day column's values for `day`, or None if the
+        column does not have the dataset's type."""
         name = self._keys.day_column
         if name not in found.names:
             return None
@@ -111,7 +111,7 @@ class ParquetFormat:
                 pa.scalar(bounds.lower, column.arrow).cast(kind),
                 pa.scalar(bounds.upper, column.arrow).cast(kind),
             )
-        except pa.ArrowInvalid:  # nanoseconds cannot represent that day, so no row is of that day
+        except pa.ArrowInvalid:  # nanoseconds cannot represent that day, so no row has it
             empty = pa.scalar(0, pa.int64()).cast(kind)
             return empty, empty
 
@@ -119,8 +119,7 @@ class ParquetFormat:
 def _matching_row_groups(
     path: str, system: fs.FileSystem, column: str, bounds: _Range | None
 ) -> list[int] | None:
-    """Return the row groups whose statistics allow a value within `bounds`; None for all row
-    groups."""
+    """Return the IDs of the row groups that may have a value within `bounds`, or None for all."""
     if bounds is None:
         return None
     within = (pc.field(column) >= bounds[0]) & (pc.field(column) < bounds[1])

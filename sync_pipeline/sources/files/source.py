@@ -1,4 +1,4 @@
-"""The `files` source: reads a day's CSV, JSON Lines or Parquet files, one after the other.
+"""The `files` source: reads a day's CSV, JSON Lines or Parquet files, one after another.
 
 Does not find files (see `finder.py`) and does not parse them (see `csv.py`, `jsonl.py` and
 `parquet.py`).
@@ -23,7 +23,7 @@ from sync_pipeline.sources.files.store import FileStore
 
 
 class FileRows:
-    """`ArrowRows` over the files of a day."""
+    """`ArrowRows` that reads the files of each day."""
 
     def __init__(self, dataset: Dataset, keys: FilesSource, settings: Settings) -> None:
         self._dataset = dataset
@@ -42,7 +42,7 @@ class FileRows:
         )
 
     def read(self, day: date) -> Generator[pa.RecordBatch, None, None]:
-        """Yield the rows of `day`. Raises NotReadyError, and SourceError with the file's path."""
+        """Yield the rows of `day`. Raises NotReadyError, and SourceError, which shows the path."""
         self._cancelled = False
         self._parquet.row_count = 0
         files = self._finder.find(day)
@@ -63,7 +63,7 @@ class FileRows:
         self._cancelled = True
 
     def close(self) -> None:
-        """Do nothing: no resource is held between days."""
+        """Do nothing: no resources are held between days."""
 
     def _batches(self, file: File, day: date, where: str) -> Generator[pa.RecordBatch, None, None]:
         if self._keys.file_format == "parquet":
@@ -78,8 +78,8 @@ class FileRows:
         name, keys = self._dataset.name, self._keys
         if newest is None:
             raise NotReadyError(
-                f"dataset {name}: no file found in {keys.path} to read the columns from; sync it "
-                "again when a file exists, or declare 'columns' in its defs.yaml"
+                f"dataset {name}: no file found in {keys.path} to read the columns from; sync the "
+                "day again when a file exists, or declare 'columns' in its defs.yaml"
             )
         path = self._store.display_path(newest.path)
         with self._store.translate_errors(f"dataset {name}: cannot read the columns of {path}"):

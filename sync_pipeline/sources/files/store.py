@@ -1,4 +1,4 @@
-"""Access files on disk, in S3 or in Google Cloud Storage, and classify the errors.
+"""Access files on disk, in S3 or in Google Cloud Storage, and classify errors.
 
 Does not decide which files belong to a day: see `finder.py`.
 """
@@ -39,7 +39,7 @@ class _UnavailableError(SourceUnreachableError, TransientSourceError):
 
 
 class FileStore:
-    """The file system of a dataset's path."""
+    """The file system that contains a dataset's files."""
 
     def __init__(self, dataset: Dataset, keys: FilesSource, settings: Settings) -> None:
         self._scheme = keys.pattern.scheme
@@ -72,7 +72,7 @@ class FileStore:
             return self.system.get_file_info(path)
 
     def open(self, path: str, compression: str | None) -> pa.NativeFile:
-        """Open the file for reading and decompress it. Raises OSError."""
+        """Open a file for reading; decompress it if `compression` is set. Raises OSError."""
         return self.system.open_input_stream(path, compression=compression)
 
     def display_path(self, path: str) -> str:

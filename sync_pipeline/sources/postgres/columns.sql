@@ -1,7 +1,7 @@
--- columns: the columns of a table, or of a query described by names and type OIDs, with their types
+-- columns: the columns and types of a table, or of a query described by column names and type OIDs
 -- Domains are replaced by their base types, as PostgreSQL does when it describes a query.
 -- `binary` is true if the target can read the type's binary format: the type is built in, has a
--- send function, and is not an OID of an object in the source's catalog.
+-- send function, and does not refer to the source's catalog by OID.
 WITH RECURSIVE given (position, name, type, modifier) AS (
     SELECT attnum::bigint, attname::text, atttypid, atttypmod
     FROM pg_catalog.pg_attribute
@@ -25,7 +25,7 @@ SELECT r.name,
            AND v.typname NOT LIKE 'reg%%' AS binary
 FROM reduced r
 JOIN pg_catalog.pg_type t ON t.oid = r.type
--- for an array, check the type of its elements
+-- for an array, check its element type
 JOIN pg_catalog.pg_type v ON v.oid = CASE t.typcategory WHEN 'A' THEN t.typelem ELSE t.oid END
 WHERE t.typtype <> 'd'
 ORDER BY r.position

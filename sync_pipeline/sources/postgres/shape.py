@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Selection:
-    """A source's `SELECT` without its `WHERE`, its shape, and its name in messages."""
+    """A source's SELECT without a WHERE clause, its shape, and its name for messages."""
 
     name: str
     select: sql.Composed
@@ -45,7 +45,7 @@ class _SourceColumn:
 
 
 def select_columns(connection: "Connection", dataset: Dataset, source: PostgresSource) -> Selection:
-    """Read the source's columns, check them against the dataset and return what to select.
+    """Read the source's columns, check them against the dataset and return the selection.
 
     Raises SourceError if they do not match, and psycopg2.Error, for example if a permission is
     missing.
@@ -87,7 +87,7 @@ def _columns_of_table(
         raise SourceError(
             f"dataset {dataset.name}: table {source.table} not found in the source; check "
             f"'table' in its defs.yaml (it is case-sensitive), and the database and search_path "
-            f"of {source.url_env}"
+            f"in {source.url_env}"
         )
     return found
 
@@ -141,7 +141,7 @@ def _day_type(
 ) -> DayType:
     day_column = source.day_column
     found = next(column.type for column in chosen if column.name == day_column)
-    # Drop the precision: "timestamp(3) with time zone" is a timestamptz, too.
+    # Drop the precision: "timestamp(3) with time zone" is also a timestamptz.
     plain = " ".join(word.partition("(")[0] for word in found.split())
     try:
         return DayType(plain)

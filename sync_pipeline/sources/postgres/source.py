@@ -1,8 +1,8 @@
-"""The `postgres` source: reads a table or query of another PostgreSQL database, read-only.
+"""The `postgres` source: reads a table or query in another PostgreSQL database, read-only.
 
-A day is one `COPY (SELECT …) TO STDOUT` in autocommit mode: one statement, one snapshot, one round
-trip. A connection is never reused after an error or a cancellation, because it may be in the
-middle of a COPY or the cancel request may arrive late. The next day opens a new connection.
+Each day is one `COPY (SELECT …) TO STDOUT` in autocommit mode: one statement, one snapshot, one
+round trip. A connection is never reused after an error or a cancellation, because it may still be
+in a COPY or the cancel request may arrive late. The next day opens a new connection.
 Does not determine the columns: see `shape.py`.
 """
 
@@ -43,7 +43,7 @@ class PostgresReader:
         self.shape = self._selection.shape
 
     def read_day(self, day: date, out: ByteSink, copy_format: CopyFormat) -> int:
-        """Write the rows of `day` to `out` in `copy_format` and return their number."""
+        """Write the rows of `day` to `out` in `copy_format` and return the number of rows."""
         if self._cancelled:
             self.close()
         complete = False
@@ -70,8 +70,8 @@ class PostgresReader:
             cursor.execute(self._keys.ready_query, {"day": day})
         except (ValueError, TypeError, KeyError) as error:  # psycopg2 cannot bind the parameters
             raise SourceError(
-                f"dataset {self._dataset.name}: %(day)s is the only parameter of ready_query; "
-                f"write any other % as %% ({one_line(error)})"
+                f"dataset {self._dataset.name}: %(day)s is the only parameter allowed in "
+                f"ready_query; write any other % as %% ({one_line(error)})"
             ) from None
         except psycopg2.Error as error:
             raise SourceError(
@@ -104,7 +104,7 @@ class PostgresReader:
             connection.close()
 
     def _read_selection(self) -> Selection:
-        """Read the source's columns and return what to select."""
+        """Read the source's columns and return the selection."""
         try:
             return select_columns(self._connect(), self._dataset, self._keys)
         except psycopg2.Error as error:
@@ -112,7 +112,7 @@ class PostgresReader:
             what = f"table {source.table}" if source.table else "the query"
             raise SourceError(
                 f"dataset {self._dataset.name}: cannot read {what}: {self._describe_error(error)} "
-                f"(check it in the dataset's defs.yaml, and that the user of {source.url_env} "
+                f"(check it in the dataset's defs.yaml, and that the user in {source.url_env} "
                 "has SELECT permission)"
             ) from error
 

@@ -1,7 +1,6 @@
-"""Build the authentication of requests from the `auth:` keys and the environment.
+"""Build request authentication from the `auth:` keys and the settings that they name.
 
-Uses dlt's authentication classes. Does not send requests, except for an OAuth2 token: see
-`http.py`.
+Uses dlt's authentication classes. Sends no requests except for OAuth2 tokens: see `http.py`.
 """
 
 from base64 import b64encode
@@ -26,20 +25,20 @@ from sync_pipeline.settings import Settings
 
 
 class Credentials:
-    """The credentials for requests to the API's own host. Its `repr` does not show them."""
+    """The credentials for requests to the API's host. The `repr` does not show them."""
 
     def __init__(
         self, dataset: Dataset, keys: RestSource, settings: Settings, base_url: str
     ) -> None:
         self._keys = keys.auth
-        # Some servers repeat the requested path in their response.
+        # Redacted, because some servers repeat the requested path in their response.
         self._secret_path = urlsplit(base_url).path if keys.base_url_env else ""
         self._settings = settings
         self._where = f"dataset {dataset.name}"
         self._auth = self._make_auth(keys.timeout_seconds)
 
     def apply(self, request: PreparedRequest) -> None:
-        """Add the credentials to `request`, replacing any it has, including those of a .netrc."""
+        """Add the credentials to `request`. Replaces any it has, even from a .netrc file."""
         self.remove(request)
         if self._auth is not None:
             self._auth(request)
@@ -53,7 +52,7 @@ class Credentials:
             request.url = _remove_param(request.url or "", self._keys.name, *self.secrets)
 
     def invalidate_token(self) -> bool:
-        """Discard the OAuth2 access token, if there is one, and return whether there was."""
+        """Discard the OAuth2 access token. Returns whether there was one."""
         if isinstance(self._auth, _ClientCredentials) and self._auth.access_token is not None:
             self._auth.access_token = None
             return True
@@ -76,13 +75,13 @@ class Credentials:
     def _make_auth(self, timeout_seconds: float) -> AuthBase | None:
         keys = self._keys
         if isinstance(keys, BearerAuth):
-            return BearerTokenAuth(token=self._required(keys.token_env, "the API's token"))
+            return BearerTokenAuth(token=self._required(keys.token_env, "the API token"))
         if isinstance(keys, ApiKeyAuth):
-            key = self._required(keys.key_env, "the API's key")
+            key = self._required(keys.key_env, "the API key")
             return APIKeyAuth(name=keys.name, api_key=key, location=keys.location)
         if isinstance(keys, BasicAuth):
-            name = self._required(keys.username_env, "the API's user name")
-            password = self._required(keys.password_env, "the API's password")
+            name = self._required(keys.username_env, "the API user name")
+            password = self._required(keys.password_env, "the API password")
             return HttpBasicAuth(username=name, password=password)
         if isinstance(keys, OAuth2Auth):
             return self._client_credentials(keys, timeout_seconds)
@@ -91,17 +90,17 @@ class Credentials:
     def _client_credentials(self, keys: OAuth2Auth, timeout_seconds: float) -> AuthBase:
         session = Session(timeout=timeout_seconds, raise_for_status=False)
         session.max_redirects = 0  # a redirect would send the secret to another URL
-        session.auth = _no_auth  # otherwise requests would use a .netrc
+        session.auth = _no_auth  # otherwise requests would use a .netrc file
         return _ClientCredentials(
             access_token_url=keys.token_url,
-            client_id=self._required(keys.client_id_env, "the client's id"),
-            client_secret=self._required(keys.client_secret_env, "the client's secret"),
+            client_id=self._required(keys.client_id_env, "the OAuth2 client ID"),
+            client_secret=self._required(keys.client_secret_env, "the OAuth2 client secret"),
             access_token_request_data={"scope": keys.scope} if keys.scope else {},
             session=session,
         )
 
     def _required(self, name: str, what: str) -> str:
-        """Return a setting that is valid in a header. Raises SettingError without the value."""
+        """Return a setting. Raises SettingError, without its value, if no header can contain it."""
         value = self._settings.require(name, f"{what} ({self._where})")
         if not (value.isascii() and value.isprintable()):
             raise SettingError(
@@ -112,12 +111,12 @@ class Credentials:
 
 
 class _ClientCredentials(OAuth2ClientCredentials):
-    """dlt's class, which would otherwise use the token `None` if a response has no token."""
+    """Like dlt's class, but rejects a response that has no token."""
 
     def parse_access_token(self, response_json: Any) -> str:
         token = response_json.get("access_token") if isinstance(response_json, dict) else None
         if not isinstance(token, str) or not token:
-            raise SourceError(f"the response of {self.access_token_url} has no access_token")
+            raise SourceError(f"the response from {self.access_token_url} has no access_token")
         return token
 
 

@@ -1,7 +1,7 @@
-"""Turn the errors of a request into SyncErrors.
+"""Turn request errors into SyncErrors.
 
-Does not use the messages of `requests`, because they contain the whole URL, which may have a key in
-its query. Does not classify HTTP statuses: see `http.py`.
+Does not use the messages from `requests`, because they contain the whole URL, whose query may
+contain a key. Does not classify HTTP statuses: see `http.py`.
 """
 
 import math
@@ -27,7 +27,7 @@ class HttpUnreachableError(SourceUnreachableError, TransientSourceError):
 
 
 class RetryLaterError(TransientSourceError):
-    """The API is busy. `seconds` is its Retry-After, or 0 if it gave none."""
+    """The API is busy. `seconds` is its Retry-After delay, or 0 if it gave none."""
 
     def __init__(self, text: str, seconds: float) -> None:
         super().__init__(text)
@@ -37,7 +37,7 @@ class RetryLaterError(TransientSourceError):
 def translate_error(
     error: Exception, where: str, keys: RestSource, credentials: Credentials
 ) -> Exception:
-    """Return the exception to raise for `error`: `error` itself if it is not a request's error.
+    """Return the exception to raise for `error`, or `error` itself if it is not a request error.
 
     The message starts with `where` and contains no secrets.
     """
@@ -57,7 +57,7 @@ def translate_error(
         return HttpUnreachableError(f"{where}cannot connect: {_cause(error, credentials)}")
     if isinstance(error, requests.Timeout) or _is_read_timeout(error):
         return TransientSourceError(
-            f"{where}the server sent nothing for timeout_seconds ({keys.timeout_seconds:g})"
+            f"{where}the server sent no data for timeout_seconds ({keys.timeout_seconds:g})"
         )
     if isinstance(error, (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
         return TransientSourceError(
@@ -71,7 +71,7 @@ def translate_error(
 
 
 def retry_after(header: str | None) -> float:
-    """Return the seconds to wait by a Retry-After header, a number or a date; 0 without one."""
+    """Return the seconds to wait according to a Retry-After header, or 0 if it is not valid."""
     if not header:
         return 0.0
     try:
@@ -92,7 +92,7 @@ def _token_error(response: requests.Response, where: str) -> SourceError:
 
 
 def _urllib3_error(error: Exception) -> BaseException | None:
-    """Return the exception of urllib3 within an exception of requests."""
+    """Return the urllib3 exception inside a `requests` exception, or None."""
     inner = error.args[0] if error.args else None
     reason = getattr(inner, "reason", None)
     found = reason if isinstance(reason, BaseException) else inner
@@ -110,7 +110,7 @@ def _is_read_timeout(error: Exception) -> bool:
 
 
 def _cause(error: Exception, credentials: Credentials) -> str:
-    """Return the message of the operating system or OpenSSL, which does not contain the URL."""
+    """Return the message from the operating system or OpenSSL, which does not contain the URL."""
     found: BaseException | None = _urllib3_error(error)
     while found is not None and not isinstance(found, OSError):
         found = (

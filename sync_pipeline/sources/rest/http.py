@@ -1,9 +1,9 @@
-"""Send the requests of the `rest` source: with retries, a rate limit and cancellation.
+"""Send the requests of the `rest` source, with retries, a rate limit and cancellation.
 
 `Transport` is the session that dlt's client uses. Each request runs in a separate thread, so that a
-cancellation does not wait for an unresponsive server; the thread ends after `timeout_seconds` of
-silence. Credentials are sent to the API's own host only, also after a redirect or for the URL of a
-next page. Does not find the rows in a response: see `rows.py`.
+cancellation does not wait for an unresponsive server; the thread ends if the server sends
+no data for `timeout_seconds`. Credentials are sent only to the API's host, even if a redirect or
+the next page leads to another host. Does not find the rows in a response: see `rows.py`.
 """
 
 import logging
@@ -40,7 +40,7 @@ _MAX_EXCERPT_LENGTH = 200
 
 
 class JsonResponse(requests.Response):
-    """A response whose body was read completely. `document` is its JSON, with exact numbers."""
+    """A response whose whole body has been read. `document` is its JSON, with exact numbers."""
 
     body: bytes
     document: Any
@@ -56,7 +56,7 @@ class JsonResponse(requests.Response):
         return self.document
 
     def release(self) -> None:
-        """Free its memory, because dlt keeps a response until it has the next one."""
+        """Free the body's memory, because dlt keeps each response until it has the next one."""
         self.body, self.document = b"", None
 
 
@@ -114,8 +114,8 @@ class Transport(requests.Session):
         return f"dataset {self._dataset.name}: cannot read {self._day}: {address}"
 
     def redact_url(self, url: str) -> str:
-        """Return `url` for messages: without keys and passwords, and with the setting's name in
-        place of a base URL from the environment."""
+        """Return `url` without keys and passwords, for messages. A base URL from the environment is
+        replaced by the name of its setting."""
         parts = urlsplit(url)
         secrets = self._credentials.secrets
         query = [
@@ -138,12 +138,12 @@ class Transport(requests.Session):
         if identity in self._sent_requests:
             raise SourceError(
                 f"{self.where(request)}this page was already read, so the pages form a loop; "
-                "correct 'paginator' in its defs.yaml, or contact the operator of the API"
+                "correct 'paginator' in its defs.yaml, or contact the API's operator"
             )
         self._sent_requests.add(identity)
 
     def _send_once(self, request: PreparedRequest, kwargs: dict[str, Any]) -> JsonResponse:
-        """Send `request` once. Its errors have no cause or context, which might show a secret."""
+        """Send `request` once. Raises errors without a cause, which might show a secret."""
         self._wait_for_rate_limit()
         failed: Exception
         try:
@@ -200,8 +200,8 @@ class Transport(requests.Session):
         return b"".join(chunks)
 
     def _parse_response(self, request: PreparedRequest, response: JsonResponse) -> JsonResponse:
-        """Parse the JSON of `response` and return it. Raises an error by its status, or if its body
-        is not JSON."""
+        """Return `response` with its JSON parsed. Raises an error if its status is not a success or
+        its body is not JSON."""
         where, status = self.where(request), response.status_code
         if status in self._keys.not_ready_statuses:
             raise NotReadyError(
@@ -210,7 +210,7 @@ class Transport(requests.Session):
         if status in _TRANSIENT_STATUSES:
             raise self._busy_error(where, response)
         if not 200 <= status < 300:
-            raise SourceError(f"{where}{self._describe_refusal(request, response)}")
+            raise SourceError(f"{where}{self._describe_rejection(request, response)}")
         try:
             response.document = parse_json(response.body)
         except ValueError:
@@ -232,7 +232,7 @@ class Transport(requests.Session):
             )
         return RetryLaterError(f"{where}{message} {self._excerpt(response)}".rstrip(), seconds)
 
-    def _describe_refusal(self, request: PreparedRequest, response: JsonResponse) -> str:
+    def _describe_rejection(self, request: PreparedRequest, response: JsonResponse) -> str:
         message = f"{response.status_code} {response.reason} {self._excerpt(response)}".rstrip()
         if response.is_redirect:
             return (
@@ -241,7 +241,7 @@ class Transport(requests.Session):
             )
         if response.status_code in (401, 403):
             if not self._is_api_host(response.url):
-                return f"{message}; 'auth' is sent to the host of the base URL only"
+                return f"{message}; 'auth' is sent only to the host in the base URL"
             return f"{message}; check 'auth' in its defs.yaml and the settings it names"
         return f"{message}; check 'path', 'params' and 'body' in its defs.yaml"
 
@@ -267,7 +267,7 @@ class Transport(requests.Session):
 
 
 class _RequestThread(threading.Thread):
-    """A thread whose requests urllib3 does not log: the log line would show a key in the query."""
+    """A thread whose requests urllib3 does not log, because a query may contain a key."""
 
     @classmethod
     def is_not_current(cls, _: logging.LogRecord) -> bool:

@@ -1,4 +1,4 @@
-"""Parse and write JSON with exact numbers of any length, never as a float."""
+"""Parse and write JSON with exact numbers of any length. Floats are never used."""
 
 import json
 from decimal import Decimal, InvalidOperation
@@ -7,7 +7,7 @@ from typing import Any
 import simplejson
 
 _MAX_INT_DIGITS = 4000
-"""Longer integers become a Decimal, because Python limits the digits of an int."""
+"""Longer integers become Decimals, because Python limits the number of digits in an int."""
 
 
 def parse_json(body: bytes) -> Any:

@@ -1,4 +1,4 @@
-"""Request the pages of a day with dlt's REST client and the paginator of the `paginator:` keys.
+"""Request the pages of a day with dlt's REST client and the configured paginator.
 
 Imports only dlt's `rest_client`: no pipeline, no telemetry, no configuration files. Does not send
 requests: see `http.py`.
@@ -19,7 +19,7 @@ from sync_pipeline.sources.rest.http import Transport
 
 
 class Client(RESTClient):
-    """dlt's client, with `extract_rows` to find the rows of a response."""
+    """dlt's client, which finds the rows in a response with `extract_rows`."""
 
     def __init__(
         self, base_url: str, transport: Transport, extract_rows: Callable[[Any], list[Any]]
@@ -48,12 +48,12 @@ class Client(RESTClient):
             yield page
 
     def extract_response(self, response: requests.Response, data_selector: Any) -> list[Any]:
-        """Return the rows of a response. (dlt's method treats a missing list as an empty one.)"""
+        """Return the rows in a response. (dlt's method treats a missing list as an empty one.)"""
         self._found = self._extract_rows(response.json())
         return self._found
 
     def _log_request(self, request: requests.Request, prepared_url: str) -> None:
-        """Do not log: the log line of dlt may show a secret in the URL."""
+        """Do nothing: dlt would log the URL, which may contain a secret."""
 
 
 def _next_page(pages: Iterator[Any], where: str) -> Any:
@@ -71,7 +71,7 @@ def _next_page(pages: Iterator[Any], where: str) -> Any:
 
 
 def make_paginator(keys: RestSource) -> paginators.BasePaginator:
-    """Return a new paginator, at its first page."""
+    """Return a new paginator that starts at the first page."""
     how = keys.paginator
     if isinstance(how, rest_pages.JsonLink):
         return _JsonLink(_to_jsonpath(how.next_url_path))
@@ -105,7 +105,7 @@ def make_paginator(keys: RestSource) -> paginators.BasePaginator:
 
 
 class _JsonLink(paginators.JSONLinkPaginator):
-    """dlt's paginator, which would otherwise request a page whose URL is empty."""
+    """Like dlt's paginator, but treats an empty URL as the end of the pages."""
 
     def update_state(self, response: requests.Response, data: list[Any] | None = None) -> None:
         super().update_state(response, data)

@@ -20,7 +20,7 @@ _MAX_NAMES_SHOWN = 10
 
 
 class DayResponses:
-    """The responses of one day. `total` is the number of rows that they report, or None."""
+    """The responses for one day. `total` is the number of rows that they report, or None."""
 
     def __init__(self, keys: RestSource, where: str) -> None:
         self.total: int | None = None
@@ -31,7 +31,7 @@ class DayResponses:
         self._started = False
 
     def records(self, response: Any) -> list[Any]:
-        """Return the rows of a response. Raises SourceError, NotReadyError, CountMismatchError."""
+        """Return the rows in a response. Raises SourceError, NotReadyError, CountMismatchError."""
         if not self._started:
             self._check_ready(response)
         self._started = True
@@ -41,8 +41,8 @@ class DayResponses:
             found = []  # some servers return null for an empty list
         if not isinstance(found, list):
             raise SourceError(
-                f"{self._where}'records' ({self._keys.records}) leads to {_kind(found)}, not to a "
-                f"list; the response is {_describe(response)}"
+                f"{self._where}'records' ({self._keys.records}) selects {_kind(found)} instead of "
+                f"a list; the response is {_describe(response)}"
             )
         for record in found:
             if not isinstance(record, dict):
@@ -86,13 +86,13 @@ class DayResponses:
             )
         if self.total not in (None, total):
             raise CountMismatchError(
-                f"{self._where}the source first reported {self.total} rows and then {total}: they "
-                "changed during the read. Sync the day again"
+                f"{self._where}the source first reported {self.total} rows and then {total}: the "
+                "rows changed during the read. Sync the day again"
             )
         self.total = total
 
     def _check_page(self, records: list[Any]) -> None:
-        """Raise SourceError for a page that repeats another page or follows a short page."""
+        """Raise SourceError if a page repeats an earlier page or follows a short page."""
         if not records:
             return
         if isinstance(self._keys.paginator, Offset):
@@ -100,7 +100,7 @@ class DayResponses:
                 raise SourceError(
                     f"{self._where}a page had fewer rows than 'limit' "
                     f"({self._keys.paginator.limit}) but was not the last: the server returns "
-                    "smaller pages; lower 'limit' in its defs.yaml to their size"
+                    "smaller pages; lower 'limit' in its defs.yaml to the server's page size"
                 )
             self._had_short_page = len(records) < self._keys.paginator.limit
         digest = blake2b(repr(records).encode("utf-8", "surrogatepass"), digest_size=16).digest()
@@ -113,7 +113,7 @@ class DayResponses:
 
 
 class BatchBuilder:
-    """Builds batches of text from rows."""
+    """Builds record batches of text from rows."""
 
     def __init__(self, keys: RestSource, schema: pa.Schema) -> None:
         self._keys = keys
@@ -124,8 +124,8 @@ class BatchBuilder:
         ]
 
     def build(self, records: list[Any], where: str) -> pa.RecordBatch:
-        """Return `records` as the declared columns. Raises SourceError, with `where` at the start
-        of its message."""
+        """Return a batch of `records` with the declared columns. Raises SourceError, whose message
+        starts with `where`."""
         try:
             arrays = [
                 pa.array(self._values(records, column, where), pa.string())
@@ -195,7 +195,7 @@ def _kind(value: Any) -> str:
 
 
 def _describe(value: Any) -> str:
-    """Describe a value by its type and, for an object, its field names. Shows no values."""
+    """Describe a value by its type and, for an object, its field names. Does not show values."""
     if not isinstance(value, dict):
         return _kind(value)
     names = [f"{name:.63}" for name in value][:_MAX_NAMES_SHOWN]

@@ -24,7 +24,7 @@ from sync_pipeline.sources.rest.rows import BatchBuilder, DayResponses
 
 
 class RestRows:
-    """`ArrowRows` over an API's responses. Sends no request before the first day is read."""
+    """`ArrowRows` that reads an API. Sends no requests before the first day is read."""
 
     def __init__(self, dataset: Dataset, keys: RestSource, settings: Settings) -> None:
         self._dataset = dataset
@@ -87,7 +87,7 @@ def _query_value(value: Any) -> Any:
 
 
 def _base_url(dataset: Dataset, keys: RestSource, settings: Settings) -> str:
-    """Return the base URL in `base_url_env`. Raises SettingError without showing the URL."""
+    """Return the base URL from `base_url_env`. Raises SettingError, which does not show it."""
     assert keys.base_url_env is not None  # noqa: S101  `base_url` or `base_url_env` is set
     what = "the API's base URL, such as https://api.example.com/v1"
     try:

@@ -1,8 +1,8 @@
 """Connect to a database through SQLAlchemy, interrupt statements, and classify errors.
 
-Contains what differs between databases and drivers: session settings, how to start a snapshot, how
-to interrupt a statement from another thread, which errors are transient. Does not select any rows:
-see `shape.py` and `source.py`.
+Contains everything that differs between databases and drivers: session settings, how to start a
+snapshot, how to interrupt a statement from another thread, and which errors are transient. Does not
+select any rows: see `shape.py` and `source.py`.
 """
 
 import math
@@ -40,7 +40,7 @@ _SNAPSHOT_STATEMENTS = dict.fromkeys(
 # or killed, lock wait timeout, deadlock, table altered after the snapshot.
 _TRANSIENT_MYSQL = {2002, 2003, 2006, 2013, 2055, 1040, 1053, 1205, 1213, 1412, 1927}
 _BUSY_SQLITE = re.compile(r"database (?:table )?is locked|database schema is locked")
-# The pip package of each dialect or driver whose package has another name.
+# The pip package for each dialect or driver whose package has a different name.
 _PACKAGES = {
     "clickhouse": "clickhouse-sqlalchemy",
     "snowflake": "snowflake-sqlalchemy",
@@ -53,7 +53,7 @@ _PYMYSQL_TEXT_TYPES = (0, 7, 10, 12, 246)  # decimals, dates and times: kept as 
 
 
 class Connector:
-    """Opens connections to the database of a dataset's `url_env`. Messages hide its password."""
+    """Opens connections to the database in `url_env`. Messages do not show its password."""
 
     def __init__(self, dataset: Dataset, keys: SqlSource, url: str) -> None:
         self._dataset = dataset
@@ -68,7 +68,7 @@ class Connector:
 
     @property
     def snapshot(self) -> tuple[str, ...]:
-        """The statements that start a transaction with one snapshot; empty if not supported."""
+        """The statements that start a snapshot transaction; empty if not supported."""
         return _SNAPSHOT_STATEMENTS.get(self.dialect.name, ())
 
     def connect(self) -> sa.Connection:
@@ -82,14 +82,14 @@ class Connector:
                 connection.rollback()
                 if self.dialect.driver == "pymysql":  # its connect_timeout does not cover the login
                     driver: Any = connection.connection.driver_connection
-                    # Longer than the timeout of a day, whose error message is more helpful.
+                    # Longer than the statement timeout, whose error message is more helpful.
                     driver._read_timeout = self._keys.statement_timeout_seconds + 5
             except BaseException:
                 connection.close()
                 raise
         except SQLAlchemyError as error:
             raise SourceUnreachableError(
-                f"dataset {self._dataset.name}: cannot connect to the database of "
+                f"dataset {self._dataset.name}: cannot connect to the database in "
                 f"{self._keys.url_env}: {self.describe_error(error)} (check "
                 f"{self._keys.url_env}, and that the server is running)"
             ) from self.cause(error)
@@ -100,15 +100,15 @@ class Connector:
             return self._engine.connect()
         except SQLAlchemyError:
             raise
-        except Exception as error:  # the driver rejects an option of the URL
+        except Exception as error:  # the driver rejects an option in the URL
             raise SourceUnreachableError(self._describe_invalid_url(error)) from error
 
     def describe_error(self, error: BaseException) -> str:
-        """Return the driver's message in one line, without secrets and without the statement."""
+        """Return the driver's message on one line, without secrets and without the statement."""
         return one_line(_driver_error(error), *self._secrets)
 
     def cause(self, error: BaseException) -> BaseException:
-        """Return the exception to raise from; a TransientSourceError if a retry may succeed."""
+        """Return the exception to set as the cause; transient if a retry may succeed."""
         if self._is_transient(error):
             return TransientSourceError(self.describe_error(error))
         return _driver_error(error)
@@ -116,14 +116,14 @@ class Connector:
     def interrupt(self, driver: Any, thread: int | None) -> None:
         """Interrupt another thread's statement on this driver connection, which is then unusable.
 
-        `thread` is the MySQL server's thread ID of the connection; None for other databases.
+        `thread` is the connection's thread ID on a MySQL server; None for other databases.
         """
-        with suppress(Exception):  # the connection may be closed or lost already
+        with suppress(Exception):  # the connection may already be closed or lost
             if thread is None:
                 (getattr(driver, "interrupt", None) or driver.cancel)()
                 return
-            # Also ends a read from a server that hangs. Fails if the connection is lost; then the
-            # server may have reused the thread ID, so it must not be killed.
+            # Also ends the read if the server hangs. Raises an error if the connection is lost; the
+            # server may have reused the thread ID, so that thread must not be killed.
             driver._sock.shutdown(socket.SHUT_RDWR)
             # Otherwise the server keeps executing the statement until it next writes.
             with self._engine.connect() as connection:
@@ -169,7 +169,7 @@ class Connector:
             kept = {k: v for k, v in conversions.items() if k not in _PYMYSQL_TEXT_TYPES}
             return {
                 "conv": kept,
-                "charset": "utf8mb4",  # the only charset with every Unicode character
+                "charset": "utf8mb4",  # the only charset that supports all of Unicode
                 "connect_timeout": seconds,
                 "read_timeout": seconds,
             }
@@ -184,7 +184,7 @@ class Connector:
             return ("PRAGMA query_only = ON",)
         if self.dialect.name in MYSQL:
             lock = math.ceil(self._keys.lock_timeout_seconds)
-            # The server must not drop the connection while a slow target accepts rows.
+            # The server must not drop the connection while a slow target loads rows.
             write = math.ceil(self._keys.statement_timeout_seconds)
             return (
                 f"SET time_zone = '+00:00', lock_wait_timeout = {lock}, "
@@ -199,7 +199,7 @@ class Connector:
             return
         if not path or path == ":memory:" or not Path(path).is_file():
             raise SourceUnreachableError(
-                f"dataset {self._dataset.name}: SQLite file {path!r} of {self._keys.url_env} "
+                f"dataset {self._dataset.name}: SQLite file {path!r} in {self._keys.url_env} "
                 "not found; correct the URL (an absolute path has four slashes: "
                 "sqlite:////absolute/path)"
             )

@@ -1,6 +1,6 @@
 """Read the columns of a `sql` source and build the statements that read a day.
 
-Does not execute the statements of a day: see `source.py`. Does not map types: see `types.py`.
+Does not execute these statements: see `source.py`. Does not map types: see `types.py`.
 """
 
 import re
@@ -26,7 +26,7 @@ _PERCENT = re.compile(r"%(\(day\)s|%|)")
 
 @dataclass(frozen=True)
 class SqlShape:
-    """The kind of each column, in order, and the FROM clause that they are selected from."""
+    """The kind of each column, in order, and the FROM clause to select them from."""
 
     kinds: dict[str, Kind]
     rows: sa.FromClause | sa.TextClause
@@ -42,7 +42,7 @@ class SqlShape:
 
 def read_shape(connection: sa.Connection, dataset: Dataset, keys: SqlSource) -> SqlShape:
     """Read the columns from the database. Raises SourceError if a column is missing or has an
-    unknown type, and SQLAlchemy's errors."""
+    unknown type, and SQLAlchemy errors."""
     rows: sa.FromClause | sa.TextClause
     if keys.table is not None:
         schema, _, name = keys.table.rpartition(".")
@@ -58,18 +58,19 @@ def read_shape(connection: sa.Connection, dataset: Dataset, keys: SqlSource) -> 
 
 
 def escape_colons(query: str) -> str:
-    """Escape a query's colons, which `sqlalchemy.text` would read as parameters."""
+    """Escape a query's colons, which `sqlalchemy.text` would interpret as parameters."""
     return query.replace(":", r"\:")
 
 
 def ready_statement(query: str, day: date, dataset: Dataset) -> sa.TextClause:
-    """Return a `ready_query` with `day` bound to %(day)s. Raises SourceError for any other %."""
+    """Return the statement for a `ready_query`, with `day` bound to %(day)s. Raises SourceError for
+    any other %, unless it is written as %%."""
 
     def replace(found: re.Match[str]) -> str:
         if not found[1]:
             raise SourceError(
-                f"dataset {dataset.name}: %(day)s is the only parameter of ready_query; write any "
-                "other % as %%"
+                f"dataset {dataset.name}: %(day)s is the only parameter allowed in ready_query; "
+                "write any other % as %%"
             )
         return "%" if found[1] == "%" else ":day"
 
@@ -100,16 +101,16 @@ def day_statements(
 
 @dataclass(frozen=True)
 class InvalidDayQuery:
-    """A query for one value of the day column that is in no day's range, and a description of
-    valid values. The query scans all rows."""
+    """A query for one invalid value in the day column, and a description of valid values. The query
+    scans all rows."""
 
     statement: sa.Select[Any]
     expected: str
 
 
 def invalid_day_query(shape: SqlShape, dataset: Dataset, dialect: str) -> InvalidDayQuery | None:
-    """Return a query for rows that no day would read; None if the database enforces column types,
-    as all except SQLite do."""
+    """Return a query for a row that would not be read for any day, or None if the database enforces
+    column types, as all except SQLite do."""
     if dialect != "sqlite":
         return None
     name = dataset.source.day_column
@@ -124,7 +125,7 @@ def invalid_day_query(shape: SqlShape, dataset: Dataset, dialect: str) -> Invali
         # Without "+0 days", SQLite returns 2025-02-30 unchanged.
         is_invalid = text.is_distinct_from(sa.func.date(text, "+0 days"))
         expected = "text that begins with a date such as 2025-10-01"
-    # A row whose day is NULL belongs to no day.
+    # NULL is valid: such a row does not belong to any day.
     is_invalid = sa.and_(column.is_not(None), is_invalid)
     return InvalidDayQuery(
         sa.select(column).select_from(shape.rows).where(is_invalid).limit(1), expected
@@ -143,9 +144,9 @@ def _bounds(
         if dialect == "sqlite":
             if instants and isinstance(value, datetime):
                 return sa.literal(int(value.timestamp()))
-            return sa.literal(value.strftime("%Y-%m-%d"))  # sorts before any time of that day
+            return sa.literal(value.strftime("%Y-%m-%d"))  # sorts before any time on that day
         if isinstance(value, datetime):
-            if dialect in MYSQL:  # the session's zone is UTC
+            if dialect in MYSQL:  # the session time zone is UTC
                 value = value.replace(tzinfo=None)
             return sa.literal(value, sa.DateTime(timezone=instants))
         return sa.literal(value, sa.Date())
@@ -206,7 +207,7 @@ def _choose_kinds(
     unknown = [name for name, kind in kinds.items() if kind is None]
     if unknown:
         raise SourceError(
-            f"dataset {dataset.name}: the types of these columns of {keys.origin} are unknown: "
+            f"dataset {dataset.name}: these columns of {keys.origin} have unknown types: "
             f"{', '.join(unknown)}; declare each under 'types', such as {{{unknown[0]}: text}}, or "
             "exclude it with 'columns'"
         )

@@ -1,11 +1,11 @@
-"""The `sql` source: reads a table or query of any database with a SQLAlchemy dialect, read-only.
+"""The `sql` source: reads a table or query, read-only, in any database with a SQLAlchemy dialect.
 
-Does not use connectorx, which is several times faster: it fails for DECIMAL(65,30) and for TIME
-above 24 hours, and it cannot read the count and the rows from one snapshot.
+connectorx is several times faster but is not used: it fails for DECIMAL(65,30) and for TIME above
+24 hours, and it cannot read the count and the rows from one snapshot.
 
-A connection is never reused after an error, after a cancellation, or if its rows were not read to
-the end, because a driver may read all remaining rows before it closes. The next day opens a new
-connection. Does not connect: see `connection.py`. Does not build statements: see `shape.py`.
+A connection is never reused after an error, a cancellation or an incomplete read, because some
+drivers would first read all remaining rows. The next day opens a new connection. Does not open
+connections (see `connection.py`) or build statements (see `shape.py`).
 """
 
 import threading
@@ -112,13 +112,13 @@ class SqlRows:
         except NoSuchTableError:
             raise SourceError(
                 f"dataset {self._dataset.name}: {what} not found in the source; check 'table' in "
-                f"its defs.yaml and the database of {self._keys.url_env}"
+                f"its defs.yaml and the database in {self._keys.url_env}"
             ) from None
         except SQLAlchemyError as error:
             raise SourceError(
                 f"dataset {self._dataset.name}: cannot read {what}: "
                 f"{self._connector.describe_error(error)} (check it in the dataset's defs.yaml, "
-                f"and that the user of {self._keys.url_env} has SELECT permission)"
+                f"and that the user in {self._keys.url_env} has SELECT permission)"
             ) from self._connector.cause(error)
         return shape
 
@@ -130,7 +130,7 @@ class SqlRows:
         count, select = day_statements(self._shape, day, self._dataset, self._dialect)
         if self._keys.count and self._connector.snapshot:
             self._count = connection.execute(count).scalar_one()
-        where = f"dataset {self._dataset.name}: {day} of {self._keys.origin}"
+        where = f"dataset {self._dataset.name}: {day} from {self._keys.origin}"
         size = 1
         result = connection.execute(
             select, execution_options={"stream_results": True, "max_row_buffer": 1}
@@ -138,7 +138,7 @@ class SqlRows:
         while rows := result.fetchmany(size):
             batch = self._to_batch(rows, where)
             yield batch
-            # Fetch as many rows of this size as fit into _BATCH_BYTES, but grow slowly.
+            # Fetch as many rows of this size as fit into _BATCH_BYTES, up to four times as many.
             fitting = _BATCH_BYTES * len(rows) // max(batch.nbytes, 1)
             size = min(max(fitting, 1), 4 * size, MAX_BATCH_ROWS)
         result.close()
@@ -169,9 +169,9 @@ class SqlRows:
             )
 
     def _check_day_values(self, connection: sa.Connection) -> None:
-        """Raise SourceError if the day column has an invalid value, whose row no day would read.
+        """Raise SourceError if a day value is invalid, because no day would include its row.
 
-        Scans all rows, but only for the first day.
+        Scans all rows, but only before the first day is read.
         """
         query = invalid_day_query(self._shape, self._dataset, self._dialect)
         if query is None or self._day_values_checked:
@@ -180,10 +180,10 @@ class SqlRows:
             row = result.first()
         if row is not None:
             raise SourceError(
-                f"dataset {self._dataset.name}: the day_column {self._keys.day_column!r} of "
-                f"{self._keys.origin} has the value {abbreviate(row[0])}, whose row would belong "
-                f"to no day; it must be {query.expected}. Fix it in the source, or convert it in "
-                "a 'query'"
+                f"dataset {self._dataset.name}: day_column {self._keys.day_column!r} of "
+                f"{self._keys.origin} has the value {abbreviate(row[0])}, so its row is not part "
+                f"of any day; the value must be {query.expected}. Fix it in the source, or "
+                "convert it in a 'query'"
             )
         self._day_values_checked = True
 
@@ -221,7 +221,7 @@ class SqlRows:
         return self._connection
 
     def _discard_connection(self) -> None:
-        """Close the connection. Interrupts a running statement instead of reading its rows."""
+        """Close the connection. Interrupts a running statement instead of reading all its rows."""
         connection, self._connection = self._connection, None
         driver, self._driver = self._driver, None
         interrupted, self._interrupted = self._interrupted, False
@@ -231,13 +231,13 @@ class SqlRows:
             if connection.in_transaction() and not interrupted:
                 self._connector.interrupt(*driver)
             self._connector.discard_rows(driver[0])
-        with suppress(Exception):  # the connection may be lost already
+        with suppress(Exception):  # the connection may already be lost
             connection.invalidate()
         connection.close()
 
 
 def _is_false(value: Any) -> bool:
-    """Return whether a value is false, 0 or NULL, in the form that any driver returns."""
+    """Return whether a value is false, 0 or NULL, in any driver's representation."""
     if isinstance(value, bytes):  # MySQL returns BIT as bytes
         return not any(value)
     try:

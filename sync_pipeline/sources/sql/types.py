@@ -1,7 +1,7 @@
-"""Map the types of SQLAlchemy's dialects to Arrow types and PostgreSQL types.
+"""Map the types in SQLAlchemy's dialects to Arrow and PostgreSQL types.
 
-A column whose values do not fit an Arrow type is read as text, and PostgreSQL parses it. An unknown
-type is never guessed: the dataset must declare it. Does not convert values: see `values.py`.
+A column whose values do not fit an Arrow type is read as text, and PostgreSQL parses it. Unknown
+types are never guessed: the dataset must declare them. Does not convert values: see `values.py`.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _INTEGERS: dict[type[sa.TypeEngine[Any]], tuple[pa.DataType, pa.DataType]] = {
     mysql.INTEGER: (pa.int32(), pa.int64()),
     mysql.BIGINT: (pa.int64(), pa.uint64()),
 }
-# The column type codes of MySQL's protocol. Text and binary types differ by their charset only.
+# The column type codes in MySQL's protocol. Text and binary types differ only in their charset.
 _WIRE_TYPES: dict[int, type[sa.TypeEngine[Any]]] = {
     1: mysql.TINYINT,
     2: mysql.SMALLINT,
@@ -51,7 +51,7 @@ _BINARY_CHARSET = 63
 
 @dataclass(frozen=True)
 class Kind:
-    """What a column is converted to: an Arrow type, or text for PostgreSQL to parse as `declared`.
+    """The type that a column is converted to: Arrow, or text that PostgreSQL parses as `declared`.
 
     `bits`: the value is the big-endian bytes of an integer. `exact`: an expression to add to the
     column, because MySQL returns only six digits of a FLOAT.
@@ -64,7 +64,7 @@ class Kind:
 
 
 def kind_of(found: sa.TypeEngine[Any] | None, dialect: str) -> Kind | None:
-    """Return the kind of a column of this type; None if the type is unknown."""
+    """Return the `Kind` for a column type, or None if the type is unknown."""
     if isinstance(found, sa.Integer):
         return _integer_kind(found, dialect)
     if isinstance(found, mysql.BIT):
@@ -82,7 +82,7 @@ def kind_of(found: sa.TypeEngine[Any] | None, dialect: str) -> Kind | None:
 
 
 def declare_type(kind: Kind | None, type_name: str, *, is_day: bool) -> Kind:
-    """Return the kind of a column whose PostgreSQL type the dataset declares.
+    """Return the `Kind` for a column whose PostgreSQL type the dataset declares.
 
     The day column keeps an Arrow type, so that each row's day can be checked.
     """
@@ -93,7 +93,7 @@ def declare_type(kind: Kind | None, type_name: str, *, is_day: bool) -> Kind:
 
 
 def wire_type(field: object) -> sa.TypeEngine[Any] | None:
-    """Return the type of a result column that pymysql describes; None if it is unknown."""
+    """Return the type of a result column as described by pymysql, or None if it is unknown."""
     code, flags, length, scale, charset = (
         getattr(field, name) for name in ("type_code", "flags", "length", "scale", "charsetnr")
     )

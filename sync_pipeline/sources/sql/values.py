@@ -41,8 +41,8 @@ class Converter:
         self._accepted_types = {type(None)} | _accepted_types(kind.arrow)
 
     def array(self, values: Sequence[Any], where: str) -> pa.Array:
-        """Return the values as an array. Raises SourceError, with `where` at the start of its
-        message, for the first value that cannot be converted."""
+        """Return the values as an array. Raises SourceError, whose message starts with `where`, for
+        the first value that cannot be converted."""
         try:
             return self._convert(values)
         except _CONVERSION_ERRORS:

@@ -82,9 +82,8 @@ def test_a_retry_can_be_cancelled_before_its_run_starts(api: Client, stack: Stac
     record_id = api.post(LAUNCH, body(batch_days)).data["record_id"]
     api.wait_for(record_id, "failed")
     stack.repair("orders", batch_days[0])
-    stack.pause(
-        "orders", batch_days, 30
-    )  # longer than the test, so that a started run would be noticed
+    # Longer than the test, so that a started run would be noticed.
+    stack.pause("orders", batch_days, 30)
     retried = api.post(f"{BASE}/sync-status/{record_id}/retry")
     cancelled = api.post(f"{BASE}/sync-status/{record_id}/cancel")
     assert (retried.status, cancelled.status) == (202, 202)

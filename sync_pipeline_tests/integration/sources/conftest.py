@@ -1,4 +1,4 @@
-"""Fixtures to sync days from any type of source into a real PostgreSQL, with their records."""
+"""Fixtures to sync days from any type of source into a real PostgreSQL, and to record them."""
 
 import re
 import tempfile
@@ -54,7 +54,7 @@ class Syncing:
         return helpers.run(self.url, query)
 
     def types(self) -> dict[str, str]:
-        """Return the columns of the target table, with their types."""
+        """Return the type of each column of the target table, by name."""
         return dict(
             self.rows(
                 "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
@@ -64,7 +64,7 @@ class Syncing:
 
 
 def example(document: str) -> dict[str, Any]:
-    """Return the attributes of the complete `defs.yaml` in a document."""
+    """Return the attributes from the complete `defs.yaml` in a document."""
     text = (PROJECT_ROOT / document).read_text(encoding="utf-8")
     (block,) = re.findall(r"^```yaml\n(type: .*?)^```", text, re.M | re.S)
     attributes: dict[str, Any] = yaml.safe_load(block)["attributes"]
@@ -78,7 +78,7 @@ def syncing(database_url: str) -> Syncing:
 
 @pytest.fixture(scope="session")
 def mariadb_server() -> Iterator[MariaDb]:
-    # The path must be short: the path of a socket has at most 107 bytes.
+    # The path must be short: a socket path has at most 107 bytes.
     with (
         tempfile.TemporaryDirectory(prefix="sync_pipeline_tests-") as folder,
         running_server(Path(folder)) as server,
@@ -96,6 +96,6 @@ def mariadb(mariadb_server: MariaDb, syncing: Syncing) -> Iterator[MariaDb]:
 
 @pytest.fixture
 def api() -> Iterator[rest_server.Api]:
-    """An HTTP server whose responses a test defines."""
+    """An HTTP server whose responses the test defines."""
     with rest_server.running() as api:
         yield api

@@ -1,4 +1,4 @@
-"""A real MariaDB server for the tests, in a temporary folder, on a Unix socket only."""
+"""A real MariaDB server for the tests, in a temporary folder and only on a Unix socket."""
 
 import itertools
 import os
@@ -45,7 +45,7 @@ class MariaDb:
         return found
 
     def insert(self, table: str, rows: list[dict[str, Any]]) -> None:
-        """Insert rows with bound values, as a program would."""
+        """Insert rows with bound parameters, as an application would."""
         engine = sa.create_engine(self.url, poolclass=sa.NullPool)
         columns = ", ".join(f"`{name}`" for name in rows[0])
         values = ", ".join(f":c{n}" for n in range(len(rows[0])))
@@ -57,7 +57,7 @@ class MariaDb:
             )
 
     def reader_threads(self) -> list[int]:
-        """Return the IDs of the server threads that execute a statement in this database."""
+        """Return the IDs of the server threads that are executing a statement in this database."""
         return [
             row[0]
             for row in self.run(
@@ -104,7 +104,7 @@ def running_server(folder: Path) -> Iterator[MariaDb]:
             process.terminate()
             try:
                 process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:  # it waits for a statement of a failed test
+            except subprocess.TimeoutExpired:  # a failed test left a statement running
                 process.kill()
             drain_thread.join(_STOP_SECONDS)
 
@@ -133,9 +133,8 @@ def fresh_database(server: MariaDb) -> Iterator[MariaDb]:
     try:
         yield database
     finally:
-        for (
-            reader
-        ) in database.reader_threads():  # of a failed test, which would keep the tables locked
+        # A failed test may have left statements running, which would keep the tables locked.
+        for reader in database.reader_threads():
             server.run(f"KILL {reader}")
         server.run(f"DROP DATABASE {name}")
 

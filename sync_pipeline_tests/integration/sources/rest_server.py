@@ -1,4 +1,4 @@
-"""A real HTTP server on a free local port, with responses and failures that a test defines."""
+"""A real HTTP server on a free local port, whose responses and failures a test defines."""
 
 import json
 import threading
@@ -14,8 +14,8 @@ TIMEOUT_SECONDS = 20
 
 @dataclass(frozen=True)
 class Request:
-    """A received request. A repeated query parameter has its last value; header names are in lower
-    case."""
+    """A received request. Only the last value of a repeated query parameter is kept; header names
+    are in lower case."""
 
     method: str
     path: str
@@ -42,7 +42,7 @@ class Reply:
 
 
 class Api:
-    """The server: `requests` are the requests received so far, `respond` returns the response."""
+    """The server: `requests` are the requests received so far; `respond` returns the response."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
@@ -59,7 +59,7 @@ class Api:
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def reply_with(self, *replies: Any) -> None:
-        """Respond with these in turn, and then always with the last one."""
+        """Respond with `replies` in turn, and then always with the last one."""
         rest = list(replies)
         self.respond = lambda _: rest.pop(0) if len(rest) > 1 else rest[0]
 

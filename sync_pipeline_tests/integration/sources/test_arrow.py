@@ -58,7 +58,7 @@ VALUES: dict[pa.DataType, st.SearchStrategy[Any]] = {
 
 
 class Batches:
-    """Record batches in memory. `reported_count` is the row count that they report."""
+    """`ArrowRows` with batches in memory, which report `reported_count` as their row count."""
 
     declared: dict[str, str] = {}  # noqa: RUF012
 
@@ -85,7 +85,7 @@ def make_reader(dataset: Dataset, *batches: pa.RecordBatch, **options: Any) -> A
 def load(
     syncing: Syncing, batch: pa.RecordBatch, copy_format: CopyFormat, expression: str = "x"
 ) -> list[Any]:
-    """Copy a batch into a table with the columns of its shape; return `expression` of each row."""
+    """Copy a batch into a table with matching columns; return `expression` for each row."""
     source = make_reader(make_dataset(syncing), batch)
     out = io.BytesIO()
     assert source.read_day(DAY, out, copy_format) == batch.num_rows
@@ -106,7 +106,7 @@ def make_dataset(syncing: Syncing) -> Dataset:
 
 
 def to_python(value: Any) -> Any:
-    """Convert a value of psycopg2 to the type that Arrow returns."""
+    """Convert a value from psycopg2 to the type that Arrow returns."""
     if isinstance(value, memoryview):
         return bytes(value)
     return value
@@ -131,7 +131,7 @@ def test_every_value_is_loaded_exactly_in_both_formats(
         formats.append(CopyFormat.BINARY)
     for copy_format in formats:
         loaded = [to_python(value) for value in load(syncing, batch, copy_format)]
-        if kind == pa.float32():  # psycopg2 parses its shortest decimal
+        if kind == pa.float32():  # psycopg2 parses the shortest decimal text
             loaded = pa.array(loaded, kind).to_pylist()
         assert loaded == values[skipped:], copy_format
 
@@ -196,7 +196,7 @@ def test_nanoseconds_are_rejected_instead_of_truncated(syncing: Syncing) -> None
         make_reader(make_dataset(syncing), batch).read_day(DAY, io.BytesIO(), CopyFormat.BINARY)
 
 
-def test_a_row_of_another_day_is_rejected(syncing: Syncing) -> None:
+def test_a_row_from_another_day_is_rejected(syncing: Syncing) -> None:
     batch = pa.record_batch([pa.array([1]), pa.array([NEXT_DAY])], names=["x", "day"])
     with pytest.raises(
         SourceError, match="a row for 2025-10-01 whose day_column 'day' is 2025-10-02"
@@ -211,7 +211,7 @@ def test_a_row_without_a_day_is_rejected(syncing: Syncing) -> None:
         make_reader(make_dataset(syncing), batch).read_day(DAY, io.BytesIO(), CopyFormat.BINARY)
 
 
-def test_a_wrong_row_count_of_the_source_is_rejected(syncing: Syncing) -> None:
+def test_a_wrong_row_count_from_the_source_is_rejected(syncing: Syncing) -> None:
     batch = pa.record_batch([pa.array([1, 2])], names=["x"])
     with pytest.raises(CountMismatchError, match="reports 3 rows for 2025-10-01, but delivered 2"):
         make_reader(make_dataset(syncing), batch, reported_count=3).read_day(

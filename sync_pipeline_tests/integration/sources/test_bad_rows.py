@@ -21,7 +21,7 @@ BAD = (3, 1200, 2499)
 
 
 def many(day: date) -> Iterator[dict[str, Any]]:
-    """Yield 2,500 rows, three of which have an amount that is not a number or too large."""
+    """Yield 2,500 rows, three of which have an amount that is too large or not a number."""
     for number in range(1, 2501):
         amount = {3: "3,50", 1200: "99999.99", 2499: ""}.get(number, "1.50")
         yield {"id": number, "amount": amount, "note": None if number % 2 else "a\t\\N\nb"}
@@ -146,7 +146,7 @@ def test_a_row_that_violates_a_constraint_is_quarantined(
     ]
 
 
-def test_a_text_with_a_nul_character_is_quarantined_unchanged(syncing: Syncing) -> None:
+def test_text_with_a_nul_character_is_quarantined_unchanged(syncing: Syncing) -> None:
     done = only(syncing.sync(keys("with_nul"), target=QUARANTINE))
     assert done.outcome is Outcome.SUCCESS
     ((values, error),) = syncing.rows("SELECT row_values::text, error FROM sync_rejected_row")
@@ -154,7 +154,7 @@ def test_a_text_with_a_nul_character_is_quarantined_unchanged(syncing: Syncing) 
     assert error == 'invalid byte sequence for encoding "UTF8": 0x00'
 
 
-def test_bad_rows_of_a_source_that_pauses_are_quarantined(
+def test_bad_rows_from_a_source_that_pauses_are_quarantined(
     syncing: Syncing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(targets, "IDLE_SECONDS", 1)
@@ -163,7 +163,7 @@ def test_bad_rows_of_a_source_that_pauses_are_quarantined(
     assert day_record(syncing, *COUNTS) == ("success", 2, 1, 1)
 
 
-def test_with_a_key_the_error_shows_the_number_and_the_key_of_a_bad_row(syncing: Syncing) -> None:
+def test_the_error_shows_the_number_and_the_key_of_a_bad_row(syncing: Syncing) -> None:
     helpers.run(
         syncing.url,
         "CREATE TABLE landed (id bigint PRIMARY KEY, amount numeric(6,2) CHECK (amount < 2),"
@@ -176,7 +176,9 @@ def test_with_a_key_the_error_shows_the_number_and_the_key_of_a_bad_row(syncing:
     assert syncing.rows("SELECT count(*) FROM landed") == [(0,)]
 
 
-def test_bad_rows_of_a_postgresql_source_are_quarantined(syncing: Syncing, source_url: str) -> None:
+def test_bad_rows_from_a_postgresql_source_are_quarantined(
+    syncing: Syncing, source_url: str
+) -> None:
     helpers.run(
         source_url,
         "CREATE TABLE orders AS SELECT n AS id, date '2025-10-01' AS day, n * 10 AS amount "

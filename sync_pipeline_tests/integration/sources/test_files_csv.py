@@ -1,4 +1,4 @@
-"""CSV files of every dialect and encoding are loaded as the types that a dataset declares."""
+"""CSV files in every dialect and encoding are loaded as the types that a dataset declares."""
 
 import bz2
 import csv
@@ -30,7 +30,7 @@ def keys(folder: Path, name: str = "{day}.csv", **more: Any) -> dict[str, Any]:
 
 
 def failure(syncing: Syncing, source: dict[str, Any], **changes: Any) -> str:
-    """Sync a day that fails, and return the error, which contains the dataset and the day."""
+    """Sync a day that fails, and return its error, which must contain the dataset and the day."""
     (done,) = syncing.sync(source, **changes)
     assert done.outcome is Outcome.FAILED
     assert done.error is not None
@@ -40,7 +40,7 @@ def failure(syncing: Syncing, source: dict[str, Any], **changes: Any) -> str:
     return done.error
 
 
-def test_the_file_of_a_day_is_loaded_with_the_day_added(syncing: Syncing, tmp_path: Path) -> None:
+def test_a_daily_file_is_loaded_with_the_day_added(syncing: Syncing, tmp_path: Path) -> None:
     (tmp_path / "2025-10-01.csv").write_text('id,amount,note\n1,9.90,"a, ""b"""\n2,,\n3,-1,""\n')
     (tmp_path / "2025-10-02.csv").write_text("id,amount,note\n4,0,x\n")
     for _ in range(2):
@@ -61,7 +61,7 @@ def test_the_file_of_a_day_is_loaded_with_the_day_added(syncing: Syncing, tmp_pa
     rows=st.lists(st.tuples(TEXTS | SPECIAL_TEXTS, TEXTS | SPECIAL_TEXTS), min_size=1, max_size=20)
 )
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_every_text_is_loaded_exactly(
+def test_every_string_is_loaded_exactly(
     syncing: Syncing, tmp_path: Path, rows: list[tuple[str, str]]
 ) -> None:
     columns = {"n": "bigint", "order": "text", "A b": "text"}
@@ -150,10 +150,10 @@ HEADER = b"id,amount,note\n"
             HEADER + b"1,2,x\n" * 900_000 + b"1,2,x,y\n",
             "row 900001 has 4 fields, but the header has 3",
         ),
-        (HEADER + b'1,2,"x\n3,4,y\n', "the quote of the last field is not closed"),
-        (HEADER + b'1,2,"', "the quote of the last field is not closed"),
+        (HEADER + b'1,2,"x\n3,4,y\n', "the last field has no closing quote"),
+        (HEADER + b'1,2,"', "the last field has no closing quote"),
         (HEADER + b'1,"2,x\n3,4,y\n', "row 1 has 2 fields, but the header has 3"),
-        (HEADER + b"1,2,\xff\n", "it is not encoded in utf-8"),
+        (HEADER + b"1,2,\xff\n", "the file is not encoded in utf-8"),
         (b"id,amount\n1,2\n", "has no column 'note'; its columns are 'id', 'amount'"),
         (b"id,amount,note,tip\n1,2,x,3\n", "has a column 'tip', which is not in 'columns'"),
         (b"id,amount,note,id\n1,2,x,3\n", "has two columns named 'id'"),
@@ -172,7 +172,7 @@ def test_an_invalid_file_fails_the_day_with_a_reason_and_keeps_its_rows(
     assert syncing.rows("SELECT count(*) FROM landed") == [(1,)]
 
 
-def test_extra_columns_can_be_ignored_and_missing_ones_null(
+def test_extra_columns_can_be_ignored_and_missing_ones_set_to_null(
     syncing: Syncing, tmp_path: Path
 ) -> None:
     (tmp_path / "2025-10-01.csv").write_text("tip,id\n3,1\n")
@@ -200,7 +200,7 @@ def test_a_row_longer_than_largest_row_mib_is_rejected(syncing: Syncing, tmp_pat
 def test_a_wrong_encoding_is_reported(syncing: Syncing, tmp_path: Path) -> None:
     (tmp_path / "2025-10-01.csv").write_bytes(HEADER + b"1,2,\x81")
     message = failure(syncing, keys(tmp_path, csv={"encoding": "gb18030"}))
-    assert "it is not encoded in gb18030" in message
+    assert "the file is not encoded in gb18030" in message
 
 
 def test_an_empty_line_is_a_row_if_there_is_one_column(syncing: Syncing, tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_rows_of_a_day_are_selected_from_one_file_in_the_datasets_time_zone(
     assert syncing.rows("SELECT id FROM landed ORDER BY id") == [(2,), (3,), (4,)]
 
 
-def test_the_file_of_a_month_is_split_into_days(syncing: Syncing, tmp_path: Path) -> None:
+def test_a_monthly_file_is_split_into_days(syncing: Syncing, tmp_path: Path) -> None:
     (tmp_path / "2025-10.csv").write_text("id,day\n1,2025-10-01\n2,2025-10-02\n3,2025-10-02\n")
     source = keys(
         tmp_path, "{day:%Y-%m}.csv", columns={"id": "int", "day": "date"}, day_column="day"
@@ -250,11 +250,11 @@ def test_the_file_of_a_month_is_split_into_days(syncing: Syncing, tmp_path: Path
         ("", "whose day_column 'day' is empty"),
         (
             "01.10.2025",
-            "has the value '01.10.2025' in its day_column 'day'; it must be a date written as ",
+            "has the value '01.10.2025' in day_column 'day'; it must be a date written as ",
         ),
     ],
 )
-def test_the_file_of_a_day_with_a_row_of_another_day_is_rejected(
+def test_a_daily_file_with_a_row_from_another_day_is_rejected(
     syncing: Syncing, tmp_path: Path, at: str, message: str
 ) -> None:
     (tmp_path / "2025-10-01.csv").write_text(f"id,day\n1,2025-10-01\n2,{at}\n")
@@ -263,7 +263,7 @@ def test_the_file_of_a_day_with_a_row_of_another_day_is_rejected(
 
 
 @pytest.mark.parametrize("at", ["2025-10-01 12:00", "2025-10-01 23:59:59.9999999+00"])
-def test_an_instant_without_offset_or_with_nanoseconds_is_rejected(
+def test_an_instant_without_an_offset_or_with_nanoseconds_is_rejected(
     syncing: Syncing, tmp_path: Path, at: str
 ) -> None:
     (tmp_path / "all.csv").write_text(f"id,at\n1,{at}\n")

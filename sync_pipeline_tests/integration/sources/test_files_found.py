@@ -1,4 +1,4 @@
-"""The files of a day are found by the path, and no file is read before it is complete."""
+"""The files of a day are found by their path, and no file is read before it is complete."""
 
 import os
 import time
@@ -112,7 +112,7 @@ def test_a_file_is_read_when_its_marker_exists(
     source = keys(tmp_path / "in/a-{day}*", ready={"marker": marker})
     (done,) = syncing.sync(source)
     assert is_not_ready(
-        done, f"the ready marker {tmp_path / marker_path} of a-2025-10-01.csv is missing"
+        done, f"the ready marker {tmp_path / marker_path} for a-2025-10-01.csv is missing"
     )
     put(tmp_path / marker_path)
     (done,) = syncing.sync(source)
@@ -179,7 +179,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_ready(
         source.read_day(DAY, CallbackSink(change_file), CopyFormat.TEXT)
 
 
-def test_a_read_that_finds_no_row_can_be_cancelled(syncing: Syncing, tmp_path: Path) -> None:
+def test_a_read_that_finds_no_more_rows_can_be_cancelled(syncing: Syncing, tmp_path: Path) -> None:
     columns = {"id": "int", "day": "date"}
     (tmp_path / "all.csv").write_text("id,day\n" + "1,2025-10-01\n" + "2,2025-10-02\n" * 900_000)
     source_keys = keys(tmp_path / "all.csv", columns=columns, day_column="day")

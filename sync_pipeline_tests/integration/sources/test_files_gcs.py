@@ -1,4 +1,4 @@
-"""An unavailable Google Cloud Storage is not treated as a missing file."""
+"""An unavailable Google Cloud Storage server is not treated as a missing file."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Parquet files are loaded with their types, and a day is selected with their statistics."""
+"""Parquet files are loaded with their types, and their statistics are used to select a day."""
 
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -163,7 +163,7 @@ def test_rows_of_a_local_day_are_selected(
     assert far.counts.rows_read == 0
 
 
-def test_row_groups_without_rows_of_the_day_are_not_read(syncing: Syncing, tmp_path: Path) -> None:
+def test_row_groups_without_rows_for_the_day_are_not_read(syncing: Syncing, tmp_path: Path) -> None:
     days = [DAY] * 1000 + [NEXT_DAY] * 1000
     path = write(tmp_path, {"id": range(2000), "day": days}, "all", row_group_size=1000)
     group = pq.read_metadata(path).row_group(1).column(0)
@@ -218,7 +218,7 @@ def test_a_path_without_a_day_needs_a_day_column(syncing: Syncing, tmp_path: Pat
         syncing.sync(keys(tmp_path, "all.parquet"))
 
 
-def test_the_file_of_a_day_with_a_row_of_another_day_is_rejected(
+def test_a_daily_file_with_a_row_from_another_day_is_rejected(
     syncing: Syncing, tmp_path: Path
 ) -> None:
     write(tmp_path, {"id": [1, 2], "day": [DAY, NEXT_DAY]})

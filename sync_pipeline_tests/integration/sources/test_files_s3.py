@@ -1,4 +1,4 @@
-"""Files are read from S3 as from a disk, and an unavailable server is not treated as a missing
+"""Files are read from S3 as from local disk, and an unavailable server is not treated as a missing
 file."""
 
 import socket
@@ -26,12 +26,12 @@ from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Sync
 
 pytestmark = pytest.mark.integration
 
-SECRET = "wJalr-secret-of-the-lake"  # noqa: S105  only for tests
+SECRET = "wJalr-secret-of-the-lake"  # noqa: S105  used only in tests
 
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    """A real S3 server, over HTTP."""
+    """A local S3 server, over HTTP."""
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -41,7 +41,7 @@ def endpoint() -> Iterator[str]:
 
 @pytest.fixture
 def lake(endpoint: str, syncing: Syncing) -> Iterator[fs.FileSystem]:
-    """The bucket ``lake`` of one test, and its keys in the settings."""
+    """A bucket ``lake`` for one test, with its keys in `syncing.settings`."""
     syncing.settings |= {"LAKE_KEY": "AKIA-of-the-lake", "LAKE_SECRET": SECRET}
     system = fs.S3FileSystem(
         access_key="AKIA-of-the-lake",
@@ -102,7 +102,7 @@ def test_a_day_without_its_file_or_marker_in_the_bucket_is_not_ready(
     assert "is not ready in s3://lake/in/{day}.csv: no file found" in (done.error or "")
     put(lake, "in/2025-10-01.csv", "id\n1\n")
     (done,) = syncing.sync(source)
-    assert "the ready marker s3://lake/in/2025-10-01.csv.done of 2025-10-01.csv" in (
+    assert "the ready marker s3://lake/in/2025-10-01.csv.done for 2025-10-01.csv" in (
         done.error or ""
     )
     put(lake, "in/2025-10-01.csv.done", "")
@@ -148,7 +148,7 @@ def test_an_unavailable_server_ends_the_batch_with_a_transient_error(
 
 
 def test_errors_do_not_contain_secrets(syncing: Syncing, lake: fs.FileSystem) -> None:
-    # The secret is a word of the library's error message, so that redaction is visible.
+    # The secret is a word in the library's error message, so that its redaction is visible.
     values = {"LAKE_KEY": "AKIA", "LAKE_SECRET": "bucket"}
     dataset = syncing.dataset(keys("http://127.0.0.1:1", "{day}.csv", columns={"id": "int"}))
     source = open_source(dataset, Settings(values))

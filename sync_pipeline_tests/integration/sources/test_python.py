@@ -1,4 +1,4 @@
-"""The rows of a user's generator function are loaded as the declared types."""
+"""The rows from a user's generator function are loaded as the declared types."""
 
 import io
 import re
@@ -40,7 +40,7 @@ def as_arrow(day: date) -> Iterator[pa.RecordBatch]:
 
 
 def endless(day: date) -> Iterator[dict[str, Any]]:
-    """Yield rows endlessly, with a short pause before each."""
+    """Yield rows endlessly, with a short pause before each row."""
     for number in range(10_000_000):
         YIELDED.append(number)
         PAUSE.wait(0.01)
@@ -134,7 +134,7 @@ def test_the_documented_example_runs(
     ]
 
 
-def test_the_error_of_a_day_that_is_not_ready_is_recorded_with_dataset_and_day(
+def test_the_error_for_a_day_that_is_not_ready_is_recorded_with_dataset_and_day(
     syncing: Syncing,
 ) -> None:
     (done,) = syncing.sync(keys("not_ready"))
@@ -201,7 +201,7 @@ def test_a_function_is_cancelled_after_its_next_row(syncing: Syncing) -> None:
     assert len(YIELDED) < 1000
 
 
-def test_a_sync_replaces_its_day_only(syncing: Syncing) -> None:
+def test_a_sync_replaces_only_its_day(syncing: Syncing) -> None:
     syncing.sync(keys("orders"), [DAY, NEXT_DAY])
     syncing.sync(keys("no_rows"), [DAY])
     assert syncing.rows("SELECT sync_date, count(*) FROM landed GROUP BY 1") == [(NEXT_DAY, 2)]
@@ -230,7 +230,7 @@ def test_the_day_column_is_checked_in_the_datasets_time_zone(syncing: Syncing) -
         (None, "day_column 'at' is empty"),
     ],
 )
-def test_a_row_of_another_day_is_rejected(syncing: Syncing, at: str | None, message: str) -> None:
+def test_a_row_from_another_day_is_rejected(syncing: Syncing, at: str | None, message: str) -> None:
     source = keys("at_any_time", columns={"at": "timestamptz"}, day_column="at", options={"at": at})
     (done,) = syncing.sync(source, timezone="Asia/Shanghai")
     assert done.outcome is Outcome.FAILED

@@ -1,4 +1,4 @@
-"""Quarantined rows are loaded later into their day, and the record is updated."""
+"""Quarantined rows are later loaded into their day, and the record is updated."""
 
 from collections.abc import Callable
 from typing import Any
@@ -69,7 +69,7 @@ def fix_row(syncing: Syncing, number: int, values: str) -> None:
     )
 
 
-def test_a_row_of_another_day_is_not_replayed_and_the_error_shows_its_day(
+def test_a_row_from_another_day_is_not_replayed_and_the_error_shows_its_day(
     syncing: Syncing,
 ) -> None:
     syncing.sync(keys(), [DAY, NEXT_DAY], target=QUARANTINE)
@@ -78,7 +78,7 @@ def test_a_row_of_another_day_is_not_replayed_and_the_error_shows_its_day(
     fix_row(syncing, 3, f'{row}, "sync_date": "2025-10-02"}}')
     message = (
         "row 3: its day_column 'sync_date' falls on 2025-10-02, but the row was quarantined for "
-        "2025-10-01; correct it there or at the source, then sync the days concerned"
+        "2025-10-01; correct it and replay it, or correct the source and sync the days"
     )
     assert run_replay(syncing, QUARANTINE) == [
         ReplayResult(DAY, 0, 1, message),
@@ -114,7 +114,7 @@ def test_the_day_of_a_replayed_row_depends_on_the_datasets_time_zone(
     assert syncing.rows("SELECT id FROM landed ORDER BY id") == [(3,), (7,)]
 
 
-def test_rows_of_a_day_that_is_not_synced_are_not_replayed(syncing: Syncing) -> None:
+def test_rows_for_a_day_that_is_not_synced_are_not_replayed(syncing: Syncing) -> None:
     syncing.sync(keys(), target=QUARANTINE)
     syncing.sync(keys(), target=QUARANTINE | {"max_rejected_rows": 1})
     assert day_record(syncing, "status") == ("failed",)

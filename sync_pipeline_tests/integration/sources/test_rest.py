@@ -1,4 +1,4 @@
-"""The `rest` source: the requests that it sends, and how their rows are loaded."""
+"""The `rest` source: the requests that it sends, and how the returned rows are loaded."""
 
 import json
 from datetime import date, datetime, timezone
@@ -33,7 +33,7 @@ def test_rows_are_loaded_as_the_declared_types_with_the_day_added(
     assert syncing.rows("SELECT total_records, success_count FROM daily_sync_status") == [(2, 2)]
 
 
-def test_an_empty_list_is_a_success_that_clears_its_day_only(syncing: Syncing, api: Api) -> None:
+def test_an_empty_list_is_a_success_that_clears_only_its_day(syncing: Syncing, api: Api) -> None:
     api.reply_with({"data": rows(1)}, {"data": rows(2)}, {"data": []})
     syncing.sync(keys(api), [DAY, NEXT_DAY])
     (done,) = syncing.sync(keys(api), [DAY])
@@ -41,7 +41,7 @@ def test_an_empty_list_is_a_success_that_clears_its_day_only(syncing: Syncing, a
     assert syncing.rows("SELECT sync_date, id FROM landed") == [(NEXT_DAY, 2)]
 
 
-def test_the_day_is_filled_into_path_query_and_body(syncing: Syncing, api: Api) -> None:
+def test_the_day_is_inserted_into_the_path_query_and_body(syncing: Syncing, api: Api) -> None:
     source = keys(
         api,
         method="POST",
@@ -150,7 +150,7 @@ def test_the_day_column_is_checked_in_the_datasets_time_zone(syncing: Syncing, a
         ("date", None, "day_column 'at' is empty"),
     ],
 )
-def test_a_row_of_another_day_is_rejected(
+def test_a_row_from_another_day_is_rejected(
     syncing: Syncing, api: Api, kind: str, value: str | None, message: str
 ) -> None:
     api.respond = lambda request: {"data": [{"at": value}]}

@@ -1,4 +1,4 @@
-"""The example of docs/sources/rest.md runs unchanged, with the response that it shows."""
+"""The example in docs/sources/rest.md runs unchanged, with the response that it shows."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Failures of an API: which are retried, which fail the day, and their messages."""
+"""API failures: which ones are retried, which ones fail the day, and their messages."""
 
 import threading
 import time
@@ -76,12 +76,12 @@ def test_only_the_failed_page_is_requested_again(syncing: Syncing, api: Api) -> 
             Reply({"data": rows(1)}, cut=True),
             "the connection was lost before the response was complete",
         ),
-        (Reply(silent=True), "the server sent nothing for timeout_seconds (0.5)"),
-        (Reply({"data": rows(1)}, stuck=True), "sent nothing for timeout_seconds (0.5)"),
+        (Reply(silent=True), "the server sent no data for timeout_seconds (0.5)"),
+        (Reply({"data": rows(1)}, stuck=True), "sent no data for timeout_seconds (0.5)"),
     ],
     ids=["500", "cut", "silent", "stuck"],
 )
-def test_after_all_attempts_the_day_is_retried_from_its_first_page(
+def test_a_day_is_retried_from_its_first_page_after_all_attempts_fail(
     syncing: Syncing, api: Api, reply: Reply, message: str
 ) -> None:
     api.reply_with(reply)
@@ -93,7 +93,7 @@ def test_after_all_attempts_the_day_is_retried_from_its_first_page(
 
 @pytest.mark.parametrize("as_date", [False, True], ids=["seconds", "date"])
 def test_retry_after_is_respected(syncing: Syncing, api: Api, as_date: bool) -> None:
-    """A date has whole seconds, so two seconds from now may be little more than one."""
+    """The date has whole seconds, so two seconds from now may be little more than one second."""
     in_two_seconds = datetime.now(timezone.utc) + timedelta(seconds=2)
     header = format_datetime(in_two_seconds, usegmt=True) if as_date else "1"
     api.reply_with(Reply({}, 429, {"Retry-After": header}), GOOD)
@@ -129,10 +129,13 @@ def test_an_unreachable_host_ends_the_batch(syncing: Syncing, api: Api) -> None:
         (Reply(b"[" * 100_000), "is not JSON"),
         (Reply(b'{"data": [{"id": 1e99999999999999999999, "note": ""}]}'), "is not JSON"),
         (Reply(b'{"data": "\xff"}'), "is not JSON"),
-        (Reply({"items": []}), "'records' ($.data) leads to nothing, not to a list; the response"),
-        (Reply({"data": {"a": 1}}), "leads to an object, not to a list"),
-        (Reply({"data": None}), "leads to null, not to a list"),
-        (Reply([1]), "leads to nothing, not to a list; the response is a list"),
+        (
+            Reply({"items": []}),
+            "'records' ($.data) selects nothing instead of a list; the response",
+        ),
+        (Reply({"data": {"a": 1}}), "selects an object instead of a list"),
+        (Reply({"data": None}), "selects null instead of a list"),
+        (Reply([1]), "selects nothing instead of a list; the response is a list"),
         (
             Reply({"data": [1]}),
             "'records' ($.data) contains a number; each record must be an object",

@@ -209,7 +209,7 @@ def test_a_count_on_the_first_page_only_is_sufficient(syncing: Syncing, api: Api
     assert done.outcome is Outcome.SUCCESS
 
 
-def test_with_a_count_of_0_null_is_an_empty_list(syncing: Syncing, api: Api) -> None:
+def test_null_is_an_empty_list_if_the_count_is_0(syncing: Syncing, api: Api) -> None:
     api.respond = lambda _: {"data": None, "total": 0}
     (done,) = syncing.sync(keys(api, count="total"))
     assert done.outcome is Outcome.SUCCESS

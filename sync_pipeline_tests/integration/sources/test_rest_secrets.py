@@ -1,4 +1,4 @@
-"""Credentials are sent to the API's own host only, and no error or log shows them."""
+"""Credentials are sent only to the API's host, and no error or log shows them."""
 
 import logging
 import traceback
@@ -28,7 +28,7 @@ from sync_pipeline_tests.integration.sources.rest_server import (
 
 pytestmark = pytest.mark.integration
 
-SECRET = "s3cr/t+K&y"  # noqa: S105  needs encoding in a URL
+SECRET = "s3cr/t+K&y"  # noqa: S105  must be encoded in a URL
 BASIC = b64encode(f"amy:{SECRET}".encode()).decode()
 BEARER = {"type": "bearer", "token_env": "API_SECRET"}
 IN_HEADER = {"type": "api_key", "key_env": "API_SECRET", "name": "X-Key"}
@@ -58,7 +58,7 @@ def has_credentials(request: Request) -> bool:
 
 
 def echo(status: int) -> Callable[[Request], Reply]:
-    """Respond with everything that was sent, in a form that is not JSON."""
+    """Return a `respond` that returns everything that was sent, in a form that is not JSON."""
     return lambda request: Reply(f"{request.headers} {request.query}".encode(), status)
 
 
@@ -147,7 +147,7 @@ def test_a_post_is_not_redirected(syncing: Syncing, api: Api, other: Api) -> Non
         Reply({"data": rows(1), "next": "/orders?appid=s3cr%2Ft%2BK%26y"}),
         Reply({"data": rows(1), "next": "http://127.0.0.1:1/?appid=s3cr%2Ft%2BK%26y"}),
     ],
-    ids=["400", "503", "no json", "cut", "circle", "unreachable"],
+    ids=["400", "503", "no json", "cut", "loop", "unreachable"],
 )
 def test_errors_and_logs_do_not_show_the_credentials(
     syncing: Syncing,
@@ -198,7 +198,7 @@ def test_a_base_url_from_the_environment_is_shown_as_its_setting(
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("API_SECRET", "", "API_SECRET is not set; set it to the API's token .dataset landed"),
+        ("API_SECRET", "", "API_SECRET is not set; set it to the API token .dataset landed"),
         ("API_SECRET", "s3cr\r\nX: y", "API_SECRET contains a character that is not allowed in"),
         ("API_SECRET", "s3cré", "API_SECRET contains a character that is not allowed in"),
         ("API_URL", "https://amy:s3cr@host/", "API_URL must not contain a user name or a password"),
@@ -227,7 +227,7 @@ def oauth_keys(other: Api) -> dict[str, Any]:
     }
 
 
-def test_a_token_is_requested_once_and_again_after_it_is_rejected(
+def test_a_token_is_requested_once_and_renewed_after_it_is_rejected(
     syncing: Syncing, api: Api, other: Api
 ) -> None:
     tokens = iter(["first", "second"])

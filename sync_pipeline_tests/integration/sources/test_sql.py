@@ -1,4 +1,4 @@
-"""Days read from a real MariaDB: in the right time zone, from one snapshot, in bounded memory."""
+"""Days are read from MariaDB in the right time zone, from one snapshot, in bounded memory."""
 
 import io
 import re
@@ -51,7 +51,7 @@ def call_after(part: str, callback: Any) -> Iterator[None]:
     assert done
 
 
-def test_a_sync_replaces_its_day_only(mariadb: MariaDb, syncing: Syncing) -> None:
+def test_a_sync_replaces_only_its_day(mariadb: MariaDb, syncing: Syncing) -> None:
     mariadb.run(
         "CREATE TABLE t (id int, day date)",
         "INSERT INTO t VALUES (1, '2025-10-01'), (2, '2025-10-02'), (3, NULL), (4, '2025-09-30')",
@@ -64,7 +64,7 @@ def test_a_sync_replaces_its_day_only(mariadb: MariaDb, syncing: Syncing) -> Non
 
 
 @pytest.mark.parametrize("origin", [{"table": "t"}, {"query": "SELECT * FROM t"}], ids=str)
-def test_an_instant_is_assigned_to_a_day_in_the_datasets_time_zone_and_a_local_time_unchanged(
+def test_instants_are_converted_to_the_datasets_time_zone_and_local_times_are_not(
     mariadb: MariaDb, syncing: Syncing, origin: dict[str, str]
 ) -> None:
     # The server's time zone is five hours ahead of UTC.
@@ -159,7 +159,7 @@ def test_a_day_is_not_ready_until_the_ready_query_returns_true(
         (done,) = syncing.sync(source)
         assert "is not ready for 2025-10-01: ready_query returned" in (done.error or "")
     (done,) = syncing.sync(TABLE | {"ready_query": "SELECT 'x' LIKE '%x'"})
-    assert "%(day)s is the only parameter of ready_query; write any other % as %%" in (
+    assert "%(day)s is the only parameter allowed in ready_query; write any other % as %%" in (
         done.error or ""
     )
 
@@ -192,7 +192,7 @@ def test_wide_rows_are_fetched_in_small_batches(mariadb: MariaDb, syncing: Synci
 
 
 class MemorySink(io.RawIOBase):
-    """Discards the bytes. `peak_bytes` is the peak memory of the process during the writes."""
+    """Discards its input. `peak_bytes` is the peak memory of the process during writes."""
 
     peak_bytes = 0
 

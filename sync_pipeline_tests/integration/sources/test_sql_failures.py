@@ -1,4 +1,4 @@
-"""Failures of a real MariaDB have a message of one line, and are retried if transient."""
+"""MariaDB failures have a one-line message, and are retried if they are transient."""
 
 import threading
 from typing import Any
@@ -21,9 +21,9 @@ from sync_pipeline_tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
-# Much more than a socket buffer, so the server is still sending when the first rows arrive.
+# Too many rows for a socket buffer, so the server is still sending when the first rows arrive.
 MANY_ROWS = "INSERT INTO t SELECT seq, '2025-10-01', REPEAT('x', 1000) FROM seq_1_to_20000"
-# The server would not notice that the client of this query has disconnected.
+# The server does not notice if the client disconnects during this query.
 SLOW_SOURCE = SOURCE | {
     "query": "SELECT day, BENCHMARK(1000000000000, MD5(day)) AS s FROM t",
     "count": False,
@@ -32,7 +32,7 @@ SLOW_SOURCE = SOURCE | {
 
 
 @pytest.mark.parametrize("max_attempts", [1, 3])
-def test_a_connection_killed_during_a_read_rolls_the_day_back_and_is_retried(
+def test_a_day_is_rolled_back_and_retried_if_its_connection_is_killed(
     mariadb: MariaDb, syncing: Syncing, max_attempts: int
 ) -> None:
     mariadb.run(
@@ -77,7 +77,7 @@ def test_a_lock_timeout_is_transient(mariadb: MariaDb, syncing: Syncing) -> None
 def start_slow_read(
     syncing: Syncing, **keys: Any
 ) -> tuple[ArrowReader, threading.Thread, list[Exception]]:
-    """Start a read that waits for the server. Return its reader, its thread and its errors."""
+    """Start a read that waits for the server. Return the reader, the thread and its errors."""
     dataset = syncing.dataset(SLOW_SOURCE | keys)
     source: Any = dataset.source
     reader = ArrowReader(dataset, SqlRows(dataset, source, syncing.settings["SHOP_URL"]))
@@ -153,7 +153,7 @@ def test_a_failed_day_does_not_affect_the_next_one(mariadb: MariaDb, syncing: Sy
     rows = open_rows(syncing, TABLE)
     reads = rows.read(DAY)
     next(reads)
-    reads.close()  # as after an error of the target
+    reads.close()  # as after a target error
     assert sum(batch.num_rows for batch in rows.read(DAY)) == 20_000
     rows.close()
 
@@ -161,8 +161,8 @@ def test_a_failed_day_does_not_affect_the_next_one(mariadb: MariaDb, syncing: Sy
 @pytest.mark.parametrize(
     ("user", "transient", "message"),
     [
-        ("root:wrong@localhost", False, "cannot connect to the database of SHOP_URL.*1045"),
-        ("root:s3cret@127.0.0.1:1", True, "cannot connect to the database of SHOP_URL.*2003"),
+        ("root:wrong@localhost", False, "cannot connect to the database in SHOP_URL.*1045"),
+        ("root:s3cret@127.0.0.1:1", True, "cannot connect to the database in SHOP_URL.*2003"),
         ("root:s3cret@localhost", False, "Unknown database"),
     ],
 )
@@ -193,8 +193,8 @@ def test_a_connection_error_does_not_show_the_password(
         ({"table": "t", "columns": ["day", "no"]}, "t has no column 'no'; correct 'columns'"),
         ({"table": "t", "types": {"no": "text"}}, "t has no column 'no'; correct 'types'"),
         ({"table": "t", "day_column": "id"}, "day_column 'id' of t is of type integer"),
-        ({"table": "t"}, "types of these columns of t are unknown: place; declare each"),
-        ({"query": "SELECT * FROM t"}, "types of these columns of query are unknown: place"),
+        ({"table": "t"}, "these columns of t have unknown types: place; declare each"),
+        ({"query": "SELECT * FROM t"}, "these columns of query have unknown types: place"),
     ],
     ids=str,
 )
@@ -278,7 +278,7 @@ def test_a_zero_date_is_an_error_or_null_or_text(mariadb: MariaDb, syncing: Sync
     ]
 
 
-def test_a_text_with_a_nul_character_fails_the_day_and_keeps_its_rows(
+def test_text_with_a_nul_character_fails_the_day_and_keeps_its_rows(
     mariadb: MariaDb, syncing: Syncing
 ) -> None:
     mariadb.run("CREATE TABLE t (day date, a text)", "INSERT INTO t VALUES ('2025-10-01', 'old')")

@@ -1,4 +1,4 @@
-"""Days read from SQLite files, which do not enforce types, and through another dialect."""
+"""Days are read from SQLite files, which do not enforce types, and through another dialect."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -99,7 +99,7 @@ def test_the_types_of_a_sqlite_query_must_be_declared(
     shop.execute("CREATE TABLE t (id INTEGER, day TEXT)")
     shop.execute("INSERT INTO t VALUES (1, '2025-10-01')")
     query = SOURCE | {"query": "SELECT *, '10:30 %s :x' AS note FROM t"}
-    with pytest.raises(SourceError, match="are unknown: id, day, note; declare each under"):
+    with pytest.raises(SourceError, match="have unknown types: id, day, note; declare each under"):
         syncing.sync(query)
     types = {"id": "bigint", "day": "date", "note": "varchar(20)"}
     (done,) = syncing.sync(query | {"types": types})
@@ -149,8 +149,8 @@ def test_an_invalid_day_value_is_reported_instead_of_skipped(
     shop.execute("INSERT INTO t VALUES (?, 2)", (invalid,))
     (done,) = syncing.sync(source)
     assert (
-        f"the day_column 'day' of {selection.get('table', 'query')} has the value {invalid!r}, "
-        f"whose row would belong to no day; it must be {expected}. Fix it in the source"
+        f"day_column 'day' of {selection.get('table', 'query')} has the value {invalid!r}, "
+        f"so its row is not part of any day; the value must be {expected}. Fix it in the source"
     ) in (done.error or "")
     assert syncing.rows("SELECT id FROM landed") == [(1,)]
 
@@ -181,7 +181,7 @@ def test_an_invalid_day_value_is_reported_instead_of_skipped(
         ("DATE", "1.10.2025", "column 'x' has the value '1.10.2025', which is not a valid date"),
     ],
 )
-def test_a_value_of_another_type_than_its_column_is_reported(
+def test_a_value_of_the_wrong_type_is_reported(
     shop: sqlite3.Connection, syncing: Syncing, kind: str, value: Any, message: str
 ) -> None:
     shop.execute(f"CREATE TABLE t (day DATE, x {kind})")
@@ -223,7 +223,7 @@ def test_a_failing_ready_query_is_reported(shop: sqlite3.Connection, syncing: Sy
 def test_a_missing_file_is_reported_and_not_created(syncing: Syncing, tmp_path: Path) -> None:
     path = tmp_path / "no.db"
     syncing.settings["SHOP_URL"] = f"sqlite:///{path}"
-    with pytest.raises(SourceUnreachableError, match=r"SQLite file .*no.db' of SHOP_URL not found"):
+    with pytest.raises(SourceUnreachableError, match=r"SQLite file .*no.db' in SHOP_URL not found"):
         syncing.sync(TABLE)
     assert not path.exists()
 

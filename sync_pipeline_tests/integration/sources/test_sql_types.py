@@ -1,4 +1,4 @@
-"""Every type of a real MariaDB is loaded exactly, from a table and from a query."""
+"""Every MariaDB type is loaded exactly, from a table and from a query."""
 
 import struct
 from datetime import date, datetime, timedelta, timezone
@@ -21,7 +21,7 @@ at = datetime.fromisoformat
 TABLE = {"type": "sql", "url_env": "SHOP_URL", "table": "t", "day_column": "day"}
 QUERY = {"type": "sql", "url_env": "SHOP_URL", "query": "SELECT * FROM t", "day_column": "day"}
 LARGE = "9" * 35 + "." + "9" * 30
-# The type of a source column, the value to insert, and the target's value and type.
+# The type of the source column, the value to insert, and the value and type in the target.
 EDGES: list[tuple[str, str, Any, str]] = [
     ("bigint unsigned", "18446744073709551615", Decimal(2**64 - 1), "numeric(20,0)"),
     ("bigint", "-9223372036854775808", -(2**63), "bigint"),
@@ -142,10 +142,10 @@ def test_a_random_table_is_loaded_exactly(
 
 
 def normalize(values: tuple[Any, ...], kinds: list[str]) -> tuple[Any, ...]:
-    """Convert the values of the target's driver to the values that were generated."""
+    """Convert values from the target's driver to the form in which they were generated."""
     normalized = []
     for value, kind in zip(values, kinds, strict=True):
-        if value is not None and kind == "float":  # psycopg2 parses its shortest decimal
+        if value is not None and kind == "float":  # psycopg2 parses the shortest decimal text
             (value,) = struct.unpack("f", struct.pack("f", value))
         if value is not None and kind.startswith("timestamp"):
             value = value.astimezone(UTC).replace(tzinfo=None)
