@@ -35,7 +35,7 @@ class LoadContext:
 
 
 def prepare(cursor: "Cursor", *, create: bool) -> bool:
-    """Return whether the table for quarantined rows exists; if `create` is true, create it first."""
+    """Return whether the table for quarantined rows exists; if `create` is set, create it first."""
     exists = _exists(cursor)
     if create and not exists:
         lock_table(cursor, _TABLE)
