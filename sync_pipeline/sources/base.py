@@ -1,8 +1,8 @@
 """The `Source` protocol: a source describes its columns and writes the rows of one day.
 
-Every source writes rows in one of PostgreSQL's COPY formats, so the target loads all of them alike.
-A source that reads Arrow record batches implements `ArrowRows` instead; `arrow/source.py` turns it
-into a `Source`. To add a source type, add a module here, a module for its keys in
+Every source writes rows in one of PostgreSQL's COPY formats, so the target loads them all the same
+way. A source that reads Arrow record batches implements `ArrowRows` instead; `arrow/source.py`
+turns it into a `Source`. To add a source type, add a module here, a module for its keys in
 `config/sources/`, and a line in each `__init__.py`. Does not implement any source.
 """
 

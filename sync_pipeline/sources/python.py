@@ -1,6 +1,6 @@
 """The `python` source: rows from a generator function that the user writes.
 
-The function yields rows as mappings by column name, or Arrow record batches. PostgreSQL converts
+The function yields mappings keyed by column name, or Arrow record batches. PostgreSQL converts
 the values to the types that the dataset declares, so a number may also be given as text.
 """
 

@@ -29,7 +29,7 @@ class CsvFormat:
     def rows(self, stream: pa.NativeFile, where: str) -> Generator[pa.RecordBatch, None, None]:
         """Yield the rows of a file in batches with the dataset's columns.
 
-        Raises OSError, and SourceError, whose message starts with `where`.
+        Raises OSError, or SourceError with a message that starts with `where`.
         """
         text = _Utf8(stream, self._keys.csv.encoding)
         try:

@@ -46,7 +46,7 @@ class JsonLinesFormat:
     def rows(self, stream: pa.NativeFile, where: str) -> Generator[pa.RecordBatch, None, None]:
         """Yield the rows of a file in batches with the dataset's columns. A missing key is NULL.
 
-        Raises OSError, and SourceError, whose message starts with `where`.
+        Raises OSError, or SourceError with a message that starts with `where`.
         """
         numbers: list[int] = []
         rows: list[list[str | None]] = []

@@ -63,7 +63,7 @@ class ParquetFormat:
         """Yield the rows of a file; only those of `day` if the path does not contain the day and
         the day column has the dataset's type.
 
-        Raises pyarrow errors, OSError, and SourceError, whose message starts with `where`.
+        Raises pyarrow errors, OSError, or SourceError with a message that starts with `where`.
         """
         with open_parquet(path, system) as file:
             self.row_count += file.metadata.num_rows

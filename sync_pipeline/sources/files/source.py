@@ -42,7 +42,7 @@ class FileRows:
         )
 
     def read(self, day: date) -> Generator[pa.RecordBatch, None, None]:
-        """Yield the rows of `day`. Raises NotReadyError, and SourceError, which shows the path."""
+        """Yield the rows of `day`. Raises NotReadyError, or SourceError with the file's path."""
         self._cancelled = False
         self._parquet.row_count = 0
         files = self._finder.find(day)

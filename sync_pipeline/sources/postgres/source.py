@@ -1,8 +1,8 @@
 """The `postgres` source: reads a table or query in another PostgreSQL database, read-only.
 
-Each day is one `COPY (SELECT …) TO STDOUT` in autocommit mode: one statement, one snapshot, one
-round trip. A connection is never reused after an error or a cancellation, because it may still be
-in a COPY or the cancel request may arrive late. The next day opens a new connection.
+Each day is read with one `COPY (SELECT …) TO STDOUT` in autocommit mode: one statement, one
+snapshot, one round trip. A connection is never reused after an error or a cancellation, because it
+may still be in a COPY or the cancel request may arrive late. The next day opens a new connection.
 Does not determine the columns: see `shape.py`.
 """
 

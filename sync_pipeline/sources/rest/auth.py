@@ -52,7 +52,7 @@ class Credentials:
             request.url = _remove_param(request.url or "", self._keys.name, *self.secrets)
 
     def invalidate_token(self) -> bool:
-        """Discard the OAuth2 access token. Returns whether there was one."""
+        """Discard the OAuth2 access token, and return whether there was one."""
         if isinstance(self._auth, _ClientCredentials) and self._auth.access_token is not None:
             self._auth.access_token = None
             return True
@@ -100,7 +100,10 @@ class Credentials:
         )
 
     def _required(self, name: str, what: str) -> str:
-        """Return a setting. Raises SettingError, without its value, if no header can contain it."""
+        """Return a setting. Raises SettingError if a header cannot contain it.
+
+        The error does not show the value.
+        """
         value = self._settings.require(name, f"{what} ({self._where})")
         if not (value.isascii() and value.isprintable()):
             raise SettingError(

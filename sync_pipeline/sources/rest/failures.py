@@ -71,7 +71,7 @@ def translate_error(
 
 
 def retry_after(header: str | None) -> float:
-    """Return the seconds to wait according to a Retry-After header, or 0 if it is not valid."""
+    """Return the seconds to wait according to a Retry-After header; 0 if missing or invalid."""
     if not header:
         return 0.0
     try:

@@ -143,7 +143,7 @@ class Transport(requests.Session):
         self._sent_requests.add(identity)
 
     def _send_once(self, request: PreparedRequest, kwargs: dict[str, Any]) -> JsonResponse:
-        """Send `request` once. Raises errors without a cause, which might show a secret."""
+        """Send `request` once. Errors have no cause, because it might show a secret."""
         self._wait_for_rate_limit()
         failed: Exception
         try:

@@ -108,7 +108,7 @@ class Connector:
         return one_line(_driver_error(error), *self._secrets)
 
     def cause(self, error: BaseException) -> BaseException:
-        """Return the exception to set as the cause; transient if a retry may succeed."""
+        """Return the exception to set as the cause: a transient one if a retry may succeed."""
         if self._is_transient(error):
             return TransientSourceError(self.describe_error(error))
         return _driver_error(error)

@@ -138,7 +138,7 @@ class SqlRows:
         while rows := result.fetchmany(size):
             batch = self._to_batch(rows, where)
             yield batch
-            # Fetch as many rows of this size as fit into _BATCH_BYTES, up to four times as many.
+            # Next, fetch as many rows as fit into _BATCH_BYTES, but at most four times as many.
             fitting = _BATCH_BYTES * len(rows) // max(batch.nbytes, 1)
             size = min(max(fitting, 1), 4 * size, MAX_BATCH_ROWS)
         result.close()
@@ -181,8 +181,8 @@ class SqlRows:
         if row is not None:
             raise SourceError(
                 f"dataset {self._dataset.name}: day_column {self._keys.day_column!r} of "
-                f"{self._keys.origin} has the value {abbreviate(row[0])}, so its row is not part "
-                f"of any day; the value must be {query.expected}. Fix it in the source, or "
+                f"{self._keys.origin} has the value {abbreviate(row[0])}, so its row does not "
+                f"belong to any day; the value must be {query.expected}. Fix it in the source, or "
                 "convert it in a 'query'"
             )
         self._day_values_checked = True

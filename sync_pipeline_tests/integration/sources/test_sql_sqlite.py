@@ -150,7 +150,7 @@ def test_an_invalid_day_value_is_reported_instead_of_skipped(
     (done,) = syncing.sync(source)
     assert (
         f"day_column 'day' of {selection.get('table', 'query')} has the value {invalid!r}, "
-        f"so its row is not part of any day; the value must be {expected}. Fix it in the source"
+        f"so its row does not belong to any day; the value must be {expected}. Fix it in the source"
     ) in (done.error or "")
     assert syncing.rows("SELECT id FROM landed") == [(1,)]
 
