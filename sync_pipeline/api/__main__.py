@@ -1,6 +1,7 @@
-"""`python -m sync_pipeline.api`: run the API server with the settings of the environment.
+"""`python -m sync_pipeline.api`: run the API server with settings from the environment.
 
-Started by `server.run_api`, as in `sync-pipeline dev`. Users run `sync-pipeline api` instead.
+Started by `server.run_api`, for example in `sync-pipeline dev`. Users run `sync-pipeline api`
+instead.
 """
 
 import argparse

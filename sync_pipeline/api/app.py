@@ -1,4 +1,4 @@
-"""The application: routes, error handlers, middleware and the change listener.
+"""Assembles the FastAPI application: routes, error handlers, middleware and change listener.
 
 Does not start a server: see `server.py`.
 """
@@ -32,7 +32,7 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def create_app(config: Config) -> tuple[ASGIApp, Services]:
-    """Return the application with its middleware, and its services, without connecting yet."""
+    """Return the application with its middleware, and its services. Does not connect yet."""
     app, services = make_app(config)
     guarded = RequestGuard(app, config.hosts, local_only=not config.tokens)
     return _count_requests(guarded, services), services
@@ -55,7 +55,7 @@ def make_app(config: Config) -> tuple[FastAPI, Services]:
     )
     app.state.services = services
     problems.install(app, lambda path: openapi.allowed_methods(app, path))
-    # `coverage` precedes `records`: its path also matches `/sync-status/{id}`.
+    # `coverage` comes before `records`, because its path also matches `/sync-status/{id}`.
     for part in (coverage, batches, records, batch_days, events, session):
         app.include_router(
             part.router, prefix=BASE, dependencies=[Depends(openapi.reject_unknown_query(app))]
@@ -100,7 +100,7 @@ def _count_requests(app: ASGIApp, services: Services) -> ASGIApp:
                 route = getattr(scope.get("route"), "path", None)
                 if route is not None and scope["path"].startswith(BASE):
                     route = BASE + route.removeprefix(BASE)
-                # Arbitrary methods and paths of clients would create unlimited time series.
+                # Arbitrary methods and paths from clients would create unlimited time series.
                 method = scope["method"] if scope["method"] in _METHODS else "other"
                 services.metrics.count(method, route or "other", message["status"])
             await send(message)

@@ -1,7 +1,7 @@
 """A value refreshed in the background; callers get the last known one.
 
-A source that hangs delays each caller briefly, but does not block the shared thread pool.
-Does not know what it caches: see `catalogue.py` and `readiness.py`.
+A source that hangs delays each caller briefly, but does not block the shared thread pool. Used by
+`catalogue.py` and `readiness.py`.
 """
 
 import math
@@ -14,9 +14,9 @@ from sync_pipeline.errors import StackError
 
 _T = TypeVar("_T")
 _REFRESH_WAIT_SECONDS = 0.5  # how long a caller waits for a refresh if there is an older value
-_FIRST_WAIT_SECONDS = 5.0  # how long a caller waits if there is no value
+_FIRST_WAIT_SECONDS = 5.0  # how long a caller waits if there is no value yet
 _FAILURE_TTL_SECONDS = 3.0  # how long a failure is kept before the next attempt
-_MAX_WAITING = 16  # callers that may wait at the same time; they occupy shared threads
+_MAX_WAITING = 16  # callers that may wait at the same time, each in a shared thread
 
 
 class _Refresh:
@@ -54,9 +54,9 @@ class BackgroundCache(Generic[_T]):
         self._expires = -math.inf
 
     def get(self) -> _T:
-        """Return the latest value, after waiting briefly for a refresh in progress.
+        """Return the latest value; if it has expired, wait briefly for a refresh.
 
-        Raises what `fetch` raised, or StackError if no value is available yet.
+        Raises the exception that `fetch` raised, or StackError if no value is available yet.
         """
         with self._lock:
             refresh = self._refresh_if_expired()
@@ -84,7 +84,7 @@ class BackgroundCache(Generic[_T]):
         return None if is_too_old else (value,)
 
     def _refresh_if_expired(self) -> _Refresh | None:
-        """Return the refresh in progress, if any."""
+        """Start a refresh if the value has expired; return the refresh in progress, if any."""
         if self._refresh is None and time.monotonic() >= self._expires:
             self._refresh = _Refresh()
             threading.Thread(

@@ -25,7 +25,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Catalogue:
-    """The datasets of one Dagster deployment, cached for some seconds."""
+    """The datasets of one Dagster deployment, cached for a few seconds."""
 
     def __init__(self, dagster: Dagster) -> None:
         self._cache = BackgroundCache(
@@ -33,22 +33,22 @@ class Catalogue:
         )
 
     def refresh(self) -> None:
-        """Start reading the datasets, without waiting for them."""
+        """Start reading the datasets in the background."""
         self._cache.refresh()
 
     def datasets(self) -> Sequence[Dataset]:
-        """Return the datasets, sorted by name. Raises StackError if they were never read."""
+        """Return the datasets, sorted by name. Raises StackError if none could be read yet."""
         return self._cache.get()
 
     def find(self, name: str | None) -> Dataset:
-        """Return the dataset called `name`; if it is None, the only dataset.
+        """Return the dataset called `name`, or the only dataset if `name` is None.
 
-        Raises RequestError if there is no such dataset, StackError if the datasets are unknown.
+        Raises RequestError if there is no such dataset, StackError if none could be read yet.
         """
         return find_dataset(self.datasets(), name)
 
     def bounds(self, name: str) -> tuple[date, date] | None:
-        """Return the first and the last finished day of a dataset, or None if it is unknown."""
+        """Return the first day and the last finished day of a dataset, or None if unknown."""
         try:
             found = [dataset for dataset in self.datasets() if dataset.name == name]
         except StackError:
@@ -57,7 +57,7 @@ class Catalogue:
 
 
 def bounds_of(dataset: Dataset) -> tuple[date, date]:
-    """Return the first and the last finished day of a dataset."""
+    """Return the first day and the last finished day of a dataset."""
     return dataset.start_date, dataset.last_day(datetime.now(timezone.utc))
 
 
@@ -77,7 +77,7 @@ def _fetch(dagster: Dagster) -> list[Dataset]:
         datasets = [Dataset.model_validate(json.loads(text)) for text in documents]
     except ValidationError:
         raise StackError(
-            "Dagster runs a different version of sync-pipeline, and its datasets cannot be read; "
+            "Dagster runs a different version of sync-pipeline, so its datasets cannot be read; "
             "run Dagster and the API from the same installation"
         ) from None
     return sorted(datasets, key=lambda dataset: dataset.name)

@@ -1,6 +1,6 @@
 """The API's configuration, read from the settings: URLs, tokens and accepted host names.
 
-Does not check tokens of requests: see `security/`.
+Does not check the tokens in requests: see `security/`.
 """
 
 import secrets
@@ -27,10 +27,10 @@ _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that `app.create_app` needs.
+    """The configuration of one server.
 
-    `hosts` are the accepted `Host` names; None accepts any. `origin` is the origin of the page as
-    browsers send it, if it differs from the address that this server listens on.
+    `hosts` are the accepted `Host` names; None accepts any name. `origin` is the page's origin as
+    browsers send it, or None if SYNC_PAGE_URL is not set.
     """
 
     tracking_url: str
@@ -104,7 +104,7 @@ def _is_local(page: str | None) -> bool:
 
 
 def _public_url(dagster: str, *, opened_elsewhere: bool) -> str | None:
-    """Return Dagster's URL for browsers, or None if it is loopback and browsers are elsewhere."""
+    """Return Dagster's URL for browsers, or None if it is a loopback URL and they are remote."""
     is_unreachable = opened_elsewhere and is_loopback(urlsplit(dagster).hostname or "")
     return None if is_unreachable else dagster
 
@@ -125,7 +125,7 @@ def _address(settings: Settings, name: str) -> str | None:
         return None
     try:
         parts = urlsplit(value)
-        parts.port  # noqa: B018  raises ValueError if it is invalid
+        parts.port  # noqa: B018  raises ValueError if the port is invalid
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
             raise ValueError
     except ValueError:

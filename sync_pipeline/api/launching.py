@@ -1,8 +1,8 @@
 """Launching, retrying and cancelling batches: write the record, then call Dagster.
 
-Requests for the same batch run one at a time, across all processes of the API. A launch sets the
-record to `syncing` before it calls Dagster; if Dagster cannot be reached, the record is closed as
-not run. A retry sets it to `syncing` in the same transaction in which Dagster accepts the run; if
+Requests for the same batch run one at a time, across all API processes. A launch sets the record to
+`syncing` before it calls Dagster; if Dagster cannot be reached, the record is closed as not run. A
+retry sets it to `syncing` in a transaction that commits only after Dagster has accepted the run; if
 Dagster cannot be reached, the record is unchanged. Does not contain the SQL: see
 `tracking/state/requests.py`.
 """
@@ -46,14 +46,14 @@ _RETRY_ADVICE = {
     "nothing_unfinished": _RESYNC_ADVICE,
     "unmanaged_batch": _RESYNC_ADVICE,
 }
-"""What to do about a refused retry, by the code of the refusal."""
+"""Advice to append to the message of a rejected retry, by error code."""
 
 
 @dataclass(frozen=True)
 class Launched:
-    """A batch's record, and its run if known.
+    """A batch's record, and the ID of its run if known.
 
-    `already_launched`: an earlier request with the same Idempotency-Key launched it.
+    `already_launched`: the batch was launched by an earlier request with the same Idempotency-Key.
     """
 
     record: Record
@@ -70,7 +70,7 @@ def launch(
     resync: bool,
     key: str,
 ) -> Launched:
-    """Open a batch's record and launch the batch, once for each caller and `key`.
+    """Open a record for a batch and launch the batch, only once for each caller and `key`.
 
     Raises ProblemError 409 if the key was used for a different request, 503 if Dagster cannot be
     reached.
@@ -112,9 +112,9 @@ def retry_batch(services: Services, caller: Caller, record_id: int) -> Launched:
 def cancel(services: Services, caller: Caller, record_id: int) -> Record:
     """Cancel the pending days of a batch and terminate its runs; return its record.
 
-    The day in progress is rolled back shortly after. Raises ProblemError 404 if the record does not
-    exist, 409 if the batch is not running or cannot be cancelled, 503 while a run is starting or
-    ending; StackError if Dagster does not respond.
+    The day in progress is rolled back shortly afterwards. Raises ProblemError 404 if the record
+    does not exist, 409 if the batch is not running or cannot be cancelled, 503 while a run is
+    starting or ending; StackError if Dagster does not respond.
     """
     with write_connection(services) as cursor:
         key = _batch_key(_record(cursor, record_id), "cancelled")
@@ -148,9 +148,9 @@ def _uuid(caller: Caller, key: str) -> uuid.UUID:
 def _launch_or_close(
     services: Services, cursor: "Cursor", record: Record, triggered_by: str
 ) -> str:
-    """Launch a run for `record` and return its id; if that fails, close the record as not run.
+    """Launch a run for `record` and return its ID; if that fails, close the record as not run.
 
-    Raises ProblemError 503 if the run was not launched, or may not have been.
+    Raises ProblemError 503 if the run was not launched, or if Dagster did not confirm the launch.
     """
     try:
         return _launch(services, record, triggered_by)
@@ -177,11 +177,11 @@ def _launch_or_close(
 
 
 def _launch_retry(services: Services, cursor: "Cursor", record: Record, triggered_by: str) -> str:
-    """Set the failed days of `record` to pending and launch a run for them; return the run's id.
+    """Set the failed days of `record` to pending and launch a run for them; return the run's ID.
 
     Both happen in one transaction, so an error or a crash leaves the record unchanged. If Dagster
-    launched the run nevertheless, the run sets the days to pending itself, after this transaction.
-    Raises ProblemError 409 if no day is unfinished, 503 if the run was not launched.
+    launched the run anyway, the run sets the days to pending once this transaction has ended.
+    Raises ProblemError 409 if there are no unfinished days, 503 if the run was not launched.
     """
     try:
         with transaction(cursor):
@@ -216,7 +216,7 @@ def _not_retried(record: Record, error: SyncError) -> ProblemError:
 
 
 def _retry_refused(error: RequestError, record_id: int) -> ProblemError:
-    """Return the problem 409 for a refused retry, with the API call that helps."""
+    """Return a 409 problem for a rejected retry, and suggest an API call to use instead."""
     problem = ProblemError.of(error, 409)
     if error.code in _RETRY_ADVICE:
         problem.detail += f"; {_RETRY_ADVICE[error.code].format(id=record_id)}"
@@ -230,7 +230,7 @@ def _launch(
     *,
     timeout_seconds: float = _LAUNCH_TIMEOUT_SECONDS,
 ) -> str:
-    """Launch a run of the batch job for `record`; return the run's id.
+    """Launch a run of the batch job for `record`; return the run's ID.
 
     Raises RequestError if Dagster rejects the launch, StackError if Dagster does not respond.
     """
@@ -288,16 +288,16 @@ def _wait_for_last_run(services: Services, cursor: "Cursor", key: str, record_id
 
 
 def _open_backfills(services: Services, key: str) -> list[str]:
-    """Return the backfills of a batch that may still launch runs."""
+    """Return the IDs of a batch's backfills that may still launch runs."""
     active = {run.backfill_id for run in runs.runs_of(services.dagster, key) if run.active}
     ids = {key, *active} - {None}
     return [id_ for id_ in ids if id_ and runs.is_backfill_active(services.dagster, id_)]
 
 
 def _terminable_runs(services: Services, key: str) -> list[runs.Run]:
-    """Return the active runs of a batch, once all of them can be terminated.
+    """Wait until all active runs of a batch can be terminated, and return them.
 
-    Raises ProblemError 409 for a run of the command line, 503 if a run still cannot be terminated.
+    Raises ProblemError 409 if a run was started from the command line, 503 on timeout.
     """
     deadline = time.monotonic() + _START_TIMEOUT_SECONDS
     while True:
@@ -344,8 +344,8 @@ def _batch_key(record: Record, action: str) -> str:
         raise ProblemError(
             409,
             "unmanaged_batch",
-            f"batch {record.id} was not created by the pipeline (SyncStatusService or SQL), so it "
-            f"cannot be {action}{advice}",
+            f"batch {record.id} was created by SyncStatusService or SQL, not by the pipeline, so "
+            f"it cannot be {action}{advice}",
             id=record.id,
         )
     return record.batch_key

@@ -5,17 +5,17 @@ from urllib.parse import quote
 
 from sync_pipeline.tracking.read.history import Record
 
-_BACKFILL_PREFIX = "backfill "  # how `triggered_by` of a backfill's record starts
+_BACKFILL_PREFIX = "backfill "  # the start of `triggered_by` in a backfill's record
 
 
 @dataclass(frozen=True)
 class Links:
-    """Links to the Dagster UI at `base`, the URL for browsers; None if browsers cannot reach it."""
+    """Links to the Dagster UI. `base` is its URL for browsers, or None if they cannot reach it."""
 
     base: str | None
 
     def run(self, run_id: str | None) -> str | None:
-        """Return the URL of a run's page, or None without a run or a UI."""
+        """Return the URL of a run's page, or None if there is no run or no reachable UI."""
         return (
             None
             if run_id is None or self.base is None
@@ -23,7 +23,7 @@ class Links:
         )
 
     def record(self, record: Record) -> str | None:
-        """Return the URL of a record's backfill or run, or None if it has neither."""
+        """Return the URL of a record's backfill or run, or None if there is none to link to."""
         if self.base is None:
             return None
         if record.kind == "batch" and (record.triggered_by or "").startswith(_BACKFILL_PREFIX):

@@ -1,7 +1,7 @@
-"""Prometheus metrics: of the records, cached for some seconds, and of this server.
+"""Prometheus metrics of this server and of the records; the latter are cached for 15 seconds.
 
-Metrics of the records are gauges, because days are synced again and records are deleted. Does not
-contain the queries: see `tracking/read/metrics.py`.
+Record metrics are gauges, not counters, because they decrease when records are deleted or days are
+synced again. Does not contain the queries: see `tracking/read/metrics.py`.
 """
 
 import threading
@@ -29,7 +29,7 @@ class Metrics:
     """The metrics of one application."""
 
     def __init__(self, pool: ReadOnlyPool, streams: Sized) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # noise
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # they are not needed
         self._registry = CollectorRegistry(auto_describe=False)
         self._requests = Counter(
             "sync_api_requests",
@@ -41,7 +41,7 @@ class Metrics:
         self._registry.register(_Streams(streams))
 
     def count(self, method: str, route: str, status: int) -> None:
-        """Count a request, when its response starts."""
+        """Count a request. To be called when its response starts."""
         self._requests.labels(method, route, str(status)).inc()
 
     def text(self) -> bytes:
@@ -99,7 +99,7 @@ def _days(found: list[DayMetric]) -> Iterator[GaugeMetricFamily]:
     days = GaugeMetricFamily(
         "sync_days", "Days, by dataset and status.", labels=["dataset", "status"]
     )
-    rows = GaugeMetricFamily("sync_rows", "Rows loaded by the synced days.", labels=["dataset"])
+    rows = GaugeMetricFamily("sync_rows", "Rows loaded for all synced days.", labels=["dataset"])
     last = GaugeMetricFamily(
         "sync_last_success_timestamp_seconds",
         "When a day of the dataset was last synced, in Unix seconds.",

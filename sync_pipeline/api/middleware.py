@@ -31,10 +31,10 @@ _PROXY_HEADERS = (
 
 
 class RequestGuard:
-    """Rejects requests that do not reach the application, and adds headers to all responses.
+    """Rejects invalid requests before they reach the application; adds headers to all responses.
 
-    `hosts` are the accepted `Host` names; None accepts any. `local_only` rejects requests through a
-    proxy: without tokens, remote clients would be treated as local ones.
+    `hosts` are the accepted `Host` names; None accepts any name. `local_only` rejects requests that
+    come through a proxy: without tokens, remote clients would be treated as local ones.
     """
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str] | None, *, local_only: bool) -> None:
@@ -66,7 +66,7 @@ class RequestGuard:
         await self._app(scope, _replay(body, receive), send_with_headers)
 
     def _check_origin(self, scope: Scope, headers: Headers) -> None:
-        """Raise ProblemError 421 for an unknown host name, 403 for a proxy without tokens."""
+        """Raise ProblemError 421 for an unknown host name, 403 for a proxy if not allowed."""
         if not self._accepts_host(headers.get("host", "")):
             raise ProblemError(
                 421,
@@ -93,9 +93,9 @@ def _came_through_proxy(scope: Scope, headers: Headers) -> bool:
 
 
 async def _read_body(headers: Headers, receive: Receive) -> list[Message]:
-    """Return the messages with the request body.
+    """Return the ASGI messages that contain the request body.
 
-    Raises ProblemError 413 if the body is too large, 415 if it is not declared as JSON.
+    Raises ProblemError 413 if the body is too large, 415 if its Content-Type is not JSON.
     """
     length = headers.get("content-length")
     if length is None and "transfer-encoding" not in headers:

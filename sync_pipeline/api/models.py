@@ -47,7 +47,7 @@ class Envelope(BaseModel, Generic[_T]):
 
 
 class RecordOut(BaseModel):
-    """A record: every column of `daily_sync_status` (docs/contract.md), and a batch's progress."""
+    """A record: all columns of `daily_sync_status` (docs/contract.md), and a batch's progress."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -98,17 +98,17 @@ class RecordOut(BaseModel):
     cancelled_by: str | None
     created_at: datetime
     updated_at: datetime
-    change: int = Field(description="A number that increases with every change of the record.")
-    done_days: int | None = Field(description="Finished days of a batch; null for a day.")
-    percent: float | None = Field(description="Finished days in percent; null for a day.")
-    rows_per_second: float | None = Field(description="Null for a day.")
+    change: int = Field(description="A number that increases whenever the record changes.")
+    done_days: int | None = Field(description="Number of finished days; null for a day.")
+    percent: float | None = Field(description="Percentage of finished days; null for a day.")
+    rows_per_second: float | None = Field(description="Rows per second; null for a day.")
     eta_seconds: float | None = Field(
         description="Estimated seconds until a running batch ends; null for a day."
     )
     elapsed_seconds: float | None = Field(
         description="Seconds from the batch's start to its end, or until now; null for a day."
     )
-    dagster_url: str | None = Field(description="The run or backfill in the Dagster UI.")
+    dagster_url: str | None = Field(description="A link to the run or backfill in Dagster.")
 
     @classmethod
     def of(cls, record: Record, links: Links) -> "RecordOut":
@@ -148,7 +148,7 @@ class DayOut(BaseModel):
 
 
 class AttemptOut(DayOut):
-    """An attempt to sync a day. `superseded`: the same batch has a later attempt at this day."""
+    """An attempt to sync a day. `superseded`: the same batch has a later attempt for this day."""
 
     superseded: bool
     batch_id: int | None
@@ -168,10 +168,10 @@ class DetailOut(BaseModel):
 
 
 class CoveredDayOut(BaseModel):
-    """A day of a dataset. `rows` is the number of loaded rows, null for a day without a record.
+    """A day of a dataset. `rows` is the number of loaded rows, or null if the day has no record.
 
-    `change` is that of the day's record: of two copies of a day, the one with the higher number is
-    newer.
+    `change` comes from the day's record: between two copies of a day, the one with the higher
+    `change` is newer.
     """
 
     model_config = ConfigDict(from_attributes=True)
@@ -189,7 +189,7 @@ class CoveredDayOut(BaseModel):
 class CoverageOut(BaseModel):
     """Every day of a range, oldest first.
 
-    `first_day` and `last_day` are the first and the last finished day of the dataset.
+    `first_day` is the dataset's first day, and `last_day` its last finished day.
     """
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
@@ -234,7 +234,7 @@ class RecordDataOut(BaseModel):
 
 
 class DayCountsOut(BaseModel):
-    """Numbers of days in a request. If the request is refused, all its days are."""
+    """Day counts of a request. If it is rejected, all its days are counted as `refused`."""
 
     total: int
     to_sync: int
@@ -250,15 +250,15 @@ class RangesOut(BaseModel):
 
 
 class PreviewOut(BaseModel):
-    """The effect of launching this request now."""
+    """What a launch with this request would do now."""
 
     dataset: str
     days: DayCountsOut
     ranges: RangesOut
     refused_because: str | None = Field(
-        default=None, description="Why the request would be refused."
+        default=None, description="Why the launch would be rejected."
     )
-    field: str | None = Field(default=None, description="The field that causes the refusal.")
+    field: str | None = Field(default=None, description="The field that is invalid.")
     code: str | None = Field(default=None, description="The `code` of the problem.")
     params: dict[str, str | int] | None = Field(
         default=None, description="The `params` of the problem."
@@ -277,7 +277,7 @@ class DatasetOut(BaseModel):
     timezone: str
     source: str
     target: str
-    schedule: str | None = Field(description="The daily schedule, as text; null without one.")
+    schedule: str | None = Field(description="The daily schedule as text; null if there is none.")
 
 
 class DatasetsOut(BaseModel):
@@ -302,7 +302,7 @@ class SessionIn(BaseModel):
 
 
 class HealthOut(BaseModel):
-    """Whether the server is ready, and the state of what it depends on."""
+    """Whether the server is ready, and the state of its database and of Dagster."""
 
     ready: bool
     database: str

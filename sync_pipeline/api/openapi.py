@@ -1,7 +1,7 @@
-"""The OpenAPI document: adds the problem schema and links between operations.
+"""Adds the problem schema and links between operations to the OpenAPI document.
 
-Also rejects unknown query parameters, which the document defines. Descriptions are in `routes/` and
-`models.py`.
+Also rejects query parameters that the document does not define. The descriptions are in `routes/`
+and `models.py`.
 """
 
 import re
@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 from sync_pipeline.api.problems import UNKNOWN_FIELD, ProblemError, ProblemOut
 
 _SCHEMAS = "#/components/schemas/{model}"
-# FastAPI's own errors, which this API never returns.
+# Schemas of FastAPI's default errors, which this API never returns.
 _UNUSED = ("HTTPValidationError", "ValidationError")
 
 LINKS: dict[str, Any] = {
@@ -31,7 +31,7 @@ def operation_id(route: APIRoute) -> str:
 
 
 def install(app: FastAPI) -> None:
-    """Make `app` serve this document."""
+    """Make `app` serve the extended document."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -54,7 +54,8 @@ def install(app: FastAPI) -> None:
 def reject_unknown_query(app: FastAPI) -> Callable[[Request], Awaitable[None]]:
     """Return a dependency that rejects query parameters that the document does not define.
 
-    Otherwise, a mistyped filter would silently return all records. Raises ProblemError 422.
+    Otherwise, a misspelled filter would be ignored and return all records. The dependency raises
+    ProblemError 422.
     """
 
     async def reject(request: Request) -> None:

@@ -1,6 +1,6 @@
 """Error responses as `application/problem+json` (RFC 9457), with a `code` and a message.
 
-The messages name API calls, never shell commands. The codes are listed in docs/api.md.
+Messages mention API calls, never shell commands. The codes are listed in docs/api.md.
 """
 
 import logging
@@ -82,7 +82,7 @@ class ProblemOut(BaseModel):
     status: int
     detail: str = Field(description="What went wrong and how to fix it, in one sentence.")
     field: str | None = Field(
-        default=None, description="The field or parameter that caused the error, if it is one."
+        default=None, description="The field or parameter that caused the error, if any."
     )
     code: str = Field(description="A stable identifier of the error.")
     params: dict[str, str | int] = Field(description="The values in `detail`, by name.")
@@ -111,14 +111,14 @@ class ProblemError(Exception):
 
     @classmethod
     def of(cls, error: RequestError, status: int, *, field: str | None = None) -> "ProblemError":
-        """Return `error` as a problem with an HTTP status."""
+        """Return `error` as a problem with this HTTP status."""
         problem = cls(status, error.code, one_line(error), field=field)
         problem.params = error.params
         return problem
 
 
 def no_record(record_id: int) -> ProblemError:
-    """Return the problem 404 for an unknown record id."""
+    """Return a 404 problem for an unknown record ID."""
     return ProblemError(
         404,
         "no_record",
@@ -165,7 +165,7 @@ def problem_response(problem: ProblemError) -> JSONResponse:
 def install(app: FastAPI, allowed_methods: Callable[[str], Sequence[str]]) -> None:
     """Make `app` return every error as a problem.
 
-    `allowed_methods` returns the methods of a path, as the OpenAPI document defines them.
+    `allowed_methods` returns the methods that the OpenAPI document defines for a path.
     """
 
     @app.exception_handler(ProblemError)
@@ -205,7 +205,7 @@ def install(app: FastAPI, allowed_methods: Callable[[str], Sequence[str]]) -> No
             ProblemError(
                 500,
                 "internal_error",
-                "internal error; please report it, the server log has the details",
+                "internal error; please report it with the details in the server log",
             )
         )
 

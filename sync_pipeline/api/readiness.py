@@ -1,6 +1,6 @@
 """Readiness of the server: whether the tracking tables are readable and Dagster responds.
 
-Results are cached for a second, because `GET /readyz` needs no token.
+Results are cached for a second, because `GET /readyz` can be called without a token.
 """
 
 from sync_pipeline.api.background_cache import BackgroundCache
@@ -29,7 +29,7 @@ class Readiness:
         )
 
     def check(self) -> HealthOut:
-        """Return whether the server is ready. Dagster's state is reported but does not count."""
+        """Return whether the server is ready. Dagster's state is included, but has no effect."""
         try:
             version = self._version.get()
             ready = version == self._required

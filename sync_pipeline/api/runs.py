@@ -1,4 +1,4 @@
-"""The Dagster runs and backfills of a batch: find, cancel and terminate them.
+"""Find and terminate the Dagster runs of a batch, and cancel its backfills.
 
 Does not launch runs: see `launching.py`.
 """
@@ -52,8 +52,8 @@ _TERMINATE = """mutation ($ids: [String!]!) { terminateRuns(runIds: $ids) {
 class Run:
     """A run of a batch.
 
-    `can_terminate`: Dagster can terminate the run's process. `from_command_line`: the run's process
-    was started from the command line, so Dagster cannot terminate it. `created`: Unix seconds.
+    `can_terminate`: Dagster can terminate the run's process. `from_command_line`: the process was
+    started from the command line, so Dagster cannot terminate it. `created` is in Unix seconds.
     """
 
     run_id: str
@@ -91,7 +91,7 @@ def is_backfill_active(dagster: Dagster, backfill_id: str) -> bool:
 def cancel_backfill(dagster: Dagster, backfill_id: str) -> None:
     """Cancel a backfill, so that it launches no further runs.
 
-    Raises RequestError if Dagster rejects it, StackError if Dagster does not respond.
+    Raises RequestError if Dagster rejects the request, StackError if Dagster does not respond.
     """
     response = dagster.graphql(_CANCEL_BACKFILL, {"id": backfill_id})["cancelPartitionBackfill"]
     if response["__typename"] != "CancelBackfillSuccess":

@@ -48,7 +48,7 @@ def serve(
                 app,
                 log_level="warning",
                 access_log=False,
-                proxy_headers=False,  # clients could forge them
+                proxy_headers=False,  # clients can forge them
                 server_header=False,
                 ws="none",
                 lifespan="on",
@@ -63,7 +63,7 @@ def serve(
 
 @dataclass(frozen=True)
 class RunningApi:
-    """An API server that runs in a child process, at `url`."""
+    """An API server at `url`, running in a child process."""
 
     url: str
     process: "subprocess.Popen[bytes]"
@@ -74,10 +74,10 @@ class RunningApi:
 def run_api(
     settings: Settings, port: int, host: str = "127.0.0.1", **overrides: str
 ) -> Iterator[RunningApi]:
-    """Run the API in a child process during the block; yield it when it responds.
+    """Run the API in a child process during the block; yield it once it responds.
 
-    `settings` come from `local.stack.prepare_databases`; `overrides` are additional
-    settings. Raises StackError if the API does not start.
+    `settings` come from `local.stack.prepare_databases`; `overrides` are additional settings.
+    Raises StackError if the API does not start.
     """
     log = settings.data_dir / "api.log"
     environment = {**settings.environment, **overrides}
@@ -98,7 +98,7 @@ def run_api(
 
 
 class _Server(uvicorn.Server):
-    """Ends the event streams before it shuts down; they would keep the server running."""
+    """A server that ends its event streams when it shuts down; they would keep it running."""
 
     def __init__(self, config: uvicorn.Config, services: Services) -> None:
         super().__init__(config)
@@ -110,7 +110,7 @@ class _Server(uvicorn.Server):
 
 
 def _raise_file_limit() -> int:
-    """Raise this process's limit of open files as far as allowed; return the resulting limit."""
+    """Raise the limit on open files as far as needed and allowed; return the usable number."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
@@ -161,10 +161,11 @@ def _listen(host: str, port: int) -> socket.socket:
         listening = socket.socket(family, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
-        listening.listen()  # with SO_REUSEADDR, bind() succeeds on a used port; listen() fails
+        # With SO_REUSEADDR, bind() succeeds even if the port is in use, but listen() fails.
+        listening.listen()
     except OSError as error:
         raise StackError(
             f"cannot listen on {host} port {port}: {error.strerror}; stop the process that uses "
-            "the port, or choose another one with --port"
+            "the port, or choose another port with --port"
         ) from None
     return listening

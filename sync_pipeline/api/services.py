@@ -1,4 +1,4 @@
-"""The services that the routes use, created once for each application.
+"""The services that the routes use, created once per application.
 
 Does not read settings: see `config.py`.
 """
@@ -69,5 +69,5 @@ def make_services(config: Config) -> Services:
 
 
 async def get_services(request: Request) -> Services:
-    """Return the services of the application that handles a request."""
+    """Return the services of the application that handles `request`."""
     return cast(Services, request.app.state.services)

@@ -1,4 +1,4 @@
-"""Database connections for the API's writes, one for each request.
+"""Opens database connections for the API's writes, one for each request.
 
 Does not serve reads: see `database/pool.py`. Does not contain the statements: see
 `tracking/state/requests.py`.
@@ -19,7 +19,7 @@ from sync_pipeline.settings import secrets_of
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-_TIMEOUT_SECONDS = 60.0  # how long another request for the same batch may take
+_TIMEOUT_SECONDS = 60.0  # how long to wait for another request for the same batch
 _SLOT_TIMEOUT_SECONDS = 2.0
 
 
@@ -27,8 +27,8 @@ _SLOT_TIMEOUT_SECONDS = 2.0
 def write_connection(services: Services) -> Iterator["Cursor"]:
     """Yield a cursor in autocommit mode.
 
-    The number of concurrent writes is limited: each may wait for Dagster, and readers must still
-    get threads. Raises BusyError at the limit, TrackingError if the database fails.
+    The number of concurrent writes is limited, because each may occupy a thread while it waits for
+    Dagster. Raises BusyError at the limit, TrackingError if the database fails.
     """
     if not services.write_slots.acquire(timeout=_SLOT_TIMEOUT_SECONDS):
         raise BusyError(
@@ -57,7 +57,7 @@ def _connected(config: Config) -> Iterator["Cursor"]:
             yield cursor
         except psycopg2.Error as error:
             raise TrackingError(
-                f"the database of {config.tracking_setting} rejected a write: "
+                f"the database in {config.tracking_setting} rejected a write: "
                 f"{one_line(error, *secrets_of(config.tracking_url))} (docs/operations.md lists "
                 "the privileges that the API's role needs)"
             ) from error

@@ -1,7 +1,7 @@
 """Distributes events to all open event streams of this process.
 
-A stream that reads too slowly is reset. Everything runs in the event loop. Does not read changes
-from the database: see `listener.py`.
+A stream whose client reads too slowly is reset. Not thread-safe: call it only from the event loop.
+Does not read changes from the database: see `listener.py`.
 """
 
 import asyncio
@@ -10,12 +10,12 @@ from enum import Enum
 from sync_pipeline.api.security.tokens import Caller
 
 MAX_STREAMS = 2000
-_MAX_PER_CALLER = 200  # across all sessions and programs that use a token
+_MAX_PER_CALLER = 200  # across all sessions and programs that use the same token
 _MAX_QUEUED = 32  # chunks; several seconds of changes
 
 
 class StreamSignal(Enum):
-    """What a stream receives other than a chunk."""
+    """A signal that a stream can receive instead of a chunk."""
 
     RESET = "reset"
     END = "end"
@@ -55,7 +55,7 @@ class Stream:
 class Broker:
     """All streams of this process, at most `max_streams`.
 
-    `live`: changes are being received from the database.
+    `live` is True while changes are being received from the database.
     """
 
     def __init__(self) -> None:

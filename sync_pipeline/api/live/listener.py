@@ -1,7 +1,7 @@
-"""Listens for changes of records on one database connection, for all streams of this process.
+"""Listens for record changes on one database connection, for all streams of this process.
 
 Each changed record is read and serialized once. Changes in quick succession are combined, so that a
-fast batch causes only a few chunks per second. After a lost connection, the missed changes are
+fast batch causes only a few chunks per second. After a reconnection, the missed changes are
 published first. Does not keep track of streams: see `broker.py`.
 """
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 MAX_REPLAYED = 2000
 _COMBINE_SECONDS = 0.25
-_IDLE_SECONDS = 15.0  # then a query is sent, to detect a dead connection
+_IDLE_SECONDS = 15.0  # after this, a query is sent to detect a dead connection
 _SILENCE_SECONDS = 10
 _RECONNECT_SECONDS = 1.0
 _logger = logging.getLogger(__name__)
@@ -47,8 +47,8 @@ def chunk_of(records: Sequence[Record], links: Links) -> bytes:
 class Listener:
     """Receives changes in its own thread.
 
-    Calls `on_chunk` with serialized events, or with None if too many were missed, and `on_state`
-    with whether changes are being received.
+    Calls `on_chunk` with serialized events, or with None if too many were missed. Calls `on_state`
+    with True when it starts receiving changes, and with False when it stops.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Listener:
             except (psycopg2.Error, TrackingError) as error:
                 secrets = secrets_of(self._config.tracking_url)
                 _logger.warning("cannot receive changes: %s", one_line(error, *secrets))
-            except Exception:  # a bug; keep the thread alive, or all streams would stop
+            except Exception:  # a bug; keep the thread alive, because all streams depend on it
                 _logger.exception("cannot receive changes")
             if not self._stopped:
                 self._on_state(False)
@@ -124,8 +124,8 @@ class Listener:
         """Publish the changes that were missed while not connected."""
         with connection.cursor() as cursor:
             latest = history.latest_change(cursor)
-            # Streams may be older than this thread's first connection; a database may have been
-            # restored to an earlier state.
+            # Streams may have opened before this thread first connected, or the database may have
+            # been restored to an earlier state.
             if self._last_change is None or latest < self._last_change:
                 self._last_change = latest
                 self._on_chunk(None)

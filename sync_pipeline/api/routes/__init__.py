@@ -1,4 +1,4 @@
 """The routes of the REST API and the web page, one module for each group of calls.
 
-Reading and writing is done elsewhere: in `tracking/` and `api/launching.py`.
+Does not read or write data: see `tracking/` and `api/launching.py`.
 """

@@ -18,14 +18,14 @@ SESSION_COOKIE = "sync_session"
 CSRF_HEADER = "X-CSRF-Token"
 _bearer = HTTPBearer(auto_error=False, description="A token listed in SYNC_API_TOKENS.")
 _cookie = APIKeyCookie(
-    name=SESSION_COOKIE, auto_error=False, description="The session of the page."
+    name=SESSION_COOKIE, auto_error=False, description="The page's session cookie."
 )
 
 
 async def require_same_site(
     request: Request, services: Annotated[Services, Depends(get_services)]
 ) -> None:
-    """Raise ProblemError 403 for a write that a browser sends for another site's page."""
+    """Raise ProblemError 403 if a browser sends a write on behalf of another site's page."""
     origin = request.headers.get("origin")
     site = request.headers.get("sec-fetch-site", "same-origin")
     if site not in ("same-origin", "none") or (
@@ -39,9 +39,9 @@ async def require_same_site(
 
 
 def _is_own(origin: str, request: Request, page: str | None) -> bool:
-    """Return whether `origin` is this server's host or `page`, the configured origin.
+    """Return whether `origin` is this server's host or `page` (the page's configured origin).
 
-    Behind a proxy, the `Host` header may differ from the page's host, so the setting decides.
+    Behind a proxy, the `Host` header may differ from the page's host, so the setting is checked.
     """
     if urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower():
         return True
@@ -57,7 +57,7 @@ async def reader(
     _token: Annotated[object, Depends(_bearer)],
     _session: Annotated[object, Depends(_cookie)],
 ) -> Caller:
-    """Return the authenticated caller. Raises ProblemError 401."""
+    """Return the authenticated caller. Raises ProblemError 401 if there is none."""
     if not services.authority.requires_token:
         return LOCAL
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -82,7 +82,7 @@ async def operator(
     services: Annotated[Services, Depends(get_services)],
     _site: Annotated[None, Depends(require_same_site)],
 ) -> Caller:
-    """Return the caller if it may write. Raises ProblemError 401 or 403."""
+    """Return the caller if it is allowed to write. Raises ProblemError 401 or 403 otherwise."""
     if caller.role != "operator":
         raise ProblemError(
             403,
@@ -95,7 +95,7 @@ async def operator(
 
 
 def check_csrf_token(request: Request, caller: Caller, services: Services) -> None:
-    """Raise ProblemError 403 for a browser's write without the CSRF token of its session."""
+    """Raise ProblemError 403 if a browser's write lacks the CSRF token of its session."""
     by_browser = "origin" in request.headers or "sec-fetch-site" in request.headers
     if caller.how == "session" or (caller.how == "local" and by_browser):
         token = request.headers.get(CSRF_HEADER, "")
@@ -103,7 +103,7 @@ def check_csrf_token(request: Request, caller: Caller, services: Services) -> No
             raise ProblemError(
                 403,
                 "no_csrf_token",
-                f"the header {CSRF_HEADER} must contain the csrf_token of GET /api/v1/me",
+                f"the header {CSRF_HEADER} must contain the csrf_token from GET /api/v1/me",
             )
 
 
@@ -111,7 +111,10 @@ async def launcher(
     caller: Annotated[Caller, Depends(operator)],
     services: Annotated[Services, Depends(get_services)],
 ) -> Caller:
-    """Return the caller if it may launch now. Raises ProblemError 401, 403 or 429."""
+    """Return the caller if it is allowed to launch a batch now.
+
+    Raises ProblemError 401 or 403 otherwise, 429 if it has reached the rate limit.
+    """
     wait = services.rate_limit.acquire(caller.name)
     if wait:
         raise ProblemError(

@@ -1,4 +1,4 @@
-"""A range of a batch's days, for clients that follow a long batch.
+"""Read a range of a batch's days, for clients that follow a long batch.
 
 Does not return whole batches: see `records.py`.
 """
@@ -28,7 +28,7 @@ def days_of_batch(
     first: Annotated[Day, Query(alias="from", description="The first day, inclusive.")],
     last: Annotated[Day, Query(alias="to", description="The last day, inclusive.")],
 ) -> Envelope[DetailOut]:
-    """Return a batch with only the days in the range and all attempts at them.
+    """Return a batch with only the days in the range, and all attempts to sync them.
 
     404 if the record does not exist or is not a batch.
     """

@@ -63,9 +63,9 @@ def launch(
     """Open a record for the batch and launch a Dagster run.
 
     Returns 202 with the record, which is `syncing` immediately, or 200 if an earlier request with
-    the same `Idempotency-Key` launched the batch. 409 if that request was different, 422 if the
-    dataset or the days are invalid, 503 if Dagster cannot be reached: the record is then closed as
-    not run.
+    the same `Idempotency-Key` launched the batch. 409 if that request had different values, 422 if
+    the dataset or the days are invalid, 503 if Dagster cannot be reached; the record is then closed
+    as not run.
     """
     dataset = _dataset(services, request)
     try:
@@ -88,7 +88,7 @@ def preview(
 ) -> Envelope[PreviewOut]:
     """Return which days would be synced and which would be skipped, without writing anything.
 
-    A request that would be refused returns 200 with `refused_because`.
+    If the launch would be rejected, returns 200 with `refused_because`.
     """
     dataset = _dataset(services, request)
     try:
@@ -132,8 +132,8 @@ def preview(
 def cancel(
     caller: Operator, record_id: RecordId, services: Annotated[Services, Depends(get_services)]
 ) -> Envelope[RecordDataOut]:
-    """Cancel the batch: completed days are kept, the day in progress is rolled back, and pending
-    days are not run.
+    """Cancel a batch. Completed days are kept, the day in progress is rolled back, and pending days
+    are not run.
 
     Returns 202 with the record, which closes once its runs have ended. 409 if the batch is not
     running, or was started from the command line.
@@ -151,10 +151,10 @@ def cancel(
 def retry(
     caller: Launcher, record_id: RecordId, services: Annotated[Services, Depends(get_services)]
 ) -> Envelope[LaunchedOut]:
-    """Launch the unfinished days of the batch again, under the same record.
+    """Launch a batch's unfinished days again, under the same record.
 
     Returns 202 with the record, which is `syncing` immediately. 409 if the batch is running or has
-    no unfinished day, 503 if Dagster cannot be reached: the record is then unchanged.
+    no unfinished days, 503 if Dagster cannot be reached; the record is then unchanged.
     """
     return Envelope(data=_to_model(services, launching.retry_batch(services, caller, record_id)))
 
@@ -180,8 +180,8 @@ def _days(dataset: Dataset, request: BatchIn) -> list[date]:
     days = dataset.days(request.start_date, request.end_date, datetime.now(timezone.utc))
     if len(days) > MAX_DAYS:
         raise RequestError(
-            f"dataset {dataset.name}: {len(days)} days are more than a batch may have "
-            f"({MAX_DAYS}); split the range",
+            f"dataset {dataset.name}: the range has {len(days)} days, but a batch can have at most "
+            f"{MAX_DAYS}; split the range",
             "too_many_days",
             days=len(days),
             max=MAX_DAYS,
@@ -190,6 +190,6 @@ def _days(dataset: Dataset, request: BatchIn) -> list[date]:
 
 
 def _field(dataset: Dataset, request: BatchIn) -> str:
-    """Return the name of the field that makes the request invalid."""
+    """Return the name of the invalid field."""
     early = request.start_date < dataset.start_date or request.end_date < request.start_date
     return "start_date" if early else "end_date"

@@ -36,7 +36,7 @@ router = APIRouter(tags=["datasets"])
 def datasets(
     caller: Reader, services: Annotated[Services, Depends(get_services)]
 ) -> Envelope[DatasetsOut]:
-    """Return all datasets that Dagster has loaded, with their first and last finished days.
+    """Return all datasets that Dagster has loaded, with their first day and last finished day.
 
     503 if Dagster has not responded yet.
     """
@@ -56,7 +56,7 @@ def coverage(
     ] = None,
     last: Annotated[Day | None, Query(alias="to", description="The last day, inclusive.")] = None,
 ) -> Envelope[CoverageOut]:
-    """Return every day of a range with its state: at most 1,100 days, by default the last 365.
+    """Return the state of every day in a range: at most 1,100 days, by default the last 365.
 
     404 if the dataset is unknown, 422 if the range is invalid.
     """
@@ -89,7 +89,7 @@ def coverage(
 
 
 def _range(first: date | None, last: date | None, bounds: tuple[date, date]) -> tuple[date, date]:
-    """Return the requested range; a missing end is set so that it has 365 days.
+    """Return the requested range; a missing `first` or `last` is set so that it has 365 days.
 
     Raises ProblemError 422 if the range is invalid.
     """

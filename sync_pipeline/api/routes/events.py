@@ -50,9 +50,9 @@ async def events(
     """Stream server-sent events, starting with the changes since `Last-Event-ID` or `after`.
 
     `event: record` contains a record; its `id` is the record's `change`. `event: reset` means that
-    too many changes were missed: read the lists again. `event: ping` is sent every 15 seconds, and
-    when its `live` changes, which says whether changes are being received. 503 if too many streams
-    are open or the database is unavailable.
+    too many changes were missed: load the lists again. `event: ping` is sent every 15 seconds and
+    whenever its `live` changes, which is true while changes are being received. 503 if too many
+    streams are open or the database is unavailable.
     """
     if services.broker.is_full(caller):
         raise ProblemError(
@@ -72,7 +72,7 @@ async def events(
 
 
 class _Events(StreamingResponse):
-    """The streaming response; removes its stream from the broker when it ends."""
+    """A streaming response that removes its stream from the broker when it ends."""
 
     def __init__(self, services: Services, stream: Stream, missed: bytes) -> None:
         super().__init__(
@@ -113,7 +113,7 @@ def _seconds_left(caller: Caller) -> float:
 
 
 def _missed(services: Services, after: int | None) -> bytes:
-    """Return the start of a stream: the changes since `after`, or only the current position."""
+    """Return the start of a stream: the changes since `after` or, if None, the current position."""
     latest = services.pool.run(history.latest_change)
     if after is None:
         return f"id: {latest}\n\n".encode()

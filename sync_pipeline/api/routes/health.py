@@ -20,7 +20,7 @@ router = APIRouter(tags=["health"])
 
 @router.get("/healthz", summary="Check liveness", response_class=PlainTextResponse)
 async def healthz() -> str:
-    """Return 200 while the process is up. Does not check anything else."""
+    """Return 200 while the process is running, without checking anything else."""
     return "ok\n"
 
 
@@ -30,9 +30,9 @@ async def healthz() -> str:
     responses={503: {"description": "Not ready", "model": HealthOut}},
 )
 def readyz(services: Annotated[Services, Depends(get_services)]) -> JSONResponse:
-    """Return 200 if the tracking tables are readable and at this version, else 503.
+    """Return 200 if the tracking tables are readable and at the required version, else 503.
 
-    Whether Dagster responds is reported, but does not affect the status.
+    The response also states whether Dagster responds, but this does not affect the status.
     """
     health = services.readiness.check()
     return JSONResponse(health.model_dump(), 200 if health.ready else 503)
@@ -45,8 +45,8 @@ def readyz(services: Annotated[Services, Depends(get_services)]) -> JSONResponse
     responses=responses(),
 )
 def metrics(caller: Reader, services: Annotated[Services, Depends(get_services)]) -> Response:
-    """Return the metrics of the records, at most 15 seconds old, and of this server.
+    """Return the metrics of this server and of the records, in the Prometheus text format.
 
-    The format is Prometheus text.
+    The metrics of the records are at most 15 seconds old.
     """
     return Response(services.metrics.text(), media_type=_TEXT)

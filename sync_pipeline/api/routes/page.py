@@ -14,18 +14,18 @@ from sync_pipeline.api.problems import ProblemError
 
 STATIC = Path(__file__).parent.parent / "static"
 _HTML = STATIC / "index.html"
-_REVALIDATE = {"Cache-Control": "no-cache"}  # browsers revalidate their copy before they use it
+_REVALIDATE = {"Cache-Control": "no-cache"}  # browsers revalidate a cached copy before using it
 
 router = APIRouter(include_in_schema=False)
 
 
 class _Static(StaticFiles):
-    """Static files that browsers may cache, but revalidate on each use."""
+    """Static files that browsers may cache but must revalidate before each use."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         try:
             response = await super().get_response(path, scope)
-        except ValueError:  # the path contains a NUL
+        except ValueError:  # the path contains a NUL character
             raise ProblemError(404, "not_found", "file not found") from None
         response.headers.update(_REVALIDATE)
         return response

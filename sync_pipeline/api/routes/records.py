@@ -72,7 +72,7 @@ def list_records(
 ) -> Envelope[ListOut]:
     """Return a page of the records that match all filters.
 
-    `page` reaches the first 10,000 records; `after` has no limit. 422 for an unknown parameter.
+    `page` is limited to the first 10,000 records; `after` is not. 422 for an unknown parameter.
     """
     if after is None and page * page_size > MAX_PAGED_RECORDS:
         raise ProblemError(
@@ -106,7 +106,7 @@ def list_records(
 def get_record(
     caller: Reader, record_id: RecordId, services: Annotated[Services, Depends(get_services)]
 ) -> Envelope[DetailOut]:
-    """Return a record with its attempts, and a batch also with its days.
+    """Return a record with its attempts and, for a batch, its days.
 
     404 if the record does not exist.
     """

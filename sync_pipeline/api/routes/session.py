@@ -1,4 +1,4 @@
-"""The caller's identity, and signing in to the page.
+"""The caller's identity, and signing in and out on the page.
 
 Does not check tokens or sessions: see `security/`.
 """
@@ -37,7 +37,7 @@ def me(caller: Reader, services: Annotated[Services, Depends(get_services)]) -> 
 def sign_in(
     request: SessionIn, services: Annotated[Services, Depends(get_services)], response: Response
 ) -> Envelope[MeOut]:
-    """Check the token and set a session cookie, which is valid for 12 hours.
+    """Check the token and set a session cookie that is valid for 12 hours.
 
     401 if the token is invalid.
     """

@@ -1,4 +1,4 @@
-"""Rate limit of launches: a token bucket for each caller."""
+"""The rate limit for launches: a token bucket for each caller."""
 
 import time
 
@@ -13,7 +13,7 @@ class RateLimit:
         self._buckets: dict[str, tuple[float, float]] = {}
 
     def acquire(self, name: str) -> float:
-        """Use one launch of the caller `name`; return 0, or the seconds to wait if none is left."""
+        """Count a launch by the caller `name`; return 0, or the seconds to wait at the limit."""
         now = time.monotonic()
         left, updated = self._buckets.get(name, (float(MAX_LAUNCHES), now))
         left = min(float(MAX_LAUNCHES), left + (now - updated) * MAX_LAUNCHES / _SECONDS)

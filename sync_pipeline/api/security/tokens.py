@@ -38,8 +38,9 @@ class Token:
 class Caller:
     """The caller of a request.
 
-    `how` it was authenticated: by token, by the page's session, or as a local caller if there are
-    no tokens. `session` is the cookie's value; `until` is when the session ends, in Unix seconds.
+    `how` states how it was authenticated: by token, by the page's session, or as a local caller if
+    no tokens are set. `session` is the cookie's value. `until` is the session's end, in Unix
+    seconds.
     """
 
     name: str
@@ -53,7 +54,7 @@ LOCAL = Caller("local", "operator", "local")
 
 
 def parse_tokens(text: str) -> tuple[Token, ...]:
-    """Return the tokens in a setting of comma-separated `name:role:sha256` entries.
+    """Return the tokens in a setting, a comma-separated list of `name:role:sha256` entries.
 
     Raises SettingError if an entry is invalid.
     """
@@ -103,13 +104,13 @@ class Authority:
         """Return the caller with this token, or None."""
         digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
         found = None
-        for token in self._tokens:  # always all of them, to take constant time
+        for token in self._tokens:  # always compare all of them, to take constant time
             if hmac.compare_digest(digest, token.sha256):
                 found = Caller(token.name, token.role, "token")
         return found
 
     def begin_session(self, caller: Caller) -> str:
-        """Return the cookie of a new session for `caller`, who was authenticated by a token."""
+        """Return the cookie of a new session for `caller`, which was authenticated by a token."""
         token = next(token for token in self._tokens if token.name == caller.name)
         until = int(time.time()) + SESSION_SECONDS
         body = json.dumps([token.name, token.sha256[:16], until, secrets.token_hex(8)])
@@ -117,7 +118,7 @@ class Authority:
         return f"{text}.{self._sign('session', text)}"
 
     def by_session(self, cookie: str) -> Caller | None:
-        """Return the caller with this session, or None if it is forged, expired or revoked."""
+        """Return the caller with this session, or None if it is invalid, expired or revoked."""
         text, _, signature = cookie.partition(".")
         if not _equal(signature, self._sign("session", text)):
             return None
@@ -132,7 +133,7 @@ class Authority:
         return None
 
     def end_session(self, caller: Caller) -> None:
-        """Revoke the session of `caller` in this process, if it has one."""
+        """Revoke the caller's session, if any, in this process only."""
         if caller.until is not None:
             now = time.time()
             kept = {cookie: until for cookie, until in self._signed_out.items() if until > now}

@@ -31,7 +31,7 @@ export default {
   "connection.reconnecting": "Reconnecting…",
   "connection.connecting": "Connecting…",
   "footer.times": "Times are in your time zone, {zone}.",
-  "footer.days": "Days are the dataset's business dates, in the dataset's own time zone.",
+  "footer.days": "Days are business dates in the dataset's time zone.",
 
   "signIn.title": "Sign in",
   "signIn.hint": "This server requires a token. Ask its administrator for one.",
@@ -169,7 +169,7 @@ export default {
   "retry.done": "Retrying: {what}",
   "resync.title": "Sync {what} again?",
   "resync.text":
-    "This replaces the day's rows with the current data of the source. It is recorded as a new one-day batch.",
+    "This replaces the day's rows with the current data from the source. It is recorded as a new one-day batch.",
   "resync.yes": "Sync again",
   "resync.no": "Not now",
   "resync.done": "Launched: {what}",
@@ -244,7 +244,7 @@ export default {
   "problem.database_unavailable": "The records cannot be read right now. Try again in a moment.",
   "problem.days_reversed": "The last day ({last}) is before the first day ({first}).",
   "problem.idempotency_key_reused":
-    "This request was already used for batch {id} with different days. Submit it again.",
+    "This request's key was already used for batch {id} with different values. Submit it again.",
   "problem.internal_error": "Internal error. Please report it; the server log has the details.",
   "problem.invalid_date": "Not a valid date; use YYYY-MM-DD.",
   "problem.launch_unknown":
@@ -271,7 +271,7 @@ export default {
     "This server has no API tokens and rejects requests that come through a proxy. Set SYNC_API_TOKENS.",
   "problem.too_busy": "The server is busy. Try again in a moment.",
   "problem.too_far_out": "Specify both the first and the last day.",
-  "problem.too_many_days": "At most {max} days at once. Split the range.",
+  "problem.too_many_days": "At most {max} days per request. Split the range.",
   "problem.too_many_launches":
     "{name} launched too many batches in the last minute. Try again in {seconds} s.",
   "problem.too_many_streams": "Too many pages are open. Close some of them.",
