@@ -1,5 +1,5 @@
-"""Benchmarks: speed and memory, compared with the simplest way to do the same.
+"""Benchmarks of speed and memory, compared with the simplest way to do the same work.
 
-Each result is the ratio of two things measured alternately, in one run on one machine; README.md
+Each result is the ratio of two measurements, taken alternately in one run on one machine. README.md
 describes them. Not part of the product.
 """

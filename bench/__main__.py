@@ -43,7 +43,7 @@ def main(names: Sequence[str]) -> int:
 
 
 def _measure(name: str) -> Result:
-    """Run one case on a fresh server, so that it is not affected by the dead rows of others."""
+    """Run one case on a fresh server, so that dead rows from other cases do not affect it."""
 
     def log(text: str) -> None:
         _console.print(f"{name}: {text}", style="dim", markup=False, highlight=False)

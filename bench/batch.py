@@ -1,4 +1,4 @@
-"""Run a batch as the command line does: the batch job, with tracking and Dagster's events.
+"""Run a batch as the command line does: through the batch job, with tracking and Dagster's events.
 
 For one day without Dagster, see `one_day.py`.
 """
@@ -17,15 +17,18 @@ _ERROR = "SELECT error_message FROM daily_sync_status WHERE batch_key = %s"
 
 @dataclass(frozen=True)
 class BatchTime:
-    """Duration of one batch in seconds: of the Dagster run, from its start to its success, and of
-    the whole command, including the import of Dagster."""
+    """Durations of one batch, in seconds.
+
+    `run_seconds`: the Dagster run, from its start to its success. `command_seconds`: the whole
+    command, including the import of Dagster.
+    """
 
     run_seconds: float
     command_seconds: float
 
 
 def run_batch(settings: Settings, request: BatchRequest) -> BatchTime:
-    """Run a batch until it ends; return its duration. Raises StackError if it fails."""
+    """Run a batch until it ends; return its durations. Raises StackError if it fails."""
     started = time.monotonic()
     with launch_batch(settings, request) as batch:
         batch.process.wait()
@@ -33,5 +36,5 @@ def run_batch(settings: Settings, request: BatchRequest) -> BatchTime:
     status, run_seconds = query_one(settings.database_url, _RUN, [batch.run_id])
     if status != "SUCCESS":
         (reason,) = query_one(settings.database_url, _ERROR, [batch.batch_key])
-        raise StackError(f"the batch of {request.dataset} ended {status}: {reason}")
+        raise StackError(f"the batch of {request.dataset} ended with {status}: {reason}")
     return BatchTime(float(run_seconds), command_seconds)

@@ -1,7 +1,7 @@
 """The process that the case `idle_reconciler` measures: the reconciler with nothing to do.
 
 Started as `python -m bench.idle_reconciler_child PASSES`, with complete settings in the
-environment. Prints a JSON list with the seconds of each pass.
+environment. Prints a JSON list with the duration of each pass, in seconds.
 """
 
 import json
@@ -18,7 +18,7 @@ from sync_pipeline.settings import current_settings
 
 
 def main(passes: int) -> None:
-    """Run one pass to open connections, then time `passes` passes and print the seconds of each."""
+    """Run one pass to open connections, then time `passes` more and print their durations."""
     settings = current_settings()
     datasets = load_datasets(settings.project_dir)
     cursor = ReconcilerCursor()

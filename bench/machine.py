@@ -1,4 +1,4 @@
-"""Describes the machine of a measurement, without identifying it."""
+"""Describes the machine that a benchmark runs on, without identifying it."""
 
 import os
 import subprocess

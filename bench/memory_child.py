@@ -1,7 +1,7 @@
 """The process that the case `memory` measures: it syncs one day and prints its memory usage.
 
 Started as `python -m bench.memory_child ROWS postgres|csv|parquet FOLDER`, with complete settings
-in the environment; FOLDER contains the files. Prints a JSON object with bytes and seconds.
+in the environment; FOLDER contains the files. Prints a JSON object, in bytes and seconds.
 """
 
 import json
@@ -23,17 +23,17 @@ _PROCESS = Path("/proc/self")
 
 
 def main(rows: int, source: str, folder: Path) -> None:
-    """Sync a day of `rows` rows; print the memory before it and the peak during it."""
+    """Sync a day of `rows` rows; print the memory before the sync and its peak."""
     settings = current_settings()
     table = f"orders_{source}_{rows}"
     if source == "postgres":
         orders = wide_rows.dataset(table)
     else:
-        from bench import wide_files  # imports pyarrow, which must not count for `postgres`
+        from bench import wide_files  # imports pyarrow, which `postgres` does not need
 
         orders = wide_files.dataset(table, folder, source)
     with _connected(orders, settings):
-        # Reset the peak, which may be that of the imports.
+        # Reset the peak, which the imports may have set.
         (_PROCESS / "clear_refs").write_text("5")
         idle = _memory("VmRSS")
         seconds = sync_day(orders, DAY, settings, rows)
@@ -44,7 +44,7 @@ def main(rows: int, source: str, folder: Path) -> None:
 def _connected(orders: Dataset, settings: Settings) -> Iterator[None]:
     """Keep one connection of each kind that a sync opens.
 
-    The sync opens its own in addition, so the measured growth is rather too high than too low.
+    The sync also opens its own, so the measured growth is too high rather than too low.
     """
     with (
         Tracker(settings) as tracker,

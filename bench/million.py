@@ -1,11 +1,11 @@
-"""A million records, like years of many datasets: 999,000 days and 1,000 batches."""
+"""A million records, as if from many datasets over years: 999,000 days and 1,000 batches."""
 
 from bench.results import Log
 from bench.stack import query_one, run_sql
 from sync_pipeline.settings import Settings
 
 DATASETS = 300
-DAYS = 3_330  # of each dataset
+DAYS = 3_330  # per dataset
 BATCHES = 1_000
 BATCH_DAYS = 999
 FIRST = "2016-01-01"

@@ -1,4 +1,4 @@
-"""Sync one day through `sync_days`, with tracking, without Dagster.
+"""Sync one day through `sync_days`, with tracking but without Dagster.
 
 For a batch with Dagster, see `batch.py`.
 """
@@ -14,9 +14,9 @@ from sync_pipeline.tracking.worker.tracker import Tracker
 
 
 def sync_day(dataset: Dataset, day: date, settings: Settings, rows: int) -> float:
-    """Sync `day`; return the duration in seconds, including connecting.
+    """Sync `day`; return the duration in seconds, including the time to connect.
 
-    Raises StackError if the day failed or did not have `rows` rows.
+    Raises StackError if the day fails or does not have `rows` rows.
     """
     started = time.monotonic()
     with Tracker(settings, run_id="bench", triggered_by="bench") as tracker:

@@ -19,9 +19,9 @@ class Pair:
 def measure_pairs(
     count: int, measured: Callable[[], float], baseline: Callable[[], float], log: Log
 ) -> list[Pair]:
-    """Call both functions `count` times, and return the seconds that they return.
+    """Call both functions `count` times; return their results, which are durations in seconds.
 
-    The order alternates, because the second one may find a warmer cache or a busier disk.
+    The order alternates, because the second call may find a warmer cache or a busier disk.
     """
     pairs = []
     for number in range(1, count + 1):
@@ -31,7 +31,7 @@ def measure_pairs(
         else:
             first = baseline()
             pair = Pair(measured(), first)
-        log(f"pair {number} of {count}: {pair.measured:.3g} s against {pair.baseline:.3g} s")
+        log(f"pair {number} of {count}: {pair.measured:.3g} s vs. {pair.baseline:.3g} s")
         pairs.append(pair)
     return pairs
 
@@ -42,7 +42,7 @@ def ratio(pairs: Sequence[Pair]) -> float:
 
 
 def raw(pairs: Sequence[Pair]) -> dict[str, Any]:
-    """Return the medians and all single durations, in seconds."""
+    """Return the medians and all individual durations, in seconds."""
     return {
         "measured_seconds": _rounded(median(pair.measured for pair in pairs)),
         "baseline_seconds": _rounded(median(pair.baseline for pair in pairs)),

@@ -9,7 +9,7 @@ from sync_pipeline.local.embedded_postgres import VERSION
 
 
 def program(name: str) -> str:
-    """Return the path of the program `name`: from the embedded server's wheel, else from PATH.
+    """Return the path of the program `name`, from the embedded server's wheel or from PATH.
 
     Raises SettingError if it is not found.
     """

@@ -1,4 +1,4 @@
-"""A temporary project for the datasets of the benchmarks."""
+"""A temporary project for the benchmarks' datasets."""
 
 import json
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def create_project(datasets: list[Dataset], settings: Settings) -> Iterator[Sett
 def _write(dataset: Dataset, folder: Path) -> None:
     folder.mkdir()
     attributes = dataset.as_json()
-    del attributes["name"]  # the name is that of the folder
+    del attributes["name"]  # the folder's name is the dataset's name
     component = {"type": "sync_pipeline.DailySync", "attributes": attributes}
     # JSON is valid YAML.
     (folder / "defs.yaml").write_text(json.dumps(component))

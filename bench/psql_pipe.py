@@ -8,9 +8,10 @@ from sync_pipeline.errors import StackError
 
 
 def copy_day(source: str, target: str, *, select: str, into: str, where: str) -> float:
-    """Replace the rows `where` of `into` at `target` with those of `select` at `source`.
+    """Replace the rows of `into` that match `where` with those that `select` returns.
 
-    Uses one transaction; returns the seconds. Raises StackError if a psql fails.
+    `into` is at `target`; `select` runs at `source`. Uses one transaction. Returns the duration in
+    seconds. Raises StackError if one of the psql processes fails.
     """
     psql = (program("psql"), "--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1")
     out = ("--command", f"COPY ({select} WHERE {where}) TO STDOUT (FORMAT binary)")
@@ -35,9 +36,9 @@ def write_file(path: str, source: str, table: str) -> None:
 
 
 def copy_file(path: str, target: str, *, into: str, where: str) -> float:
-    """Replace the rows `where` of `into` at `target` with those of a CSV file.
+    """Replace the rows of `into` at `target` that match `where` with those in a CSV file.
 
-    Uses one transaction; returns the seconds. Raises StackError if psql fails.
+    Uses one transaction. Returns the duration in seconds. Raises StackError if psql fails.
     """
     started = time.monotonic()
     _run(

@@ -20,8 +20,8 @@ Measure = Callable[[Settings, Log], "Result"]
 class Result:
     """The result of one case.
 
-    `ratio` is `measured` divided by `baseline`, and `goal` its maximum. `raw` contains the single
-    measurements; each name ends with the unit, seconds or bytes.
+    `ratio` is `measured` divided by `baseline`, and `goal` its maximum. `raw` contains the
+    individual measurements; the names of durations and sizes end in the unit.
     """
 
     case: str

@@ -1,4 +1,4 @@
-"""A fresh stack for one case, and helpers that prepare its databases outside of measurements."""
+"""A fresh stack for one case, and helpers that prepare its databases outside the measurements."""
 
 import os
 import tempfile
@@ -21,10 +21,10 @@ from sync_pipeline.targets.postgres import Target
 
 @contextmanager
 def fresh_stack() -> Iterator[Settings]:
-    """Yield settings of a temporary embedded PostgreSQL with full durability.
+    """Yield the settings for a temporary embedded PostgreSQL with full durability.
 
-    Ignores settings of the environment for other databases and projects, so that every run
-    measures the same.
+    Ignores environment settings for other databases and projects, so that every run measures the
+    same thing.
     """
     environment = {
         name: value
@@ -49,7 +49,7 @@ def run_sql(url: str, *statements: str | sql.Composable) -> None:
 
 
 def query_one(url: str, query: str, values: Sequence[object]) -> tuple[Any, ...]:
-    """Return the row of `query` at `url`. Raises StackError if there is none."""
+    """Return the row that `query` returns at `url`. Raises StackError if there is none."""
     connection = connect(url, setting=DATABASE_URL, purpose="bench", error=TargetError)
     with closing(connection), connection.cursor() as cursor:
         cursor.execute(query, values)
@@ -60,7 +60,7 @@ def query_one(url: str, query: str, values: Sequence[object]) -> tuple[Any, ...]
 
 
 def make_target_table(settings: Settings, dataset: Dataset) -> None:
-    """Create the dataset's target table as a sync does, so that all operations use the same one."""
+    """Create the dataset's target table as a sync does, so that all sides load the same table."""
     source = open_source(dataset, settings)
     with closing(source), closing(open_target(dataset, settings)) as connection:
         Target(connection, dataset).prepare(source.shape)
@@ -69,7 +69,7 @@ def make_target_table(settings: Settings, dataset: Dataset) -> None:
 def empty(settings: Settings, dataset: Dataset) -> None:
     """Truncate the dataset's target table and run a checkpoint.
 
-    Without the checkpoint, the first measurement after one would differ from the following ones.
+    Otherwise, the first measurement after a checkpoint would differ from the following ones.
     """
     statement = sql.SQL("TRUNCATE {}").format(identifier(dataset))
     run_sql(settings.database_url, statement, "CHECKPOINT")

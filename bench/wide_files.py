@@ -50,7 +50,7 @@ def export_files(settings: Settings) -> Iterator[Path]:
 
 
 def file_in(folder: Path, ending: str) -> str:
-    """Return the path of the day's file, `csv` or `parquet`."""
+    """Return the path of the day's file; `ending` is `csv` or `parquet`."""
     return f"{folder}/{wide_rows.DAY}.{ending}"
 
 

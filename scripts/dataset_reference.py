@@ -1,7 +1,7 @@
-"""Generate docs/datasets.md, the reference of all keys of a `defs.yaml`, from the models.
+"""Generate docs/datasets.md, the reference for all keys in a `defs.yaml`, from the models.
 
-With `--check`, nothing is written, and the exit code is 1 if the file is not up to date. The texts
-are the `description` of each field and the docstrings of the models in `sync_pipeline/config/`.
+With `--check`, write nothing and return exit code 1 if the file is not up to date. The texts are
+the `description` of each field and the docstrings of the models in `sync_pipeline/config/`.
 """
 
 import json
@@ -69,7 +69,7 @@ def render() -> str:
 
 
 def mappings_of(model: type[BaseModel]) -> dict[str, Models]:
-    """Return the models of each key that is a mapping; the `type` selects one of several."""
+    """Return the models for each key that is a mapping; if several, its `type` selects one."""
     found = {name: _models_in(field.annotation) for name, field in model.model_fields.items()}
     return {
         name: models
@@ -85,7 +85,7 @@ def _models_in(annotation: Any) -> Models:
 
 
 def _source(prefix: str, model: type[BaseModel]) -> Iterator[str]:
-    """Yield the section of a type of source, followed by those of its mappings."""
+    """Yield the section for one type of source, followed by the sections for its mappings."""
     kind = _type_of(model)
     yield from _section(f"### `type: {kind}`", prefix, model, _LINKS.get(kind))
     for name, models in mappings_of(model).items():
@@ -120,7 +120,7 @@ def _rows(prefix: str, model: type[BaseModel]) -> Iterator[str]:
 
 
 def _default(field: FieldInfo) -> str:
-    """Return the default as YAML; an empty text if there is none, or if it is a mapping."""
+    """Return the default as YAML, or an empty string if there is none or it is a mapping."""
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
@@ -130,7 +130,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _range(name: str, schema: dict[str, Any]) -> str:
-    """Return the range of a number, to be appended to its meaning."""
+    """Return the allowed range of a numeric key, to append to its description."""
     for part in (schema, *schema.get("anyOf", ())):
         low, high = part.get("minimum"), part.get("maximum")
         if low is not None:
@@ -146,7 +146,7 @@ def _type_of(model: type[BaseModel]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the file or, with `--check`, compare it; return the exit code."""
+    """Write the file, or compare it if `--check` is given; return the exit code."""
     text = render()
     if "--check" not in arguments:
         PATH.write_text(text, encoding="utf-8")

@@ -1,8 +1,8 @@
-"""Take the screenshots of the page: records, one record, the calendar and the sign-in form; some in
-Chinese, some on a phone. Called by `scripts/screenshots.py`.
+"""Take the screenshots of the page: the records, one record, the calendar and the sign-in form.
 
-The script launches the rest of the year over the API and locks the target table when part of it is
-synced, so that the batch does not move while the screenshots are taken.
+Some are in Chinese, and some have a phone's size. Called by `scripts/screenshots.py`. Launches the
+rest of the year over the API and locks the target table when part of it is synced, so that the
+batch does not progress while the screenshots are taken.
 """
 
 import json
@@ -32,7 +32,7 @@ _TOKENS = f"ada:operator:{'0' * 64}"
 
 
 def take_page_screenshots(settings: Settings, running: Running, folder: Path) -> None:
-    """Save the screenshots of the page in `folder`, with the data that is synced so far."""
+    """Save the screenshots of the page in `folder`, with the data synced so far."""
     with chromium() as browser, _paused_batch(settings, running) as record:
         page = _open(browser, running, "/sync-status", viewport=_DESKTOP)
         expect(page.get_by_role("heading", level=1)).to_contain_text("1 batch running")
@@ -67,7 +67,7 @@ def _screenshot_sign_in(browser: Browser, settings: Settings, running: Running, 
 
 @contextmanager
 def _paused_batch(settings: Settings, running: Running) -> Iterator[str]:
-    """Launch the rest of the year, pause it part of the way, and yield the path of its record."""
+    """Launch the rest of the year, pause it partway through, and yield the path of its record."""
     launched = _call(running, "/sync-status/sync/batch", _REST)
     path = f"/sync-status/{launched['record_id']}"
     _wait(lambda: _call(running, path)["record"]["success_count"] >= _PAUSE_AFTER_DAYS)
@@ -92,7 +92,7 @@ def _wait(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + _TIMEOUT_SECONDS
     while not condition():
         if time.monotonic() > deadline:
-            raise SystemExit(f"the batch has not progressed far enough within {_TIMEOUT_SECONDS} s")
+            raise SystemExit(f"the batch did not progress far enough within {_TIMEOUT_SECONDS} s")
         time.sleep(0.02)
 
 

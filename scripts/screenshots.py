@@ -1,9 +1,9 @@
 """Recreate the screenshots in docs/images: `make screenshots`.
 
-Starts a temporary stack with the demo's flights. Syncs January with the batch job. Then adds a
-constraint to the target that rejects departures delayed by 14 hours, of which 10 February has one,
-and launches February as a backfill: 27 days succeed and one fails. The screenshots of the web page
-are taken by `page_pictures.py`.
+Starts a temporary stack with the demo's flights and syncs January with the batch job. Then adds a
+constraint to the target that rejects departures delayed by 14 hours or more (there is one, on 10
+February) and launches February as a backfill: 27 days succeed and one fails. `page_pictures.py`
+takes the screenshots of the web page.
 """
 
 import io
@@ -57,8 +57,8 @@ def main() -> None:
         run_everything(settings, 0, 0) as running,
     ):
         backfill = _sync(running.dagster, settings)
-        _picture_terminal(settings, backfill)
-        _picture_pages(running.dagster, backfill)
+        _capture_terminal(settings, backfill)
+        _capture_pages(running.dagster, backfill)
         take_page_screenshots(settings, running, IMAGES)
     for picture in sorted(IMAGES.iterdir()):
         print(f"{picture.relative_to(PROJECT_ROOT)}: {picture.stat().st_size / 1000:.0f} kB")
@@ -71,7 +71,7 @@ def _isolated_settings(folder: str) -> Settings:
 
 
 def _sync(dagster: Dagster, settings: Settings) -> str:
-    """Sync January, then February, with one failing day; return the backfill's id."""
+    """Sync January, then February with one failing day; return the backfill's ID."""
     request = {"start_date": "2013-01-01", "end_date": "2013-01-31"}
     run_id = dagster.launch_job("batch_backfill", config=request)
     _wait_until(lambda: dagster.run_status(run_id) == "SUCCESS")
@@ -99,7 +99,7 @@ def _wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.5)
 
 
-def _picture_terminal(settings: Settings, backfill: str) -> None:
+def _capture_terminal(settings: Settings, backfill: str) -> None:
     """Render the output of `sync-pipeline status` for the backfill."""
     with read_tracking(settings) as cursor:
         batch = reports.progress(cursor, backfill)
@@ -118,7 +118,7 @@ def _picture_terminal(settings: Settings, backfill: str) -> None:
     )
 
 
-def _picture_pages(dagster: Dagster, backfill: str) -> None:
+def _capture_pages(dagster: Dagster, backfill: str) -> None:
     with chromium() as browser:
         page = browser.new_page(
             base_url=dagster.url,
@@ -127,24 +127,24 @@ def _picture_pages(dagster: Dagster, backfill: str) -> None:
             viewport={"width": WIDTH, "height": HEIGHT},
             device_scale_factor=1,
         )
-        _picture_backfill(page, backfill)
-        _picture_partitions(page)
+        _capture_backfill(page, backfill)
+        _capture_partitions(page)
 
 
-def _picture_backfill(page: Page, backfill: str) -> None:
+def _capture_backfill(page: Page, backfill: str) -> None:
     page.goto(f"/runs/b/{backfill}")
     expect(page.get_by_text("100% completed")).to_be_visible()
     _take(page, "backfill.png", height=340)  # the rest of the page is blank
 
 
-def _picture_partitions(page: Page) -> None:
+def _capture_partitions(page: Page) -> None:
     selected = "[2013-01-01...2013-02-28]"
     page.goto(f"/assets/{DATASET}?view=partitions&default_range={selected}&partition={FAILING}")
     expect(page.get_by_text("Failed (1)")).to_be_visible()
     expect(page.get_by_text("Materialized (58)")).to_be_visible()
     expect(page.get_by_text("did not materialize this asset")).to_be_visible()
     page.get_by_text("2013-02-12").filter(visible=True).hover()
-    page.mouse.wheel(0, 216)  # six days down, which brings the failed day into view
+    page.mouse.wheel(0, 216)  # scroll down by six days, to show the failed day
     _take(page, "asset-partitions.png", height=728)
 
 

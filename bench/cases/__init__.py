@@ -1,4 +1,4 @@
-"""The cases by name, in the order in which they run. Each module contains related cases."""
+"""The cases by name, in the order in which they run. Each module contains one or more cases."""
 
 from bench.cases import (
     api_list,

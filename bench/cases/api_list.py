@@ -1,4 +1,4 @@
-"""The latency of the API's list with a million records, for many combinations of parameters."""
+"""Latency of the API's record list with a million records, for many parameter combinations."""
 
 import json
 import statistics
@@ -39,7 +39,7 @@ _TEXT = "text_found_nowhere"
 
 
 def measure(settings: Settings, log: Log) -> Result:
-    """Measure each query from the request to the last byte, on one open connection."""
+    """Measure each query from the request to the last byte, on one persistent connection."""
     million.make_records(settings, log)
     seconds: dict[str, list[float]] = {}
     with (

@@ -1,4 +1,4 @@
-"""Loading a million Arrow rows into PostgreSQL: our method compared with alternatives."""
+"""Loading a million Arrow rows into PostgreSQL, compared with two alternative methods."""
 
 from collections.abc import Callable
 

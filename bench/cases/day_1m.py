@@ -17,14 +17,14 @@ _ROWS = 1_000_000
 
 
 def measure(settings: Settings, log: Log) -> Result:
-    """Compare a day of 1,000,000 rows through `sync_days` with `psql | psql`."""
+    """Compare `sync_days` with `psql | psql` for a day of 1,000,000 rows."""
     log(f"creating {_ROWS:,} rows")
     wide_rows.make_day(settings, _ROWS)
     synced, piped = wide_rows.dataset("orders_synced"), wide_rows.dataset("orders_piped")
     for dataset in (synced, piped):
         make_target_table(settings, dataset)
     source, target = settings.postgres_url(SOURCE_URL), settings.database_url
-    # The same condition as the product uses, so that both get the same query plan.
+    # Use the product's condition, so that both get the same query plan.
     column, day = wide_rows.DAY_COLUMN, wide_rows.DAY
     where = f"{column} >= '{day}' AND {column} < '{day + timedelta(days=1)}'"
     select = f"SELECT * FROM {wide_rows.SOURCE_TABLE}"

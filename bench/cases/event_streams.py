@@ -1,4 +1,4 @@
-"""500 event streams on one process during a batch of a year: the maximum delay of a change.
+"""500 event streams on one process during a batch of 365 days: the maximum delay of a change.
 
 Also checks that every stream receives the last change of every record.
 """
@@ -37,7 +37,7 @@ _REQUEST = "GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 @dataclass
 class Received:
-    """What all streams have received.
+    """The data that all streams have received.
 
     `lags`: seconds from the write of a record to its arrival. `changes`: the `id:` lines that each
     stream received.
@@ -72,7 +72,7 @@ def measure(settings: Settings, log: Log) -> Result:
             ).run_seconds
             _wait_until(lambda: received.ended >= _STREAMS)
             last_of_each = _last_changes(project_settings)
-            # Changes of days may arrive after those of their batch.
+            # Changes of days may arrive after the last change of their batch.
             _wait_until(lambda: not _missed(received, last_of_each))
             busy = _memory(api)
         finally:
@@ -112,7 +112,7 @@ async def _listen(api: RunningApi, received: Received, end: threading.Event) -> 
 
 
 def _last_changes(settings: Settings) -> set[bytes]:
-    """Return the last change of each record, as an `id:` line of a stream."""
+    """Return the last change of each record, as an `id:` line in a stream."""
     with (
         closing(psycopg2.connect(settings.tracking_url)) as connection,
         connection.cursor() as cursor,

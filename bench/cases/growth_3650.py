@@ -1,4 +1,4 @@
-"""A long batch: a day must not take longer in a batch of ten years than in one of a year."""
+"""A long batch: a day must not take longer in a batch of 3,650 days than in one of 365 days."""
 
 from datetime import timedelta
 
@@ -19,7 +19,7 @@ _MANY, _FEW = DAYS, 365
 
 
 def measure(settings: Settings, log: Log) -> Result:
-    """Compare the duration per day of a batch of 3,650 small days with one of 365."""
+    """Compare the time per day in a batch of 3,650 small days with that in a batch of 365."""
     make_readings(settings)
     many = [dataset(f"many_{n}") for n in range(_PAIRS)]
     few = [dataset(f"few_{n}") for n in range(_PAIRS)]
@@ -49,9 +49,9 @@ def _seconds_per_day(settings: Settings, dataset: Dataset, days: int) -> float:
 
 
 def _years(settings: Settings, dataset: Dataset) -> dict[str, float]:
-    """Return the seconds of the first and of the last 365 days of the batch.
+    """Return the duration of the batch's first and last 365 days, in seconds.
 
-    They exclude the start of the run, which the shorter batch spreads over fewer days.
+    Both exclude the start of the run, which the shorter batch spreads over fewer days.
     """
     seconds = {}
     for name, skipped in (("first", 0), ("last", _MANY - _FEW)):

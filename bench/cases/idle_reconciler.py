@@ -23,7 +23,7 @@ _PASSES = 50
 
 
 def measure(settings: Settings, log: Log) -> Result:
-    """Measure a pass over a history of about 10,000 attempts, created by real syncs."""
+    """Measure a pass with a history of about 10,000 attempts that real syncs have created."""
     make_readings(settings)
     days = dataset("readings_synced")
     with create_project([days], settings) as project_settings:

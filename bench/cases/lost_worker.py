@@ -22,7 +22,7 @@ from sync_pipeline.settings import Settings
 
 CASE = "lost_worker"
 _WORKERS = 3
-_STAGGER_SECONDS = 3.0  # so that one pass of the reconciler does not detect all of them
+_STAGGER_SECONDS = 3.0  # so that a single pass of the reconciler does not detect all of them
 _GOAL_SECONDS = 60.0
 _TIMEOUT_SECONDS = 180
 _RUNNING = """SELECT max(pid) FROM sync_worker AS worker JOIN daily_sync_status

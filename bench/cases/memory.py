@@ -1,4 +1,4 @@
-"""The memory of a large day, which must not grow with the number of rows."""
+"""Memory usage of a large day, which must not grow with the number of rows."""
 
 import json
 import subprocess
@@ -23,7 +23,7 @@ _SOURCES = ("postgres", "csv", "parquet")
 
 @dataclass(frozen=True)
 class _Usage:
-    """Memory of a process before a day and its peak during it, in bytes; duration in seconds."""
+    """A process's memory before a sync and its peak, in bytes; the duration in seconds."""
 
     idle: int
     peak: int
@@ -53,7 +53,7 @@ def above_idle(settings: Settings, log: Log) -> Result:
 
 
 def flat(settings: Settings, log: Log) -> Result:
-    """Compare the peak memory for ten times the rows, for the source where it grows most."""
+    """Compare the peak memory of 10,000,000 and 1,000,000 rows, for the source that grows most."""
     usage = {rows: _by_source(settings, log, rows) for rows in (_FEW, _MANY)}
     grown = {name: usage[_MANY][name].peak / usage[_FEW][name].peak for name in _SOURCES}
     worst = max(_SOURCES, key=grown.__getitem__)
@@ -64,8 +64,8 @@ def flat(settings: Settings, log: Log) -> Result:
         raw[f"{name}_measured_seconds"] = usage[_MANY][name].seconds
     return Result(
         MEMORY_10M_VS_1M,
-        f"peak memory of a day of {_MANY:,} rows, from {', '.join(_SOURCES)}: the worst",
-        f"of {_FEW:,} rows",
+        f"peak memory of syncing a day of {_MANY:,} rows, the worst of {', '.join(_SOURCES)}",
+        f"a day of {_FEW:,} rows",
         grown[worst],
         1.15,
         raw,
@@ -73,7 +73,7 @@ def flat(settings: Settings, log: Log) -> Result:
 
 
 def _by_source(settings: Settings, log: Log, rows: int) -> dict[str, _Usage]:
-    log(f"creating {rows:,} rows, and files with them")
+    log(f"creating {rows:,} rows and the files that contain them")
     run_sql(settings.postgres_url(SOURCE_URL), f"DROP TABLE IF EXISTS {wide_rows.SOURCE_TABLE}")
     wide_rows.make_day(settings, rows)
     with export_files(settings) as folder:

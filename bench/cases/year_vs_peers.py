@@ -1,6 +1,6 @@
 """The year of `year_tracked`, three days in parallel, compared with other tools.
 
-The measured side includes everything: 365 transactions with records, checks and Dagster's events.
+Our side includes everything: 365 transactions with records, checks and Dagster's events.
 """
 
 import sys
@@ -55,7 +55,7 @@ def against_bare(settings: Settings, log: Log) -> Result:
 
 
 def against_dlt(settings: Settings, log: Log) -> Result:
-    """Compare with dlt, which copies the whole table at once, without records of days."""
+    """Compare with dlt, which copies the whole table at once and does not track days."""
 
     def make(source: str, target: str) -> _Operation:
         command = [peers.python(), peers.DLT, source, target, DATASET]
@@ -71,7 +71,7 @@ def against_dlt(settings: Settings, log: Log) -> Result:
 
 
 def against_sling(settings: Settings, log: Log) -> Result:
-    """Compare with sling, which copies the whole table at once, without records of days."""
+    """Compare with sling, which copies the whole table at once and does not track days."""
 
     def make(source: str, target: str) -> _Operation:
         into = "public.flights_sling"
@@ -89,7 +89,7 @@ def against_sling(settings: Settings, log: Log) -> Result:
 
 
 def against_a_run_per_day(settings: Settings, log: Log) -> Result:
-    """Compare with one Dagster run per day of the same asset: ten days, scaled to 365."""
+    """Compare with one Dagster run per day for the same asset: ten days, scaled to 365."""
 
     def make(source: str, target: str) -> _Operation:
         dagster = str(Path(sys.executable).parent / "dagster")
@@ -153,7 +153,10 @@ def _dataset(table: str, **others: int) -> Dataset:
 
 
 def _check(target: str, table: str, clear: str) -> None:
-    """Raise StackError unless a peer copied all rows; then run the statement `clear`."""
+    """Check that a peer copied all rows, then run the statement `clear`.
+
+    Raises StackError if the number of rows is wrong.
+    """
     found = query_one(target, f"SELECT count(*) FROM {table}", [])
     if found != (_ROWS,):
         raise StackError(f"{table} has {found[0]} rows, expected {_ROWS}")

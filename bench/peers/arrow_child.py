@@ -1,4 +1,4 @@
-"""Loads a million Arrow rows into PostgreSQL with one method; prints the seconds.
+"""Loads a million Arrow rows into PostgreSQL with one method; prints the duration in seconds.
 
 Run by the peers' Python as `arrow_child.py pgpq|csv|adbc URL`: pgpq's binary COPY, pyarrow's CSV
 into COPY, or adbc-driver-postgresql, which uses its own connection.
@@ -25,7 +25,7 @@ TABLE = """CREATE TABLE arrow_rows (id bigint, day date, at timestamp, n integer
 
 
 def rows() -> pa.Table:
-    """Return the rows, with eight columns."""
+    """Return the rows, which have eight columns."""
     some = random.Random(1)
     begin = datetime(2024, 1, 1)
     return pa.table(
@@ -70,7 +70,7 @@ def _csv(table: pa.Table) -> Iterator[bytes]:
 
 
 def main(method: str, url: str) -> None:
-    """Load the rows and print the seconds."""
+    """Load the rows and print the duration in seconds."""
     table = rows()
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         cursor.execute(f"DROP TABLE IF EXISTS arrow_rows; {TABLE}")
@@ -85,7 +85,7 @@ def main(method: str, url: str) -> None:
         else:
             chunks, name = (_binary, "binary") if method == "pgpq" else (_csv, "csv")
             started = time.monotonic()
-            # The read size is larger than any chunk: psycopg2 uses what read() returns.
+            # The size must exceed any chunk, because read() always returns a whole chunk.
             reader = _Chunks(chunks(table))
             cursor.copy_expert(f"COPY arrow_rows FROM STDIN (FORMAT {name})", reader, size=1 << 26)
             connection.commit()

@@ -1,6 +1,6 @@
 """Copies a whole table with dlt, using its fastest options: Arrow from the source, CSV into COPY.
 
-Run by the peers' Python; prints the seconds of dlt's run, without imports.
+Run by the peers' Python; prints the duration of dlt's run in seconds, excluding imports.
 """
 
 import os
@@ -17,7 +17,7 @@ from dlt.sources.sql_database import sql_table
 
 
 def main(source: str, target: str, table: str) -> None:
-    """Copy `table` and print the seconds."""
+    """Copy `table` and print the duration in seconds."""
     # dlt requires a host and a password, even if the server does not.
     target = target.replace("postgres@/", "postgres:none@localhost/")
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
 """Replaces a day's rows with those of a Parquet file, using DuckDB's PostgreSQL extension.
 
-Run by the peers' Python; prints the seconds from DuckDB's start to the commit, without imports.
+Run by the peers' Python; prints the seconds from DuckDB's start to the commit, excluding imports.
 """
 
 import sys
@@ -11,8 +11,8 @@ from duckdb_extensions import import_extension
 
 
 def main(file: str, target: str, table: str, where: str) -> None:
-    """Replace the rows `where` in one transaction and print the seconds."""
-    import_extension("postgres_scanner")  # from its Python package
+    """Replace the rows that match `where` in one transaction; print the duration in seconds."""
+    import_extension("postgres_scanner")  # provided by a Python package
     started = time.monotonic()
     with duckdb.connect() as duck:
         duck.execute(f"LOAD postgres_scanner; ATTACH '{target}' AS target (TYPE postgres)")
