@@ -1,4 +1,4 @@
-"""Fixtures that open pages in Chromium, and keep a screenshot and trace of failed tests."""
+"""Fixtures that open pages in Chromium, and keep a screenshot and a trace if a test fails."""
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
@@ -50,7 +50,7 @@ def stack(
 
 @pytest.fixture(scope="package")
 def site(stack: Stack) -> Iterator[Site]:
-    """The server of the page on the stack. A test that stops it must start it again."""
+    """The page's server on the stack. A test that stops it must start it again."""
     with site_running(stack) as running:
         yield running
 
@@ -110,7 +110,7 @@ def _close(context: BrowserContext, page: Page, request: pytest.FixtureRequest, 
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Mark failed tests, so that their fixtures can keep screenshots."""
+    """Mark failed tests, so that their fixtures can keep screenshots and traces."""
     report = yield
     if report.when == "call" and report.failed:
         item.stash[_FAILED] = True

@@ -1,4 +1,4 @@
-"""A ten-year batch, inserted into the tables without a run, to test the page with many days."""
+"""A ten-year batch, inserted into the tables without a run to test the page with many days."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -38,7 +38,7 @@ UPDATE daily_sync_status SET success_count = success_count + 1 WHERE id = %(batc
 
 @dataclass(frozen=True)
 class LongBatch:
-    """The batch; `DONE` of its `DAYS` are synced at the start."""
+    """The batch. It has `DAYS` days, of which `DONE` are already synced."""
 
     stack: Stack
     id: int
@@ -54,7 +54,7 @@ class LongBatch:
 
 
 def long_batch(stack: Stack) -> LongBatch:
-    """Insert the batch and its attempts."""
+    """Insert the batch and its attempts; return it."""
     (made,) = stack.target(_BATCH)
     stack.target(_ATTEMPTS, {"batch": made["id"], "done": DONE, "days": DAYS})
     return LongBatch(stack, made["id"])

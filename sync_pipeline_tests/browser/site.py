@@ -1,4 +1,4 @@
-"""A server of the page on a test stack, which tests can stop and restart on the same port."""
+"""A server for the page on a test stack; tests can stop it and restart it on the same port."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -12,7 +12,7 @@ from sync_pipeline_tests.stack_project import Stack
 
 @dataclass
 class Site:
-    """The server of the page; `extra_settings` are added to those of the stack."""
+    """The page's server; `extra_settings` are added to the stack's settings."""
 
     stack: Stack
     extra_settings: Mapping[str, str]
@@ -36,7 +36,7 @@ class Site:
 
 @contextmanager
 def site_running(stack: Stack, **extra_settings: str) -> Iterator[Site]:
-    """Serve the page of `stack` on a free port while the block is open."""
+    """Serve the page for `stack` on a free port during the block."""
     site = Site(stack, extra_settings)
     site.start()
     try:

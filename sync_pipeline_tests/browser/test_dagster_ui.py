@@ -1,7 +1,7 @@
 """Launch batches in the Dagster UI as a user does, then check the records in the database.
 
-The whole stack is real. The Dagster daemon checks for backfills only twice a minute, hence the long
-timeouts. The tests in this module use the days of September and October.
+The whole stack is real. The timeouts are long because the Dagster daemon checks for backfills only
+twice a minute. The tests in this module use days in September and October.
 """
 
 import re
@@ -17,7 +17,7 @@ from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 TIMEOUT_SECONDS = 180
-DAY_SECONDS = 0.5  # how long each day takes, so that the test sees the record while it is open
+DAY_SECONDS = 0.5  # each day takes this long, so that the test sees the record while it is open
 
 
 def test_a_backfill_launched_in_the_ui_is_recorded_and_materializes_its_days(
@@ -93,7 +93,7 @@ def test_a_failed_run_names_the_day_and_a_re_execution_completes_the_same_record
 
 
 def _launch_backfill(page: Page, asset: str, partitions: str, count: int) -> str:
-    """Launch a backfill on the asset's page, open the backfill's page, and return its ID."""
+    """Launch a backfill on the asset's page, open the backfill's page, and return the ID."""
     page.goto(f"/assets/{asset}")
     page.get_by_role("button", name="Materialize…").click()
     _select_partitions(page, partitions)
@@ -114,7 +114,7 @@ def _select_partitions(page: Page, partitions: str) -> None:
 
 
 def _launch_batch_job(page: Page, start: str, end: str) -> str:
-    """Launch the batch job for `events` from its launchpad; return the ID of the run."""
+    """Launch the batch job for `events` from its launchpad; return the run's ID."""
     page.goto("/jobs")
     page.get_by_role("link", name="batch_backfill").click()
     page.get_by_role("tab", name="Launchpad").click()
@@ -131,9 +131,9 @@ def _launch_batch_job(page: Page, start: str, end: str) -> str:
 
 
 def _re_execute_from_failure(page: Page) -> None:
-    """Re-execute a failed run from failure, on the page of the run."""
+    """Re-execute a failed run from failure, on the run's page."""
     button = page.get_by_role("button", name=re.compile("^Re-execute"))
-    button.locator("xpath=following::button[1]").click()  # the arrow beside it
+    button.locator("xpath=following::button[1]").click()  # the arrow next to it
     page.get_by_role("menuitem", name="From failure").click()
 
 
@@ -142,7 +142,7 @@ def _last_part_of(url: str) -> str:
 
 
 def _states_until(stack: Stack, key: str, status: str) -> list[dict[str, Any]]:
-    """Return the distinct versions of the batch's record until it has this status."""
+    """Poll the batch's record until it has this status; return its distinct versions."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     seen: list[dict[str, Any]] = []
     while not seen or seen[-1]["status"] != status:
@@ -153,7 +153,7 @@ def _states_until(stack: Stack, key: str, status: str) -> list[dict[str, Any]]:
 
 
 def _counts(record: dict[str, Any]) -> tuple[int, int, int, int]:
-    """Return the number of total, synced, failed and skipped days."""
+    """Return the numbers of all, synced, failed and skipped days."""
     names = ("total_days", "success_count", "failed_count", "skipped_count")
     total, success, failed, skipped = (record[name] for name in names)
     return total, success, failed, skipped

@@ -1,6 +1,6 @@
 """Launch, watch, retry and cancel batches on the page, then check the records in the database.
 
-The whole stack is real. The tests in this module use the days of November.
+The whole stack is real. The tests in this module use days in November.
 """
 
 import re
@@ -17,10 +17,10 @@ from sync_pipeline_tests.waiting import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
-DAY_SECONDS = 0.6  # how long each day takes, so that the test can watch its batch
+DAY_SECONDS = 0.6  # each day takes this long, so that the test can watch its batch
 TIMEOUT_SECONDS = 90
 LIST = "/sync-status/list?kind=batch&sort"
-# Delays stream events longer than the page waits for the stream before it loads everything.
+# Delays stream events for longer than the page waits for the stream before it loads everything.
 _SLOW_STREAM = """
 window.SharedWorker = new Proxy(SharedWorker, {
   construct(target, args) {
@@ -107,7 +107,7 @@ def test_a_failed_day_is_named_and_succeeds_when_retried(visit: Open, stack: Sta
     stack.repair("events", batch_days[2])
     page.get_by_role("button", name="Retry").click()
     page.get_by_role("dialog").get_by_role("button", name="Retry 1 day").click()
-    # Dagster takes seconds to start a run; until then the page confirms the click.
+    # Dagster takes seconds to start a run; until then, the page shows that the run is starting.
     expect(page.get_by_text(re.compile("^(S|.*s)tarting")).first).to_be_visible()
     expect(page.get_by_role("button", name="Retry")).to_have_count(0)
     expect(table.get_by_role("row", name=re.compile("2025-11-10.*Success"))).to_be_visible()
@@ -213,7 +213,7 @@ def _form(page: Page) -> Locator:
 
 
 def _values_until_full(bar: Locator, full: int) -> list[int]:
-    """Return the distinct values that a progress bar shows until it is full."""
+    """Poll a progress bar until it is full; return the distinct values that it has shown."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     seen: list[int] = []
     while not seen or seen[-1] < full:

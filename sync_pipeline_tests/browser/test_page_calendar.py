@@ -1,6 +1,6 @@
 """The coverage calendar: it shows which days are synced, and launches selected days.
 
-The tests in this module use the days of December.
+The tests in this module use days in December.
 """
 
 import re
@@ -15,7 +15,7 @@ from sync_pipeline_tests.waiting import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
-# A tab restored from the back/forward cache has to load everything again.
+# A tab restored from the back/forward cache must load everything again.
 RESTORE_TAB = """for (const name of ["pagehide", "pageshow"])
     window.dispatchEvent(new PageTransitionEvent(name, { persisted: true }))"""
 

@@ -1,4 +1,4 @@
-"""The page updates automatically when records change, also after a server restart."""
+"""The page updates automatically when records change, even after a server restart."""
 
 import re
 from datetime import date
@@ -147,7 +147,7 @@ def test_a_long_list_is_restored_when_the_user_comes_back(visit: Open, stack: St
     stack.target("DELETE FROM daily_sync_status WHERE dataset = 'long'")
 
 
-def test_a_retried_batch_counts_its_start_from_the_retry(visit: Open, stack: Stack) -> None:
+def test_a_retried_batch_shows_the_time_since_its_retry(visit: Open, stack: Stack) -> None:
     (inserted,) = stack.target(_INSERT_RETRIED_BATCH)
     page = visit("/sync-status?dataset=orders")
     row = _row(page, inserted["id"])
@@ -160,7 +160,7 @@ def test_an_error_is_not_shown_twice_in_a_row(visit: Open, stack: Stack) -> None
     page = visit("/sync-status?kind=day&q=no+room")
     expect(_row(page, inserted["id"]).get_by_text("no room")).to_have_count(1)
     _row(page, inserted["id"]).get_by_role("link").first.click()
-    # The record page shows the remarks unchanged.
+    # The record's page shows the remarks unchanged.
     expect(page.get_by_text("单日同步失败: no room")).to_be_visible()
 
 

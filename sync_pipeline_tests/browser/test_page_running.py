@@ -1,6 +1,6 @@
 """The page while a real batch runs: live progress, pace, cancellation, and server restarts.
 
-The tests in this module use the days of August.
+The tests in this module use days in August.
 """
 
 import re
@@ -18,7 +18,7 @@ from sync_pipeline_tests.waiting import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
-_DAY_SECONDS = 1.0  # how long each day takes, so that the test can watch its batch
+_DAY_SECONDS = 1.0  # each day takes this long, so that the test can watch its batch
 
 
 def test_two_browsers_show_the_progress_of_a_running_batch_live(visit: Open, stack: Stack) -> None:
@@ -53,7 +53,7 @@ def test_a_running_batch_shows_its_pace_and_remaining_time(visit: Open, stack: S
     row.get_by_role("link", name=f"orders {batch_days[0]}").click()
     pace = page.get_by_text(re.compile(r"^[\d,]+ rows, \d+ rows/s, (\d+ s left|almost done)$"))
     expect(pace).to_be_visible()
-    # The link opens the page of this run in Dagster.
+    # The link opens the run's page in Dagster.
     with page.context.expect_page() as opened:
         page.get_by_role("link", name="Dagster ↗").click()
     (record,) = stack.target(
@@ -143,7 +143,7 @@ def test_sync_again_launches_one_batch_even_if_the_response_is_lost(
 
 
 def _launch_slow_batch(visit: Open, stack: Stack, batch_days: list[date]) -> tuple[Page, Locator]:
-    """Open the page and launch a batch of slow days; return the page and the row of the batch."""
+    """Open the page and launch a batch of slow days; return the page and the batch's row."""
     stack.pause("orders", batch_days, _DAY_SECONDS)
     page = visit("/sync-status")
     _launch(page, batch_days)

@@ -1,4 +1,4 @@
-"""The page with large amounts of data: a batch of ten years, sixty datasets, and long lists."""
+"""The page with large amounts of data: a ten-year batch, sixty datasets, and long lists."""
 
 import json
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 _DATASETS = 60
 _MAX_REQUESTS = 4
-# Counts DOM changes and created formatters: measures that do not depend on the machine's speed.
+# Counts DOM changes and new formatters, neither of which depends on the machine's speed.
 _COUNT_WORK = """
 window.mutations = 0;
 window.formatters = 0;
@@ -45,7 +45,7 @@ window.SharedWorker = new Proxy(SharedWorker, {
   },
 });
 """
-_COLLECTED_MILLISECONDS = 200  # twice as long as the page collects events
+_COLLECTED_MILLISECONDS = 200  # twice the time for which the page collects events
 
 
 @pytest.fixture
@@ -246,7 +246,7 @@ def _open_counted(visit: Open, address: str) -> Page:
 
 
 def _change(route: Route, known: dict[str, Any]) -> None:
-    """Respond with the datasets with changed days, and with an extra dataset if `known` has one."""
+    """Respond with the datasets with changed days; add the dataset in `known`, if it has one."""
     response = route.fetch().json()
     found = response["data"]["datasets"]
     others = [{**found[0], "name": known["extra"]}] if "extra" in known else []

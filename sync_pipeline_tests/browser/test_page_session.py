@@ -1,4 +1,4 @@
-"""Signing in on a server that requires tokens, and what each role may do.
+"""Signing in to a server that requires tokens, and the permissions of each role.
 
 The tests in this module use the first day of November.
 """

@@ -1,4 +1,4 @@
-"""The event stream of the page: shared by all tabs, resumed after errors, and reset."""
+"""The page's event stream: shared by all tabs, resumed after errors, and reset."""
 
 from datetime import date
 
@@ -37,7 +37,7 @@ window.hide = (hidden) => {
   document.dispatchEvent(new Event("visibilitychange"));
 };
 """
-# The stream of the page over fake connections, whose events the test sends.
+# Starts the page's stream over fake connections; the test sends their events.
 _FAKE_STREAM = """
 async () => {
   window.sources = [];
@@ -67,7 +67,7 @@ def test_seven_tabs_of_a_browser_are_all_live(visit: Open, stack: Stack) -> None
     (inserted,) = stack.target(_INSERT_BATCH)
     for page in pages:
         expect(_row(page, inserted["id"])).to_be_visible()
-    pages[0].close()  # the stream of the other tabs does not depend on this one
+    pages[0].close()  # the other tabs' stream does not depend on this tab
     stack.target(_FINISH_BATCH, [inserted["id"]])
     for page in pages[1:]:
         expect(_row(page, inserted["id"]).get_by_text("Success", exact=True)).to_be_visible()
@@ -107,7 +107,7 @@ def test_a_tab_hidden_for_long_loads_what_it_missed(visit: Open, stack: Stack) -
     page.evaluate("window.hide(true)")
     page.clock.fast_forward("04:00")
     (first,) = stack.target(_INSERT_BATCH)
-    # The tab stays live at first: its title shows the progress.
+    # The tab stays live at first, because its title shows the progress.
     expect(_row(page, first["id"])).to_be_attached()
     page.clock.fast_forward("02:00")
     expect(page.get_by_text("Reconnecting…")).to_be_attached()
@@ -138,7 +138,7 @@ def test_a_browser_without_shared_workers_disconnects_while_hidden(
     page.on("request", lambda request: requests.append(request.url))
     page.evaluate("window.hide(false)")
     expect(_row(page, first["id"]).get_by_text("Success", exact=True)).to_be_visible()
-    assert [url for url in requests if "/list" in url] == []  # the stream replayed what was missed
+    assert [url for url in requests if "/list" in url] == []  # the stream replayed the changes
 
 
 def test_the_page_is_live_only_if_the_server_says_so(visit: Open) -> None:
@@ -183,7 +183,7 @@ def test_the_backoff_grows_until_an_event_arrives(visit: Open) -> None:
         assert page.evaluate("sources.length") == attempt + 1
     page.evaluate("sources.at(-1).send('error')")
     page.clock.run_for(4_000)
-    assert page.evaluate("sources.length") == 6  # the sixth backoff is at least five seconds
+    assert page.evaluate("sources.length") == 6  # the sixth backoff lasts at least five seconds
     page.clock.run_for(6_000)
     page.evaluate("sources.at(-1).send('ping', { live: true }), sources.at(-1).send('error')")
     page.clock.run_for(500)

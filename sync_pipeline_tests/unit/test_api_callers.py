@@ -1,4 +1,4 @@
-"""Tokens, sessions and rate limits of API callers, and the addresses a server accepts."""
+"""Tokens, sessions and rate limits for API callers, and the addresses that a server accepts."""
 
 import time
 
@@ -147,7 +147,7 @@ def test_remote_browsers_get_no_links_to_a_dagster_on_loopback() -> None:
 @pytest.mark.parametrize(
     "address", ["dagster:3000", "ftp://dagster", "http://", "http://ada:pw@dagster", "http://d:x"]
 )
-def test_an_invalid_url_is_refused_with_its_setting(address: str) -> None:
+def test_an_invalid_url_is_rejected_and_the_error_names_its_setting(address: str) -> None:
     with pytest.raises(
         SettingError, match="SYNC_DAGSTER_WEBSERVER_URL is not a valid URL"
     ) as caught:

@@ -1,4 +1,4 @@
-"""The codes of the API's problems: docs/api.md lists them all, and the web page translates them."""
+"""The API's problem codes: docs/api.md lists all of them, and the web page translates them."""
 
 import ast
 import re
@@ -34,7 +34,7 @@ def raised(source: Path) -> Iterator[tuple[str, set[str]]]:
 
 
 def codes() -> dict[str, set[str]]:
-    """Return every code with the parameters that it always has."""
+    """Return every code, with the parameters that it has wherever it is raised."""
     found: dict[str, set[str]] = {}
     for source in SOURCES:
         for code, names in raised(source):
@@ -56,7 +56,7 @@ def texts(language: str) -> dict[str, str]:
     return {code: text for code, text in found if code not in OTHER_TEXTS and not code.isdigit()}
 
 
-def test_the_api_document_lists_every_code_and_no_other() -> None:
+def test_the_api_document_lists_exactly_the_raised_codes() -> None:
     page = (PROJECT_ROOT / "docs" / "api.md").read_text("utf-8")
     section = page.split("## Problems")[1].split("\n## ")[0]
     listed = set(re.findall(r"`(\w+)`", section)) - {"code", "refused"}

@@ -1,4 +1,4 @@
-"""An HTTP client for the API, which can send arbitrary requests and read event streams."""
+"""An HTTP client for the API that can send arbitrary requests and read event streams."""
 
 import json
 import re
@@ -52,18 +52,18 @@ class Response:
 
 @dataclass(frozen=True)
 class Client:
-    """Calls the API at `url`, with these headers on each request."""
+    """Calls the API at `url`; `headers` are sent with each request."""
 
     url: str
     headers: Mapping[str, str] | None = None
 
     def with_headers(self, **headers: str) -> "Client":
-        """Return a client that also sends these headers; an _ in a name becomes a -."""
+        """Return a client that also sends these headers; underscores in names become hyphens."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return Client(self.url, {**(self.headers or {}), **named})
 
     def get(self, path: str, /, **query: Any) -> Response:
-        """GET `path`; a trailing _ of a parameter's name is removed."""
+        """GET `path`; a trailing underscore in a parameter's name is removed."""
         sent = {k.rstrip("_"): v for k, v in query.items() if v is not None}
         return self.send("GET", f"{path}?{urlencode(sent, doseq=True)}" if sent else path)
 
@@ -144,7 +144,7 @@ class Client:
                         events.add(lines)
                         lines = []
             except (OSError, ValueError, AttributeError):
-                pass  # closed from either side
+                pass  # either side closed the connection
             events.ended.set()
 
         reader = threading.Thread(target=read, daemon=True)
@@ -170,9 +170,9 @@ class Event:
 
 
 class Events:
-    """The events received so far; those of pings are in `live`.
+    """The events received so far, except pings, whose values are in `live`.
 
-    `began`: the missed changes have been received.
+    `began` is True once the missed changes have been received.
     """
 
     def __init__(self) -> None:
@@ -200,11 +200,13 @@ class Events:
     def records(self) -> list[dict[str, Any]]:
         return [event.data for event in self.all if event.name == "record"]
 
-    def wait(self, holds: Callable[[dict[str, Any]], bool], seconds: float = 10) -> dict[str, Any]:
-        """Wait for a record for which `holds` is true; return it."""
-        return wait_until(lambda: next(filter(holds, self.records()), None), seconds) or {}
+    def wait(
+        self, matches: Callable[[dict[str, Any]], bool], seconds: float = 10
+    ) -> dict[str, Any]:
+        """Wait for a record for which `matches` returns True, and return it."""
+        return wait_until(lambda: next(filter(matches, self.records()), None), seconds) or {}
 
 
 def body(days: Sequence[date], **others: str) -> dict[str, str]:
-    """Return the body of a launch of these days of `orders`, or of the dataset in `others`."""
+    """Return a launch request for these days of `orders`, or of the dataset in `others`."""
     return {"dataset": "orders", "start_date": str(days[0]), "end_date": str(days[-1]), **others}

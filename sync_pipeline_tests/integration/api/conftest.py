@@ -1,4 +1,4 @@
-"""Real API servers: with a stack, and without Dagster, each with its own database."""
+"""Fixtures that run real API servers, with a whole stack or without Dagster."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -16,12 +16,12 @@ from sync_pipeline_tests.integration.api.wire import Wire, wire
 from sync_pipeline_tests.integration.shared_stack import SharedStack
 from sync_pipeline_tests.stack_project import Stack
 
-NOBODY = "http://127.0.0.1:9"  # an address where nothing listens
+UNREACHABLE = "http://127.0.0.1:9"  # an address where nothing listens
 TOKENS = {"reader": "reading-is-allowed", "operator": "writing-is-allowed"}
 
 
 def entries() -> str:
-    """Return the value of SYNC_API_TOKENS for these tokens."""
+    """Return the value of SYNC_API_TOKENS for `TOKENS`."""
     return ",".join(
         f"{role}.person:{role}:{hashlib.sha256(token.encode()).hexdigest()}"
         for role, token in TOKENS.items()
@@ -30,11 +30,13 @@ def entries() -> str:
 
 @contextmanager
 def server_on(database_url: str, folder: Path, **others: str) -> Iterator[Client]:
-    """Run a server on this database, without a Dagster unless `others` names one."""
+    """Run a server on this database; it has no Dagster unless `others` sets its URL."""
     settings = Settings(
         environment_of({"SYNC_DATABASE_URL": database_url, "SYNC_DATA_DIR": str(folder)})
     )
-    with run_api(settings, free_port(0), **{"SYNC_DAGSTER_WEBSERVER_URL": NOBODY, **others}) as api:
+    with run_api(
+        settings, free_port(0), **{"SYNC_DAGSTER_WEBSERVER_URL": UNREACHABLE, **others}
+    ) as api:
         yield Client(api.url)
 
 
@@ -55,7 +57,7 @@ def module_database(make_database: Callable[[str | None], str], migrated_templat
 
 @pytest.fixture(scope="module")
 def alone(module_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A server on the module's database, without tokens and without a Dagster."""
+    """A server on the module's database, without tokens or Dagster."""
     with server_on(module_database, tmp_path_factory.mktemp("api")) as client:
         yield client
 

@@ -29,7 +29,7 @@ def with_token(client: Client, role: str) -> Client:
 
 @pytest.fixture
 def page(guarded: Client) -> Client:
-    """A browser that has signed in as operator, without the CSRF token that the page sends."""
+    """A browser signed in as operator that, unlike the page, does not send the CSRF token."""
     signed_in = guarded.post(f"{BASE}/session", {"token": TOKENS["operator"]})
     cookie = signed_in.headers["set-cookie"]
     return guarded.with_headers(Cookie=cookie.split(";")[0], Origin=guarded.url)
@@ -51,7 +51,7 @@ def test_writes_require_a_token(guarded: Client, path: str) -> None:
     "token",
     [
         *("", "Bearer", "Bearer ", "Bearer wrong", "Basic cmVhZGVyOg==", "Bearer é"),
-        f"Bearer {hashlib.sha256(TOKENS['operator'].encode()).hexdigest()}",  # the hash, leaked
+        f"Bearer {hashlib.sha256(TOKENS['operator'].encode()).hexdigest()}",  # a leaked hash
         f"Bearer {TOKENS['operator'][:-1]}",
         f"Bearer {TOKENS['operator'].upper()}",
     ],
@@ -101,7 +101,7 @@ def test_a_session_can_write_only_with_the_csrf_token(page: Client) -> None:
     assert with_csrf.send("DELETE", f"{BASE}/session").status == 204
 
 
-def test_forged_sessions_and_those_of_other_servers_are_rejected(
+def test_forged_sessions_and_sessions_from_other_servers_are_rejected(
     guarded: Client, page: Client, stack: Stack, tmp_path: Path
 ) -> None:
     cookie = (page.headers or {})["Cookie"]
@@ -123,8 +123,8 @@ def test_with_a_secret_a_session_survives_a_restart_but_not_the_removal_of_its_t
         cookie = {"Cookie": response.headers["set-cookie"].split(";")[0]}
     with server_on(module_database, tmp_path, **others) as after:
         assert after.send("GET", LIST, headers=cookie).status == 200
-    taken = {**others, "SYNC_API_TOKENS": new_token("reader.person", "reader")[1]}
-    with server_on(module_database, tmp_path, **taken) as after:
+    replaced = {**others, "SYNC_API_TOKENS": new_token("reader.person", "reader")[1]}
+    with server_on(module_database, tmp_path, **replaced) as after:
         assert after.send("GET", LIST, headers=cookie).status == 401
 
 
@@ -206,8 +206,8 @@ def test_with_tokens_the_page_works_behind_a_proxy_that_changes_the_host(
             "https://x:y:z",
             "null",
         ):
-            refused = page.with_headers(Origin=foreign).post(path, {}, X_CSRF_Token=csrf_token)
-            assert refused.problem["status"] == 403
+            rejected = page.with_headers(Origin=foreign).post(path, {}, X_CSRF_Token=csrf_token)
+            assert rejected.problem["status"] == 403
 
 
 def test_no_cors_headers_are_sent(alone: Client) -> None:
@@ -234,10 +234,10 @@ def test_every_response_has_the_security_headers(alone: Client, path: str) -> No
 
 def test_launches_are_limited_for_each_caller_and_reads_are_not(guarded: Client) -> None:
     operator = with_token(guarded, "operator")
-    refused = {**ONE_DAY, "start_date": "1999-01-01"}
+    invalid = {**ONE_DAY, "start_date": "1999-01-01"}
 
     def launch(_: int) -> Response:
-        return operator.post(LAUNCH, refused)
+        return operator.post(LAUNCH, invalid)
 
     responses = [launch(n) for n in range(MAX_LAUNCHES + 3)]
     (*_, last) = responses

@@ -1,4 +1,4 @@
-"""Cancel and retry over the API with a real Dagster, also concurrently."""
+"""Cancel and retry batches over the API with a real Dagster, including concurrent requests."""
 
 from datetime import date
 from pathlib import Path
@@ -61,7 +61,7 @@ def test_a_cancelled_batch_records_who_cancelled_it_and_can_be_retried(
     ended = api.wait_for(record_id, "failed")
     assert ended["remarks"] == "批量同步失败: cancelled by local over the API"
     assert ended["success_count"] + ended["failed_count"] == 20
-    # The last day in progress may have been synced or cancelled, and the messages differ.
+    # The day in progress may have been synced or cancelled, so the message varies.
     assert "not run: " in ended["error_message"].lower()
     kept = ended["success_count"]
     second = api.post(f"{BASE}/sync-status/{record_id}/cancel").problem
@@ -82,7 +82,7 @@ def test_a_retry_can_be_cancelled_before_its_run_starts(api: Client, stack: Stac
     record_id = api.post(LAUNCH, body(batch_days)).data["record_id"]
     api.wait_for(record_id, "failed")
     stack.repair("orders", batch_days[0])
-    # Longer than the test, so that a started run would be noticed.
+    # Longer than the test takes, so that it would fail if the run started.
     stack.pause("orders", batch_days, 30)
     retried = api.post(f"{BASE}/sync-status/{record_id}/retry")
     cancelled = api.post(f"{BASE}/sync-status/{record_id}/cancel")
@@ -109,7 +109,7 @@ def test_a_retry_that_does_not_reach_dagster_leaves_the_record_unchanged(
         attempts = stack.attempts(record_id)
         stack.repair("orders", batch_days[0])
         to_dagster.drops = b"launchRun"
-        # The API may still wait for the first run to end.
+        # The API may still have to wait for the first run to end.
         problem = client.post(f"{BASE}/sync-status/{record_id}/retry").problem
         assert problem["status"] == 503
         assert "its record is unchanged" in problem["detail"]

@@ -1,4 +1,4 @@
-"""A Dagster that hangs delays only the requests that need it; proxies are not used locally."""
+"""A hanging Dagster delays only requests that need it; local addresses bypass HTTP proxies."""
 
 import time
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import pytest
 
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.api.client import BASE, LAUNCH, LIST, PREVIEW, Client, Response
-from sync_pipeline_tests.integration.api.conftest import NOBODY, server_on
+from sync_pipeline_tests.integration.api.conftest import UNREACHABLE, server_on
 from sync_pipeline_tests.integration.api.wire import Wire, wire
 from sync_pipeline_tests.stack_project import Stack
 
@@ -22,7 +22,7 @@ ONE_DAY = {"dataset": "orders", "start_date": "2025-12-01", "end_date": "2025-12
 @pytest.fixture
 def hanging() -> Iterator[Wire]:
     """An address that accepts connections but never responds."""
-    with wire(NOBODY) as made:
+    with wire(UNREACHABLE) as made:
         made.hangs = True
         yield made
 
@@ -57,7 +57,7 @@ def test_a_hanging_dagster_does_not_delay_lists_and_is_queried_once_for_all_call
         assert by_path["/readyz"][0].json["dagster"].startswith("does not respond")
         assert max(seconds for response, seconds in responses[len(paths) :]) < 4
         assert max(seconds for response, seconds in responses) < 9
-        # One request for the datasets, and one per second for readiness.
+        # There is one request for the datasets, and one per second for readiness.
         assert hanging.waiting < 12
 
 
@@ -84,8 +84,8 @@ def test_known_datasets_are_returned_immediately_while_dagster_hangs(
 def test_http_proxy_is_ignored_for_a_dagster_on_this_machine(stack: Stack, tmp_path: Path) -> None:
     others = {
         "SYNC_DAGSTER_WEBSERVER_URL": stack.dagster.url,
-        "http_proxy": NOBODY,
-        "HTTP_PROXY": NOBODY,
+        "http_proxy": UNREACHABLE,
+        "HTTP_PROXY": UNREACHABLE,
     }
     with server_on(stack.settings.database_url, tmp_path, **others) as client:
         assert client.get("/readyz").json["dagster"] == "responds"

@@ -1,4 +1,4 @@
-"""The event stream: every change is sent within a second, and none is lost by failures."""
+"""The event stream: every change is sent within a second, and failures lose none."""
 
 import socket
 import time
@@ -25,12 +25,12 @@ pytestmark = pytest.mark.integration
 
 _INSERT = """INSERT INTO daily_sync_status (sync_date, status, dataset, remarks)
     VALUES (%s, 'syncing', 'orders', %s) RETURNING id"""
-_REMARK = "UPDATE daily_sync_status SET remarks = %s WHERE id = %s"
+_SET_REMARKS = "UPDATE daily_sync_status SET remarks = %s WHERE id = %s"
 
 
 @pytest.fixture
 def database(module_database: str) -> Iterator["Connection"]:
-    """A connection to the server's database, with empty tables and without autocommit."""
+    """A connection (without autocommit) to the server's database, whose tables are empty."""
     helpers.clear(module_database)
     with closing(psycopg2.connect(module_database)) as opened:
         yield opened
@@ -43,8 +43,8 @@ def insert(connection: "Connection", day: str = "2025-01-01", remarks: str = "ne
     return int(record_id)
 
 
-def remark(connection: "Connection", record_id: int, text: str) -> None:
-    helpers.execute(connection, _REMARK, [text, record_id])
+def set_remarks(connection: "Connection", record_id: int, text: str) -> None:
+    helpers.execute(connection, _SET_REMARKS, [text, record_id])
 
 
 def test_all_streams_receive_the_changed_record_within_a_second(
@@ -80,7 +80,7 @@ def test_a_client_that_reconnects_first_receives_the_missed_changes(
         database.commit()
         seen = events.wait(lambda r: r["id"] == first)["change"]
     second = insert(database, "2025-01-02")
-    remark(database, first, "changed")
+    set_remarks(database, first, "changed")
     database.commit()
     position = {"last": seen, "after": 0} if by_header else {"after": seen}
     with alone.events(**position) as events:
@@ -166,7 +166,7 @@ def test_changes_during_a_lost_connection_are_sent_after_reconnecting(
             " application_name = 'sync_pipeline: api, events' AND datname = current_database()",
         )
         other.commit()
-        remark(database, record_id, "during the outage")
+        set_remarks(database, record_id, "during the outage")
         database.commit()
         events.wait(lambda r: r["remarks"] == "during the outage")
     assert alone.record(record_id)["remarks"] == "during the outage"
@@ -211,10 +211,10 @@ def test_reconnecting_uses_indexes_regardless_of_the_number_of_records(
     )
     helpers.execute(database, "ANALYZE daily_sync_status")
     database.commit()
-    time_of_the_others = "SELECT clock_timestamp() - interval '1 hour'"
+    an_hour_ago = "SELECT clock_timestamp() - interval '1 hour'"
     with database.cursor() as cursor:
         cursor.execute("ALTER TABLE daily_sync_status DISABLE TRIGGER USER")
-        cursor.execute(f"UPDATE daily_sync_status SET updated_at = ({time_of_the_others})")
+        cursor.execute(f"UPDATE daily_sync_status SET updated_at = ({an_hour_ago})")
         cursor.execute("ALTER TABLE daily_sync_status ENABLE TRIGGER USER")
     late = insert(database, "2025-01-01")
     seen = insert(database, "2025-01-02")
@@ -236,7 +236,7 @@ def test_reconnecting_uses_indexes_regardless_of_the_number_of_records(
 
 def receives_change(events: Events, database: "Connection", record_id: int) -> bool:
     """Change a record; return whether the stream has received any change so far."""
-    remark(database, record_id, "changed")
+    set_remarks(database, record_id, "changed")
     database.commit()
     return bool(events.records())
 
@@ -248,7 +248,7 @@ def test_streams_survive_a_database_restart(server: OtherServer, tmp_path: Path)
     with server_on(server.url, tmp_path) as client, client.events() as events:
         with closing(psycopg2.connect(server.url)) as connection:
             record_id = insert(connection)
-            # The listener may miss the first changes, while it connects.
+            # The listener may miss changes until it is connected.
             wait_until(lambda: receives_change(events, connection, record_id))
         assert events.live[-1]
         server.stop()
@@ -259,7 +259,7 @@ def test_streams_survive_a_database_restart(server: OtherServer, tmp_path: Path)
         assert (refused.problem["status"], refused.headers["retry-after"]) == (503, "5")
         server.start()
         with closing(psycopg2.connect(server.url)) as connection:
-            remark(connection, record_id, "after the restart")
+            set_remarks(connection, record_id, "after the restart")
             connection.commit()
         events.wait(lambda r: r["remarks"] == "after the restart", 30)
         wait_until(lambda: events.live[-1])

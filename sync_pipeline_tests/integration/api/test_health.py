@@ -73,7 +73,7 @@ def test_unknown_paths_and_methods_are_counted_as_other(alone: Client) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/sync-status", "/sync-status/12", "/sync-status/calendar"])
-def test_the_paths_of_the_page_are_served(alone: Client, path: str) -> None:
+def test_the_pages_paths_are_served(alone: Client, path: str) -> None:
     response = alone.get(path)
     if path == "/":
         assert (response.status, response.headers["location"]) == (307, "/sync-status")

@@ -9,7 +9,7 @@ import pytest
 
 from sync_pipeline.api.runs import runs_of
 from sync_pipeline_tests.integration.api.client import BASE, LAUNCH, PREVIEW, Client, body
-from sync_pipeline_tests.integration.api.conftest import NOBODY, server_on, wired
+from sync_pipeline_tests.integration.api.conftest import UNREACHABLE, server_on, wired
 from sync_pipeline_tests.integration.helpers import at_once
 from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days
 from sync_pipeline_tests.waiting import wait_until
@@ -45,7 +45,7 @@ def test_a_launched_batch_is_syncing_immediately_and_succeeds_under_one_record(
     assert {attempt["triggered_by"] for attempt in attempts} == {"local, API"}
 
 
-def test_a_key_launches_once_and_a_different_request_with_it_is_refused(
+def test_a_key_launches_once_and_cannot_be_reused_for_a_different_request(
     api: Client, stack: Stack
 ) -> None:
     batch_days = days(date(2025, 6, 11), 2)
@@ -73,7 +73,7 @@ def test_concurrent_requests_with_one_key_launch_once(api: Client, stack: Stack)
     assert len(runs_of(stack.dagster, record["batch_key"])) == 1
 
 
-def test_a_launch_that_does_not_reach_dagster_is_closed_as_not_run_and_can_be_repeated(
+def test_a_launch_that_cannot_reach_dagster_is_closed_as_not_run_and_can_be_repeated(
     stack: Stack, tmp_path: Path
 ) -> None:
     batch_days = days(date(2025, 9, 1), 2)
@@ -100,7 +100,7 @@ def test_without_dagster_records_can_be_read_but_not_launched(stack: Stack, tmp_
     with server_on(stack.settings.database_url, tmp_path) as client:
         problem = client.post(LAUNCH, body(days(date(2025, 9, 5), 2))).problem
         assert problem["status"] == 503
-        assert f"Dagster at {NOBODY} does not respond" in problem["detail"]
+        assert f"Dagster at {UNREACHABLE} does not respond" in problem["detail"]
         assert client.get(f"{BASE}/sync-status/list").status == 200
         ready = client.get("/readyz")
         assert (ready.status, ready.json["dagster"][:16]) == (200, "does not respond")
@@ -148,14 +148,14 @@ def test_without_dagster_records_can_be_read_but_not_launched(stack: Stack, tmp_
         ),
     ],
 )
-def test_invalid_launches_are_refused_with_the_field_and_write_nothing(
+def test_an_invalid_launch_is_rejected_with_its_field_and_writes_nothing(
     api: Client, stack: Stack, request_body: dict[str, Any], field: str, message: str
 ) -> None:
     before = len(stack.batches())
     problem = api.post(LAUNCH, request_body).problem
     assert (problem["status"], problem["field"]) == (422, field)
     assert message in problem["detail"]
-    # The page builds its translations from these values.
+    # The page inserts these values into its translations.
     assert all(str(value) in problem["detail"] for value in problem["params"].values())
     assert len(stack.batches()) == before
 

@@ -1,4 +1,4 @@
-"""Lists of records: filters, sort orders, pages and cursors; details; coverage."""
+"""The list of records (filters, sort orders, pages, cursors), record details, and coverage."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -35,7 +35,7 @@ FROM generate_series(0, 5) AS n
 
 @pytest.fixture(scope="module")
 def rows(module_database: str, alone: Client) -> Iterator[list[dict[str, Any]]]:
-    """All records, as rows of the database."""
+    """All records, read directly from the database."""
     helpers.run(module_database, _DAYS)
     helpers.run(module_database, _BATCHES)
     with closing(psycopg2.connect(module_database)) as connection:
@@ -62,7 +62,7 @@ def test_the_list_has_the_specified_envelope_and_every_column(
 
 
 @pytest.mark.parametrize(
-    ("query", "holds"),
+    ("query", "matches"),
     [
         ({"dataset": "events"}, lambda r: r["dataset"] == "events"),
         ({"kind": "batch"}, lambda r: r["kind"] == "batch"),
@@ -85,10 +85,10 @@ def test_the_list_has_the_specified_envelope_and_every_column(
     ],
 )
 def test_filters_return_exactly_the_matching_records(
-    alone: Client, rows: list[dict[str, Any]], query: dict[str, Any], holds: Any
+    alone: Client, rows: list[dict[str, Any]], query: dict[str, Any], matches: Any
 ) -> None:
     data = alone.get(LIST, page_size=200, **query).data
-    expected = {row["id"] for row in rows if holds(row)}
+    expected = {row["id"] for row in rows if matches(row)}
     assert set(ids(data["records"])) == expected
     assert data["total"] == len(expected)
 
@@ -133,11 +133,11 @@ def test_pages_and_cursors_return_every_record_once_in_every_order(
         ({"q": "\0"}, "q"),
         ({"after": "AAAA"}, "after"),
         ({"after": "é"}, "after"),
-        ({"after": "WyJpZCIsMSwxXQ"}, "after"),  # a cursor of another sort order
+        ({"after": "WyJpZCIsMSwxXQ"}, "after"),  # a cursor for another sort order
         ({"dateset": "orders"}, "dateset"),
     ],
 )
-def test_an_invalid_query_parameter_is_named(
+def test_the_problem_names_the_invalid_query_parameter(
     alone: Client, query: dict[str, Any], field: str
 ) -> None:
     problem = alone.get(LIST, **query).problem
@@ -146,7 +146,7 @@ def test_an_invalid_query_parameter_is_named(
     assert field in problem["detail"]
 
 
-def test_a_record_has_its_days_and_all_attempts(
+def test_a_record_is_returned_with_its_days_and_all_attempts(
     alone: Client, module_database: str, rows: list[dict[str, Any]]
 ) -> None:
     (batch_id,) = helpers.run(
@@ -209,7 +209,7 @@ def test_an_unknown_record_is_not_found(alone: Client) -> None:
     assert "record 999999 not found" in problem["detail"]
 
 
-def test_superseded_attempts_come_first_if_a_batch_has_many(
+def test_superseded_attempts_are_preferred_if_a_batch_has_many(
     alone: Client, module_database: str, rows: list[dict[str, Any]]
 ) -> None:
     (batch_id,) = helpers.run(
@@ -271,7 +271,7 @@ def test_coverage_returns_every_days_state_without_dagster(
         ({"dataset": "Orders'; --"}, 422, "dataset"),
     ],
 )
-def test_invalid_coverage_ranges_are_refused(
+def test_invalid_coverage_ranges_are_rejected(
     alone: Client, rows: list[dict[str, Any]], query: dict[str, Any], status: int, field: str
 ) -> None:
     problem = alone.get(f"{BASE}/sync-status/coverage", **query).problem

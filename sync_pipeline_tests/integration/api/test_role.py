@@ -38,7 +38,7 @@ def role_url(stack: Stack) -> Iterator[str]:
 def limited(
     stack: Stack, role_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Client]:
-    """A server that connects only with that role."""
+    """A server that connects to the database only with the API's role."""
     others = {"SYNC_API_TRACKING_URL": role_url, "SYNC_DAGSTER_WEBSERVER_URL": stack.dagster.url}
     with server_on("", tmp_path_factory.mktemp("role"), **others) as client:
         yield client
@@ -105,10 +105,10 @@ def test_the_roles_functions_do_not_change_closed_records_or_days(
     limited.wait_for(record_id, "success")
     query = "SELECT * FROM daily_sync_status ORDER BY id"
     # materialized_at is written shortly after a batch closes.
-    of_attempts = (
+    attempts_query = (
         "SELECT id, state, superseded, error_message, ended_at FROM sync_attempt ORDER BY 1"
     )
-    before, attempts = stack.target(query), stack.target(of_attempts)
+    before, attempts = stack.target(query), stack.target(attempts_query)
     for row in before:
         helpers.run(role_url, f"SELECT sync_project_batch({row['id']}, '批量同步: all lost', 'x')")
         with pytest.raises(psycopg2.errors.NoDataFound, match=f"record {row['id']} "):
@@ -117,24 +117,24 @@ def test_the_roles_functions_do_not_change_closed_records_or_days(
             with pytest.raises(psycopg2.errors.NoDataFound, match=f"record {row['id']} "):
                 helpers.run(role_url, f"SELECT sync_retry_batch({row['id']}, 'x')")
     assert stack.target(query) == before
-    assert stack.target(of_attempts) == attempts
+    assert stack.target(attempts_query) == attempts
 
 
-def test_the_tables_may_be_in_another_schema_than_public(
+def test_the_tables_may_be_in_a_schema_other_than_public(
     make_database: Callable[[str | None], str], tmp_path: Path
 ) -> None:
     url = make_database(None)
     dsn = parse_dsn(url)
     role = f"{dsn['dbname']}_api"
-    of_schema = "options=-csearch_path%3Drecords"
-    owner = f"{url}{'&' if '?' in url else '?'}{of_schema}"
+    schema_option = "options=-csearch_path%3Drecords"
+    owner = f"{url}{'&' if '?' in url else '?'}{schema_option}"
     helpers.run(url, f"CREATE ROLE {role} LOGIN PASSWORD 'a b'", "CREATE SCHEMA records")
     migrate(owner, "SYNC_DATABASE_URL")
     helpers.run(
         url, "SET search_path TO records", GRANTS.read_text("utf-8").replace("sync_api", role)
     )
     host, port = dsn.get("host", "127.0.0.1"), dsn.get("port", "5432")
-    role_url = f"postgresql://{role}:a%20b@/{dsn['dbname']}?host={host}&port={port}&{of_schema}"
+    role_url = f"postgresql://{role}:a%20b@/{dsn['dbname']}?host={host}&port={port}&{schema_option}"
     with server_on("", tmp_path, SYNC_API_TRACKING_URL=role_url) as client:
         assert client.get("/readyz").json["ready"]
         assert client.get(LIST).data["records"] == []

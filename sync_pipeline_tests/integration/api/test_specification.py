@@ -1,4 +1,4 @@
-"""The curl calls of the specification work as printed, except for the port."""
+"""The specification's curl calls work as printed, except for the port."""
 
 import json
 import re
@@ -33,7 +33,7 @@ PRINTED_FIELDS = {  # the fields of the record in the specification's example
 def lone(
     make_database: Callable[[str | None], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Client, Databases]]:
-    """A server for a Dagster with one dataset, as in the specification."""
+    """A server whose Dagster has only one dataset, as in the specification."""
     folder = tmp_path_factory.mktemp("lone")
     with (
         stack_project.project(make_database, folder, {"orders": "single_run"}) as made,
@@ -87,7 +87,7 @@ def test_a_launched_batch_is_listed_with_its_remarks_and_progress(
     assert launched["status"] == "syncing"
     seen: list[str] = []
 
-    def is_over() -> bool:
+    def is_synced() -> bool:
         records = curl(api, LIST)["data"]["records"]
         (record,) = [one for one in records if one["id"] == launched["id"]]
         assert set(record) >= PRINTED_FIELDS
@@ -97,7 +97,7 @@ def test_a_launched_batch_is_listed_with_its_remarks_and_progress(
 
     days = stack_project.days(stack_project.START.replace(month=10), 10)
     stack.pause("orders", days, 0.2)
-    wait_until(is_over)
+    wait_until(is_synced)
     stack.pause("orders", days, 0)
     assert [text for text in seen if re.search(r"(\d+)/(\d+)天", text)]
     assert seen[-1].startswith("批量同步完成: 2025-10-01至2025-10-10, 共10天")

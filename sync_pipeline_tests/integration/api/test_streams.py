@@ -20,7 +20,7 @@ from sync_pipeline.api.security.tokens import Authority, parse_tokens
 from sync_pipeline.tracking.read import history
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.api.client import BASE, LIST, Client
-from sync_pipeline_tests.integration.api.conftest import NOBODY, TOKENS, entries, server_on
+from sync_pipeline_tests.integration.api.conftest import TOKENS, UNREACHABLE, entries, server_on
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -29,10 +29,10 @@ INSERT = "INSERT INTO daily_sync_status (sync_date, status) VALUES (%s, 'syncing
 
 
 @pytest.fixture(scope="module")
-def shut(module_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+def protected(module_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A server that requires tokens; the client sends none."""
     others = {"SYNC_API_TOKENS": entries(), "SYNC_API_SECRET": SECRET}
-    with server_on(module_database, tmp_path_factory.mktemp("shut"), **others) as client:
+    with server_on(module_database, tmp_path_factory.mktemp("protected"), **others) as client:
         yield client
 
 
@@ -43,8 +43,8 @@ def signed_in(client: Client) -> Client:
     return client.with_headers(Cookie=cookie, X_CSRF_Token=csrf_token)
 
 
-def test_signing_out_ends_the_session_and_its_streams(shut: Client) -> None:
-    page, other = signed_in(shut), signed_in(shut)
+def test_signing_out_ends_the_session_and_its_streams(protected: Client) -> None:
+    page, other = signed_in(protected), signed_in(protected)
     with page.events() as ended, other.events() as stays:
         assert page.send("DELETE", f"{BASE}/session").status == 204
         assert ended.ended.wait(5)
@@ -53,40 +53,40 @@ def test_signing_out_ends_the_session_and_its_streams(shut: Client) -> None:
     assert other.get(LIST).status == 200
 
 
-def test_a_stream_ends_with_its_session(shut: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_ends_with_its_session(protected: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens, "SESSION_SECONDS", 3)
     authority = Authority(parse_tokens(entries()), SECRET.encode())
     caller = authority.by_token(TOKENS["reader"])
     assert caller is not None
-    page = shut.with_headers(Cookie=f"sync_session={authority.begin_session(caller)}")
+    page = protected.with_headers(Cookie=f"sync_session={authority.begin_session(caller)}")
     with page.events() as events:
         assert events.ended.wait(6)
     assert page.get(LIST).problem["status"] == 401
 
 
-def test_the_number_of_streams_per_token_is_limited(shut: Client) -> None:
+def test_the_number_of_streams_per_token_is_limited(protected: Client) -> None:
     reader = {"Authorization": f"Bearer {TOKENS['reader']}"}
     statuses: list[int] = []
     with ExitStack() as opened:
         while 503 not in statuses and len(statuses) < 250:
-            connection = HTTPConnection(urlsplit(shut.url).netloc, timeout=10)
+            connection = HTTPConnection(urlsplit(protected.url).netloc, timeout=10)
             opened.enter_context(closing(connection))
             connection.request("GET", f"{BASE}/events", headers=reader)
             statuses.append(connection.getresponse().status)
         assert statuses == [200] * 200 + [503]
-        operator = shut.with_headers(Authorization=f"Bearer {TOKENS['operator']}")
+        operator = protected.with_headers(Authorization=f"Bearer {TOKENS['operator']}")
         with operator.events() as events:
             assert events.live
 
 
 class ListenerOutput:
-    """A listener in this process, and what it has published."""
+    """A listener in this process, and its published output."""
 
     def __init__(self, url: str) -> None:
         self.chunks: queue.Queue[bytes | None] = queue.Queue()
         self.states: queue.Queue[bool] = queue.Queue()
         config = Config(url, "SYNC_DATABASE_URL")
-        self.listener = Listener(config, Links(NOBODY), self.chunks.put, self.states.put)
+        self.listener = Listener(config, Links(UNREACHABLE), self.chunks.put, self.states.put)
 
 
 @contextmanager
@@ -101,7 +101,7 @@ def listening(url: str) -> Iterator[ListenerOutput]:
 
 @contextmanager
 def many_files() -> Iterator[None]:
-    """Keep more files open than select() supports."""
+    """Keep more files open during the block than select() supports."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
     files = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]

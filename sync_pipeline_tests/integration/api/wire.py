@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 
 class Wire:
-    """Forwards connections to `url`.
+    """Accepts connections at `url` and forwards them.
 
-    `cut` closes new connections; `hangs` accepts them but never responds, and `waiting` counts
-    them. Requests that contain the bytes in `drops` are dropped; with `drops_response`, they are
-    forwarded, and only their responses are dropped.
+    With `cut`, new connections are closed. With `hangs`, they are accepted but get no response;
+    `waiting` is their number. Requests that contain the bytes in `drops` are dropped; with
+    `drops_response`, they are forwarded, and only their responses are dropped.
     """
 
     def __init__(self, to: str) -> None:
@@ -66,7 +66,7 @@ class Wire:
 
 
 def _read_request(client: socket.socket) -> bytes:
-    """Return a complete HTTP request."""
+    """Read and return a complete HTTP request."""
     request = b""
     while True:
         more = client.recv(65536)
