@@ -37,13 +37,13 @@ class Catalogue:
         self._cache.refresh()
 
     def datasets(self) -> Sequence[Dataset]:
-        """Return the datasets, sorted by name. Raises StackError if none could be read yet."""
+        """Return the datasets, sorted by name. Raises StackError if they were never read."""
         return self._cache.get()
 
     def find(self, name: str | None) -> Dataset:
         """Return the dataset called `name`, or the only dataset if `name` is None.
 
-        Raises RequestError if there is no such dataset, StackError if none could be read yet.
+        Raises RequestError if there is no such dataset, StackError if they were never read.
         """
         return find_dataset(self.datasets(), name)
 

@@ -41,7 +41,7 @@ class Metrics:
         self._registry.register(_Streams(streams))
 
     def count(self, method: str, route: str, status: int) -> None:
-        """Count a request. To be called when its response starts."""
+        """Count a request. Called when its response starts."""
         self._requests.labels(method, route, str(status)).inc()
 
     def text(self) -> bytes:

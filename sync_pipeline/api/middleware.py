@@ -66,7 +66,7 @@ class RequestGuard:
         await self._app(scope, _replay(body, receive), send_with_headers)
 
     def _check_origin(self, scope: Scope, headers: Headers) -> None:
-        """Raise ProblemError 421 for an unknown host name, 403 for a proxy if not allowed."""
+        """Raise ProblemError 421 for an unknown host name, 403 for a disallowed proxy."""
         if not self._accepts_host(headers.get("host", "")):
             raise ProblemError(
                 421,

@@ -234,7 +234,7 @@ class RecordDataOut(BaseModel):
 
 
 class DayCountsOut(BaseModel):
-    """Day counts of a request. If it is rejected, all its days are counted as `refused`."""
+    """Day counts for a request. If it is rejected, all its days are counted as `refused`."""
 
     total: int
     to_sync: int
@@ -250,7 +250,7 @@ class RangesOut(BaseModel):
 
 
 class PreviewOut(BaseModel):
-    """What a launch with this request would do now."""
+    """What launching this batch now would do."""
 
     dataset: str
     days: DayCountsOut

@@ -29,7 +29,7 @@ class Readiness:
         )
 
     def check(self) -> HealthOut:
-        """Return whether the server is ready. Dagster's state is included, but has no effect."""
+        """Return whether the server is ready. Dagster's state is only reported."""
         try:
             version = self._version.get()
             ready = version == self._required

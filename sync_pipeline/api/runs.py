@@ -80,7 +80,7 @@ def runs_of(dagster: Dagster, batch_key: str) -> list[Run]:
 
 
 def is_backfill_active(dagster: Dagster, backfill_id: str) -> bool:
-    """Return whether a backfill with this id may still launch runs.
+    """Return whether a backfill with this ID may still launch runs.
 
     Raises StackError if Dagster does not respond.
     """

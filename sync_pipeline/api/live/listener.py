@@ -114,7 +114,7 @@ class Listener:
                     self._wait_for(None, _COMBINE_SECONDS)
 
     def _changed_ids(self, connection: "Connection") -> list[int]:
-        """Return the ids of the records that changed since the previous call."""
+        """Return the IDs of the records that changed since the previous call."""
         connection.poll()
         ids = {int(one.payload) for one in connection.notifies if one.payload.isdigit()}
         connection.notifies.clear()

@@ -13,7 +13,7 @@ class RateLimit:
         self._buckets: dict[str, tuple[float, float]] = {}
 
     def acquire(self, name: str) -> float:
-        """Count a launch by the caller `name`; return 0, or the seconds to wait at the limit."""
+        """Count a launch by `name`; return 0, or the seconds to wait if the limit is reached."""
         now = time.monotonic()
         left, updated = self._buckets.get(name, (float(MAX_LAUNCHES), now))
         left = min(float(MAX_LAUNCHES), left + (now - updated) * MAX_LAUNCHES / _SECONDS)

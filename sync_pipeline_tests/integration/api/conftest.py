@@ -64,9 +64,9 @@ def alone(module_database: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture(scope="package")
 def stack(shared_stack: SharedStack) -> Stack:
-    """Two PostgreSQL datasets, `deliveries`, with a files source, and a real Dagster.
+    """A real Dagster with two PostgreSQL datasets and `deliveries`, which has a files source.
 
-    The tests of this folder use days of 2025.
+    The tests in this folder use days in 2025.
     """
     return shared_stack.get()
 

@@ -82,7 +82,7 @@ def test_a_retry_can_be_cancelled_before_its_run_starts(api: Client, stack: Stac
     record_id = api.post(LAUNCH, body(batch_days)).data["record_id"]
     api.wait_for(record_id, "failed")
     stack.repair("orders", batch_days[0])
-    # Longer than the test takes, so that it would fail if the run started.
+    # Longer than the test takes: if the run started, the test would fail.
     stack.pause("orders", batch_days, 30)
     retried = api.post(f"{BASE}/sync-status/{record_id}/retry")
     cancelled = api.post(f"{BASE}/sync-status/{record_id}/cancel")
@@ -185,7 +185,7 @@ def test_a_backfill_launched_in_the_dagster_ui_can_be_cancelled(api: Client, sta
     record = wait_until(lambda: next(iter(stack.batches(backfill)), None))
     assert record is not None
     cancel = f"{BASE}/sync-status/{record['id']}/cancel"
-    # The API returns 503 while a run is starting, which may take long.
+    # The API returns 503 while a run is starting, which may take a while.
     wait_until(lambda: api.post(cancel).status == 202)
     ended = api.wait_for(record["id"], "failed")
     assert "cancelled by local over the API" in ended["remarks"]

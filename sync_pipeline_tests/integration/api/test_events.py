@@ -1,4 +1,4 @@
-"""The event stream: every change is sent within a second, and failures lose none."""
+"""The event stream: every change is sent within a second, even after failures."""
 
 import socket
 import time

@@ -196,7 +196,7 @@ def test_the_datasets_match_their_definitions(api: Client) -> None:
     assert (orders["source"], orders["target"]) == ("orders_source", "orders")
 
 
-def test_a_batch_of_a_files_source_can_be_launched(api: Client, stack: Stack) -> None:
+def test_a_batch_from_a_files_source_can_be_launched(api: Client, stack: Stack) -> None:
     response = api.post(LAUNCH, body(days(date(2025, 6, 1), 1), dataset="deliveries"))
     assert response.status == 202
     ended = api.wait_for(response.data["record_id"], "success", "failed")
