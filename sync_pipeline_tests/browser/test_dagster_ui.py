@@ -1,7 +1,7 @@
 """Launch batches in the Dagster UI as a user does, then check the records in the database.
 
-The whole stack is real. The timeouts are long because the Dagster daemon checks for backfills only
-twice a minute. The tests in this module use days in September and October.
+The whole stack is real. The timeouts are long because Dagster takes seconds to start each run. The
+tests in this module use days in September and October.
 """
 
 import re
