@@ -80,7 +80,7 @@ def connect(
         connection: Connection = psycopg2.connect(**{**_KEEPALIVES, **parameters})
     except psycopg2.Error as failure:
         raise error(
-            f"cannot connect to the database of {setting}: "
+            f"cannot connect to the database in {setting}: "
             f"{one_line(failure, *secrets_of(url))} "
             f"(check {setting}, and that the server is running)"
         ) from None

@@ -82,7 +82,7 @@ def check_version(url: str, setting: str) -> str:
     _refuse_newer(found, setting)
     if found != code_version():
         raise MigrationError(
-            f"the tracking tables in the database of {setting} are "
+            f"the tracking tables in the {setting} database are "
             f"{'missing' if found is None else f'at version {found}'}, but this code needs "
             f"{code_version()}; run: sync-pipeline migrate"
         )
@@ -117,7 +117,7 @@ def _refuse_newer(found: str | None, setting: str) -> None:
     known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
     if found is not None and found not in known:
         raise MigrationError(
-            f"the tracking tables in the database of {setting} are at version {found}, newer than "
+            f"the tracking tables in the {setting} database are at version {found}, newer than "
             f"this code's {code_version()}; upgrade sync-pipeline, or point {setting} at another "
             "database. Nothing was changed"
         )
@@ -148,6 +148,6 @@ def _connection(url: str, setting: str, doing: str) -> Iterator[Connection]:
     except (DBAPIError, psycopg2.Error) as error:
         cause = error.orig or error if isinstance(error, DBAPIError) else error
         raise MigrationError(
-            f"{doing} the database of {setting}: {one_line(cause, *secrets_of(url))}; "
+            f"{doing} the database in {setting}: {one_line(cause, *secrets_of(url))}; "
             "nothing was changed"
         ) from error

@@ -45,7 +45,7 @@ class ReadOnlyPool:
         tables cannot be read.
         """
         if not self._slots.acquire(timeout=_WAIT_SECONDS):
-            raise BusyError("too many requests at the same time; try again in a moment")
+            raise BusyError("too many concurrent requests; try again in a moment")
         try:
             with suppress(queue.Empty):
                 while True:
@@ -66,7 +66,7 @@ class ReadOnlyPool:
                 return work(cursor)
         except psycopg2.Error as error:
             raise TrackingError(
-                f"cannot read the tracking tables in the database of {self._setting}: "
+                f"cannot read the tracking tables in the {self._setting} database: "
                 f"{one_line(error, *secrets_of(self._url))} "
                 "(try again; see GET /readyz)"
             ) from error

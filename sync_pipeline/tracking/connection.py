@@ -64,6 +64,6 @@ def read_tracking(settings: Settings) -> Iterator["Cursor"]:
             yield cursor
         except psycopg2.Error as error:
             raise TrackingError(
-                f"cannot read the tracking tables in the database of {settings.tracking_setting}: "
+                f"cannot read the tracking tables in the {settings.tracking_setting} database: "
                 f"{one_line(error)} (try again; to diagnose: sync-pipeline doctor)"
             ) from error

@@ -23,10 +23,12 @@ def check_retry(batch: BatchProgress) -> str:
         raise RetryRefusedError(f"{about} is still running", "batch_running", id=batch.id)
     if batch.batch_key is None:
         raise RetryRefusedError(
-            f"{about} was not created by the pipeline (SyncStatusService or SQL)",
+            f"{about} was written through SyncStatusService or SQL, not by the pipeline",
             "unmanaged_batch",
             id=batch.id,
         )
     if batch.status == "success":
-        raise RetryRefusedError(f"{about} has no unfinished day", "nothing_unfinished", id=batch.id)
+        raise RetryRefusedError(
+            f"{about} has no unfinished days", "nothing_unfinished", id=batch.id
+        )
     return batch.batch_key

@@ -196,7 +196,7 @@ FAILS = {
         "column 'id' is smallint, but must be integer; column 'paused' (text) is missing. "
         "Alter the table, or drop it so that it is created again"
     ),
-    "wrong_password": "cannot connect to the database of SYNC_LOCKED_URL: ",
+    "wrong_password": "cannot connect to the database in SYNC_LOCKED_URL: ",
     "no_setting": "SYNC_FORGOTTEN_URL is not set. Set it to postgresql://",
 }
 
@@ -257,7 +257,7 @@ def test_the_command_stops_before_it_starts_if_a_database_refuses_the_password(
     before = row_counts(bad.databases)
     ended = bad.backfill("orders", FIRST, LAST, **{setting: locked_url})
     assert (ended.code, ended.out) == (3, "")
-    assert f"cannot connect to the database of {setting}: " in ended.errors
+    assert f"cannot connect to the database in {setting}: " in ended.errors
     assert f"(check {setting}, and that the server is running)" in ended.errors
     assert ended.errors.count("\n") == 1
     assert PASSWORD not in ended.errors

@@ -412,11 +412,11 @@ def test_doctor_prints_what_is_ok_and_what_to_do_otherwise(
     assert "start it: sync-pipeline dev" in daemon
     wrong_source = run(environment, "doctor", SYNC_SOURCE_URL=nowhere)
     assert wrong_source.code == 1
-    said = "FAIL dataset orders: cannot connect to the database of SYNC_SOURCE_URL: "
+    said = "FAIL dataset orders: cannot connect to the database in SYNC_SOURCE_URL: "
     assert said in wrong_source.out
     unreachable = run(environment, "doctor", SYNC_DATABASE_URL=nowhere)
     assert unreachable.code == 1
-    assert "FAIL tracking tables: cannot connect to the database of SYNC_DATABASE_URL: " in (
+    assert "FAIL tracking tables: cannot connect to the database in SYNC_DATABASE_URL: " in (
         unreachable.out
     )
     for ended in (healthy, wrong_source, unreachable):

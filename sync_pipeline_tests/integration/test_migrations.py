@@ -88,7 +88,9 @@ def objects_in(url: str) -> set[str]:
 
 
 def test_an_empty_database_is_reported_and_gets_the_tables(empty_url: str) -> None:
-    with pytest.raises(MigrationError, match=r"of SYNC_TRACKING_URL are missing, .* migrate$"):
+    with pytest.raises(
+        MigrationError, match=r"the SYNC_TRACKING_URL database are missing, .* migrate$"
+    ):
         check_version(empty_url, SETTING)
     assert migrate(empty_url, SETTING) == code_version() == check_version(empty_url, SETTING)
     assert objects_in(empty_url) == TABLES | VIEWS | FUNCTIONS
@@ -134,7 +136,7 @@ def test_a_newer_version_is_rejected_and_nothing_is_changed(
     with pytest.raises(MigrationError) as rejected:
         work(empty_url, SETTING)
     assert str(rejected.value) == (
-        f"the tracking tables in the database of {SETTING} are at version 9999, newer than this "
+        f"the tracking tables in the {SETTING} database are at version 9999, newer than this "
         f"code's {code_version()}; upgrade sync-pipeline, or point {SETTING} at another database. "
         "Nothing was changed"
     )
@@ -147,7 +149,7 @@ def test_a_failed_migration_leaves_nothing(empty_url: str) -> None:
     with pytest.raises(MigrationError) as rejected:
         migrate(empty_url, SETTING)
     assert str(rejected.value) == (
-        f'cannot migrate the database of {SETTING}: relation "sync_slowest_day" already exists; '
+        f'cannot migrate the database in {SETTING}: relation "sync_slowest_day" already exists; '
         "nothing was changed"
     )
     assert objects_in(empty_url) == {"sync_slowest_day"}
@@ -162,7 +164,7 @@ def test_missing_privileges_to_create_tables_give_a_one_line_error(
     with pytest.raises(MigrationError) as rejected:
         migrate(unprivileged_url, SETTING)
     assert str(rejected.value).startswith(
-        f"cannot migrate the database of {SETTING}: permission denied for schema public"
+        f"cannot migrate the database in {SETTING}: permission denied for schema public"
     )
     assert is_one_line_without_secrets(rejected.value)
     assert objects_in(empty_url) == set()
@@ -175,7 +177,7 @@ def test_missing_privileges_to_read_the_version_give_a_one_line_error(
     with pytest.raises(MigrationError) as rejected:
         check_version(unprivileged_url, SETTING)
     assert str(rejected.value) == (
-        f"cannot read the version of the database of {SETTING}: permission denied for table "
+        f"cannot read the version of the database in {SETTING}: permission denied for table "
         f"{VERSION_TABLE}; nothing was changed"
     )
     assert is_one_line_without_secrets(rejected.value)
@@ -186,7 +188,7 @@ def test_the_error_for_a_missing_database_names_the_setting(
     server_url: str, work: Callable[[str, str], str]
 ) -> None:
     with pytest.raises(
-        MigrationError, match=f"database of {SETTING}: .*does not exist"
+        MigrationError, match=f"database in {SETTING}: .*does not exist"
     ) as rejected:
         work(with_database(server_url, "nowhere"), SETTING)
     assert is_one_line_without_secrets(rejected.value)

@@ -190,10 +190,10 @@ def refused(project: Databases) -> dict[str, Ended]:
     ("name", "message"),
     [
         ("unknown", "batch 4711 not found; see: sync-pipeline status"),
-        ("done", "has no unfinished day; to sync all days again: sync-pipeline backfill orders"),
+        ("done", "has no unfinished days; to sync all days again: sync-pipeline backfill orders"),
         (
             "unmanaged",
-            "was not created by the pipeline (SyncStatusService or SQL); sync its days: ",
+            "was written through SyncStatusService or SQL, not by the pipeline; sync its days: ",
         ),
     ],
 )

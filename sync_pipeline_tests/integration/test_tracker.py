@@ -93,7 +93,7 @@ def all_synced(pipeline: Pipeline, results: list[DayResult]) -> bool:
 
 
 NOT_RECORDED = "ERROR run {} ended with {} events not recorded"
-OUTAGE = "ERROR tracking failed, the sync continues without it"
+OUTAGE = "ERROR tracking failed; the sync continues without it"
 AVAILABLE_AGAIN = "INFO the tracking tables are available again"
 
 
@@ -270,7 +270,7 @@ class TestRejected:
         assert [status for _, status in run(pipeline.target, STATUSES)] == expected
         assert logged(caplog) == [
             "WARNING dataset orders, day 2025-10-02",
-            "ERROR record rejected, the sync continues",
+            "ERROR record rejected; the sync continues",
         ]
 
     @pytest.mark.parametrize("freed_in_time", [True, False])

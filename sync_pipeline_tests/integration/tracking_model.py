@@ -99,7 +99,7 @@ class Model:
         for lost in self.attempts:
             if lost.day == day and lost.state == "syncing":
                 lost.state = "failed"
-                superseded = f"superseded: attempt {number} started, this one had lost the lock"
+                superseded = f"superseded: attempt {number} started after this one lost the lock"
                 lost.error = why if lost is after else superseded
                 to_refresh.append(lost.batch)
         (planned,) = self.current(batch, day) if batch else [None]

@@ -164,7 +164,7 @@ def _read_cursor(text: str, sort: Sort) -> tuple[Any, int]:
         return _key(key, sort), record_id
     except (ValueError, TypeError, RecursionError, binascii.Error):
         raise RequestError(
-            f"'after' is not a cursor of a list sorted by {sort}; use the 'next' of a page",
+            f"'after' is not a cursor from a list sorted by {sort}; use 'next' from a page",
             "invalid_cursor",
         ) from None
 

@@ -23,7 +23,7 @@ RETURNING id, attempt
 UPDATE sync_attempt SET
     state = 'failed', ended_at = clock_timestamp(),
     error_message = CASE WHEN id = %(after)s THEN %(after_error)s
-        ELSE 'superseded: attempt ' || %(number)s || ' started, this one had lost the lock' END
+        ELSE 'superseded: attempt ' || %(number)s || ' started after this one lost the lock' END
 WHERE dataset = %(dataset)s AND sync_date = %(day)s AND state = 'syncing'
 RETURNING batch_id
 

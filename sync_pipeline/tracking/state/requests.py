@@ -74,7 +74,7 @@ def retry_batch(cursor: "Cursor", batch_id: int, triggered_by: str) -> None:
     Raises RequestError if it is not a batch with failed days.
     """
     nothing = RequestError(
-        f"batch {batch_id} has no failed days any more", "nothing_unfinished", id=batch_id
+        f"batch {batch_id} no longer has failed days", "nothing_unfinished", id=batch_id
     )
     values = {"batch_id": batch_id, "triggered_by": triggered_by}
     _change(cursor, "retry_batch", values, nothing)
@@ -85,10 +85,10 @@ def cancel_pending(
 ) -> None:
     """Mark the pending days of a batch as not run, with the reason `why`.
 
-    Does not touch running days. Raises RequestError if the batch is not running any more.
+    Does not touch running days. Raises RequestError if the batch is no longer running.
     """
     nothing = RequestError(
-        f"batch {batch_id} is not running any more", "batch_not_running", id=batch_id
+        f"batch {batch_id} is no longer running", "batch_not_running", id=batch_id
     )
     values = {"batch_id": batch_id, "error": batches.NOT_RUN + why, "cancelled_by": cancelled_by}
     _change(cursor, "cancel_pending", values, nothing)

@@ -68,7 +68,7 @@ class TrackingConnection:
         try:
             result = self._in_transaction(work, durable)
         except (psycopg2.IntegrityError, psycopg2.DataError) as error:
-            self._logger.error("record rejected, the sync continues: %s", one_line(error))
+            self._logger.error("record rejected; the sync continues: %s", one_line(error))
             raise RecordRejectedError(one_line(error)) from error
         except (psycopg2.Error, TrackingError) as error:
             self._mark_unavailable(error)
@@ -130,7 +130,7 @@ class TrackingConnection:
     def _mark_unavailable(self, error: Exception) -> None:
         if not self._unavailable:
             self._logger.error(
-                "tracking failed, the sync continues without it: %s", one_line(error)
+                "tracking failed; the sync continues without it: %s", one_line(error)
             )
         self._unavailable = True
         self._backoff = min(_MAX_BACKOFF_SECONDS, self._backoff * 2 or _INITIAL_BACKOFF_SECONDS)

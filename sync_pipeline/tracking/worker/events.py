@@ -285,7 +285,7 @@ class ColumnsChanged:
         return True
 
     def __str__(self) -> str:
-        return f"dataset {self.dataset}: source columns"
+        return f"dataset {self.dataset}: source columns changed"
 
 
 def _id(batch_id: int | None) -> int:

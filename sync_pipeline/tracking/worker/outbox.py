@@ -78,8 +78,9 @@ class Outbox:
             cursor.execute("ROLLBACK TO SAVEPOINT outbox")
             self._disabled = True
             self._logger.warning(
-                "cannot write table sync_outbox in the target database; if this worker is killed "
-                "right after a commit, the day may be recorded as failed although it is synced: %s",
+                "cannot write to table sync_outbox in the target database; if this worker is "
+                "killed right after a commit, the day may be recorded as failed although it is "
+                "synced: %s",
                 one_line(error),
             )
 

@@ -44,7 +44,7 @@ def test_a_retry_syncs_the_failed_day_under_the_same_record(api: Client, stack: 
     assert [(a["state"], a["superseded"]) for a in detail["attempts"]].count(("failed", True)) == 1
     done = api.post(retry).problem
     assert done["status"] == 409
-    assert "has no unfinished day" in done["detail"]
+    assert "has no unfinished days" in done["detail"]
     assert f'POST {LAUNCH} and "already_synced": "resync"' in done["detail"]
 
 

@@ -156,7 +156,7 @@ def test_an_attempt_that_lost_its_lock_is_closed_by_the_next_one_and_fails_in_it
 
     lost = history(connection, START)[0]
     assert (lost["state"], lost["superseded"]) == ("failed", False)
-    assert lost["error_message"] == "superseded: attempt 2 started, this one had lost the lock"
+    assert lost["error_message"] == "superseded: attempt 2 started after this one lost the lock"
     assert record(connection, worker.batch_id)["failed_count"] == 1
     assert day_record(connection, START)["status"] == "syncing"
 
