@@ -1,4 +1,4 @@
 """PostgreSQL: connections, named SQL and migrations.
 
-Does not contain anything about days or batches except the migrations: see `tracking/`.
+Contains nothing about days or batches except the migrations: see `tracking/`.
 """

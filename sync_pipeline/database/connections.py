@@ -1,9 +1,9 @@
-"""Opening a PostgreSQL connection with timeouts, an application name, and the time zone UTC.
+"""PostgreSQL connections with timeouts, an application name, and the time zone UTC.
 
-Every connection has its purpose in `pg_stat_activity`, a connect timeout, TCP keepalives to detect
-a dead peer, and the time zone UTC, so that timestamps do not depend on the server's configuration.
-Errors name the setting that the URL came from, never its value. Does not keep connections: see
-`pool.py`.
+Every connection shows its purpose in `pg_stat_activity` and has a connect timeout, TCP keepalives
+to detect a dead peer, and the time zone UTC, so that timestamps do not depend on the server's
+configuration. Errors name the setting that the URL came from, never its value. Does not pool
+connections: see `pool.py`.
 """
 
 from collections.abc import Callable
@@ -44,12 +44,12 @@ def connect(
 ) -> "Connection":
     """Return an open connection to `url`.
 
-    `setting` is the environment variable of the URL. `purpose`, such as ``sync flights``, becomes
-    part of `application_name`. The connection is closed when sent data is not acknowledged for
-    `silence_seconds`, if given. With `idle_seconds`, the server terminates a session that is idle
-    in a transaction for that long; otherwise a stopped process would keep its locks forever. With
-    `server_keepalives`, the server probes an idle client, during COPY too, and terminates the
-    session of a dead one after about a minute instead of two hours.
+    `setting` is the environment variable that contains the URL. `purpose` (such as
+    ``sync flights``) becomes part of `application_name`. With `silence_seconds`, the connection is
+    closed if sent data is not acknowledged for that long. With `idle_seconds`, the server
+    terminates a session that is idle in a transaction for that long; otherwise a stopped process
+    would keep its locks forever. With `server_keepalives`, the server probes an idle client (even
+    during COPY) and terminates a dead client's session after about a minute instead of two hours.
 
     Raises `error` with a one-line message that names the setting and does not contain the password.
     """

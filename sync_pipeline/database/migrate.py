@@ -1,8 +1,8 @@
-"""Migrating the tracking tables to the version that this code needs, with Alembic.
+"""Migrates the tracking tables to the version that this code needs, with Alembic.
 
 Migrations are numbered and forward-only. They run in one transaction under an advisory lock, so
-that processes that start at the same time run them once. The tables are a public contract: see
-docs/contract.md. Does not contain the migrations: see `migrations/versions/`.
+they run only once even if several processes start at the same time. The tables are a public
+contract: see docs/contract.md. Does not contain the migrations: see `migrations/versions/`.
 """
 
 import time
@@ -40,9 +40,9 @@ _RETRY_SECONDS = 1.0
 def migrate(url: str, setting: str, to: str = "head") -> str:
     """Migrate the tracking tables at `url` to the version `to`; return this code's version.
 
-    Running batches and readers continue: waits for a table in use only briefly, and retries.
-    `setting` is the environment variable of the URL. Raises MigrationError if the database cannot
-    be reached or changed, or is newer than this code.
+    Does not hold up running batches or readers: waits only briefly for a table in use, and retries.
+    `setting` is the environment variable that contains the URL. Raises MigrationError if the
+    database cannot be reached or changed, or if it is newer than this code.
     """
     for left in reversed(range(_MAX_ATTEMPTS)):
         try:
@@ -74,8 +74,7 @@ def _is_in_use(error: MigrationError) -> bool:
 def check_version(url: str, setting: str) -> str:
     """Return the version of the tracking tables at `url`.
 
-    Raises MigrationError, which says what to do, if it cannot be read or is not the version that
-    this code needs.
+    Raises MigrationError if it cannot be read or is not the version that this code needs.
     """
     with _connection(url, setting, "cannot read the version of") as connection:
         found = _version(connection)
@@ -90,7 +89,7 @@ def check_version(url: str, setting: str) -> str:
 
 
 def version_of(cursor: "Cursor") -> str | None:
-    """Return the version of the tracking tables that `cursor` reads."""
+    """Return the version of the tracking tables, read with `cursor`."""
     cursor.execute(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608  a constant
     row = cursor.fetchone()
     return None if row is None else str(row[0])
@@ -105,9 +104,9 @@ def code_version() -> str:
 
 
 def run_sql(file: str) -> None:
-    """Run the statements of `file` in the folder of the migrations. For use in a migration."""
+    """Run the SQL file `file` from the folder `migrations/versions`. Called by migrations."""
     text = resources.files(f"{__package__}.migrations.versions").joinpath(file).read_text("utf-8")
-    # A cursor of the driver, because SQLAlchemy would treat % and : in the text as parameters.
+    # Use a driver cursor, because SQLAlchemy would treat % and : in the text as parameters.
     cursor = alembic.op.get_bind().connection.cursor()
     cursor.execute(text)
     cursor.close()

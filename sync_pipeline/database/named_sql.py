@@ -1,7 +1,7 @@
 """Named queries: SQL in `.sql` files next to the code that runs it.
 
 Each statement in a file has a heading `-- name: what it does`. Values are psycopg2 parameters
-(`%(name)s`); statements do not contain variable identifiers. Does not run them: the caller does.
+(`%(name)s`); identifiers are never variable. Does not run the statements: the caller does.
 """
 
 import re

@@ -1,7 +1,7 @@
 """A pool of read-only connections, shared by the threads of a server.
 
-Each connection is used by one thread at a time, in autocommit mode. One that broke while idle is
-replaced without an error. Does not open write connections: see `api/write_connection.py`.
+Each connection is used by one thread at a time, in autocommit mode. A connection that broke while
+idle is replaced without an error. Does not open write connections: see `api/write_connection.py`.
 """
 
 import queue
@@ -26,7 +26,7 @@ _T = TypeVar("_T")
 
 
 class ReadOnlyPool:
-    """At most `size` connections to the tracking tables at `url`, the value of `setting`."""
+    """Up to `size` connections to the tracking tables at `url`, which is the value of `setting`."""
 
     def __init__(
         self, url: str, setting: str, *, size: int, statement_seconds: float, purpose: str

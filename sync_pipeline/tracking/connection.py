@@ -1,4 +1,4 @@
-"""Connections to the tracking tables, to read or to write.
+"""Connections to the tracking tables, for reading or writing.
 
 Does not reconnect or keep pending writes for a worker: see `worker/connection.py`. Does not pool
 the API's read-only connections: see `database/pool.py`.
@@ -38,7 +38,7 @@ def connect_tracking(settings: Settings, purpose: str, **limits: Any) -> "Connec
 def tracking_transaction(settings: Settings, purpose: str = "records") -> Iterator["Cursor"]:
     """Yield a cursor in one transaction.
 
-    Raises TrackingError if the connection fails, psycopg2.Error if a statement does.
+    Raises TrackingError if the connection fails, or psycopg2.Error if a statement fails.
     """
     with (
         closing(connect_tracking(settings, purpose)) as connection,

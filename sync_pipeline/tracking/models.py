@@ -1,6 +1,6 @@
 """Values of the tracking layer: states, batches, attempts and results.
 
-Does not have the rows that the API lists: see `read/history.py`.
+Does not contain the rows listed by the API: see `read/history.py`.
 """
 
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ class NewBatch:
 
 @dataclass(frozen=True)
 class Counts:
-    """Number of days of a batch by state, and of rows read so far."""
+    """Number of days in a batch by state, and number of rows read so far."""
 
     total: int
     success: int
@@ -71,7 +71,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A started attempt at a day. `number` fences it: only the latest attempt may commit."""
+    """A started attempt at a day. `number` is a fencing token: only the latest may commit."""
 
     id: int
     number: int
@@ -91,7 +91,7 @@ class FailedAttempt:
 
 @dataclass(frozen=True)
 class DayCounts:
-    """Rows of a successful day, and the bytes sent through COPY."""
+    """Row counts of a successful day, and the bytes sent through COPY."""
 
     rows_read: int
     rows_loaded: int
@@ -101,7 +101,7 @@ class DayCounts:
 
 @dataclass(frozen=True)
 class StartedDay:
-    """A day in progress. `since` is its start by `time.monotonic()`; `attempt` is None if the
+    """A day in progress. `since` is its start time (`time.monotonic()`); `attempt` is None if the
     tracking tables were unavailable."""
 
     dataset: str

@@ -1,6 +1,6 @@
 """Which batches can be retried: the same rules for the command line and the API.
 
-Does not retry anything: see `state/batches.py` (a run) and `state/requests.py` (the API).
+Does not retry them: see `state/batches.py` (used by runs) and `state/requests.py` (by the API).
 """
 
 from sync_pipeline.errors import RequestError

@@ -107,7 +107,7 @@ def _update(cursor: Any, values: dict[str, Any]) -> bool:
 
 
 def _logged(work: Any, values: dict[str, Any]) -> Any:
-    """Run `work` in a separate transaction; log a failure and return None."""
+    """Run `work` in a separate transaction and return its result; log a failure, return None."""
     try:
         settings = current_settings()
         connection = connect_tracking(

@@ -23,7 +23,7 @@ VALUES
      %(remarks)s, %(error_message)s, %(duration_seconds)s, %(dataset)s, 'batch')
 RETURNING id
 
--- find_open_batch: the latest open batch of this date that the pipeline does not manage
+-- find_open_batch: the latest open batch with this date that the pipeline does not manage
 SELECT id FROM daily_sync_status
 WHERE status = 'syncing' AND kind = 'batch' AND batch_key IS NULL
   AND dataset = %(dataset)s AND sync_date = %(sync_date)s

@@ -1,6 +1,6 @@
 """Coverage of a dataset: every day of a range with its state.
 
-Does not have the attempts at a day: see `history.py`.
+Does not return the attempts at a day: see `history.py`.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _SQL = named_sql.load(__package__, "coverage.sql")
 
 
 class DayState(str, Enum):
-    """State of a day. `EMPTY` is synced with no rows; `REJECTED` is synced with rows quarantined;
+    """State of a day. `EMPTY` is synced with no rows; `REJECTED` is synced with quarantined rows;
     `OUTSIDE` is before the dataset's first day or after its last complete one."""
 
     SUCCESS = "success"
@@ -31,7 +31,7 @@ class DayState(str, Enum):
 
 @dataclass(frozen=True)
 class CoveredDay:
-    """A day and values of its record, None without one. `rows` is the number of rows loaded."""
+    """A day and values from its record (None without one). `rows` is the number of rows loaded."""
 
     day: date
     state: DayState

@@ -20,7 +20,7 @@ _SQL = named_sql.load(__package__, "day_checks.sql")
 def small_days(
     cursor: "Cursor", dataset: str, days: Sequence[date], fraction: float
 ) -> list[SmallDay]:
-    """Return those of `days` with fewer rows than `fraction` of the baseline.
+    """Return those of `days` that have fewer rows than `fraction` of the baseline.
 
     The baseline is the median of the 28 days before the day; a day with fewer than seven synced
     days among them is not returned.
@@ -33,7 +33,8 @@ def small_days(
 def failed_or_missing_days(
     cursor: "Cursor", dataset: str, first: date, last: date
 ) -> dict[date, str | None]:
-    """Return the days without an attempt or whose latest attempt failed, with its batch key."""
+    """Return the days whose latest attempt failed, with that attempt's batch key, and the days
+    without an attempt."""
     values = {"dataset": dataset, "first": first, "last": last}
     cursor.execute(_SQL["failed_or_missing_days"], values)
     return dict(cursor.fetchall())

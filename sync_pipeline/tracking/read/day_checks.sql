@@ -1,4 +1,4 @@
--- small_days: days with fewer rows than this fraction of the median of the 28 days before
+-- small_days: days with fewer rows than this fraction of the median of the preceding 28 days
 SELECT record.sync_date, record.total_records, peers.median
 FROM daily_sync_status record
 CROSS JOIN LATERAL (
@@ -12,7 +12,7 @@ WHERE record.dataset = %(dataset)s AND record.kind = 'day' AND record.status = '
   AND peers.known >= %(min_peers)s AND record.total_records < %(fraction)s * peers.median
 ORDER BY record.sync_date
 
--- failed_or_missing_days: days without an attempt or whose latest one failed, with its batch key
+-- failed_or_missing_days: days whose latest attempt failed (with its batch key), or without attempts
 SELECT day::date, batch.batch_key
 FROM generate_series(%(first)s::date, %(last)s::date, interval '1 day') AS day
 LEFT JOIN LATERAL (

@@ -1,4 +1,4 @@
-"""All attempts at a range of a batch's days, to refresh part of a long batch on the page.
+"""All attempts in a day range of a batch, for refreshing part of a long batch on the page.
 
 Does not return the attempts of a whole batch: see `history.py`.
 """

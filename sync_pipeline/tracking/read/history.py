@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 MAX_ATTEMPTS = 1000
-# A change may become visible this long after one with a higher number: as long as a worker waits
-# for a lock on the tables.
+# A change may become visible this long after one with a higher number, because a worker may wait
+# this long for a lock on the tables.
 _OVERLAP_SECONDS = 30
 
 _SQL = named_sql.load(__package__, "history.sql")
@@ -130,10 +130,10 @@ def days_of(cursor: "Cursor", batch: Record) -> list[AttemptRow]:
 
 
 def attempts_of(cursor: "Cursor", owner: Record) -> list[AttemptRow]:
-    """Return the attempts of a batch, or at a day in any batch, newest first.
+    """Return the attempts of a batch record, or all attempts at the day of a day record.
 
-    At most `MAX_ATTEMPTS`. For a batch with more, superseded attempts take precedence over the
-    current ones, which `days_of` returns.
+    Newest first; at most `MAX_ATTEMPTS`. If a batch has more, superseded attempts take precedence
+    over the current ones, which `days_of` returns.
     """
     name = "attempts_of_batch" if owner.kind == "batch" else "attempts_of_day"
     values = {

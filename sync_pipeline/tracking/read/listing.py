@@ -49,7 +49,7 @@ _KEYS = {
 @dataclass(frozen=True)
 class Filter:
     """Conditions that all have to match. `first` and `last` are days, both included; `text` is
-    searched in remarks and error message, ignoring case."""
+    searched for in remarks and error message, ignoring case."""
 
     dataset: str | None = None
     kind: str | None = None
@@ -61,7 +61,7 @@ class Filter:
 
 @dataclass(frozen=True)
 class Page:
-    """A page of a list. `total` is the length of the list; `next` the cursor of the next page."""
+    """A page of a list. `total` is the length of the list; `next`, the cursor for the next page."""
 
     records: Sequence[Record]
     total: int
@@ -80,7 +80,7 @@ def page(
 ) -> Page:
     """Return `size` records of a list, starting at `offset` or after the cursor `after`.
 
-    Raises RequestError if `after` is not a cursor of a list with this sort order.
+    Raises RequestError if `after` is not a cursor from a list with this sort order.
     """
     key, kind = _KEYS[sort.removeprefix("-")]
     descending = sort.startswith("-")
@@ -146,7 +146,7 @@ def _total(cursor: "Cursor", values: dict[str, Any]) -> tuple[int, bool]:
 
 
 def _cursor(record: Record, sort: Sort) -> str:
-    """Return the cursor of the records after `record`."""
+    """Return the cursor for the records after `record`."""
     value = getattr(record, sort.removeprefix("-"))
     value = -1 if value is None else value
     text = value.isoformat() if isinstance(value, (date, datetime)) else value
@@ -155,7 +155,7 @@ def _cursor(record: Record, sort: Sort) -> str:
 
 
 def _read_cursor(text: str, sort: Sort) -> tuple[Any, int]:
-    """Return the sort key and the ID in a cursor. Raises RequestError."""
+    """Return the sort key and the ID in a cursor. Raises RequestError if it is invalid."""
     try:
         padded = text + "=" * (-len(text) % 4)
         made_for, key, record_id = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))

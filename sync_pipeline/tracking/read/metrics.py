@@ -1,6 +1,6 @@
-"""Metrics over all records, for monitoring. Each query scans an index entry per record; cache them.
+"""Metrics over all records, for monitoring. Each query scans one index entry per record.
 
-Does not cache or format them: see `api/metrics.py`.
+Does not cache or format the metrics: see `api/metrics.py`.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _SQL = named_sql.load(__package__, "metrics.sql")
 
 @dataclass(frozen=True)
 class BatchMetric:
-    """Number of batches of a dataset with a status."""
+    """Number of a dataset's batches with a given status."""
 
     dataset: str
     status: str
@@ -25,8 +25,8 @@ class BatchMetric:
 
 @dataclass(frozen=True)
 class DayMetric:
-    """Number of days of a dataset with a status, the rows they loaded, and the latest end time
-    (Unix time in seconds)."""
+    """Number of a dataset's days with a given status, the rows loaded for them, and the latest end
+    time (Unix time in seconds)."""
 
     dataset: str
     status: str

@@ -73,7 +73,7 @@ def begin(
 
 
 def _begin_attempt(cursor: "Cursor", values: dict[str, Any]) -> tuple[int, bool]:
-    """Return the attempt's ID, and whether it was not planned (and may replace an earlier one)."""
+    """Return the attempt's ID, and whether it was unplanned (and may replace an earlier one)."""
     cursor.execute(_SQL["begin_planned"], values)
     row = cursor.fetchone()
     if row is not None:
@@ -129,7 +129,7 @@ def record_replay(cursor: "Cursor", day: SyncedDay, kept: int) -> None:
 
 
 def superseded_error(attempt: Attempt) -> SupersededError:
-    """Return the error for a worker whose attempt is not running any more."""
+    """Return the error for a worker whose attempt is no longer running."""
     return SupersededError(
         f"dataset {attempt.dataset}, day {attempt.day}: attempt {attempt.number} was closed or "
         "superseded by a later one, so its success does not count. Look up the day in "
@@ -154,9 +154,9 @@ def is_success(cursor: "Cursor", attempt: Attempt) -> bool:
 
 
 def fail(cursor: "Cursor", attempt: Attempt, error: str, *, ago: float = 0.0) -> None:
-    """Close `attempt`, its day's record and its batch's as failed `ago` seconds ago.
+    """Close `attempt` and its day's record as failed `ago` seconds ago; refresh the batch's record.
 
-    Does nothing if the attempt has already ended. `error` is one line without secrets.
+    Changes nothing if the attempt has already ended. `error` is one line without secrets.
     """
     cursor.execute(
         _SQL["fail"],
@@ -184,8 +184,8 @@ def refuse(
 ) -> None:
     """Record that a day failed before an attempt could start, for example because it is locked.
 
-    Idempotent for a run. Leaves the day's record to the worker that has the lock; if that worker
-    belongs to the same batch, also leaves to it how the day ends in the batch.
+    Idempotent within a run. Does not change the day's record, which belongs to the worker that
+    holds the lock. If that worker belongs to the same batch, its attempt remains the current one.
     """
     values: dict[str, Any] = {
         "dataset": dataset,
@@ -209,7 +209,7 @@ def refuse(
 def skip(cursor: "Cursor", batch_id: int, days: Sequence[date], run_id: str | None) -> None:
     """Mark synced days of a batch as skipped.
 
-    Applies to pending days, and to days that failed in this batch and were synced elsewhere since.
+    Applies to pending days, and to days that failed in this batch but have been synced elsewhere.
     """
     values: dict[str, Any] = {"batch_id": batch_id, "days": list(days), "run_id": run_id}
     cursor.execute(_SQL["skip"], values)
@@ -221,7 +221,7 @@ def skip(cursor: "Cursor", batch_id: int, days: Sequence[date], run_id: str | No
 
 
 def synced_days(cursor: "Cursor", dataset: str, days: Sequence[date]) -> dict[date, SyncedDay]:
-    """Return those of `days` that are synced, from the records of the days."""
+    """Return those of `days` that are synced, according to their records."""
     cursor.execute(_SQL["synced_days"], {"dataset": dataset, "days": list(days)})
     return {row[0]: SyncedDay(*row[1:]) for row in cursor.fetchall()}
 
@@ -234,7 +234,7 @@ def is_recorded(cursor: "Cursor", run_id: str, dataset: str, day: date, state: s
 
 
 def fail_open_attempts_of_run(cursor: "Cursor", run_id: str, error: str) -> int:
-    """Close the running attempts of a run that is over as failed; return their number.
+    """Close the running attempts of a finished run as failed; return their number.
 
     Days that it did not start stay pending: they may belong to another run.
     """
@@ -253,12 +253,12 @@ def mark_days_not_run(
     planned_before: datetime | None = None,
     ago: float = 0.0,
 ) -> int:
-    """Mark unfinished days of a batch, all or those in `days`, as failed `ago` seconds ago; return
+    """Mark unfinished days of a batch (those in `days`, or all) as failed `ago` seconds ago; return
     their number.
 
-    With `run_id`, keeps days that another run has started; with `planned_by`, also days that
-    another run has planned. With `planned_before`, keeps pending days that were planned later, when
-    the batch was retried. The error of a day that never started says that it was not run.
+    With `run_id`, excludes days that another run has started; with `planned_by`, also days that
+    another run has planned. With `planned_before`, excludes pending days that were planned later,
+    when the batch was retried. The error of a day that never started says that it was not run.
     """
     cursor.execute(
         _SQL["unfinished_of_batch"],
@@ -274,7 +274,7 @@ def mark_days_not_run(
 
 
 def unreported(cursor: "Cursor", limit: int) -> list[UnreportedDay]:
-    """Return up to `limit` synced days that are not reported to Dagster and have no worker."""
+    """Return up to `limit` synced days that are unreported and whose run has no worker."""
     cursor.execute(_SQL["unreported"], {"limit": limit})
     return [UnreportedDay(*row) for row in cursor.fetchall()]
 

@@ -18,7 +18,7 @@ WHERE record.status <> 'success' OR %(resync)s AND NOT EXISTS (
       AND state IN ('success', 'skipped'))
 RETURNING id, attempt
 
--- end_lost_attempts: close running attempts at the day, whose lock the caller has
+-- end_lost_attempts: close running attempts at a day whose lock the caller holds
 -- Either another worker has lost the lock, or the caller is retrying the day after `after_error`.
 UPDATE sync_attempt SET
     state = 'failed', ended_at = clock_timestamp(),
@@ -27,7 +27,7 @@ UPDATE sync_attempt SET
 WHERE dataset = %(dataset)s AND sync_date = %(day)s AND state = 'syncing'
 RETURNING batch_id
 
--- begin_planned: start the attempt that is planned for the day in the batch
+-- begin_planned: start the pending attempt at the day in the batch
 UPDATE sync_attempt SET
     state = 'syncing', attempt = %(number)s, started_at = clock_timestamp(),
     run_id = %(run_id)s, triggered_by = coalesce(%(triggered_by)s, triggered_by)
@@ -41,7 +41,7 @@ SELECT cancelled_by FROM daily_sync_status WHERE id = %(batch_id)s AND cancelled
 UPDATE sync_attempt SET superseded = true
 WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded
 
--- begin_unplanned: start an attempt at a day synced alone, or another attempt of a batch
+-- begin_unplanned: add and start an attempt at a day synced alone, or a further attempt in a batch
 INSERT INTO sync_attempt
     (dataset, sync_date, batch_id, attempt, state, run_id, triggered_by, started_at)
 VALUES
@@ -71,7 +71,7 @@ UPDATE daily_sync_status SET
 FROM done
 WHERE daily_sync_status.id = %(record_id)s
 
--- record_replay: all quarantined rows of the day are loaded, except `kept`
+-- record_replay: record that the day's quarantined rows were loaded, except `kept` of them
 WITH record AS (
     SELECT * FROM daily_sync_status
     WHERE id = %(record_id)s AND attempt = %(number)s AND kind = 'day' AND status = 'success'
@@ -122,12 +122,12 @@ UPDATE sync_attempt SET
     state = 'failed', ended_at = clock_timestamp(), run_id = %(run_id)s, error_message = %(error)s
 WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded AND state = 'pending'
 
--- supersede_ended: like supersede, except for a running attempt
+-- supersede_ended: like supersede, but does not affect a running attempt
 UPDATE sync_attempt SET superseded = true
 WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded AND state <> 'syncing'
 
--- refuse_unplanned: add a failure of a day that could not start; it is superseded by any attempt
--- of the batch at the day
+-- refuse_unplanned: add a failed attempt at a day that could not start
+-- It is superseded if the batch has a current attempt at the day.
 INSERT INTO sync_attempt
     (dataset, sync_date, batch_id, state, run_id, triggered_by, error_message, ended_at, superseded)
 SELECT
@@ -141,7 +141,7 @@ UPDATE sync_attempt SET state = 'skipped', ended_at = clock_timestamp(), run_id 
 WHERE batch_id = %(batch_id)s AND sync_date = ANY(%(days)s::date[])
   AND NOT superseded AND state = 'pending'
 
--- supersede_failed: supersede the failures of days that were synced elsewhere since
+-- supersede_failed: supersede the failures of days that have since been synced elsewhere
 UPDATE sync_attempt SET superseded = true
 WHERE batch_id = %(batch_id)s AND sync_date = ANY(%(days)s::date[])
   AND NOT superseded AND state = 'failed'
@@ -175,7 +175,7 @@ WHERE batch_id = %(batch_id)s AND state IN ('pending', 'syncing')
   AND (%(planned_before)s::timestamptz IS NULL OR state <> 'pending'
        OR created_at <= %(planned_before)s)
 
--- close_attempts: close attempts as failed, unless their state has changed meanwhile
+-- close_attempts: close attempts as failed, unless their state has changed in the meantime
 UPDATE sync_attempt SET
     state = 'failed', error_message = %(error)s,
     ended_at = greatest(started_at, clock_timestamp() - make_interval(secs => %(ago)s))
@@ -201,7 +201,7 @@ WHERE a.state = 'success' AND a.materialized_at IS NULL AND a.run_id IS NOT NULL
   AND NOT EXISTS (SELECT FROM sync_worker WHERE sync_worker.run_id = a.run_id)
 ORDER BY a.id LIMIT %(limit)s
 
--- mark_reported: these attempts have been reported to Dagster
+-- mark_reported: record that these attempts have been reported to Dagster
 UPDATE sync_attempt SET materialized_at = clock_timestamp() WHERE id = ANY(%(ids)s)
 
 -- runs_without_worker: runs with a running attempt of at least this age and without a worker

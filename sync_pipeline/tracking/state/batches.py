@@ -66,7 +66,7 @@ def open_batch(cursor: "Cursor", new: NewBatch, *, ago: float = 0.0) -> Batch:
 
 
 def plan_days(cursor: "Cursor", batch_id: int, days: Sequence[date], new: NewBatch) -> None:
-    """Add a pending attempt for each of these days, with the run and the user of `new`."""
+    """Add a pending attempt at each of these days, with the run and the user from `new`."""
     values: dict[str, Any] = {
         "batch_id": batch_id,
         "dataset": new.dataset,
@@ -86,10 +86,10 @@ def retry_batch(
     *,
     except_runs: Sequence[str] = (),
 ) -> bool:
-    """Make those of `days` pending that failed `before` the batch was requested again.
+    """Reset to pending those of `days` that failed before the batch was requested again.
 
-    Return whether there were any; the record is then `syncing`. Idempotent: days that failed later,
-    or in one of `except_runs`, keep their failure.
+    `before` is the time of that request. Return whether there were any such days; the record is
+    then `syncing`. Idempotent: days that failed later, or in one of `except_runs`, remain failed.
     """
     values: dict[str, Any] = {
         "batch_id": batch_id,
@@ -114,7 +114,7 @@ def find_batch(cursor: "Cursor", batch_key: str, dataset: str) -> Batch | None:
 
 
 def batches_with_key(cursor: "Cursor", batch_key: str) -> list[Batch]:
-    """Return the batches with this key, one for each dataset of the batch."""
+    """Return the batches with this key, one per dataset."""
     cursor.execute(_SQL["all_with_key"], {"batch_key": batch_key})
     return [_batch(row) for row in cursor.fetchall()]
 
@@ -159,7 +159,7 @@ def refresh(cursor: "Cursor", batch_id: int) -> Counts | None:
 
 
 def projection(cursor: "Cursor", batch_id: int) -> dict[str, Any] | None:
-    """Return the values of a batch's record, by column, computed from its days; None if missing."""
+    """Return the column values of a batch's record, computed from its days; None if missing."""
     cursor.execute(_SQL["count"], {"id": batch_id})
     found = _projection(cursor, batch_id)
     return None if found is None else found[1]

@@ -16,21 +16,21 @@ SELECT %(dataset)s, day, %(batch_id)s, 'pending', %(run_id)s, %(triggered_by)s
 FROM unnest(%(days)s::date[]) AS day
 ON CONFLICT (batch_id, sync_date) WHERE NOT superseded DO NOTHING
 
--- set_run: set the first run that works on a batch opened without one
+-- set_run: set the run of a batch that was opened without one
 UPDATE daily_sync_status SET run_id = %(run_id)s WHERE id = %(id)s AND run_id IS NULL
 
--- supersede_failed_before: supersede the failures of days before the batch was requested again
+-- supersede_failed_before: supersede failures from before the batch was requested again
 UPDATE sync_attempt SET superseded = true
 WHERE batch_id = %(batch_id)s AND sync_date = ANY(%(days)s::date[])
   AND NOT superseded AND state = 'failed' AND ended_at < %(before)s
   AND NOT coalesce(run_id = ANY(%(except_runs)s::text[]), false)
 RETURNING sync_date
 
--- retry_batch: record that failed days of the batch are retried
+-- retry_batch: record that failed days of the batch are being retried
 UPDATE daily_sync_status SET retried_at = clock_timestamp(), cancelled_by = NULL
 WHERE id = %(batch_id)s
 
--- all_with_key: the batch records with this key, one for each dataset of the batch
+-- all_with_key: the batch records with this key, one per dataset
 SELECT id, batch_key, dataset, status, start_date, end_date, total_days
 FROM daily_sync_status WHERE batch_key = %(batch_key)s ORDER BY id
 
@@ -38,7 +38,7 @@ FROM daily_sync_status WHERE batch_key = %(batch_key)s ORDER BY id
 SELECT id, batch_key, dataset, status, start_date, end_date, total_days
 FROM daily_sync_status WHERE batch_key = %(batch_key)s AND dataset = %(dataset)s
 
--- silent_batches: managed batches that are syncing and were not updated for a while
+-- silent_batches: managed batches that are syncing and have not been updated for a while
 SELECT id, batch_key, dataset, status, start_date, end_date, total_days
 FROM daily_sync_status
 WHERE status = 'syncing' AND kind = 'batch' AND batch_key IS NOT NULL
@@ -69,7 +69,7 @@ WHERE record.id = %(id)s AND record.kind = 'batch'
 GROUP BY record.id
 
 -- failed_days: failed days, the first error, days that were not run, and why they were not
--- The prefix naming the dataset is removed from errors: the record has the dataset.
+-- The dataset prefix is removed from errors, because the record has the dataset.
 SELECT array_agg(sync_date ORDER BY sync_date),
        (array_agg(sync_date || ': ' || error ORDER BY sync_date))[1],
        array_agg(sync_date ORDER BY sync_date) FILTER (WHERE error LIKE %(not_run)s || '%%'),
@@ -106,7 +106,7 @@ WHERE id = %(id)s
 SELECT clock_timestamp()
 
 -- day_states: the state of each day of the batch with this key
--- If a day has failed although its latest attempt succeeded, its rows were lost since.
+-- If a day's record is failed although its latest attempt succeeded, its rows have been lost.
 SELECT sync_date, CASE WHEN state IN ('success', 'skipped') AND EXISTS (
     SELECT FROM daily_sync_status record
     JOIN sync_attempt latest USING (dataset, sync_date, attempt)

@@ -1,4 +1,4 @@
-"""Corrections: a log, for operators, of wrong records that were corrected and why.
+"""Corrections: a log of the records that were corrected and why, for operators.
 
 Does not correct anything: see `orchestration/recovery/`.
 """

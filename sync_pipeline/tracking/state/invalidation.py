@@ -1,6 +1,6 @@
 """Invalidation: synced days whose rows were lost with their target table.
 
-Does not notice that the table is missing: see `targets/table.py`.
+Does not detect that the table is missing: see `targets/table.py`.
 """
 
 from datetime import datetime
@@ -19,8 +19,8 @@ _SQL = named_sql.load(__package__, "invalidation.sql")
 def invalidate_days(
     cursor: "Cursor", dataset: str, table: str, before: datetime, run_id: str | None
 ) -> None:
-    """Mark the days of a dataset that were synced `before` as failed, because the target table was
-    missing. Idempotent.
+    """Mark the days of a dataset that were synced before the time `before` as failed, because the
+    target table was missing. Idempotent.
 
     Does not change their attempts and batches, which are history.
     """

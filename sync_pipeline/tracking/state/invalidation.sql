@@ -1,4 +1,4 @@
--- invalidate_days: mark the days that were synced before this time as failed
+-- invalidate_days: mark as failed the days that were synced before this time
 WITH invalidated AS (
     UPDATE daily_sync_status SET
         status = 'failed', total_records = 0, success_count = 0, failed_count = 0,

@@ -1,10 +1,10 @@
-"""Late results: the end of a day that is recorded after the fact.
+"""Late results: successes and failures of days that are recorded after the fact.
 
-The tracking tables were unavailable while a worker synced days, or the worker died between the
-commit of a day and its record. Recording it later does not affect another worker that is running
+The tracking tables were unavailable while a worker synced days, or the worker died after the commit
+of a day but before recording it. Recording it later does not affect another worker that is syncing
 the day, does not override a later result of the day, and is idempotent. All functions work in the
-caller's transaction and lock rows in the order of `attempts.py`. Does not find late results: see
-`orchestration/recovery/`.
+caller's transaction and lock rows in the same order as `attempts.py`. Does not find late results:
+see `orchestration/recovery/`.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -21,17 +21,17 @@ _NOTHING = DayCounts(0, 0, 0, 0)
 
 
 def lock_late_results(cursor: "Cursor") -> None:
-    """Lock out other processes that record late results, until the transaction ends."""
+    """Prevent other processes from recording late results until the transaction ends."""
     cursor.execute(_SQL["lock_late_results"])
 
 
 def record_late_success(cursor: "Cursor", late: LateSuccess, *, refresh: bool = True) -> bool:
-    """Record a success; return False if it has to wait because another run is running the day.
+    """Record a success; return False if it has to wait because another run is syncing the day.
 
     Closes the run's own attempt at the day as a success: the one with `late.number`, even if it was
     closed as failed because its worker was presumed dead, otherwise the running one. If there is
     none, adds an attempt. In the batch, it replaces a pending or failed attempt at the day. Updates
-    the day's record unless a later attempt ended later and, with `refresh`, the batch's record.
+    the day's record (unless a later attempt ended later) and, with `refresh`, the batch's record.
     """
     values = {
         **_values(late),
@@ -82,12 +82,13 @@ def _record(
     if any(AttemptState(row[2]) in final for row in ours):
         return True
     own = ours[0][:2] if ours else None
-    # A new number would be later than the running attempt's, and so supersede that attempt.
+    # A new attempt would have a higher number than the running one and so supersede it.
     if own is None and any(AttemptState(row[2]) is AttemptState.SYNCING for row in found):
         return False
     cursor.execute(_SQL["supersede_failed"], values | {"own": own and own[0]})
     number = latest + 1 if own is None else own[1]
-    # The materialization in Dagster may have no attempt number, or one that was lost in a crash.
+    # The materialization in Dagster may have no attempt number, or that of an attempt lost in a
+    # crash.
     reported = values["reported"] and values["number"] == number
     values |= {"number": number, "reported": reported}
     if own is None:

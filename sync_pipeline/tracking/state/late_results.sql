@@ -28,7 +28,7 @@ WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded AND sta
   AND (%(state)s = 'success' OR ended_at <= %(ended_at)s)
 
 -- end_own: close the run's own attempt; it is superseded if the batch has another at the day
--- It ended at the latest when a later attempt started.
+-- Its end time is not later than the start of the next attempt.
 UPDATE sync_attempt own SET
     state = %(state)s, error_message = %(error)s,
     ended_at = greatest(started_at, least(%(ended_at)s, (

@@ -69,7 +69,7 @@ def open_batch(cursor: "Cursor", new: NewBatch) -> int:
 
 
 def retry_batch(cursor: "Cursor", batch_id: int, triggered_by: str) -> None:
-    """Make the failed days of a batch pending; its record is `syncing` afterwards.
+    """Reset the failed days of a batch to pending; its record is `syncing` afterwards.
 
     Raises RequestError if it is not a batch with failed days.
     """

@@ -2,10 +2,10 @@
 SELECT sync_open_batch(%(batch_key)s, %(dataset)s, %(days)s::date[], %(triggered_by)s,
                        %(already_synced)s, %(sync_date)s, %(remarks)s)
 
--- retry_batch: make the failed days of a batch pending
+-- retry_batch: reset the failed days of a batch to pending
 SELECT sync_retry_batch(%(batch_id)s, %(triggered_by)s)
 
--- cancel_pending: fail the pending days of a running batch with this error
+-- cancel_pending: mark the pending days of a running batch as failed with this error
 SELECT sync_cancel_pending(%(batch_id)s, %(error)s, %(cancelled_by)s)
 
 -- project_batch: update the record of a running batch with the values computed from its days

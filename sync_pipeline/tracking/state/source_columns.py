@@ -1,4 +1,4 @@
-"""The columns of each dataset's source when it was last opened.
+"""The columns that each dataset's source had when it was last opened.
 
 Does not compare or change a table's columns: see `targets/`.
 """
@@ -23,7 +23,7 @@ WHERE known.columns <> excluded.columns
 
 
 def last_seen(cursor: "Cursor", dataset: str) -> dict[str, str] | None:
-    """Return the type of each column when the source was last opened.
+    """Return the column types, by column name, from when the source was last opened.
 
     None if it never was, or if the tracking tables are older than `sync_source_columns`.
     """
@@ -41,8 +41,8 @@ def remember(
     changes: Sequence[str],
     run_id: str | None,
 ) -> None:
-    """Record a source's columns, and as corrections the `changes` made to the target table because
-    of them. Idempotent."""
+    """Record a source's columns, and log the resulting `changes` to the target table as
+    corrections. Idempotent."""
     if not _table_exists(cursor):
         return
     cursor.execute(_REMEMBER, {"dataset": dataset, "columns": json.dumps(dict(columns))})

@@ -1,6 +1,6 @@
 """A requested batch as JSON, for events that have to open the batch's record later.
 
-Does not have the batch's state: see `state/batches.py`.
+Does not contain the batch's state: see `state/batches.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,9 +22,9 @@ def to_json(batch: NewBatch) -> dict[str, Any]:
 
 
 def from_json(dataset: str, saved: Mapping[str, Any]) -> NewBatch:
-    """Return the batch of `dataset` from what `to_json` returned.
+    """Return the batch of `dataset` that `to_json` converted to `saved`.
 
-    Raises KeyError, TypeError or ValueError if `saved` is something else.
+    Raises KeyError, TypeError or ValueError if `saved` has another format.
     """
     return NewBatch(
         saved["batch_key"],

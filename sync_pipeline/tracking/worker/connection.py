@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 LOCK_TIMEOUT_SECONDS = 30.0
 """How long a sync waits for a lock on the tracking tables before it continues without them."""
 
-_OUTAGE_TIMEOUT_SECONDS = 2  # to connect and for a statement, during an outage
+_OUTAGE_TIMEOUT_SECONDS = 2  # for connecting, and for each statement, during an outage
 _INITIAL_BACKOFF_SECONDS = 1.0
 _MAX_BACKOFF_SECONDS = 15.0
-_SILENCE_SECONDS = 10  # unacknowledged data for this long closes the connection
+_SILENCE_SECONDS = 10  # the connection is closed if data is not acknowledged for this long
 _MAX_DEADLOCKS = 3
 _T = TypeVar("_T")
 
@@ -42,7 +42,7 @@ class RecordRejectedError(TrackingError):
 
 
 class TrackingConnection:
-    """A connection that is opened on first use and again after a failure.
+    """A connection that is opened on first use and reopened after a failure.
 
     `in_target` says whether the tracking tables are in the target database.
     """
@@ -59,9 +59,10 @@ class TrackingConnection:
     def do(self, work: Callable[["Cursor"], _T], *, durable: bool = False) -> _T:
         """Run `work` in a transaction and return its result.
 
-        Unless `durable`, does not wait until the commit is on disk. Raises RecordRejectedError, or
-        TrackingUnavailableError (during the backoff without an attempt). In both cases either
-        nothing was written, or the connection was lost during the commit.
+        Unless `durable`, does not wait until the commit is on disk. Raises RecordRejectedError if
+        the database rejects the record, or TrackingUnavailableError if the tables are unavailable
+        (immediately during the backoff). In both cases, nothing was written unless the connection
+        was lost during the commit.
         """
         if self._unavailable and time.monotonic() < self._next_attempt:
             raise TrackingUnavailableError("the tracking tables are unavailable")
@@ -94,7 +95,7 @@ class TrackingConnection:
                 try:
                     return self._run_once(work, durable)
                 except TransactionRollbackError:
-                    continue  # we were chosen as the deadlock victim; the other transaction won
+                    continue  # the database rolled this transaction back to resolve a deadlock
             return self._run_once(work, durable)
         except (psycopg2.OperationalError, psycopg2.InterfaceError):
             # A connection that broke while idle does not mean that the server is down.
@@ -134,8 +135,8 @@ class TrackingConnection:
             )
         self._unavailable = True
         self._backoff = min(_MAX_BACKOFF_SECONDS, self._backoff * 2 or _INITIAL_BACKOFF_SECONDS)
-        # In the target database, a lost connection is back when the target is, and the sync waits
-        # for the target anyway.
+        # If the tables are in the target database, no backoff is needed after a lost connection:
+        # the sync waits for the target anyway.
         wait = 0.0 if self.in_target and is_transient(error) else self._backoff
         self._next_attempt = time.monotonic() + wait
         try:
@@ -146,4 +147,4 @@ class TrackingConnection:
     def _mark_available(self) -> None:
         self._logger.info("the tracking tables are available again")
         self._unavailable, self._backoff = False, 0.0
-        self.close()  # it has the short timeouts of the outage
+        self.close()  # it still has the short timeouts used during an outage

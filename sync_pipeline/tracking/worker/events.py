@@ -1,8 +1,9 @@
-"""Events of a batch and its days, which are written now or after an outage of the tables.
+"""Events of a batch and its days, written immediately or after an outage of the tracking tables.
 
-Each may be written late, and writing it twice has no further effect: a connection may break between
-a commit and its response. Times are those of `time.monotonic()`, so that records contain times of
-the database's clock only. Does not order or keep events: see `pending_writes.py`.
+Each may be written late. Writing it twice has no further effect, because the connection may break
+after a commit but before its response. Times are from `time.monotonic()` and are converted when
+written, so that records contain only times from the database's clock. Does not order or keep
+events: see `pending_writes.py`.
 """
 
 import time
@@ -34,14 +35,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Actor:
-    """The run, and who triggered it, on whose behalf events are written."""
+    """The run on whose behalf events are written, and who triggered it."""
 
     run_id: str | None
     triggered_by: str | None
 
 
 class TrackingEvent(Protocol):
-    """Something that happened. `batch` is the batch it belongs to; None for a day synced alone."""
+    """An event of a run. `batch` is the batch it belongs to, or None."""
 
     @property
     def batch(self) -> NewBatch | None: ...
@@ -49,7 +50,7 @@ class TrackingEvent(Protocol):
     def write(self, cursor: "Cursor", batch_id: int | None, actor: Actor, *, last: bool) -> bool:
         """Write the event in the caller's transaction; return False if it has to wait.
 
-        `last` is true if the next pending event is not of the same batch, so that the batch's
+        `last` is true if the next pending event does not belong to the same batch, so the batch's
         record has to be refreshed now.
         """
         ...
@@ -70,7 +71,7 @@ class BatchRequested:
 
 @dataclass(frozen=True)
 class BatchRetried:
-    """The batch was requested again at `before`; its days that had failed by then are pending."""
+    """The batch was requested again at `before`; days that failed before that are pending again."""
 
     batch: NewBatch
     days: Sequence[date]
@@ -102,7 +103,7 @@ class DaysSkipped:
 
 @dataclass(frozen=True)
 class DaysNotRun:
-    """Unfinished days of the batch, all or those in `days`, will not be run."""
+    """Unfinished days of the batch (those in `days`, or all if it is None) will not be run."""
 
     batch: NewBatch
     days: Sequence[date] | None
@@ -121,7 +122,7 @@ class DaysNotRun:
 
 @dataclass(frozen=True)
 class BatchProgressed:
-    """Days of the batch ended; its record is to be refreshed."""
+    """Days of the batch have ended, so its record has to be refreshed."""
 
     batch: NewBatch
 
@@ -135,8 +136,8 @@ class BatchProgressed:
 
 @dataclass(frozen=True)
 class DaySucceeded:
-    """A day's rows were committed, and its success was not recorded in the same transaction. With
-    `refresh`, refreshes the batch's record too. `at` is when the day ended."""
+    """A day's rows were committed, but its success was not recorded in the same transaction. With
+    `refresh`, the batch's record is refreshed too. `at` is when the day ended."""
 
     day: StartedDay
     counts: DayCounts
@@ -253,7 +254,7 @@ class RowsReplayed:
 
 @dataclass(frozen=True)
 class TableMissing:
-    """The target table of a dataset was missing at the time `at`, so earlier days are lost."""
+    """A dataset's target table was missing at the time `at`, so rows loaded earlier are lost."""
 
     dataset: str
     table: str
@@ -272,8 +273,8 @@ class TableMissing:
 
 @dataclass(frozen=True)
 class ColumnsChanged:
-    """A source's columns differ from when it was last opened. `changes` are what was changed in the
-    target table because of it."""
+    """A source's columns have changed since it was last opened. `changes` lists the resulting
+    changes to the target table."""
 
     dataset: str
     columns: Mapping[str, str]

@@ -1,9 +1,9 @@
 """The heartbeat: a thread that reports every few seconds that its worker is alive.
 
-It has a separate connection and runs regardless of what the process is doing: loading a day for an
-hour, or waiting for another worker's lock. It stops when the process is stopped or killed. While
-the tracking tables are unavailable, it retries at each beat. A worker that was presumed dead does
-not register again, because its run was terminated. Does not detect lost workers: see
+It has a separate connection and runs regardless of what the process is doing, such as loading a day
+for an hour or waiting for another worker's lock. It stops when the process is stopped or killed.
+While the tracking tables are unavailable, it retries at each heartbeat. A worker that was presumed
+dead does not register again, because its run was terminated. Does not detect lost workers: see
 `orchestration/recovery/reconciler.py`.
 """
 
@@ -26,7 +26,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Heartbeat(threading.Thread):
-    """Registers this process as a worker of a run, deregisters it at the end. A context manager."""
+    """A context manager that registers this process as a worker and deregisters it at the end."""
 
     def __init__(self, settings: Settings, run_id: str) -> None:
         super().__init__(name=f"heartbeat {run_id}", daemon=True)
@@ -59,7 +59,7 @@ class Heartbeat(threading.Thread):
                     workers.register(cursor, self.worker)
                     self.registered = True
                 workers.beat(cursor, self.worker)
-        except Exception as error:  # of any kind: the next heartbeat may succeed
+        except Exception as error:  # whatever the error, the next heartbeat may succeed
             _logger.debug("heartbeat failed: %s", one_line(error))
             self._close()
 

@@ -1,10 +1,9 @@
-"""The outbox: committed days that are not recorded yet, in the target database.
+"""The outbox: a table in the target database with committed days that are not recorded yet.
 
-If the tracking tables are in another database, or are unavailable, a day is recorded after its
+If the tracking tables are in another database or are unavailable, a day is recorded after its
 commit. The transaction that loads the day adds it to the outbox, so that the reconciler can record
-it if the worker dies in between. A worker removes the days that it has recorded; the outbox is
-almost empty at any time. Does not record the days it contains: see
-`orchestration/recovery/target.py`.
+it if the worker dies in between. A worker removes the days that it has recorded, so the outbox is
+usually almost empty. Does not record the days it contains: see `orchestration/recovery/target.py`.
 """
 
 import json
@@ -31,8 +30,8 @@ _SQL = named_sql.load(__package__, "outbox.sql")
 
 @dataclass(frozen=True)
 class OutboxEntry:
-    """A committed day. `number` is its attempt's, None if its start could not be recorded. Times
-    are those of the target database's clock."""
+    """A committed day. `number` is the attempt's number, None if its start could not be recorded.
+    Times are from the target database's clock."""
 
     id: int
     dataset: str
@@ -46,7 +45,7 @@ class OutboxEntry:
 
 
 class Outbox:
-    """The outbox of one worker. Not used without a run ID, which the reconciler needs."""
+    """One worker's access to the outbox. Adds nothing without a run ID: the reconciler needs it."""
 
     def __init__(self, run_id: str | None, logger: logging.Logger) -> None:
         self._run_id = run_id
@@ -103,7 +102,10 @@ class Outbox:
         self._kept = []
 
     def remove_recorded(self, connection: "Connection") -> None:
-        """Remove the recorded days in a separate transaction; on an error, the reconciler will."""
+        """Remove the recorded days in a separate transaction.
+
+        If that fails, the reconciler removes them later.
+        """
         if not self._recorded:
             return
         try:

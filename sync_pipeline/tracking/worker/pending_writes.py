@@ -1,6 +1,6 @@
-"""The events of a run in order, and those pending while the tracking tables are unavailable.
+"""Writes a run's events in order, and keeps them while the tracking tables are unavailable.
 
-Does not write an event itself: see `events.py`. Does not reconnect: see `connection.py`.
+Does not define the events: see `events.py`. Does not reconnect: see `connection.py`.
 """
 
 import logging
@@ -33,9 +33,9 @@ _T = TypeVar("_T")
 class PendingWrites:
     """Writes events on behalf of `actor`; opens or joins a batch before its first event.
 
-    `requested_at` maps each batch to the time, by `time.monotonic()`, when it was first requested.
-    The instances of a run share it, so that the batch record gets this start time regardless of
-    which of them opens it and when.
+    `requested_at` maps each batch to the time (`time.monotonic()`) when it was first requested. The
+    instances of a run share it, so that the batch record gets this start time regardless of which
+    instance opens it, and when.
     """
 
     def __init__(self, settings: Settings, actor: Actor, logger: logging.Logger) -> None:
@@ -55,7 +55,7 @@ class PendingWrites:
     def record(self, event: TrackingEvent) -> None:
         """Write `event` now, or keep it pending until the tables are available."""
         if event.batch is not None:
-            # Before the write, because the tables may be unavailable for a while.
+            # Set before the write, because the tables may be unavailable for a while.
             self.requested_at.setdefault(_key(event.batch), time.monotonic())
         self._pending.append(event)
         self._try_flush()
@@ -106,7 +106,7 @@ class PendingWrites:
     def _flush(self) -> None:
         """Write the pending events in order, except those that wait for another run to finish.
 
-        Raises TrackingUnavailableError.
+        Raises TrackingUnavailableError if the tables are unavailable.
         """
         waiting: list[TrackingEvent] = []
         try:

@@ -1,9 +1,9 @@
 """The tracker: how a worker records its days. A failure to record does not stop the sync.
 
-An outage of the tracking tables is logged once, and what happens meanwhile is written, in order,
-when they are available again. Only what the records say about the day can stop it: SupersededError,
-DayDoneError, BatchCancelledError or WorkerLostError. Does not keep the pending events: see
-`pending_writes.py`.
+An outage of the tracking tables is logged once; events during the outage are written in order when
+the tables are available again. A sync is stopped only if the records show that the worker must not
+continue: SupersededError, DayDoneError, BatchCancelledError or WorkerLostError. Does not keep the
+pending events: see `pending_writes.py`.
 """
 
 import logging
@@ -44,7 +44,7 @@ class Tracker:
 
     With a `heartbeat`, a day starts only if its worker is still registered. `in_target` says
     whether the tracking tables are in the target database, so that a day's success can be written
-    in the transaction that loads it. A batch is given as it was requested; it is opened or joined
+    in the transaction that loads it. A batch is passed as it was requested; it is opened or joined
     when its record is first needed, or later if the tables are unavailable then.
     """
 
@@ -78,12 +78,12 @@ class Tracker:
         return clone
 
     def transfer_pending_to(self, other: "Tracker") -> None:
-        """Move the pending writes to another tracker of the run, and close."""
+        """Move the pending writes to another tracker of the run; close the connection."""
         self._writes.transfer_pending_to(other._writes)
 
     @property
     def has_pending(self) -> bool:
-        """Whether something is not recorded yet."""
+        """Whether any events are not recorded yet."""
         return self._writes.has_pending
 
     def open_batch(self, new: NewBatch) -> Batch | None:
@@ -91,9 +91,10 @@ class Tracker:
         return self._writes.batch(new)
 
     def retry_batch(self, new: NewBatch, days: Sequence[date], before: datetime) -> None:
-        """Make those of `days` pending that failed in the batch `before` it was requested again.
+        """Reset to pending those of `days` that failed before the batch was requested again.
 
-        If there are any, the batch is `syncing` afterwards.
+        `before` is the time of that request. If there are any such days, the batch is `syncing`
+        afterwards.
         """
         self._writes.record(events.BatchRetried(new, days, before))
 
@@ -113,7 +114,7 @@ class Tracker:
         self._writes.record(events.DaysSkipped(new, days))
 
     def invalidate_days(self, dataset: str, table: str) -> None:
-        """Record that the dataset's target table is missing, so that no day is synced any more."""
+        """Record that the dataset's target table is missing, so none of its days is synced."""
         self._writes.record(events.TableMissing(dataset, table, time.monotonic()))
 
     def begin(
@@ -137,7 +138,7 @@ class Tracker:
         """
         batch = None if new is None else self.open_batch(new)
         if batch is None and new is not None:
-            return None  # started alone, the day would be missing in its batch
+            return None  # if it started without its batch, it would be missing from the batch
 
         def work(cursor: "Cursor") -> Attempt:
             self._check_registration(cursor)
@@ -155,7 +156,7 @@ class Tracker:
         return self._writes.try_do(work)
 
     def is_success(self, attempt: Attempt) -> bool:
-        """Return whether `attempt` is recorded as a success; False if not known."""
+        """Return whether `attempt` is recorded as a success; False if unknown."""
         return bool(self._writes.try_do(lambda cursor: attempts.is_success(cursor, attempt)))
 
     def confirm(self, attempt: Attempt) -> None:
@@ -173,7 +174,8 @@ class Tracker:
         """Record a day's success in the transaction that loads the day (`cursor`).
 
         Returns whether it was recorded; on an error, rolls back to a savepoint. Raises
-        SupersededError; the caller then has to roll back the transaction.
+        SupersededError if the attempt was closed or superseded; the caller then has to roll back
+        the transaction.
         """
         try:
             # One round trip for both statements; the commit that follows ends the savepoint.
@@ -198,7 +200,7 @@ class Tracker:
 
     def succeed(self, day: StartedDay, counts: DayCounts, *, at: float, refresh: bool) -> None:
         """Record a day's success after its rows were committed, even if its attempt was closed in
-        the meantime. `at` is when it ended, by `time.monotonic()`."""
+        the meantime. `at` is when it ended (`time.monotonic()`)."""
         self._writes.record(events.DaySucceeded(day, counts, at, refresh))
 
     def fail(self, day: StartedDay, error: str) -> None:
@@ -214,7 +216,7 @@ class Tracker:
         self._writes.record(events.BatchProgressed(new))
 
     def mark_not_run(self, new: NewBatch, days: Sequence[date] | None, error: str) -> None:
-        """Mark unfinished days of a batch as not run: those in `days`, or all if it is None."""
+        """Mark unfinished days of a batch (those in `days`, or all if it is None) as not run."""
         self._writes.record(events.DaysNotRun(new, days, error))
 
     def mark_batch_not_run(self, batch_key: str, dataset: str, error: str) -> None:
@@ -231,29 +233,29 @@ class Tracker:
         self._writes.try_do(work, durable=True)
 
     def record_replay_in(self, cursor: "Cursor", day: SyncedDay, kept: int) -> None:
-        """Record in the transaction of `cursor` that `kept` quarantined rows of a day are left."""
+        """Record in the caller's transaction that `kept` rows of a day are still quarantined."""
         attempts.record_replay(cursor, day, kept)
 
     def record_replay(self, dataset: str, day: SyncedDay, kept: int) -> None:
-        """Record, after the other rows were committed, that `kept` quarantined rows are left."""
+        """Record that `kept` rows are still quarantined, after the other rows were committed."""
         self._writes.record(events.RowsReplayed(dataset, day, kept))
 
     def source_columns(self, dataset: str) -> dict[str, str] | None:
-        """Return the type of each column of a source when it was last opened; None if it never was
-        or the tables are unavailable."""
+        """Return the source's column types, by column name, from when it was last opened; None if
+        it never was or the tables are unavailable."""
         return self._writes.try_do(lambda cursor: source_columns.last_seen(cursor, dataset))
 
     def remember_columns(
         self, dataset: str, columns: Mapping[str, str], changes: Sequence[str]
     ) -> None:
-        """Record a source's columns, and the `changes` made to the target table because of them."""
+        """Record a source's columns, and the resulting `changes` to the target table."""
         self._writes.record(events.ColumnsChanged(dataset, columns, changes))
 
     def small_days(
         self, dataset: str, days: Sequence[date], fraction: float
     ) -> list[SmallDay] | None:
-        """Return those of `days` with fewer rows than `fraction` of the median of the days before;
-        None if the tables are unavailable."""
+        """Return those of `days` that have fewer rows than `fraction` of the median of the
+        preceding days; None if the tables are unavailable."""
         return self._writes.try_do(lambda c: day_checks.small_days(c, dataset, days, fraction))
 
     def mark_reported(self, reported: Sequence[Attempt]) -> None:
@@ -263,8 +265,8 @@ class Tracker:
             self._writes.try_do(lambda cursor: attempts.mark_reported(cursor, ids))
 
     def close(self) -> None:
-        """Write what is pending, waiting a few seconds if the tables are unavailable; close the
-        connection. Using the tracker again opens a new one."""
+        """Write the pending events (waiting a few seconds if the tables are unavailable) and close
+        the connection. Using the tracker again opens a new one."""
         self._writes.close()
 
     def __enter__(self) -> "Tracker":

@@ -43,8 +43,9 @@ class RegisteredWorker:
     def is_dead(self, lost_after_seconds: float) -> bool:
         """Return whether its process is known not to exist; always False for another host.
 
-        A process with the same ID and another start time proves that only if the last heartbeat is
-        more than `lost_after_seconds` ago: setting the clock changes the start times of processes.
+        A process with the same ID but a different start time counts as another process only if the
+        last heartbeat is more than `lost_after_seconds` ago, because setting the clock changes the
+        start times of processes.
         """
         if self.worker.host_id != this_host_id():
             return False
@@ -77,7 +78,7 @@ def _exists(pid: int) -> bool:
 
 @cache
 def this_host_id() -> str:
-    """Return an ID of this boot of the machine and of this process namespace."""
+    """Return an ID that is unique to this boot of the machine and this process namespace."""
     parts = [socket.gethostname()]
     for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
         try:
@@ -94,7 +95,7 @@ def register(cursor: "Cursor", worker: Worker) -> None:
 
 
 def beat(cursor: "Cursor", worker: Worker) -> bool:
-    """Record a heartbeat of `worker`; return False if it is not registered any more."""
+    """Record a heartbeat of `worker`; return False if it is no longer registered."""
     cursor.execute(_SQL["beat"], vars(worker))
     row = cursor.fetchone()
     return row is not None and row[0] == 1

@@ -1,4 +1,4 @@
--- register: register a worker, again if its first registration may have been lost
+-- register: register a worker; may be repeated, because the first registration may be lost
 INSERT INTO sync_worker (run_id, host_id, pid, process_started)
 VALUES (%(run_id)s, %(host_id)s, %(pid)s, %(process_started)s)
 ON CONFLICT (run_id, host_id, pid) DO UPDATE SET
@@ -24,7 +24,7 @@ WITH worker AS (
 )
 SELECT count(*) FROM worker
 
--- lock_registration: whether the worker is registered; keeps it so until the transaction ends
+-- lock_registration: whether the worker is registered; locks its row until the transaction ends
 SELECT FROM sync_worker WHERE run_id = %(run_id)s AND host_id = %(host_id)s AND pid = %(pid)s
 FOR KEY SHARE
 

@@ -1,4 +1,4 @@
-"""Rename columns, functions and an index as in the glossary; rewrite the table comments."""
+"""Rename columns, functions and indexes to the terms in the glossary; rewrite the comments."""
 
 from sync_pipeline.database.migrate import run_sql
 

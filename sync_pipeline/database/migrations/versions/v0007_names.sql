@@ -1,4 +1,4 @@
--- Rename to the terms of docs/glossary.md. Data and privileges are kept; nothing is dropped.
+-- Rename to the terms in docs/glossary.md. Data and privileges are kept; nothing is dropped.
 ALTER TABLE sync_attempt RENAME COLUMN told_at TO materialized_at;
 ALTER INDEX sync_attempt_untold RENAME TO sync_attempt_unreported;
 ALTER INDEX sync_attempt_one_standing_per_day_of_batch
@@ -125,7 +125,7 @@ COMMENT ON COLUMN daily_sync_status.skipped_count IS
 COMMENT ON COLUMN daily_sync_status.attempt IS
     'Day record: number of the latest attempt; only that attempt may commit. 0 for a batch.';
 COMMENT ON COLUMN daily_sync_status.run_id IS
-    'Day record: the last Dagster run to write it. Batch record: the first run to work on it.';
+    'Day record: the last Dagster run that wrote it. Batch record: the first run that worked on it.';
 COMMENT ON COLUMN daily_sync_status.triggered_by IS
     'User, schedule, backfill or run that requested it.';
 COMMENT ON COLUMN daily_sync_status.heartbeat_at IS
@@ -161,8 +161,8 @@ COMMENT ON COLUMN sync_attempt.materialized_at IS
     'When the success was reported to Dagster as a materialization; NULL if not yet.';
 
 COMMENT ON TABLE sync_worker IS 'Running worker processes; a row is deleted when its worker ends.';
-COMMENT ON COLUMN sync_worker.run_id IS 'Dagster run the worker executes.';
-COMMENT ON COLUMN sync_worker.host_id IS 'Boot of the machine and process namespace of the worker.';
+COMMENT ON COLUMN sync_worker.run_id IS 'Dagster run that the worker executes.';
+COMMENT ON COLUMN sync_worker.host_id IS 'Identifies the machine''s boot and the worker''s process namespace.';
 COMMENT ON COLUMN sync_worker.pid IS 'Process ID within that namespace.';
 COMMENT ON COLUMN sync_worker.process_started IS 'When the process started, Unix time in seconds.';
 COMMENT ON COLUMN sync_worker.started_at IS 'When the worker registered.';
