@@ -100,7 +100,7 @@ ATTEMPTS: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
     ("one_current_per_day_of_batch", PENDING, {"sync_date": "2025-10-02"}),
     ("one_syncing_per_day", SYNCING, {"sync_date": "2025-10-03", "attempt": 4}),
 ]
-# `closed_has_end` cannot be violated directly because a trigger sets the end. It has its own test.
+# `closed_has_end` is tested separately, because a trigger sets the end and so prevents a violation.
 CASES = [
     *[("daily_sync_status", *case) for case in RECORDS],
     *[("sync_attempt", *case) for case in ATTEMPTS],
@@ -109,7 +109,7 @@ CASES = [
 
 @pytest.fixture
 def connection(one_database: str) -> Iterator["Connection"]:
-    """An uncommitted transaction with a batch, a synced day, a pending and a running attempt."""
+    """A connection whose open transaction has added a batch, a synced day and two open attempts."""
     with closing(psycopg2.connect(one_database)) as opened:
         insert(opened, "daily_sync_status", BATCH | {"id": FIRST, "batch_key": "opened"})
         insert(opened, "daily_sync_status", DAY | {"sync_date": "2025-10-01"})

@@ -35,7 +35,7 @@ class Stage(IntEnum):
 
 
 class Writer(Protocol):
-    """A way to write the specification's batch, in these steps."""
+    """Writes the specification's batch in these steps."""
 
     def open(self) -> None: ...
     def progress(self) -> None: ...
@@ -44,7 +44,7 @@ class Writer(Protocol):
 
 
 class BySql:
-    """The statements as printed, except in stage 4, for which none is printed."""
+    """Runs the printed statements; the specification prints none for stage 4."""
 
     def __init__(self, url: str, connection: "Connection") -> None:
         self.connection = connection
@@ -66,7 +66,7 @@ class BySql:
 
 
 class ByService:
-    """The calls as printed."""
+    """Makes the printed calls."""
 
     def __init__(self, url: str, connection: "Connection") -> None:
         self.record_id: int | None = None
@@ -114,7 +114,7 @@ class ByService:
 
 
 class ByPipeline:
-    """Days synced, skipped and marked as not run; the record follows from them."""
+    """Syncs days, skips them or marks them as not run; the pipeline updates the record."""
 
     def __init__(self, url: str, connection: "Connection") -> None:
         self.connection = connection
@@ -131,7 +131,7 @@ class ByPipeline:
     def finish(self) -> None:
         self.worker.skip(DAYS[3])
         self.worker.sync(*DAYS[4:9], row_count=4500)
-        # The batch started 930 seconds before its last day ended.
+        # Make the batch start 930 seconds before its last day ends.
         last = self.worker.begin(DAYS[9])
         execute(
             self.connection,
@@ -146,7 +146,8 @@ class ByPipeline:
 
 @pytest.fixture
 def others(connection: "Connection", database_url: str, environment: dict[str, str]) -> list[int]:
-    """Return the IDs of finished, failed and running batches; add days, one of them 10-05."""
+    """Create a successful, a failed and a running batch, and day records (one for 10-05); return
+    the IDs of the batches."""
     alone = Worker(database_url, dataset="default")
     alone.sync(date(2025, 10, 5), date(2025, 10, 6))
     alone.break_at(date(2025, 10, 7), error="批量同步 of the source is down")
@@ -167,7 +168,7 @@ def others(connection: "Connection", database_url: str, environment: dict[str, s
 def writer(
     request: pytest.FixtureRequest, others: list[int], database_url: str, connection: "Connection"
 ) -> Writer:
-    """A writer whose next record has the ID in the specification's statements."""
+    """A writer whose next record gets the ID used in the specification's statements."""
     rows(
         connection,
         "SELECT setval(pg_get_serial_sequence('daily_sync_status', 'id'), %s, false)",
@@ -235,7 +236,7 @@ def test_a_finished_batch_is_a_success_with_its_totals_and_its_duration(
     assert row["duration_seconds"] == 930
     assert row["remarks"] == (
         "批量同步完成: ..." if isinstance(writer, BySql) else FINISHED
-    )  # the statement as printed abbreviates
+    )  # the printed statement abbreviates the remarks
     skipped = 1 if isinstance(writer, BySql) else 2
     assert fields(row, *TYPED) == typed(skipped)
     assert row["end_time"] >= row["start_time"]
@@ -335,7 +336,7 @@ def test_at_most_the_latest_ten_finished_batches_are_returned(
 
 
 def process_days(update: Callable[..., bool], record_id: int) -> Iterator[bool]:
-    """The specification's 批量同步流程: progress after each day, then the end."""
+    """Make the updates in the specification's 批量同步流程; yield the result of each."""
     for processed in range(1, 11):
         yield update(
             record_id=record_id,

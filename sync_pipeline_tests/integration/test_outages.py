@@ -71,7 +71,7 @@ def outage_logs(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def days_of(records: str) -> list[tuple[object, ...]]:
-    """Return each day's record: its status, its rows and the state of its only attempt."""
+    """Return each day of the batch with its status, its rows and the state of its attempt."""
     return run(
         records,
         "SELECT r.sync_date, r.status, r.success_count, a.state FROM daily_sync_status r "
@@ -97,7 +97,7 @@ def assert_complete(pipeline: Pipeline, records: str, results: list[DayResult]) 
 
 
 def clock(pipeline: Pipeline) -> datetime:
-    """Return the time of the target's server; both servers run on this machine."""
+    """Return the target server's time; both servers run on this machine."""
     [(now,)] = run(pipeline.target, "SELECT clock_timestamp()")
     assert isinstance(now, datetime)
     return now
@@ -184,7 +184,7 @@ def test_the_end_of_a_run_waits_a_few_seconds_for_the_end_of_an_outage(
     assert_complete(pipeline, records, results)
 
 
-def test_in_an_outage_until_the_end_days_are_synced_at_full_speed_and_pending_events_are_logged(
+def test_if_an_outage_outlasts_a_run_days_sync_at_full_speed_and_pending_events_are_logged(
     pipeline: Pipeline,
     records: str,
     server: OtherServer,

@@ -1,4 +1,4 @@
-"""`sync-pipeline retry` resumes a failed batch under the same record. Dagster is not running."""
+"""`sync-pipeline retry` resumes a failed batch in the same record; Dagster is not running."""
 
 import signal
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""A tracking failure is logged once and does not stop a sync; losing the day's lock does."""
+"""A tracking failure is logged once and does not stop a sync; losing a day's lock stops it."""
 
 import socket
 import threading
@@ -123,7 +123,7 @@ class TestOutage:
 
         assert all_synced(pipeline, results)
         assert logged(caplog) == [OUTAGE, AVAILABLE_AGAIN]
-        # What was committed before is lost with the database; the rest is written late.
+        # The record committed before the outage is lost with the database; the rest are late.
         assert run(elsewhere.url, STATUSES) == [(day, "success") for day in DAYS[1:]]
         elsewhere.drop()
 
@@ -137,7 +137,7 @@ class TestOutage:
         assert all_synced(pipeline, pipeline.sync(DAYS, None, resync=False))
         opening, opening_left, *syncing, run_left = logged(caplog)
         assert (opening, opening_left) == (OUTAGE, NOT_RECORDED.format(None, 1))
-        # The other tables still exist: each successful write looks like the end of the outage.
+        # Other tables still exist, so each successful write to them looks like the outage's end.
         assert set(syncing) == {OUTAGE}
         assert run_left == NOT_RECORDED.format("run-1", 5)
 
@@ -287,7 +287,7 @@ class TestRejected:
             monkeypatch.setattr(tracking_connection, "LOCK_TIMEOUT_SECONDS", 0.3)
         with gate_closed(pipeline.source) as gate, in_thread(partial(pipeline.sync, DAYS)) as work:
             wait_until_blocked(connection, gate.info.backend_pid)
-            # From here on, only the wait in the day's transaction is short.
+            # An open connection keeps its timeout, but the wait in the day's transaction is short.
             monkeypatch.setattr(tracking_connection, "LOCK_TIMEOUT_SECONDS", 0.3)
             with transaction(pipeline.target) as held:
                 held.execute("LOCK daily_sync_status")

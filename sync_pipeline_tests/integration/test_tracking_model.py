@@ -1,7 +1,7 @@
-"""After any sequence of events, repeated or not, the tracking tables are correct.
+"""The tracking tables are correct after any sequence of events, even if events are repeated.
 
 Hypothesis chooses the events; after each one, the tables are compared with a model in plain Python.
-`MODEL_EXAMPLES=1000` runs more, random examples.
+To run more examples, chosen at random, set `MODEL_EXAMPLES=1000`.
 """
 
 import os
@@ -59,7 +59,7 @@ Started = tuple[Attempt, AttemptRow]
 
 
 class Tracking(RuleBasedStateMachine):
-    """Runs of overlapping batches of one dataset, and of days alone."""
+    """Runs of overlapping batches of one dataset, and of days without a batch."""
 
     started = Bundle("started")
     connection: "Connection"
@@ -97,7 +97,7 @@ class Tracking(RuleBasedStateMachine):
 
     @rule(target=started, failed=consumes(started), error=ERRORS, resync=st.booleans())
     def retry(self, failed: Started, error: str, resync: bool) -> Any:
-        """The same worker retries a day without having closed the failed attempt."""
+        """Retry a day with the same worker, which has not closed the failed attempt."""
         attempt, row = failed
         run = row.run or RUNS[0]
         return self._begin(
@@ -113,7 +113,7 @@ class Tracking(RuleBasedStateMachine):
         after: FailedAttempt | None = None,
         row: AttemptRow | None = None,
     ) -> Any:
-        """Return the started attempt; nothing if the day does not have to be synced."""
+        """Start an attempt and return it, or return nothing if the day need not be synced."""
         days = OF_BATCH[key] if key else DAYS
         day = days[number % len(days)] if row is None else row.day
         with self.work() as cursor:
@@ -149,7 +149,7 @@ class Tracking(RuleBasedStateMachine):
 
     @rule(one=started)
     def lose_a_success(self, one: Started) -> None:
-        """The connection breaks before the commit."""
+        """Lose a success because the connection breaks before the commit."""
         attempt, row = one
         if self.model.may_succeed(row):
             with self.connection.cursor() as cursor:
@@ -191,7 +191,7 @@ class Tracking(RuleBasedStateMachine):
 
     @rule(run=ONE_RUN, error=ERRORS)
     def fail_open_attempts_of_run(self, run: str, error: str) -> None:
-        """The run is over, or its worker was lost."""
+        """Close the attempts of a run that is over or whose worker was lost."""
         lost = [one for one in self.model.attempts if one.run == run and one.state == "syncing"]
         with self.work() as cursor:
             assert attempts.fail_open_attempts_of_run(cursor, run, error) == len(lost)
@@ -215,7 +215,7 @@ class Tracking(RuleBasedStateMachine):
         self.model.refresh(key)
 
     @invariant()
-    def every_attempt_is_as_in_the_model(self) -> None:
+    def every_attempt_matches_the_model(self) -> None:
         found = rows(
             self.connection,
             "SELECT a.sync_date, b.batch_key, a.run_id, a.state, a.attempt, a.superseded,"
@@ -227,7 +227,7 @@ class Tracking(RuleBasedStateMachine):
         )
 
     @invariant()
-    def every_day_is_as_in_the_model(self) -> None:
+    def every_day_matches_the_model(self) -> None:
         found = rows(self.connection, "SELECT * FROM daily_sync_status WHERE kind = 'day'")
         assert {
             row["sync_date"]: (
@@ -242,14 +242,14 @@ class Tracking(RuleBasedStateMachine):
             assert "批量同步" not in row["remarks"]
 
     @invariant()
-    def every_batch_record_is_as_of_its_last_refresh(self) -> None:
+    def every_batch_record_matches_its_last_refresh(self) -> None:
         found = rows(self.connection, "SELECT * FROM daily_sync_status WHERE kind = 'batch'")
         assert {row["batch_key"] for row in found} == set(self.model.shown)
         for row in found:
             assert_record(row, self.model.shown[row["batch_key"]])
 
     def teardown(self) -> None:
-        """After a refresh, every batch record agrees with its days."""
+        """Check that every batch record agrees with its days after a refresh."""
         for row in rows(self.connection, "SELECT * FROM daily_sync_status WHERE kind = 'batch'"):
             with self.work() as cursor:
                 batches.refresh(cursor, row["id"])
@@ -261,7 +261,7 @@ class Tracking(RuleBasedStateMachine):
 
 
 def assert_record(row: dict[str, Any], shown: BatchState) -> None:
-    """The record has these counts; its status, end, error and remarks agree with them."""
+    """Check that the record has these counts and a status, end, error and remarks that agree."""
     counts = ("total_days", "success_count", "failed_count", "skipped_count", "total_records")
     expected = (shown.total, shown.success, shown.failed, shown.skipped, shown.rows)
     assert tuple(row[name] for name in counts) == expected

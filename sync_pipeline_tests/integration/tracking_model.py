@@ -1,7 +1,7 @@
 """A model of the tracking layer in plain Python: the expected rows after any sequence of events.
 
-It uses no database and no clock. Each method is an event; `shown` has what each batch's record must
-contain since it was last refreshed.
+It uses no database and no clock. Each event is a method; `shown` contains the expected record of
+each batch as of its last refresh.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class AttemptRow:
     error: str | None = None
 
     def refused(self, batch: str | None, day: date, run: str, error: str) -> bool:
-        """Return whether it records that the day could not start in this run for this reason."""
+        """Return whether this row records that the day could not start in this run, and why."""
         mine = (self.batch, self.day, self.run, self.error) == (batch, day, run, error)
         return mine and self.state == "failed" and self.number is None
 
@@ -160,7 +160,7 @@ class Model:
         self.refresh(batch if failed else None)
 
     def mark_not_run(self, unfinished: Sequence[AttemptRow], error: str) -> None:
-        """Close these attempts, which are running or pending."""
+        """Close these running or pending attempts as failed."""
         for one in unfinished:
             if one.number is None:
                 one.state, one.error = "failed", NOT_RUN + error
@@ -185,7 +185,7 @@ class Model:
             self.shown[batch] = self.projected(batch)
 
     def projected(self, batch: str) -> BatchState:
-        """Return what the record must contain if it is refreshed now."""
+        """Return the state that the record must have if it is refreshed now."""
         shown = BatchState(len(self.current(batch)))
         for one in sorted(self.current(batch), key=lambda one: one.day):
             if one.state == "success":

@@ -43,7 +43,7 @@ def test_there_is_always_at_least_one_day_between_writes(
 
 
 @given(st.integers(1, 100), st.integers(1, 100_000))
-def test_a_percentage_writes_at_least_every_that_many_percent(
+def test_with_a_percentage_there_are_at_most_that_many_percent_of_days_between_writes(
     percent: int, total_days: int
 ) -> None:
     between = days_between_writes(Percent(percent=percent), total_days)

@@ -37,5 +37,5 @@ def test_without_a_cursor_the_state_is_empty() -> None:
         '{"last_run_at": 17.0, "suspected": {}, "positions": {"a": {"x": 1}}, "runs_after": 9.0}',
     ],
 )
-def test_a_cursor_of_another_version_is_ignored(text: str) -> None:
+def test_a_cursor_from_another_version_is_ignored(text: str) -> None:
     assert ReconcilerCursor.read(text) == ReconcilerCursor()

@@ -88,7 +88,7 @@ def test_the_remarks_of_a_failed_day_do_not_contain_the_batch_mark_even_if_its_e
     assert text.replace(" ", "") == f"单日同步失败:{error}".replace(" ", "")
 
 
-def test_the_remarks_of_a_day_have_its_rows() -> None:
+def test_the_remarks_of_a_day_have_its_row_counts() -> None:
     assert remarks.day_started(START) == "单日同步: 2025-10-01"
     assert remarks.day_finished(START, DayCounts(12, 10, 2, 999)) == (
         "单日同步完成: 2025-10-01, 读取12行, 写入10行, 拒绝2行"

@@ -1,4 +1,4 @@
-"""A worker is dead if its process does not exist, but not because the clock was set."""
+"""A worker is dead if its process no longer exists; setting the clock does not make it dead."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ def test_a_killed_process_is_dead_immediately_even_as_a_zombie() -> None:
     assert killed.is_dead(LOST_AFTER_SECONDS)
 
 
-def test_a_process_on_another_host_is_never_known_to_be_dead() -> None:
+def test_a_process_on_another_host_is_never_considered_dead() -> None:
     assert not RegisteredWorker(
         replace(THIS_PROCESS, host_id="another machine", pid=2**22), 3600
     ).is_dead(LOST_AFTER_SECONDS)

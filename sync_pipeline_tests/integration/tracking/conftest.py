@@ -1,4 +1,4 @@
-"""The database and the worker for tests of the tracking tables, which each clear them first."""
+"""Fixtures for tests of the tracking tables: an empty database, and a worker with a batch."""
 
 import pytest
 
@@ -7,11 +7,11 @@ from sync_pipeline_tests.integration.helpers import Worker, clear, open_batch
 
 @pytest.fixture
 def database_url(one_database: str) -> str:
-    """The module's database, with empty tracking tables."""
+    """The URL of the module's database; its tracking tables are empty."""
     return clear(one_database)
 
 
 @pytest.fixture
 def worker(request: pytest.FixtureRequest, database_url: str) -> Worker:
-    """A worker with a batch of pending days: the module's `DAYS`."""
+    """A worker with a batch whose days, the module's `DAYS`, are pending."""
     return Worker(database_url, open_batch(database_url, request.module.DAYS))

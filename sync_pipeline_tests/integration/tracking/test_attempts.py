@@ -1,4 +1,4 @@
-"""Attempts are numbered, and only the latest attempt at a day may record how it ended."""
+"""Attempts are numbered, and only the latest attempt at a day may record the day's result."""
 
 import random
 from dataclasses import replace
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.integration
 
 DAYS = helpers.days(4)
 
-# Day records whose status differs from the attempt with their number, the latest at the day.
+# Day records whose status differs from the state of their latest attempt.
 DISAGREEING = """
 SELECT * FROM daily_sync_status record LEFT JOIN sync_attempt USING (dataset, sync_date, attempt)
 WHERE record.kind = 'day' AND record.status IS DISTINCT FROM sync_attempt.state
@@ -230,7 +230,7 @@ class TestRefused:
 
 
 class TestNotRun:
-    """Unfinished days of a run or batch that is over are closed."""
+    """When a run or batch is over, its unfinished days are closed."""
 
     def test_a_run_closes_its_running_attempts_and_nothing_else(
         self, worker: Worker, connection: "Connection"
@@ -259,7 +259,7 @@ class TestNotRun:
             ([], None, []),
         ],
     )
-    def test_a_batch_closes_its_unfinished_days_among_these_and_of_this_run(
+    def test_unfinished_days_of_a_batch_can_be_closed_by_day_and_by_run(
         self,
         worker: Worker,
         connection: "Connection",
@@ -295,7 +295,7 @@ class TestNotRun:
         with transaction(worker.url) as held:
             held.execute("SELECT FROM daily_sync_status WHERE kind = 'day' FOR UPDATE")
             with in_thread(partial(worker.mark_not_run, "power failed")) as closing:
-                # It has read the second day as pending and is waiting for the first day's record.
+                # It has read the second day as pending and is waiting for a lock on the first.
                 wait_until_blocked(connection, held.connection.info.backend_pid)
                 attempt = replace(worker, run_id="run-2").begin(DAYS[1])
                 held.connection.commit()
@@ -323,7 +323,7 @@ class TestConcurrency:
         self, database_url: str, connection: "Connection"
     ) -> None:
         batches = [open_batch(database_url, DAYS, key) for key in ("one", "two")]
-        # Rows are not stored in the order of their numbers.
+        # Afterwards, the rows are no longer stored in the order of their IDs.
         execute(connection, "UPDATE sync_attempt SET triggered_by = 'moved' WHERE id % 2 = 0")
         work = [
             partial(change_at_random, Worker(database_url, batches[n % 2], f"run-{n}"), seed=n)
@@ -340,7 +340,7 @@ class TestConcurrency:
 
 
 def change_at_random(worker: Worker, seed: int) -> int:
-    """Make 40 random changes; return the number of days that they synced."""
+    """Make 40 random changes; return how many of them synced a day."""
     choice = random.Random(seed)  # noqa: S311  not for secrets
     synced = 0
     for _ in range(40):

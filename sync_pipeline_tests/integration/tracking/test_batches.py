@@ -1,4 +1,4 @@
-"""A batch has one record, which agrees with its days no matter which worker writes it and when."""
+"""A batch has one record, which agrees with its days no matter which worker writes it, or when."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -161,7 +161,7 @@ class TestRetry:
         worker.break_at(*DAYS[8:])
         return worker
 
-    def test_it_is_open_again_and_then_a_success_and_keeps_its_history(
+    def test_it_is_reopened_then_succeeds_and_keeps_its_history(
         self, worker: Worker, connection: "Connection"
     ) -> None:
         assert counted(of_batch(connection, worker)) == ("failed", 8, 2, 0)
@@ -183,7 +183,7 @@ class TestRetry:
         found = [(a["run_id"], a["state"], a["superseded"]) for a in history(connection, DAYS[9])]
         assert found == [("run-1", "failed", True), ("run-2", "success", False)]
 
-    def test_days_that_were_synced_elsewhere_since_are_skipped(
+    def test_days_that_have_since_been_synced_elsewhere_are_skipped(
         self, worker: Worker, connection: "Connection"
     ) -> None:
         Worker(worker.url, run_id="nightly").sync(*DAYS[8:])
@@ -221,13 +221,13 @@ def test_refreshing_a_closed_batch_does_not_change_its_end(
 
 
 def projected(batch: dict[str, Any]) -> dict[str, Any]:
-    """The values that are computed from the days; heartbeat and time of the update are not."""
+    """Return the values computed from the days, without heartbeat, update time, change number."""
     return {k: v for k, v in batch.items() if k not in ("updated_at", "heartbeat_at", "change")}
 
 
 @pytest.fixture(scope="module")
 def rolled_back(one_database: str) -> Iterator["Connection"]:
-    """A connection for many examples; nothing is committed."""
+    """A connection shared by many examples; nothing is committed."""
     with closing(psycopg2.connect(one_database)) as opened:
         yield opened
 
@@ -331,7 +331,7 @@ class Scenario:
         assert found["total_records"] == 10 * by_state[0]
         assert (found["error_message"] is None) == (by_state[1] == 0)
         assert (found["end_time"] is None) == (status == "syncing")
-        # The values depend on the days only, not on the previous values or the number of refreshes.
+        # The values depend only on the days, not on previous values or the number of refreshes.
         self.cursor.execute(
             "UPDATE daily_sync_status SET remarks = '批量同步?', error_message = '?',"
             " total_records = 99, start_date = sync_date, end_date = sync_date WHERE id = %s",

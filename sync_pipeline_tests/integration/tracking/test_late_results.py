@@ -1,4 +1,4 @@
-"""The end of a day that is recorded after the fact, once and in the right attempt."""
+"""Late results are recorded once and in the right attempt."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -76,7 +76,7 @@ LATE_RESULTS: list[Callable[[Worker], bool]] = [record_late_success, record_late
 class TestUnrecordedStart:
     """Days whose start could not be recorded."""
 
-    def test_a_pending_day_of_the_batch_becomes_the_success(
+    def test_a_pending_day_of_the_batch_becomes_a_success(
         self, worker: Worker, connection: "Connection"
     ) -> None:
         assert record_late_success(worker)
@@ -88,7 +88,7 @@ class TestUnrecordedStart:
         assert history(connection, START)[0]["duration_seconds"] == 30
         assert counted(connection, worker) == (1, 0, 0)
 
-    def test_a_pending_day_of_the_batch_becomes_the_failure(
+    def test_a_pending_day_of_the_batch_becomes_a_failure(
         self, worker: Worker, connection: "Connection"
     ) -> None:
         assert record_late_failure(worker)
@@ -133,7 +133,7 @@ class TestUnrecordedStart:
         assert at_day(connection)[1:] == [(1, "success", True)]
 
     @pytest.mark.parametrize("number", [None, 1, 2])
-    def test_it_counts_as_reported_only_if_the_number_is_that_of_the_attempt(
+    def test_it_counts_as_reported_only_if_its_number_matches_the_attempt(
         self, worker: Worker, connection: "Connection", number: int | None
     ) -> None:
         assert record_late_success(worker, reported=True, number=number)
@@ -145,7 +145,7 @@ class TestOwnAttempt:
     """Days that the run had started and whose end could not be recorded."""
 
     @pytest.mark.parametrize("number", [None, 1])
-    def test_the_running_attempt_becomes_the_success(
+    def test_the_running_attempt_becomes_a_success(
         self, worker: Worker, connection: "Connection", number: int | None
     ) -> None:
         worker.begin(START)
@@ -155,7 +155,7 @@ class TestOwnAttempt:
         assert day_record(connection, START)["status"] == "success"
         assert counted(connection, worker) == (1, 0, 0)
 
-    def test_an_attempt_closed_because_its_worker_was_presumed_dead_becomes_the_success(
+    def test_an_attempt_closed_because_its_worker_was_presumed_dead_becomes_a_success(
         self, worker: Worker, connection: "Connection"
     ) -> None:
         worker.begin(START)
@@ -179,7 +179,7 @@ class TestOwnAttempt:
         assert at_day(connection) == [(1, "success", False), (None, "skipped", True)]
         assert counted(connection, worker) == (0, 0, 1)
 
-    def test_the_running_attempt_becomes_the_failure(
+    def test_the_running_attempt_becomes_a_failure(
         self, worker: Worker, connection: "Connection"
     ) -> None:
         worker.begin(START)
@@ -189,14 +189,14 @@ class TestOwnAttempt:
 
 
 class TestOtherRuns:
-    """Days that another run is running, or ran later."""
+    """Days that another run is syncing, or synced later."""
 
     @pytest.fixture
     def other(self, worker: Worker) -> Worker:
         return Worker(worker.url, open_batch(worker.url, DAYS, "other"), run_id="other")
 
     @pytest.mark.parametrize("record_late", LATE_RESULTS)
-    def test_it_waits_while_another_run_is_running_the_day(
+    def test_it_waits_while_another_run_is_syncing_the_day(
         self,
         worker: Worker,
         other: Worker,
@@ -210,7 +210,7 @@ class TestOtherRuns:
         other.succeed(attempt)
         assert record_late(worker)
 
-    def test_its_own_attempt_is_closed_while_another_run_is_running_the_day(
+    def test_its_own_attempt_is_closed_while_another_run_is_syncing_the_day(
         self, worker: Worker, other: Worker, connection: "Connection"
     ) -> None:
         worker.begin(START)
@@ -237,7 +237,7 @@ class TestOtherRuns:
         assert [number for number, *_ in at_day(connection)] == [2, 1]
         assert sum(counted(connection, worker)) == 1
 
-    def test_an_attempt_ended_at_the_latest_when_the_next_one_started(
+    def test_an_attempt_ends_no_later_than_the_next_one_starts(
         self, worker: Worker, other: Worker, connection: "Connection"
     ) -> None:
         own = worker.begin(START)

@@ -52,7 +52,7 @@ class TestProgress:
         worker.sync(*DAYS[1:4], row_count=500)
         worker.break_at(DAYS[4])
         started_ago(connection, worker, 100)
-        waited = 60  # before its first day started; not part of its speed
+        waited = 60  # seconds before its first day started; not counted in its speed
         first_day = (
             "UPDATE sync_attempt SET started_at = now() - %s * interval '1 s' WHERE attempt = 1"
         )
@@ -66,7 +66,7 @@ class TestProgress:
         assert 100 <= shown.elapsed_seconds < 100 + helpers.TIMEOUT_SECONDS
         working = shown.elapsed_seconds - waited
         assert shown.rows_per_second == pytest.approx(1500 / working, rel=0.01)
-        # Five days are left, at the speed of the four that were run; skipped days take no time.
+        # Five days are left, at the speed of the four that ran; skipped days take no time.
         assert shown.eta_seconds == pytest.approx(working / 4 * 5, rel=0.01)
         assert shown.error_message is not None
 
@@ -117,7 +117,7 @@ def test_recent_batches_are_the_latest_ones_up_to_the_limit(
     assert found == [batches[n].id for n in (2, 1, 0)]
 
 
-def test_the_days_of_a_batch_have_their_latest_attempts_in_it(worker: Worker) -> None:
+def test_the_days_of_a_batch_are_listed_with_their_latest_attempts(worker: Worker) -> None:
     worker.break_at(DAYS[1])
     replace(worker, run_id="run-2").sync(DAYS[1], row_count=7)
     Worker(worker.url).sync(*DAYS[2:4])
@@ -144,8 +144,8 @@ class TestViews:
 
     @pytest.fixture(autouse=True)
     def _history(self, worker: Worker) -> None:
-        """Ten days: two synced, one failed, one missing, two synced, one running, the rest missing;
-        and another dataset with one day."""
+        """Ten days (two synced, one failed, one missing, two synced, one running, three missing),
+        and one day of another dataset."""
         worker.sync(*DAYS[:2])
         worker.break_at(DAYS[2])
         worker.sync(*DAYS[4:6])

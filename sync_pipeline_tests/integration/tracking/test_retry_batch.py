@@ -54,13 +54,13 @@ def test_without_resync_a_day_that_any_worker_has_synced_is_not_started(
     assert everything(connection) == before
 
 
-def test_a_synced_day_of_the_batch_that_has_failed_since_can_be_started(worker: Worker) -> None:
+def test_a_day_that_failed_after_it_was_synced_in_the_batch_can_be_started(worker: Worker) -> None:
     worker.sync(START)
     Worker(worker.url).break_at(START)
     assert worker.begin(START).number == 3
 
 
-def test_closing_the_days_of_a_run_leaves_those_that_another_run_has_planned(
+def test_closing_the_days_of_a_run_does_not_close_days_planned_by_another_run(
     worker: Worker, connection: "Connection"
 ) -> None:
     assert worker.batch is not None
@@ -86,7 +86,7 @@ def test_days_that_fail_in_the_run_that_retries_a_batch_are_not_retried_by_the_s
     replace(worker, run_id="run-2").break_at(DAYS[1])
     new = NewBatch("batch-1", helpers.DATASET, DAYS, "run-2", "a test")
     with transaction(worker.url) as cursor:
-        # The clock of the requesting host may be ahead.
+        # The requesting host's clock may be ahead.
         before = batches.clock(cursor) + timedelta(seconds=60)
         batches.retry_batch(cursor, worker.batch.id, new, DAYS, before, except_runs=["run-2"])
         states_by_day = batches.day_states(cursor, "batch-1", helpers.DATASET)
