@@ -1,6 +1,6 @@
-"""`python -m sync_pipeline_tests.faults`: play random rounds of faults and check all invariants.
+"""Play random rounds of faults and check all invariants: `python -m sync_pipeline_tests.faults`.
 
-Prints one line per round and the totals. The exit code is 1 if an invariant was violated.
+Prints one line per round and then the totals. The exit code is 1 if an invariant was violated.
 """
 
 import argparse
@@ -21,8 +21,8 @@ _KEEP_IN = Path(".data/faults")
 def main() -> int:
     """Play the rounds that the arguments select; return the exit code."""
     arguments = _arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops all processes
-    logging.disable(logging.CRITICAL)  # the errors here are intended; the workers still log
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops all processes too
+    logging.disable(logging.CRITICAL)  # errors are expected here; the workers still log
     struck: Counter[str] = Counter()
     violations = 0
     began = time.monotonic()
@@ -62,7 +62,7 @@ def _arguments() -> argparse.Namespace:
         nargs="*",
         choices=kinds,
         default=list(KINDS),
-        help="stack: all on a whole Dagster",
+        help="stack: all kinds that run a full Dagster",
     )
     parser.add_argument("--keep-in", type=Path, default=_KEEP_IN)
     arguments = parser.parse_args()

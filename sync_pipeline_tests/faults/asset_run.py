@@ -1,7 +1,7 @@
-"""A run of a dataset's asset over a range of days, in this process, as Dagster's launcher runs it.
+"""Run a dataset's asset over a day range in this process, as Dagster's run launcher does.
 
-What `orchestration.run_batch` is to the batch job. The request comes as JSON on standard input;
-the id of the run is said on standard output.
+The counterpart of `orchestration.run_batch` for assets. Reads the request as JSON from standard
+input and prints the run ID to standard output.
 """
 
 import json
@@ -17,7 +17,7 @@ from sync_pipeline.dagster_client import tags
 
 
 def main() -> int:
-    """Run the request on standard input; return 0 if it succeeded, else 1."""
+    """Run the request from standard input; return 0 if it succeeded, else 1."""
     request = json.load(sys.stdin)
     config = request["config"]
     repository = ReconstructableRepository.for_module("sync_pipeline.definitions", "defs")

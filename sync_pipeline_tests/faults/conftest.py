@@ -1,4 +1,4 @@
-"""The harness that the tests of faults share."""
+"""The harness that the fault tests share."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""A disk that a target table can fill: a small tmpfs with a tablespace."""
+"""A small disk that a target table can fill: a tmpfs with a tablespace."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ _LEFT_BYTES = 24 * 1024
 
 
 class TinyDisk:
-    """The mounted disk. `fill` leaves space for one or two days."""
+    """The mounted disk. `fill` leaves space for the rows of one or two days."""
 
     def __init__(self, folder: Path) -> None:
         self._ballast = folder / "ballast"

@@ -1,4 +1,4 @@
-"""Keep all data of a round with a violation, as text files, to find the cause."""
+"""Save all data from a failed round as text files, so that the cause can be found."""
 
 import shutil
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from sync_pipeline_tests.faults.round import Round
 
 
 def keep(played: Round, folder: Path) -> Path:
-    """Write the data of a round into a new folder under `folder`, and return its path."""
+    """Write the data from a round to a new folder under `folder`; return its path."""
     plan = played.plan
     place = folder / f"seed-{plan.seed}-round-{plan.number}-{plan.kind}"
     shutil.rmtree(place, ignore_errors=True)
@@ -33,7 +33,7 @@ def keep(played: Round, folder: Path) -> Path:
         place / "runs.txt", (f"{run.run_id} {run.status.value} {run.tags}" for run in facts.runs)
     )
     _write(place / "events.txt", _events(played, facts.runs))
-    differing = invariants.no_day_holds_a_mixture(facts)
+    differing = invariants.no_day_mixes_generations(facts)
     _write(place / "differing_days.txt", differing)
     return place
 

@@ -1,4 +1,4 @@
-"""What the databases and Dagster contain after a round, for `invariants` to compare."""
+"""Read what the databases and Dagster contain after a round, for `invariants` to compare."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -38,7 +38,7 @@ def attempts(world: World) -> list[Row]:
 
 
 def contents(world: World) -> dict[tuple[str, date], list[tuple[int, int]]]:
-    """Return the target's rows by dataset and day: ID and amount of each row, in order."""
+    """Return the target's rows by dataset and day, as sorted pairs of ID and amount."""
     found: dict[tuple[str, date], list[tuple[int, int]]] = defaultdict(list)
     for dataset in DATASETS:
         for row in world.query("target", f"SELECT * FROM {dataset} ORDER BY day, id, amount"):
@@ -48,8 +48,8 @@ def contents(world: World) -> dict[tuple[str, date], list[tuple[int, int]]]:
 
 @dataclass
 class Reported:
-    """Dagster's materializations: the highest attempt number of each day, and the runs of those
-    without a number, because the tracking tables were unavailable."""
+    """The materializations in Dagster: the highest attempt number of each day, and the runs of
+    those that have no number because the tracking tables were unavailable."""
 
     attempts: dict[tuple[str, date], int] = field(default_factory=dict)
     unnumbered: set[tuple[str, date, str]] = field(default_factory=set)
@@ -75,10 +75,10 @@ def reported(world: World) -> Reported:
 
 @dataclass(frozen=True)
 class Facts:
-    """All facts at one moment."""
+    """All facts about a round at one point in time."""
 
     world: World
-    launched_keys: dict[str, str]  # batch key to dataset
+    launched_keys: dict[str, str]  # dataset by batch key
     folder: Path
     batches: list[Row]
     days: list[Row]
@@ -91,7 +91,7 @@ class Facts:
         return [a for a in self.attempts if a["batch_id"] == batch["id"] and not a["superseded"]]
 
     def latest_attempt(self, record: Row) -> Row | None:
-        """Return the attempt whose number a day's record has."""
+        """Return the attempt whose number is in a day's record, or None."""
         for attempt in self.attempts:
             key = (attempt["dataset"], attempt["sync_date"], attempt["attempt"])
             if key == (record["dataset"], record["sync_date"], record["attempt"]):
@@ -115,7 +115,7 @@ def gather(played: Round) -> Facts:
 
 
 def inconsistencies(world: World) -> list[str]:
-    """Return the inconsistencies that must not exist even while workers run."""
+    """Return any inconsistencies, which must not exist even while workers are running."""
     found = world.query(
         "tracking",
         """SELECT 'batch ' || batch.batch_key || ' is ' || batch.status || ' while attempt '
@@ -138,7 +138,7 @@ def inconsistencies(world: World) -> list[str]:
 
 
 def open_things(played: Round) -> list[str]:
-    """Return what is still open in the records and in Dagster, one line each."""
+    """Return what is still open in the records and in Dagster, one line per item."""
     world = played.world
     found = world.query(
         "tracking",

@@ -1,6 +1,6 @@
-"""Gates: make a worker wait at a given step of a day, with locks in the databases.
+"""Gates: database locks that make a worker wait at a given step of a day.
 
-The triggers and views that wait at a gate: see `world.sql`.
+For the triggers and views that wait at a gate, see `world.sql`.
 """
 
 from collections.abc import Callable, Iterator
@@ -36,21 +36,24 @@ class Gate:
     session: int
 
     def has_waiter(self) -> bool:
-        """Return whether a worker waits at it."""
+        """Return whether a worker is waiting at this gate."""
         waiting = "SELECT 1 FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))"
         return bool(self.world.query(self.role, waiting, [self.session]))
 
     def wait(self, seconds: float, unless: Callable[[], bool]) -> bool:
-        """Return whether a worker waits at it within `seconds`, or until `unless` holds."""
+        """Wait up to `seconds` for a worker to reach this gate; return whether one is waiting.
+
+        Stops early if `unless` returns true.
+        """
         holds_within(lambda: unless() or self.has_waiter(), seconds)
         return self.has_waiter()
 
 
 @contextmanager
 def closed_gate(world: World, step: Step, dataset: str, day: date) -> Iterator[Gate]:
-    """Close the gate of `step` for the workers of `dataset` while the block runs.
+    """Close the gate at `step` for the workers on `dataset` while the block runs.
 
-    `day` is used by the steps whose gate is the lock of a day. Raises psycopg2.Error if the gate
+    `day` is only used for steps whose gate is the lock on a day. Raises psycopg2.Error if the gate
     cannot be closed, for example because its server is down.
     """
     role = _ROLES.get(step, "target")
@@ -69,7 +72,7 @@ def _close(connection: "Connection", layout: Layout, step: Step, dataset: str, d
             schema = "dagster" if layout.home_of("dagster") == "target" else "public"
             cursor.execute(f"LOCK TABLE {schema}.event_logs IN SHARE ROW EXCLUSIVE MODE")
         elif step in (Step.BEFORE_LOCK, Step.AFTER_COMMIT):
-            # The day's lock: a worker that waits for it has committed the day before.
+            # The lock on the day: a worker that waits for it has committed the previous day.
             cursor.execute(
                 "SELECT pg_advisory_xact_lock(hashtext('sync_pipeline day: ' || %s), %s)",
                 [dataset, day.toordinal()],

@@ -1,8 +1,8 @@
-"""Inject the faults of a round into its workers, each at its time.
+"""Inject the faults of a round into its workers, each at its planned time.
 
-Each kind of fault is a generator: the part before its `yield` runs while the worker waits at a
-step, the part after it once the worker continues. A generator that ends without a `yield` had no
-effect. Which faults a round has: see `plan`.
+Each kind of fault is a generator: the code before `yield` runs while the worker waits at a step,
+the code after it once the worker has continued. A generator that ends without yielding had no
+effect. For the choice of faults, see `plan`.
 """
 
 import signal
@@ -37,7 +37,7 @@ WHERE datname = current_database() AND usename = 'sync' AND {purpose}
 def inject(played: Round, fault: Fault) -> bool:
     """Inject `fault`; return whether it had an effect.
 
-    It has none if no worker reaches its step, or the worker has already ended.
+    It has none if no worker reaches its step or the worker has already ended.
     """
     steps = _ACTS[fault.what](played, fault)
     if fault.step is None:
@@ -45,9 +45,9 @@ def inject(played: Round, fault: Fault) -> bool:
         return next(steps, True) is None and _finish(steps)
     struck = False
     work = played.plan.works[fault.victim]
-    if fault.step is not Step.BEFORE_LOCK:  # this gate is the lock of the first day
+    if fault.step is not Step.BEFORE_LOCK:  # that gate is the lock on the first day
         holds_within(lambda: played.has_begun(fault.victim), _SECONDS_TO_COME)
-        # No longer than half the work takes: it must still be running.
+        # At most half the time that the work takes, because it must still be running.
         longest = work.count * played.plan.pace / PARALLEL_DAYS[work.dataset] / 2
         pause(min(fault.after, longest))
     day = day_number(work.first + (work.count // 2 if fault.step is Step.AFTER_COMMIT else 0))
@@ -89,7 +89,7 @@ def _launch_again(played: Round, fault: Fault, victim: Launched) -> None:
 
 
 def _sleep(played: Round, fault: Fault) -> Iterator[None]:
-    """Suspend a worker; once it is declared lost, let another one sync its days; resume it."""
+    """Suspend a worker until it is declared lost and another one has synced its days; resume it."""
     victim = played.victim(fault)
     if not victim.worker.signal(signal.SIGSTOP):
         return
@@ -99,12 +99,12 @@ def _sleep(played: Round, fault: Fault) -> Iterator[None]:
             _terminate(played, "tracking")
         yield
         if not holds_within(lambda: _is_deregistered(played, victim), _SECONDS_TO_BE_LOST):
-            played.violations.append(f"{victim.key}: suspended, and not declared lost")
+            played.violations.append(f"{victim.key}: suspended, but not declared lost")
         other = played.launch(victim.number, f"{victim.key}-takeover", resync=True)
         other.worker.process.wait(_SECONDS_TO_TAKE_OVER)
         if len(played.plan.faults) == 1 and other.worker.process.poll() != 0:
             played.violations.append(
-                f"{other.key}: took over from a lost worker and ended with exit code "
+                f"{other.key}: took over from a lost worker, but ended with exit code "
                 f"{other.worker.process.poll()}"
             )
     finally:
@@ -127,7 +127,7 @@ def _cut(played: Round, fault: Fault) -> Iterator[None]:
 
 
 def _terminate(played: Round, where: str) -> int:
-    """Terminate the connections of one purpose; return how many there were."""
+    """Terminate the connections to the database `where`; return how many there were."""
     with suppress(psycopg2.Error):  # its server may be down
         return len(played.world.query(where, _TERMINATE.format(purpose=_PURPOSES[where])))
     return 0
@@ -150,7 +150,7 @@ def _refuse(played: Round, fault: Fault) -> Iterator[None]:
 
 
 def _hold(played: Round, fault: Fault) -> Iterator[None]:
-    pause(fault.lasts)  # meanwhile the gate is closed
+    pause(fault.lasts)  # the gate is closed during this time
     yield
 
 
@@ -172,7 +172,7 @@ def move_to_tiny_disk(played: Round) -> None:
 
 
 def undo_all(played: Round) -> None:
-    """Undo what the faults left: start servers, free the disk, grant again, resume workers."""
+    """Undo all faults: start servers, free the disk, restore permissions, resume workers."""
     played.world.start_servers()
     if played.disk is not None:
         played.disk.empty()

@@ -1,8 +1,8 @@
-"""The invariants that hold once all workers have ended and the reconciler has run.
+"""The invariants that must hold once all workers have ended and the reconciler has run.
 
-Each function is one invariant and yields a sentence for each violation. They compare records and
-attempts with the target's rows, with the rows expected of the source's generation, and with
-Dagster. How the facts are read: see `facts`.
+Each function checks one invariant and yields a sentence for each violation. Records and attempts
+are compared with the target's rows, with the rows expected from the source's generation, and with
+Dagster. For how the facts are read, see `facts`.
 """
 
 import itertools
@@ -29,7 +29,7 @@ _FINISHED = re.compile(
     r"批量同步完成: (\S+)至(\S+), 共(\d+)天, 成功(\d+), 失败(\d+), 跳过(\d+), 耗时(\d+)分(\d+)秒"
 )
 
-# The time of a late result is computed backwards, and a statement takes a moment to arrive.
+# Some times are computed from durations, and a statement takes some time to reach the server.
 _SLACK = timedelta(seconds=1)
 
 
@@ -42,7 +42,7 @@ def violations(played: Round) -> list[str]:
 
 
 def one_record_for_every_batch(facts: Facts) -> Iterator[str]:
-    """Each batch that started has exactly one record, with its dataset."""
+    """Each batch that started has exactly one record, which has the right dataset."""
     found: dict[str, list[str]] = defaultdict(list)
     for batch in facts.batches:
         found[batch["batch_key"]].append(batch["dataset"])
@@ -60,10 +60,10 @@ def _has_started(world: World, run: dg.DagsterRun) -> bool:
     return bool(world.instance.get_records_for_run(run.run_id, of_type=kinds).records)
 
 
-def a_batch_says_what_its_days_say(facts: Facts) -> Iterator[str]:
-    """The counts, rows and status of a closed batch are those of its days.
+def batches_match_their_days(facts: Facts) -> Iterator[str]:
+    """The counts, rows and status of a closed batch match its days.
 
-    It has each requested day once, and is failed if and only if a day failed.
+    It has each requested day once, and it has failed if and only if a day failed.
     """
     for batch in facts.batches:
         current = facts.current_attempts(batch)
@@ -73,22 +73,24 @@ def a_batch_says_what_its_days_say(facts: Facts) -> Iterator[str]:
         rows = sum(a["rows_read"] for a in current if a["state"] == "success")
         name = f"batch {batch['batch_key']} ({batch['status']})"
         if said != counted:
-            yield f"{name} counts {said}, but its days are {counted}"
+            yield f"{name} has the counts {said}, but its days have {counted}"
         if sum(said) != batch["total_days"] or batch["total_days"] != len(current):
-            yield f"{name} has {batch['total_days']} days, counts {said}, {len(current)} attempts"
+            total = batch["total_days"]
+            yield f"{name} has {total} days, but counts {said} and {len(current)} attempts"
         if batch["total_records"] != rows:
             yield f"{name} counts {batch['total_records']} rows, but its days have {rows}"
         if (batch["status"] == "failed") != (counted[1] > 0):
             yield f"{name} has {counted[1]} failed days"
 
 
-def remarks_say_the_counts(facts: Facts) -> Iterator[str]:
+def remarks_match_the_counts(facts: Facts) -> Iterator[str]:
     """The remarks of a closed batch follow the contract and contain the record's numbers."""
     for batch in facts.batches:
         found = _FINISHED.fullmatch(batch["remarks"] or "")
         if found is None:
             if batch["status"] != "failed" or not batch["remarks"].startswith("批量同步失败: "):
-                yield f"batch {batch['batch_key']} ({batch['status']}) says {batch['remarks']!r}"
+                name = f"batch {batch['batch_key']} ({batch['status']})"
+                yield f"{name} has the remarks {batch['remarks']!r}"
             continue
         seconds = int(found[7]) * 60 + int(found[8])
         said = (found[1], found[2], *map(int, found.groups()[2:6]), seconds)
@@ -99,24 +101,24 @@ def remarks_say_the_counts(facts: Facts) -> Iterator[str]:
 
 
 def closed_records_are_complete(facts: Facts) -> Iterator[str]:
-    """No record is syncing, each has an end and a duration, and each failed one has an error.
+    """Each record is closed, with an end time and a duration.
 
-    Only failed ones have an error.
+    It has an error message if and only if it failed.
     """
     for record in [*facts.batches, *facts.days]:
         name = f"{record['kind']} record {record['id']} ({record['status']})"
         if record["status"] == "syncing":
             yield f"{name}, but no worker is running"
         elif record["end_time"] is None or record["duration_seconds"] is None:
-            yield f"{name} has no end or no duration"
+            yield f"{name} has no end time or no duration"
         if (record["status"] == "failed") != bool(record["error_message"]):
-            yield f"{name} has the error {record['error_message']!r}"
+            yield f"{name} has the error message {record['error_message']!r}"
     for attempt in facts.attempts:
         if attempt["state"] in ("pending", "syncing"):
             yield f"attempt {attempt['id']} is {attempt['state']}, but no worker is running"
 
 
-def a_day_record_is_its_latest_attempt(facts: Facts) -> Iterator[str]:
+def day_records_match_their_latest_attempts(facts: Facts) -> Iterator[str]:
     """A day's record has the status and the number of the day's latest attempt."""
     highest: dict[tuple[str, date], int] = defaultdict(int)
     for attempt in facts.attempts:
@@ -141,13 +143,13 @@ def a_synced_day_holds_exactly_its_source_rows(facts: Facts) -> Iterator[str]:
         day = (record["dataset"], record["sync_date"])
         if facts.contents.get(day, []) != expected(record["sync_date"], generation):
             yield (
-                f"day {day[0]} {day[1]} is success by attempt {latest['attempt']} (generation "
+                f"day {day[0]} {day[1]} was synced by attempt {latest['attempt']} (generation "
                 f"{generation}) but has {_describe(facts.contents.get(day, []))}"
             )
 
 
-def no_day_holds_a_mixture(facts: Facts) -> Iterator[str]:
-    """Each day has all rows of one generation once, or no row if it was never synced."""
+def no_day_mixes_generations(facts: Facts) -> Iterator[str]:
+    """Each day has all rows of one generation exactly once, or no rows if it was never synced."""
     for dataset in DATASETS:
         for day in map(day_number, range(DAYS)):
             held = facts.contents.get((dataset, day), [])
@@ -157,7 +159,7 @@ def no_day_holds_a_mixture(facts: Facts) -> Iterator[str]:
 
 
 def committed_rows_are_recorded(facts: Facts) -> Iterator[str]:
-    """The rows of a day are those of a recorded success: no commit is lost with its worker."""
+    """Each day has the rows of a recorded success: no commit is unrecorded after a worker dies."""
     recorded: dict[tuple[str, date], int] = defaultdict(int)
     for attempt in facts.attempts:
         if attempt["state"] == "success":
@@ -166,7 +168,7 @@ def committed_rows_are_recorded(facts: Facts) -> Iterator[str]:
     for day, rows in facts.contents.items():
         generation = max(amount // 1000 for _, amount in rows)
         if generation > recorded[day]:
-            yield f"day {day[0]} {day[1]} has {_describe(rows)}, which no success recorded"
+            yield f"day {day[0]} {day[1]} has {_describe(rows)} without a recorded success"
 
 
 def _describe(rows: Sequence[tuple[int, int]]) -> str:
@@ -183,10 +185,10 @@ def a_successful_batch_has_all_its_days(facts: Facts) -> Iterator[str]:
         for attempt in facts.current_attempts(batch):
             day = (attempt["dataset"], attempt["sync_date"])
             if batch["status"] == "success" and day not in recorded_days:
-                yield f"batch {batch['batch_key']} is success, but {day} has no record"
+                yield f"batch {batch['batch_key']} succeeded, but {day} has no record"
 
 
-def a_batch_lasts_as_long_as_its_days(facts: Facts) -> Iterator[str]:
+def a_batch_starts_before_and_ends_after_its_days(facts: Facts) -> Iterator[str]:
     """A closed batch starts before its first day starts, and ends after its last one ends."""
     for batch in facts.batches:
         begun = [a for a in facts.attempts if a["batch_id"] == batch["id"] and a["started_at"]]
@@ -197,14 +199,14 @@ def a_batch_lasts_as_long_as_its_days(facts: Facts) -> Iterator[str]:
         if batch["start_time"] > first + _SLACK or batch["end_time"] < last - _SLACK:
             yield (
                 f"batch {batch['batch_key']} lasted from {batch['start_time']} to "
-                f"{batch['end_time']}, but its days from {first} to {last}"
+                f"{batch['end_time']}, but its days lasted from {first} to {last}"
             )
 
 
 def no_two_workers_load_a_day_at_once(facts: Facts) -> Iterator[str]:
-    """Each successful attempt at a day starts after the one before it has ended.
+    """Each successful attempt at a day starts after the previous one has ended.
 
-    They need not be in the order of their numbers: a late result gets the next number.
+    The attempts may not be in the order of their numbers: a late result gets the next number.
     """
     by_day: dict[tuple[str, date], list[Row]] = defaultdict(list)
     for attempt in facts.attempts:
@@ -220,10 +222,10 @@ def no_two_workers_load_a_day_at_once(facts: Facts) -> Iterator[str]:
                 )
 
 
-def dagster_knows_every_synced_day(facts: Facts) -> Iterator[str]:
-    """Each day that a run has synced is materialized with that attempt or a later one.
+def every_synced_day_is_materialized(facts: Facts) -> Iterator[str]:
+    """Dagster has a materialization of each day that a run synced, by that attempt or a later one.
 
-    Or by that run, if the attempt had no number because the tracking tables were unavailable.
+    If the attempt had no number because the tracking tables were unavailable, the run must match.
     """
     for record in facts.days:
         if record["status"] != "success" or record["run_id"] is None:
@@ -232,13 +234,13 @@ def dagster_knows_every_synced_day(facts: Facts) -> Iterator[str]:
         known = facts.reported.attempts.get(day, 0)
         if known < record["attempt"] and (*day, record["run_id"]) not in facts.reported.unnumbered:
             yield (
-                f"day {day[0]} {day[1]} is success by attempt {record['attempt']}, but Dagster has "
+                f"day {day[0]} {day[1]} was synced by attempt {record['attempt']}, but Dagster has "
                 f"attempt {known}"
             )
 
 
 def dagster_and_the_record_agree(facts: Facts) -> Iterator[str]:
-    """A batch whose latest run is a success in Dagster is a success in the record."""
+    """If a batch's latest run succeeded in Dagster, its record shows success."""
     records = {batch["batch_key"]: batch["status"] for batch in facts.batches}
     latest: dict[str, dg.DagsterRun] = {}
     for run in facts.runs:  # newest first
@@ -246,11 +248,11 @@ def dagster_and_the_record_agree(facts: Facts) -> Iterator[str]:
     for key, run in latest.items():
         succeeded = run.status is dg.DagsterRunStatus.SUCCESS and key in facts.launched_keys
         if succeeded and records.get(key) != "success":
-            yield f"run {run.run_id} of {key} is a success, but its record is {records.get(key)}"
+            yield f"run {run.run_id} of {key} succeeded, but its record is {records.get(key)}"
 
 
-def no_password_anywhere(facts: Facts) -> Iterator[str]:
-    """The password is in no record, attempt, correction, run, event or log."""
+def no_password_is_exposed(facts: Facts) -> Iterator[str]:
+    """The password is not in any record, attempt, worker, correction, run, event or log."""
     tables = ("daily_sync_status", "sync_attempt", "sync_worker", "sync_correction")
     places = [("tracking", table) for table in tables]
     schema = "dagster." if facts.world.layout.home_of("dagster") == "target" else ""
@@ -267,17 +269,17 @@ def no_password_anywhere(facts: Facts) -> Iterator[str]:
 
 INVARIANTS: Sequence[Callable[[Facts], Iterator[str]]] = (
     one_record_for_every_batch,
-    a_batch_says_what_its_days_say,
-    remarks_say_the_counts,
+    batches_match_their_days,
+    remarks_match_the_counts,
     closed_records_are_complete,
-    a_day_record_is_its_latest_attempt,
+    day_records_match_their_latest_attempts,
     a_synced_day_holds_exactly_its_source_rows,
-    no_day_holds_a_mixture,
+    no_day_mixes_generations,
     committed_rows_are_recorded,
     a_successful_batch_has_all_its_days,
-    a_batch_lasts_as_long_as_its_days,
+    a_batch_starts_before_and_ends_after_its_days,
     no_two_workers_load_a_day_at_once,
-    dagster_knows_every_synced_day,
+    every_synced_day_is_materialized,
     dagster_and_the_record_agree,
-    no_password_anywhere,
+    no_password_is_exposed,
 )

@@ -1,4 +1,4 @@
-"""Kill a whole Dagster at once."""
+"""Kill all processes of a running Dagster at once."""
 
 import psutil
 
@@ -8,11 +8,11 @@ _TIMEOUT_SECONDS = 90
 
 
 def kill_all(dagster: RunningDagster) -> None:
-    """Kill web server, daemon, code server and runs at once, as a power failure does."""
+    """Kill the web server, daemon, code server and runs at once, as a power failure would."""
     main = psutil.Process(dagster.process.pid)
     everything = [main, *main.children(recursive=True)]
     for process in everything:
-        process.suspend()  # so that none reacts to another's end
+        process.suspend()  # so that none reacts when another one dies
     for process in everything:
         process.kill()
     psutil.wait_procs(everything[1:], _TIMEOUT_SECONDS)

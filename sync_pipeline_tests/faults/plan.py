@@ -1,4 +1,7 @@
-"""Plans of rounds: which batches, which faults, and when. A seed always gives the same plan."""
+"""Plans for rounds: which batches run and which faults occur when.
+
+The same seed and number always give the same plan.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,17 +19,17 @@ class What(str, Enum):
     SLEEP = "sleep"  # SIGSTOP a worker until another one has synced its days, then SIGCONT
     CUT = "cut"  # pg_terminate_backend connections of one purpose
     STOP = "stop"  # stop a server immediately, then start it again
-    REFUSE = "refuse"  # revoke INSERT from the sync's role, then grant it again
+    REFUSE = "refuse"  # revoke INSERT from the sync role, then grant it again
     HOLD = "hold"  # make all workers of a dataset wait at a step, so that they continue together
     FILL = "fill"  # fill the disk of a target table, then free it
 
 
 @dataclass(frozen=True)
 class Work:
-    """A batch of one dataset, run by one worker, `starts_after` seconds after the round's start."""
+    """A batch for one dataset; its worker starts `starts_after` seconds into the round."""
 
     dataset: str
-    first: int  # days from the first day of the dataset
+    first: int  # offset in days from the dataset's first day
     count: int
     resync: bool
     asset: bool
@@ -36,11 +39,11 @@ class Work:
 
 @dataclass(frozen=True)
 class Fault:
-    """Do `what` after `after` seconds, once a worker of `victim`'s dataset is at `step`.
+    """Do `what` after `after` seconds, when a worker on the dataset of `victim` is at `step`.
 
-    With a step, the time starts with the first day that starts, else with the round. `where` is a
-    server, `lasts` is in seconds. With `again`, the victim's batch is launched again immediately;
-    with `split`, a suspended worker also loses its connections.
+    If there is a step, the time is counted from the start of the first day, otherwise from the
+    start of the round. `where` is a server; `lasts` is in seconds. With `again`, the victim's batch
+    is launched again immediately; with `split`, a suspended worker also loses its connections.
     """
 
     what: What
@@ -55,7 +58,7 @@ class Fault:
 
     @property
     def label(self) -> str:
-        """The kind of fault, its server and its step; rounds count faults by it."""
+        """The kind of fault, its server and its step; faults are counted by label."""
         parts = [self.what.value, self.where]
         parts += [f"at {self.step.name.lower()}"] if self.step and not self.where else []
         return " ".join(part for part in parts if part)
@@ -67,10 +70,10 @@ class Fault:
 
 @dataclass(frozen=True)
 class Plan:
-    """One round. With `looking`, the reconciler runs during the faults.
+    """The plan for one round. With `reconciling`, the reconciler runs during the faults.
 
-    With `retry`, failed batches are launched again at the end, with `changed` after the source has
-    changed.
+    With `retry`, failed batches are launched again at the end; with `changed`, the source's rows
+    are changed before that.
     """
 
     number: int
@@ -80,14 +83,14 @@ class Plan:
     works: tuple[Work, ...]
     faults: tuple[Fault, ...]
     pace: float
-    looking: bool
+    reconciling: bool
     retry: bool
     changed: bool
 
 
 def make_plan(seed: str, number: int, kinds: Sequence[str]) -> Plan:
-    """Return the plan of round `number`, counted from 1. The kinds take turns."""
-    rng = Random(f"{seed}/{number}")  # noqa: S311  a test's choice, not a secret
+    """Return the plan for round `number` (from 1). Successive rounds cycle through `kinds`."""
+    rng = Random(f"{seed}/{number}")  # noqa: S311  test data, not a secret
     kind = kinds[(number - 1) % len(kinds)]
     if kind in STACK_KINDS:
         return _stack_plan(rng, number, seed, kind)
@@ -107,7 +110,7 @@ def make_plan(seed: str, number: int, kinds: Sequence[str]) -> Plan:
         works=tuple(works),
         faults=tuple(faults),
         pace=rng.choice([0.005, 0.015, 0.03]),
-        looking=sleeping or rng.random() < 0.7,
+        reconciling=sleeping or rng.random() < 0.7,
         retry=kind == "retry" or rng.random() < 0.4,
         changed=rng.random() < 0.5,
     )
@@ -127,7 +130,7 @@ def _works(rng: Random) -> list[Work]:
 
 def _racing_works(rng: Random) -> list[Work]:
     dataset, first = rng.choice(DATASETS), rng.randrange(DAYS_SYNCED - 20, DAYS - 40)
-    # Some of them start with the same day at the same moment.
+    # Some of them start with the same day at the same time.
     starts = [first + rng.choice([0, 0, 0, 1, 2, 5]) for _ in range(rng.randint(2, 8))]
     return [_work(rng, dataset, start) for start in starts]
 
@@ -201,12 +204,12 @@ def _stopped(where: str) -> Callable[[Random], list[Fault]]:
     return faults
 
 
-def _killed_while_away(rng: Random) -> list[Fault]:
-    """The tracking server stops, and a worker is killed before it runs again."""
-    away, killed = round(0.2 * rng.random(), 2), round(0.1 + 0.4 * rng.random(), 2)
+def _killed_during_outage(rng: Random) -> list[Fault]:
+    """Stop the tracking server, and kill a worker before the server runs again."""
+    stopped, killed = round(0.2 * rng.random(), 2), round(0.1 + 0.4 * rng.random(), 2)
     return [
-        Fault(What.STOP, away, where="tracking", lasts=1.2),
-        Fault(What.KILL, away + killed, again=rng.random() < 0.3),
+        Fault(What.STOP, stopped, where="tracking", lasts=1.2),
+        Fault(What.KILL, stopped + killed, again=rng.random() < 0.3),
     ]
 
 
@@ -226,7 +229,7 @@ def _in_a_race(rng: Random) -> list[Fault]:
 
 
 def _more_faults(rng: Random) -> list[Fault]:
-    """Return one to three faults that can be combined with any other."""
+    """Return one or two faults that can be combined with any others."""
     light = [_killed, _cancelled, _cut("source"), _cut("target"), _cut("tracking"), _refused]
     return [fault for _ in range(rng.choice([1, 1, 2])) for fault in rng.choice(light)(rng)]
 
@@ -239,12 +242,12 @@ KINDS: dict[str, Callable[[Random], list[Fault]]] = {
     "sleep": _asleep,
     **{f"cut_{where}": _cut(where) for where in ("source", "target", "tracking", "dagster")},
     **{f"stop_{where}": _stopped(where) for where in ("source", "target", "tracking", "dagster")},
-    "kill_away": _killed_while_away,
+    "kill_in_outage": _killed_during_outage,
     "refuse": _refused,
     "full": _full,
     "race": _in_a_race,
 }
-"""The kinds of rounds with workers only, by name, with their faults."""
+"""The kinds of rounds with workers only: for each name, a function that returns the faults."""
 
 STACK_KINDS = (
     "stack_kill_all",
@@ -253,4 +256,4 @@ STACK_KINDS = (
     "stack_cancel_backfill",
     "stack_kill_run",
 )
-"""The kinds of rounds with a whole Dagster: see `stack_rounds`."""
+"""The kinds of rounds with a full Dagster: see `stack_rounds`."""

@@ -1,4 +1,4 @@
-"""What each worker has in memory when it is forked: Dagster, the product, its definitions."""
+"""Import Dagster, the product and the definitions before the workers are forked."""
 
 from sync_pipeline.orchestration import run_batch as run_batch
 from sync_pipeline.orchestration.project import build_defs, load_datasets

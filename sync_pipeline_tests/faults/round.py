@@ -1,6 +1,6 @@
 """One round of faults: its plan, its world, the workers it launched, and what was found.
 
-How a round is played: see `rounds` and `stack_rounds`.
+For how a round is played, see `rounds` and `stack_rounds`.
 """
 
 import threading
@@ -21,7 +21,7 @@ _SECONDS_TO_LAUNCH = 45
 
 @dataclass(frozen=True)
 class Launched:
-    """A worker launched for the work with this number, and its batch."""
+    """A worker launched for the work with the index `number`, and its batch."""
 
     number: int
     key: str
@@ -34,7 +34,7 @@ class Launched:
 class Round:
     """A round in progress. `violations` is empty if every invariant holds.
 
-    `elsewhere` maps the keys of the batches that a whole Dagster runs to their datasets.
+    `elsewhere` maps the keys of batches that run in a full Dagster to their datasets.
     """
 
     plan: Plan
@@ -54,16 +54,16 @@ class Round:
         self.notes.append(f"{time.monotonic() - self.began:6.2f} s  {text}")
 
     def strike(self, label: str, said: str) -> None:
-        """Note that a fault struck; `label` is what it is counted under."""
+        """Record that a fault took effect; faults are counted by `label`."""
         self.struck.append((label, said))
 
     def launch(
         self, number: int, key: str, *, resync: bool | None = None, retry: bool = False
     ) -> Launched:
-        """Start a worker for the work with this number, as batch `key`.
+        """Start a worker for the work with the index `number`, as batch `key`.
 
-        With `retry` it does what the command `retry` does, else what a launch does that names the
-        key in a tag.
+        With `retry`, it does what the `retry` command does; otherwise, what a launch with the key
+        in a tag does.
         """
         work = self.plan.works[number]
         days = [day_number(work.first + n) for n in range(work.count)]
@@ -85,12 +85,12 @@ class Round:
             return self.launched[-1]
 
     def victim(self, fault: Fault) -> Launched:
-        """Wait for a worker of the fault's work, and return the latest one."""
+        """Wait until a worker has been launched for the fault's work; return the latest one."""
         holds_within(lambda: self._of(fault.victim), _SECONDS_TO_LAUNCH)
         return self._of(fault.victim)[-1]
 
     def has_begun(self, number: int) -> bool:
-        """Return whether a day of this work's dataset has begun in this round."""
+        """Return whether a day of this work's dataset has started in this round."""
         values = [self.plan.works[number].dataset, self.world.generations[-1][0]]
         began = (
             "SELECT 1 FROM sync_attempt WHERE dataset = %s AND id > %s AND started_at IS NOT NULL"

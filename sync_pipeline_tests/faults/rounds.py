@@ -1,7 +1,7 @@
 """Play a round: launch its batches, inject its faults, recover, and check the invariants.
 
-Each wait is bounded; what does not end in time is a violation. What must hold in the end: see
-`invariants`.
+Each wait has a timeout; a process that has not ended by then is a violation. For what must hold
+at the end, see `invariants`.
 """
 
 import signal
@@ -32,7 +32,7 @@ _CHECK_SECONDS = 0.05
 
 
 def play(plan: Plan, world: World, folder: Path, disk: TinyDisk | None) -> Round:
-    """Play a round; its logs go into `folder`. An exception is a violation."""
+    """Play a round and write its logs to `folder`. An exception counts as a violation."""
     played = Round(plan, world, folder, disk)
     try:
         _play(played)
@@ -50,10 +50,10 @@ def _play(played: Round) -> None:
     played.world.reset(plan.pace)
     if any(fault.what is What.FILL for fault in plan.faults) and played.disk is not None:
         move_to_tiny_disk(played)
-    _reconcile(played)  # also if it does not run during the faults
+    _reconcile(played)  # even if it does not run during the faults
     with (
         _check_repeatedly(played),
-        _reconcile_repeatedly(played) if plan.looking else nullcontext(),
+        _reconcile_repeatedly(played) if plan.reconciling else nullcontext(),
     ):
         _run_with_faults(played)
     undo_all(played)
@@ -90,8 +90,8 @@ def _wait_for_ends(played: Round) -> None:
     for launched in played.launched:
         launched.worker.process.wait(_SECONDS_TO_END)
         if not launched.worker.is_over:
-            played.violations.append(f"{launched.key}: its process did not end, see its log")
-            launched.worker.signal(signal.SIGUSR1)  # writes its stack traces into the log
+            played.violations.append(f"{launched.key}: its process did not end; see its log")
+            launched.worker.signal(signal.SIGUSR1)  # writes its stack traces to the log
             pause(0.5)
             launched.worker.signal(signal.SIGKILL)
 
@@ -105,10 +105,10 @@ def _reconcile_repeatedly(played: Round) -> Iterator[None]:
 
 @contextmanager
 def _check_repeatedly(played: Round) -> Iterator[None]:
-    """Check repeatedly, while the block runs, what must hold even during a round."""
+    """Check repeatedly for inconsistencies while the block runs."""
 
     def watch() -> None:
-        with suppress(psycopg2.Error):  # the records' server may be down
+        with suppress(psycopg2.Error):  # the tracking server may be down
             played.violations += facts.inconsistencies(played.world)
 
     with _every(_CHECK_SECONDS, watch):
@@ -117,7 +117,7 @@ def _check_repeatedly(played: Round) -> Iterator[None]:
 
 @contextmanager
 def _every(seconds: float, work: Callable[[], object]) -> Iterator[None]:
-    """Call `work` in a thread while the block runs, with pauses of `seconds`."""
+    """Call `work` repeatedly in a thread while the block runs, pausing for `seconds` in between."""
     over = threading.Event()
 
     def repeat() -> None:
@@ -158,7 +158,7 @@ def _agree(played: Round) -> None:
 
 
 def _retry(played: Round) -> None:
-    """Launch the batches again that did not succeed. Without faults, all must succeed."""
+    """Launch again the batches that did not succeed. Without faults, all of them must succeed."""
     world = played.world
     records = {row["batch_key"]: row["status"] for row in facts.batch_records(world)}
     again = [one for one in _latest_of_each_key(played) if records.get(one.key) != "success"]
@@ -166,13 +166,13 @@ def _retry(played: Round) -> None:
     if again and played.plan.changed:
         world.next_generation(0.0)
     for launched in again:
-        # The command `retry` finds batches by their records.
+        # The `retry` command finds batches by their records.
         retry = launched.key in records
         retried = played.launch(launched.number, launched.key, retry=retry)
         retried.worker.process.wait(_SECONDS_TO_END)
         if retried.worker.process.poll() != 0:
             played.violations.append(
-                f"{launched.key}: retried without a fault, but it ended with exit code "
+                f"{launched.key}: retried without faults, but ended with exit code "
                 f"{retried.worker.process.poll()}"
             )
     _agree(played)
@@ -182,7 +182,7 @@ def _retry(played: Round) -> None:
         status = records.get(launched.key)
         if status != "success":
             played.violations.append(
-                f"{launched.key}: retried without a fault, but its record is {status}"
+                f"{launched.key}: retried without faults, but its record is {status}"
             )
 
 

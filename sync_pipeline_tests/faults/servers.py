@@ -1,4 +1,4 @@
-"""PostgreSQL servers that a round stops immediately, as a power failure does, and starts again."""
+"""PostgreSQL servers that a round stops abruptly, as a power failure would, and restarts."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from psycopg2.extras import RealDictCursor
 from sync_pipeline.local import embedded_postgres
 
 _TIMEOUT_SECONDS = 30
-# Fast and small: a round kills processes, not the machine, so nothing must be flushed to disk.
+# Fast and small: a round kills processes, not the machine, so nothing needs to be flushed.
 _SETTINGS = {
     "fsync": "off",
     "shared_buffers": "32MB",
@@ -25,7 +25,7 @@ _SETTINGS = {
 
 
 class Server:
-    """A server in `folder`. `url` connects as its superuser."""
+    """A PostgreSQL server whose data is in `folder`. `url` connects as the superuser."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -34,12 +34,12 @@ class Server:
 
     @contextmanager
     def running(self) -> Iterator["Server"]:
-        """Run it while the block runs; it may be stopped and started in between."""
+        """Run the server while the block runs; the block may stop and restart it."""
         with embedded_postgres.run_server(self.folder, settings=_SETTINGS) as self.url:
             yield self
 
     def stop_at_once(self) -> None:
-        """Stop it as `pg_ctl stop -m immediate` does, and wait for its end."""
+        """Stop the server as `pg_ctl stop -m immediate` does, and wait until it has exited."""
         with self._changing, suppress(FileNotFoundError, ProcessLookupError, psutil.NoSuchProcess):
             pid = int((self.folder / "postmaster.pid").read_text().split("\n", 1)[0])
             process = psutil.Process(pid)
@@ -47,14 +47,14 @@ class Server:
             process.wait(_TIMEOUT_SECONDS)
 
     def start(self) -> None:
-        """Start it if it does not run, and wait until it accepts connections."""
+        """Start the server if it is not running, and wait until it accepts connections."""
         # Leaving this block does not stop the server, because `running` still uses it.
         with self._changing, embedded_postgres.run_server(self.folder, settings=_SETTINGS):
             pass
 
 
 def query(url: str, statement: Any, values: Any = None) -> list[dict[str, Any]]:
-    """Run a statement in autocommit mode; return its rows as dicts by column name."""
+    """Run a statement in autocommit mode; return its rows as dicts keyed by column name."""
     with closing(psycopg2.connect(url, connect_timeout=10)) as connection:
         connection.autocommit = True
         with connection.cursor(cursor_factory=RealDictCursor) as cursor:

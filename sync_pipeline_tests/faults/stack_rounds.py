@@ -1,7 +1,7 @@
-"""Rounds with a whole Dagster: web server, daemon, code server, and the runs they start.
+"""Rounds with a full Dagster: web server, daemon, code server, and the runs they start.
 
 The test does not run the reconciler: the daemon's sensors must close all records. Each round starts
-its own Dagster, which takes half a minute or more.
+a separate Dagster, which takes 30 seconds or more.
 """
 
 import os
@@ -47,12 +47,12 @@ def play_on_stack(plan: Plan, world: World, folder: Path) -> Round:
 @contextmanager
 def _dagster(played: Round) -> Iterator[RunningDagster]:
     with run_dagster(played.world.settings) as dagster:
-        played.note("Dagster runs")
+        played.note("Dagster is running")
         yield dagster
 
 
 def _agree(played: Round) -> None:
-    """Wait until the daemon has closed everything."""
+    """Wait until the daemon has closed all records, runs and backfills."""
     if not holds_within(lambda: not facts.open_things(played), _SECONDS_TO_AGREE):
         played.violations += [f"stays open: {thing}" for thing in facts.open_things(played)]
 
@@ -81,7 +81,7 @@ def _launch_backfill(played: Round, dagster: RunningDagster, number: int) -> str
 
 
 def _at_a_random_moment(played: Round, rng: Random, key: str) -> None:
-    """Wait until the first day of the batch has started, and a random time longer."""
+    """Wait until the first day of the batch has started, then for a random time."""
     began = """SELECT 1 FROM sync_attempt JOIN daily_sync_status record ON record.id = batch_id
         WHERE batch_key = %s AND started_at IS NOT NULL"""
     if not holds_within(lambda: played.world.query("tracking", began, [key]), _SECONDS_TO_BEGIN):

@@ -1,7 +1,7 @@
-"""Workers that die or miss their heartbeat: the record closes, Dagster agrees, and nothing is
-committed late.
+"""If a worker dies or misses its heartbeat, its record is closed, Dagster shows the failure, and
+nothing is committed late.
 
-The web server, the daemon, the code server, the run and its signals are all real.
+The web server, the daemon, the code server, the run and the signals are all real.
 """
 
 import os
@@ -39,26 +39,26 @@ def databases(
 
 @pytest.fixture(scope="module")
 def killed(databases: Databases) -> tuple[str, list[date]]:
-    """A batch that ran when its whole Dagster was killed: its key and its days."""
+    """Kill all of Dagster while a batch is running; return the key and the days of the batch."""
     batch_days = days(FIRST, 20)
     with run_dagster(databases.settings) as dagster:
         run_id = start_slow_batch(Stack(databases.settings, dagster), "orders", batch_days)
         worker = worker_of(databases, run_id)
         kill_all(dagster)
         wait_until(lambda: not worker.is_running())
-    assert databases.batch(run_id)["status"] == "syncing"  # nothing runs that could close it
+    assert databases.batch(run_id)["status"] == "syncing"  # nothing is running that could close it
     return run_id, batch_days
 
 
 @pytest.fixture(scope="module")
 def stack(databases: Databases, killed: tuple[str, list[date]]) -> Iterator[Stack]:
-    """Dagster, started again after everything was killed."""
+    """Start Dagster again after everything was killed."""
     with run_dagster(databases.settings) as dagster:
         yield Stack(databases.settings, dagster)
 
 
 def start_slow_batch(stack: Stack, dataset: str, of: list[date]) -> str:
-    """Start a batch whose days take 0.2 s each; return its run once two are synced."""
+    """Start a batch whose days take 0.2 s each; return its run ID once two days are synced."""
     stack.pause(dataset, of, 0.2)
     request = {"dataset": dataset, "start_date": str(of[0]), "end_date": str(of[-1])}
     run_id = stack.dagster.launch_job("batch_backfill", config=request)
@@ -111,7 +111,7 @@ def assert_consistent(
     assert databases.target(left) == []
 
 
-def test_everything_killed_at_once_is_corrected_at_the_next_start(
+def test_records_are_corrected_at_the_next_start_after_everything_was_killed(
     stack: Stack, killed: tuple[str, list[date]]
 ) -> None:
     run_id, batch_days = killed
@@ -154,7 +154,7 @@ def test_a_suspended_worker_is_presumed_dead_and_commits_nothing_when_it_resumes
     assert_consistent(stack, "orders", after, batch_days)
 
 
-def test_a_command_whose_batch_is_killed_leaves_no_run_that_dagster_shows_as_running(
+def test_if_the_worker_of_a_command_is_killed_dagster_shows_its_run_as_failed(
     stack: Stack,
 ) -> None:
     batch_days = days(date(2025, 5, 1), 20)

@@ -1,4 +1,4 @@
-"""Committed days that no worker has recorded: closing their run records them first."""
+"""Committed days that their worker did not record are recorded before their run is closed."""
 
 import logging
 import time
@@ -22,7 +22,7 @@ from sync_pipeline_tests.faults.world import Layout, World, day_number
 
 pytestmark = [
     pytest.mark.faults,
-    # Dagster's own warnings; elsewhere Dagster runs in another process.
+    # Warnings from Dagster itself; in other tests Dagster runs in another process.
     pytest.mark.filterwarnings("ignore::DeprecationWarning:dagster"),
 ]
 
@@ -50,7 +50,7 @@ def by_sensor(world: World, run: dg.DagsterRun) -> None:
 
 @pytest.mark.parametrize("layout", [Layout.TOGETHER, Layout.ALL_APART])
 @pytest.mark.parametrize("close", [by_reconciler, by_sensor])
-def test_days_of_this_dagsters_runs_are_recorded_and_no_others(
+def test_only_days_from_runs_of_this_dagster_are_recorded(
     harness: Harness, layout: Layout, close: Callable[[World, dg.DagsterRun], None]
 ) -> None:
     world = harness.world(layout)
@@ -92,7 +92,7 @@ def test_days_of_this_dagsters_runs_are_recorded_and_no_others(
 
 
 def leave_in_outbox(world: World, batch: NewBatch) -> None:
-    """Add the first day of `batch` to the outbox, as a worker does that is killed afterwards."""
+    """Add the first day of `batch` to the outbox, as a worker does just before it is killed."""
     begun = StartedDay("orders", batch.days[0], batch, None, time.monotonic())
     connection = psycopg2.connect(world.settings.database_url)
     with closing(connection), connection, connection.cursor() as cursor:

@@ -1,6 +1,6 @@
-"""A fixed set of random rounds: each kind with workers only, and one with a whole Dagster.
+"""A fixed set of random rounds: one of each kind with workers only, and one with a full Dagster.
 
-`make faults ROUNDS=500 SEED=2` plays more of them.
+`make faults ROUNDS=500 SEED=2` plays more rounds.
 """
 
 from pathlib import Path
@@ -14,13 +14,13 @@ from sync_pipeline_tests.faults.plan import KINDS, make_plan
 pytestmark = [
     pytest.mark.faults,
     pytest.mark.timeout(240),
-    # Dagster's own warnings; elsewhere Dagster runs in another process.
+    # Warnings from Dagster itself; in other tests Dagster runs in another process.
     pytest.mark.filterwarnings("ignore::DeprecationWarning:dagster"),
 ]
 
 SEED = "ci"
 ROUNDS = [*KINDS, "stack_daemon_off"]
-_MAX_ROUNDS = 6  # a worker may be faster than its fault
+_MAX_ROUNDS = 6  # a worker may end before its fault occurs
 
 
 @pytest.mark.parametrize("number", range(1, len(ROUNDS) + 1), ids=ROUNDS)
@@ -28,12 +28,12 @@ def test_after_a_round_of_faults_records_target_and_dagster_agree(
     harness: Harness, number: int, tmp_path: Path
 ) -> None:
     for again in range(_MAX_ROUNDS):
-        # Another plan of the same kind each time: its number says which.
+        # Adding the number of kinds gives another plan of the same kind.
         played = harness.play(make_plan(SEED, number + again * len(ROUNDS), ROUNDS))
         if played.violations:
             kept = evidence.keep(played, tmp_path)
             pytest.fail("\n".join([*played.violations, *played.notes, f"evidence: {kept}"]))
         if played.struck:
             return
-    # If no worker reaches a step any more, this kind of fault would never be tested.
+    # Otherwise, a step that no worker reaches any longer would never be tested.
     pytest.fail(f"no fault had an effect in {_MAX_ROUNDS} rounds: {played.notes}")

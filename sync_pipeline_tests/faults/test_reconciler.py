@@ -1,4 +1,4 @@
-"""What the reconciler ends: runs that no worker registered for, and runs of lost workers."""
+"""The reconciler ends runs for which no worker has registered, and runs whose worker is lost."""
 
 import time
 from contextlib import closing
@@ -20,12 +20,12 @@ from sync_pipeline_tests.waiting import holds_within
 
 pytestmark = [
     pytest.mark.faults,
-    # Dagster's own warnings; elsewhere Dagster runs in another process.
+    # Warnings from Dagster itself; in other tests Dagster runs in another process.
     pytest.mark.filterwarnings("ignore::DeprecationWarning:dagster"),
 ]
 
 
-def test_a_run_whose_creator_died_before_the_start_is_ended(harness: Harness) -> None:
+def test_a_run_is_ended_if_its_creator_died_before_starting_it(harness: Harness) -> None:
     world = harness.world(Layout.TOGETHER)
     world.reset(0.0)
     run = never_started(world)
@@ -53,7 +53,7 @@ def test_a_worker_suspended_while_it_writes_a_record_is_declared_lost(
         works=(work,),
         faults=(asleep,),
         pace=0.02,
-        looking=True,
+        reconciling=True,
         retry=False,
         changed=False,
     )
@@ -71,10 +71,10 @@ def test_a_worker_suspended_in_copy_blocks_its_day_only_until_it_is_declared_los
     plan = Plan(1002, "by hand", "sleep", layout, (work,), (asleep,), 0.02, True, False, False)
     played = harness.play(plan)
     assert played.struck
-    assert played.violations == []  # so another worker has synced the day
+    assert played.violations == []  # so another worker synced the day
 
 
-def test_another_jobs_run_over_partitions_that_are_not_days_is_ignored(
+def test_a_run_of_another_job_whose_partitions_are_not_days_is_ignored(
     harness: Harness,
 ) -> None:
     world = harness.world(Layout.TOGETHER)
@@ -110,32 +110,32 @@ def test_a_failed_step_is_reported_and_the_other_steps_still_run(
     assert holds_within(ended, 6 * LOST_AFTER_SECONDS)
 
 
-def test_if_a_lost_worker_cannot_be_ended_running_workers_are_not_affected(
+def test_live_workers_are_not_affected_if_a_lost_one_cannot_be_ended(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = harness.world(Layout.TOGETHER)
     world.reset(0.0)
-    lost, living, gone = sorted(never_started(world).run_id for _ in range(3))
+    lost, live, orphan = sorted(never_started(world).run_id for _ in range(3))
     fails = "sync_pipeline.orchestration.recovery.reconciler.close_run"
     monkeypatch.setattr(fails, lambda *_: dict.fromkeys("x").pop("y"))
 
     def reconciled_old_runs() -> bool:
         with closing(psycopg2.connect(world.settings.tracking_url)) as connection, connection:
             register(connection.cursor(), replace(this_process(lost), pid=2**22))
-            register(connection.cursor(), this_process(living))
+            register(connection.cursor(), this_process(live))
         old = Suspicion(time.time() - 1000)
         reconcile(
             world,
-            ReconcilerCursor(last_run_at=time.time(), suspected=dict.fromkeys([living, gone], old)),
+            ReconcilerCursor(last_run_at=time.time(), suspected=dict.fromkeys([live, orphan], old)),
         )
-        return is_ended(world, gone)
+        return is_ended(world, orphan)
 
     assert holds_within(reconciled_old_runs, 6 * LOST_AFTER_SECONDS)
     assert is_ended(world, lost)
-    assert not is_ended(world, living)
+    assert not is_ended(world, live)
 
 
-def test_a_suspicion_starts_again_after_the_reconciler_could_not_run(
+def test_a_suspicion_is_restarted_after_the_reconciler_could_not_run(
     harness: Harness,
 ) -> None:
     world = harness.world(Layout.TOGETHER)
@@ -143,7 +143,7 @@ def test_a_suspicion_starts_again_after_the_reconciler_could_not_run(
     run = never_started(world)
     long_ago = time.time() - 1000
 
-    def is_suspected_again() -> bool:  # once it is too old to start soon
+    def is_suspected_again() -> bool:  # once the run is so old that it will not start
         memory = ReconcilerCursor(last_run_at=long_ago, suspected={run.run_id: Suspicion(long_ago)})
         assert reconcile(world, memory).corrections == []
         return memory.suspected.get(run.run_id, Suspicion(long_ago)).since > long_ago
@@ -151,7 +151,7 @@ def test_a_suspicion_starts_again_after_the_reconciler_could_not_run(
     assert holds_within(is_suspected_again, 6 * LOST_AFTER_SECONDS)
 
 
-def test_a_reconciler_that_rarely_runs_also_finds_a_lost_run(harness: Harness) -> None:
+def test_a_reconciler_that_runs_rarely_still_finds_a_lost_run(harness: Harness) -> None:
     world = harness.world(Layout.TOGETHER)
     world.reset(0.0)
     run = never_started(world)

@@ -1,7 +1,7 @@
-"""The tracking server is unavailable during a run: the sync continues, the records are complete.
+"""If the tracking server fails during a run, the sync continues and the records become complete.
 
-Here the run has ended or was killed before the server is available again, so the reconciler must
-record its days. A worker that still runs writes them itself: see `integration/test_outages.py`.
+Here the run ends or is killed before the server is available again, so the reconciler must record
+its days. For a worker that is still running then, see `integration/test_outages.py`.
 """
 
 import os
@@ -29,13 +29,13 @@ PAUSE_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Apart:
-    """The stack, and the server of the tracking tables."""
+    """The stack, and the separate server for the tracking tables."""
 
     stack: Stack
     server: Server
 
     def launch(self, of: list[date]) -> str:
-        """Launch a batch of slow days; return its key, which is the run's ID."""
+        """Launch a batch of slow days; return its key, which is the run ID."""
         self.stack.pause("orders", of, PAUSE_SECONDS)
         request = {"dataset": "orders", "start_date": str(of[0]), "end_date": str(of[-1])}
         return self.stack.dagster.launch_job("batch_backfill", config=request)
@@ -64,7 +64,7 @@ class Apart:
         return record
 
     def clock(self) -> datetime:
-        """Return the current time of the target's server."""
+        """Return the current time on the target's server."""
         (found,) = self.stack.target("SELECT clock_timestamp() AS now")
         now: datetime = found["now"]
         return now
@@ -115,7 +115,7 @@ def assert_complete(apart: Apart, record: dict[str, Any], of: list[date]) -> Non
     assert apart.stack.differing_days("orders", of) == []
 
 
-def test_records_unavailable_from_the_middle_to_the_end_of_a_run_are_complete(
+def test_records_are_complete_after_an_outage_that_lasts_until_the_run_ends(
     apart: Apart,
 ) -> None:
     of = days(date(2025, 1, 1), 12)
@@ -128,7 +128,7 @@ def test_records_unavailable_from_the_middle_to_the_end_of_a_run_are_complete(
     assert apart.recorded_late(key)
 
 
-def test_records_unavailable_during_a_whole_run_are_complete(apart: Apart) -> None:
+def test_records_are_complete_after_an_outage_during_the_whole_run(apart: Apart) -> None:
     of = days(date(2025, 2, 1), 6)
     apart.server.stop_at_once()
     launched_at = apart.clock()
@@ -145,7 +145,7 @@ def test_records_unavailable_during_a_whole_run_are_complete(apart: Apart) -> No
     assert record["duration_seconds"] == int((ended - record["start_time"]).total_seconds())
 
 
-def test_a_backfill_requested_during_an_outage_starts_when_it_was_requested(
+def test_a_backfill_during_an_outage_is_recorded_with_the_time_of_its_request(
     apart: Apart,
 ) -> None:
     of = days(date(2025, 5, 1), 3)
@@ -159,7 +159,7 @@ def test_a_backfill_requested_during_an_outage_starts_when_it_was_requested(
     record = apart.closed(key)
     assert_complete(apart, record, of)
     began, _ = apart.work(record)
-    # Dagster has the time in whole seconds.
+    # Dagster stores the time in whole seconds.
     assert launched_at - timedelta(seconds=1) < record["start_time"] < began < available_at
 
 
@@ -183,7 +183,7 @@ def test_the_record_of_a_run_killed_during_an_outage_contains_its_days(apart: Ap
     assert "violates check constraint" in states[of[4]]["error_message"]
     assert states[of[-1]]["error_message"].startswith("not run: ")
     assert f"run {key} " in states[of[-1]]["error_message"]
-    assert len(apart.loaded(of)) - len(done) <= 2  # committed, but not reported when it was killed
+    assert len(apart.loaded(of)) - len(done) <= 2  # committed, but not yet reported when killed
 
 
 def test_a_batch_killed_before_it_could_be_recorded_has_one_record(apart: Apart) -> None:
@@ -207,7 +207,7 @@ def test_a_batch_killed_before_it_could_be_recorded_has_one_record(apart: Apart)
 
 
 def run_process(stack: Stack, run_id: str) -> int:
-    """Return the PID of a run, from its event log."""
+    """Return the PID of a run's process, from its event log."""
     query = "query ($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events {"
     query += " ... on MessageEvent { message } } } } }"
     said = str(stack.dagster.graphql(query, {"id": run_id}))

@@ -1,7 +1,7 @@
 """Workers as real processes, forked from one that has imported Dagster.
 
-A worker is what the command line starts (`orchestration.run_batch`), or what Dagster starts for a
-run of the asset over a day range. Each has its own environment and log, and dies by real signals.
+A worker is what the command line starts (`orchestration.run_batch`) or what Dagster starts for a
+run of the asset over a day range. Each has its own environment and log and gets real signals.
 """
 
 import atexit
@@ -27,9 +27,9 @@ _servers: list[ForkServer] = []
 
 
 def preload(environment: Mapping[str, str]) -> None:
-    """Start the process that all workers are forked from, with the project of `environment`.
+    """Start the process that all workers are forked from, with the project in `environment`.
 
-    Does nothing if it runs.
+    Does nothing if it is already running.
     """
     if not _servers:
         _servers.append(ForkServer([_PRELOADED], {**os.environ, **environment}))
@@ -38,7 +38,7 @@ def preload(environment: Mapping[str, str]) -> None:
 
 @contextmanager
 def in_environment(environment: Mapping[str, str]) -> Iterator[None]:
-    """Add these settings to this process's environment for as long as the block lasts."""
+    """Add these settings to this process's environment while the block runs."""
     before = dict(os.environ)
     os.environ.update(environment)
     try:
@@ -64,11 +64,11 @@ class Worker:
         return self.process.poll() is not None
 
     def signal(self, sign: signal.Signals) -> bool:
-        """Send a signal; return whether the process still ran."""
+        """Send a signal; return whether the process was still running."""
         return self.process.send_signal(sign)
 
     def end(self, seconds: float) -> None:
-        """Kill it if it still runs, and what it started: Dagster's own helpers outlive a kill."""
+        """Kill the process if it is still running, and all processes that it started."""
         self.signal(signal.SIGKILL)
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
@@ -76,7 +76,7 @@ class Worker:
 
 
 def start(environment: Mapping[str, str], request: Mapping[str, Any], log: Path) -> Worker:
-    """Start a worker; `request` is that of `run_batch`, or of `asset_run` if it has `asset`."""
+    """Start a worker with a request for `run_batch`, or for `asset_run` if it has `asset`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output, Path(os.devnull).open("rb") as nothing:
         streams = (nothing.fileno(), output.fileno(), output.fileno())
@@ -96,7 +96,7 @@ def batch_request(
     asset: bool = False,
     retry: bool = False,
 ) -> dict[str, Any]:
-    """Return a request for these days, both ends included: of the batch job, or of the asset."""
+    """Return a request for these days (inclusive), for the batch job or for the asset."""
     config = {
         "dataset": dataset,
         "start_date": first.isoformat(),
@@ -122,4 +122,4 @@ def work() -> None:
     code = asset_run.main() if asset else run_batch.main()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # without waiting for what a thread of Dagster's may hold
+    os._exit(code)  # without waiting for Dagster's threads

@@ -1,8 +1,8 @@
 """The world of a round: a project, its databases on four servers, and their expected content.
 
-The source computes its rows from a generation number. So the expected rows of a day are known, and
-every row differs between two generations. The databases of a round are copies of templates in
-which the first days are synced, by a real run.
+The source computes its rows from a generation number, so the expected rows of each day are known,
+and every row differs between two generations. The databases of a round are copies of templates in
+which real runs have synced the first days.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ from sync_pipeline_tests.faults.workers import in_environment
 FIRST = date(2025, 1, 1)
 DAYS = 120
 DAYS_SYNCED = 40
-"""How many days, from the first, are synced before a round starts, with generation 1."""
+"""How many of the first days are synced, with generation 1, before a round starts."""
 ROWS_PER_DAY = 20
 DATASETS = ("orders", "events", "visits", "clicks")
 PASSWORD = "Geheim-4711-Wort"  # noqa: S105  searched for in all tables and logs after a round
@@ -54,7 +54,7 @@ _ROLES = ("source", "target", "tracking", "dagster")
 
 
 class Step(IntEnum):
-    """A step of a day at which a worker can be made to wait; the value is its gate's lock ID."""
+    """A step of a day at which a test can make a worker wait; the value is its gate's lock ID."""
 
     BEFORE_LOCK = 7701
     AT_BEGIN = 7702
@@ -69,14 +69,14 @@ class Step(IntEnum):
 
 
 class Layout(str, Enum):
-    """Which databases are on other servers. TOGETHER results if only the target's URL is set."""
+    """Which databases are on separate servers. TOGETHER applies if only the target's URL is set."""
 
     TOGETHER = "together"  # records and Dagster's storage in the target
     DAGSTER_APART = "dagster_apart"
     ALL_APART = "all_apart"
 
     def home_of(self, role: str) -> str:
-        """Return the server that has the database of `role`."""
+        """Return the server that contains the database for `role`."""
         if role == "dagster" and self is Layout.TOGETHER:
             return "target"
         if role == "tracking" and self is not Layout.ALL_APART:
@@ -85,7 +85,7 @@ class Layout(str, Enum):
 
 
 def expected(day: date, generation: int) -> list[tuple[int, int]]:
-    """Return the source's rows of `day`: ID and amount of each."""
+    """Return the source's rows for `day`, as pairs of ID and amount."""
     if ((day - FIRST).days + 3 * generation) % 13 == 0:
         return []
     return [(n, generation * 1000 + n) for n in range(1, ROWS_PER_DAY + 1)]
@@ -97,9 +97,9 @@ def day_number(offset: int) -> date:
 
 @dataclass
 class World:
-    """The databases of one layout, for one round at a time.
+    """The databases of one layout, used by one round at a time.
 
-    `generations` are pairs: the last attempt ID before a generation, and its number.
+    Each item of `generations` is the last attempt ID before a generation and its number.
     """
 
     layout: Layout
@@ -117,7 +117,7 @@ class World:
         return self.servers[self.layout.home_of(role)]
 
     def url(self, role: str) -> str:
-        """The superuser's URL of the database of `role`."""
+        """Return the superuser's URL for the database for `role`."""
         home = self.layout.home_of(role)
         return self.servers[home].url.replace("/postgres?", f"/{self.layout.value}_{home}?")
 
@@ -129,11 +129,11 @@ class World:
             server.start()
 
     def reset(self, pace: float) -> None:
-        """Create all databases again from their templates, and start a new generation."""
+        """Recreate all databases from their templates, and start a new generation."""
         for home in {self.layout.home_of(role) for role in _ROLES}:
             name = f"{self.layout.value}_{home}"
             query(self.servers[home].url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-            # Not STRATEGY wal_log: a sequence copied by it goes back if the server crashes.
+            # Not STRATEGY wal_log: a sequence copied by it loses values if the server crashes.
             copy = f"CREATE DATABASE {name} TEMPLATE {name}_template STRATEGY file_copy"
             query(self.servers[home].url, copy)
             query(self.servers[home].url, f"ALTER DATABASE {name} OWNER TO sync")
@@ -162,7 +162,7 @@ def running_servers(folder: Path) -> Iterator[dict[str, Server]]:
 
 
 def write_project(folder: Path) -> None:
-    """Write the project of the rounds into `folder`."""
+    """Write the project that the rounds use to `folder`."""
     stack_project.write_project(folder, dict.fromkeys(DATASETS, "single_run"))
     for name in DATASETS:
         values = {
@@ -179,7 +179,7 @@ def write_project(folder: Path) -> None:
 
 @contextmanager
 def made_world(folder: Path, layout: Layout, servers: dict[str, Server]) -> Iterator[World]:
-    """Create the databases of `layout` and their templates; yield the world before a reset."""
+    """Create the databases of `layout` and their templates; yield the world. Reset it first."""
     given = _given(folder, layout, servers)
     with prepare_databases(given) as settings, _instance(settings) as instance:
         keep_connections_open(instance)
@@ -202,7 +202,7 @@ def _given(folder: Path, layout: Layout, servers: dict[str, Server]) -> Settings
         urls[role] = url
     given = {
         "SYNC_SOURCE_URL": urls["source"],
-        # Read through SQLAlchemy and Arrow, as any other database is.
+        # Read through SQLAlchemy and Arrow, like any other database.
         "SYNC_SQL_URL": urls["source"].replace("postgresql://", "postgresql+psycopg2://"),
         "SYNC_DATABASE_URL": urls["target"],
         "SYNC_PROJECT_DIR": str(folder / "project"),
@@ -242,7 +242,7 @@ def _sync_first_days(world: World, folder: Path) -> None:
 def _keep_as_templates(world: World) -> None:
     for home in {world.layout.home_of(role) for role in _ROLES}:
         url, name = world.servers[home].url, f"{world.layout.value}_{home}"
-        # A template must have no connections; the pool opens new ones.
+        # There must be no connections to a template; the pool opens new ones.
         query(
             url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
         )
@@ -250,6 +250,6 @@ def _keep_as_templates(world: World) -> None:
 
 
 def _instance(settings: Settings) -> dg.DagsterInstance:
-    """Return the Dagster instance of `settings`, which it reads from the environment."""
+    """Return the Dagster instance for `settings`, which Dagster reads from the environment."""
     with in_environment(settings.environment):
         return dg.DagsterInstance.get()

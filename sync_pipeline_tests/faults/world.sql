@@ -1,4 +1,4 @@
--- source: computes the rows from the current generation; some days of a generation are empty
+-- source: computes the rows from the current generation; some days have no rows
 CREATE TABLE generation (number integer NOT NULL, pace float8 NOT NULL);
 INSERT INTO generation VALUES (1, 0);
 CREATE FUNCTION gate(dataset text) RETURNS text LANGUAGE plpgsql AS $$
@@ -7,7 +7,7 @@ BEGIN
     RETURN repeat('x', 200);
 END $$;
 
--- source_of: the days of a dataset, and the view that is read
+-- source_of: the days of a dataset, and the view that the sync reads
 CREATE TABLE {dataset}_days (day date PRIMARY KEY);
 INSERT INTO {dataset}_days
 SELECT date '{start}' + n FROM generate_series(0, {days} - 1) AS n;
@@ -26,7 +26,7 @@ BEGIN
     RETURN NEW;
 END $$;
 
--- target_of: the table of a dataset, with a gate at each step of a load
+-- target_of: a dataset's table, with a gate at each step of a load
 CREATE TABLE {dataset} (day date, id integer, amount integer, pad text);
 CREATE INDEX ON {dataset} (day);
 CREATE TRIGGER after_delete AFTER DELETE ON {dataset}
