@@ -1,4 +1,4 @@
-"""Launching a backfill through Dagster's GraphQL API, as the dialog in its UI does."""
+"""Launch a backfill through Dagster's GraphQL API, as its UI does."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -19,7 +19,7 @@ _LAUNCH = """mutation ($params: LaunchBackfillParams!) {
 def launch_backfill(
     dagster: Dagster, days: Sequence[date], *, asset: str | None = None, job: str | None = None
 ) -> str:
-    """Launch a backfill of an asset, or of a partitioned job, and return its ID."""
+    """Launch a backfill for an asset or a partitioned job, and return its ID."""
     params: dict[str, Any] = {"partitionNames": [day.isoformat() for day in days]}
     if asset is not None:
         params["assetSelection"] = [{"path": [asset]}]

@@ -1,7 +1,7 @@
-"""Run the `sync-pipeline` command: what it prints, its exit code, its signals.
+"""Run the `sync-pipeline` command and return its output and exit code.
 
-`run` forks it from a process that has imported Dagster, which saves seconds each time.
-`run_script` and `started` start the installed script, as users do.
+`run` forks it from a process that has already imported Dagster, which saves a few seconds each
+time. `run_script` and `started` start the installed script, as users do.
 """
 
 import atexit
@@ -36,7 +36,7 @@ _PRELOADED = (
     "sync_pipeline.orchestration.check_definitions",
     "sync_pipeline.orchestration.run_batch",
 )
-# Set but blank, so that a developer's own .env has no effect; wide, so that no line is folded.
+# Blank, so that a developer's .env has no effect; wide, so that no line is wrapped.
 _ENVIRONMENT = {
     **{
         value: ""
@@ -58,29 +58,29 @@ class Ended:
 
     @property
     def complaint(self) -> str:
-        """The last line of standard error, which holds the error message."""
+        """The last line of standard error, which contains the error message."""
         return self.errors.splitlines()[-1] if self.errors else ""
 
 
 def environment_of(given: Mapping[str, str], **others: str) -> dict[str, str]:
-    """Return the whole environment of a command with these settings, and none of this process."""
+    """Return a command's complete environment: these settings, and none from this process."""
     return {**_ENVIRONMENT, **given, **others}
 
 
 def run(given: Mapping[str, str], *arguments: object, **others: str) -> Ended:
-    """Run `sync-pipeline` to its end, in a forked process."""
+    """Run `sync-pipeline` in a forked process, and wait until it ends."""
     return run_forked([COMMAND, *map(str, arguments)], environment_of(given, **others))
 
 
 def run_script(given: Mapping[str, str], *arguments: object, **others: str) -> Ended:
-    """Run the installed script `sync-pipeline` to its end."""
+    """Run the installed script `sync-pipeline`, and wait until it ends."""
     return run_program([COMMAND, *map(str, arguments)], environment_of(given, **others))
 
 
-def run_all(given: Mapping[str, str], asked: Mapping[str, Sequence[object]]) -> dict[str, Ended]:
-    """Run `sync-pipeline` with each of these arguments, all at once, until the last one ends."""
-    with ThreadPoolExecutor(len(asked)) as pool:
-        running = {name: pool.submit(run, given, *words) for name, words in asked.items()}
+def run_all(given: Mapping[str, str], commands: Mapping[str, Sequence[object]]) -> dict[str, Ended]:
+    """Run `sync-pipeline` concurrently with each list of arguments, until all have ended."""
+    with ThreadPoolExecutor(len(commands)) as pool:
+        running = {name: pool.submit(run, given, *words) for name, words in commands.items()}
         return {name: ended.result() for name, ended in running.items()}
 
 
@@ -88,8 +88,8 @@ def run_all(given: Mapping[str, str], asked: Mapping[str, Sequence[object]]) -> 
 def folder_for_postgres() -> Iterator[Path]:
     """Yield a folder for an embedded server or the demo.
 
-    It is not in pytest's folder: each pytest session closes that to other users when it begins,
-    and a server that root starts runs as another user.
+    It is not in pytest's folder, because each pytest session makes that private when it starts, and
+    a server that root starts runs as another user.
     """
     with tempfile.TemporaryDirectory(prefix="sync-pipeline-test-") as folder:
         yield Path(folder)
@@ -102,9 +102,9 @@ def run_forked(
     seconds: float = TIMEOUT_SECONDS,
     folder: Path | None = None,
 ) -> Ended:
-    """Run `sync-pipeline` with the arguments of `command` to its end, in a forked process.
+    """Run `sync-pipeline` with the arguments in `command` in a forked process, until it ends.
 
-    It is killed after `seconds`. Raises subprocess.TimeoutExpired then.
+    After `seconds`, kills it and raises subprocess.TimeoutExpired.
     """
     with ExitStack() as closing, ThreadPoolExecutor(2) as readers:
         nothing = closing.enter_context(Path(os.devnull).open("rb"))
@@ -133,7 +133,7 @@ _servers: list[ForkServer] = []
 
 
 def _fork_server() -> ForkServer:
-    """Return this process's fork server. It is started for the first command and ends with us."""
+    """Return this process's fork server; start it for the first command."""
     with _starting:
         if not _servers:
             _servers.append(ForkServer(_PRELOADED, environment_of({})))
@@ -148,7 +148,7 @@ def run_program(
     seconds: float = TIMEOUT_SECONDS,
     folder: Path | None = None,
 ) -> Ended:
-    """Run a program to its end; it is killed after `seconds`."""
+    """Run a program until it ends; kill it after `seconds`."""
     result = subprocess.run(
         program,
         env=dict(environment),
@@ -164,7 +164,7 @@ def run_program(
 
 @contextmanager
 def started(given: Mapping[str, str], *arguments: object) -> Iterator["subprocess.Popen[str]"]:
-    """Start the installed script; if it still runs at the end of the block, it is killed."""
+    """Start the installed script; kill it if it is still running at the end of the block."""
     process = subprocess.Popen(
         [COMMAND, *map(str, arguments)],
         env=environment_of(given),
@@ -185,6 +185,6 @@ def started(given: Mapping[str, str], *arguments: object) -> Iterator["subproces
 
 
 def end_of(process: "subprocess.Popen[str]") -> Ended:
-    """Wait for a process that `started` started."""
+    """Wait until a process from `started` has ended."""
     out, errors = process.communicate(timeout=TIMEOUT_SECONDS)
     return Ended(process.returncode, out, errors)

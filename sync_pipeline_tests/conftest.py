@@ -1,8 +1,8 @@
-"""Fixtures of all tests: one PostgreSQL server for the session, a new database for each test.
+"""Fixtures for all tests: one PostgreSQL server for the session, a new database for each test.
 
-The server is that of `SYNC_DATABASE_URL` if it is set, else an embedded one in a temporary folder.
-Databases are cloned from a template with the migrated tracking tables, and dropped after their
-test. Also distributes the tests to the processes of pytest-xdist.
+The server is the one in `SYNC_DATABASE_URL` if that is set, otherwise an embedded one in a
+temporary folder. Databases are cloned from a template with the migrated tracking tables, and
+dropped after their test. Also distributes the tests among the processes of pytest-xdist.
 """
 
 import itertools
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
 _NUMBERS = itertools.count(1)
-# The time that an example takes depends on the machine only.
+# How long an example takes depends only on the machine.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
 
-# Folders whose tests share one Dagster. One process runs them, in this order.
+# Folders whose tests share one Dagster. One process runs them all, in this order.
 _SHARED_STACK = ("integration/api", "integration/stack")
-# Files that share nothing with the other files of their folder.
+# Files that share nothing with the other files in their folder.
 _SEPARATE_FILES = ("faults/test_lost_workers.py", "faults/test_tracking_unavailable.py")
-# What takes longest comes first, so that both processes have work until the end.
+# The longest tests come first, so that both processes are busy until the end.
 _LONGEST_FIRST = (
     "browser",
     *_SHARED_STACK,
@@ -50,7 +50,7 @@ _LONGEST_FIRST = (
 
 
 class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Gives all tests that share a slow fixture to the same process."""
+    """Assigns all tests that share a slow fixture to the same process."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = Path(nodeid.split("::")[0])
@@ -58,7 +58,7 @@ class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no ty
 
 
 def _scope(file: Path) -> str:
-    """Return the name of what is run in one process with `file`, a path in this folder."""
+    """Return the name of the group that runs in one process with `file`, a path in this folder."""
     folder = file.parent.as_posix()
     if folder in _SHARED_STACK:
         return " and ".join(_SHARED_STACK)
@@ -68,7 +68,7 @@ def _scope(file: Path) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests that take longest first. The others keep their order."""
+    """Put the longest tests first; keep the order of the others."""
 
     def place(item: pytest.Item) -> int:
         file = item.path.relative_to(Path(__file__).parent)
@@ -81,7 +81,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Return what distributes the tests to several processes (`-n 2`)."""
+    """Return the scheduler that distributes the tests among several processes (`-n 2`)."""
     return _Scheduling(config, log)
 
 
@@ -93,8 +93,8 @@ def server_url() -> Iterator[str]:
     if given:
         yield given
         return
-    # Not in pytest's folder: each session closes that to other users, and a server that root starts
-    # runs as another user.
+    # Not in pytest's folder: each session makes that private, and a server that root starts runs as
+    # another user.
     with (
         tempfile.TemporaryDirectory(prefix="sync_pipeline_tests-") as folder,
         embedded_postgres.run_server(Path(folder) / "postgres", settings=settings) as url,
@@ -104,7 +104,7 @@ def server_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def make_database(server_url: str) -> Iterator[Callable[[str | None], str]]:
-    """A function that creates a database, empty or from a template, and returns its URL."""
+    """Return a function that creates a database, empty or from a template, and returns its URL."""
     made: list[str] = []
 
     def make(template: str | None = None) -> str:
@@ -174,7 +174,7 @@ def environment(
 
 
 def drop_database(server_url: str, name: str) -> None:
-    """Drop a database, and close the connections to it."""
+    """Drop a database and close all connections to it."""
     _run(
         server_url,
         sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)),

@@ -1,9 +1,9 @@
-"""A process that has imported Dagster and the product, and forks others that need them.
+"""A process that imports Dagster and the product once, and forks other processes that need them.
 
-Started as `python -m sync_pipeline_tests.fork_server SOCKET MODULE ...` by `forked.ForkServer`; it
-ends with its standard input. A forked process is like one that was started: it has its own
-environment, folder, arguments, standard streams and signals, and ends as the interpreter does. The
-server has one thread and no connection when it forks.
+`forked.ForkServer` starts it as `python -m sync_pipeline_tests.fork_server SOCKET MODULE ...`; it
+ends when its standard input is closed. A forked process behaves like a newly started one: it has
+its own environment, folder, arguments, standard streams and signals, and exits as the interpreter
+does. The server has one thread and no connections when it forks.
 """
 
 import atexit
@@ -30,10 +30,10 @@ _FORKED_MODULES = (
     "sync_pipeline.orchestration.check_definitions",
     "sync_pipeline.orchestration.run_batch",
 )
-"""What the command starts with `python -m` and what imports Dagster: forked from the command."""
+"""Modules that import Dagster and that the command runs with `python -m`: forked instead."""
 
 _inherited: list[object] = []
-"""Streams of the parent. They are kept, because a discarded stream writes what it has buffered."""
+"""The parent's streams, kept because a discarded stream flushes its buffer."""
 
 
 def main() -> None:
@@ -42,8 +42,8 @@ def main() -> None:
     for module in modules:
         importlib.import_module(module)
     assert len(os.listdir("/proc/self/task")) == 1 if sys.platform == "linux" else True
-    gc.freeze()  # a collection in a child would copy all of it
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the keepers
+    gc.freeze()  # a garbage collection in a child would copy all memory
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the server does not wait for the keepers
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)
         listening.listen(64)
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def _keep(connection: socket.socket) -> NoReturn:
-    """Fork the requested process, and tell its pid and, once it has ended, its exit code."""
+    """Fork the requested process; send its PID and, once it has ended, its exit code."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _die_with_parent()
     _, streams, _, _ = socket.recv_fds(connection, 1, _STANDARD_STREAMS)
@@ -88,8 +88,8 @@ def _die_with_parent() -> None:
 
 
 def _become(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Make this forked process like one that was started with these arguments and this
-    environment, whose standard streams are set."""
+    """Make this forked process behave like one that was started with these arguments and this
+    environment. Its standard streams must be set already."""
     os.closerange(_STANDARD_STREAMS, os.sysconf("SC_OPEN_MAX"))
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
@@ -113,12 +113,12 @@ def _become(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
 
 
 class _ForkingPopen(subprocess.Popen[Any]):
-    """Forks those of our own modules that import Dagster; starts any other program."""
+    """Forks the modules in `_FORKED_MODULES`; starts any other program."""
 
     def __init__(self, args: Any, *positional: Any, **options: Any) -> None:
         command = [args] if isinstance(args, str) else [str(word) for word in args]
         if command[:2] == [sys.executable, "-m"] and command[2] in _FORKED_MODULES:
-            # It runs where another program would be executed, with streams and folder set.
+            # It runs where `exec` would be called, when the streams and the folder are set.
             options["preexec_fn"] = _running(
                 command[2], options.get("env") or dict(os.environ), options.get("preexec_fn")
             )
@@ -128,20 +128,20 @@ class _ForkingPopen(subprocess.Popen[Any]):
 def _running(
     module: str, environment: Mapping[str, str], before: Callable[[], object] | None
 ) -> Callable[[], NoReturn]:
-    """Return what a forked process does to run `module` as `python -m` would."""
+    """Return a function that runs `module` in a forked process as `python -m` would."""
 
     def in_child() -> NoReturn:
         if before is not None:
             before()
         _become([module], environment)
-        sys.modules.pop(module, None)  # or runpy would warn that it was imported before
+        sys.modules.pop(module, None)  # otherwise runpy warns that it is already imported
         _end(lambda: runpy.run_module(module, run_name="__main__", alter_sys=True))
 
     return in_child
 
 
 def _end(work: Callable[[], object]) -> NoReturn:
-    """Do `work` and end the process as the interpreter would."""
+    """Call `work`, and then exit as the interpreter would."""
     code = 1
     try:
         try:

@@ -1,4 +1,4 @@
-"""Processes forked from one that has imported Dagster and the product already (`fork_server`)."""
+"""Start processes by forking one that has already imported Dagster and the product."""
 
 import json
 import os
@@ -20,7 +20,7 @@ _START_SECONDS = 120
 
 
 class Forked:
-    """A forked process. Its exit code is that of `subprocess`: negative if a signal ended it."""
+    """A forked process. As in `subprocess`, its exit code is negative if a signal ended it."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -30,23 +30,23 @@ class Forked:
         self.pid = int(self._lines.readline())
 
     def poll(self) -> int | None:
-        """Return its exit code, or None while it runs."""
+        """Return the exit code, or None while the process is running."""
         with self._lock:
             if self._code is None and select.select([self._connection], [], [], 0)[0]:
-                # The keeper says nothing only if it was killed with the server.
+                # The keeper only sends nothing if it was killed with the server.
                 self._code = int(self._lines.readline() or -signal.SIGKILL)
                 self._lines.close()
                 self._connection.close()
             return self._code
 
     def wait(self, seconds: float) -> int | None:
-        """Return its exit code once it has ended, or None if it still runs after `seconds`."""
+        """Wait until the process has ended; return the exit code, or None after `seconds`."""
         with suppress(OSError, ValueError):  # another thread has just read the code
             select.select([self._connection], [], [], seconds)
         return self.poll()
 
     def send_signal(self, number: signal.Signals) -> bool:
-        """Send a signal; return whether the process still ran."""
+        """Send a signal; return whether the process was still running."""
         if self.poll() is not None:
             return False
         with suppress(ProcessLookupError):
@@ -56,7 +56,7 @@ class Forked:
 
 
 class ForkServer:
-    """A running fork server that has imported `modules` in `environment`."""
+    """A running fork server that has imported `modules`. See `fork_server`."""
 
     def __init__(self, modules: Sequence[str], environment: Mapping[str, str]) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="sync-pipeline-fork-")
@@ -68,7 +68,7 @@ class ForkServer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             encoding="utf-8",
-            start_new_session=True,  # a terminal's Ctrl-C ends the tests, which then end this
+            start_new_session=True,  # Ctrl-C only reaches the tests, which then close this
         )
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "ready\n", "the fork server did not start"
@@ -94,7 +94,7 @@ class ForkServer:
     ) -> Forked:
         """Fork a process that calls `call` ("module:function") with `arguments` as its `sys.argv`.
 
-        `streams` are the descriptors of its standard input, output and errors.
+        `streams` are the file descriptors for its standard input, output and error.
         """
         request = {
             "call": call,
@@ -110,6 +110,6 @@ class ForkServer:
         return Forked(connection)
 
     def close(self) -> None:
-        """End the server, and with it the processes that do not outlive it."""
+        """End the server and the processes that depend on it."""
         self._process.communicate()
         self._folder.cleanup()

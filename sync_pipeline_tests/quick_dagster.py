@@ -1,7 +1,7 @@
 """`dagster dev`, except that its daemon checks for backfills every second instead of every 30.
 
-The interval is a constant of Dagster that no setting changes. This file stands for the `dagster`
-command: it is run by its path, and runs the daemon in the same way.
+The interval is a constant in Dagster that no setting changes. This script replaces the `dagster`
+command: it is run by its path, and it also runs the daemon by this path.
 """
 
 import os
@@ -21,8 +21,8 @@ _start_with_pipe = dev.open_ipc_subprocess  # type: ignore[attr-defined]
 
 
 def main() -> None:
-    """Run the command in `sys.argv`, which is one of `dagster` or of the daemon."""
-    sys.path[0] = os.getcwd()  # as `python -m` has it, instead of this file's folder
+    """Run the command in `sys.argv`: a `dagster` command, or the daemon."""
+    sys.path[0] = os.getcwd()  # as `python -m` sets it, instead of this file's folder
     if sys.argv[1] == _DAEMON:
         del sys.argv[1]
         assert controller.DEFAULT_DAEMON_INTERVAL_SECONDS == 30, "Dagster has changed the constant"
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def _start(parts: Sequence[str], **options: Any) -> "subprocess.Popen[Any]":
-    """Start a process of Dagster's; the daemon by this file."""
+    """Start one of the processes of `dagster dev`; run the daemon through this script."""
     if list(parts[1:3]) == ["-m", _DAEMON]:
         parts = [sys.executable, __file__, *parts[2:]]
     started: subprocess.Popen[Any] = _start_with_pipe(parts, **options)

@@ -1,8 +1,8 @@
-"""A project of two datasets, and a real Dagster that runs it.
+"""A project with two datasets, and a real Dagster that runs it.
 
-`orders` takes all days of a backfill in one run, `events` two days in each. Both read views that
-pause at a row for its `pause` in seconds, so that a batch can be watched while it runs, and load
-tables that reject a negative amount, so that a chosen day can be made to fail.
+`orders` syncs all days of a backfill in one run, `events` syncs two days per run. Their source
+views can pause for a given number of seconds per day, so that a test can watch a batch while it
+runs. Their target tables reject negative amounts, so that a test can make a day fail.
 """
 
 import sys
@@ -71,7 +71,7 @@ class Databases:
         return _query(self.settings.tracking_url, statement, values)
 
     def make_dataset(self, name: str, start: date = START) -> None:
-        """Create the source and the target table of a dataset."""
+        """Create the source tables and the target table for a dataset."""
         self.source(_SOURCE.format(name=name, rows=ROWS_PER_DAY), {"start": start, "end": LAST})
         self.target(_TARGET.format(name=name))
 
@@ -83,18 +83,18 @@ class Databases:
         )
 
     def spoil(self, dataset: str, day: date) -> None:
-        """Change a row of the day so that the target rejects it."""
+        """Change one of the rows for the day so that the target rejects it."""
         self.source(f"UPDATE {dataset}_rows SET amount = -1 WHERE id = 7 AND day = %s", [day])
 
     def repair(self, dataset: str, day: date) -> None:
         self.source(f"UPDATE {dataset}_rows SET amount = 70 WHERE id = 7 AND day = %s", [day])
 
     def rows_of(self, dataset: str, day: date) -> list[dict[str, Any]]:
-        """Return the target's rows of a day."""
+        """Return the target's rows for a day."""
         return self.target(f"SELECT * FROM {dataset} WHERE day = %s ORDER BY id", [day])
 
     def batches(self, key: str | None = None) -> list[dict[str, Any]]:
-        """Return the batch records with this key, or all, in the order of their creation."""
+        """Return the batch records with this key, or all of them, in order of creation."""
         return self.records(
             "SELECT * FROM daily_sync_status WHERE kind = 'batch'"
             " AND (%(key)s::text IS NULL OR batch_key = %(key)s) ORDER BY id",
@@ -136,10 +136,10 @@ def project(
     start: date = START,
     **others: str,
 ) -> Iterator[Databases]:
-    """Write the project into `folder` and create its databases.
+    """Write the project to `folder` and create its databases.
 
-    `datasets` are names with their `backfill`, `start` is their first day, and `others` are more
-    settings.
+    `datasets` maps names to the values of their `backfill` key, `start` is their first day, and
+    `others` are further settings.
     """
     write_project(folder, datasets, start)
     given = Settings(
@@ -163,7 +163,7 @@ def project(
 def run_dagster(settings: Settings) -> Iterator[RunningDagster]:
     """Run a real web server, daemon and code server on a free port.
 
-    The daemon checks for backfills every second, see `quick_dagster`.
+    The daemon checks for backfills every second: see `quick_dagster`.
     """
     with local_stack.run_dagster(settings, 0, _QUICK_DAGSTER) as dagster:
         yield dagster
@@ -177,7 +177,7 @@ def stack(make_database: Callable[[str | None], str], folder: Path) -> Iterator[
 
 
 def write_project(folder: Path, datasets: Mapping[str, str], start: date = START) -> None:
-    """Write a project with these datasets into `folder`."""
+    """Write a project with these datasets to `folder`."""
     package = folder / "team" / "datasets"
     package.mkdir(parents=True)
     (folder / "pyproject.toml").write_text(_pyproject())
@@ -194,7 +194,7 @@ def _pyproject() -> str:
 
 
 def write_dataset(project_folder: Path, name: str, backfill: str, start: date = START) -> Path:
-    """Write one dataset's `defs.yaml` into the project; return its folder."""
+    """Add a dataset's `defs.yaml` to the project; return the dataset's folder."""
     folder = project_folder / "team" / "datasets" / name
     folder.mkdir()
     text = _DEFS.format(name=name, backfill=backfill, start=start, end=LAST)

@@ -1,4 +1,4 @@
-"""Bounded waits for a condition, and pauses. Every test that waits for something uses these."""
+"""Waits with a timeout, and pauses. Every test that waits for something uses these functions."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ _T = TypeVar("_T")
 
 
 def wait_until(holds: Callable[[], _T], seconds: float = TIMEOUT_SECONDS) -> _T:
-    """Call `holds` until it returns something true, and return that.
+    """Call `holds` until it returns a true value, and return that value.
 
     Raises AssertionError after `seconds`.
     """
@@ -26,10 +26,10 @@ def wait_until(holds: Callable[[], _T], seconds: float = TIMEOUT_SECONDS) -> _T:
 
 
 def holds_within(holds: Callable[[], object], seconds: float) -> bool:
-    """Return whether `holds` returns something true within `seconds`.
+    """Return whether `holds` returns a true value within `seconds`.
 
-    For a condition that may fail to come true, or that reads a database which may be unavailable:
-    an error of the database means that it does not hold yet.
+    For a condition that may never become true, or that reads a database that may be unavailable: a
+    database error means that it is not true yet.
     """
     began = time.monotonic()
     while True:
@@ -44,11 +44,10 @@ def holds_within(holds: Callable[[], object], seconds: float) -> bool:
 
 
 def pause(seconds: float) -> None:
-    """Let `seconds` pass."""
+    """Wait for `seconds`."""
     threading.Event().wait(seconds)
 
 
 def _pause_between_polls(began: float) -> None:
-    """Pause briefly at first, and longer once the wait has been long, to leave the processor to
-    what is waited for."""
+    """Pause briefly at first and longer later, to leave the processor to the process under test."""
     pause(min(_MAX_POLL_SECONDS, _MIN_POLL_SECONDS + (time.monotonic() - began) / 50))

@@ -1,4 +1,4 @@
-"""What only tests of the database layers use."""
+"""Fixtures for the integration tests only."""
 
 import signal
 import tempfile
@@ -43,13 +43,13 @@ def pytest_runtest_teardown(
 
 @pytest.fixture(scope="module")
 def one_database(make_database: Callable[[str | None], str], migrated_template: str) -> str:
-    """A database with the tracking tables for all tests of a module, which each clear it."""
+    """A database with the tracking tables, shared by the tests in a module, which each clear it."""
     return make_database(migrated_template)
 
 
 @pytest.fixture
 def interrupt() -> Iterator[Callable[[], None]]:
-    """A function that interrupts the main thread, whatever it does at the moment."""
+    """Return a function that interrupts the main thread, whatever it is doing."""
 
     def raise_it(signum: int, frame: FrameType | None) -> None:
         raise helpers.Interrupted
@@ -62,7 +62,7 @@ def interrupt() -> Iterator[Callable[[], None]]:
 
 @pytest.fixture
 def server() -> Iterator[OtherServer]:
-    """A PostgreSQL server of the test's own, to be stopped and started."""
+    """A separate PostgreSQL server, which the test may stop and start."""
     with (
         tempfile.TemporaryDirectory(prefix="sync_pipeline_tests-") as folder,
         other_server(Path(folder) / "postgres") as running,
@@ -72,7 +72,7 @@ def server() -> Iterator[OtherServer]:
 
 @pytest.fixture
 def pipeline(source_url: str, database_url: str) -> Pipeline:
-    """The dataset `orders` with its source, and a target without its table."""
+    """The dataset `orders` with its source; its target table does not exist yet."""
     made = Pipeline(source_url, database_url)
     made.make_source()
     return made

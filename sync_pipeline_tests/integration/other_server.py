@@ -1,4 +1,4 @@
-"""A second PostgreSQL server that a test stops in the middle of something and starts again."""
+"""A second PostgreSQL server that a test can stop at any time and start again."""
 
 import signal
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _SETTINGS = {"max_connections": "50"}
 
 
 class OtherServer:
-    """A server of its own in `folder`. Its URL stays the same over all of its lives."""
+    """A separate server with its data in `folder`. Its URL stays the same after a restart."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -28,7 +28,7 @@ class OtherServer:
         )
 
     def stop(self, sign: signal.Signals = signal.SIGQUIT) -> None:
-        """Stop at once, as `pg_ctl stop -m immediate` does; return when it is down."""
+        """Stop the server as `pg_ctl stop -m immediate` does, and wait until it has exited."""
         lines = (self._folder / "postmaster.pid").read_text().splitlines()
         postmaster = psutil.Process(int(lines[0]))
         postmaster.send_signal(sign)
@@ -36,7 +36,7 @@ class OtherServer:
         self._life.close()
 
     def database(self, name: str) -> str:
-        """Make a database and return its URL."""
+        """Create a database and return its URL."""
         embedded_postgres.ensure_database(self.url, name)
         return with_database(self.url, name)
 
@@ -46,7 +46,7 @@ class OtherServer:
 
 @contextmanager
 def other_server(folder: Path) -> Iterator[OtherServer]:
-    """A running server in `folder`, which is stopped at the end if it runs then."""
+    """Start a server in `folder`; stop it at the end if it is still running."""
     server = OtherServer(folder)
     try:
         server.start()

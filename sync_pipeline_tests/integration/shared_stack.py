@@ -1,6 +1,6 @@
-"""One Dagster for the folders `api` and `stack`, which a test process runs one after the other.
+"""One Dagster shared by the test folders `api` and `stack`, which run one after the other.
 
-The tests of `stack` use days of 2024, those of `api` days of 2025.
+The tests in `stack` use days in 2024, those in `api` days in 2025.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ attributes:
 
 
 class SharedStack:
-    """The stack, started when a test first needs it."""
+    """The stack, which is started when a test first needs it."""
 
     def __init__(self, make_database: Callable[[str | None], str], folder: Path) -> None:
         self._make_database = make_database
@@ -35,7 +35,7 @@ class SharedStack:
     def get(self) -> Stack:
         """Return the running stack.
 
-        In addition to the two PostgreSQL datasets, it has `deliveries`, with a files source.
+        In addition to the two PostgreSQL datasets, it has `deliveries`, which has a files source.
         """
         if self._stack is None:
             project = stack_project.project(self._make_database, self._folder, start=FIRST_DAY)
@@ -48,6 +48,6 @@ class SharedStack:
         return self._stack
 
     def stop(self) -> None:
-        """Stop it if it runs. It would use the processor as long as it runs."""
+        """Stop the stack if it is running, because it uses processor time."""
         self._running.close()
         self._stack = None

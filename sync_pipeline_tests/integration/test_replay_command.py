@@ -1,4 +1,4 @@
-"""The command `sync-pipeline replay`."""
+"""The `sync-pipeline replay` command."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ DAY = date(2025, 3, 3)
 
 @pytest.fixture
 def project(make_database: Callable[[str | None], str], tmp_path: Path) -> Iterator[Databases]:
-    """A project whose dataset quarantines bad rows, with one bad row."""
+    """A project with a dataset that quarantines bad rows and has one bad row."""
     with stack_project.project(make_database, tmp_path, {"orders": "single_run"}) as made:
         defs = tmp_path / "team" / "datasets" / "orders" / "defs.yaml"
         text = defs.read_text().replace(
@@ -33,18 +33,18 @@ def test_quarantined_rows_are_loaded_after_their_cause_is_fixed(
     project: Databases,
 ) -> None:
     environment = project.settings.environment
-    assert run(environment, "replay", "orders").out == "no quarantined rows of orders\n"
+    assert run(environment, "replay", "orders").out == "no quarantined rows in orders\n"
     ended = run(environment, "backfill", "orders", DAY, DAY)
     assert ended.code == 0
     assert (
-        "quarantined rows: 1, of 2025-03-03 (1). They are in sync_rejected_row in the target, with "
-        "the reason; fix the cause, then run: sync-pipeline replay orders\n"
+        "quarantined rows: 1, from 2025-03-03 (1). They are in sync_rejected_row in the target, "
+        "with the reason; fix the cause, then run: sync-pipeline replay orders\n"
     ) in ended.out
     assert len(project.rows_of("orders", DAY)) == ROWS_PER_DAY - 1
     ended = run(environment, "replay", "orders")
     assert ended.code == 1
     assert re.search(
-        r"^2025-03-03: 0 rows loaded, 1 still quarantined, row \d+: new row " r".* violates",
+        r"^2025-03-03: 0 rows loaded, 1 still quarantined, row \d+: new row .* violates",
         ended.out,
     )
     project.target("ALTER TABLE orders DROP CONSTRAINT orders_amount_check")
@@ -62,7 +62,7 @@ def test_quarantined_rows_are_loaded_after_their_cause_is_fixed(
         (["orders", "--day", "3 March"], "--day: '3 March' is not a date"),
     ],
 )
-def test_a_mistyped_argument_is_refused(
+def test_a_mistyped_argument_is_rejected(
     project: Databases, arguments: list[str], message: str
 ) -> None:
     ended = run(project.settings.environment, "replay", *arguments)

@@ -1,4 +1,4 @@
-"""Backfills launched as the Dagster UI does: each has exactly one record, correct at any time.
+"""Each backfill launched as in the Dagster UI has exactly one record, which is always correct.
 
 All backfills are launched at once and watched while they run; each test then checks one of them.
 """
@@ -28,7 +28,7 @@ NOT_OVER = {"REQUESTED", "CANCELING", "COMPLETING", "FAILING"}
 
 @dataclass
 class Launched:
-    """A backfill, its days, and the versions of its record seen while it ran."""
+    """A backfill, its days, and all versions of its record that were seen while it ran."""
 
     stack: Stack
     dataset: str
@@ -89,7 +89,7 @@ RUNS = {"asset scattered": 4, "job scattered": 4, "asset, many runs": 5, "job, m
 
 @pytest.fixture(scope="module")
 def launched(stack: Stack) -> dict[str, Launched]:
-    """All backfills of PLANS, finished, with the versions of their records."""
+    """Run all backfills in PLANS; return them with the versions of their records."""
     for plan in PLANS.values():
         stack.pause(plan.dataset, plan.days, PAUSE_SECONDS)
         if plan.spoiled is not None:
@@ -122,7 +122,7 @@ def _sync_once_then_spoil(stack: Stack, plan: Plan) -> None:
 
 @contextmanager
 def _watching(stack: Stack, seen: dict[str, list[dict[str, Any]]]) -> Iterator[None]:
-    """Collect the versions of the records with these keys while the block runs."""
+    """Collect all versions of the records with these keys while the block runs."""
     stopped = threading.Event()
 
     def watch() -> None:
@@ -181,7 +181,7 @@ def test_the_record_is_opened_before_the_first_day_ends_and_closed_after_the_las
 
 
 @pytest.mark.parametrize("name", list(PLANS))
-def test_the_record_shows_increasing_progress_day_by_day(
+def test_the_progress_in_the_record_increases_day_by_day(
     launched: dict[str, Launched], name: str
 ) -> None:
     one = launched[name]
@@ -203,7 +203,7 @@ def test_the_record_shows_increasing_progress_day_by_day(
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_one_bad_day_of_ten_fails_only_itself_and_the_batch(
+def test_one_bad_day_of_ten_fails_the_batch_but_no_other_day(
     launched: dict[str, Launched], name: str
 ) -> None:
     one = launched[name]
@@ -223,7 +223,7 @@ def test_one_bad_day_of_ten_fails_only_itself_and_the_batch(
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_dagster_shows_nine_days_materialized_and_the_bad_one_failed(
+def test_dagster_shows_nine_materialized_days_and_one_failed_day(
     launched: dict[str, Launched], name: str
 ) -> None:
     one = launched[name]

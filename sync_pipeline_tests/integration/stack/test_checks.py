@@ -1,4 +1,4 @@
-"""The asset checks of a run: all rows are accounted for, and no day has unusually few rows."""
+"""The asset checks after a run: all rows are accounted for, and no day has unusually few rows."""
 
 from datetime import date
 from typing import Any
@@ -15,7 +15,7 @@ SMALL, LAST = days(date(2024, 9, 22), 2)
 
 
 def latest(stack: Stack, check: str) -> dict[str, Any]:
-    """Return the latest result of a check of `events`."""
+    """Return the latest result of an asset check on `events`."""
     query = """query ($key: AssetKeyInput!, $check: String!) {
         assetCheckExecutions(assetKey: $key, checkName: $check, limit: 1) {
             runId status evaluation { severity description metadataEntries {
@@ -39,7 +39,7 @@ def sync(stack: Stack, first: date, last: date) -> str:
     return run_id
 
 
-def test_a_day_with_unusually_few_rows_is_a_warning(stack: Stack) -> None:
+def test_a_day_with_unusually_few_rows_causes_a_warning(stack: Stack) -> None:
     stack.source("DELETE FROM events_rows WHERE day = %s AND id > 2", [SMALL])
     sync(stack, BEFORE[0], BEFORE[-1])
     assert latest(stack, "day_size")["passed"]
@@ -64,16 +64,16 @@ def test_the_rows_of_each_run_are_accounted_for(stack: Stack) -> None:
     assert counted == {"days": 1, "rows_read": 20, "rows_loaded": 20, "rows_rejected": 0}
 
 
-def test_a_failed_day_is_an_error_of_the_check(stack: Stack) -> None:
+def test_a_failed_day_causes_the_check_to_fail(stack: Stack) -> None:
     stack.spoil("events", LAST)
     run_id = stack.dagster.launch_job("events_daily_sync", tags={"dagster/partition": str(LAST)})
     assert end_of(stack, run_id) == "FAILURE"
     found = latest(stack, "rows_accounted_for")
     assert (found["run"], found["passed"], found["severity"]) == (run_id, False, "ERROR")
-    assert found["said"] == "2024-09-23: failed, its former rows are kept"
+    assert found["said"] == "2024-09-23: failed; its previous rows are kept"
 
 
-def test_a_run_that_breaks_off_says_what_it_found_so_far(stack: Stack) -> None:
+def test_a_run_that_is_aborted_still_reports_its_check(stack: Stack) -> None:
     stack.source("ALTER VIEW events_source RENAME TO events_elsewhere")
     try:
         run_id = stack.dagster.launch_job(

@@ -1,4 +1,4 @@
-"""Changes during a batch, of code, datasets or tables, do not affect its record."""
+"""Changes to code, datasets or tables during a batch do not affect its record."""
 
 import shutil
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ _RELOAD = """mutation { reloadRepositoryLocation(repositoryLocationName: "sync_p
 _ASSETS = "query { assetNodes { assetKey { path } } }"
 _TICKS = """query ($selector: SensorSelector!) { sensorOrError(sensorSelector: $selector) {
     ... on Sensor { sensorState { ticks(limit: 5) { timestamp status error { message } } } } } }"""
-# What a later migration may do: add columns, and create a view again.
+# What a later migration may do: add columns and recreate a view.
 _LATER_MIGRATION = """
 ALTER TABLE daily_sync_status ADD COLUMN later text DEFAULT 'x';
 ALTER TABLE sync_attempt ADD COLUMN later text DEFAULT 'x';
@@ -36,7 +36,7 @@ CREATE VIEW sync_day_gap AS SELECT dataset, sync_date AS start_date, sync_date A
 
 
 def reload(stack: Stack) -> None:
-    """Reload the code location, with the current content of the project's folder."""
+    """Reload the code location from the project's folder."""
     answer = stack.dagster.graphql(_RELOAD)["reloadRepositoryLocation"]
     assert answer["locationOrLoadError"]["__typename"] == "RepositoryLocation", answer
 
@@ -46,7 +46,7 @@ def assets(stack: Stack) -> set[str]:
 
 
 def start_batch(stack: Stack, dataset: str, of: list[date]) -> str:
-    """Start a batch of slow days; return its key once two are synced."""
+    """Start a batch of slow days; return its key once two days are synced."""
     stack.pause(dataset, of, 0.3)
     request = {"dataset": dataset, "start_date": str(of[0]), "end_date": str(of[-1])}
     key = stack.dagster.launch_job("batch_backfill", config=request)
@@ -111,7 +111,7 @@ def test_removing_a_dataset_during_its_batch_leaves_a_correct_record_and_healthy
 
 
 def has_ticked(stack: Stack, sensor: str, since: float) -> bool:
-    """Return whether the sensor has ticked since then; assert that no tick failed."""
+    """Return whether the sensor has ticked after `since`; assert that no tick failed."""
     selector = {
         "repositoryLocationName": "sync_pipeline",
         "repositoryName": "__repository__",
@@ -126,13 +126,13 @@ def has_ticked(stack: Stack, sensor: str, since: float) -> bool:
 def test_a_migration_during_a_batch_is_applied_and_the_batch_continues(stack: Stack) -> None:
     of = days(date(2024, 8, 12), 18)
     key = start_batch(stack, "events", of)
-    while_live = 0
+    while_syncing = 0
     for _ in range(3):
         stack.target(_LATER_MIGRATION)
         ended = run(stack.settings.environment, "migrate")
         assert (ended.code, ended.errors) == (0, "")
-        while_live += stack.batch(key)["status"] == "syncing"
-    assert while_live, "the batch ended before the migrations"
+        while_syncing += stack.batch(key)["status"] == "syncing"
+    assert while_syncing, "the batch ended before the migrations"
     record = end_of_batch(stack, key)
     assert (record["status"], record["success_count"]) == ("success", 18)
     assert stack.differing_days("events", of) == []

@@ -1,6 +1,7 @@
-"""Dagster's ways to re-execute a batch, and to cancel one: all use the batch's one record.
+"""All ways to re-execute or cancel a batch in Dagster use the batch's one record.
 
-All backfills are launched at once; some fail and one is cancelled. Then each is re-executed.
+All backfills are launched at once; all but one fail, and that one is cancelled. The failed ones are
+then re-executed.
 """
 
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ _RUNS = """query ($filter: RunsFilter!) { runsOrError(filter: $filter) {
 
 @dataclass(frozen=True)
 class Plan:
-    """A backfill with two bad days, and how it is retried once they are repaired."""
+    """A backfill with two bad days, and how it is retried after they are repaired."""
 
     dataset: str
     days: list[date]
@@ -49,10 +50,10 @@ class Plan:
 SCATTERED = [*days(date(2024, 8, 1), 3), date(2024, 8, 6), date(2024, 8, 7)]
 PLANS = {
     "from failure": Plan("orders", days(date(2024, 7, 1), 5), "FROM_FAILURE"),
-    "in whole": Plan("orders", days(date(2024, 7, 11), 5), "ALL_STEPS"),
+    "all steps": Plan("orders", days(date(2024, 7, 11), 5), "ALL_STEPS"),
     "from failure, many runs": Plan("events", days(date(2024, 2, 1), 6), "FROM_FAILURE"),
-    # Dagster 1.13 cannot retry a job's backfill with several days per run from failure.
-    "job, in whole": Plan("events", days(date(2024, 4, 1), 6), "ALL_STEPS", by_job=True),
+    # Dagster 1.13 cannot re-execute a job backfill with several days per run from failure.
+    "job, all steps": Plan("events", days(date(2024, 4, 1), 6), "ALL_STEPS", by_job=True),
     "its runs, from failure": Plan("events", days(date(2024, 6, 1), 6), "runs"),
     "by command, scattered": Plan("orders", SCATTERED, "retry"),
 }
@@ -61,7 +62,7 @@ CANCELLED = days(date(2024, 8, 11), 20)
 
 @dataclass(frozen=True)
 class Retried:
-    """The record of a batch after its backfill, and after the retry."""
+    """The record of a batch, before and after the retry."""
 
     plan: Plan
     before: dict[str, Any]
@@ -121,7 +122,7 @@ def wait_until_over(stack: Stack, key: str, status: str) -> None:
 
 @pytest.fixture(scope="module")
 def retried(stack: Stack) -> dict[str, Any]:
-    """Each plan, run and retried, and the key of the cancelled backfill."""
+    """Run and retry all plans; return the results and the key of the cancelled backfill."""
     stack.pause("orders", CANCELLED, 3)
     keys = {name: launch(stack, plan) for name, plan in PLANS.items()}
     cancelled = launch_backfill(stack.dagster, CANCELLED, asset="orders")
@@ -155,7 +156,7 @@ def test_a_retry_of_a_backfill_completes_its_one_record(
     assert batch.after["error_message"] is None
     assert f"共{count}天, 成功{count}, 失败0, 跳过0" in batch.after["remarks"]
     assert stack.differing_days(batch.plan.dataset, batch.plan.days) == []
-    # No other record was opened for these days.
+    # No other record was created for these days.
     others = stack.target(
         "SELECT batch_key FROM daily_sync_status WHERE kind = 'batch' AND dataset = %s"
         " AND start_date <= %s AND end_date >= %s AND id >= %s",
@@ -173,7 +174,7 @@ def test_only_the_unfinished_days_are_retried(retried: dict[str, Any], name: str
         assert states == wanted, [a for a in batch.attempts if a["sync_date"] == day]
 
 
-def test_a_backfill_cancelled_in_the_ui_names_the_days_not_run(
+def test_a_backfill_cancelled_in_the_ui_shows_which_days_were_not_run(
     stack: Stack, retried: dict[str, Any]
 ) -> None:
     key = retried["cancelled"]

@@ -1,4 +1,4 @@
-"""Runs of a real Dagster: the batch job, a range, one day, and cancelled or killed runs."""
+"""Runs in a real Dagster: the batch job, a partition range, one day, cancelled and killed runs."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ def end_of(stack: Stack, run_id: str) -> str:
 
 
 def run_batch_job(stack: Stack, first: date, last: date, **config: Any) -> tuple[str, str]:
-    """Run the batch job over a range, by default of `orders`; return the run's ID and status."""
+    """Run the batch job over a range (by default for `orders`); return the run ID and status."""
     request = {"dataset": "orders", "start_date": str(first), "end_date": str(last), **config}
     run_id = stack.dagster.launch_job("batch_backfill", config=request)
     return run_id, end_of(stack, run_id)
@@ -42,7 +42,7 @@ def sync_alone(stack: Stack, *to_sync: date) -> list[str]:
 
 
 def messages(stack: Stack, run_id: str) -> str:
-    """Return the messages of a run's event log, with the errors of its steps."""
+    """Return the messages in a run's event log, with the errors from its steps."""
     query = """query ($id: ID!) { logsForRun(runId: $id, limit: 1000) { ... on EventConnection {
         events { ... on MessageEvent { message }
                  ... on ExecutionStepFailureEvent { failureMetadata { description }
@@ -55,7 +55,7 @@ def counts(record: dict[str, Any]) -> tuple[int, int, int]:
 
 
 def skipped_days(stack: Stack, of: list[date]) -> dict[str, set[str]]:
-    """Return the days whose last materialization is a skip, with its metadata labels."""
+    """Return the days whose latest materialization is a skip, with the labels of its metadata."""
     query = """query ($key: AssetKeyInput!, $days: [String!]) { assetOrError(assetKey: $key) {
         ... on Asset { assetMaterializations(partitions: $days, limit: 100) { partition timestamp
             metadataEntries { label } } } } }"""
@@ -96,7 +96,7 @@ def test_the_batch_job_skips_synced_days_and_reports_them(stack: Stack) -> None:
     assert (record["run_id"], record["triggered_by"]) == (run_id, f"run {run_id}")
     skipped = skipped_days(stack, batch)
     assert set(skipped) == {str(batch[2]), str(batch[5])}
-    for labels in skipped.values():  # the metadata of the day remains visible
+    for labels in skipped.values():  # the day's metadata remains visible
         assert {"rows", "attempt", "record"} <= labels
     assert stack.differing_days("orders", batch) == []
 
@@ -109,7 +109,7 @@ def test_the_batch_job_resyncs_synced_days_if_requested(stack: Stack) -> None:
     assert skipped_days(stack, batch) == {}
 
 
-def test_a_batch_of_scattered_days_keeps_its_days_when_run_by_range(stack: Stack) -> None:
+def test_a_batch_of_scattered_days_keeps_its_days_when_run_over_a_range(stack: Stack) -> None:
     scattered = days(date(2024, 6, 14), 7)[::3]
     batch = helpers.open_batch(stack.settings.database_url, scattered, "scattered", "orders")
     run_id = stack.dagster.launch_job(
@@ -122,7 +122,7 @@ def test_a_batch_of_scattered_days_keeps_its_days_when_run_by_range(stack: Stack
     assert counts(stack.batch(batch.batch_key)) == (3, 0, 0)
 
 
-def test_a_failed_day_stops_neither_later_days_nor_later_chunks(stack: Stack) -> None:
+def test_a_failed_day_does_not_stop_later_days_or_later_steps(stack: Stack) -> None:
     batch = days(date(2024, 7, 1), 30)
     stack.spoil("events", batch[3])
     run_id, ended = run_batch_job(stack, batch[0], batch[-1], dataset="events", days_per_step=10)
@@ -145,8 +145,8 @@ BAD_REQUESTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def refused(stack: Stack) -> dict[str, str]:
-    """The run IDs of all invalid requests, launched at once, by expected message."""
+def rejected(stack: Stack) -> dict[str, str]:
+    """Launch all invalid requests at once; return their run IDs by expected message."""
     runs = {}
     for said, changed in BAD_REQUESTS.items():
         request = {"dataset": "orders", "start_date": "2024-06-01", "end_date": "2024-06-02"}
@@ -156,16 +156,16 @@ def refused(stack: Stack) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("said", BAD_REQUESTS)
-def test_an_invalid_request_fails_the_run_with_one_line_and_opens_no_record(
-    stack: Stack, refused: dict[str, str], said: str
+def test_an_invalid_request_fails_the_run_with_one_line_and_creates_no_record(
+    stack: Stack, rejected: dict[str, str], said: str
 ) -> None:
-    run_id = refused[said]
+    run_id = rejected[said]
     assert end_of(stack, run_id) == "FAILURE"
     assert said in messages(stack, run_id)
     assert stack.batches(run_id) == []
 
 
-def test_a_request_with_an_invalid_value_is_refused_before_it_runs(stack: Stack) -> None:
+def test_a_request_with_an_invalid_value_is_rejected_before_it_runs(stack: Stack) -> None:
     with pytest.raises(RequestError, match="already_synced"):
         stack.dagster.launch_job(
             "batch_backfill",
@@ -187,7 +187,7 @@ def test_a_run_over_a_range_is_one_batch(stack: Stack) -> None:
     assert (record["dataset"], record["status"], counts(record)) == ("events", "success", (4, 0, 0))
 
 
-def test_a_run_of_one_day_has_a_day_record_and_no_batch(stack: Stack) -> None:
+def test_a_run_for_one_day_has_a_day_record_and_no_batch(stack: Stack) -> None:
     day = date(2024, 11, 6)
     (run_id,) = sync_alone(stack, day)
     assert stack.batches(run_id) == []
@@ -196,7 +196,7 @@ def test_a_run_of_one_day_has_a_day_record_and_no_batch(stack: Stack) -> None:
 
 
 def start_slow_batch(stack: Stack, batch: list[date]) -> tuple[str, dict[str, Any]]:
-    """Start a batch whose days take 0.5 s; return its run and its record once two are synced."""
+    """Start a batch of slow days; return its run ID and record once two days are synced."""
     stack.pause("orders", batch, 0.5)
     request = {"dataset": "orders", "start_date": str(batch[0]), "end_date": str(batch[-1])}
     run_id = stack.dagster.launch_job("batch_backfill", config=request)
@@ -209,13 +209,13 @@ def start_slow_batch(stack: Stack, batch: list[date]) -> tuple[str, dict[str, An
 
 
 def process_of(stack: Stack, run_id: str) -> psutil.Process:
-    """Return the process that executes a run, by the PID in its event log."""
+    """Return the process that executes a run, found by the PID in its event log."""
     pid = int(messages(stack, run_id).split("Started process for run (pid: ")[1].split(")")[0])
     return psutil.Process(pid)
 
 
 def assert_closed_correctly(stack: Stack, run_id: str, batch: list[date], said: str) -> None:
-    """Assert that the record is closed as failed, with the reason, and correct for each day."""
+    """Assert that the record is closed as failed, gives the reason and is correct for each day."""
     record = wait_until(lambda: (r := stack.batch(run_id))["status"] != "syncing" and r)
     assert record["status"] == "failed"
     success, failed, skipped = counts(record)
@@ -239,7 +239,7 @@ def assert_closed_correctly(stack: Stack, run_id: str, batch: list[date], said: 
     assert unfinished == []
 
 
-def test_a_cancelled_batch_keeps_its_days_and_closes_as_failed(stack: Stack) -> None:
+def test_a_cancelled_batch_keeps_its_days_and_is_closed_as_failed(stack: Stack) -> None:
     batch = days(date(2024, 11, 10), 12)
     run_id, _ = start_slow_batch(stack, batch)
     stack.dagster.graphql(
@@ -249,7 +249,7 @@ def test_a_cancelled_batch_keeps_its_days_and_closes_as_failed(stack: Stack) -> 
     assert_closed_correctly(stack, run_id, batch, f"cancelled in Dagster: run {run_id}")
 
 
-def test_a_batch_whose_process_is_killed_closes_as_failed(stack: Stack) -> None:
+def test_a_batch_whose_process_is_killed_is_closed_as_failed(stack: Stack) -> None:
     batch = days(date(2024, 12, 1), 12)
     run_id, _ = start_slow_batch(stack, batch)
     os.kill(process_of(stack, run_id).pid, signal.SIGKILL)
@@ -263,7 +263,7 @@ def test_a_batch_whose_process_gets_a_sigterm_is_cancelled(stack: Stack) -> None
     os.kill(process_of(stack, run_id).pid, signal.SIGTERM)
     assert end_of(stack, run_id) in ("FAILURE", "CANCELED")
     assert_closed_correctly(
-        stack, run_id, batch, f"cancelled: the process of run {run_id} was told"
+        stack, run_id, batch, f"cancelled: the process of run {run_id} received a signal"
     )
 
 
