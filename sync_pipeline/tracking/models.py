@@ -71,7 +71,8 @@ class Batch:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A started attempt at a day. `number` is a fencing token: only the latest may commit."""
+    """A started attempt at a day. `number` is a fencing token: only the latest attempt at the day
+    may commit."""
 
     id: int
     number: int
@@ -178,8 +179,8 @@ class UnreportedDay:
 
 @dataclass(frozen=True)
 class FailedDays:
-    """The failed days of a batch, the first error, the days among them that were not run, and why
-    the batch stopped early (None if it did not)."""
+    """The failed days of a batch, the first error, which of the days were not run, and why the
+    batch stopped early (None if it did not)."""
 
     days: Sequence[date]
     first_error: str

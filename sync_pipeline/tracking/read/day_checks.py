@@ -22,8 +22,8 @@ def small_days(
 ) -> list[SmallDay]:
     """Return those of `days` that have fewer rows than `fraction` of the baseline.
 
-    The baseline is the median of the 28 days before the day; a day with fewer than seven synced
-    days among them is not returned.
+    The baseline is the median of the preceding 28 days. A day is not returned if fewer than seven
+    of them are synced.
     """
     values = {"dataset": dataset, "days": list(days), "fraction": fraction, "min_peers": _MIN_PEERS}
     cursor.execute(_SQL["small_days"], values)

@@ -12,7 +12,7 @@ WHERE record.dataset = %(dataset)s AND record.kind = 'day' AND record.status = '
   AND peers.known >= %(min_peers)s AND record.total_records < %(fraction)s * peers.median
 ORDER BY record.sync_date
 
--- failed_or_missing_days: days whose latest attempt failed (with its batch key), or without attempts
+-- failed_or_missing_days: days with no attempt or a failed latest attempt, with its batch key
 SELECT day::date, batch.batch_key
 FROM generate_series(%(first)s::date, %(last)s::date, interval '1 day') AS day
 LEFT JOIN LATERAL (

@@ -60,8 +60,8 @@ def failed_days(
     not_run: Sequence[date] = (),
     stop_reason: str | None = None,
 ) -> str:
-    """Return a batch's error message: the number and dates of the failed days, the first error, the
-    days among them that were not run, and why (unless the first error already says so)."""
+    """Return a batch's error message: the number and dates of the failed days, the first error,
+    which of the days were not run, and why (unless the first error already says so)."""
     text = f"{len(days)} of {total} days failed: {_named(days)}. First: {first_error}"
     if not_run:
         which = "None was run" if len(not_run) == len(days) else f"Not run: {_named(not_run)}"
