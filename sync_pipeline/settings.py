@@ -1,8 +1,8 @@
-"""Settings of the machine: environment variables and `.env` files.
+"""The settings of this machine, read from environment variables and `.env` files.
 
-Does not contain the settings of a dataset: see `config/dataset.py`. `.env.example` lists every
-setting; a test compares the two. A setting is checked when it is used, so a command that does not
-use the target does not need its URL. Values are never printed.
+Does not contain dataset settings: see `config/dataset.py`. `.env.example` lists every setting; a
+test compares the two. A setting is checked when it is used, so a command that does not use the
+target does not need its URL. Values are never printed.
 """
 
 import os
@@ -43,7 +43,7 @@ RENAMED = {
 class Settings:
     """The settings in `environment`. `repr` hides all values, because URLs contain secrets.
 
-    Raises SettingError if a renamed setting is still set by its old name.
+    Raises SettingError if a renamed setting is still set under its old name.
     """
 
     environment: Mapping[str, str]
@@ -74,10 +74,10 @@ class Settings:
     @property
     def dagster_storage_url(self) -> str:
         """The URL of Dagster's storage: `SYNC_DAGSTER_STORAGE_URL`, by default the schema `dagster`
-        of the target database.
+        in the target database.
 
-        Specifies the psycopg2 driver, because SQLAlchemy 2.1 uses psycopg 3 for `postgresql://`,
-        with which dagster-postgres fails.
+        Specifies the psycopg2 driver, because dagster-postgres does not work with psycopg 3, which
+        SQLAlchemy 2.1 uses for `postgresql://`.
         """
         if self.environment.get(DAGSTER_STORAGE_URL):
             return with_driver(self.postgres_url(DAGSTER_STORAGE_URL))
@@ -95,20 +95,20 @@ class Settings:
         except OSError as error:
             raise SettingError(
                 f"{DATA_DIR}: the folder {self.data_dir} cannot be created: {error.strerror}; "
-                "set it to a folder in which you can write"
+                "set it to a folder that you can write to"
             ) from None
         return self.data_dir
 
     @property
     def project_dir(self) -> Path:
-        """The absolute path of the project whose datasets are synced, the folder of its
-        pyproject.toml; by default this checkout."""
+        """The absolute path of the project whose datasets are synced (the folder that contains its
+        pyproject.toml); by default this checkout."""
         return Path(self.environment.get(PROJECT_DIR) or PROJECT_ROOT).expanduser().resolve()
 
     @property
     def lost_after_seconds(self) -> float:
-        """The seconds after which a worker without a heartbeat is suspected to be lost; by default
-        20. It is declared lost after another half of that time.
+        """The number of seconds without a heartbeat after which a worker is suspected to be lost;
+        20 by default. It is declared lost after another half of that time.
 
         Raises SettingError if the value is not a number from 1 to 3600.
         """
@@ -130,15 +130,15 @@ class Settings:
         return url or None
 
     def require(self, name: str, what: str) -> str:
-        """Return the value of the setting `name`. Raises SettingError, which describes it
-        as `what`."""
+        """Return the value of the setting `name`. Raises SettingError if it is not set; the message
+        describes the value as `what`."""
         value = self.environment.get(name, "").strip()
         if not value:
             raise SettingError(f"{name} is not set; set it to {what}")
         return value
 
     def secrets_in(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Return the secrets in the settings `names`: the passwords of a URL, or else the value."""
+        """Return the secrets in the settings `names`: passwords in a URL, or else the value."""
         found: list[str] = []
         for name in names:
             value = self.environment.get(name, "").strip()
@@ -146,7 +146,7 @@ class Settings:
         return tuple(found)
 
     def postgres_url(self, name: str) -> str:
-        """Return the PostgreSQL URL in setting `name`.
+        """Return the PostgreSQL URL in the setting `name`.
 
         Raises SettingError, which never contains the value, if the setting is missing or is not a
         `postgresql://` URL.
@@ -155,7 +155,7 @@ class Settings:
         if not value:
             raise SettingError(
                 f"{name} is not set. Set it to postgresql://user:password@host:port/database "
-                "(see .env.example), or run 'sync-pipeline dev', which starts a PostgreSQL for you."
+                "(see .env.example), or run 'sync-pipeline dev', which starts PostgreSQL for you."
             )
         try:
             parts = urlsplit(value)
@@ -183,8 +183,8 @@ def current_settings() -> Settings:
 def load_settings(folder: Path = PROJECT_ROOT) -> Settings:
     """Return the settings in the environment and in two `.env` files.
 
-    The environment takes precedence over the file in the project's folder, and that one over the
-    file in `folder`.
+    The environment takes precedence over the file in the project's folder, which takes precedence
+    over the file in `folder`.
     """
     settings = Settings({**_read_env_file(folder), **os.environ})
     project = _read_env_file(settings.project_dir)
@@ -201,7 +201,7 @@ def with_driver(url: str) -> str:
 
 
 def with_search_path(url: str, schema: str) -> str:
-    """Return `url` with `schema` as the search path of its sessions, set by libpq's `options`."""
+    """Return `url` with libpq `options` that set the search path of its sessions to `schema`."""
     parts = urlsplit(url)
     query = dict(_query(parts))
     query["options"] = f"{query.get('options', '')} -csearch_path={schema}".strip()
@@ -214,10 +214,10 @@ def with_database(url: str, database: str) -> str:
 
 
 def may_contain_a_password(parts: SplitResult) -> bool:
-    """Return whether the host or database of a URL may contain a part of the password.
+    """Return whether the host or database in a URL may contain part of the password.
 
-    That happens if a character of the password is not percent-encoded. A driver would print that
-    part in its errors.
+    This happens if a special character in the password is not percent-encoded. A driver would then
+    print that part in its errors.
     """
     return parts.netloc.count("@") > 1 or "@" in parts.path or bool(parts.fragment)
 
@@ -239,5 +239,5 @@ def _query(parts: SplitResult) -> list[tuple[str, str]]:
 
 
 def _url(parts: SplitResult, scheme: str = "postgresql") -> str:
-    """Return the URL of `parts`. Unlike `geturl`, keeps the slashes of an empty authority."""
+    """Return `parts` as a URL. Unlike `geturl`, keep the slashes before an empty authority."""
     return f"{scheme}://{parts.netloc}{parts.path}" + (f"?{parts.query}" if parts.query else "")

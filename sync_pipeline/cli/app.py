@@ -31,12 +31,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 @app.command()
 def dev(
-    port: Annotated[int, typer.Option(help="Port of the Dagster UI, on this machine only.")] = 3000,
+    port: Annotated[int, typer.Option(help="Port of the Dagster UI on localhost.")] = 3000,
     page_port: Annotated[
-        int, typer.Option(help="Port of the page and the API, on this machine only.")
+        int, typer.Option(help="Port of the page and the API on localhost.")
     ] = 8000,
 ) -> None:
-    """Run everything until Ctrl-C: PostgreSQL if none is set, Dagster, the page and the API."""
+    """Run Dagster, the page and the API until Ctrl-C, and PostgreSQL if no database is set."""
     from sync_pipeline.cli.dev import run_everything
     from sync_pipeline.local.stack import prepare_databases
 
@@ -49,7 +49,7 @@ def dev(
             out.print(f"page: {running.page_url}    API: {running.api.url}/api/v1", soft_wrap=True)
             out.print(f"Dagster UI: {running.dagster.url}    log: {running.dagster.log}")
             out.print("status: sync-pipeline status    stop: Ctrl-C")
-            with suppress(_Interrupted):  # the normal end
+            with suppress(_Interrupted):  # the normal way to stop
                 running.wait()
 
 
@@ -57,7 +57,7 @@ def dev(
 def api(
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; any address but loopback requires tokens.")
+        str, typer.Option(help="Address to listen on; if it is not loopback, tokens are required.")
     ] = "127.0.0.1",
 ) -> None:
     """Serve the REST API and the page until Ctrl-C. Does not start Dagster."""
@@ -68,7 +68,7 @@ def api(
         out.print(f"page: {url}/sync-status    API: {url}/api/v1")
 
     loaded = load_settings()
-    with suppress(_Interrupted):  # the normal end
+    with suppress(_Interrupted):  # the normal way to stop
         if loaded.environment.get(API_TRACKING_URL, "").strip():
             serve(loaded, host, port, on_listening)
         else:
@@ -79,7 +79,7 @@ def api(
 @app.command()
 def token(
     name: Annotated[
-        str, typer.Argument(help="Name of the user; recorded with the batches that they launch.")
+        str, typer.Argument(help="User name; recorded with each batch that the user launches.")
     ],
     role: Annotated[str, typer.Argument(help="`reader` or `operator`.")],
 ) -> None:
@@ -95,7 +95,7 @@ def token(
 def demo(
     year: Annotated[bool, typer.Option("--year", help="Sync 365 days instead of 10.")] = False,
 ) -> None:
-    """Sync real days end to end, in separate databases, and show the progress of the record."""
+    """Sync real data end to end in separate databases, and show the record as it is updated."""
     from sync_pipeline.cli.demo import run_demo
 
     if not run_demo(load_settings(), out, year=year):
@@ -115,11 +115,11 @@ def migrate() -> None:
 
 @app.command()
 def backfill(
-    dataset: Annotated[str, typer.Argument(help="Name of the dataset, a folder in datasets/.")],
+    dataset: Annotated[str, typer.Argument(help="Name of the dataset (its folder in datasets/).")],
     start: Annotated[str, typer.Argument(help="First day, such as 2025-10-01.")],
-    end: Annotated[str, typer.Argument(help="Last day, included.")],
+    end: Annotated[str, typer.Argument(help="Last day (inclusive).")],
     resync: Annotated[
-        bool, typer.Option("--resync", help="Also sync days that are synced already.")
+        bool, typer.Option("--resync", help="Also sync days that are already synced.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -162,9 +162,9 @@ def retry(
 
 @app.command()
 def replay(
-    dataset: Annotated[str, typer.Argument(help="Name of the dataset, a folder in datasets/.")],
+    dataset: Annotated[str, typer.Argument(help="Name of the dataset (its folder in datasets/).")],
     day: Annotated[
-        str | None, typer.Option(help="A day, such as 2025-10-01; by default all days.")
+        str | None, typer.Option(help="Only this day, such as 2025-10-01; by default all days.")
     ] = None,
 ) -> None:
     """Load quarantined rows (on_bad_row: quarantine) after their cause is fixed."""
@@ -217,7 +217,7 @@ def status(
 
 @app.command()
 def doctor() -> None:
-    """Check settings, databases, datasets and Dagster, and print how to fix what is wrong."""
+    """Check settings, databases, datasets and Dagster, and print how to fix each problem."""
     from sync_pipeline.cli.doctor import run_checks
 
     if not run_checks(load_settings(), out):

@@ -34,7 +34,7 @@ def run_batch(settings: Settings, request: BatchRequest, *, as_json: bool) -> Ex
     console = errors if as_json else out
     with launch_batch(settings, request) as batch:
         console.print(f"batch {batch.batch_key}, Dagster run {batch.run_id}", soft_wrap=True)
-        with batch_bar(console) as bar, _signals_cancel(batch) as signals:
+        with batch_bar(console) as bar, _cancel_on_signal(batch) as signals:
             for progress in follow(settings, batch.record, batch.has_ended):
                 bar.show(progress)
     record = show_batch(settings, batch.record, as_json=as_json)
@@ -52,8 +52,8 @@ def run_batch(settings: Settings, request: BatchRequest, *, as_json: bool) -> Ex
 
 
 @contextmanager
-def _signals_cancel(batch: LaunchedBatch) -> Iterator[list[int]]:
-    """Make Ctrl-C and SIGTERM cancel `batch` gracefully; yield the list of received signals."""
+def _cancel_on_signal(batch: LaunchedBatch) -> Iterator[list[int]]:
+    """Cancel `batch` gracefully on Ctrl-C or SIGTERM; yield the list of received signals."""
     received: list[int] = []
 
     def cancel(number: int, frame: FrameType | None) -> None:
@@ -79,10 +79,10 @@ def _show_small_days(settings: Settings, batch: LaunchedBatch, record: BatchProg
 
 
 def _print_end(batch: LaunchedBatch, record: BatchProgress, *, cancelled: bool) -> ExitCode:
-    """Print in one line why a batch did not succeed; return the exit code."""
+    """Print why a batch did not succeed, on one line; return the exit code."""
     why = record.error_message or batch.error
     if cancelled:
-        why = why or "too late, all of its days are synced"
+        why = why or "all of its days had already been synced"
         print_error(f"dataset {record.dataset}: batch {record.id} was cancelled: {why}")
         return ExitCode.CANCELLED
     if record.status == "success" and batch.process.returncode == ExitCode.OK:
@@ -116,7 +116,7 @@ def latest_batch(settings: Settings) -> str:
 
 def show_batch(settings: Settings, key: str, *, as_json: bool) -> BatchProgress | None:
     """Print the record of a batch, its failed days and its quarantined rows; return the record, or
-    None if there is no such batch."""
+    None if the batch does not exist."""
     with read_tracking(settings) as cursor:
         batch = reports.progress(cursor, key)
         days = [] if batch is None else reports.days_of_batch(cursor, batch.id)

@@ -7,5 +7,5 @@ errors = Console(stderr=True)
 
 
 def print_error(text: str) -> None:
-    """Print an error in one line."""
+    """Print an error on one line."""
     errors.print(f"sync-pipeline: {text}", style="red", markup=False, soft_wrap=True)

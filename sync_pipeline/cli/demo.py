@@ -1,9 +1,9 @@
 """`sync-pipeline demo`: a demonstration with real data, in separate databases.
 
-Syncs two single days, then a batch of ten (or all 365) that skips these two, both launched through
-Dagster's webserver, and shows the progress of the record; then compares target and source. It
-starts from scratch each time and uses only its own two databases. Does not contain the data: see
-`local/demo_data.py`.
+Syncs two single days, then a batch of 10 (or all 365) days that skips those two, and shows the
+record as it is updated; then compares the target with the source. All runs are launched through
+Dagster's webserver. The demo starts from scratch each time and uses only its own two databases.
+Does not contain the data: see `local/demo_data.py`.
 """
 
 import time
@@ -38,7 +38,7 @@ _SOURCE = "sync_pipeline_demo_source"
 _RUN_SECONDS = 300
 _ENDED = ("SUCCESS", "FAILURE", "CANCELED")
 
-# The number of rows of each day, and a checksum of their content.
+# The number of rows on each day, and a checksum of their content.
 _DAYS = """
 SELECT flight_date, count(*), sum(hashtextextended(
     (carrier, flight, tailnum, origin, dest, dep_time, arr_time, dep_delay, arr_delay, air_time,
@@ -50,7 +50,7 @@ FROM flights WHERE flight_date BETWEEN %s AND %s GROUP BY 1 ORDER BY 1
 def run_demo(settings: Settings, console: Console, *, year: bool) -> bool:
     """Run the demo and print what happens; return whether it succeeded.
 
-    Raises SyncError if something cannot be started.
+    Raises SyncError if a database or Dagster cannot be started, or if a single-day run fails.
     """
     last = date(2013, 12, 31) if year else date(2013, 1, 10)
     with (
@@ -75,7 +75,7 @@ def run_demo(settings: Settings, console: Console, *, year: bool) -> bool:
 
 
 def _separate(settings: Settings, server: str) -> Settings:
-    """Return settings with the demo's own databases and folder; the target is created again."""
+    """Create separate databases for the demo, the target from scratch; return settings for them."""
     connection = connect(
         server, setting=DATABASE_URL, purpose="demo", error=TargetError, autocommit=True
     )
@@ -86,7 +86,7 @@ def _separate(settings: Settings, server: str) -> Settings:
             )
         except psycopg2.Error as error:
             raise TargetError(
-                f"cannot drop the database {_TARGET} of an earlier demo: {error}"
+                f"cannot drop the database {_TARGET} from an earlier demo: {error}"
             ) from error
     values = {
         name: value
@@ -109,14 +109,16 @@ def _sync_single_days(dagster: Dagster, days: list[date], console: Console) -> N
     for run_id in runs:
         status = _wait_for(dagster, run_id)
         if status != "SUCCESS":
-            raise StackError(f"run {run_id} ended {status}: see {dagster.url}/runs/{run_id}")
+            raise StackError(
+                f"run {run_id} ended with status {status}: see {dagster.url}/runs/{run_id}"
+            )
 
 
 def _sync_batch(
     dagster: Dagster, settings: Settings, last: date, console: Console
 ) -> BatchProgress:
-    """Run the batch job for the days up to `last`, show its progress; return its final record."""
-    console.print(f"batch {_FIRST} … {last}, synced days are skipped:")
+    """Run the batch job for the days up to `last`, show its progress and return its record."""
+    console.print(f"batch {_FIRST} … {last}; days that are already synced are skipped:")
     request = {"start_date": _FIRST.isoformat(), "end_date": last.isoformat()}
     run_id = dagster.launch_job("batch_backfill", config=request)
     printed = ""

@@ -1,7 +1,7 @@
-"""`sync-pipeline doctor`: checks everything that a sync needs, and prints how to fix what is wrong.
+"""`sync-pipeline doctor`: checks everything that a sync needs, and prints how to fix each problem.
 
-A failed check does not prevent the following ones, unless they depend on it. Does not load the
-definitions itself: see `orchestration/check_definitions.py`.
+After a failed check, all checks that do not depend on it still run. Does not load the definitions
+itself: see `orchestration/check_definitions.py`.
 """
 
 import json
@@ -24,7 +24,7 @@ from sync_pipeline.settings import DATABASE_URL, Settings, with_database
 _HEARTBEAT_SECONDS = 120
 _DEFINITIONS_SECONDS = 120
 
-# A table of Dagster's storage, in which each daemon writes its heartbeat.
+# The table in Dagster's storage to which each daemon writes its heartbeat.
 _HEARTBEATS = """
 SELECT daemon_type, extract(epoch FROM now()) - extract(epoch FROM timestamp AT TIME ZONE 'UTC')
 FROM daemon_heartbeats ORDER BY daemon_type
@@ -63,7 +63,7 @@ def _check_all(settings: Settings) -> Iterator[Finding]:
     state = (
         f"is running: {with_database(running, 'sync')}"
         if running
-        else "is started when it is needed"
+        else "will be started when it is needed"
     )
     yield Finding("target", True, f"{DATABASE_URL} is not set; the embedded PostgreSQL {state}")
     try:
@@ -103,7 +103,7 @@ def _check_definitions(settings: Settings) -> Iterator[Finding]:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        yield Finding("definitions", False, f"were not loaded within {_DEFINITIONS_SECONDS} s")
+        yield Finding("definitions", False, f"not loaded within {_DEFINITIONS_SECONDS} s")
         return
     for line in result.stdout.splitlines():
         yield Finding(**json.loads(line))

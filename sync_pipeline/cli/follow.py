@@ -1,4 +1,4 @@
-"""Following the record of a batch from any process, regardless of how it was launched."""
+"""Follow the record of a batch from any process, regardless of how the batch was launched."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ _RECONNECT_SECONDS = 2.0
 def follow(
     settings: Settings, batch: str, has_ended: Callable[[], bool]
 ) -> Iterator[BatchProgress]:
-    """Yield the batch with this ID or key whenever its record changes, until `has_ended`.
+    """Yield the batch with this ID or key whenever its record changes, until `has_ended` is true.
 
     The final record is always yielded. Waits while the tracking tables are unavailable.
     """

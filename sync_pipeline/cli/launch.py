@@ -1,6 +1,6 @@
-"""Launching a batch from the command line in a separate process.
+"""Launch a batch from the command line in a separate process.
 
-The process is `orchestration/run_batch.py`; this module does not import dagster.
+That process runs `orchestration/run_batch.py`; this module does not import dagster.
 """
 
 import getpass
@@ -29,9 +29,10 @@ from sync_pipeline.tracking.worker.tracker import Tracker
 
 @dataclass(frozen=True)
 class BatchRequest:
-    """A day range of a dataset, both ends included; with `resync`, synced days are synced again.
+    """A request to sync a day range of a dataset, both ends included.
 
-    With `failed`, that batch is retried: only its unfinished days, under its record.
+    With `resync`, days that are already synced are synced again. With `failed`, that batch is
+    retried: only its unfinished days, under the same record.
     """
 
     dataset: str | None
@@ -57,7 +58,7 @@ class LaunchedBatch:
     error: str | None = None
 
     def has_ended(self) -> bool:
-        """Return whether its process has ended."""
+        """Return whether the process has ended."""
         return self.process.poll() is not None
 
     def cancel(self) -> None:
@@ -68,7 +69,10 @@ class LaunchedBatch:
 
 
 def retry_request(batch: BatchProgress) -> BatchRequest:
-    """Return the request to retry `batch`. Raises RequestError, which contains a command to run."""
+    """Return the request to retry `batch`.
+
+    Raises RequestError if it cannot be retried; the message suggests another command.
+    """
     days = f"{batch.dataset} {batch.start_date} {batch.end_date}"
     advice = {
         "batch_running": f"follow it: sync-pipeline status {batch.id} --follow",
@@ -88,8 +92,8 @@ def launch_batch(settings: Settings, request: BatchRequest) -> Iterator[Launched
     """Launch a batch in a separate process; yield it when its Dagster run is created.
 
     `settings` come from `local.stack.prepare_databases`. Leaving the block early cancels the batch
-    and waits for its end. Raises RequestError if the request is not valid, StackError if the
-    process fails.
+    and waits until it has ended. Raises RequestError if the request is not valid, or StackError if
+    the process fails.
     """
     # Dagster itself would retry for 15 s, and its error would not contain the reason.
     with closing(connect_to_storage(settings, "launch")):
@@ -166,7 +170,7 @@ def _start(
 
 
 def _parse(line: str) -> dict[str, Any]:
-    """Return a message of the process; empty if the process ended before it was complete."""
+    """Return a message from the process, or {} if the process ended before completing it."""
     message: dict[str, Any] = {}
     with suppress(ValueError):
         message = json.loads(line)

@@ -124,21 +124,21 @@ def failed_days_table(days: Iterable[DayOfBatch]) -> Table:
 
 
 def quarantined_text(batch: BatchProgress, days: Iterable[DayOfBatch]) -> Text | None:
-    """Return how many rows of which days were quarantined; None if there are none."""
+    """Return a summary of the quarantined rows by day; None if there are none."""
     counts = {day.sync_date: day.rows_rejected for day in days if day.rows_rejected}
     if not counts:
         return None
     total = sum(counts.values())
     listed = _join([f"{day} ({count:,})" for day, count in counts.items()])
     return Text(
-        f"quarantined rows: {total:,}, of {listed}. They are in sync_rejected_row in the target, "
+        f"quarantined rows: {total:,}, from {listed}. They are in sync_rejected_row in the target, "
         f"with the reason; fix the cause, then run: sync-pipeline replay {batch.dataset}",
         "yellow",
     )
 
 
 def small_days_text(days: Iterable[SmallDay]) -> Text | None:
-    """Return which days have unusually few rows; None if there are none."""
+    """Return a list of the days with unusually few rows; None if there are none."""
     texts = [f"{one.day} ({one.rows:,}; typically {one.usual:,.0f})" for one in days]
     return Text(f"unusually few rows: {_join(texts)}", "yellow") if texts else None
 

@@ -16,7 +16,7 @@ from sync_pipeline.tracking.worker.tracker import Tracker
 def replay_and_show(settings: Settings, name: str, day: date | None, console: Console) -> bool:
     """Replay the quarantined rows of a dataset and print each day; return whether none remain.
 
-    Raises RequestError for an unknown dataset, TargetError or DayLockedError.
+    Raises RequestError if the dataset does not exist, TargetError or DayLockedError.
     """
     # Imports dagster, which takes seconds.
     from sync_pipeline.orchestration.project import load_datasets
@@ -30,5 +30,5 @@ def replay_and_show(settings: Settings, name: str, day: date | None, console: Co
             kept, days = kept + done.kept, days + 1
     if not days:
         suffix = f" for {day}" if day else ""
-        console.print(f"no quarantined rows of {dataset.name}{suffix}")
+        console.print(f"no quarantined rows in {dataset.name}{suffix}")
     return kept == 0

@@ -1,2 +1,2 @@
-"""Access to a running Dagster from outside: GraphQL, storage and names, without importing
-dagster."""
+"""Access to Dagster without importing it: a GraphQL client, its storage, and the names of tags and
+jobs."""

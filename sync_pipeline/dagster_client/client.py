@@ -1,4 +1,4 @@
-"""A client of the GraphQL API of Dagster's webserver: launch runs and query them.
+"""A client for the GraphQL API of Dagster's webserver: launches runs and queries them.
 
 Does not import dagster, which takes more than a second.
 """
@@ -46,8 +46,8 @@ class Dagster:
     ) -> str:
         """Launch a run of `job` and return its ID.
 
-        Raises RequestError if Dagster refuses the config, NoResponseError if the run may have been
-        launched although there was no response, and another StackError if it was not.
+        Raises RequestError if Dagster rejects the config, NoResponseError if there was no response
+        but the run may have been launched, or another StackError if it was not launched.
         """
         params = {
             "selector": {
@@ -83,8 +83,8 @@ class Dagster:
     ) -> dict[str, Any]:
         """Return the `data` of a GraphQL response.
 
-        Raises StackError if the response is an error or Dagster cannot be reached, and
-        NoResponseError if the query may have been executed although there was no valid response.
+        Raises StackError if the response is an error or Dagster cannot be reached, or
+        NoResponseError if there was no valid response but the query may have been executed.
         """
         request = urllib.request.Request(  # noqa: S310  http, the address of a running Dagster
             f"{self.url}/graphql",
@@ -100,6 +100,6 @@ class Dagster:
         except (OSError, HTTPException, ValueError) as error:  # ValueError: not JSON
             raise NoResponseError(f"Dagster at {self.url} does not respond: {error}") from None
         if body.get("errors"):
-            raise StackError(f"Dagster refused a query: {body['errors'][0].get('message')}")
+            raise StackError(f"Dagster rejected a query: {body['errors'][0].get('message')}")
         data: dict[str, Any] = body["data"]
         return data

@@ -1,4 +1,4 @@
-"""HTTP requests to Dagster and the API; requests to this machine never use a proxy."""
+"""HTTP requests to Dagster and the API. Requests to this machine never use a proxy."""
 
 import ipaddress
 import urllib.request
@@ -18,10 +18,10 @@ def is_loopback(host: str) -> bool:
 
 
 def open_url(request: urllib.request.Request, seconds: float) -> HTTPResponse:
-    """Return the response to `request`; waits at most `seconds` for data.
+    """Send `request` and return the response; wait at most `seconds` for data.
 
-    For other machines, uses the proxy in `http_proxy` and similar variables. Raises OSError or
-    HTTPException.
+    Requests to other machines use the proxy set in `http_proxy` and similar variables. Raises
+    OSError or HTTPException.
     """
     if is_loopback(urlsplit(request.full_url).hostname or ""):
         opened = _DIRECT.open(request, timeout=seconds)

@@ -1,7 +1,7 @@
-"""Names of tags, jobs and metadata keys, for everything that launches or reads Dagster runs.
+"""Names of tags, jobs and metadata keys, for all code that launches or reads Dagster runs.
 
 Does not import dagster, because the API and the command line use these names. Does not determine
-the batch of a run: see `orchestration/dagster/batch_key.py`.
+which batch a run belongs to: see `orchestration/dagster/batch_key.py`.
 """
 
 LOCATION = "sync_pipeline"
@@ -13,7 +13,7 @@ BATCH_JOB_NAME = "batch_backfill"
 BATCH_KEY_TAG = "sync_pipeline/batch_key"
 TRIGGERED_BY_TAG = "sync_pipeline/triggered_by"
 DATASET_METADATA = "sync_pipeline/dataset"
-"""The metadata key of an asset that contains its dataset as JSON."""
+"""The key of the asset metadata that contains the dataset as JSON."""
 
 BACKFILL_TAG = "dagster/backfill"
 ROOT_BACKFILL_TAG = "dagster/root_backfill_id"
@@ -23,7 +23,7 @@ RANGE_END_TAG = "dagster/asset_partition_range_end"
 SCHEDULE_TAG = "dagster/schedule_name"
 
 COMMAND_LINE_SUFFIX = ", command line"
-"""The end of `triggered_by`, after the user name, for a batch that the command line launched."""
+"""What follows the user name in `triggered_by` if a batch was launched from the command line."""
 
 
 def job_name_of(dataset: str) -> str:

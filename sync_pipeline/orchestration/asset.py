@@ -1,8 +1,8 @@
 """The daily-partitioned asset of a dataset.
 
-A run covers one day or several; each day is materialized as soon as it is synced. A backfill, or a
-run over a day range, is a batch with its own record; a run of a single day only has the day's
-record. Does not contain what the asset shares with the batch job: see `work.py`.
+A run covers one or more days; each day is materialized as soon as it is synced. A backfill, or a
+run over a day range, is a batch with its own record; a run for a single day has only that day's
+record. Does not contain the code shared with the batch job: see `work.py`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,8 +31,8 @@ from sync_pipeline.tracking.worker.tracker import Tracker
 def build_asset(dataset: Dataset) -> dg.AssetsDefinition:
     """Return the dataset's asset.
 
-    It also syncs days that are synced already: a user who launches a backfill in the Dagster UI
-    expects its days to be synced again.
+    It also syncs days that are already synced, because a user who launches a backfill in the
+    Dagster UI expects all of its days to be synced.
     """
 
     @dg.asset(
@@ -79,7 +79,7 @@ def build_asset(dataset: Dataset) -> dg.AssetsDefinition:
 def _batch_of(
     context: dg.AssetExecutionContext, dataset: Dataset, days: Sequence[date], tracker: Tracker
 ) -> NewBatch | None:
-    """Return the run's batch, after opening its record; None for a run of a single day."""
+    """Open the record of the run's batch and return the batch; None for a run of a single day."""
     key = batch_key_of(context.run, context.instance)
     if key is None:
         return None

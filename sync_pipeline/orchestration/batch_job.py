@@ -1,9 +1,9 @@
 """The job `batch_backfill`: sync a day range as one batch with one record.
 
-It opens the record, syncs the days in chunks, and closes the record. It is not an asset job: for
-those, Dagster writes a planned event per partition when a run is created, which takes seconds for
-a year before the first row is copied. Each day is materialized nevertheless. Does not contain what
-the job shares with the asset: see `work.py`.
+The job opens the record, syncs the days in chunks, and closes the record. It is not an asset job,
+because for an asset job Dagster writes a planned event per partition when it creates the run, and
+for a year this takes seconds before the first row is copied. Each day is still materialized. Does
+not contain the code shared with the asset: see `work.py`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -35,10 +35,7 @@ from sync_pipeline.tracking.worker.tracker import Tracker
 
 
 class AlreadySynced(str, Enum):
-    """What to do with days that are synced already.
-
-    The launchpad shows the names of the members.
-    """
+    """What to do with days that are already synced. The launchpad shows the member names."""
 
     skip = "skip"
     resync = "resync"
@@ -48,18 +45,18 @@ class BatchConfig(dg.Config):
     """The config of the job, as entered in the launchpad."""
 
     start_date: str = Field(description="first day, such as 2025-10-01")
-    end_date: str = Field(description="last day, included")
+    end_date: str = Field(description="last day (inclusive)")
     dataset: str | None = Field(
         default=None, description="name of the dataset; optional if there is only one"
     )
     already_synced: AlreadySynced = Field(
         default=AlreadySynced.skip,
-        description="whether days that are synced already are skipped or synced again",
+        description="whether days that are already synced are skipped or synced again",
     )
     days_per_step: int = Field(
         default=366,
         ge=1,
-        description="maximum number of days per step of the run",
+        description="maximum number of days in each step of the run",
     )
 
 
@@ -80,7 +77,7 @@ def build_batch_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
 
     @dg.op(
         out=dg.DynamicOut(Chunk),
-        description="Open the record of the batch, with all its days pending.",
+        description="Open the record of the batch with all of its days pending.",
     )
     def open_batch(
         context: dg.OpExecutionContext, config: BatchConfig
@@ -99,7 +96,7 @@ def build_batch_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
             chunk = Chunk(batch.days[start : start + config.days_per_step], batch)
             yield dg.DynamicOutput(chunk, mapping_key=chunk.mapping_key)
 
-    @dg.op(description="Sync a chunk of days, one transaction each.")
+    @dg.op(description="Sync a chunk of days, each in a separate transaction.")
     def sync_chunk(context: dg.OpExecutionContext, chunk: Chunk) -> int:
         settings = current_settings()
         dataset = find_dataset(datasets, chunk.batch.dataset)
@@ -143,12 +140,12 @@ def _open(
 ) -> NewBatch:
     """Open the record of the batch, or retry the batch under its record; return the batch.
 
-    A retried batch contains only those of `days` that belong to it.
+    When a batch is retried, `days` that do not belong to it are left out.
     """
     key = batch_key_of(context.run, context.instance)
     assert key is not None, "a run of the batch job always has a key"  # noqa: S101
     new = NewBatch(key, dataset.name, days, tracker.run_id, tracker.triggered_by, resync)
-    # The batch may consist of separate days, but a retry requests their range.
+    # A retry requests a day range, but the batch may contain only some of the days in it.
     known = tracker.batch_days(new)
     if known:
         new = replace(new, days=[day for day in days if day in known] or days)
@@ -159,5 +156,5 @@ def _open(
 
 @dg.config_mapping
 def _config_of_op(request: BatchConfig) -> dg.RunConfig:
-    """Map the config of the job to the op that reads it, so that the launchpad shows no ops."""
+    """Pass the config of the job to its first op, so that users do not have to name the op."""
     return dg.RunConfig(ops={"open_batch": request})

@@ -42,13 +42,13 @@ def _check(settings: Settings) -> Iterator[tuple[str, bool, str]]:
     for dataset in datasets:
         try:
             yield f"dataset {dataset.name}", True, _open(dataset, settings)
-        except Exception as error:  # after any error, the next dataset is checked
+        except Exception as error:  # an error in one dataset must not stop the others' checks
             message = one_line(error).removeprefix(f"dataset {dataset.name}: ")
             yield f"dataset {dataset.name}", False, message
 
 
 def _open(dataset: Dataset, settings: Settings) -> str:
-    """Open the target and the source of `dataset`; return a description of its rows."""
+    """Open the target and the source of `dataset`; return a description of its columns."""
     with closing(open_target(dataset, settings, "doctor")):
         pass
     with closing(open_source(dataset, settings)) as source:

@@ -1,7 +1,7 @@
-"""Dagster asset checks of the rows of a run's days.
+"""Dagster asset checks for the rows that a run synced.
 
-Each check is evaluated once per run, not once per day, because storing an event takes longer than
-syncing a small day. Does not find small days: see `tracking/read/day_checks.py`.
+Each check is evaluated once per run, not once per day, because storing an event can take longer
+than syncing a small day. Does not find small days: see `tracking/read/day_checks.py`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,13 +20,13 @@ _MAX_NAMED = 20
 
 
 def check_specs(dataset: Dataset) -> list[dg.AssetCheckSpec]:
-    """Return the checks of a dataset's asset."""
+    """Return the specs of the checks for a dataset's asset."""
     key = _key(dataset)
     specs = [
         dg.AssetCheckSpec(
             ROWS_ACCOUNTED_FOR,
             asset=key,
-            description="All rows of the source are in the target; warns of quarantined rows.",
+            description="All rows in the source are in the target; quarantined rows are a warning.",
         )
     ]
     if dataset.volume.warn_below:
@@ -74,7 +74,7 @@ def _rows_accounted_for(dataset: Dataset, results: Sequence[DayResult]) -> dg.As
     }
     failed = [result.day for result in results if result.error is not None]
     problems = [f"{day}: {count} rows quarantined" for day, count in rejected.items()]
-    problems += [f"{day}: failed, its former rows are kept" for day in failed]
+    problems += [f"{day}: failed; its previous rows are kept" for day in failed]
     return dg.AssetCheckResult(
         asset_key=_key(dataset),
         check_name=ROWS_ACCOUNTED_FOR,
@@ -91,7 +91,7 @@ def _rows_accounted_for(dataset: Dataset, results: Sequence[DayResult]) -> dg.As
 
 
 def _day_size(dataset: Dataset, small: Sequence[SmallDay] | None) -> dg.AssetCheckResult:
-    """Return the result for the small days; `small` is None if the records are unavailable."""
+    """Return the result of the day-size check; `small` is None if the records are unavailable."""
     problems = [f"{day.day}: {day.rows} rows, typically {day.usual:g}" for day in small or ()]
     if small is None:
         problems = ["not checked: the records are unavailable"]

@@ -1,8 +1,8 @@
 """The Dagster component `sync_pipeline.DailySync`, which a dataset's `defs.yaml` configures.
 
 Builds the asset, its job and, if the YAML contains a `schedule`, the schedule. The name of the
-dataset is the name of the file's folder. Reports an error in a `defs.yaml` in one line, for which
-Dagster needs many. Does not define the keys: see `config/dataset.py`.
+dataset is the name of the file's folder. Reports an error in a `defs.yaml` on one line, where
+Dagster prints many. Does not define the keys: see `config/dataset.py`.
 """
 
 from collections.abc import Iterator
@@ -34,9 +34,9 @@ class DailySync(dg.Component):
 
     @classmethod
     def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> "DailySync":
-        """Return the component of a `defs.yaml`.
+        """Return the component for a `defs.yaml`.
 
-        Raises SettingError if `attributes` are missing or the folder's name is not valid.
+        Raises SettingError if `attributes` is missing or the folder name is not valid.
         """
         file = context.path / "defs.yaml"
         # Dagster has validated the attributes, if there are any.
@@ -71,9 +71,9 @@ class DailySync(dg.Component):
 
 @contextmanager
 def translate_load_errors(project: Path) -> Iterator[None]:
-    """Convert errors while the project's definitions load into a SettingError of one line.
+    """Convert an error raised while the project's definitions load into a one-line SettingError.
 
-    If the cause is in a `defs.yaml`, the error contains the file, the key and what is allowed.
+    If the cause is in a `defs.yaml`, the message contains the file, the key and what is allowed.
     """
     try:
         yield
@@ -83,7 +83,7 @@ def translate_load_errors(project: Path) -> Iterator[None]:
         cause: BaseException = error
         while cause.__cause__ is not None and not isinstance(cause, (SyncError, ValidationError)):
             cause = cause.__cause__
-        # No stack if the text is sufficient: the Dagster UI shows the innermost error first.
+        # Omit the cause if the message is sufficient, because the Dagster UI shows it first.
         if isinstance(cause, SyncError):
             raise cause from None
         if isinstance(cause, ValidationError):
@@ -95,9 +95,9 @@ def translate_load_errors(project: Path) -> Iterator[None]:
 
 
 def _describe(error: ValidationError) -> str:
-    """Return the file, the line, the wrong keys and what is allowed for each.
+    """Return the file, the line, the invalid keys and what is allowed for each.
 
-    A key whose type is a union has several errors, which are joined.
+    If a key's type is a union, the errors for its branches are joined.
     """
     allowed: dict[str, list[str]] = {}
     details = error.errors(include_url=False, include_input=False)  # the input may contain a secret
@@ -109,7 +109,7 @@ def _describe(error: ValidationError) -> str:
 
 
 def _key_of(detail: Any) -> str:
-    """Return the key of an error, without the branch of a union that pydantic appends."""
+    """Return the key that an error is about, without the union branch that pydantic appends."""
     path = str(detail["loc"][0]).partition(" at ")[0].split(".")
     known = len(detail.get("ctx", {}).get("source_position_path", path))
     if detail["type"] == "missing":

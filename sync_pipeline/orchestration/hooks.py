@@ -2,8 +2,8 @@
 
 They run for every step of the asset and of the batch job, including backfills launched in the
 Dagster UI. A step records its days itself; the hooks cover what it cannot record, such as a failure
-before its first day. They do not run if a run is cancelled or killed: see `sensors.py` and
-`recovery/reconciler.py`.
+before its first day. Dagster does not run them if a run is cancelled or killed: see `sensors.py`
+and `recovery/reconciler.py`.
 """
 
 import dagster as dg

@@ -1,6 +1,6 @@
-"""One project of datasets: load its `defs.yaml` files and build its Dagster definitions.
+"""Load the datasets of a project, and build its Dagster definitions.
 
-Does not decide which project that is: see `definitions.py`.
+Does not choose the project: see `definitions.py`.
 """
 
 import sys
@@ -20,9 +20,9 @@ from sync_pipeline.orchestration.sensors import build_sensors
 
 
 def load_datasets(project: Path) -> list[Dataset]:
-    """Return the datasets of the project at `project`, the folder of its pyproject.toml.
+    """Return the datasets of a project; `project` is the folder of its pyproject.toml.
 
-    Raises SettingError, of one line, if a `defs.yaml` is not valid or two datasets conflict.
+    Raises a one-line SettingError if a `defs.yaml` is not valid or two datasets conflict.
     """
     with _without_dagster_warnings(), translate_load_errors(project):
         components = _tree(project).get_all_components(of_type=DailySync)
@@ -31,7 +31,7 @@ def load_datasets(project: Path) -> list[Dataset]:
 
 
 def build_defs(project: Path) -> dg.Definitions:
-    """Return the Dagster definitions of the project at `project`, the folder of its
+    """Return the Dagster definitions of a project; `project` is the folder of its
     pyproject.toml."""
     datasets = load_datasets(project)
     with _without_dagster_warnings():
@@ -40,7 +40,7 @@ def build_defs(project: Path) -> dg.Definitions:
             dg.Definitions(
                 jobs=[build_batch_job(datasets)],
                 sensors=build_sensors(datasets),
-                # A second process per run would have to import Dagster again, which takes seconds.
+                # Another process per step would have to import Dagster, which takes seconds.
                 executor=dg.in_process_executor,
             ),
         )
@@ -49,7 +49,7 @@ def build_defs(project: Path) -> dg.Definitions:
 @cache
 def _tree(project: Path) -> dg.ComponentTree:
     if str(project) not in sys.path:
-        sys.path.append(str(project))  # the project's package does not have to be installed
+        sys.path.append(str(project))  # so that the project's package need not be installed
     with _without_dagster_warnings():
         return dg.ComponentTree.for_project(project)
 

@@ -1,9 +1,10 @@
-"""The process of a batch that was launched on the command line: runs the batch job in-process.
+"""The process that runs a batch launched from the command line.
 
 Started by `cli/launch.py` as `python -m sync_pipeline.orchestration.run_batch`, with a request as
 JSON on standard input. Prints one JSON object per line: `{"run_id": …}` when the run is created,
-and `{"error": …, "exit_code": …}` if it cannot be created or continued. The exit code is that of
-the command. Dagster is imported only once, and shows the run like any other.
+and `{"error": …, "exit_code": …}` if it cannot be created or continued. Returns the exit code for
+the command. It runs the batch job itself, so Dagster is imported only once; the Dagster UI shows
+the run like any other.
 """
 
 import json
@@ -50,8 +51,8 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Request:
-    """A request of the command line: the config of the batch job, and who triggered it. With
-    `retry`, the batch with this key is retried."""
+    """A request from the command line: the config of the batch job, and who triggered it. With
+    `retry`, the existing batch with this key is retried."""
 
     config: dict[str, Any]
     batch_key: str
@@ -60,7 +61,7 @@ class Request:
 
 
 def main() -> int:
-    """Run the batch of the request on standard input; return the exit code."""
+    """Run the batch requested on standard input; return the exit code."""
     request = Request(**json.load(sys.stdin))
     with _redirect_stdout() as output, capture_interrupts():
         try:
@@ -118,7 +119,7 @@ def _run(request: Request, settings: Settings, output: IO[str]) -> int:
 def _reconcile(
     instance: dg.DagsterInstance, settings: Settings, datasets: Sequence[Dataset]
 ) -> None:
-    """Correct the records that a killed process left, in case no daemon is running."""
+    """Correct the records that a killed process left behind, in case no daemon is running."""
     try:
         Reconciler(instance, settings, datasets, ReconcilerCursor()).run_once()
     except (SyncError, psycopg2.Error) as error:
@@ -141,21 +142,21 @@ def _is_interrupted(event: dg.DagsterEvent) -> bool:
 
 
 def _describe(error: BaseException) -> str:
-    """Return an unexpected error in one line; for Dagster's storage, the driver's message."""
+    """Return an unexpected error on one line; if it is from Dagster's storage, explain that."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, DBAPIError):
             reason = one_line(cause.orig or cause)
             return (
                 f"Dagster's storage returned an error: {reason} (check {DAGSTER_STORAGE_URL}; by "
-                "default the storage is the schema dagster of the target database)"
+                "default the storage is the schema dagster in the target database)"
             )
         cause = cause.__cause__ or cause.__context__
     return one_line(error)
 
 
 def _origin() -> RemoteJobOrigin:
-    """Return the origin of the job, so that the Dagster UI shows the run as one of this job."""
+    """Return the origin of the job, so that the Dagster UI shows the run under this job."""
     location = ManagedGrpcPythonEnvCodeLocationOrigin(
         LoadableTargetOrigin(module_name=_MODULE), LOCATION
     )
@@ -164,7 +165,7 @@ def _origin() -> RemoteJobOrigin:
 
 @contextmanager
 def _redirect_stdout() -> Iterator[IO[str]]:
-    """Yield the standard output; whatever Dagster and libraries print goes to standard error."""
+    """Yield standard output; redirect what Dagster and libraries print to standard error."""
     with os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1) as output:
         os.dup2(2, 1)
         yield output

@@ -1,9 +1,9 @@
 """The nightly schedule of a dataset: the last finished day and its look-back days.
 
-The days are synced in one run over their range, so that a run's start is paid for only once. If the
-dataset has `retry_every_minutes`, later ticks retry the failed days, each under the record of its
-batch, because a source that was not ready may be ready by then. Does not compute the times of the
-ticks: see `Schedule.ticks` in `config/dataset.py`.
+The days are synced in one run over their range, because starting a run is slow. If the dataset has
+`retry_every_minutes`, later ticks retry the failed days, each under the record of its batch,
+because a source that was not ready may be ready by then. Does not compute the times of the ticks:
+see `Schedule.ticks` in `config/dataset.py`.
 """
 
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ def build_schedule(
         default_status=dg.DefaultScheduleStatus.RUNNING
         if schedule.enabled
         else dg.DefaultScheduleStatus.STOPPED,
-        description=f"Sync the last finished day and {schedule.look_back_days} days before it.",
+        description=f"Sync the last finished day and the {schedule.look_back_days} days before it.",
     )
     def nightly(context: dg.ScheduleEvaluationContext) -> _Result:
         now = context.scheduled_execution_time
@@ -57,13 +57,13 @@ def build_schedule(
             retries = list(_retry_failed(dataset, first, last, now, running))
         except TrackingError as error:
             return dg.SkipReason(one_line(error))
-        return retries or dg.SkipReason(f"no day from {first} to {last} has failed")
+        return retries or dg.SkipReason(f"no failed day from {first} to {last}")
 
     return nightly
 
 
 def _is_nightly(dataset: Dataset, schedule: Schedule, local: datetime) -> bool:
-    """Return whether this is the tick of the nightly run, which is requested only once."""
+    """Return whether `local` is the tick of the nightly run, not of a retry."""
     later = schedule.ticks()[1:]
     time = local.strftime("%H:%M")
     if not later or time < later[0]:
@@ -71,7 +71,7 @@ def _is_nightly(dataset: Dataset, schedule: Schedule, local: datetime) -> bool:
     hour, minute = schedule.at.split(":")
     scheduled = local.replace(hour=int(hour), minute=int(minute), fold=0)
     exists = scheduled.astimezone(timezone.utc).astimezone(dataset.zone) == scheduled
-    # If clocks skip that time, Dagster ticks after the jump, possibly at the time of a retry.
+    # If the clocks skip that time, Dagster ticks after the jump, possibly at the time of a retry.
     return not exists and time == later[0]
 
 
@@ -86,7 +86,7 @@ def _days_of_unfinished_runs(instance: dg.DagsterInstance, dataset: Dataset) -> 
 def _retry_failed(
     dataset: Dataset, first: date, last: date, now: datetime, running: set[date]
 ) -> Iterator[dg.RunRequest]:
-    """Yield a run for each day range that failed or was never attempted and is not running."""
+    """Yield a run request for each range of failed or missing days that are not running."""
     with read_tracking(current_settings()) as cursor:
         latest = day_checks.failed_or_missing_days(cursor, dataset.name, first, last)
     failed = {day: key for day, key in latest.items() if day not in running}

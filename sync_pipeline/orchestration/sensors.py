@@ -1,9 +1,9 @@
-"""Sensors that update records for runs that ended and for backfills, and run the reconciler.
+"""Sensors that update records when runs end and backfills start, and that run the reconciler.
 
 They cover what hooks cannot: runs that were cancelled or killed, and backfills before their first
-run starts. Dagster has no sensor for backfills, so one polls them. All sensors are idempotent and
-may run late, because the record of a batch is computed from its days. Does not contain the recovery
-itself: see `recovery/`.
+run starts. Dagster has no sensor type for backfills, so one of them polls. All sensors are
+idempotent and may run late, because the record of a batch is computed from its days. Does not
+contain the recovery itself: see `recovery/`.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ from sync_pipeline.tracking.state import corrections
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-_OVERLAP = timedelta(minutes=5)  # a backfill is stored a moment after its timestamp
+_OVERLAP = timedelta(minutes=5)  # a backfill is stored slightly later than its timestamp
 _SECONDS_BETWEEN_TICKS = 5
 
 
@@ -55,7 +55,7 @@ def _run_sensor(
     @dg.run_status_sensor(
         run_status=status,
         name=f"record_run_{status.value.lower()}",
-        description=f"Close the records in daily_sync_status of runs that ended {status.value}.",
+        description=f"Close the records of runs that ended with status {status.value}.",
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=_SECONDS_BETWEEN_TICKS,
     )
@@ -70,7 +70,7 @@ def _run_sensor(
             with connection, connection.cursor() as cursor:
                 record_late_results_of_run(cursor, context.instance, run)
                 close_run(cursor, context.instance, run, text(context))
-        return dg.SkipReason(f"run {run.run_id} ended {status.value}; its records are closed")
+        return dg.SkipReason(f"closed the records of run {run.run_id} with status {status.value}")
 
     return record_run
 
@@ -122,7 +122,7 @@ def _reconcile_sensor(datasets: Sequence[Dataset]) -> dg.SensorDefinition:
         corrected = reconciler.run_once()
         context.update_cursor(position.to_json())
         for error in reconciler.errors:
-            context.log.error(f"a step of the reconciler failed: {error}")
+            context.log.error(f"a reconciler step failed: {error}")
         for correction in corrected:
             context.log.warning(f"{correction.what}: {correction.why} ({correction.about})")
         return dg.SkipReason(f"{len(corrected)} corrections")
@@ -136,7 +136,8 @@ def _open_backfills(
     datasets: Sequence[Dataset],
     since: datetime,
 ) -> list[str]:
-    """Open the records of running backfills and of those created since; return their IDs."""
+    """Open the records of backfills that are running or were created after `since`; return their
+    IDs."""
     recent = BulkActionsFilter(created_after=since - _OVERLAP)
     running = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED])
     found = {

@@ -1,4 +1,4 @@
-"""What the asset and the batch job share: syncing days in a step, and ending the step.
+"""Code shared by the asset and the batch job: sync days in a step, and end the step.
 
 Does not sync the days itself: see `sync/days.py`.
 """
@@ -32,7 +32,7 @@ def asset_key_of(dataset: Dataset) -> dg.AssetKey:
 
 @contextmanager
 def open_tracker(run: dg.DagsterRun, settings: Settings) -> Iterator[Tracker]:
-    """Yield a tracker for `run`, while this process writes heartbeats."""
+    """Yield a tracker for `run`; this process sends heartbeats while the block runs."""
     who = triggered_by(run)
     with (
         Heartbeat(settings, run.run_id) as heartbeat,
@@ -53,8 +53,8 @@ def sync_in_step(
 ) -> list[DayResult]:
     """Sync `days` in a step and report each to Dagster; return the results.
 
-    Raises dagster.Failure if the source or target cannot be used. An interrupt is raised again
-    after the remaining days were marked not run.
+    Raises dagster.Failure if the source or target cannot be used. An interrupt is re-raised after
+    the remaining days have been marked not run.
     """
     keep_connections_open(context.instance)
     if batch is not None:
@@ -95,7 +95,7 @@ def requested_at(context: dg.OpExecutionContext) -> datetime:
 
 
 def raise_if_a_day_failed(dataset: Dataset, results: Sequence[DayResult]) -> None:
-    """Raise dagster.Failure, which lists the days, if any of `results` failed."""
+    """Raise dagster.Failure with a list of the failed days if any of `results` failed."""
     failed = [result for result in results if result.outcome is Outcome.FAILED]
     if failed:
         days = [result.day for result in failed]
@@ -105,7 +105,7 @@ def raise_if_a_day_failed(dataset: Dataset, results: Sequence[DayResult]) -> Non
 
 
 def failure(text: str) -> dg.Failure:
-    """Return a step failure with the description `text` that Dagster does not retry."""
+    """Return a step failure described by `text`, which Dagster does not retry."""
     return dg.Failure(description=text, allow_retries=False)
 
 

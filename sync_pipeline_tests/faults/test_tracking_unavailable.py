@@ -202,7 +202,8 @@ def test_a_batch_killed_before_it_could_be_recorded_has_one_record(apart: Apart)
     record = apart.closed(key)
     assert launched_at < record["start_time"] <= record["end_time"] < available_at
     assert (record["status"], record["failed_count"]) == ("failed", 6)
-    assert f"run {key} ended FAILURE without recording its days" in record["error_message"]
+    said = f"run {key} ended with status FAILURE without recording its days"
+    assert said in record["error_message"]
     assert record["remarks"].startswith("批量同步失败: ")
 
 

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.integration
 
 UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 COMMANDS = ["dev", "demo", "migrate", "backfill", "retry", "status", "doctor"]
-# A promise to scripts: names may be added, but not removed.
+# Scripts rely on these names: names may be added, but not removed.
 BATCH_FIELDS = {
     *("id", "dataset", "batch_key", "sync_date", "status", "start_date", "end_date"),
     *("total_days", "done_days", "success_count", "failed_count", "skipped_count"),
@@ -53,7 +53,7 @@ DAY_FIELDS = {
 def project(
     make_database: Callable[[str | None], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Databases]:
-    """The project, without a running Dagster. Each test uses other days."""
+    """The project, without a running Dagster. Each test uses different days."""
     with stack_project.project(make_database, tmp_path_factory.mktemp("command")) as made:
         yield made
 
@@ -83,7 +83,7 @@ FOUR = days(date(2025, 1, 1), 4)
 
 @pytest.fixture(scope="module")
 def backfilled(project: Databases) -> list[Ended]:
-    """Two days by the installed script, then four of which two are synced, then their resync."""
+    """Sync two days with the installed script, then four days including these, then resync all."""
     return [
         run_script(project.settings.environment, "backfill", "orders", FOUR[0], FOUR[1]),
         backfill(project, FOUR, "--json"),
@@ -110,7 +110,7 @@ def test_a_backfill_prints_its_result_and_leaves_a_correct_record(
     assert record["triggered_by"].endswith(", command line")
 
 
-def test_a_backfill_names_days_with_unusually_few_rows(project: Databases) -> None:
+def test_a_backfill_lists_days_with_unusually_few_rows(project: Databases) -> None:
     of = days(date(2025, 9, 1), 8)
     project.source("DELETE FROM orders_rows WHERE day = %s AND id > 2", [of[-1]])
     ended = backfill(project, of)
@@ -156,11 +156,11 @@ def test_json_is_the_only_output_and_has_all_documented_fields(
     assert "4/4 days" in ended.errors
 
 
-REFUSE_IN_BRACKETS = """
-CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+REJECT_IN_BRACKETS = """
+CREATE FUNCTION reject() RETURNS trigger LANGUAGE plpgsql AS
     'BEGIN RAISE EXCEPTION ''[/] is [red]''; END';
-CREATE TRIGGER refuse BEFORE INSERT ON orders FOR EACH ROW WHEN (NEW.amount < 0)
-    EXECUTE FUNCTION refuse();
+CREATE TRIGGER reject BEFORE INSERT ON orders FOR EACH ROW WHEN (NEW.amount < 0)
+    EXECUTE FUNCTION reject();
 """
 
 
@@ -168,8 +168,8 @@ def test_a_failed_day_is_printed_with_its_reason_and_the_others_are_kept(
     project: Databases,
 ) -> None:
     of = days(date(2025, 2, 1), 4)
-    # A server's message may look like markup of the terminal library.
-    project.target(REFUSE_IN_BRACKETS)
+    # A message from a server may look like markup for the terminal library.
+    project.target(REJECT_IN_BRACKETS)
     project.spoil("orders", of[1])
     ended = backfill(project, of)
     assert ended.code == 1
@@ -179,10 +179,10 @@ def test_a_failed_day_is_printed_with_its_reason_and_the_others_are_kept(
     assert (batch["status"], batch["success_count"], batch["failed_count"]) == ("failed", 3, 1)
     assert "target table orders: [/] is [red]" in batch["error_message"]
     assert batch["error_message"] in ended.out
-    told = (
+    expected = (
         f"sync-pipeline: dataset orders: batch {batch['id']} failed: 1 of 4 days failed: {of[1]}. "
     )
-    assert ended.errors.startswith(told)
+    assert ended.errors.startswith(expected)
     assert ended.errors.count("\n") == 1
     assert project.differing_days("orders", of) == [of[1]]
     project.repair("orders", of[1])
@@ -194,7 +194,7 @@ def test_a_failed_day_is_printed_with_its_reason_and_the_others_are_kept(
 def running(
     project: Databases, first: date, *, finished: int, of: int = 20
 ) -> Iterator[tuple["subprocess.Popen[str]", str, psutil.Process]]:
-    """Run a backfill of slow days; yield process, key and worker once `finished` are synced."""
+    """Start a slow backfill; yield its process, key and worker once `finished` days are synced."""
     slow = days(first, of)
     project.pause("orders", slow, 0.3)
     words = ("backfill", "orders", slow[0], slow[-1])
@@ -202,7 +202,7 @@ def running(
         assert process.stdout is not None
         found = re.match(rf"batch (cli-{UUID}), ", process.stdout.readline())
         assert found
-        (worker,) = psutil.Process(process.pid).children()  # which has child processes too
+        (worker,) = psutil.Process(process.pid).children()  # which also has child processes
         wait_until(lambda: done(project, found[1]) >= finished)
         yield process, found[1], worker
 
@@ -213,7 +213,7 @@ def in_work(project: Databases, key: str) -> bool:
 
 
 def done(project: Databases, key: str) -> int:
-    """Return the number of synced days of a batch, 0 before it has a record."""
+    """Return how many days of a batch are synced, or 0 if it has no record yet."""
     return sum(record["success_count"] for record in project.batches(key))
 
 
@@ -271,22 +271,22 @@ def test_a_batch_whose_process_is_killed_is_closed_immediately(project: Database
     assert f"the process of run {record['run_id']} was killed by signal 9" in ended.complaint
 
 
-def test_a_batch_whose_command_is_killed_is_cancelled(project: Databases) -> None:
+def test_a_batch_is_cancelled_if_its_command_is_killed(project: Databases) -> None:
     with running(project, date(2025, 2, 1), finished=1) as (process, key, worker):
         process.kill()
         psutil.wait_procs([worker], TIMEOUT_SECONDS)
     record = project.batch(key)
     user = record["triggered_by"].removesuffix(", command line")
-    said = f"cancelled: the command that {user} had started was killed"
+    said = f"cancelled: the command started by {user} was killed"
     assert (record["status"], record["remarks"]) == ("failed", f"批量同步失败: {said}")
 
 
-def test_a_command_closes_what_a_killed_one_left_open(project: Databases) -> None:
+def test_a_command_closes_records_left_open_by_a_killed_one(project: Databases) -> None:
     first = date(2025, 10, 1)
     with running(project, first, finished=2) as (process, key, worker):
         both = [psutil.Process(process.pid), worker]
         for one in both:
-            one.suspend()  # so that neither reacts to the other's end
+            one.suspend()  # so that neither reacts when the other dies
         for one in both:
             one.kill()
         psutil.wait_procs(both)
@@ -304,22 +304,22 @@ def test_a_command_closes_what_a_killed_one_left_open(project: Databases) -> Non
 
 def test_a_batch_that_loses_dagsters_storage_is_closed_with_the_reason(project: Databases) -> None:
     with running(project, date(2025, 7, 1), finished=1) as (process, key, _):
-        project.target("ALTER SCHEMA dagster RENAME TO gone")
+        project.target("ALTER SCHEMA dagster RENAME TO dagster_elsewhere")
         try:
             ended = end_of(process)
         finally:
-            project.target("ALTER SCHEMA gone RENAME TO dagster")
+            project.target("ALTER SCHEMA dagster_elsewhere RENAME TO dagster")
     assert ended.code == 1
     assert project.batch(key)["status"] == "failed"
     assert "Dagster's storage returned an error: " in ended.complaint
     assert "check SYNC_DAGSTER_STORAGE_URL" in ended.complaint
 
 
-def test_status_lists_the_batches_and_shows_one_by_id_or_key(
+def test_status_lists_batches_and_shows_one_by_id_or_key(
     project: Databases, backfilled: list[Ended]
 ) -> None:
     batch = json.loads(backfilled[1].out)
-    asked = {
+    commands = {
         "table": ("status",),
         "json": ("status", "--json", "--limit", 2),
         "id": ("status", batch["id"], "--json"),
@@ -328,7 +328,7 @@ def test_status_lists_the_batches_and_shows_one_by_id_or_key(
         "unknown": ("status", "nothing-like-it"),
         "unknown, followed": ("status", "987654321", "--follow"),
     }
-    answers = run_all(project.settings.environment, asked)
+    answers = run_all(project.settings.environment, commands)
     assert re.search(
         rf"│ {batch['id']} +│ orders +│ 2025-01-01 … 2025-01-04 ", answers["table"].out
     )
@@ -339,7 +339,7 @@ def test_status_lists_the_batches_and_shows_one_by_id_or_key(
     assert batch["remarks"] in answers["one"].out
     for name in ("unknown", "unknown, followed"):
         assert answers[name].code == 2
-        (key,) = (word for word in asked[name] if word not in ("status", "--follow"))
+        (key,) = (word for word in commands[name] if word not in ("status", "--follow"))
         said = f"sync-pipeline: batch {key} not found; see: sync-pipeline status"
         assert answers[name].complaint == said
         assert "Traceback" not in answers[name].errors
@@ -382,7 +382,7 @@ def test_migrate_can_be_repeated_and_run_concurrently(
 @pytest.mark.parametrize(
     "words", [["migrate"], ["status"], ["backfill", "orders", "2025-01-01", "2025-01-02"]]
 )
-def test_a_database_newer_than_the_code_is_refused_and_not_changed(
+def test_a_database_newer_than_the_code_is_rejected_and_not_changed(
     database_url: str, connection: Any, words: list[str]
 ) -> None:
     with connection.cursor() as cursor:
@@ -397,13 +397,13 @@ def test_a_database_newer_than_the_code_is_refused_and_not_changed(
         assert cursor.fetchall() == [("9999",)]
 
 
-def test_doctor_prints_what_is_ok_and_what_to_do_otherwise(
+def test_doctor_prints_what_is_ok_and_how_to_fix_the_rest(
     project: Databases, backfilled: list[Ended]
 ) -> None:
     environment = project.settings.environment
     nowhere = "postgresql://me:hush@127.0.0.1:1/nothing"
     healthy = run_script(environment, "doctor")
-    assert healthy.code == 1  # nothing runs the schedules
+    assert healthy.code == 1  # no daemon is running
     *well, daemon = healthy.out.splitlines()
     assert [line[:4] for line in well] == ["ok  "] * 5
     assert well[2] == "ok   definitions: events, orders"
@@ -440,7 +440,7 @@ def test_help_takes_less_than_a_second_and_does_not_import_dagster(command: str)
     assert f"Usage: sync-pipeline {command}" in ended.out
     assert "typer" in imported(ended.errors)
     assert not {name for name in imported(ended.errors) if name.startswith("dagster")}
-    # Processor time, so that a busy machine does not matter.
+    # Processor time, so that the load on the machine does not matter.
     assert after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime < 1
 
 

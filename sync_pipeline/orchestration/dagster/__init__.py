@@ -1,1 +1,1 @@
-"""Adapters to Dagster: batch keys, partitions, events, run times and storage."""
+"""Adapters for Dagster: batch keys, partitions, events, run times and storage."""

@@ -1,10 +1,10 @@
-"""Which batch a run or backfill belongs to, and what triggered it, determined from its tags.
+"""Determine which batch a run or backfill belongs to, and what triggered it, from its tags.
 
-The key of a batch is the tag that the API or the command line set, else the ID of the backfill,
-else the root run's ID of a run over a day range or of the batch job. A re-execution of a run or
-backfill belongs to the batch of its root and continues the same record. A run of a single
-partition outside a backfill is not a batch. A batch over several datasets has a record for each of
-them, under the same key.
+The batch key is the tag set by the API or the command line; otherwise the backfill ID; otherwise,
+for a run over a day range or of the batch job, the ID of the root run. A re-execution of a run or
+backfill belongs to the same batch as its root and continues the same record. A run of a single
+partition outside a backfill does not belong to a batch. A batch over several datasets has one
+record per dataset, all with the same key.
 """
 
 from datetime import datetime, timezone
@@ -29,7 +29,7 @@ from sync_pipeline.orchestration.dagster.internals import (
 
 
 def batch_key_of(run: dg.DagsterRun, instance: dg.DagsterInstance) -> str | None:
-    """Return the key of the batch of `run`; None if the run is not a batch."""
+    """Return the key of the batch that `run` belongs to; None if it does not belong to one."""
     root = instance.get_run_by_id(run.root_run_id) if run.root_run_id else None
     # If the backfill has ended, Dagster does not copy its tags to a re-execution.
     key = _key_in_tags(run) or (root and _key_in_tags(root))
@@ -41,12 +41,12 @@ def batch_key_of(run: dg.DagsterRun, instance: dg.DagsterInstance) -> str | None
 
 
 def batch_key_of_backfill(backfill: PartitionBackfill) -> str:
-    """Return the key of the batch of `backfill`, or of the backfill that it re-executes."""
+    """Return the batch key of `backfill`: its own ID, or its root's if it is a re-execution."""
     return backfill.tags.get(ROOT_BACKFILL_TAG) or backfill.backfill_id
 
 
 def running_runs(instance: dg.DagsterInstance) -> dict[str, list[dg.DagsterRun]]:
-    """Return the unfinished runs of batches, grouped by batch key."""
+    """Return the unfinished runs that belong to batches, grouped by batch key."""
     found: dict[str, list[dg.DagsterRun]] = {}
     for run in instance.get_runs(dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES))):
         key = batch_key_of(run, instance)
@@ -92,7 +92,7 @@ def _key_in_tags(run: dg.DagsterRun) -> str | None:
 
 
 def triggered_by(run: dg.DagsterRun) -> str:
-    """Return who or what triggered `run`, as written to the record."""
+    """Return who or what triggered `run`, as it is written to the record."""
     if TRIGGERED_BY_TAG in run.tags:
         return run.tags[TRIGGERED_BY_TAG]
     if BACKFILL_TAG in run.tags:

@@ -1,4 +1,4 @@
-"""Texts for the record: who or what cancelled a run."""
+"""Descriptions of who or what cancelled a run, for its record."""
 
 import os
 
@@ -8,14 +8,14 @@ from sync_pipeline.dagster_client import tags
 from sync_pipeline.dagster_client.tags import COMMAND_LINE_SUFFIX
 from sync_pipeline.orchestration.dagster.batch_key import triggered_by
 
-_PARENT = os.getppid()  # the command, if one launched this process
+_PARENT = os.getppid()  # if a command launched this process, that command
 
 
 def describe_interrupt(instance: dg.DagsterInstance, run_id: str) -> str:
-    """Return who or what interrupted the run `run_id`, which runs in this process."""
+    """Return who or what interrupted the run `run_id`, which is running in this process."""
     try:
         run = instance.get_run_by_id(run_id)
-    except Exception:  # do not replace the interrupt if Dagster's storage is unavailable
+    except Exception:  # an error in Dagster's storage must not replace the interrupt
         run = None
     if run is None:
         return f"cancelled: run {run_id}"
@@ -25,13 +25,13 @@ def describe_interrupt(instance: dg.DagsterInstance, run_id: str) -> str:
     if who.endswith(COMMAND_LINE_SUFFIX):
         user = who.removesuffix(COMMAND_LINE_SUFFIX)
         if os.getppid() != _PARENT:
-            return f"cancelled: the command that {user} had started was killed"
+            return f"cancelled: the command started by {user} was killed"
         return f"cancelled by {user} at the command line"
     return f"cancelled: the process of run {run_id} received a signal"
 
 
 def describe_cancellation(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
-    """Return whether `run` or its backfill was cancelled in Dagster, with the ID."""
+    """Return a text that says whether `run` or its backfill was cancelled in Dagster."""
     backfill_id = run.tags.get(tags.BACKFILL_TAG)
     backfill = instance.get_backfill(backfill_id) if backfill_id else None
     if backfill is not None and backfill.status.value.startswith("CANCEL"):

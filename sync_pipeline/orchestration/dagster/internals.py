@@ -1,7 +1,7 @@
-"""All imports of private Dagster names.
+"""The imports of all private Dagster names.
 
 Public names are imported from `dagster` where they are used. If a new version of Dagster moves a
-private name, `test_dagster_internals.py` fails, and only this module has to change.
+private name, `test_dagster_internals.py` fails, and only this module has to be changed.
 """
 
 from dagster._core.definitions.reconstruct import (

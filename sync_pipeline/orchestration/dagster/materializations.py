@@ -1,4 +1,4 @@
-"""Reporting finished days to Dagster: one AssetMaterialization per partition.
+"""Report finished days to Dagster: one AssetMaterialization per partition.
 
 Storing an event can take longer than syncing a small day, so the events of quick days are stored in
 batches. A day that takes half a second or longer is reported at once.
@@ -29,7 +29,7 @@ _ATTEMPT = "attempt"
 
 
 class MaterializationLog:
-    """Logs materializations in batches. A context manager: leaving the block flushes."""
+    """A context manager that logs materializations in batches and flushes them at the end."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class MaterializationLog:
         self._flushed_at = time.monotonic()
 
     def add(self, result: DayResult) -> None:
-        """Log the day as materialized if it is synced or was skipped, else as failed.
+        """Log the day as materialized if it was synced or skipped, otherwise as failed.
 
         If the day could not be recorded, also log an observation with its result.
         """
@@ -66,7 +66,7 @@ class MaterializationLog:
             self.flush()
 
     def flush(self) -> None:
-        """Store the pending events as one batch, and record that the days were reported."""
+        """Store the pending events as one batch, and record that their days were reported."""
         pending, self._pending = self._pending, []
         step = self._context.get_step_execution_context()
         batch_id = make_new_run_id()
@@ -86,7 +86,7 @@ class MaterializationLog:
     def _log_planned(self, result: DayResult) -> None:
         """Log the day as planned, so that Dagster shows it as failed if it is not materialized.
 
-        For a run of the asset, Dagster itself does so when the run is created.
+        For a run of the asset, Dagster itself does this when it creates the run.
         """
         if self._context.job_name == tags.BATCH_JOB_NAME:
             event = DagsterEvent.build_asset_materialization_planned_event(
@@ -104,7 +104,7 @@ class MaterializationLog:
 
 
 def report_late(instance: dg.DagsterInstance, settings: Settings, day: UnreportedDay) -> bool:
-    """Report a synced day to Dagster outside a run; return False if Dagster has it already."""
+    """Report a synced day to Dagster outside a run; return False if Dagster already has it."""
     key, partition = dg.AssetKey(day.dataset), day.day.isoformat()
     same_day = AssetRecordsFilter(key, asset_partitions=[partition])
     for record in instance.fetch_materializations(same_day, limit=1).records:
@@ -131,7 +131,7 @@ def _metadata(result: DayResult, settings: Settings) -> dict[str, dg.MetadataVal
             "skipped": dg.MetadataValue.bool(True),
             **_record(result.synced.record_id, result.synced.attempt, settings),
         }
-    # Synced earlier in this batch, and failed in another one since.
+    # It was synced earlier in this batch and has since failed in another batch.
     if result.outcome is Outcome.SKIPPED:
         return {"skipped": dg.MetadataValue.bool(True)}
     counts, attempt = result.counts, result.attempt

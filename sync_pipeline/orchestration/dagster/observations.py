@@ -1,8 +1,8 @@
 """Results of days that could not be recorded, stored in Dagster as observations of the asset.
 
-A worker that cannot write the result of a day to the tracking tables logs it as an observation, so
-that it is not lost if the worker ends before the tables are available. Does not record the results:
-see `recovery/late_results.py`.
+A worker that cannot write a day's result to the tracking tables logs it as an observation, so that
+the result is not lost if the worker ends before the tables are available again. Does not record
+the results: see `recovery/late_results.py`.
 """
 
 import logging
@@ -23,13 +23,13 @@ from sync_pipeline.tracking.worker import batch_json
 _UNRECORDED = "unrecorded"
 _logger = logging.getLogger(__name__)
 _MAX_PER_RUN = 500
-_SETTLED_SECONDS = 10.0  # after that, no event with a smaller storage ID appears
+_SETTLED_SECONDS = 10.0  # after this time, no event with a smaller storage ID can appear
 
 
 @dataclass
 class ReadPosition:
-    """How far the observations of a dataset were read: all with a storage ID up to `after`, and
-    those in `done`, which are later."""
+    """How far a dataset's observations have been read: all storage IDs up to `after`, and the later
+    ones in `done`."""
 
     after: int = 0
     done: list[int] = field(default_factory=list)
@@ -39,7 +39,7 @@ class ReadPosition:
 class UnrecordedDay:
     """The result of a day that could not be recorded.
 
-    Times are those of the worker's clock, in UTC.
+    Times are from the worker's clock, in UTC.
     """
 
     dataset: str
@@ -80,8 +80,8 @@ def unread(
 ) -> Iterator[tuple[int, UnrecordedDay]]:
     """Yield the results of `dataset` that have not been read yet, with their storage IDs.
 
-    The caller adds the IDs that it has recorded to `position.done`. When all results have been
-    read, `position.after` is moved forward.
+    The caller adds the IDs that it has recorded to `position.done`. After the last result,
+    `position.after` is advanced.
     """
     later = AssetRecordsFilter(dg.AssetKey(dataset.name), after_storage_id=position.after)
     found = instance.fetch_observations(later, limit=_MAX_PER_RUN, ascending=True).records
@@ -100,14 +100,14 @@ def unread(
 
 
 def observed_by_run(instance: dg.DagsterInstance, run_id: str) -> list[UnrecordedDay]:
-    """Return the results that a run logged."""
+    """Return the results that a run logged as observations."""
     observed = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION)
     days = [_read(record.event_log_entry) for record in observed.records]
     return [day for day in days if day is not None]
 
 
 def _read(event: dg.EventLogEntry) -> UnrecordedDay | None:
-    """Return the result in an observation; None if it contains none or cannot be read."""
+    """Return the result in an observation; None if there is none or it cannot be parsed."""
     observed = event.asset_observation
     value = observed.metadata.get(_UNRECORDED) if observed is not None else None
     if observed is None or observed.partition is None or value is None:

@@ -12,7 +12,7 @@ from sync_pipeline.orchestration.dagster.internals import PartitionBackfill
 
 def partitions_of(dataset: Dataset) -> dg.DailyPartitionsDefinition:
     """Return the partitions definition of the dataset: its days, in its time zone."""
-    # Dagster's end date is exclusive; without it, the last partition is the last finished day.
+    # Dagster's end date is exclusive; without one, the last partition is the last finished day.
     end = None if dataset.end_date is None else dataset.end_date + timedelta(days=1)
     return dg.DailyPartitionsDefinition(
         start_date=dataset.start_date.isoformat(),
@@ -22,13 +22,13 @@ def partitions_of(dataset: Dataset) -> dg.DailyPartitionsDefinition:
 
 
 def to_days(partition_keys: Iterable[str]) -> list[date]:
-    """Return the days of these partition keys, oldest first."""
+    """Return the days for these partition keys, oldest first."""
     return sorted(date.fromisoformat(key) for key in partition_keys)
 
 
 def days_of_run(run: dg.DagsterRun) -> list[date] | None:
-    """Return the days of an asset run according to its tags; None if it has no such tags, or if its
-    partitions are not days."""
+    """Return the days of an asset run from its tags; None if it has no such tags or its partitions
+    are not days."""
     first = run.tags.get(tags.RANGE_START_TAG) or run.tags.get("dagster/partition")
     last = run.tags.get(tags.RANGE_END_TAG) or run.tags.get("dagster/partition")
     if not first or not last:

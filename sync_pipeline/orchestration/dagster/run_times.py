@@ -16,5 +16,5 @@ def end_time(record: RunRecord) -> float:
 
 
 def seconds_since(timestamp: float) -> float:
-    """Return the seconds since `timestamp`; 0 if it is in the future by this machine's clock."""
+    """Return the seconds since `timestamp`; 0 if this machine's clock is behind it."""
     return max(0.0, time.time() - timestamp)

@@ -1,7 +1,7 @@
-"""Faster access of a run to Dagster's storage: pooled connections, and events in batches.
+"""Faster access to Dagster's storage during a run: pooled connections, and events in batches.
 
 By default Dagster opens a connection for every event, which can take longer than syncing a small
-day. The pool that its webserver uses works for a run, too.
+day. The connection pool that its webserver uses also works for a run.
 """
 
 import os
@@ -16,7 +16,7 @@ _POOLED: "WeakSet[object]" = WeakSet()
 
 
 def keep_connections_open(instance: dg.DagsterInstance) -> None:
-    """Make this process pool its connections to Dagster's storage and store events in batches."""
+    """Pool this process's connections to Dagster's storage, and store its events in batches."""
     os.environ.setdefault(_BATCH_SIZE, str(MAX_EVENTS_PER_BATCH))
     for storage in (instance.event_log_storage, instance.run_storage):
         pooled = isinstance(storage, (PostgresEventLogStorage, PostgresRunStorage))

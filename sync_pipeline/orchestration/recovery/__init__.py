@@ -1,1 +1,1 @@
-"""Recovery: corrects records that differ from Dagster, the workers or the target."""
+"""Recovery: correct records that do not match Dagster, the workers or the target."""

@@ -8,8 +8,8 @@ from sync_pipeline.orchestration.dagster.observations import ReadPosition
 
 @dataclass(frozen=True)
 class Suspicion:
-    """A run that may be lost: the Unix time since which it is suspected, and how often that time
-    was reset because the reconciler had not run for a while."""
+    """A run that may be lost: the Unix time since when it has been suspected, and how often that
+    time was reset because the reconciler had not run for a while."""
 
     since: float
     renewed: int = 0
@@ -19,8 +19,9 @@ class Suspicion:
 class ReconcilerCursor:
     """The state after a run of the reconciler.
 
-    `last_run_at` is a Unix time, `suspected` is by run ID and `positions` by dataset; `runs_after`
-    is the Unix time up to which ended runs were processed. A time is None before the first run.
+    `last_run_at` is a Unix time; `suspected` is keyed by run ID and `positions` by dataset;
+    `runs_after` is the Unix time up to which finished runs have been processed. Both times are None
+    before the first run.
     """
 
     last_run_at: float | None = None
@@ -30,10 +31,10 @@ class ReconcilerCursor:
 
     @classmethod
     def read(cls, cursor: str | None) -> "ReconcilerCursor":
-        """Return the state in `cursor`; an empty one if there is none or it cannot be read.
+        """Return the state in `cursor`; an empty state if there is none or it cannot be parsed.
 
         An empty state is safe: the reconciler reads all observations again, which is idempotent,
-        and suspects lost runs later.
+        and takes longer to detect lost runs.
         """
         try:
             state = json.loads(cursor) if cursor else {}
@@ -44,5 +45,5 @@ class ReconcilerCursor:
             return cls()
 
     def to_json(self) -> str:
-        """Return the state as text for `read`."""
+        """Return the state as JSON that `read` accepts."""
         return json.dumps(asdict(self))

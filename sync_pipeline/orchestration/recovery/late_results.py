@@ -1,4 +1,4 @@
-"""Late results: recording what happened while the tracking tables were unavailable.
+"""Record late results: what happened while the tracking tables were unavailable.
 
 Records the results that workers stored in Dagster (`dagster/observations.py`), and opens the
 records of batches whose runs ended without opening one. All functions are idempotent. Does not
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-_SETTLED_SECONDS = 10.0  # after that, no run that ended earlier appears
+_SETTLED_SECONDS = 10.0  # after this time, no run that ended earlier can appear
 
 
 class Recorded(Enum):
@@ -46,7 +46,7 @@ class Recorded(Enum):
 
     BEFORE = "it had been recorded before"
     NOW = "it was recorded"
-    LATER = "another run is syncing the day, so it is recorded later"
+    LATER = "another run is syncing the day, so it will be recorded later"
 
 
 def record_late_results(
@@ -85,7 +85,7 @@ def record_late_results_of_run(
 def record_late_result(
     cursor: "Cursor", instance: dg.DagsterInstance, day: UnrecordedDay, *, reported: bool = True
 ) -> Recorded:
-    """Record the result of a day; `reported` says whether it was reported to Dagster."""
+    """Record the result of a day; `reported` is whether it has been reported to Dagster."""
     late_results.lock_late_results(cursor)
     if attempts.is_recorded(cursor, day.run_id, day.dataset, day.day, day.outcome.value):
         return Recorded.BEFORE
@@ -140,7 +140,7 @@ def open_records_of_ended_runs(
     """Open and close the records of batches whose runs ended without opening one; yield a
     correction for each."""
     if state.runs_after is None:
-        state.runs_after = time.time()  # runs that ended before are not processed
+        state.runs_after = time.time()  # runs that have already ended are not processed
     since = state.runs_after - _SETTLED_SECONDS
     ended = instance.get_run_records(
         dg.RunsFilter(
@@ -180,7 +180,7 @@ def _batches_of(
     """Yield the batch of a run for each of its datasets, as the run itself would have opened it."""
     run = record.dagster_run
     key = batch_key_of(run, instance)
-    # The record of a backfill is opened by its sensor, which retries until it succeeds.
+    # The backfill sensor opens the record of a backfill, and retries until it succeeds.
     if key is None or tags.BACKFILL_TAG in run.tags:
         return
     who = triggered_by(run)
@@ -191,7 +191,7 @@ def _batches_of(
                 datasets, request.get("dataset"), request["start_date"], request["end_date"]
             )
         except (RequestError, KeyError):
-            return  # the request was refused, so there was no batch
+            return  # the request was rejected, so there was no batch
         resync = request.get("already_synced") == "resync"
         yield NewBatch(key, dataset.name, days, run.run_id, who, resync)
         return
@@ -206,4 +206,4 @@ def _batches_of(
 def _why_ended(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
     if run.status is dg.DagsterRunStatus.CANCELED:
         return describe_cancellation(instance, run)
-    return f"run {run.run_id} ended {run.status.value} without recording its days"
+    return f"run {run.run_id} ended with status {run.status.value} without recording its days"

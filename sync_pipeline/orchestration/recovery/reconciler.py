@@ -2,8 +2,8 @@
 
 Hooks and sensors react to events. The reconciler finds what caused no event: a worker that was
 killed, a run that Dagster shows as running although it is not, a batch without a run, a synced day
-that was never reported to Dagster. Every step is idempotent and may run late. It reads only what
-is open (workers, unfinished runs, open batches, unreported days), never history. Does not contain
+that was never reported to Dagster. Every step is idempotent and may run late. It reads only open
+items (workers, unfinished runs, open batches, unreported days), never history. Does not contain
 the individual corrections: see `late_results.py`, `records.py` and `target.py`.
 """
 
@@ -51,7 +51,7 @@ from sync_pipeline.tracking.worker.workers import RegisteredWorker, Worker
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
-# A run is NOT_STARTED only briefly; if its creator is killed then, it remains so forever.
+# A run is NOT_STARTED only briefly, unless the process that created it was killed.
 _RUNNING_STATUSES = (
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTED,
@@ -60,17 +60,17 @@ _RUNNING_STATUSES = (
 _OPEN_BACKFILL_STATUSES = [s for s in BulkActionStatus if s not in BULK_ACTION_TERMINAL_STATUSES]
 _MAX_UNREPORTED = 200  # per run of the reconciler
 _STATEMENT_SECONDS = 30.0
-_MAX_GAP_SECONDS = 15.0  # if the previous run is longer ago, suspicions begin again
-_MAX_RENEWALS = 3  # a run whose suspicion began again that often is lost
+_MAX_GAP_SECONDS = 15.0  # after a longer gap between two runs, suspicions start over
+_MAX_RENEWALS = 3  # a run is lost if its suspicion has started over this many times
 _logger = logging.getLogger(__name__)
 
 
 class Reconciler:
     """One run of the reconciler.
 
-    `corrections` contains what it corrected, in order, and `errors` one line for each step that
-    failed; a failed step does not prevent the others. `state` is read from the previous run, and
-    updated for the next one.
+    `corrections` lists what was corrected, in order, and `errors` has one line for each failed
+    step; the other steps still run. `state` comes from the previous run and is updated for the next
+    one.
     """
 
     def __init__(
@@ -115,15 +115,15 @@ class Reconciler:
         except psycopg2.Error:
             raise  # the next step would fail, too
         except Exception as error:
-            _logger.exception("a step of the reconciler failed")
+            _logger.exception("a reconciler step failed")
             self.errors.append(one_line(error))
             connection.rollback()
 
     def _renew_suspicions(self) -> dict[str, Suspicion]:
-        """Return the suspicions of the previous run; they begin again if that run was long ago.
+        """Return the suspicions from the previous run; they start over if it was long ago.
 
-        A worker that missed its heartbeats because the tracking tables were unavailable then has
-        time for the next one.
+        This gives a worker that missed heartbeats while the tracking tables were unavailable time
+        to send the next one.
         """
         now, before = time.time(), self._state.suspected
         max_gap = max(_MAX_GAP_SECONDS, self._settings.lost_after_seconds / 2)
@@ -144,7 +144,7 @@ class Reconciler:
         """Return the lost workers with the reason, and the runs whose workers are alive.
 
         Both are determined before anything is changed, so that a failed step cannot cause the run
-        of a living worker to be failed.
+        of a live worker to be marked as failed.
         """
         with connection, connection.cursor() as cursor:
             found = workers.registered_workers(cursor)
@@ -155,10 +155,10 @@ class Reconciler:
     def _fail_lost_workers(
         self, connection: "Connection", lost: Sequence[tuple[Worker, str]]
     ) -> None:
-        """Fail the runs of lost workers."""
+        """Mark the runs of lost workers as failed."""
         for worker, why in lost:
             with connection, connection.cursor() as cursor:
-                # First, because a deregistered worker cannot commit, even if it continues.
+                # First, because a deregistered worker cannot commit, even if it is still running.
                 workers.deregister(cursor, worker)
             terminate_sessions_of_run(connection, self._settings, worker.run_id)
             self._process_outbox(connection, of_run=worker.run_id)
@@ -167,7 +167,7 @@ class Reconciler:
     def _process_outbox(
         self, connection: "Connection", *, of_run: str | None = None, running: Collection[str] = ()
     ) -> None:
-        """Record committed days that were not recorded, before their attempts are closed."""
+        """Record the committed days in the outbox, before their attempts are closed."""
         arguments = (connection, self._instance, self._settings)
         for correction in process_outbox(*arguments, of_run=of_run, running=running):
             self._correct(connection, correction)
@@ -179,15 +179,15 @@ class Reconciler:
             return f"its process {registered.worker.pid} was killed or crashed"
         if silent <= self._settings.lost_after_seconds:
             return None
-        # The tracking tables may have been unavailable; give it time for a heartbeat.
+        # The tracking tables may have been unavailable; give the worker time for a heartbeat.
         if not self._is_suspected_for(run_id, self._settings.lost_after_seconds / 2):
             return None
         return f"its process {registered.worker.pid} had no heartbeat for {silent:.0f} s"
 
     def _is_suspected_for(self, run_id: str, seconds: float) -> bool:
-        """Suspect a run; return whether it has been suspected for `seconds`.
+        """Suspect that a run is lost; return whether it has been suspected for `seconds`.
 
-        If the reconciler always runs late, as in a busy daemon, a few renewals are sufficient.
+        If the reconciler always runs late, for example in a busy daemon, a few renewals are enough.
         """
         now = time.time()
         suspicion = self._suspected_before.get(run_id) or Suspicion(now)
@@ -195,7 +195,7 @@ class Reconciler:
         return now - suspicion.since >= seconds or suspicion.renewed >= _MAX_RENEWALS
 
     def _fail_runs_without_worker(self, connection: "Connection", running: set[str]) -> None:
-        """Fail runs that are running according to Dagster but have no worker."""
+        """Mark runs as failed that Dagster shows as running but that have no worker."""
         records = self._instance.get_run_records(dg.RunsFilter(statuses=list(_RUNNING_STATUSES)))
         for record in records:
             run_id = record.dagster_run.run_id
@@ -203,7 +203,7 @@ class Reconciler:
                 continue
             age = run_times.seconds_since(run_times.start_time(record))
             if age < self._settings.lost_after_seconds:
-                continue  # its worker is about to register
+                continue  # its worker may be about to register
             if self._is_suspected_for(run_id, self._settings.lost_after_seconds):
                 self._fail_run(connection, run_id, "it has no process")
 
@@ -215,7 +215,7 @@ class Reconciler:
         return run.job_name in jobs or bool(selected and set(selected) <= keys)
 
     def _fail_run(self, connection: "Connection", run_id: str, why: str) -> None:
-        """Fail the run of a lost worker, in Dagster and in the records."""
+        """Mark the run of a lost worker as failed, in Dagster and in the records."""
         run = self._instance.get_run_by_id(run_id)
         error = f"run {run_id} was lost: {why}"
         if run is not None and not run.is_finished:
@@ -235,7 +235,11 @@ class Reconciler:
             run = self._instance.get_run_by_id(run_id)
             if run is not None and not run.is_finished:
                 continue
-            how = "does not exist in Dagster" if run is None else f"ended {run.status.value}"
+            how = (
+                "does not exist in Dagster"
+                if run is None
+                else f"ended with status {run.status.value}"
+            )
             with connection, connection.cursor() as cursor:
                 attempts.fail_open_attempts_of_run(
                     cursor, run_id, f"run {run_id} {how} before the day was finished"
@@ -252,7 +256,7 @@ class Reconciler:
             silent = batches.silent_batches(cursor, self._settings.lost_after_seconds)
         if not found:
             return
-        # Read after the records, because a batch has its run or backfill before its record.
+        # Read after the records, because the run or backfill of a batch exists before its record.
         alive = {*running_runs(self._instance), *self._keys_of_open_backfills()}
         for batch in found:
             why = None if batch.batch_key in alive else self._why_abandoned(batch, batch in silent)
@@ -285,17 +289,18 @@ class Reconciler:
         if backfill is not None and backfill.status is BulkActionStatus.CANCELED:
             return f"cancelled in Dagster: backfill {backfill.backfill_id}"
         if not silent:
-            return None  # a sensor, which has more details, is about to run
+            return None  # a sensor that has more details is about to close the batch
         if backfill is not None:
-            how = f"ended {backfill.status.value.lower()}"
+            how = f"ended with status {backfill.status.value}"
             reason = one_line(SyncError(backfill.error.message)) if backfill.error else ""
             return f"backfill {backfill.backfill_id} {how}{reason and f': {reason}'}"
         if run is None:
             return "it has no run"
-        return f"run {run.run_id} ended {run.status.value} before all of its days were synced"
+        status = run.status.value
+        return f"run {run.run_id} ended with status {status} before all of its days were synced"
 
     def _report_days(self, connection: "Connection") -> None:
-        """Report synced days to Dagster whose workers ended before they could."""
+        """Report to Dagster the synced days whose workers ended before reporting them."""
         with connection, connection.cursor() as cursor:
             found = attempts.unreported(cursor, _MAX_UNREPORTED)
         for day in found:

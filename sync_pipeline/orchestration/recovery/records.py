@@ -1,7 +1,7 @@
-"""Updating records when runs end and backfills begin; used by hooks, sensors and the reconciler.
+"""Update records when runs end and backfills start; used by hooks, sensors and the reconciler.
 
 All functions are idempotent and may run late: the record of a batch is computed from its days, and
-days of other running runs are left alone. Does not decide whether a run is lost: see
+the days of other running runs are not changed. Does not decide whether a run is lost: see
 `reconciler.py`.
 """
 
@@ -38,7 +38,7 @@ def close_step(
     cursor: "Cursor", instance: dg.DagsterInstance, run: dg.DagsterRun, error: str
 ) -> None:
     """Mark the unfinished days of a failed step of `run` as failed with `error`."""
-    # A step of the batch job is one of several; the step of an asset is the whole run.
+    # The batch job has several steps, but the single step of an asset run covers all its days.
     days = [] if run.job_name == tags.BATCH_JOB_NAME else days_of_run(run)
     for batch in _batches_of(cursor, batch_key_of(run, instance)):
         attempts.mark_days_not_run(cursor, batch.id, error, days, run_id=run.run_id)
@@ -53,11 +53,11 @@ def close_run(
 ) -> None:
     """Mark the unfinished days of `run`, which has ended, as failed with `error`.
 
-    Keeps pending days that another run of the batch is going to sync, or that were planned by a
-    retry after the run ended.
+    Days that another run of the batch will sync, or that a retry planned after the run ended, stay
+    pending.
     """
     attempts.fail_open_attempts_of_run(cursor, run.run_id, error)
-    # Releases the locks on batches, because others lock days before batches.
+    # Release the locks on batches, because other transactions lock days before batches.
     cursor.connection.commit()
     key = batch_key_of(run, instance)
     for batch in _batches_of(cursor, key):
@@ -83,18 +83,18 @@ def open_backfill(
 ) -> None:
     """Open the record of a backfill for each dataset that it covers.
 
-    A re-executed backfill continues the record of the first one: its failed days become pending.
+    A re-executed backfill continues the record of the original: its failed days become pending.
     """
     key = batch_key_of_backfill(backfill)
     for dataset, days in _parts(backfill, datasets):
         who = f"backfill {backfill.backfill_id}"
         new = NewBatch(key, dataset.name, days, None, who, resync=True)
-        # The tracking tables may have been unavailable since then.
+        # The tracking tables may have been unavailable since the backfill was created.
         ago = run_times.seconds_since(backfill.backfill_timestamp)
         batch = batches.open_batch(cursor, new, ago=ago)
         if key != backfill.backfill_id:
-            # Days may fail in these runs before the sensor runs. The times are from two clocks, so
-            # exclude the runs explicitly.
+            # Days may fail in these runs before the sensor runs. Exclude the runs explicitly,
+            # because the times are from two clocks.
             own = instance.get_runs(dg.RunsFilter(tags={tags.BACKFILL_TAG: backfill.backfill_id}))
             requested_at = datetime.fromtimestamp(backfill.backfill_timestamp, timezone.utc)
             batches.retry_batch(

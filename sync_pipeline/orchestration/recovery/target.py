@@ -1,7 +1,7 @@
-"""What a dead worker leaves in the target: committed days in the outbox, and open sessions.
+"""Clean up what a dead worker leaves in the target: days in the outbox, and open sessions.
 
-While the target is unavailable, nothing is done and nothing is lost: the next run of the reconciler
-retries. Does not define the outbox: see `tracking/worker/outbox.py`.
+If the target is unavailable, nothing is lost: the next run of the reconciler retries. Does not
+define the outbox: see `tracking/worker/outbox.py`.
 """
 
 import logging
@@ -45,11 +45,11 @@ def process_outbox(
     of_run: str | None = None,
     running: Collection[str] = (),
 ) -> Iterator[Correction]:
-    """Record the days in the target's outbox, all or those of one run, and remove them from it;
-    yield a correction for each that was not recorded before.
+    """Record the days in the target's outbox (only those of one run if `of_run` is given), and
+    remove them from it; yield a correction for each day that was not recorded before.
 
-    `connection` is one to the tracking tables, without an open transaction. Skips days of the runs
-    in `running`, which their workers record, and of runs that are not in this Dagster instance.
+    `connection` is to the tracking tables and has no open transaction. Skips the days of runs in
+    `running`, whose workers record them, and of runs that are not in this Dagster instance.
     """
     processed: list[int] = []
     for entry in _in_target(connection, settings, outbox.entries) or []:
@@ -71,7 +71,7 @@ def process_outbox(
 
 
 def terminate_sessions_of_run(connection: "Connection", settings: Settings, run_id: str) -> None:
-    """Terminate the open sessions of a lost run's worker in the target."""
+    """Terminate the sessions in the target that the worker of a lost run left open."""
     terminated = _in_target(connection, settings, partial(terminate_sessions, run_id=run_id))
     if terminated:
         _logger.warning(
@@ -94,7 +94,7 @@ def _in_target(
             with target, target.cursor() as cursor:
                 return work(cursor)
     except (TargetUnreachableError, psycopg2.Error) as error:
-        _logger.warning("the target is unavailable; will try again later: %s", one_line(error))
+        _logger.warning("the target is unavailable; will retry later: %s", one_line(error))
         return None
 
 
