@@ -1,5 +1,5 @@
-"""Bad input on the command line: the error is one line, and there are no open records or
-secrets."""
+"""Invalid input on the command line causes a one-line error without secrets and leaves no open
+record."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -34,7 +34,7 @@ DATASETS = (
 
 @dataclass(frozen=True)
 class Bad:
-    """A project in which all datasets except two are broken."""
+    """A project in which all but two datasets are broken."""
 
     databases: Databases
     environment: Mapping[str, str]
@@ -45,7 +45,7 @@ class Bad:
 
 @pytest.fixture(scope="module")
 def locked_url() -> Iterator[str]:
-    """The URL, with a wrong password, of a server that requires a password."""
+    """Return the URL of a server that requires a password, with a wrong one."""
     off = {"fsync": "off"}
     with (
         folder_for_postgres() as folder,
@@ -60,13 +60,13 @@ def locked_url() -> Iterator[str]:
             "SELECT pg_reload_conf()",
         )
         wrong = url.replace("postgres@", f"{READER}:{PASSWORD}@", 1)
-        wait_until(lambda: is_refused(wrong))
+        wait_until(lambda: is_denied(wrong))
         yield wrong
 
 
 @pytest.fixture(scope="module")
 def stranger_url(bad_databases: Databases) -> Iterator[str]:
-    """The URL of the source for a user without permissions."""
+    """Return the URL of the source, for a user without permissions."""
     url = bad_databases.settings.postgres_url("SYNC_SOURCE_URL")
     name = f"stranger_{os.getpid()}"
     execute(url, f"CREATE ROLE {name} LOGIN PASSWORD 'open sesame'")
@@ -117,7 +117,7 @@ def execute(url: str, *statements: str) -> None:
             cursor.execute(statement)
 
 
-def is_refused(url: str) -> bool:
+def is_denied(url: str) -> bool:
     try:
         psycopg2.connect(url).close()
     except psycopg2.OperationalError as error:
@@ -125,7 +125,7 @@ def is_refused(url: str) -> bool:
     return False
 
 
-REFUSED = {
+REJECTED = {
     "reversed": (
         ("orders", "2025-03-03", "2025-03-01"),
         "dataset orders: the range 2025-03-03 to 2025-03-01 is reversed; "
@@ -141,11 +141,11 @@ REFUSED = {
     ),
     "in the future": (
         ("endless", TOMORROW - timedelta(days=9), TOMORROW),
-        f"dataset endless: {TOMORROW} cannot be synced yet, the last finished day in UTC is ",
+        f"dataset endless: {TOMORROW} cannot be synced: the last finished day in UTC is ",
     ),
     "after the last day": (
         ("orders", "2025-12-30", "2026-01-02"),
-        "dataset orders: 2026-01-02 cannot be synced yet, its end_date is 2025-12-31; "
+        "dataset orders: 2026-01-02 cannot be synced: the dataset's end_date is 2025-12-31; "
         "end at 2025-12-31 or earlier",
     ),
     "before the first day": (
@@ -161,22 +161,22 @@ REFUSED = {
 
 
 @pytest.fixture(scope="module")
-def refused(bad: Bad) -> dict[str, Ended]:
-    """Run all requests that are refused, concurrently."""
+def rejected(bad: Bad) -> dict[str, Ended]:
+    """Run all invalid requests concurrently."""
     before = row_counts(bad.databases)
-    commands = {name: ("backfill", *request) for name, (request, _) in REFUSED.items()}
+    commands = {name: ("backfill", *request) for name, (request, _) in REJECTED.items()}
     ended = run_all(bad.environment, commands)
     assert row_counts(bad.databases) == before
     return ended
 
 
-@pytest.mark.parametrize("name", list(REFUSED))
-def test_a_bad_request_is_refused_in_one_line_and_leaves_no_record(
-    refused: dict[str, Ended], name: str
+@pytest.mark.parametrize("name", list(REJECTED))
+def test_an_invalid_request_is_rejected_in_one_line_and_leaves_no_record(
+    rejected: dict[str, Ended], name: str
 ) -> None:
-    ended = refused[name]
+    ended = rejected[name]
     assert (ended.code, ended.out) == (2, "")
-    assert ended.errors.startswith(f"sync-pipeline: {REFUSED[name][1]}")
+    assert ended.errors.startswith(f"sync-pipeline: {REJECTED[name][1]}")
     assert ended.errors.count("\n") == 1
 
 
@@ -202,8 +202,8 @@ FAILS = {
 
 
 @pytest.fixture(scope="module")
-def failed(bad: Bad, refused: dict[str, Ended]) -> dict[str, Ended]:
-    """Run a batch of each broken dataset, concurrently."""
+def failed(bad: Bad, rejected: dict[str, Ended]) -> dict[str, Ended]:
+    """Run a batch for each broken dataset concurrently."""
     return run_all(bad.environment, {name: ("backfill", name, FIRST, LAST) for name in FAILS})
 
 
@@ -221,7 +221,7 @@ def test_a_broken_dataset_fails_its_batch_with_the_reason(
     error = f"3 of 3 days failed: {FIRST}..{LAST}. First: {FIRST}: {reason.removesuffix('.')}"
     error += f". Not run: {FIRST + timedelta(days=1)}..{LAST}"
     assert record["error_message"] == error
-    # The user sees the record, and the reason again as the only line on standard error.
+    # The user sees the record, and the reason once more as the only line on standard error.
     assert (
         ended.errors == f"sync-pipeline: dataset {dataset}: batch {record['id']} failed: {error}\n"
     )
@@ -232,14 +232,14 @@ def test_a_broken_dataset_fails_its_batch_with_the_reason(
     assert bad.databases.target(status, [record["run_id"]]) == [{"status": "FAILURE"}]
 
 
-def test_a_source_that_refuses_the_password_is_named_and_the_password_is_stored_nowhere(
+def test_a_source_that_rejects_the_password_is_named_and_the_password_is_not_stored(
     bad: Bad, failed: dict[str, Ended]
 ) -> None:
     ended = failed["wrong_password"]
     assert f'password authentication failed for user "{READER}"' in ended.complaint
     assert "check SYNC_LOCKED_URL" in ended.complaint
     assert PASSWORD not in ended.out + ended.errors
-    # The search works: it finds the user name, in the record and in Dagster's events.
+    # The search works: it finds the user name in the record and in Dagster's events.
     url = bad.databases.settings.database_url
     tables = tables_with(url, READER)
     assert {"public.daily_sync_status", "public.sync_attempt", "dagster.event_logs"} <= tables
@@ -251,7 +251,7 @@ def test_a_source_that_refuses_the_password_is_named_and_the_password_is_stored_
 @pytest.mark.parametrize(
     "setting", ["SYNC_DATABASE_URL", "SYNC_TRACKING_URL", "SYNC_DAGSTER_STORAGE_URL"]
 )
-def test_the_command_stops_before_it_starts_if_a_database_refuses_the_password(
+def test_the_command_does_not_start_if_a_database_rejects_the_password(
     bad: Bad, locked_url: str, setting: str
 ) -> None:
     before = row_counts(bad.databases)
@@ -273,7 +273,7 @@ def test_the_command_stops_before_it_starts_if_a_database_refuses_the_password(
     ],
     ids=["another database", "not encoded", "unreachable"],
 )
-def test_an_invalid_target_url_is_refused_without_showing_its_password(
+def test_an_invalid_target_url_is_rejected_without_showing_its_password(
     bad: Bad, url: str, code: int, message: str
 ) -> None:
     ended = bad.backfill("orders", FIRST, LAST, SYNC_DATABASE_URL=url, SYNC_DAGSTER_STORAGE_URL="")

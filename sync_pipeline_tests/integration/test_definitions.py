@@ -1,7 +1,7 @@
-"""The definitions load, and the error for a wrong `defs.yaml` names file, key and allowed values.
+"""Definitions load, and the error for an invalid `defs.yaml` names file, key and allowed values.
 
-`dg check yaml` of Dagster 1.13 checks only one `defs.yaml` of each component type, so each mistake
-is made in a separate project.
+In Dagster 1.13, `dg check yaml` checks only one `defs.yaml` per component type, so each mistake is
+in a separate project.
 """
 
 import json
@@ -35,7 +35,7 @@ DAGSTER = str(SCRIPTS / "dagster")
 
 @dataclass(frozen=True)
 class Mistake:
-    """A mistake in a `defs.yaml`: its line, and the errors of `dg check yaml` and of the
+    """A mistake in a `defs.yaml`: its line, and the errors from `dg check yaml` and from the
     command."""
 
     old: str
@@ -43,7 +43,7 @@ class Mistake:
     line: int
     dg: str
     error: str
-    dg_line: int | None = None  # if it differs: dg does not look into a union
+    dg_line: int | None = None  # if different: dg does not resolve unions
 
 
 MISTAKES = {
@@ -161,7 +161,7 @@ def target_url(make_database: Callable[[str | None], str]) -> str:
 def results(
     target_url: str, tmp_path_factory: pytest.TempPathFactory, dagster_only: dict[str, str]
 ) -> dict[tuple[str, str], Ended]:
-    """Run each program on each wrong project, concurrently."""
+    """Run each program on each invalid project concurrently."""
     running = {}
     with ThreadPoolExecutor(4) as pool:
         for name, mistake in MISTAKES.items():
@@ -178,7 +178,7 @@ def results(
                     environment,
                 ),
             }
-            if name == "key":  # doctor loads the definitions as backfill does: once is enough
+            if name == "key":  # doctor loads definitions like backfill: once is enough
                 programs["doctor"] = ([COMMAND, "doctor"], environment)
             for program, (command, variables) in programs.items():
                 start = run_program if program == "dg" else run_forked
@@ -206,7 +206,7 @@ def test_dg_check_yaml_names_the_file_and_the_key(
 
 
 @pytest.mark.parametrize("name", list(MISTAKES))
-def test_the_error_of_a_backfill_names_file_key_and_allowed_values_in_one_line(
+def test_the_error_from_a_backfill_names_file_key_and_allowed_values_in_one_line(
     results: dict[tuple[str, str], Ended], name: str
 ) -> None:
     ended = results[name, "backfill"]
@@ -223,7 +223,7 @@ def test_doctor_prints_the_same_error(results: dict[tuple[str, str], Ended]) -> 
     assert f"/orders/defs.yaml, line {mistake.line}: {mistake.error}" in found
 
 
-def test_doctor_continues_after_a_dataset_whose_url_its_driver_rejects(
+def test_doctor_continues_after_a_driver_rejects_the_url_of_a_dataset(
     target_url: str, tmp_path: Path
 ) -> None:
     write_project(tmp_path, {"events": "single_run", "orders": "single_run"})
@@ -259,7 +259,7 @@ def test_the_error_for_invalid_yaml_names_the_file_in_one_line(
     assert "run 'dg check yaml' and 'dg check defs' in that folder to find the file" in ended.errors
 
 
-def test_a_wrong_yaml_leaves_no_record(
+def test_an_invalid_yaml_file_leaves_no_record(
     results: dict[tuple[str, str], Ended], target_url: str
 ) -> None:
     with closing(psycopg2.connect(target_url)) as connection, connection.cursor() as cursor:
@@ -267,7 +267,7 @@ def test_a_wrong_yaml_leaves_no_record(
         assert cursor.fetchone() == (0,)
 
 
-def test_two_datasets_with_one_name_or_one_table_are_refused(
+def test_two_datasets_with_the_same_name_or_table_are_rejected(
     target_url: str, tmp_path: Path
 ) -> None:
     write_project(tmp_path, {"orders": "single_run", "events": "2"})

@@ -1,4 +1,4 @@
-"""`sync-pipeline dev` runs everything until it is stopped, and leaves nothing running then."""
+"""`sync-pipeline dev` runs everything until it is stopped, and then leaves nothing running."""
 
 import re
 import signal
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 @dataclass(frozen=True)
 class Running:
-    """The running command, with an embedded PostgreSQL and a free port."""
+    """The running command, with an embedded PostgreSQL and free ports."""
 
     process: "subprocess.Popen[str]"
     settings: dict[str, str]
@@ -44,7 +44,7 @@ class Running:
 
 @pytest.fixture
 def interrupts_ignored() -> Iterator[None]:
-    """Processes started now ignore interrupts, as a shell's background jobs do."""
+    """Make new processes ignore interrupts, as a shell's background jobs do."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     yield
     signal.signal(signal.SIGINT, before)
@@ -71,14 +71,14 @@ def dev() -> Iterator[Running]:
 
 
 def test_everything_runs_until_it_is_stopped(dev: Running) -> None:
-    looked = command.run_script(dev.settings, "doctor")
-    assert (looked.code, looked.errors) == (0, "")
-    assert f"the embedded PostgreSQL is running: {dev.postgres}" in looked.out
-    taken = command.run_script(dev.settings, "dev", "--port", dev.port, "--page-port", 0)
-    assert taken.code == 3
+    checked = command.run_script(dev.settings, "doctor")
+    assert (checked.code, checked.errors) == (0, "")
+    assert f"the embedded PostgreSQL is running: {dev.postgres}" in checked.out
+    occupied = command.run_script(dev.settings, "dev", "--port", dev.port, "--page-port", 0)
+    assert occupied.code == 3
     assert re.fullmatch(
         rf"sync-pipeline: port {dev.port} cannot be used: .* or choose another with --port\n",
-        taken.errors,
+        occupied.errors,
     )
     synced = command.run_script(dev.settings, "backfill", "flights", "2013-01-01", "2013-01-03")
     assert (synced.code, synced.errors) == (0, "")
@@ -115,7 +115,7 @@ def test_nothing_is_left_running_when_it_is_killed(dev: Running) -> None:
     assert not (dev.folder / "postgres" / "postmaster.pid").exists()
 
 
-def test_it_ends_with_one_line_if_a_part_of_it_stops(dev: Running) -> None:
+def test_it_ends_with_a_one_line_error_if_one_of_its_processes_stops(dev: Running) -> None:
     (api,) = [one for one in dev.processes if "sync_pipeline.api" in one.cmdline()]
     api.kill()
     ended = command.end_of(dev.process)
@@ -126,9 +126,9 @@ def test_it_ends_with_one_line_if_a_part_of_it_stops(dev: Running) -> None:
 
 @pytest.mark.usefixtures("interrupts_ignored")
 def test_dagster_handles_an_interrupt_even_if_its_parent_ignores_it() -> None:
-    ask = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    script = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
     said = subprocess.run(
-        [sys.executable, "-c", ask],
+        [sys.executable, "-c", script],
         preexec_fn=end_with_parent(signal.SIGINT),
         stdout=subprocess.PIPE,
         check=True,
@@ -136,7 +136,7 @@ def test_dagster_handles_an_interrupt_even_if_its_parent_ignores_it() -> None:
     assert said.stdout == b"True\n"
 
 
-def test_a_users_project_does_not_load_the_flights(tmp_path: Path) -> None:
+def test_the_flights_are_not_loaded_for_a_users_project(tmp_path: Path) -> None:
     with command.folder_for_postgres() as folder:
         given = Settings({"SYNC_DATA_DIR": str(folder), "SYNC_PROJECT_DIR": str(tmp_path)})
         with (

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: real servers, real user processes, real signals."""
+"""The embedded PostgreSQL, tested with real servers, user processes and signals."""
 
 import fcntl
 import os
@@ -25,7 +25,7 @@ from sync_pipeline_tests.waiting import wait_until
 pytestmark = pytest.mark.integration
 
 FAST = {"fsync": "off", "shared_buffers": "16MB"}
-# Joins when it reads a line, prints the URL, and leaves when its standard input ends.
+# Joins once it has read a line, prints the URL, and leaves when its standard input is closed.
 OWNER = """
 import sys
 from pathlib import Path
@@ -35,7 +35,7 @@ with run_server(Path(sys.argv[1]), settings={"fsync": "off", "shared_buffers": "
     print(url, flush=True)
     sys.stdin.read()
 """
-# Joins and leaves repeatedly, so that leaving coincides with the joining of others.
+# Joins and leaves repeatedly, so that some processes leave while others join.
 VISITOR = """
 import sys
 from pathlib import Path
@@ -66,12 +66,12 @@ class Owner:
         self.process.stdin.flush()
 
     def url(self) -> str:
-        """Wait until it has joined, and return its URL."""
+        """Wait until the process has joined, and return the URL."""
         assert self.process.stdout
         return self.process.stdout.readline().strip()
 
     def leave(self) -> None:
-        """Close its input, and wait until it has left and exited."""
+        """Close the process's input, and wait until it has left and exited."""
         self.process.communicate(timeout=60)
         assert self.process.returncode == 0
 
@@ -111,7 +111,7 @@ def new_owner(folder: Path) -> Iterator[Callable[..., Owner]]:
 
 
 def execute(url: str, statement: str) -> object:
-    """Execute a statement, commit, and return the first value of its result, if there is one."""
+    """Execute a statement and commit; return the first value in its result, or None."""
     with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(statement)
         row = cursor.fetchone() if cursor.description else None
@@ -177,7 +177,7 @@ def test_it_stops_while_clients_are_connected(folder: Path) -> None:
     client.close()
 
 
-def test_signals_of_the_terminal_do_not_reach_it(folder: Path) -> None:
+def test_signals_from_the_terminal_do_not_reach_it(folder: Path) -> None:
     with run_server(folder, settings=FAST):
         assert os.getsid(postmaster(folder)) != os.getsid(0)
         assert os.getpgid(postmaster(folder)) != os.getpgid(0)
@@ -226,7 +226,7 @@ def test_processes_that_start_at_the_same_time_get_one_server(
     assert (folder / "log").read_text().count("ready to accept connections") == 1
 
 
-def test_leaving_and_joining_at_the_same_time_disconnects_nobody(
+def test_leaving_and_joining_at_the_same_time_disconnects_no_client(
     folder: Path, new_owner: Callable[..., Owner]
 ) -> None:
     for visitor in [new_owner(VISITOR) for _ in range(3)]:
@@ -240,7 +240,7 @@ def test_the_last_user_does_not_stop_the_server_while_another_one_joins(
     owner = new_owner()
     owner.join()
     url = owner.url()
-    # Join manually: lock the one file, then the other.
+    # Join manually: lock one file, then the other.
     with (
         (folder.parent / "postgres.users.lock").open("w") as users,
         (folder.parent / "postgres.start.lock").open("w") as start,
@@ -256,14 +256,14 @@ def test_the_last_user_does_not_stop_the_server_while_another_one_joins(
         assert execute(url, "SELECT 1") == 1
 
 
-def test_a_server_that_is_killed_while_a_process_joins_is_started_again(
+def test_a_server_that_is_killed_while_a_process_joins_is_restarted(
     folder: Path, new_owner: Callable[..., Owner]
 ) -> None:
     first, second = new_owner(), new_owner()
     first.join()
     first.url()
     pid = postmaster(folder)
-    os.kill(pid, signal.SIGSTOP)  # its state is still "ready", but it does not respond
+    os.kill(pid, signal.SIGSTOP)  # its status is still "ready", but it does not respond
     second.join()
     assert second.process.stdout
     assert select.select([second.process.stdout], [], [], 1.5)[0] == []
@@ -288,7 +288,7 @@ def test_the_server_of_a_killed_process_is_joined_and_then_stopped(
     assert not is_alive(pid)
 
 
-def test_committed_data_survives_a_kill_of_user_and_server(
+def test_committed_data_survives_if_user_and_server_are_killed(
     folder: Path, new_owner: Callable[..., Owner]
 ) -> None:
     owner = new_owner()
@@ -297,7 +297,7 @@ def test_committed_data_survives_a_kill_of_user_and_server(
     execute(url, "CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n")
     busy = psycopg2.connect(url)
     backend = busy.info.backend_pid
-    # An idle backend would notice the death of the server, so stop it.
+    # Suspend the backend, because an idle one notices that the server has died.
     os.kill(backend, signal.SIGSTOP)
     owner.kill()
     os.kill(postmaster(folder), signal.SIGKILL)
@@ -344,7 +344,7 @@ def test_an_interrupted_initdb_is_repeated(folder: Path, new_owner: Callable[...
 
     with run_server(folder, settings=FAST) as url:
         assert execute(url, "SELECT 1") == 1
-    # Another start removes what the orphaned initdb wrote last.
+    # The next start removes what the orphaned initdb wrote last.
     with run_server(folder, settings=FAST) as url:
         assert execute(url, "SELECT 1") == 1
         assert not list(folder.parent.glob("postgres.new-*"))
@@ -394,7 +394,7 @@ def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
         assert execute(url, "SHOW data_directory") == str(tmp_path / name / "postgres")
 
 
-def test_a_folder_of_another_version_is_refused(folder: Path) -> None:
+def test_a_folder_from_another_version_is_rejected(folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "PG_VERSION").write_text("16\n")
     with pytest.raises(EmbeddedPostgresError) as raised, run_server(folder):

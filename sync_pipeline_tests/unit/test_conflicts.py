@@ -1,4 +1,4 @@
-"""Conflicts between datasets: the error names both files."""
+"""The error for conflicting datasets names both files."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ def dataset_of(
     return dataset, Path(f"/project/{folder}/{name}/defs.yaml")
 
 
-def test_two_datasets_with_the_same_name_are_refused() -> None:
+def test_two_datasets_with_the_same_name_are_rejected() -> None:
     with pytest.raises(SettingError) as caught:
         check_conflicts([dataset_of("orders", "a"), dataset_of("orders", "b", "old")])
     assert str(caught.value) == (

@@ -1,4 +1,4 @@
-"""The private names of Dagster that the product imports exist in the installed version."""
+"""Dagster's private names that the product imports exist in the installed version."""
 
 import ast
 import importlib
@@ -32,7 +32,7 @@ def test_a_private_name_still_exists(module: str, name: str) -> None:
     )
 
 
-def test_private_dagster_is_imported_in_one_module_only() -> None:
+def test_dagsters_private_names_are_imported_in_one_module_only() -> None:
     files = list((PROJECT_ROOT / "sync_pipeline").rglob("*.py"))
     private = {
         str(file.relative_to(PROJECT_ROOT))

@@ -1,4 +1,4 @@
-"""The dataset model: its days within its bounds and time zone, and the errors for wrong keys."""
+"""The dataset model: its days, bounds and time zone, and the errors for invalid keys."""
 
 import json
 import re
@@ -35,12 +35,12 @@ REST = {
     "auth": {"type": "api_key", "key_env": "KEY", "name": "X-Key"},
 }
 SHANGHAI = ZoneInfo("Asia/Shanghai")
-# 2025-10-11 in Shanghai, 2025-10-10 in UTC: the last finished day is 2025-10-10 there.
+# 2025-10-11 in Shanghai, 2025-10-10 in UTC: the last finished day in Shanghai is 2025-10-10.
 NOW = datetime(2025, 10, 10, 16, 0, tzinfo=ZoneInfo("UTC"))
 
 
 def orders(**changes: Any) -> Dataset:
-    """Return the dataset of YAML with changes; `source__table` sets a key of its source."""
+    """Return the dataset in YAML with changes; `source__table` sets a key in its source."""
     settings: dict[str, Any] = yaml.safe_load(YAML)
     for key, value in changes.items():
         *path, name = key.split("__")
@@ -52,20 +52,20 @@ def orders(**changes: Any) -> Dataset:
 
 
 def error_of(**changes: Any) -> str:
-    """Return the error for one wrong value, with its key."""
+    """Return the error for one invalid value, prefixed with its key."""
     with pytest.raises(ValidationError) as caught:
         orders(**changes)
     (error,) = caught.value.errors()
     return ".".join(map(str, error["loc"])) + ": " + error["msg"]
 
 
-def test_days_are_returned_oldest_first_with_both_ends() -> None:
+def test_days_are_returned_oldest_first_including_both_ends() -> None:
     days = orders().days(date(2025, 10, 9), date(2025, 10, 10), NOW)
     assert days == [date(2025, 10, 9), date(2025, 10, 10)]
     assert orders().days(date(2025, 10, 9), date(2025, 10, 9), NOW) == [date(2025, 10, 9)]
 
 
-def test_a_reversed_range_is_refused_with_the_right_order() -> None:
+def test_the_error_for_a_reversed_range_gives_the_right_order() -> None:
     with pytest.raises(
         RequestError,
         match=r"^dataset orders: the range 2025-10-05 to 2025-10-02 is reversed; "
@@ -74,7 +74,7 @@ def test_a_reversed_range_is_refused_with_the_right_order() -> None:
         orders().days(date(2025, 10, 5), date(2025, 10, 2), NOW)
 
 
-def test_a_range_that_begins_before_the_first_day_is_refused() -> None:
+def test_a_range_that_begins_before_the_first_day_is_rejected() -> None:
     with pytest.raises(
         RequestError,
         match=r"^dataset orders: 2025-09-30 is before its first day 2025-10-01; "
@@ -83,16 +83,16 @@ def test_a_range_that_begins_before_the_first_day_is_refused() -> None:
         orders().days(date(2025, 9, 30), date(2025, 10, 2), NOW)
 
 
-def test_a_day_that_is_not_finished_in_the_datasets_zone_is_refused() -> None:
+def test_a_day_that_is_not_finished_in_the_datasets_zone_is_rejected() -> None:
     with pytest.raises(
         RequestError,
-        match=r"^dataset orders: 2025-10-11 cannot be synced yet, the last finished day in "
+        match=r"^dataset orders: 2025-10-11 cannot be synced: the last finished day in "
         "Asia/Shanghai is 2025-10-10; end at 2025-10-10 or earlier$",
     ):
         orders().days(date(2025, 10, 1), date(2025, 10, 11), NOW)
 
 
-def test_a_day_after_the_end_date_is_refused() -> None:
+def test_a_day_after_the_end_date_is_rejected() -> None:
     with pytest.raises(RequestError, match="its end_date is 2025-10-04; end at 2025-10-04 or"):
         orders(end_date="2025-10-04").days(date(2025, 10, 1), date(2025, 10, 5), NOW)
 
@@ -115,7 +115,7 @@ def test_the_last_finished_day_is_yesterday_in_the_datasets_zone(zone: str, last
     assert orders(timezone=zone).last_day(NOW) == date.fromisoformat(last)
 
 
-@given(st.datetimes(datetime(2025, 1, 1), datetime(2026, 1, 1)))  # noqa: DTZ001  made aware below
+@given(st.datetimes(datetime(2025, 1, 1), datetime(2026, 1, 1)))  # noqa: DTZ001  gets a time zone below
 def test_a_day_is_finished_at_midnight_in_its_zone(local_time: datetime) -> None:
     now = local_time.replace(tzinfo=SHANGHAI)
     assert orders().last_day(now) == local_time.date() - timedelta(days=1)
@@ -195,14 +195,14 @@ def test_a_day_is_finished_at_midnight_in_its_zone(local_time: datetime) -> None
         ),
     ],
 )
-def test_an_error_names_the_wrong_key_and_what_is_allowed(
+def test_an_error_names_the_invalid_key_and_the_allowed_values(
     changes: dict[str, Any], expected: str
 ) -> None:
     assert re.match(expected, error_of(**changes)), error_of(**changes)
 
 
 @pytest.mark.parametrize("wrong", ["daily", {"days": 0}, {"percent": 101}, {"weeks": 1}, 0])
-def test_an_unknown_progress_policy_is_refused(wrong: object) -> None:
+def test_an_unknown_progress_policy_is_rejected(wrong: object) -> None:
     with pytest.raises(ValidationError, match="progress"):
         orders(progress=wrong)
 
@@ -261,12 +261,12 @@ SOURCES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("source", list(SOURCES))
-def test_a_dataset_with_any_source_survives_json(source: str) -> None:
+def test_a_dataset_with_any_source_survives_a_json_round_trip(source: str) -> None:
     read = orders(source=SOURCES[source], progress={"days": 5}, schedule={"at": "02:30"})
     assert Dataset.model_validate(json.loads(json.dumps(read.as_json()))) == read
 
 
-def test_a_source_that_was_created_without_its_type_survives_json() -> None:
+def test_a_source_created_without_its_type_survives_a_json_round_trip() -> None:
     read = orders(source=FilesSource(path="{day}.parquet"))
     assert Dataset.model_validate(read.as_json()) == read
 
@@ -284,7 +284,7 @@ def test_an_iso_date_is_parsed(day: date) -> None:
 @pytest.mark.parametrize(
     "text", ["20251001", "2025-10-1", "2025-02-30", "2025-W40-3", " 2025-10-01", "", "2025-10-01\n"]
 )
-def test_any_other_text_is_refused(text: str) -> None:
+def test_any_other_text_is_rejected(text: str) -> None:
     with pytest.raises(RequestError) as caught:
         parse_day(text, "start")
     assert str(caught.value) == f"start: {text!r} is not a date; write it as 2025-10-01"
@@ -305,7 +305,7 @@ def test_the_key_is_optional_for_append_only() -> None:
         ({"write": "upsert", "key": ["a", "b", "a"]}, "'key' contains column 'a' twice"),
     ],
 )
-def test_a_key_that_does_not_match_the_write_mode_is_refused(
+def test_a_key_that_does_not_match_the_write_mode_is_rejected(
     target: dict[str, Any], expected: str
 ) -> None:
     assert expected in error_of(target={"table": "orders"} | target)

@@ -38,7 +38,7 @@ def test_a_file_that_differs_is_reported(
     assert "run: python -m scripts.dataset_reference" in capsys.readouterr().out
 
 
-def test_the_models_of_all_mappings_are_found() -> None:
+def test_the_models_for_all_mappings_are_found() -> None:
     names = {model.__name__ for model in MODELS}
     assert {"PostgresTarget", "Volume", "RestSource", "Csv", "OAuth2Auth", "Offset"} <= names
 

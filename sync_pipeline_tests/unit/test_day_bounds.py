@@ -1,4 +1,4 @@
-"""Bounds of days: in every time zone, days have neither gaps nor overlaps."""
+"""The bounds of days: there are no gaps or overlaps between days in any time zone."""
 
 from datetime import date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
@@ -12,7 +12,7 @@ from sync_pipeline.errors import RequestError
 
 pytestmark = pytest.mark.unit
 
-# Zones that changed at midnight, at a minute past it, by half an hour, by a whole day.
+# Zones with changes at midnight, one minute past midnight, by half an hour, or by a whole day.
 ZONES = (
     "UTC",
     "Asia/Shanghai",
@@ -51,7 +51,7 @@ def utc(*parts: int) -> datetime:
 
 
 @given(any_days, zones, st.sampled_from(DayType))
-def test_days_have_neither_gaps_nor_overlaps(day: date, zone: ZoneInfo, day_type: DayType) -> None:
+def test_days_have_no_gaps_or_overlaps(day: date, zone: ZoneInfo, day_type: DayType) -> None:
     bounds = day_bounds(day, day_type, zone)
     assert bounds.lower <= bounds.upper
     if day < LAST_DAY:
@@ -73,7 +73,7 @@ def test_an_instant_belongs_to_its_date_in_the_zone(utc_time: datetime, zone: Zo
     shown = instant.astimezone(zone).date()
     bounds = day_bounds(shown, DayType.TIMESTAMPTZ, zone)
     assert isinstance(bounds.upper, datetime)
-    # If clocks went back over midnight, the old date repeats after the new day began.
+    # If clocks go back past midnight, the old date is repeated after the new day has begun.
     repeated = instant.astimezone(zone).fold == 1
     assert bounds.lower <= instant
     assert instant < bounds.upper or repeated
@@ -98,12 +98,12 @@ def test_a_day_has_the_length_that_its_zone_defines(day: date, zone: str, length
     assert hours(day, zone) == pytest.approx(length)
 
 
-def test_a_day_begins_at_the_first_of_two_midnights() -> None:
+def test_a_day_with_two_midnights_begins_at_the_first_one() -> None:
     assert bounds_of(date(2024, 11, 3), "America/Havana").lower == utc(2024, 11, 3, 4)
 
 
-def test_a_day_whose_midnight_is_skipped_begins_at_the_jump() -> None:
-    # On 1919-03-30 at 23:30 Toronto's clocks went to 00:30 of the next day.
+def test_a_day_whose_midnight_is_skipped_begins_when_clocks_go_forward() -> None:
+    # On 1919-03-30 at 23:30, Toronto's clocks went forward to 00:30 the next day.
     lower = bounds_of(date(1919, 3, 31), "America/Toronto").lower
     assert lower == utc(1919, 3, 31, 4, 30)
     assert isinstance(lower, datetime)
@@ -120,6 +120,6 @@ def test_a_date_column_has_date_bounds_and_a_timestamp_column_local_midnights() 
 
 
 @pytest.mark.parametrize("day", [date.min, date.max])
-def test_a_day_at_the_ends_of_the_calendar_is_refused(day: date) -> None:
+def test_the_first_and_last_day_of_the_calendar_are_rejected(day: date) -> None:
     with pytest.raises(RequestError, match="0001-01-02"):
         day_bounds(day, DayType.DATE, ZoneInfo("UTC"))

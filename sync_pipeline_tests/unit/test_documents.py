@@ -34,7 +34,7 @@ def text(name: str) -> str:
 
 
 def blocks(name: str) -> list[str]:
-    """The code blocks of a document, without the comments at the end of their lines."""
+    """Return the code blocks in a document, without trailing comments."""
     found = re.findall(r"^```\w*\n(.*?)^```", text(name), re.M | re.S)
     return [re.sub(r"\s+# .*", "", block) for block in found]
 
@@ -87,7 +87,7 @@ def test_every_column_and_view_is_in_the_contract() -> None:
         assert f"| `{view}` |" in contract, view
 
 
-def test_every_call_and_its_parameters_are_in_the_page_of_the_api() -> None:
+def test_every_call_and_its_parameters_are_in_the_api_page() -> None:
     page = text("docs/api.md")
     app, _ = make_app(Config("postgresql://db/x", "SYNC_DATABASE_URL"))
     for path, methods in app.openapi()["paths"].items():
@@ -101,7 +101,7 @@ def test_every_call_and_its_parameters_are_in_the_page_of_the_api() -> None:
         assert f"`{metric}" in page, metric
 
 
-def test_the_api_gives_every_column_of_a_record() -> None:
+def test_the_api_returns_every_column_of_a_record() -> None:
     versions = PROJECT_ROOT / "sync_pipeline" / "database" / "migrations" / "versions"
     schema = "".join(file.read_text("utf-8") for file in versions.glob("*.sql"))
     columns = set(re.findall(r"COMMENT ON COLUMN daily_sync_status\.(\w+)", schema))
@@ -109,7 +109,7 @@ def test_the_api_gives_every_column_of_a_record() -> None:
 
 
 @pytest.mark.parametrize("readme", READMES)
-def test_a_readme_is_short_enough_to_be_read(readme: str) -> None:
+def test_each_readme_is_short(readme: str) -> None:
     assert len(text(readme).splitlines()) <= 120
 
 
@@ -138,13 +138,15 @@ def test_every_link_to_a_section_has_a_heading(document: str) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_make_target_that_is_named_exists(document: str) -> None:
+def test_every_mentioned_make_target_exists(document: str) -> None:
     targets = set(re.findall(r"^([a-z]+):", text("Makefile"), re.M))
     assert set(re.findall(r"\bmake ([a-z]+)\b", "\n".join(blocks(document)))) <= targets
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_dataset_in_the_documents_is_valid_and_survives_json(document: str) -> None:
+def test_every_example_dataset_is_valid_and_survives_a_json_round_trip(
+    document: str,
+) -> None:
     examples = [block for block in blocks(document) if block.startswith("type: ")]
     for example in examples:
         given = yaml.safe_load(example)

@@ -13,8 +13,8 @@ from sync_pipeline.settings import secrets_of
 
 pytestmark = pytest.mark.unit
 
-# Begins with letters that the surrounding texts do not contain; the rest has a special meaning in
-# URLs or in libpq.
+# They begin with letters that the surrounding text does not contain; the other characters have a
+# special meaning in URLs or in libpq.
 passwords = st.text("QXZ@:/%&'\\# $é=+", max_size=12).map("QZX".__add__)
 URL = "postgresql://ada:{}@db.example:5432/target"
 
@@ -58,7 +58,7 @@ def test_text_without_a_password_is_unchanged(text: str) -> None:
 
 
 @given(passwords)
-def test_a_percent_encoded_password_is_hidden_without_being_known(password: str) -> None:
+def test_a_percent_encoded_password_is_hidden_even_if_it_is_unknown(password: str) -> None:
     url = URL.format(quote(password, safe=""))
     assert redact(f"cannot reach {url}, stopping") == (
         "cannot reach postgresql://ada:***@db.example:5432/target, stopping"
@@ -66,7 +66,7 @@ def test_a_percent_encoded_password_is_hidden_without_being_known(password: str)
 
 
 @given(passwords)
-def test_a_password_in_a_connection_string_is_hidden_as_libpq_quotes_it(password: str) -> None:
+def test_a_password_in_a_connection_string_is_hidden_when_quoted_by_libpq(password: str) -> None:
     dsn = make_dsn(user="ada", password=password, host="db")
     assert parse_dsn(dsn)["password"] == password
     assert redact(f"dsn {dsn}") == "dsn user=ada password=*** host=db"
@@ -87,7 +87,7 @@ def test_the_drivers_error_about_a_malformed_password_does_not_reveal_it() -> No
     assert "S3" not in one_line(caught.value, *secrets_of(url))
 
 
-def test_a_secret_with_another_as_its_prefix_is_hidden_completely() -> None:
+def test_a_secret_that_begins_with_another_one_is_hidden_completely() -> None:
     assert redact("it was S3cret", "S3", "S3cret") == "it was ***"
 
 
@@ -95,14 +95,14 @@ def test_an_empty_secret_hides_nothing() -> None:
     assert redact("unchanged", "") == "unchanged"
 
 
-def test_the_passwords_of_a_url_are_found_in_all_its_parts() -> None:
+def test_passwords_are_found_in_all_parts_of_a_url() -> None:
     assert secrets_of("postgresql://ada:a%2Bb@db/x") == ("a%2Bb", "a+b")
     assert secrets_of("postgresql://db/x?password=S3&sslpassword=a+b") == ("S3", "a+b")
     assert secrets_of("postgresql://ada@db/x") == ()
     assert secrets_of("postgresql://[half") == ()
 
 
-def test_a_sync_error_and_a_drivers_error_are_shown_without_their_class() -> None:
+def test_sync_errors_and_driver_errors_are_shown_without_their_class() -> None:
     assert one_line(RequestError("dataset flights:\n  unknown")) == "dataset flights: unknown"
     assert one_line(psycopg2.OperationalError("server\n\tclosed\n")) == "server closed"
 
@@ -112,7 +112,7 @@ def test_an_unexpected_error_is_shown_with_its_class() -> None:
 
 
 @pytest.mark.parametrize("error", [SyncError(), psycopg2.OperationalError(), ZeroDivisionError()])
-def test_an_error_without_text_is_shown_as_its_class(error: Exception) -> None:
+def test_an_error_without_a_message_is_shown_as_its_class(error: Exception) -> None:
     assert one_line(error) == type(error).__name__
 
 

@@ -1,7 +1,7 @@
-"""The repository uses the words of docs/glossary.md, and no public name that was renamed.
+"""The repository uses the terms in docs/glossary.md, and no public name that was renamed.
 
-The lists are in the documents: the words in the glossary's second table, the old public names in
-the changelog's table of renames.
+Both lists are in the documents: the words to avoid in the glossary's second table, the old public
+names in the changelog's table of renames.
 """
 
 import re
@@ -22,25 +22,25 @@ pytestmark = pytest.mark.unit
 
 SUFFIXES = {".py", ".sql", ".js", ".yaml", ".yml", ".md", ".toml", ".html"}
 NAMES = {".env.example", "Makefile"}
-# Released migrations never change. The others name the words in order to refuse or explain them.
+# Released migrations never change. The other files contain the words to reject or explain them.
 EXEMPT = re.compile(
     r"database/migrations/versions/v000[1-7]_|browser/axe/|^docs/glossary\.md|^CHANGELOG\.md"
     r"|unit/test_language\.py|unit/test_renamed\.py|sync_pipeline/config/renamed\.py"
 )
-# Old columns, settings that are refused, and a cursor that an earlier version stored.
+# Old columns, settings that are rejected, and a cursor from an earlier version.
 ALLOWED = {
     *(("docs/contract.md", name) for name in ("sync_attempt.told_at", "told_at")),
     ("docs/contract.md", "sync_worker.place"),
     ("sync_pipeline_tests/unit/test_reconciler_cursor.py", "heard"),
     *(("sync_pipeline/settings.py", f"SYNC_DAGSTER_{name}URL") for name in ("", "UI_", "LINK_")),
 }
-# Between two words of a phrase a line may end, and the next may begin with a comment's sign.
+# A phrase may continue on the next line, after a comment marker.
 GAP = r"\s+(?:(?:#|--|//|\*)\s+)?"
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One entry not to use, what to write for it, and the phrases in which it is allowed."""
+    """A word to avoid, what to write instead, and the phrases in which it is allowed."""
 
     avoid: str
     write: str
@@ -48,7 +48,7 @@ class Rule:
 
     @property
     def pattern(self) -> str:
-        """A regular expression for a name, or for the words of a phrase after the first one."""
+        """A regular expression for a name, or for all words in a phrase except the first."""
         words = self.avoid.lower()
         if not self.is_name:
             return "".join(GAP + re.escape(word) for word in words.split()[1:]) + r"(?![a-z0-9])"
@@ -58,7 +58,7 @@ class Rule:
 
     @property
     def is_name(self) -> bool:
-        """Whether it is matched as it is written, underscores included."""
+        """Whether the entry is matched exactly as written, including underscores."""
         return re.search(r"[_*.\"]", self.avoid) is not None
 
 
@@ -73,7 +73,7 @@ def quoted(cell: str) -> list[str]:
 
 @cache
 def words() -> tuple[Rule, ...]:
-    """The words of the glossary that are not used."""
+    """Return the words to avoid from the glossary."""
     rows = re.findall(
         r"^\| (`.+?) \| (.+?) \|(.*)\|$", section("docs/glossary.md", "Words not to use"), re.M
     )
@@ -90,7 +90,7 @@ def words() -> tuple[Rule, ...]:
 
 @cache
 def old_names() -> tuple[Rule, ...]:
-    """The public names before they were renamed. One that is a plain word is found in quotes."""
+    """Return the old public names. One that is a plain word is only found in quotes."""
     rows = re.findall(r"^\| (`.+?`) \| (.+?) \|$", section("CHANGELOG.md", "Renamed"), re.M)
     return tuple(
         Rule(f'"{name}"' if name.isalpha() else name, write)
@@ -115,7 +115,7 @@ def files() -> Iterator[str]:
 
 
 def hits(rules: tuple[Rule, ...]) -> list[str]:
-    """Return where an entry is used, as `path:line: entry → what to write`."""
+    """Return all uses of the entries, as `path:line: entry → what to write`."""
     found: set[tuple[str, int, str]] = set()
     for file in files():
         text = (PROJECT_ROOT / file).read_text("utf-8").lower()
@@ -128,8 +128,8 @@ def hits(rules: tuple[Rule, ...]) -> list[str]:
 
 
 def search(rules: tuple[Rule, ...], text: str) -> Iterator[tuple[int, Rule]]:
-    """Yield each use in a lower-case text, by its position. Underscores count as spaces between
-    the words of a phrase."""
+    """Yield the position and the rule of each use in a lower-case text. Between the words of a
+    phrase, underscores count as spaces."""
     names, phrases = patterns(rules)
     for rule, core, pattern in names:
         if core in text:
@@ -148,7 +148,7 @@ def search(rules: tuple[Rule, ...], text: str) -> Iterator[tuple[int, Rule]]:
 def patterns(
     rules: tuple[Rule, ...],
 ) -> tuple[list[tuple[Rule, str, re.Pattern[str]]], dict[str, list[tuple[Rule, re.Pattern[str]]]]]:
-    """Compile the rules: names with the part that a text must contain, phrases by first word."""
+    """Compile the rules: names with the text that a match must contain, phrases by first word."""
     names, phrases = [], defaultdict(list)
     for rule in rules:
         compiled = re.compile(rule.pattern)
@@ -182,7 +182,7 @@ def test_a_word_is_found_in_prose_and_in_names(text: str, expected: list[str]) -
     assert [rule.avoid for _, rule in search(words(), text.lower())] == expected
 
 
-def test_no_word_is_used_that_the_glossary_replaces() -> None:
+def test_no_word_is_used_that_the_glossary_says_to_avoid() -> None:
     found = hits(words())
     assert not found, "\n".join(["", *found, f"{len(found)} uses; see docs/glossary.md"])
 

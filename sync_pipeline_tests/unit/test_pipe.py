@@ -31,7 +31,7 @@ def read_all(pipe: Pipe) -> bytes:
 
 
 @given(st.lists(st.binary(max_size=2000) | st.integers(0, 3).map(lambda n: b"x" * (n * 300_000))))
-def test_data_is_read_in_the_order_written_and_counted(rows: list[bytes]) -> None:
+def test_data_is_counted_and_read_in_the_order_it_was_written(rows: list[bytes]) -> None:
     pipe = Pipe()
 
     def write() -> None:
@@ -65,7 +65,7 @@ def test_a_writer_blocks_while_the_pipe_is_full() -> None:
     assert len(written) == MAX_CHUNKS + 5
 
 
-def test_no_chunk_is_larger_than_the_maximum_whatever_the_size_of_a_row() -> None:
+def test_no_chunk_exceeds_the_maximum_size_even_for_large_rows() -> None:
     pipe = Pipe()
 
     def write() -> None:
@@ -88,7 +88,7 @@ def test_a_failed_writer_is_not_mistaken_for_the_end_of_the_data() -> None:
     assert isinstance(pipe.interruption, PipeFailedError)
 
 
-def test_a_blocked_writer_is_woken_when_the_reader_closes_the_pipe() -> None:
+def test_a_blocked_writer_wakes_up_when_the_reader_closes_the_pipe() -> None:
     pipe = Pipe()
     raised = []
 

@@ -1,4 +1,4 @@
-"""Keys and settings that were renamed are refused, and the error gives the new name."""
+"""Old names of keys and settings are rejected, and the error gives the new name."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ OLD_KEYS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("old", KEYS)
-def test_an_old_yaml_key_is_refused_with_its_new_name(old: str) -> None:
+def test_the_error_for_an_old_yaml_key_gives_the_new_name(old: str) -> None:
     with pytest.raises(ValidationError) as refused:
         DatasetSettings.model_validate({**DATASET, **OLD_KEYS[old]})
     (error,) = refused.value.errors()
@@ -41,7 +41,7 @@ def test_an_old_yaml_key_is_refused_with_its_new_name(old: str) -> None:
 
 
 @pytest.mark.parametrize("old", RENAMED)
-def test_an_old_setting_is_refused_with_its_new_name(old: str) -> None:
+def test_the_error_for_an_old_setting_gives_the_new_name(old: str) -> None:
     with pytest.raises(SettingError) as refused:
         Settings({old: "postgresql://u:secret@host/db"})
     assert str(refused.value) == f"{old} was renamed; set {RENAMED[old]} instead"

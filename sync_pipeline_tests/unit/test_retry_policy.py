@@ -18,19 +18,19 @@ pytestmark = pytest.mark.unit
 
 
 def coded(state: str) -> psycopg2.Error:
-    """Return an error of the server with this SQLSTATE."""
+    """Return a server error with this SQLSTATE."""
     kind = type("Coded", (psycopg2.OperationalError,), {"pgcode": state})
-    error: psycopg2.Error = kind("an error of the server")
+    error: psycopg2.Error = kind("a server error")
     return error
 
 
 def connection_error(text: str) -> psycopg2.Error:
-    """Return the error of a failed connection, as libpq words it."""
+    """Return the error for a failed connection, with the text that libpq gives it."""
     return psycopg2.OperationalError(f'connection to server at "db", port 5432 failed: {text}')
 
 
 def raised_from(cause: Exception, error: SyncError, *, hidden: bool = False) -> SyncError:
-    """Return `error` after raising it in a handler of `cause`."""
+    """Return `error` after raising it in an exception handler for `cause`."""
     try:
         try:
             raise cause
@@ -58,7 +58,7 @@ def raised_from(cause: Exception, error: SyncError, *, hidden: bool = False) -> 
     ],
     ids=str,
 )
-def test_a_temporary_error_is_transient_also_as_the_cause_of_a_sync_error(
+def test_a_temporary_error_is_transient_even_as_the_cause_of_a_sync_error(
     error: psycopg2.Error,
 ) -> None:
     assert is_transient(error)
@@ -90,13 +90,13 @@ def test_a_lasting_error_is_permanent(error: psycopg2.Error) -> None:
 @pytest.mark.parametrize(
     "error", [DayLockedError("locked"), CountMismatchError("3, not 4"), SupersededError("lost")]
 )
-def test_a_locked_superseded_or_miscounted_day_is_permanent_whatever_the_cause(
+def test_a_locked_superseded_or_miscounted_day_is_a_permanent_error_for_any_cause(
     error: SyncError,
 ) -> None:
     assert not is_transient(raised_from(coded("55P03"), error))
 
 
-def test_a_bug_is_permanent_even_in_the_handler_of_a_lost_connection() -> None:
+def test_a_bug_is_permanent_even_in_the_handler_for_a_lost_connection() -> None:
     bug = TypeError("not a number")
     bug.__context__ = coded("08006")
     assert not is_transient(bug)
@@ -111,7 +111,7 @@ def test_backoffs_double_up_to_a_maximum_and_vary() -> None:
     assert list(backoffs(Retry(max_attempts=1))) == []
 
 
-def test_the_error_of_the_last_attempt_is_raised_and_a_success_is_returned() -> None:
+def test_the_error_from_the_last_attempt_is_raised_and_a_success_is_returned() -> None:
     policy = Retry(max_attempts=3, initial_backoff_seconds=0.001)
     errors: list[Exception] = [coded("08006"), coded("40001"), coded("57P01")]
     remaining, retried = list(errors), []

@@ -1,4 +1,4 @@
-"""The nightly schedule: which days it requests, and when in the dataset's time zone."""
+"""The nightly schedule: which days it requests, and at what time in the dataset's time zone."""
 
 from datetime import date, datetime, timezone
 from typing import Any
@@ -54,7 +54,7 @@ def test_it_also_requests_the_look_back_days() -> None:
     assert range_of(nightly(NIGHT, look_back_days=3)) == ("2025-10-07", "2025-10-10")
 
 
-def test_look_back_days_end_at_the_first_day() -> None:
+def test_look_back_days_do_not_go_before_the_first_day() -> None:
     assert range_of(nightly(NIGHT, look_back_days=30)) == ("2025-10-01", "2025-10-10")
 
 
@@ -65,11 +65,11 @@ def test_look_back_days_are_requested_until_they_are_all_after_the_last_day() ->
     assert isinstance(request, dg.SkipReason)
 
 
-def test_the_same_night_is_requested_once() -> None:
+def test_the_same_night_is_requested_only_once() -> None:
     assert nightly(NIGHT).run_key == nightly(NIGHT).run_key
 
 
-def test_retries_are_between_the_nightly_run_and_the_time_they_end() -> None:
+def test_retries_run_between_the_nightly_run_and_their_end_time() -> None:
     ticks = Schedule(at="02:30", retry_every_minutes=45, retry_until="05:00").ticks()
     assert ticks == ["02:30", "03:15", "04:00", "04:45"]
     assert Schedule(at="02:30").ticks() == ["02:30"]
@@ -80,10 +80,10 @@ def test_retries_are_between_the_nightly_run_and_the_time_they_end() -> None:
     [
         ({"retry_every_minutes": 30}, "give both"),
         ({"retry_until": "05:00"}, "give both"),
-        ({"retry_every_minutes": 30, "retry_until": "02:30"}, "must be later than at 02:30"),
+        ({"retry_every_minutes": 30, "retry_until": "02:30"}, r"must be later than 'at' \(02:30\)"),
     ],
 )
-def test_inconsistent_retry_times_are_refused(keys: dict[str, Any], expected: str) -> None:
+def test_inconsistent_retry_times_are_rejected(keys: dict[str, Any], expected: str) -> None:
     with pytest.raises(ValidationError, match=expected):
         Schedule(at="02:30", **keys)
 
@@ -91,12 +91,12 @@ def test_inconsistent_retry_times_are_refused(keys: dict[str, Any], expected: st
 @pytest.mark.parametrize(
     ("at", "tick", "look_back"),
     [
-        # On 2025-03-09 New York's clocks went from 02:00 to 03:00: Dagster ticks at 03:00.
+        # On 2025-03-09, New York's clocks went from 02:00 to 03:00: Dagster ticks at 03:00.
         ("02:30", datetime(2025, 3, 9, 7, 0, tzinfo=timezone.utc), ("2025-03-06", "2025-03-08")),
         ("02:30", datetime(2025, 3, 10, 6, 30, tzinfo=timezone.utc), ("2025-03-07", "2025-03-09")),
     ],
 )
-def test_a_night_whose_time_is_skipped_by_the_clocks_is_requested(
+def test_a_night_is_requested_even_if_the_clocks_skip_its_time(
     at: str, tick: datetime, look_back: tuple[str, str]
 ) -> None:
     retries = {"retry_every_minutes": 30, "retry_until": "05:00", "look_back_days": 2}

@@ -1,4 +1,4 @@
-"""Settings: errors name the setting that is missing or wrong, and never show a value."""
+"""Errors in settings name the missing or invalid setting, and never show a value."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from sync_pipeline.settings import (
 pytestmark = pytest.mark.unit
 
 TARGET = "postgresql://ada:pw@db:5433/target"
-# Names of databases; `with_database` percent-encodes them.
+# Database names; `with_database` percent-encodes them.
 database_names = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
 
 
@@ -50,7 +50,7 @@ def test_a_blank_url_counts_as_not_set() -> None:
         "postgresql://[cret/target",
     ],
 )
-def test_a_malformed_url_is_refused_without_being_shown(url: str) -> None:
+def test_a_malformed_url_is_rejected_without_being_shown(url: str) -> None:
     with pytest.raises(SettingError, match=r"SYNC_SOURCE_URL .* must be percent-encoded") as caught:
         settings_of(SYNC_SOURCE_URL=url).postgres_url("SYNC_SOURCE_URL")
     assert "cret" not in str(caught.value)
@@ -58,14 +58,14 @@ def test_a_malformed_url_is_refused_without_being_shown(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["mysql://ada:secret@db/target", "db:5432/target", "target"])
-def test_a_url_of_another_database_is_refused_without_being_shown(url: str) -> None:
+def test_a_url_that_is_not_for_postgresql_is_rejected_without_being_shown(url: str) -> None:
     with pytest.raises(SettingError, match=r"SYNC_DATABASE_URL must begin with postgresql://") as e:
         _ = settings_of(SYNC_DATABASE_URL=url).database_url
     assert "secret" not in str(e.value)
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])
-def test_every_scheme_becomes_the_one_that_libpq_knows(scheme: str) -> None:
+def test_every_scheme_is_replaced_by_the_one_that_libpq_accepts(scheme: str) -> None:
     assert settings_of(SYNC_DATABASE_URL=f"{scheme}://ada:pw@db:5433/target").database_url == TARGET
 
 
@@ -86,7 +86,7 @@ def test_the_tracking_database_is_the_target_unless_it_is_set() -> None:
     assert separate.tracking_url == "postgresql://db/tracking"
 
 
-def test_the_error_for_a_wrong_tracking_url_names_its_setting() -> None:
+def test_the_error_for_an_invalid_tracking_url_names_its_setting() -> None:
     with pytest.raises(SettingError, match="SYNC_TRACKING_URL"):
         _ = settings_of(SYNC_DATABASE_URL=TARGET, SYNC_TRACKING_URL="mysql://db/x").tracking_url
 
@@ -109,7 +109,7 @@ def test_the_search_path_is_added_to_existing_options() -> None:
     )
     parameters = parse_dsn(url)
     assert parameters["options"] == "-cstatement_timeout=1 -csearch_path=s"
-    assert parameters["application_name"] == "a+b", "libpq reads + as itself"
+    assert parameters["application_name"] == "a+b", "libpq does not decode + as a space"
 
 
 @given(database_names)
@@ -149,18 +149,18 @@ def test_current_settings_reads_the_environment_each_time(monkeypatch: pytest.Mo
     assert (first.page_url, current_settings().page_url) == ("http://one", "http://two")
 
 
-def test_a_worker_may_miss_its_heartbeat_for_20_seconds_by_default() -> None:
+def test_a_worker_may_miss_heartbeats_for_20_seconds_by_default() -> None:
     assert settings_of().lost_after_seconds == 20
     assert settings_of(SYNC_LOST_AFTER_SECONDS=" 2.5 ").lost_after_seconds == 2.5
 
 
 @pytest.mark.parametrize("text", ["soon", "0", "-3", "3601", "nan"])
-def test_an_invalid_number_of_seconds_is_refused(text: str) -> None:
+def test_an_invalid_number_of_seconds_is_rejected(text: str) -> None:
     with pytest.raises(SettingError, match=r"SYNC_LOST_AFTER_SECONDS is .* from 1 to 3600"):
         _ = settings_of(SYNC_LOST_AFTER_SECONDS=text).lost_after_seconds
 
 
-def test_env_files_complete_the_environment_the_projects_before_the_checkouts(
+def test_the_environment_overrides_the_projects_env_file_and_that_the_checkouts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = tmp_path / "project"
@@ -173,7 +173,7 @@ def test_env_files_complete_the_environment_the_projects_before_the_checkouts(
     assert [found[f"{name}_URL"] for name in "ABC"] == ["checkout", "project", "environment"]
 
 
-def test_a_data_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_data_folder_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     settings = settings_of(SYNC_DATA_DIR=str(tmp_path / "file"))
     with pytest.raises(SettingError, match=r"SYNC_DATA_DIR: the folder .*/file cannot be created"):

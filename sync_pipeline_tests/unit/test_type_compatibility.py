@@ -1,4 +1,4 @@
-"""Which target columns accept every value of a source's type, and in which COPY format."""
+"""Which target columns accept every value of a source type, and in which COPY format."""
 
 import pytest
 from pydantic import TypeAdapter
@@ -64,11 +64,11 @@ def test_a_column_accepts_types_that_it_neither_rounds_nor_truncates(
         ("shop.mood", "shop.mood"),
     ],
 )
-def test_a_declared_type_is_written_as_postgresql_writes_it(declared: str, written: str) -> None:
+def test_a_declared_type_is_converted_to_its_postgresql_name(declared: str, written: str) -> None:
     assert TypeAdapter(DeclaredColumns).validate_python({"x": declared}) == {"x": written}
 
 
 @pytest.mark.parametrize("declared", ["", "int; DROP TABLE x", "text) --", "numeric(10", "9"])
-def test_an_invalid_type_is_refused(declared: str) -> None:
+def test_an_invalid_type_is_rejected(declared: str) -> None:
     with pytest.raises(ValueError, match="must be a PostgreSQL type"):
         TypeAdapter(DeclaredColumns).validate_python({"x": declared})

@@ -138,7 +138,7 @@ BAD_REQUESTS: dict[str, dict[str, Any]] = {
     "is reversed; put the earlier": {"start_date": "2024-06-05", "end_date": "2024-06-01"},
     "end_date: '2024-06-31' is not a date": {"end_date": "2024-06-31"},
     "is before its first day": {"start_date": "2023-12-31"},
-    "cannot be synced yet": {"end_date": "2026-01-02"},
+    "cannot be synced: the dataset's end_date": {"end_date": "2026-01-02"},
     "dataset 'ordres' not found; known datasets: deliveries, events, orders": {"dataset": "ordres"},
     "name the dataset, one of: deliveries, events, orders": {"dataset": None},
 }
