@@ -1,7 +1,7 @@
 """Generate docs/datasets.md, the reference for all keys in a `defs.yaml`, from the models.
 
-With `--check`, write nothing and return exit code 1 if the file is not up to date. The texts are
-the `description` of each field and the docstrings of the models in `sync_pipeline/config/`.
+With `--check`, write nothing and exit with code 1 if the file is out of date. The texts come from
+the field descriptions and docstrings of the models in `sync_pipeline/config/`.
 """
 
 import json
@@ -42,7 +42,8 @@ attributes:
 
 All keys are under `attributes:`; an unknown key is an error. `sync-pipeline doctor` checks all
 datasets. A key that ends in `_env` is the name of an environment variable, never a URL or a secret.
-A key that ends in `_seconds` may have decimals, up to 86,400, unless its range is given.
+The value of a key that ends in `_seconds` may have decimals and, unless a range is given, is at
+most 86,400.
 """
 _LINKS = {
     "target": "See [targets.md](targets.md).",
@@ -62,14 +63,14 @@ def render() -> str:
             parts += _section(f"## `{name}`", f"{name}.", models[0], _LINKS.get(name))
             continue
         parts.append(f"## `{name}`\n")
-        parts.append(f"Its `type` selects the keys; by default `{_DEFAULT_SOURCE}`.\n")
+        parts.append(f"The `type` determines the other keys; the default is `{_DEFAULT_SOURCE}`.\n")
         for model in models:
             parts += _source(f"{name}.", model)
     return "\n".join(parts)
 
 
 def mappings_of(model: type[BaseModel]) -> dict[str, Models]:
-    """Return the models for each key that is a mapping; if several, its `type` selects one."""
+    """Return the models for each key that is a mapping; `type` selects one if there are several."""
     found = {name: _models_in(field.annotation) for name, field in model.model_fields.items()}
     return {
         name: models
@@ -85,7 +86,7 @@ def _models_in(annotation: Any) -> Models:
 
 
 def _source(prefix: str, model: type[BaseModel]) -> Iterator[str]:
-    """Yield the section for one type of source, followed by the sections for its mappings."""
+    """Yield the section for one source type, followed by the sections for its mappings."""
     kind = _type_of(model)
     yield from _section(f"### `type: {kind}`", prefix, model, _LINKS.get(kind))
     for name, models in mappings_of(model).items():
@@ -153,7 +154,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     if PATH.exists() and PATH.read_text(encoding="utf-8") == text:
         return 0
-    print(f"{PATH} is not up to date; run: python -m scripts.dataset_reference")
+    print(f"{PATH} is out of date; run: python -m scripts.dataset_reference")
     return 1
 
 
