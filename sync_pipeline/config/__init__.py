@@ -1,1 +1,1 @@
-"""The configuration of datasets: the models of `defs.yaml` and what is derived from them."""
+"""The configuration of datasets: the models for `defs.yaml`, and values derived from them."""

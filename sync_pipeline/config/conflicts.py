@@ -39,6 +39,6 @@ def _check_shared_table(sharing: Sequence[tuple[Dataset, Path]]) -> None:
         raise SettingError(
             f"datasets {dataset.name} ({file}) and {other.name} ({other_file}) both write to the "
             f"table {dataset.target.table}, and {dataset.name} would delete the other's rows "
-            "whenever it replaces a day; use another target.table for one of them, or write: "
-            "upsert or append_only for both"
+            "whenever it replaces a day; use another target.table for one of them, or set write: "
+            "upsert or write: append_only for both"
         )

@@ -1,4 +1,4 @@
-"""The models of a dataset's `defs.yaml`: one source, and the table it is synced into.
+"""The models for a dataset's `defs.yaml`: its source, and the table that it is synced to.
 
 All keys, defaults and allowed values are defined here and in `sources/`; docs/datasets.md is
 generated from them. The models are frozen and contain no secrets: a URL or key is given as the name
@@ -32,7 +32,7 @@ _DATASET_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
 def _known_timezone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (KeyError, ValueError, OSError):  # unknown, malformed, or a folder of the database
+    except (KeyError, ValueError, OSError):  # unknown, malformed, or a folder in the database
         raise ValueError(
             f"{name!r} is not an IANA time zone, such as Asia/Shanghai or UTC"
         ) from None
@@ -69,7 +69,7 @@ TimezoneName = Annotated[str, AfterValidator(_known_timezone)]
 
 
 class PostgresTarget(StrictModel):
-    """The table that the rows are written to, in the database of `SYNC_DATABASE_URL`."""
+    """The table that the rows are written to, in the database in `SYNC_DATABASE_URL`."""
 
     table: Annotated[TableName, AfterValidator(_not_reserved)] = Field(
         description="target table, or `schema.table`; created if it does not exist"
@@ -77,7 +77,7 @@ class PostgresTarget(StrictModel):
     write: Literal["replace_day", "upsert", "append_only"] = Field(
         default="replace_day",
         description="what happens to existing rows: `replace_day` replaces all rows of the day, "
-        "`upsert` updates the rows with the same key, `append_only` never changes a row",
+        "`upsert` updates rows with the same key, `append_only` never changes existing rows",
     )
     key: tuple[str, ...] = Field(
         default=(),
@@ -87,27 +87,29 @@ class PostgresTarget(StrictModel):
     on_lock_conflict: Literal["wait", "fail"] = Field(
         default="wait",
         description="what to do with a day that another worker is loading: `wait` waits up to "
-        "`lock_timeout_seconds`, `fail` fails the day at once",
+        "`lock_timeout_seconds`, `fail` fails the day immediately",
     )
     lock_timeout_seconds: PositiveSeconds = Field(
-        default=30, description="how long to wait for the lock of a day or of the table"
+        default=30, description="how long to wait for a lock on the day or the table"
     )
     statement_timeout_seconds: PositiveSeconds = Field(
-        default=3600, description="how long one statement may take, such as the copy of a day"
+        default=3600, description="how long one statement may take, such as the COPY of a day"
     )
     on_schema_change: Literal["fail", "add_columns"] = Field(
         default="fail",
-        description="what to do if the source's columns changed: `fail` fails the day, "
-        "`add_columns` adds new columns to the table and writes NULL to those that the source "
-        "lost",
+        description="what to do if the source's columns have changed: `fail` fails the day, "
+        "`add_columns` adds new columns to the table and writes NULL to columns that the source "
+        "no longer has",
     )
     on_bad_row: Literal["fail", "quarantine"] = Field(
         default="fail",
         description="what to do with a row that the table rejects: `fail` fails the day, "
-        "`quarantine` stores the row in `sync_rejected_row` and loads the others",
+        "`quarantine` stores the row in `sync_rejected_row` and loads the other rows",
     )
     max_rejected_rows: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        default=1000, description="with `quarantine`: a day with more rejected rows fails"
+        default=1000,
+        description="with `quarantine`, the maximum number of rejected rows in a day; a day with "
+        "more fails",
     )
 
     @model_validator(mode="after")
@@ -136,28 +138,28 @@ class Retry(StrictModel):
     """How a day is retried after a transient error, such as a lost connection or a lock timeout."""
 
     max_attempts: Annotated[int, Field(ge=1, le=100)] = Field(
-        default=4, description="how many times a day is attempted in all; 1 disables retries"
+        default=4, description="maximum number of attempts for a day; 1 disables retries"
     )
     initial_backoff_seconds: PositiveSeconds = Field(
         default=1,
-        description="the wait before the second attempt; it doubles with each attempt, up to 30",
+        description="wait before the second attempt; it doubles for each further attempt, up to 30",
     )
 
 
 class Every(StrictModel):
-    """Progress is written each time that many days are finished."""
+    """Progress is written each time this number of days is finished."""
 
     days: Annotated[int, Field(ge=1, description="number of days")]
 
 
 class Percent(StrictModel):
-    """Progress is written each time that many percent of the batch's days are finished."""
+    """Progress is written each time this percentage of the batch's days is finished."""
 
     percent: Annotated[int, Field(ge=1, le=100, description="percentage of the batch's days")]
 
 
 def _progress(value: Any, _handler: object) -> Any:
-    """Choose the model by its key. For a plain union, pydantic reports an error per branch."""
+    """Choose the model by its key. With a plain union, pydantic reports an error per branch."""
     for policy in (Every, Percent):
         if isinstance(value, policy):
             return value
@@ -185,25 +187,26 @@ TimeOfDay = Annotated[str, Field(pattern=_TIME_OF_DAY), BeforeValidator(_time_of
 
 
 class Schedule(StrictModel):
-    """A nightly run over the last finished day and the look-back days before it."""
+    """A nightly run that syncs the last finished day and the look-back days before it."""
 
     at: TimeOfDay = Field(
         description="time of the run, `'HH:MM'` in quotes, in the dataset's `timezone`"
     )
     look_back_days: Annotated[int, Field(ge=0, le=366)] = Field(
-        default=0, description="how many earlier days are synced again, for rows that arrived late"
+        default=0,
+        description="how many earlier days are synced again, to pick up rows that arrived late",
     )
     enabled: bool = Field(
-        default=True, description="whether the schedule is on when Dagster first loads it"
+        default=True, description="whether the schedule is turned on when Dagster first loads it"
     )
     retry_every_minutes: Annotated[int, Field(ge=5, le=720)] | None = Field(
         default=None,
-        description="how often the failed days of the nightly run are retried; by default not at "
-        "all",
+        description="interval at which failed days of the nightly run are retried; by default they "
+        "are not retried",
     )
     retry_until: TimeOfDay | None = Field(
         default=None,
-        description="time of the same day, `'HH:MM'`, until which failed days are retried",
+        description="time on the same day, `'HH:MM'`, until which failed days are retried",
     )
 
     @model_validator(mode="after")
@@ -211,11 +214,13 @@ class Schedule(StrictModel):
         if (self.retry_every_minutes is None) != (self.retry_until is None):
             raise ValueError("give both 'retry_every_minutes' and 'retry_until', or neither")
         if self.retry_until is not None and self.retry_until <= self.at:
-            raise ValueError(f"retry_until {self.retry_until} must be later than at {self.at}")
+            raise ValueError(
+                f"'retry_until' ({self.retry_until}) must be later than 'at' ({self.at})"
+            )
         return self
 
     def ticks(self) -> list[str]:
-        """Return the times of day, HH:MM, of the nightly run (`at`) and of its retries."""
+        """Return the times of day (HH:MM) of the nightly run (`at`) and its retries."""
         times, last = [_minutes(self.at)], _minutes(self.retry_until or self.at)
         while self.retry_every_minutes and times[-1] + self.retry_every_minutes <= last:
             times.append(times[-1] + self.retry_every_minutes)
@@ -228,7 +233,7 @@ def _minutes(text: str) -> int:
 
 
 class Volume(StrictModel):
-    """How many rows are expected of a day, compared with the days before it."""
+    """How many rows a day is expected to have, compared with the days before it."""
 
     warn_below: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.2,
@@ -243,7 +248,7 @@ class DatasetSettings(StrictModel):
     description: str = Field(default="", description="description of the asset in Dagster")
     start_date: Day = Field(description="first day, such as `2025-01-01`")
     end_date: Day | None = Field(
-        default=None, description="last day, included; by default the dataset has no last day"
+        default=None, description="last day (inclusive); by default the dataset has no last day"
     )
     timezone: TimezoneName = Field(
         default="UTC",
@@ -254,7 +259,7 @@ class DatasetSettings(StrictModel):
     backfill: Literal["single_run"] | Annotated[int, Field(ge=1)] = Field(
         default="single_run",
         description="`single_run` syncs each day range of a backfill in one Dagster run; a number "
-        "is the maximum number of days per run",
+        "sets the maximum number of days per run",
     )
     parallel_days: Annotated[int, Field(ge=1, le=32)] = Field(
         default=1,
@@ -264,9 +269,10 @@ class DatasetSettings(StrictModel):
     progress: Progress = Field(
         default="every_day",
         description="when a running batch updates its record: `every_day`, `{days: 10}`, "
-        "`{percent: 5}`, or `auto`: every day up to 10 days, every 5 days for longer batches",
+        "`{percent: 5}`, or `auto` (every day in batches of up to 10 days, every 5 days in longer "
+        "ones)",
     )
-    volume: Volume = Field(default=Volume(), description="how many rows are expected of a day")
+    volume: Volume = Field(default=Volume(), description="how many rows a day is expected to have")
     schedule: Schedule | None = Field(
         default=None, description="the nightly run; by default there is none"
     )
@@ -290,8 +296,8 @@ class Dataset(DatasetSettings):
     def as_json(self) -> dict[str, Any]:
         """Return the keys that were set, as JSON values that `model_validate` accepts.
 
-        Defaults are left out, because some keys may not be combined even with their default values;
-        the source's type is always included, because it selects the model of the other keys.
+        Defaults are left out, because some keys must not be combined even with their defaults; the
+        source's type is always included, because it determines the model of the other keys.
         """
         written = self.model_dump(mode="json", exclude_unset=True)
         written["source"]["type"] = self.source.type
@@ -328,12 +334,12 @@ class Dataset(DatasetSettings):
         last = self.last_day(now)
         if end > last:
             why = (
-                f"its end_date is {self.end_date}"
+                f"the dataset's end_date is {self.end_date}"
                 if self.end_date is not None and last == self.end_date
                 else f"the last finished day in {self.timezone} is {last}"
             )
             raise RequestError(
-                f"dataset {self.name}: {end} cannot be synced yet, {why}; end at {last} or earlier",
+                f"dataset {self.name}: {end} cannot be synced: {why}; end at {last} or earlier",
                 "after_last_day",
                 dataset=self.name,
                 day=str(end),
@@ -345,7 +351,7 @@ class Dataset(DatasetSettings):
 def find_dataset(datasets: Sequence[Dataset], name: str | None) -> Dataset:
     """Return the dataset named `name` or, if `name` is None, the only dataset.
 
-    Raises RequestError, which lists the known datasets.
+    Raises RequestError with a list of the known datasets if there is no such dataset.
     """
     known = ", ".join(sorted(dataset.name for dataset in datasets))
     if not datasets:
@@ -369,9 +375,9 @@ def find_dataset(datasets: Sequence[Dataset], name: str | None) -> Dataset:
 
 
 def parse_day(text: str, what: str) -> date:
-    """Return the date in `text`, which must be YYYY-MM-DD.
+    """Return the date in `text`.
 
-    Raises RequestError, which names `what`.
+    Raises RequestError if it is not YYYY-MM-DD; the message begins with `what`.
     """
     try:
         if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):

@@ -1,8 +1,8 @@
-"""The bounds of a calendar day as values of its day column.
+"""The bounds of a calendar day, as values of the day column.
 
-A day is the half-open range [lower, upper): of dates, of local times or, if the column contains
+A day is a half-open range [lower, upper) of dates, of local times or, if the column contains
 instants, of instants in the dataset's time zone. The days of a zone have neither gaps nor overlaps:
-each ends exactly where the next begins, also for days of 23 or 25 hours and skipped days.
+each ends exactly where the next begins, even if a day has 23 or 25 hours or is skipped.
 """
 
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from zoneinfo import ZoneInfo
 
 from sync_pipeline.errors import RequestError
 
-FIRST_DAY = date(1, 1, 2)  # in any zone, the bounds of these days are still valid datetimes
+FIRST_DAY = date(1, 1, 2)  # the bounds of these two days are valid datetimes in every zone
 LAST_DAY = date(9999, 12, 29)
 
 
 class DayType(str, Enum):
-    """The type of the column that determines a row's day, as PostgreSQL writes it."""
+    """The type of the column that determines a row's day, as named by PostgreSQL."""
 
     DATE = "date"
     TIMESTAMP = "timestamp without time zone"

@@ -1,7 +1,7 @@
 """Keys of a `defs.yaml` that were renamed before the first release.
 
-Data only: `sources/strict_model.py` refuses an old key and names the new one. Renamed settings: see
-`settings.py`.
+Data only: `sources/strict_model.py` rejects an old key with an error that contains the new one.
+For renamed settings, see `settings.py`.
 """
 
 KEYS = {
@@ -16,4 +16,4 @@ KEYS = {
     "longest_pause_seconds": "max_backoff_seconds",
     "warn_when_smaller_than": "volume.warn_below",
 }
-"""The current key of a `defs.yaml`, by its old name."""
+"""The current name of each renamed key, by its old name."""

@@ -1,4 +1,4 @@
-"""The dataset and the days that a request names, checked.
+"""Validation of the dataset and the days in a request.
 
 Does not launch anything: see `orchestration/batch_job.py`.
 """

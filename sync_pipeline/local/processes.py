@@ -1,6 +1,6 @@
-"""Starting child processes: tie a child's life to its parent's, and choose a free port.
+"""Helpers for starting child processes: end a child with its parent, and choose a free port.
 
-Does not know which programs are started: see `stack.py`.
+Does not start any process itself: see `stack.py`.
 """
 
 import ctypes
@@ -16,10 +16,9 @@ _PR_SET_PDEATHSIG = 1
 
 
 def end_with_parent(sign: signal.Signals) -> Callable[[], None]:
-    """Return a `preexec_fn` with which a child receives `sign` when its parent dies (on Linux
-    only).
+    """Return a `preexec_fn` that makes a child receive `sign` when its parent dies (Linux only).
 
-    It also resets the handler of `sign`, which a shell's background jobs ignore.
+    It also resets the handler for `sign`, because a shell's background jobs may ignore it.
     """
     library = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
     parent = os.getpid()

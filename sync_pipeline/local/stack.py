@@ -1,4 +1,4 @@
-"""Starting PostgreSQL and Dagster on this machine, for the commands, the tests and the benchmarks.
+"""Start PostgreSQL and Dagster on this machine, for the commands, the tests and the benchmarks.
 
 `prepare_databases` starts an embedded PostgreSQL if no server is set, migrates the tracking tables
 and creates a schema for Dagster. `run_dagster` starts the webserver, the daemon and the code
@@ -70,8 +70,8 @@ def prepare_databases(settings: Settings, *, with_source: bool = False) -> Itera
 
     On the embedded PostgreSQL the target is the database `sync` and, unless `SYNC_SOURCE_URL` is
     set, the source is the database `source`; `with_source` loads the demo data into it, unless the
-    datasets are those of another project. Raises the errors of `use_server`, and SettingError,
-    MigrationError, SourceError or TargetError.
+    datasets belong to another project. Raises EmbeddedPostgresError, SettingError, MigrationError,
+    SourceError or TargetError.
     """
     settings.lost_after_seconds  # noqa: B018  raises SettingError here, instead of during a run
     settings.make_data_dir()
@@ -91,7 +91,7 @@ def prepare_databases(settings: Settings, *, with_source: bool = False) -> Itera
         values[COMPUTE_LOG_DIR] = values.get(COMPUTE_LOG_DIR) or str(
             complete.data_dir / "compute_logs"
         )
-        # By default a sensor processes five ended runs per tick; a backfill may end more at once.
+        # By default a sensor processes five finished runs per tick; a backfill can finish more.
         values.setdefault("DAGSTER_RUN_STATUS_SENSOR_PROCESS_LIMIT", "50")
         values[DAGSTER_HOME] = values.get(DAGSTER_HOME) or str(_create_dagster_home(complete))
         migrate(complete.tracking_url, complete.tracking_setting)
@@ -100,7 +100,7 @@ def prepare_databases(settings: Settings, *, with_source: bool = False) -> Itera
 
 @dataclass(frozen=True)
 class RunningDagster(Dagster):
-    """A Dagster that this process started: its main process and its log file."""
+    """A Dagster that this process started, with its main process and its log file."""
 
     process: "subprocess.Popen[bytes]"
     log: Path
@@ -113,7 +113,7 @@ def run_dagster(
     """Run Dagster on loopback while the block runs; yield it when it is ready.
 
     `settings` come from `prepare_databases`. Port 0 selects a free port. `dagster` is the command
-    in front of `dev`. Raises StackError if the port is in use, Dagster does not start, or the
+    before `dev`. Raises StackError if the port is in use, Dagster does not start, or the
     definitions cannot be loaded.
     """
     port = free_port(port)
@@ -140,7 +140,7 @@ def run_dagster(
 
 
 def _create_dagster_home(settings: Settings) -> Path:
-    """Return DAGSTER_HOME, a folder with a link to this project's dagster.yaml."""
+    """Create DAGSTER_HOME, a folder with a link to this project's dagster.yaml; return its path."""
     home = settings.data_dir / "dagster"
     home.mkdir(parents=True, exist_ok=True)
     link = home / "dagster.yaml"
@@ -160,7 +160,7 @@ def _create_schema(settings: Settings) -> None:
         autocommit=True,
     )
     with closing(connection), connection.cursor() as cursor:
-        # Check first: a user without the right to create schemas may have been given this one.
+        # Check first, because the schema may exist although this user cannot create schemas.
         cursor.execute("SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s", [DAGSTER_SCHEMA])
         if cursor.rowcount:
             return
@@ -171,15 +171,15 @@ def _create_schema(settings: Settings) -> None:
             pass  # another process has just created it
         except psycopg2.Error as error:
             raise TargetError(
-                f"cannot create the schema {DAGSTER_SCHEMA} in the database of {DATABASE_URL}: "
-                f"{one_line(error)}; have its owner run: CREATE SCHEMA {DAGSTER_SCHEMA} "
+                f"cannot create the schema {DAGSTER_SCHEMA} in the database in {DATABASE_URL}: "
+                f"{one_line(error)}; ask its owner to run: CREATE SCHEMA {DAGSTER_SCHEMA} "
                 f"AUTHORIZATION {connection.info.user}, or set {DAGSTER_STORAGE_URL}"
             ) from error
 
 
 def _wait_until_ready(dagster: RunningDagster) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    missing = "it was not checked yet"
+    missing = "it has not been checked yet"
     while time.monotonic() < deadline:
         if dagster.process.poll() is not None:
             raise StackError(f"Dagster did not start; see the end of {dagster.log}")

@@ -93,7 +93,7 @@ def test_a_day_that_is_not_finished_in_the_datasets_zone_is_rejected() -> None:
 
 
 def test_a_day_after_the_end_date_is_rejected() -> None:
-    with pytest.raises(RequestError, match="its end_date is 2025-10-04; end at 2025-10-04 or"):
+    with pytest.raises(RequestError, match="'s end_date is 2025-10-04; end at 2025-10-04 or"):
         orders(end_date="2025-10-04").days(date(2025, 10, 1), date(2025, 10, 5), NOW)
 
 

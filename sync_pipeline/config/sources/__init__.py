@@ -1,7 +1,7 @@
-"""The keys of each type of source, under `source:` in a `defs.yaml`.
+"""The keys of each source type, under `source:` in a `defs.yaml`.
 
-Does not read rows: see the package `sync_pipeline.sources`. Reading a dataset therefore imports
-none of the libraries that sources need.
+Does not read rows: see the package `sync_pipeline.sources`. Loading a dataset's configuration
+therefore imports none of the libraries that the sources need.
 """
 
 from typing import Annotated
@@ -17,4 +17,4 @@ AnySource = Annotated[
     PostgresSource | SqlSource | FilesSource | RestSource | PythonSource,
     by_type(PostgresSource, SqlSource, FilesSource, RestSource, PythonSource, default="postgres"),
 ]
-"""The keys of any type of source; without a `type`, of `postgres`."""
+"""The keys of any source type; without a `type`, those of `postgres`."""

@@ -69,7 +69,7 @@ Endpoint = Annotated[str, AfterValidator(_endpoint)]
 
 
 class Ready(StrictModel):
-    """When a file is complete. If both keys are set, both conditions must be met."""
+    """How to tell that a file is complete. If both keys are set, both conditions must be met."""
 
     marker: Annotated[str, AfterValidator(_marker)] | None = Field(
         default=None,
@@ -77,7 +77,7 @@ class Ready(StrictModel):
         "as `_SUCCESS`, `{file}.done` or `orders-{day:%Y%m%d}.ok`",
     )
     settle_seconds: PositiveSeconds | None = Field(
-        default=None, description="for how many seconds the file must not have changed"
+        default=None, description="how long the file must have been unchanged"
     )
 
     @model_validator(mode="after")
@@ -94,42 +94,44 @@ class Csv(StrictModel):
 
     delimiter: Annotated[str, AfterValidator(_one_character)] | None = Field(
         default=None,
-        description="character between two fields; by default a comma, and for `.tsv` a tab",
+        description="character between two fields; by default a comma, or a tab for `.tsv`",
     )
     quote: Annotated[str, AfterValidator(_quote)] = Field(
         default='"',
-        description="character around a field, doubled within it; `''` if fields are never quoted",
+        description="quote character, doubled within a field; `''` if fields are never quoted",
     )
     header: bool = Field(
         default=True,
-        description="whether the first row contains the column names; if not, the columns are "
-        "those of `columns`, in that order",
+        description="whether the first row contains the column names; if not, the fields are those "
+        "in `columns`, in that order",
     )
     null_values: tuple[str, ...] = Field(
-        default=("",), description="unquoted fields that mean NULL"
+        default=("",), description="unquoted values that mean NULL"
     )
     encoding: Annotated[str, AfterValidator(_encoding)] = Field(
         default="utf-8", description="text encoding, such as `gb18030`"
     )
     largest_row_mib: Annotated[int, Field(ge=1, le=512)] = Field(
         default=1,
-        description="maximum size of a row in MiB; blocks of this size are read, and a few are "
-        "kept in memory",
+        description="maximum size of a row in MiB; files are read in blocks of this size, a few of "
+        "which are kept in memory",
     )
 
 
 class S3(StrictModel):
-    """How to reach S3 or a compatible service. By default as the AWS tools do."""
+    """How to reach S3 or a compatible service. By default, the AWS environment is used."""
 
     endpoint: Endpoint | None = Field(
-        default=None, description="`https://host:port` of a compatible service; by default Amazon's"
+        default=None,
+        description="`https://host:port` of a compatible service; by default Amazon's is used",
     )
     region: str | None = Field(
-        default=None, description="region of the bucket; by default from the AWS environment"
+        default=None,
+        description="region of the bucket; by default the one in the AWS environment",
     )
     access_key_env: EnvironmentName | None = Field(
         default=None,
-        description="environment variable that contains the access key; by default AWS's usual "
+        description="environment variable that contains the access key; by default the AWS "
         "credential chain is used",
     )
     secret_key_env: EnvironmentName | None = Field(
@@ -154,10 +156,11 @@ class S3(StrictModel):
 
 
 class Gcs(StrictModel):
-    """How to reach Google Cloud Storage. By default with the application default credentials."""
+    """How to reach Google Cloud Storage. By default, application default credentials are used."""
 
     endpoint: Endpoint | None = Field(
-        default=None, description="`https://host:port` of a compatible service; by default Google's"
+        default=None,
+        description="`https://host:port` of a compatible service; by default Google's is used",
     )
     anonymous: bool = Field(
         default=False, description="whether to read a public bucket without credentials"
@@ -165,22 +168,22 @@ class Gcs(StrictModel):
 
 
 class FilesSource(SourceModel):
-    """Rows of CSV, JSON Lines or Parquet files on disk, in S3 or in Google Cloud Storage."""
+    """Rows from CSV, JSON Lines or Parquet files on disk, in S3 or in Google Cloud Storage."""
 
     type: Literal["files"] = Field(default="files", description="the type of the source")
     path: Annotated[str, AfterValidator(_path)] = Field(
         description="path of the files, or `s3://bucket/…` or `gs://bucket/…`; `{day:%Y/%m/%d}` "
-        "is the day, `*` any part of a name, `?` one character; a relative path starts at the "
-        "project's folder"
+        "is the day, `*` matches any part of a name, `?` matches one character; a relative path "
+        "starts at the project's folder"
     )
     format: FileFormat | None = Field(
         default=None,
-        description="`csv`, `jsonl` or `parquet`; by default determined by the path's extension",
+        description="`csv`, `jsonl` or `parquet`; by default determined from the path's extension",
     )
     compression: Compression | None = Field(
         default=None,
         description="`none`, `gzip`, `zstd` or `bz2`, for CSV and JSON Lines; by default "
-        "determined by each file's extension",
+        "determined from each file's extension",
     )
     columns: DeclaredColumns | None = Field(
         default=None,
@@ -190,11 +193,11 @@ class FilesSource(SourceModel):
     day_column: str = Field(
         default="sync_date",
         description="column that determines a row's day, of type date, timestamp or timestamptz; "
-        "if the rows do not contain it, it is added with the day of the path",
+        "if the rows do not contain it, it is added with the day from the path",
     )
     extra_columns: Literal["fail", "ignore"] = Field(
         default="fail",
-        description="what to do with a column that only the file has: `fail` fails the day, "
+        description="what to do with an additional column in a file: `fail` fails the day, "
         "`ignore` leaves the column out",
     )
     missing_columns: Annotated[
@@ -208,11 +211,12 @@ class FilesSource(SourceModel):
     )
     missing_file: Literal["not_ready", "empty"] = Field(
         default="not_ready",
-        description="what a day without a file is: `not_ready` fails the day and keeps its rows, "
-        "`empty` means that it has no rows and deletes the existing ones",
+        description="what to do with a day that has no file: `not_ready` fails the day and keeps "
+        "its rows, `empty` treats the day as having no rows and deletes the existing ones",
     )
     ready: Ready | None = Field(
-        default=None, description="when a file is complete; by default a file that exists is"
+        default=None,
+        description="how to tell that a file is complete; by default it is complete if it exists",
     )
     csv: Csv = Field(default=Csv(), description="the format of CSV files")
     s3: S3 = Field(default=S3(), description="how to reach S3 or a compatible service")
@@ -234,7 +238,7 @@ class FilesSource(SourceModel):
 
     @property
     def file_format(self) -> FileFormat | None:
-        """The format that is set, or else the one of the path's extension; None if neither is
+        """The format that is set, or else the format for the path's extension; None if neither is
         known."""
         endings = [part for part in self.path.lower().split(".")[1:] if part not in _COMPRESSIONS]
         return self.format or (_FORMATS.get(endings[-1]) if endings else None)

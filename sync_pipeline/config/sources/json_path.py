@@ -1,6 +1,6 @@
 """The subset of JSONPath that a `defs.yaml` may use: names and indexes, such as `$.data.orders[0]`.
 
-Such a path finds at most one value, so it is never ambiguous.
+Such a path matches at most one value, so it is never ambiguous.
 """
 
 import re
@@ -15,7 +15,7 @@ _STEP = re.compile(r"""\.?([^.\[\]'"*\s]+)|\['([^']+)'\]|\["([^"]+)"\]|\[(\d+)\]
 
 
 class Missing:
-    """The type of MISSING, which `find` returns if there is no value; JSON's null is None."""
+    """The type of MISSING, which `find` returns if there is no value. A JSON null is None."""
 
 
 MISSING = Missing()

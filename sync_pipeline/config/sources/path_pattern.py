@@ -1,4 +1,4 @@
-"""Path patterns with a day and wildcards: which file names they match, for one day or any day.
+"""Path patterns with a day and wildcards, and which paths they match for one day or any day.
 
 Does not list files: see `sources/files/finder.py`.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from string import Formatter
 
-# strftime directives of fixed width, the most significant first.
+# The fixed-width strftime directives with their widths, most significant first.
 _DIGITS = {"Y": 4, "G": 4, "y": 2, "m": 2, "V": 2, "j": 3, "d": 2, "u": 1}
 _ISO = "%Y-%m-%d"
 _SCHEMES = ("s3://", "gs://")
@@ -31,7 +31,7 @@ class Name:
         """Return a key that sorts names by the day they contain, then alphabetically; None if
         `name` does not match.
 
-        A name that begins with a dot or an underscore matches only a pattern that begins with it.
+        A name that begins with a dot or an underscore matches only a pattern that begins with one.
         """
         match = self.regex.fullmatch(name)
         if match is None or (name[0] in "._" and not self.regex.pattern.startswith(("\\.", "_"))):
@@ -93,8 +93,8 @@ class PathPattern:
         return names
 
     def _pieces(self, day: date | None) -> Sequence[tuple[str, str]]:
-        """Return (kind, character) pairs; the kind is `*` for a wildcard, `%` for a directive of
-        any day, and empty for a literal character."""
+        """Return (kind, character) pairs; the kind is `*` for a wildcard, `%` for a directive (if
+        `day` is None), and empty for a literal character."""
         found: list[tuple[str, str]] = []
         for literal, form in self._parts():
             found += [("*" if c in _WILDCARDS else "", c) for c in literal]
@@ -128,10 +128,9 @@ def day_of_path(names: Sequence[Name], path: Sequence[str]) -> date | None:
 
 
 def parts_of(text: str, fields: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the literal parts of a template, each with the format of the day that follows it, or
-    "".
+    """Return the literal parts of a template, each with the day format that follows it, or "".
 
-    Other `fields` are kept in the literal, in braces. Raises ValueError for other placeholders.
+    The other `fields` stay in the literal, in braces. Raises ValueError for any other placeholder.
     """
     found = []
     for literal, field, form, conversion in Formatter().parse(text):

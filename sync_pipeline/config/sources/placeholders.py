@@ -1,8 +1,8 @@
 """Placeholders for the day in a request: `{day:%Y-%m-%d}`, `{begin}`, `{end_epoch}` and others.
 
-`{day}` and `{next_day}` are dates. `{begin}` is the day's first instant and `{end}` the first one
-after it, in the dataset's time zone; `{begin_utc}`, `{begin_epoch}` (whole seconds) and
-`{begin_epoch_ms}` are the same instant. A format of Python's strftime may follow a colon.
+`{day}` and `{next_day}` are dates. `{begin}` is the day's first instant and `{end}` the first
+instant after the day, in the dataset's time zone; `{begin_utc}`, `{begin_epoch}` (whole seconds)
+and `{begin_epoch_ms}` are the same instant. A colon and a Python strftime format may follow.
 """
 
 import re
@@ -32,7 +32,7 @@ def values_of(day: date, zone: ZoneInfo) -> dict[str, date | int]:
 
 
 def fill(template: Any, values: Mapping[str, date | int]) -> Any:
-    """Return `template`, any JSON value, with the placeholders in its strings replaced.
+    """Return `template` (any JSON value) with the placeholders in its strings replaced.
 
     A string that consists of a single numeric placeholder becomes a number.
     """

@@ -14,7 +14,8 @@ from sync_pipeline.config.sources.strict_model import (
 
 
 class PostgresSource(SourceModel):
-    """Rows of a table, a view or a query of another PostgreSQL database. Sessions are read-only."""
+    """Rows from a table, a view or a query in another PostgreSQL database. Sessions are
+    read-only."""
 
     type: Literal["postgres"] = Field(default="postgres", description="the type of the source")
     url_env: EnvironmentName = Field(
@@ -23,7 +24,7 @@ class PostgresSource(SourceModel):
     table: TableName | None = Field(
         default=None, description="source table or view, or `schema.table`"
     )
-    query: str | None = Field(default=None, description="a SELECT, instead of `table`")
+    query: str | None = Field(default=None, description="instead of `table`: a SELECT statement")
     day_column: str = Field(
         description="column that determines a row's day, of type date, timestamp or timestamptz"
     )
@@ -32,13 +33,14 @@ class PostgresSource(SourceModel):
     )
     ready_query: str | None = Field(
         default=None,
-        description="a SELECT of one value, with `%(day)s` for the day and `%%` for any other %; "
-        "if it returns false, 0, NULL or no row, the source is not ready and the day fails",
+        description="a SELECT that returns one value, with `%(day)s` for the day and `%%` for any "
+        "other %; if it returns false, 0, NULL or no row, the source is not ready and the day "
+        "fails",
     )
     max_connections: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         default=None,
-        description="how many workers may read the source at a time, over all runs; the others "
-        "wait; by default there is no limit",
+        description="how many workers may read the source at the same time, across all runs; "
+        "others wait; by default there is no limit",
     )
     connect_timeout_seconds: Annotated[int, Field(ge=2, le=600)] = Field(
         default=10, description="how long to wait for a connection"

@@ -18,11 +18,11 @@ def _function(path: str) -> str:
 
 
 class PythonSource(SourceModel):
-    """Rows that your own generator function yields."""
+    """Rows yielded by your own Python generator function."""
 
     type: Literal["python"] = Field(default="python", description="the type of the source")
     function: Annotated[str, AfterValidator(_function)] = Field(
-        description="`package.module:function`; it is called with the day, a `date`, and the "
+        description="`package.module:function`; it is called with the day (a `date`) and the "
         "`options`"
     )
     columns: DeclaredColumns = Field(

@@ -22,7 +22,7 @@ _Json = str | int | float | bool | None
 
 
 class RestSource(SourceModel):
-    """Rows of a JSON API. `path`, `params` and `body` may contain placeholders for the day."""
+    """Rows from a JSON API. `path`, `params` and `body` may contain placeholders for the day."""
 
     type: Literal["rest"] = Field(description="the type of the source")
     base_url: HttpUrl | None = Field(
@@ -43,7 +43,7 @@ class RestSource(SourceModel):
         default=None, description="the JSON object that a `POST` sends"
     )
     headers: dict[str, str] = Field(
-        default_factory=dict, description="headers of every request; no secrets"
+        default_factory=dict, description="headers for every request; must not contain secrets"
     )
     auth: Auth | None = Field(default=None, description="how to authenticate to the API")
     paginator: Paginator = Field(description="how to get from one page to the next")
@@ -55,7 +55,7 @@ class RestSource(SourceModel):
     )
     paths: dict[str, JsonPath] = Field(
         default_factory=dict,
-        description="JSONPath, within a row, of each column whose field has another name or is "
+        description="JSONPath (within a row) for each column whose field has another name or is "
         "nested",
     )
     absent_fields: Annotated[
@@ -74,34 +74,37 @@ class RestSource(SourceModel):
     )
     count: JsonPath | None = Field(
         default=None,
-        description="JSONPath of the day's total number of rows; a different number fails the day",
+        description="JSONPath of the day's total number of rows; the day fails if it differs from "
+        "the number of rows read",
     )
     not_ready_statuses: tuple[Status, ...] = Field(
         default=(),
-        description="HTTP statuses that mean that the day is not ready, such as `[404]`",
+        description="HTTP status codes that mean that the day is not ready, such as `[404]`",
     )
     ready: dict[JsonPath, _Json] = Field(
         default_factory=dict,
-        description="JSONPaths in the first response, with the values they have when the day is "
-        "ready",
+        description="JSONPaths in the first response, each with its value when the day is ready",
     )
     requests_per_second: Annotated[float, Field(gt=0, le=10_000)] | None = Field(
         default=None,
-        description="maximum number of requests per second, for each worker; by default there is "
-        "no limit",
+        description="maximum number of requests per second for each worker; by default there is no "
+        "limit",
     )
     timeout_seconds: PositiveSeconds = Field(
         default=60, description="how long to wait for data from the server"
     )
     max_attempts: Annotated[int, Field(ge=1, le=100)] = Field(
-        default=4, description="how many times a request is sent in all before the day is retried"
+        default=4,
+        description="maximum number of attempts for a request; after the last one, the day is "
+        "retried",
     )
     max_backoff_seconds: PositiveSeconds = Field(
-        default=60, description="the longest `Retry-After` to wait for"
+        default=60, description="maximum `Retry-After` to wait for"
     )
     max_page_megabytes: Annotated[int, Field(ge=1, le=4096)] = Field(
         default=256,
-        description="larger responses are refused, because a page is kept in memory",
+        description="maximum size of a response; a page is kept in memory, and a larger one fails "
+        "the day",
     )
 
     @property

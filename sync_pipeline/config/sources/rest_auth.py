@@ -1,4 +1,4 @@
-"""The keys under `auth:` of `source: {type: rest}`.
+"""The keys under `auth:` in `source: {type: rest}`.
 
 Secrets are given as names of environment variables, never as values.
 """
@@ -23,7 +23,7 @@ class BearerAuth(StrictModel):
 
 
 class ApiKeyAuth(StrictModel):
-    """A key in a header or in the query."""
+    """An API key in a header or in the query."""
 
     type: Literal["api_key"] = Field(description="the type of authentication")
     key_env: EnvironmentName = Field(description="environment variable that contains the key")

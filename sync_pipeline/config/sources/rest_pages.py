@@ -1,6 +1,6 @@
-"""The keys under `paginator:` of `source: {type: rest}`: how to get from one page to the next.
+"""The keys under `paginator:` in `source: {type: rest}`: how to get from one page to the next.
 
-There is no default: if the wrong pagination were assumed, rows would be lost silently.
+There is no default, because rows would be lost silently if the wrong pagination were assumed.
 """
 
 from typing import Annotated, Literal
@@ -24,7 +24,7 @@ class JsonLink(StrictModel):
 
     type: Literal["json_link"] = Field(description="the type of pagination")
     next_url_path: JsonPath = Field(
-        description="JSONPath of the next page's URL; without one, the page is the last"
+        description="JSONPath of the next page's URL; a page without it is the last"
     )
 
 
@@ -36,7 +36,7 @@ class HeaderLink(StrictModel):
 
 
 class HeaderCursor(StrictModel):
-    """A header contains the cursor of the next page."""
+    """A response header contains the cursor for the next page."""
 
     type: Literal["header_cursor"] = Field(description="the type of pagination")
     header: str = Field(description="header that contains the cursor")
@@ -44,11 +44,11 @@ class HeaderCursor(StrictModel):
 
 
 class Cursor(StrictModel):
-    """The response contains the cursor of the next page."""
+    """The response contains the cursor for the next page."""
 
     type: Literal["cursor"] = Field(description="the type of pagination")
     cursor_path: JsonPath = Field(
-        description="JSONPath of the cursor; without one, the page is the last"
+        description="JSONPath of the cursor; a page without it is the last"
     )
     param: _Parameter | None = Field(
         default=None, description="query parameter in which the cursor is sent"
@@ -69,23 +69,24 @@ class Cursor(StrictModel):
 
 
 class Offset(StrictModel):
-    """Pages are requested by offset, up to the source's `count` or, without it, to an empty
-    page."""
+    """Pages are requested by offset, until the source's `count` is reached or, without it, until a
+    page is empty."""
 
     type: Literal["offset"] = Field(description="the type of pagination")
     limit: Annotated[int, Field(ge=1)] = Field(description="number of rows per page")
-    offset_param: _Parameter = Field(default="offset", description="query parameter of the offset")
-    limit_param: _Parameter = Field(default="limit", description="query parameter of the limit")
+    offset_param: _Parameter = Field(default="offset", description="query parameter for the offset")
+    limit_param: _Parameter = Field(default="limit", description="query parameter for the limit")
     has_more_path: JsonPath | None = Field(
         default=None, description="JSONPath of a value that is true while there are more pages"
     )
 
 
 class PageNumber(StrictModel):
-    """Pages are requested by number, up to `total_pages_path` or, without it, to an empty page."""
+    """Pages are requested by number, up to the total at `total_pages_path` or, without it, until a
+    page is empty."""
 
     type: Literal["page_number"] = Field(description="the type of pagination")
-    param: _Parameter = Field(default="page", description="query parameter of the page number")
+    param: _Parameter = Field(default="page", description="query parameter for the page number")
     first_page: int = Field(default=1, description="number of the first page")
     total_pages_path: JsonPath | None = Field(
         default=None, description="JSONPath of the total number of pages"

@@ -14,7 +14,7 @@ from sync_pipeline.config.sources.strict_model import (
 
 
 class SqlSource(SourceModel):
-    """Rows of a table, a view or a query of any database for which SQLAlchemy has a dialect."""
+    """Rows from a table, a view or a query in any database for which SQLAlchemy has a dialect."""
 
     type: Literal["sql"] = Field(default="sql", description="the type of the source")
     url_env: EnvironmentName = Field(
@@ -25,7 +25,8 @@ class SqlSource(SourceModel):
         default=None, description="source table or view, or `schema.table`"
     )
     query: str | None = Field(
-        default=None, description="a SELECT, instead of `table`, without a `;` at its end"
+        default=None,
+        description="instead of `table`: a SELECT statement, without a `;` at the end",
     )
     day_column: str = Field(
         description="column that determines a row's day, of type date, timestamp or timestamptz"
@@ -35,18 +36,19 @@ class SqlSource(SourceModel):
     )
     types: DeclaredColumns | None = Field(
         default=None,
-        description="PostgreSQL types of some columns, instead of those found, such as "
+        description="PostgreSQL types of some columns, instead of the detected types, such as "
         "`{paid: boolean}`",
     )
     ready_query: str | None = Field(
         default=None,
-        description="a SELECT of one value, with `%(day)s` for the day and `%%` for any other %; "
-        "if it returns false, 0, NULL or no row, the source is not ready and the day fails",
+        description="a SELECT that returns one value, with `%(day)s` for the day and `%%` for any "
+        "other %; if it returns false, 0, NULL or no row, the source is not ready and the day "
+        "fails",
     )
     count: bool = Field(
         default=True,
         description="whether the database also counts the rows of each day, in the snapshot that "
-        "they are read from; a difference fails the day (MySQL, MariaDB and SQLite)",
+        "they are read from; the day fails if the numbers differ (MySQL, MariaDB and SQLite)",
     )
     zero_dates: Literal["fail", "as_null"] = Field(
         default="fail",
@@ -55,14 +57,14 @@ class SqlSource(SourceModel):
     )
     max_connections: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         default=None,
-        description="how many workers may read the source at a time, over all runs; the others "
-        "wait; by default there is no limit",
+        description="how many workers may read the source at the same time, across all runs; "
+        "others wait; by default there is no limit",
     )
     connect_timeout_seconds: Annotated[int, Field(ge=2, le=600)] = Field(
         default=10, description="how long to wait for a connection (MySQL and MariaDB)"
     )
     statement_timeout_seconds: PositiveSeconds = Field(
-        default=3600, description="how long reading one day may take before it is aborted"
+        default=3600, description="how long reading a day may take before it is aborted"
     )
     lock_timeout_seconds: PositiveSeconds = Field(
         default=30, description="how long to wait for a lock (MySQL, MariaDB and SQLite)"

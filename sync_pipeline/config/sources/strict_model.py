@@ -1,6 +1,7 @@
-"""The base models and field types of a `defs.yaml`, shared by datasets and all types of sources.
+"""Base models and field types for a `defs.yaml`, shared by datasets and all source types.
 
-Does not define keys, and imports no source's libraries: see the other modules of this package.
+Does not define keys and does not import any source's libraries: see the other modules of this
+package.
 """
 
 import difflib
@@ -57,14 +58,14 @@ PositiveSeconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
 class StrictModel(BaseModel):
-    """A mapping in a `defs.yaml`: frozen, and unknown keys are refused."""
+    """A mapping in a `defs.yaml`. It is frozen, and unknown keys are rejected."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
     @model_validator(mode="before")
     @classmethod
     def _check_keys(cls, value: Any) -> Any:
-        """Refuse unknown keys. Unlike pydantic's message, the error lists the allowed ones."""
+        """Reject unknown keys. Unlike pydantic's message, the error lists the allowed ones."""
         if not isinstance(value, (dict, cls)):
             raise ValueError(f"must be a mapping; its keys are {', '.join(cls.model_fields)}")
         unknown = sorted(set(value) - set(cls.model_fields)) if isinstance(value, dict) else []
@@ -82,10 +83,10 @@ class StrictModel(BaseModel):
 
 
 def by_type(*kinds: type[StrictModel], default: str | None = None) -> WrapValidator:
-    """Return a validator that reads a mapping as the model in `kinds` that its `type` selects.
+    """Return a validator that parses a mapping as the model in `kinds` that its `type` selects.
 
-    Unlike pydantic's discriminator, it does not add the type to the path of a wrong key: the path
-    is used to find the line in the file.
+    Unlike pydantic's discriminator, it does not add the type to the path of an invalid key, because
+    the path is used to find the line in the file.
     """
     known = {get_args(kind.model_fields["type"].annotation)[0]: kind for kind in kinds}
 
@@ -101,12 +102,12 @@ def by_type(*kinds: type[StrictModel], default: str | None = None) -> WrapValida
 
 
 class SourceModel(StrictModel):
-    """The base of all types of sources. Each defines `type` and `day_column`, the column that
+    """The base model for all source types. Each defines `type` and `day_column`, the column that
     determines a row's day."""
 
     @property
     def origin(self) -> str:
-        """A short name of where the rows come from, without secrets."""
+        """A short name for where the rows come from, without secrets."""
         raise NotImplementedError
 
     @property
@@ -116,16 +117,16 @@ class SourceModel(StrictModel):
 
     @property
     def slots(self) -> tuple[str, int] | None:
-        """The setting that identifies the source, and how many workers may read it at a time; None
-        if there is no limit."""
+        """The setting that identifies the source, and how many workers may read it at the same
+        time; None if there is no limit."""
         return None
 
 
 def check_selection(
     table: str | None, query: str | None, columns: Sequence[str] | None, day_column: str
 ) -> None:
-    """Check the keys that select what is read from a database. Raises ValueError, which names the
-    key."""
+    """Check the keys that select what is read from a database. Raises ValueError with the name of
+    the key if one is not valid."""
     if (table is None) == (query is None):
         raise ValueError("give exactly one of 'table' and 'query'")
     if columns is not None:

@@ -123,7 +123,7 @@ def test_without_dagster_records_can_be_read_but_not_launched(stack: Stack, tmp_
         (
             {"dataset": "orders", "start_date": "2025-12-31", "end_date": "2026-01-01"},
             "end_date",
-            "2026-01-01 cannot be synced yet, its end_date is 2025-12-31; end at 2025-12-31",
+            "2026-01-01 cannot be synced: the dataset's end_date is 2025-12-31; end at 2025-12-31",
         ),
         (
             {"start_date": "2025-01-01", "end_date": "2025-01-01"},
