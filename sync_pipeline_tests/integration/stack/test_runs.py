@@ -140,7 +140,7 @@ BAD_REQUESTS: dict[str, dict[str, Any]] = {
     "is before its first day": {"start_date": "2023-12-31"},
     "cannot be synced: the dataset's end_date": {"end_date": "2026-01-02"},
     "dataset 'ordres' not found; known datasets: deliveries, events, orders": {"dataset": "ordres"},
-    "name the dataset, one of: deliveries, events, orders": {"dataset": None},
+    "several datasets exist; name one of: deliveries, events, orders": {"dataset": None},
 }
 
 
