@@ -77,7 +77,7 @@ def test_everything_runs_until_it_is_stopped(dev: Running) -> None:
     occupied = command.run_script(dev.settings, "dev", "--port", dev.port, "--page-port", 0)
     assert occupied.code == 3
     assert re.fullmatch(
-        rf"sync-pipeline: port {dev.port} cannot be used: .* or choose another with --port\n",
+        rf"sync-pipeline: port {dev.port} cannot be used: .* or choose another port with --port\n",
         occupied.errors,
     )
     synced = command.run_script(dev.settings, "backfill", "flights", "2013-01-01", "2013-01-03")
