@@ -68,7 +68,7 @@ class ForkServer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             encoding="utf-8",
-            start_new_session=True,  # Ctrl-C only reaches the tests, which then close this
+            start_new_session=True,  # Ctrl-C reaches only the tests, which then close it
         )
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "ready\n", "the fork server did not start"

@@ -1,7 +1,7 @@
 """`dagster dev`, except that its daemon checks for backfills every second instead of every 30.
 
 The interval is a constant in Dagster that no setting changes. This script replaces the `dagster`
-command: it is run by its path, and it also runs the daemon by this path.
+command, and `dagster dev` runs the daemon through it as well.
 """
 
 import os

@@ -45,7 +45,7 @@ class Bad:
 
 @pytest.fixture(scope="module")
 def locked_url() -> Iterator[str]:
-    """Return the URL of a server that requires a password, with a wrong one."""
+    """Return a URL with a wrong password for a server that requires a password."""
     off = {"fsync": "off"}
     with (
         folder_for_postgres() as folder,

@@ -1,7 +1,7 @@
 """All ways to re-execute or cancel a batch in Dagster use the batch's one record.
 
-All backfills are launched at once; all but one fail, and that one is cancelled. The failed ones are
-then re-executed.
+All backfills are launched at once; one is cancelled, the others fail. The failed ones are then
+re-executed.
 """
 
 from dataclasses import dataclass
