@@ -89,7 +89,7 @@ class Settings:
         return Path(self.environment.get(DATA_DIR) or PROJECT_ROOT / ".data").expanduser().resolve()
 
     def make_data_dir(self) -> Path:
-        """Create the data folder if it does not exist; return it. Raises SettingError."""
+        """Create the data folder if necessary; return it. Raises SettingError on failure."""
         try:
             self.data_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:

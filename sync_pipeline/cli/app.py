@@ -1,8 +1,8 @@
 """The entry point of `sync-pipeline`: its commands and their options.
 
 Does not implement the commands: see the other modules of this package. Does not import dagster,
-which takes seconds. A SyncError is printed as one line on standard error; `exit_codes.py` defines
-the exit codes.
+because that takes seconds. A SyncError is printed as one line on standard error; `exit_codes.py`
+defines the exit codes.
 """
 
 import signal
@@ -105,7 +105,7 @@ def demo(
 
 @app.command()
 def migrate() -> None:
-    """Migrate the tracking tables to this version. Idempotent, and safe to run concurrently."""
+    """Migrate the tracking tables to the current version. Safe to repeat and run concurrently."""
     from sync_pipeline.database.migrate import code_version
     from sync_pipeline.local.stack import prepare_databases
 

@@ -75,7 +75,7 @@ def run_demo(settings: Settings, console: Console, *, year: bool) -> bool:
 
 
 def _separate(settings: Settings, server: str) -> Settings:
-    """Create separate databases for the demo, the target from scratch; return settings for them."""
+    """Create the databases of the demo, with an empty target; return settings that use them."""
     connection = connect(
         server, setting=DATABASE_URL, purpose="demo", error=TargetError, autocommit=True
     )

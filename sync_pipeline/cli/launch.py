@@ -95,7 +95,7 @@ def launch_batch(settings: Settings, request: BatchRequest) -> Iterator[Launched
     and waits until it has ended. Raises RequestError if the request is not valid, or StackError if
     the process fails.
     """
-    # Dagster itself would retry for 15 s, and its error would not contain the reason.
+    # Check the connection first: Dagster would retry for 15 s, and its error has no reason.
     with closing(connect_to_storage(settings, "launch")):
         pass
     key = f"cli-{uuid.uuid4()}"

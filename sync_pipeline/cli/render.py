@@ -1,4 +1,4 @@
-"""The output of batches: a progress bar and tables on a terminal, and JSON for scripts.
+"""Output for batches: a progress bar and tables on a terminal, and JSON for scripts.
 
 The JSON is documented in docs/operations.md: fields may be added, but are never renamed or removed.
 Times are ISO 8601 with an offset. Does not read records: see `batches.py`.

@@ -18,7 +18,7 @@ def replay_and_show(settings: Settings, name: str, day: date | None, console: Co
 
     Raises RequestError if the dataset does not exist, TargetError or DayLockedError.
     """
-    # Imports dagster, which takes seconds.
+    # Imported here, because it imports dagster, which takes seconds.
     from sync_pipeline.orchestration.project import load_datasets
 
     dataset = find_dataset(load_datasets(settings.project_dir), name)

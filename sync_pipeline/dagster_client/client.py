@@ -1,6 +1,6 @@
 """A client for the GraphQL API of Dagster's webserver: launches runs and queries them.
 
-Does not import dagster, which takes more than a second.
+Does not import dagster, because that takes more than a second.
 """
 
 import json

@@ -42,7 +42,7 @@ from sync_pipeline.errors import EmbeddedPostgresError, one_line
 from sync_pipeline.settings import DATABASE_URL, with_database
 
 VERSION = 18
-_START_SECONDS = 120  # crash recovery may read max_wal_size from a slow disk
+_START_SECONDS = 120  # crash recovery may have to read max_wal_size from a slow disk
 _STOP_SECONDS = 60
 _PORT = 5432  # used only in the name of the socket
 _SOCKET = f".s.PGSQL.{_PORT}"
@@ -439,8 +439,8 @@ def _change_owner(folder: Path, account: tuple[int, int] | None) -> None:
 def _make_parents_searchable(path: Path) -> None:
     """Add the search permission (`o+x`) to the parent folders of `path` that lack it.
 
-    The server's user, which is not root, must be able to reach its folder. This does not allow it
-    to list the parents.
+    The server's user, which is not root, must be able to reach its folder. It still cannot list the
+    contents of the parents.
     """
     for parent in path.parents:
         mode = parent.stat().st_mode

@@ -42,7 +42,7 @@ def _check(settings: Settings) -> Iterator[tuple[str, bool, str]]:
     for dataset in datasets:
         try:
             yield f"dataset {dataset.name}", True, _open(dataset, settings)
-        except Exception as error:  # an error in one dataset must not stop the others' checks
+        except Exception as error:  # after an error in one dataset, check the next one
             message = one_line(error).removeprefix(f"dataset {dataset.name}: ")
             yield f"dataset {dataset.name}", False, message
 
@@ -53,7 +53,7 @@ def _open(dataset: Dataset, settings: Settings) -> str:
         pass
     with closing(open_source(dataset, settings)) as source:
         shape = source.shape
-    return f"{len(shape.columns)} columns, days by {shape.day_column} ({shape.day_type.value})"
+    return f"{len(shape.columns)} columns, day column {shape.day_column} ({shape.day_type.value})"
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ class DailySync(dg.Component):
         job = dg.define_asset_job(
             tags.job_name_of(self.dataset.name),
             selection=[asset],
-            description=f"Sync days of {self.dataset.name}.",
+            description=f"Sync days of the dataset {self.dataset.name}.",
         )
         schedule = self.dataset.schedule
         return dg.Definitions(
@@ -83,7 +83,7 @@ def translate_load_errors(project: Path) -> Iterator[None]:
         cause: BaseException = error
         while cause.__cause__ is not None and not isinstance(cause, (SyncError, ValidationError)):
             cause = cause.__cause__
-        # Omit the cause if the message is sufficient, because the Dagster UI shows it first.
+        # The Dagster UI shows the innermost error first, so drop it if the message is sufficient.
         if isinstance(cause, SyncError):
             raise cause from None
         if isinstance(cause, ValidationError):

@@ -407,7 +407,7 @@ def test_doctor_prints_what_is_ok_and_how_to_fix_the_rest(
     *well, daemon = healthy.out.splitlines()
     assert [line[:4] for line in well] == ["ok  "] * 5
     assert well[2] == "ok   definitions: events, orders"
-    assert well[4] == "ok   dataset orders: 4 columns, days by day (date)"
+    assert well[4] == "ok   dataset orders: 4 columns, day column day (date)"
     assert daemon.startswith("FAIL Dagster's daemon: is not running, so schedules, ")
     assert "start it: sync-pipeline dev" in daemon
     wrong_source = run(environment, "doctor", SYNC_SOURCE_URL=nowhere)

@@ -56,7 +56,7 @@ def test_the_settings_that_contain_secrets_are_listed() -> None:
         ({"path": "{day}"}, "set 'format'"),
         ({"path": "all.csv"}, "'columns' must contain the day_column 'sync_date'"),
         ({"ready": {}}, "set 'marker', 'settle_seconds', or both"),
-        ({"ready": {"marker": "../done"}}, "must be a name in the file's folder"),
+        ({"ready": {"marker": "../done"}}, "must be a name in the same folder"),
         ({"ready": {"marker": "{name}"}}, "{name} is not supported"),
         (
             {"path": "all.parquet", "ready": {"marker": "{day}"}, "columns": None},

@@ -37,7 +37,7 @@ def _path(text: str) -> str:
 def _marker(text: str) -> str:
     parts_of(text, ("day", "file"))
     if not text or text.startswith("/") or ".." in text.split("/"):
-        raise ValueError("must be a name in the file's folder, such as _SUCCESS or {file}.done")
+        raise ValueError("must be a name in the same folder, such as _SUCCESS or {file}.done")
     return text
 
 

@@ -1,7 +1,7 @@
 """Determine which batch a run or backfill belongs to, and what triggered it, from its tags.
 
 The batch key is the tag set by the API or the command line; otherwise the backfill ID; otherwise,
-for a run over a day range or of the batch job, the ID of the root run. A re-execution of a run or
+for a run of a day range or of the batch job, the ID of the root run. A re-execution of a run or
 backfill belongs to the same batch as its root and continues the same record. A run of a single
 partition outside a backfill does not belong to a batch. A batch over several datasets has one
 record per dataset, all with the same key.

@@ -8,7 +8,7 @@ from sync_pipeline.dagster_client import tags
 from sync_pipeline.dagster_client.tags import COMMAND_LINE_SUFFIX
 from sync_pipeline.orchestration.dagster.batch_key import triggered_by
 
-_PARENT = os.getppid()  # if a command launched this process, that command
+_PARENT = os.getppid()  # the command's process, if a command launched this process
 
 
 def describe_interrupt(instance: dg.DagsterInstance, run_id: str) -> str:

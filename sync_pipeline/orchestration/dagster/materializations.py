@@ -1,7 +1,7 @@
 """Report finished days to Dagster: one AssetMaterialization per partition.
 
 Storing an event can take longer than syncing a small day, so the events of quick days are stored in
-batches. A day that takes half a second or longer is reported at once.
+batches. A day that takes half a second or longer is reported immediately.
 """
 
 import time
