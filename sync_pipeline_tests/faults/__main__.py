@@ -1,6 +1,6 @@
-"""Play random rounds of faults and check all invariants: `python -m sync_pipeline_tests.faults`.
+"""Run random fault rounds and check all invariants: `python -m sync_pipeline_tests.faults`.
 
-Prints one line per round and then the totals. The exit code is 1 if an invariant was violated.
+Prints one line per round, followed by the totals. Exits with 1 if any invariant was violated.
 """
 
 import argparse
@@ -19,10 +19,10 @@ _KEEP_IN = Path(".data/faults")
 
 
 def main() -> int:
-    """Play the rounds that the arguments select; return the exit code."""
+    """Run the rounds selected by the arguments; return the exit code."""
     arguments = _arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops all processes too
-    logging.disable(logging.CRITICAL)  # errors are expected here; the workers still log
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # also stops all processes
+    logging.disable(logging.CRITICAL)  # expected errors; workers log separately
     struck: Counter[str] = Counter()
     violations = 0
     began = time.monotonic()

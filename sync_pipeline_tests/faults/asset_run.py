@@ -17,7 +17,7 @@ from sync_pipeline.dagster_client import tags
 
 
 def main() -> int:
-    """Run the request from standard input; return 0 if it succeeded, else 1."""
+    """Run the request read from standard input; return 0 if it succeeded, otherwise 1."""
     request = json.load(sys.stdin)
     config = request["config"]
     repository = ReconstructableRepository.for_module("sync_pipeline.definitions", "defs")

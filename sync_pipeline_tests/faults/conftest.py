@@ -1,4 +1,4 @@
-"""The harness that the fault tests share."""
+"""The harness shared by the fault tests."""
 
 from collections.abc import Iterator
 

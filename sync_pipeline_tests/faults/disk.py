@@ -1,4 +1,4 @@
-"""A small disk that a target table can fill: a tmpfs with a tablespace."""
+"""A tmpfs with a tablespace: a small disk that a target table can fill up."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ _LEFT_BYTES = 24 * 1024
 
 
 class TinyDisk:
-    """The mounted disk. `fill` leaves space for the rows of one or two days."""
+    """The mounted disk. `fill` leaves room for only one or two days of rows."""
 
     def __init__(self, folder: Path) -> None:
         self._ballast = folder / "ballast"

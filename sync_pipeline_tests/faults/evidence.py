@@ -14,7 +14,7 @@ from sync_pipeline_tests.faults.round import Round
 
 
 def keep(played: Round, folder: Path) -> Path:
-    """Write the data from a round to a new folder under `folder`; return its path."""
+    """Write the data from a round to a new folder under `folder`; return the new folder's path."""
     plan = played.plan
     place = folder / f"seed-{plan.seed}-round-{plan.number}-{plan.kind}"
     shutil.rmtree(place, ignore_errors=True)

@@ -48,8 +48,8 @@ def contents(world: World) -> dict[tuple[str, date], list[tuple[int, int]]]:
 
 @dataclass
 class Reported:
-    """The materializations in Dagster: the highest attempt number of each day, and the runs of
-    those that have no number because the tracking tables were unavailable."""
+    """Dagster's materializations: the highest attempt number for each day, and the runs behind
+    those that have no attempt number because the tracking tables were unavailable."""
 
     attempts: dict[tuple[str, date], int] = field(default_factory=dict)
     unnumbered: set[tuple[str, date, str]] = field(default_factory=set)
@@ -78,7 +78,7 @@ class Facts:
     """All facts about a round at one point in time."""
 
     world: World
-    launched_keys: dict[str, str]  # dataset by batch key
+    launched_keys: dict[str, str]  # batch key to dataset
     folder: Path
     batches: list[Row]
     days: list[Row]
@@ -91,7 +91,7 @@ class Facts:
         return [a for a in self.attempts if a["batch_id"] == batch["id"] and not a["superseded"]]
 
     def latest_attempt(self, record: Row) -> Row | None:
-        """Return the attempt whose number is in a day's record, or None."""
+        """Return the attempt whose number is in the day's record, or None if there is none."""
         for attempt in self.attempts:
             key = (attempt["dataset"], attempt["sync_date"], attempt["attempt"])
             if key == (record["dataset"], record["sync_date"], record["attempt"]):
@@ -115,7 +115,7 @@ def gather(played: Round) -> Facts:
 
 
 def inconsistencies(world: World) -> list[str]:
-    """Return any inconsistencies, which must not exist even while workers are running."""
+    """Return all inconsistencies; there must be none, even while workers are running."""
     found = world.query(
         "tracking",
         """SELECT 'batch ' || batch.batch_key || ' is ' || batch.status || ' while attempt '
@@ -138,7 +138,7 @@ def inconsistencies(world: World) -> list[str]:
 
 
 def open_things(played: Round) -> list[str]:
-    """Return what is still open in the records and in Dagster, one line per item."""
+    """Return whatever is still open in the records or in Dagster, one line per item."""
     world = played.world
     found = world.query(
         "tracking",

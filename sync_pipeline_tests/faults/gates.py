@@ -29,7 +29,7 @@ _ROLES = {
 
 @dataclass(frozen=True)
 class Gate:
-    """A closed gate. `session` is the PID of the backend that holds its lock."""
+    """A closed gate. `session` is the PID of the database backend that holds its lock."""
 
     world: World
     role: str

@@ -1,4 +1,4 @@
-"""What rounds share: servers, worlds, the workers' fork server and a small disk."""
+"""What the rounds share: servers, worlds, the workers' fork server and a small disk."""
 
 import tempfile
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from sync_pipeline_tests.faults.world import (
 
 
 class Harness:
-    """Plays rounds; creates each world when a round first needs it."""
+    """Runs rounds, and creates each world when a round first needs it."""
 
     def __init__(
         self, folder: Path, servers: dict[str, Server], disk: TinyDisk | None, stack: ExitStack
@@ -48,7 +48,7 @@ class Harness:
 
 @contextmanager
 def running_harness() -> Iterator[Harness]:
-    """Run the servers and the disk that rounds need while the block runs."""
+    """Provide the servers and the disk that the rounds need while the block runs."""
     with tempfile.TemporaryDirectory(prefix="sync-pipeline-faults-") as name, ExitStack() as stack:
         folder = Path(name)
         write_project(folder / "project")

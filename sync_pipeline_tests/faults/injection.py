@@ -1,8 +1,8 @@
-"""Inject the faults of a round into its workers, each at its planned time.
+"""Inject a round's faults into its workers, each at its planned time.
 
 Each kind of fault is a generator: the code before `yield` runs while the worker waits at a step,
-the code after it once the worker has continued. A generator that ends without yielding had no
-effect. For the choice of faults, see `plan`.
+and the code after it runs once the worker has continued. If the generator ends without yielding,
+the fault had no effect. For how faults are chosen, see `plan`.
 """
 
 import signal
@@ -37,7 +37,7 @@ WHERE datname = current_database() AND usename = 'sync' AND {purpose}
 def inject(played: Round, fault: Fault) -> bool:
     """Inject `fault`; return whether it had an effect.
 
-    It has none if no worker reaches its step or the worker has already ended.
+    It has no effect if no worker reaches its step or if the worker has already ended.
     """
     steps = _ACTS[fault.what](played, fault)
     if fault.step is None:
@@ -45,9 +45,9 @@ def inject(played: Round, fault: Fault) -> bool:
         return next(steps, True) is None and _finish(steps)
     struck = False
     work = played.plan.works[fault.victim]
-    if fault.step is not Step.BEFORE_LOCK:  # that gate is the lock on the first day
+    if fault.step is not Step.BEFORE_LOCK:  # this step's gate is the lock on the first day
         holds_within(lambda: played.has_begun(fault.victim), _SECONDS_TO_COME)
-        # At most half the time that the work takes, because it must still be running.
+        # At most half of the work's duration, because the work must still be running.
         longest = work.count * played.plan.pace / PARALLEL_DAYS[work.dataset] / 2
         pause(min(fault.after, longest))
     day = day_number(work.first + (work.count // 2 if fault.step is Step.AFTER_COMMIT else 0))
@@ -89,7 +89,7 @@ def _launch_again(played: Round, fault: Fault, victim: Launched) -> None:
 
 
 def _sleep(played: Round, fault: Fault) -> Iterator[None]:
-    """Suspend a worker until it is declared lost and another one has synced its days; resume it."""
+    """Suspend a worker, and resume it once it is declared lost and another has synced its days."""
     victim = played.victim(fault)
     if not victim.worker.signal(signal.SIGSTOP):
         return
@@ -127,7 +127,7 @@ def _cut(played: Round, fault: Fault) -> Iterator[None]:
 
 
 def _terminate(played: Round, where: str) -> int:
-    """Terminate the connections to the database `where`; return how many there were."""
+    """Terminate the connections to the database for `where`; return how many there were."""
     with suppress(psycopg2.Error):  # its server may be down
         return len(played.world.query(where, _TERMINATE.format(purpose=_PURPOSES[where])))
     return 0
@@ -166,7 +166,7 @@ def _fill(played: Round, fault: Fault) -> Iterator[None]:
 
 
 def move_to_tiny_disk(played: Round) -> None:
-    """Move the target tables to the small disk, for a round that fills it."""
+    """Move the target tables to the small disk, for a round that fills that disk."""
     for dataset in {work.dataset for work in played.plan.works}:
         played.world.query("target", f"ALTER TABLE {dataset} SET TABLESPACE {TABLESPACE}")
 

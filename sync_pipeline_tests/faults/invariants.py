@@ -1,7 +1,7 @@
 """The invariants that must hold once all workers have ended and the reconciler has run.
 
 Each function checks one invariant and yields a sentence for each violation. Records and attempts
-are compared with the target's rows, with the rows expected from the source's generation, and with
+are compared with the target's rows, with the rows expected for the source's generation, and with
 Dagster. For how the facts are read, see `facts`.
 """
 
@@ -29,7 +29,7 @@ _FINISHED = re.compile(
     r"批量同步完成: (\S+)至(\S+), 共(\d+)天, 成功(\d+), 失败(\d+), 跳过(\d+), 耗时(\d+)分(\d+)秒"
 )
 
-# Some times are computed from durations, and a statement takes some time to reach the server.
+# Some times are computed from durations, and a statement takes a moment to reach the server.
 _SLACK = timedelta(seconds=1)
 
 
@@ -42,7 +42,7 @@ def violations(played: Round) -> list[str]:
 
 
 def one_record_for_every_batch(facts: Facts) -> Iterator[str]:
-    """Each batch that started has exactly one record, which has the right dataset."""
+    """Each batch that started has exactly one record, and that record has the right dataset."""
     found: dict[str, list[str]] = defaultdict(list)
     for batch in facts.batches:
         found[batch["batch_key"]].append(batch["dataset"])
@@ -63,7 +63,7 @@ def _has_started(world: World, run: dg.DagsterRun) -> bool:
 def batches_match_their_days(facts: Facts) -> Iterator[str]:
     """The counts, rows and status of a closed batch match its days.
 
-    It has each requested day once, and it has failed if and only if a day failed.
+    The batch contains each requested day once, and it failed if and only if one of them failed.
     """
     for batch in facts.batches:
         current = facts.current_attempts(batch)
@@ -84,7 +84,7 @@ def batches_match_their_days(facts: Facts) -> Iterator[str]:
 
 
 def remarks_match_the_counts(facts: Facts) -> Iterator[str]:
-    """The remarks of a closed batch follow the contract and contain the record's numbers."""
+    """A closed batch's remarks follow the contract and contain the numbers from its record."""
     for batch in facts.batches:
         found = _FINISHED.fullmatch(batch["remarks"] or "")
         if found is None:
@@ -101,9 +101,9 @@ def remarks_match_the_counts(facts: Facts) -> Iterator[str]:
 
 
 def closed_records_are_complete(facts: Facts) -> Iterator[str]:
-    """Each record is closed, with an end time and a duration.
+    """Each record is closed and has an end time and a duration.
 
-    It has an error message if and only if it failed.
+    It has an error message if and only if its status is failed.
     """
     for record in [*facts.batches, *facts.days]:
         name = f"{record['kind']} record {record['id']} ({record['status']})"
@@ -119,7 +119,7 @@ def closed_records_are_complete(facts: Facts) -> Iterator[str]:
 
 
 def day_records_match_their_latest_attempts(facts: Facts) -> Iterator[str]:
-    """A day's record has the status and the number of the day's latest attempt."""
+    """A day's record has the status and the number of that day's latest attempt."""
     highest: dict[tuple[str, date], int] = defaultdict(int)
     for attempt in facts.attempts:
         key = (attempt["dataset"], attempt["sync_date"])
@@ -149,7 +149,7 @@ def a_synced_day_holds_exactly_its_source_rows(facts: Facts) -> Iterator[str]:
 
 
 def no_day_mixes_generations(facts: Facts) -> Iterator[str]:
-    """Each day has all rows of one generation exactly once, or no rows if it was never synced."""
+    """Each day has every row of a single generation once, or no rows if it was never synced."""
     for dataset in DATASETS:
         for day in map(day_number, range(DAYS)):
             held = facts.contents.get((dataset, day), [])
@@ -159,7 +159,7 @@ def no_day_mixes_generations(facts: Facts) -> Iterator[str]:
 
 
 def committed_rows_are_recorded(facts: Facts) -> Iterator[str]:
-    """Each day has the rows of a recorded success: no commit is unrecorded after a worker dies."""
+    """Each day has the rows of a recorded success: a commit is recorded even if its worker dies."""
     recorded: dict[tuple[str, date], int] = defaultdict(int)
     for attempt in facts.attempts:
         if attempt["state"] == "success":
@@ -179,7 +179,7 @@ def _describe(rows: Sequence[tuple[int, int]]) -> str:
 
 
 def a_successful_batch_has_all_its_days(facts: Facts) -> Iterator[str]:
-    """Each day of a successful batch is synced, by this batch or another one."""
+    """Each day of a successful batch has been synced, by that batch or by another one."""
     recorded_days = {(r["dataset"], r["sync_date"]) for r in facts.days}
     for batch in facts.batches:
         for attempt in facts.current_attempts(batch):
@@ -189,7 +189,7 @@ def a_successful_batch_has_all_its_days(facts: Facts) -> Iterator[str]:
 
 
 def a_batch_starts_before_and_ends_after_its_days(facts: Facts) -> Iterator[str]:
-    """A closed batch starts before its first day starts, and ends after its last one ends."""
+    """A closed batch starts before its first day starts, and ends after its last day ends."""
     for batch in facts.batches:
         begun = [a for a in facts.attempts if a["batch_id"] == batch["id"] and a["started_at"]]
         if not begun or batch["end_time"] is None:
@@ -206,7 +206,7 @@ def a_batch_starts_before_and_ends_after_its_days(facts: Facts) -> Iterator[str]
 def no_two_workers_load_a_day_at_once(facts: Facts) -> Iterator[str]:
     """Each successful attempt at a day starts after the previous one has ended.
 
-    The attempts may not be in the order of their numbers: a late result gets the next number.
+    Attempt numbers may be out of chronological order, because a late result gets the next number.
     """
     by_day: dict[tuple[str, date], list[Row]] = defaultdict(list)
     for attempt in facts.attempts:
@@ -223,9 +223,9 @@ def no_two_workers_load_a_day_at_once(facts: Facts) -> Iterator[str]:
 
 
 def every_synced_day_is_materialized(facts: Facts) -> Iterator[str]:
-    """Dagster has a materialization of each day that a run synced, by that attempt or a later one.
+    """Dagster has a materialization for each day that a run synced, from that or a later attempt.
 
-    If the attempt had no number because the tracking tables were unavailable, the run must match.
+    If the attempt had no number because the tracking tables were unavailable, the runs must match.
     """
     for record in facts.days:
         if record["status"] != "success" or record["run_id"] is None:
@@ -240,7 +240,7 @@ def every_synced_day_is_materialized(facts: Facts) -> Iterator[str]:
 
 
 def dagster_and_the_record_agree(facts: Facts) -> Iterator[str]:
-    """If a batch's latest run succeeded in Dagster, its record shows success."""
+    """If a batch's latest run succeeded in Dagster, the batch's record shows success."""
     records = {batch["batch_key"]: batch["status"] for batch in facts.batches}
     latest: dict[str, dg.DagsterRun] = {}
     for run in facts.runs:  # newest first
@@ -252,7 +252,7 @@ def dagster_and_the_record_agree(facts: Facts) -> Iterator[str]:
 
 
 def no_password_is_exposed(facts: Facts) -> Iterator[str]:
-    """The password is not in any record, attempt, worker, correction, run, event or log."""
+    """The password appears in no record, attempt, worker, correction, run, event or log."""
     tables = ("daily_sync_status", "sync_attempt", "sync_worker", "sync_correction")
     places = [("tracking", table) for table in tables]
     schema = "dagster." if facts.world.layout.home_of("dagster") == "target" else ""

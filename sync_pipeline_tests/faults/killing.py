@@ -12,7 +12,7 @@ def kill_all(dagster: RunningDagster) -> None:
     main = psutil.Process(dagster.process.pid)
     everything = [main, *main.children(recursive=True)]
     for process in everything:
-        process.suspend()  # so that none reacts when another one dies
+        process.suspend()  # so that none can react when another dies
     for process in everything:
         process.kill()
     psutil.wait_procs(everything[1:], _TIMEOUT_SECONDS)

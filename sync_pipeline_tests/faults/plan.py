@@ -1,6 +1,6 @@
-"""Plans for rounds: which batches run and which faults occur when.
+"""Plans for rounds: which batches run, which faults occur, and when.
 
-The same seed and number always give the same plan.
+A given seed and number always produce the same plan.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,11 +17,11 @@ class What(str, Enum):
     KILL = "kill"  # SIGKILL a worker
     CANCEL = "cancel"  # SIGTERM a worker
     SLEEP = "sleep"  # SIGSTOP a worker until another one has synced its days, then SIGCONT
-    CUT = "cut"  # pg_terminate_backend connections of one purpose
+    CUT = "cut"  # call pg_terminate_backend on all connections that serve one purpose
     STOP = "stop"  # stop a server immediately, then start it again
     REFUSE = "refuse"  # revoke INSERT from the sync role, then grant it again
-    HOLD = "hold"  # make all workers of a dataset wait at a step, so that they continue together
-    FILL = "fill"  # fill the disk of a target table, then free it
+    HOLD = "hold"  # make all of a dataset's workers wait at a step, then continue together
+    FILL = "fill"  # fill the disk that holds a target table, then free it
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Work:
 
 @dataclass(frozen=True)
 class Fault:
-    """Do `what` after `after` seconds, when a worker on the dataset of `victim` is at `step`.
+    """Do `what` after `after` seconds, once a worker for the dataset of `victim` is at `step`.
 
-    If there is a step, the time is counted from the start of the first day, otherwise from the
+    If there is a step, the time is counted from the start of the first day; otherwise, from the
     start of the round. `where` is a server; `lasts` is in seconds. With `again`, the victim's batch
     is launched again immediately; with `split`, a suspended worker also loses its connections.
     """
@@ -58,7 +58,7 @@ class Fault:
 
     @property
     def label(self) -> str:
-        """The kind of fault, its server and its step; faults are counted by label."""
+        """The kind of fault with its server or its step; faults are counted by label."""
         parts = [self.what.value, self.where]
         parts += [f"at {self.step.name.lower()}"] if self.step and not self.where else []
         return " ".join(part for part in parts if part)
@@ -73,7 +73,7 @@ class Plan:
     """The plan for one round. With `reconciling`, the reconciler runs during the faults.
 
     With `retry`, failed batches are launched again at the end; with `changed`, the source's rows
-    are changed before that.
+    change before these retries.
     """
 
     number: int
@@ -205,7 +205,7 @@ def _stopped(where: str) -> Callable[[Random], list[Fault]]:
 
 
 def _killed_during_outage(rng: Random) -> list[Fault]:
-    """Stop the tracking server, and kill a worker before the server runs again."""
+    """Stop the tracking server, and kill a worker before the server is started again."""
     stopped, killed = round(0.2 * rng.random(), 2), round(0.1 + 0.4 * rng.random(), 2)
     return [
         Fault(What.STOP, stopped, where="tracking", lasts=1.2),
@@ -229,7 +229,7 @@ def _in_a_race(rng: Random) -> list[Fault]:
 
 
 def _more_faults(rng: Random) -> list[Fault]:
-    """Return one or two faults that can be combined with any others."""
+    """Return one or two faults that can be combined with any other fault."""
     light = [_killed, _cancelled, _cut("source"), _cut("target"), _cut("tracking"), _refused]
     return [fault for _ in range(rng.choice([1, 1, 2])) for fault in rng.choice(light)(rng)]
 

@@ -1,6 +1,6 @@
-"""One round of faults: its plan, its world, the workers it launched, and what was found.
+"""A single fault round: its plan, its world, the workers it launched, and its findings.
 
-For how a round is played, see `rounds` and `stack_rounds`.
+For how a round is run, see `rounds` and `stack_rounds`.
 """
 
 import threading
@@ -21,7 +21,7 @@ _SECONDS_TO_LAUNCH = 45
 
 @dataclass(frozen=True)
 class Launched:
-    """A worker launched for the work with the index `number`, and its batch."""
+    """A worker launched for the work item with index `number`, and its batch."""
 
     number: int
     key: str
@@ -34,7 +34,7 @@ class Launched:
 class Round:
     """A round in progress. `violations` is empty if every invariant holds.
 
-    `elsewhere` maps the keys of batches that run in a full Dagster to their datasets.
+    `elsewhere` maps the keys of batches that run in a full Dagster instance to their datasets.
     """
 
     plan: Plan
@@ -54,16 +54,16 @@ class Round:
         self.notes.append(f"{time.monotonic() - self.began:6.2f} s  {text}")
 
     def strike(self, label: str, said: str) -> None:
-        """Record that a fault took effect; faults are counted by `label`."""
+        """Record that a fault took effect; faults are counted by their label."""
         self.struck.append((label, said))
 
     def launch(
         self, number: int, key: str, *, resync: bool | None = None, retry: bool = False
     ) -> Launched:
-        """Start a worker for the work with the index `number`, as batch `key`.
+        """Start a worker for the work item with index `number`, as batch `key`.
 
-        With `retry`, it does what the `retry` command does; otherwise, what a launch with the key
-        in a tag does.
+        With `retry`, the worker does the same as the `retry` command; otherwise, it does the same
+        as a launch that passes the key in a tag.
         """
         work = self.plan.works[number]
         days = [day_number(work.first + n) for n in range(work.count)]
@@ -90,7 +90,7 @@ class Round:
         return self._of(fault.victim)[-1]
 
     def has_begun(self, number: int) -> bool:
-        """Return whether a day of this work's dataset has started in this round."""
+        """Return whether a day of this work item's dataset has started in this round."""
         values = [self.plan.works[number].dataset, self.world.generations[-1][0]]
         began = (
             "SELECT 1 FROM sync_attempt WHERE dataset = %s AND id > %s AND started_at IS NOT NULL"

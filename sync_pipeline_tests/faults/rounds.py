@@ -1,7 +1,7 @@
-"""Play a round: launch its batches, inject its faults, recover, and check the invariants.
+"""Run a round: launch its batches, inject its faults, recover, and check the invariants.
 
-Each wait has a timeout; a process that has not ended by then is a violation. For what must hold
-at the end, see `invariants`.
+Each wait has a timeout, and a process that has not ended by then counts as a violation. For what
+must hold at the end, see `invariants`.
 """
 
 import signal
@@ -32,7 +32,7 @@ _CHECK_SECONDS = 0.05
 
 
 def play(plan: Plan, world: World, folder: Path, disk: TinyDisk | None) -> Round:
-    """Play a round and write its logs to `folder`. An exception counts as a violation."""
+    """Run a round and write its logs to `folder`. An exception counts as a violation."""
     played = Round(plan, world, folder, disk)
     try:
         _play(played)
@@ -117,7 +117,7 @@ def _check_repeatedly(played: Round) -> Iterator[None]:
 
 @contextmanager
 def _every(seconds: float, work: Callable[[], object]) -> Iterator[None]:
-    """Call `work` repeatedly in a thread while the block runs, pausing for `seconds` in between."""
+    """Call `work` every `seconds` in a separate thread while the block runs."""
     over = threading.Event()
 
     def repeat() -> None:
@@ -134,7 +134,7 @@ def _every(seconds: float, work: Callable[[], object]) -> Iterator[None]:
 
 
 def _reconcile(played: Round) -> None:
-    """Run the reconciler once, as the sensor does. It may fail if a database is unavailable."""
+    """Run the reconciler once, as the sensor does. The run may fail if a database is down."""
     world, memory = played.world, deepcopy(played.memory)
     reconciler = Reconciler(world.instance, world.settings, world.datasets, memory)
     try:
@@ -147,7 +147,7 @@ def _reconcile(played: Round) -> None:
 
 
 def _agree(played: Round) -> None:
-    """Run the reconciler until nothing is open."""
+    """Run the reconciler until nothing is left open."""
 
     def agreed() -> bool:
         _reconcile(played)
@@ -158,7 +158,7 @@ def _agree(played: Round) -> None:
 
 
 def _retry(played: Round) -> None:
-    """Launch again the batches that did not succeed. Without faults, all of them must succeed."""
+    """Relaunch the batches that did not succeed. Now that there are no faults, all must succeed."""
     world = played.world
     records = {row["batch_key"]: row["status"] for row in facts.batch_records(world)}
     again = [one for one in _latest_of_each_key(played) if records.get(one.key) != "success"]
@@ -166,7 +166,7 @@ def _retry(played: Round) -> None:
     if again and played.plan.changed:
         world.next_generation(0.0)
     for launched in again:
-        # The `retry` command finds batches by their records.
+        # The `retry` command finds batches by their records, so a batch without one is launched.
         retry = launched.key in records
         retried = played.launch(launched.number, launched.key, retry=retry)
         retried.worker.process.wait(_SECONDS_TO_END)

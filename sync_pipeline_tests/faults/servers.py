@@ -1,4 +1,4 @@
-"""PostgreSQL servers that a round stops abruptly, as a power failure would, and restarts."""
+"""PostgreSQL servers that a round stops abruptly, like a power failure, and then restarts."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from psycopg2.extras import RealDictCursor
 from sync_pipeline.local import embedded_postgres
 
 _TIMEOUT_SECONDS = 30
-# Fast and small: a round kills processes, not the machine, so nothing needs to be flushed.
+# Fast and small: rounds kill processes but not the machine, so data need not be flushed to disk.
 _SETTINGS = {
     "fsync": "off",
     "shared_buffers": "32MB",

@@ -1,7 +1,7 @@
-"""Rounds with a full Dagster: web server, daemon, code server, and the runs they start.
+"""Rounds with a full Dagster instance: web server, daemon, code server, and the runs they start.
 
-The test does not run the reconciler: the daemon's sensors must close all records. Each round starts
-a separate Dagster, which takes 30 seconds or more.
+Here the round does not run the reconciler: the daemon's sensors must close all records. Each round
+starts its own Dagster instance, which takes 30 seconds or more.
 """
 
 import os
@@ -30,7 +30,7 @@ _CANCEL = "mutation ($id: String!) { cancelPartitionBackfill(backfillId: $id) { 
 
 
 def play_on_stack(plan: Plan, world: World, folder: Path) -> Round:
-    """Play a round whose kind is one of `STACK_KINDS`."""
+    """Run a round whose kind is one of `STACK_KINDS`."""
     played = Round(plan, world, folder, None)
     try:
         world.reset(plan.pace)
@@ -81,7 +81,7 @@ def _launch_backfill(played: Round, dagster: RunningDagster, number: int) -> str
 
 
 def _at_a_random_moment(played: Round, rng: Random, key: str) -> None:
-    """Wait until the first day of the batch has started, then for a random time."""
+    """Wait until the first day of the batch has started, and then for a random length of time."""
     began = """SELECT 1 FROM sync_attempt JOIN daily_sync_status record ON record.id = batch_id
         WHERE batch_key = %s AND started_at IS NOT NULL"""
     if not holds_within(lambda: played.world.query("tracking", began, [key]), _SECONDS_TO_BEGIN):

@@ -1,5 +1,5 @@
 """If a worker dies or misses its heartbeat, its record is closed, Dagster shows the failure, and
-nothing is committed late.
+the worker commits nothing afterwards.
 
 The web server, the daemon, the code server, the run and the signals are all real.
 """
@@ -39,14 +39,14 @@ def databases(
 
 @pytest.fixture(scope="module")
 def killed(databases: Databases) -> tuple[str, list[date]]:
-    """Kill all of Dagster while a batch is running; return the key and the days of the batch."""
+    """Kill all of Dagster while a batch is running; return the batch's key and days."""
     batch_days = days(FIRST, 20)
     with run_dagster(databases.settings) as dagster:
         run_id = start_slow_batch(Stack(databases.settings, dagster), "orders", batch_days)
         worker = worker_of(databases, run_id)
         kill_all(dagster)
         wait_until(lambda: not worker.is_running())
-    assert databases.batch(run_id)["status"] == "syncing"  # nothing is running that could close it
+    assert databases.batch(run_id)["status"] == "syncing"  # nothing that could close it is running
     return run_id, batch_days
 
 

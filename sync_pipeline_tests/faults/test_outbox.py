@@ -1,4 +1,4 @@
-"""Committed days that their worker did not record are recorded before their run is closed."""
+"""Days that a worker committed but did not record are recorded before its run is closed."""
 
 import logging
 import time
@@ -35,7 +35,7 @@ def by_reconciler(world: World, run: dg.DagsterRun) -> None:
 
 
 def by_sensor(world: World, run: dg.DagsterRun) -> None:
-    """Call the sensor for failed runs."""
+    """Run the sensor that handles failed runs."""
     event = world.instance.report_run_failed(run)
     (sensor,) = (s for s in build_sensors(world.datasets) if s.name == "record_run_failure")
     context = dg.build_run_status_sensor_context(
@@ -92,7 +92,7 @@ def test_only_days_from_runs_of_this_dagster_are_recorded(
 
 
 def leave_in_outbox(world: World, batch: NewBatch) -> None:
-    """Add the first day of `batch` to the outbox, as a worker does just before it is killed."""
+    """Add the first day of `batch` to the outbox, as if its worker was killed right after that."""
     begun = StartedDay("orders", batch.days[0], batch, None, time.monotonic())
     connection = psycopg2.connect(world.settings.database_url)
     with closing(connection), connection, connection.cursor() as cursor:

@@ -1,6 +1,6 @@
-"""A fixed set of random rounds: one of each kind with workers only, and one with a full Dagster.
+"""A fixed set of random rounds: one per workers-only kind, and one with a full Dagster instance.
 
-`make faults ROUNDS=500 SEED=2` plays more rounds.
+To run more rounds, use for example `make faults ROUNDS=500 SEED=2`.
 """
 
 from pathlib import Path
@@ -35,5 +35,5 @@ def test_after_a_round_of_faults_records_target_and_dagster_agree(
             pytest.fail("\n".join([*played.violations, *played.notes, f"evidence: {kept}"]))
         if played.struck:
             return
-    # Otherwise, a step that no worker reaches any longer would never be tested.
+    # Otherwise, nobody would notice that no worker reaches a step any longer.
     pytest.fail(f"no fault had an effect in {_MAX_ROUNDS} rounds: {played.notes}")

@@ -1,4 +1,4 @@
-"""The reconciler ends runs for which no worker has registered, and runs whose worker is lost."""
+"""The reconciler ends runs for which no worker registered, and runs whose worker is lost."""
 
 import time
 from contextlib import closing
@@ -36,7 +36,7 @@ def test_a_run_is_ended_if_its_creator_died_before_starting_it(harness: Harness)
         found = world.instance.get_run_by_id(run.run_id)
         return found is not None and found.status is dg.DagsterRunStatus.FAILURE
 
-    assert not ended()  # it may be about to start
+    assert not ended()  # the run may be about to start
     assert holds_within(ended, 6 * LOST_AFTER_SECONDS)
 
 
@@ -71,7 +71,7 @@ def test_a_worker_suspended_in_copy_blocks_its_day_only_until_it_is_declared_los
     plan = Plan(1002, "by hand", "sleep", layout, (work,), (asleep,), 0.02, True, False, False)
     played = harness.play(plan)
     assert played.struck
-    assert played.violations == []  # so another worker synced the day
+    assert played.violations == []  # implies that another worker synced the day
 
 
 def test_a_run_of_another_job_whose_partitions_are_not_days_is_ignored(
@@ -143,7 +143,7 @@ def test_a_suspicion_is_restarted_after_the_reconciler_could_not_run(
     run = never_started(world)
     long_ago = time.time() - 1000
 
-    def is_suspected_again() -> bool:  # once the run is so old that it will not start
+    def is_suspected_again() -> bool:  # the run is too old to still start
         memory = ReconcilerCursor(last_run_at=long_ago, suspected={run.run_id: Suspicion(long_ago)})
         assert reconcile(world, memory).corrections == []
         return memory.suspected.get(run.run_id, Suspicion(long_ago)).since > long_ago

@@ -1,7 +1,7 @@
-"""If the tracking server fails during a run, the sync continues and the records become complete.
+"""If the tracking server fails during a run, the sync continues, and its records are added later.
 
 Here the run ends or is killed before the server is available again, so the reconciler must record
-its days. For a worker that is still running then, see `integration/test_outages.py`.
+its days. For runs that outlast the outage, see `integration/test_outages.py`.
 """
 
 import os
@@ -29,7 +29,7 @@ PAUSE_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Apart:
-    """The stack, and the separate server for the tracking tables."""
+    """The stack, and a separate server for its tracking tables."""
 
     stack: Stack
     server: Server
@@ -75,8 +75,8 @@ class Apart:
         return min(a["started_at"] for a in of), max(a["ended_at"] for a in of)
 
     def recorded_late(self, key: str) -> list[date]:
-        """Return the days of a batch that were recorded late: from Dagster's events, or from the
-        outbox in the target."""
+        """Return the days of a batch that were recorded late, either from Dagster's events or from
+        the outbox in the target."""
         statement = """SELECT sync_date FROM sync_correction WHERE batch_key = %s
             AND what LIKE 'recorded a late result: %%' ORDER BY sync_date"""
         return [row["sync_date"] for row in self.stack.records(statement, [key])]
@@ -208,7 +208,7 @@ def test_a_batch_killed_before_it_could_be_recorded_has_one_record(apart: Apart)
 
 
 def run_process(stack: Stack, run_id: str) -> int:
-    """Return the PID of a run's process, from its event log."""
+    """Return the PID of a run's process, as found in the run's event log."""
     query = "query ($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events {"
     query += " ... on MessageEvent { message } } } } }"
     said = str(stack.dagster.graphql(query, {"id": run_id}))

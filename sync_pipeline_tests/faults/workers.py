@@ -1,7 +1,8 @@
 """Workers as real processes, forked from one that has imported Dagster.
 
-A worker is what the command line starts (`orchestration.run_batch`) or what Dagster starts for a
-run of the asset over a day range. Each has its own environment and log and gets real signals.
+A worker is the process that the command line starts (`orchestration.run_batch`) or that Dagster
+starts to run the asset over a day range. Each has its own environment and log, and receives real
+signals.
 """
 
 import atexit
@@ -27,7 +28,7 @@ _servers: list[ForkServer] = []
 
 
 def preload(environment: Mapping[str, str]) -> None:
-    """Start the process that all workers are forked from, with the project in `environment`.
+    """Start the process from which all workers are forked, with the project in `environment`.
 
     Does nothing if it is already running.
     """
@@ -68,7 +69,7 @@ class Worker:
         return self.process.send_signal(sign)
 
     def end(self, seconds: float) -> None:
-        """Kill the process if it is still running, and all processes that it started."""
+        """Kill the process if it is still running, along with all processes that it started."""
         self.signal(signal.SIGKILL)
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
@@ -76,7 +77,7 @@ class Worker:
 
 
 def start(environment: Mapping[str, str], request: Mapping[str, Any], log: Path) -> Worker:
-    """Start a worker with a request for `run_batch`, or for `asset_run` if it has `asset`."""
+    """Start a worker that runs the request: `asset_run` if `asset` is set, else `run_batch`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output, Path(os.devnull).open("rb") as nothing:
         streams = (nothing.fileno(), output.fileno(), output.fileno())
@@ -96,7 +97,7 @@ def batch_request(
     asset: bool = False,
     retry: bool = False,
 ) -> dict[str, Any]:
-    """Return a request for these days (inclusive), for the batch job or for the asset."""
+    """Return a request to run the batch job or the asset for these days (inclusive)."""
     config = {
         "dataset": dataset,
         "start_date": first.isoformat(),
@@ -109,8 +110,8 @@ def batch_request(
 
 
 def work() -> None:
-    """Run the request in the arguments; called in the forked process."""
-    os.setsid()  # makes it the leader of its process group, see Worker.end
+    """Run the request described by the arguments. This is called in the forked process."""
+    os.setsid()  # makes it a process group leader, see Worker.end
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     from sync_pipeline.orchestration import run_batch
@@ -122,4 +123,4 @@ def work() -> None:
     code = asset_run.main() if asset else run_batch.main()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # without waiting for Dagster's threads
+    os._exit(code)  # do not wait for Dagster's threads

@@ -1,8 +1,8 @@
-"""The world of a round: a project, its databases on four servers, and their expected content.
+"""The world of a round: a project, its databases on up to four servers, and their expected content.
 
-The source computes its rows from a generation number, so the expected rows of each day are known,
-and every row differs between two generations. The databases of a round are copies of templates in
-which real runs have synced the first days.
+The source computes its rows from a generation number, so the expected rows for each day are known,
+and every row differs from one generation to the next. A round's databases are copies of templates
+in which real runs have already synced the first days.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,7 +32,7 @@ DAYS_SYNCED = 40
 """How many of the first days are synced, with generation 1, before a round starts."""
 ROWS_PER_DAY = 20
 DATASETS = ("orders", "events", "visits", "clicks")
-PASSWORD = "Geheim-4711-Wort"  # noqa: S105  searched for in all tables and logs after a round
+PASSWORD = "Geheim-4711-Wort"  # noqa: S105  must not be in any table or log after a round
 LOST_AFTER_SECONDS = 1.0
 TIMEOUT_SECONDS = 60.0
 
@@ -54,7 +54,7 @@ _ROLES = ("source", "target", "tracking", "dagster")
 
 
 class Step(IntEnum):
-    """A step of a day at which a test can make a worker wait; the value is its gate's lock ID."""
+    """A step of a sync at which a test can make a worker wait; the value is the gate's lock ID."""
 
     BEFORE_LOCK = 7701
     AT_BEGIN = 7702
@@ -71,7 +71,7 @@ class Step(IntEnum):
 class Layout(str, Enum):
     """Which databases are on separate servers. TOGETHER applies if only the target's URL is set."""
 
-    TOGETHER = "together"  # records and Dagster's storage in the target
+    TOGETHER = "together"  # the target also holds the records and Dagster's storage
     DAGSTER_APART = "dagster_apart"
     ALL_APART = "all_apart"
 
@@ -99,7 +99,7 @@ def day_number(offset: int) -> date:
 class World:
     """The databases of one layout, used by one round at a time.
 
-    Each item of `generations` is the last attempt ID before a generation and its number.
+    Each item of `generations` is a pair: the last attempt ID before a generation, and its number.
     """
 
     layout: Layout
@@ -133,7 +133,7 @@ class World:
         for home in {self.layout.home_of(role) for role in _ROLES}:
             name = f"{self.layout.value}_{home}"
             query(self.servers[home].url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-            # Not STRATEGY wal_log: a sequence copied by it loses values if the server crashes.
+            # Not STRATEGY wal_log: a sequence that it copies loses values if the server crashes.
             copy = f"CREATE DATABASE {name} TEMPLATE {name}_template STRATEGY file_copy"
             query(self.servers[home].url, copy)
             query(self.servers[home].url, f"ALTER DATABASE {name} OWNER TO sync")
@@ -162,7 +162,7 @@ def running_servers(folder: Path) -> Iterator[dict[str, Server]]:
 
 
 def write_project(folder: Path) -> None:
-    """Write the project that the rounds use to `folder`."""
+    """Write to `folder` the project that the rounds use."""
     stack_project.write_project(folder, dict.fromkeys(DATASETS, "single_run"))
     for name in DATASETS:
         values = {
@@ -179,7 +179,7 @@ def write_project(folder: Path) -> None:
 
 @contextmanager
 def made_world(folder: Path, layout: Layout, servers: dict[str, Server]) -> Iterator[World]:
-    """Create the databases of `layout` and their templates; yield the world. Reset it first."""
+    """Create the databases of `layout` and their templates. Reset the yielded world before use."""
     given = _given(folder, layout, servers)
     with prepare_databases(given) as settings, _instance(settings) as instance:
         keep_connections_open(instance)
@@ -242,7 +242,7 @@ def _sync_first_days(world: World, folder: Path) -> None:
 def _keep_as_templates(world: World) -> None:
     for home in {world.layout.home_of(role) for role in _ROLES}:
         url, name = world.servers[home].url, f"{world.layout.value}_{home}"
-        # There must be no connections to a template; the pool opens new ones.
+        # A template must have no connections; the pool will open new ones.
         query(
             url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
         )
