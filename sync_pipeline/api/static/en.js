@@ -163,7 +163,7 @@ export default {
   "cancel.done": "Cancelled: {what}",
   "retry.title": "Retry {what}?",
   "retry.text": ({ n }) =>
-    `${days(n)} did not succeed. Only ${plural(n, "this day is", "these days are")} synced again, under the same record.`,
+    `${days(n)} did not succeed. Only ${plural(n, "this day", "these days")} will be synced again, under the same record.`,
   "retry.yes": ({ n }) => `Retry ${days(n)}`,
   "retry.no": "Not now",
   "retry.done": "Retrying: {what}",
