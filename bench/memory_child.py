@@ -44,7 +44,7 @@ def main(rows: int, source: str, folder: Path) -> None:
 def _connected(orders: Dataset, settings: Settings) -> Iterator[None]:
     """Keep one connection of each kind that a sync opens.
 
-    The sync also opens its own, so the measured growth is too high rather than too low.
+    The sync opens further connections, so the measured growth is too high rather than too low.
     """
     with (
         Tracker(settings) as tracker,

@@ -1,4 +1,4 @@
-"""The baselines for one large day: `psql | psql`, and psql's `\\copy` of a file."""
+"""The baselines for one large day: `psql | psql`, and psql's `\\copy` from a file."""
 
 import subprocess
 import time

@@ -21,7 +21,7 @@ class Result:
     """The result of one case.
 
     `ratio` is `measured` divided by `baseline`, and `goal` its maximum. `raw` contains the
-    individual measurements; the names of durations and sizes end in the unit.
+    individual measurements; the names of durations and sizes end with their unit.
     """
 
     case: str

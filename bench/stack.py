@@ -69,7 +69,7 @@ def make_target_table(settings: Settings, dataset: Dataset) -> None:
 def empty(settings: Settings, dataset: Dataset) -> None:
     """Truncate the dataset's target table and run a checkpoint.
 
-    Without it, the first measurement after an automatic checkpoint would differ from the others.
+    Without that, the first measurement after an automatic checkpoint would differ from the others.
     """
     statement = sql.SQL("TRUNCATE {}").format(identifier(dataset))
     run_sql(settings.database_url, statement, "CHECKPOINT")

@@ -1,8 +1,8 @@
 """Take the screenshots of the page: the records, one record, the calendar and the sign-in form.
 
-Some are in Chinese, and some have a phone's size. Called by `scripts/screenshots.py`. Launches the
-rest of the year over the API and locks the target table when part of it is synced, so that the
-batch does not progress while the screenshots are taken.
+Some are in Chinese, and some are the size of a phone's screen. Called by `scripts/screenshots.py`.
+Launches the rest of the year over the API and locks the target table when part of the year is
+synced, so that the batch does not progress while the screenshots are taken.
 """
 
 import json
@@ -78,7 +78,7 @@ def _paused_batch(settings: Settings, running: Running) -> Iterator[str]:
 
 
 def _call(running: Running, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    request = urllib.request.Request(  # noqa: S310  http, our own API
+    request = urllib.request.Request(  # noqa: S310  HTTP, to our own API
         f"{running.api.url}/api/v1{path}",
         data=None if body is None else json.dumps(body).encode(),
         headers={"Content-Type": "application/json"},

@@ -1,7 +1,7 @@
 """Recreate the screenshots in docs/images: `make screenshots`.
 
-Starts a temporary stack with the demo's flights and syncs January with the batch job. Then adds a
-constraint to the target that rejects departures delayed by 14 hours or more (there is one, on 10
+Starts a temporary stack with the demo's flights and syncs January with the batch job. It then adds
+a constraint to the target that rejects departures delayed by 14 hours or more (there is one, on 10
 February) and launches February as a backfill: 27 days succeed and one fails. `page_pictures.py`
 takes the screenshots of the web page.
 """
@@ -42,7 +42,7 @@ _ADD_CONSTRAINT = "ALTER TABLE flights ADD CHECK (dep_delay < 14 * 60) NOT VALID
 _TIMEOUT_SECONDS = 300
 _BACKFILL = """query ($id: String!) { partitionBackfillOrError(backfillId: $id) {
     ... on PartitionBackfill { status } } }"""
-# Images must not load fonts from other hosts, so use the reader's monospaced font.
+# Images must not load fonts from other hosts, so use the viewer's monospaced font.
 _SVG = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
 
 

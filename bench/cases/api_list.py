@@ -34,7 +34,7 @@ _QUERIES: dict[str, dict[str, str]] = {
     "by_id": {"sort": "id"},
     "text_in_dataset": {"dataset": "dataset_77", "q": "no such text"},
 }
-# Reads every record, as documented in docs/api.md; not included in the result.
+# This search reads every record, as documented in docs/api.md, so the result does not include it.
 _TEXT = "text_found_nowhere"
 
 

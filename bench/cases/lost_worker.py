@@ -1,6 +1,6 @@
-"""Workers that stop sending heartbeats, with a real Dagster and default settings.
+"""Workers that stop sending heartbeats: how long their records remain `syncing`.
 
-Measures how long their records remain `syncing`.
+Uses a real Dagster instance and the default settings.
 """
 
 import os

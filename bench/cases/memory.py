@@ -1,4 +1,4 @@
-"""Memory usage of a large day, which must not grow with the number of rows."""
+"""Memory usage for a large day, which must not grow with the number of rows."""
 
 import json
 import subprocess
@@ -53,7 +53,7 @@ def above_idle(settings: Settings, log: Log) -> Result:
 
 
 def flat(settings: Settings, log: Log) -> Result:
-    """Compare the peak memory of 10,000,000 and 1,000,000 rows, for the source that grows most."""
+    """Compare the peak memory for 10,000,000 rows with that for 1,000,000, in the worst source."""
     usage = {rows: _by_source(settings, log, rows) for rows in (_FEW, _MANY)}
     grown = {name: usage[_MANY][name].peak / usage[_FEW][name].peak for name in _SOURCES}
     worst = max(_SOURCES, key=grown.__getitem__)

@@ -32,14 +32,14 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def create_app(config: Config) -> tuple[ASGIApp, Services]:
-    """Return the application with its middleware, and its services. Does not connect yet."""
+    """Return the application with middleware, together with its services. Does not connect."""
     app, services = make_app(config)
     guarded = RequestGuard(app, config.hosts, local_only=not config.tokens)
     return _count_requests(guarded, services), services
 
 
 def make_app(config: Config) -> tuple[FastAPI, Services]:
-    """Return the application without its middleware, and its services."""
+    """Return the application without middleware, together with its services."""
     services = make_services(config)
     app = FastAPI(
         title="Sync Pipeline",
@@ -92,7 +92,7 @@ def _lifespan(services: Services) -> Callable[[FastAPI], AbstractAsyncContextMan
 
 
 def _count_requests(app: ASGIApp, services: Services) -> ASGIApp:
-    """Return `app`, wrapped to count its responses by method, route and status."""
+    """Wrap `app` so that its responses are counted by method, route and status."""
 
     async def counting(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_counted(message: Message) -> None:

@@ -1,4 +1,4 @@
-"""The datasets, read from the metadata of Dagster's assets.
+"""Reads the datasets from the metadata of Dagster's assets.
 
 If Dagster does not respond, the last known datasets are used. Does not read `defs.yaml` files: see
 `orchestration/project.py`.
@@ -37,18 +37,18 @@ class Catalogue:
         self._cache.refresh()
 
     def datasets(self) -> Sequence[Dataset]:
-        """Return the datasets, sorted by name. Raises StackError if they were never read."""
+        """Return the datasets, sorted by name. Raises StackError if none have been read yet."""
         return self._cache.get()
 
     def find(self, name: str | None) -> Dataset:
         """Return the dataset called `name`, or the only dataset if `name` is None.
 
-        Raises RequestError if there is no such dataset, StackError if they were never read.
+        Raises RequestError if there is no such dataset, or StackError if none have been read yet.
         """
         return find_dataset(self.datasets(), name)
 
     def bounds(self, name: str) -> tuple[date, date] | None:
-        """Return the first day and the last finished day of a dataset, or None if unknown."""
+        """Return a dataset's first day and last finished day, or None if they are not known."""
         try:
             found = [dataset for dataset in self.datasets() if dataset.name == name]
         except StackError:
@@ -57,7 +57,7 @@ class Catalogue:
 
 
 def bounds_of(dataset: Dataset) -> tuple[date, date]:
-    """Return the first day and the last finished day of a dataset."""
+    """Return a dataset's first day and last finished day."""
     return dataset.start_date, dataset.last_day(datetime.now(timezone.utc))
 
 

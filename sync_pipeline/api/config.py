@@ -48,7 +48,7 @@ class Config:
 
     @classmethod
     def of(cls, settings: Settings, host: str) -> "Config":
-        """Return the configuration of a server that listens on `host`.
+        """Return the configuration for a server that listens on `host`.
 
         Raises SettingError if a setting is invalid, or if tokens are not set although other
         machines can reach the server, directly or through a proxy.
@@ -104,7 +104,7 @@ def _is_local(page: str | None) -> bool:
 
 
 def _public_url(dagster: str, *, opened_elsewhere: bool) -> str | None:
-    """Return Dagster's URL for browsers, or None if it is a loopback URL and they are remote."""
+    """Return Dagster's URL for browsers, or None if it is a loopback URL but they are remote."""
     is_unreachable = opened_elsewhere and is_loopback(urlsplit(dagster).hostname or "")
     return None if is_unreachable else dagster
 

@@ -1,4 +1,4 @@
-"""Launching, retrying and cancelling batches: write the record, then call Dagster.
+"""Launches, retries and cancels batches: writes the record, then calls Dagster.
 
 Requests for the same batch run one at a time, across all API processes. A launch sets the record to
 `syncing` before it calls Dagster; if Dagster cannot be reached, the record is closed as not run. A
@@ -34,7 +34,7 @@ _START_TIMEOUT_SECONDS = 20.0  # a run cannot be terminated until it has started
 _END_TIMEOUT_SECONDS = 15.0  # a run ends shortly after its last day
 _POLL_SECONDS = 0.3
 _LAUNCH_TIMEOUT_SECONDS = 60.0
-_LOCKED_LAUNCH_TIMEOUT_SECONDS = 15.0  # while the record is locked; other writers may be waiting
+_LOCKED_LAUNCH_TIMEOUT_SECONDS = 15.0  # short, because others may wait for the lock
 _RESYNC_ADVICE = (
     "to sync its days again, launch a new batch with POST /api/v1/sync-status/sync/batch and "
     '"already_synced": "resync"'
@@ -70,10 +70,10 @@ def launch(
     resync: bool,
     key: str,
 ) -> Launched:
-    """Open a record for a batch and launch the batch, only once for each caller and `key`.
+    """Open a record for a batch and launch the batch, at most once per caller and `key`.
 
-    Raises ProblemError 409 if the key was used for a different request, 503 if Dagster cannot be
-    reached.
+    Raises ProblemError 409 if the key was used for a different request, or 503 if Dagster cannot
+    be reached.
     """
     triggered_by = f"{caller.name}, API"
     batch_key = f"{requests.KEY_PREFIX}{_uuid(caller, key)}"
@@ -96,7 +96,7 @@ def launch(
 def retry_batch(services: Services, caller: Caller, record_id: int) -> Launched:
     """Launch the unfinished days of a batch again, under the same record.
 
-    Raises ProblemError 404 if the record does not exist, 409 if it cannot be retried, 503 if
+    Raises ProblemError 404 if the record does not exist, 409 if it cannot be retried, or 503 if
     Dagster cannot be reached.
     """
     with write_connection(services) as cursor:
@@ -113,8 +113,8 @@ def cancel(services: Services, caller: Caller, record_id: int) -> Record:
     """Cancel the pending days of a batch and terminate its runs; return its record.
 
     The day in progress is rolled back shortly afterwards. Raises ProblemError 404 if the record
-    does not exist, 409 if the batch is not running or cannot be cancelled, 503 while a run is
-    starting or ending; StackError if Dagster does not respond.
+    does not exist, 409 if the batch is not running or cannot be cancelled, or 503 while a run is
+    starting or ending. Raises StackError if Dagster does not respond.
     """
     with write_connection(services) as cursor:
         key = _batch_key(_record(cursor, record_id), "cancelled")
@@ -181,7 +181,7 @@ def _launch_retry(services: Services, cursor: "Cursor", record: Record, triggere
 
     Both happen in one transaction, so an error or a crash leaves the record unchanged. If Dagster
     launched the run anyway, the run sets the days to pending once this transaction has ended.
-    Raises ProblemError 409 if there are no unfinished days, 503 if the run was not launched.
+    Raises ProblemError 409 if there are no unfinished days, or 503 if the run was not launched.
     """
     try:
         with transaction(cursor):
@@ -216,7 +216,7 @@ def _not_retried(record: Record, error: SyncError) -> ProblemError:
 
 
 def _retry_refused(error: RequestError, record_id: int) -> ProblemError:
-    """Return a 409 problem for a rejected retry, and suggest an API call to use instead."""
+    """Return a 409 problem for a rejected retry, which suggests another API call if possible."""
     problem = ProblemError.of(error, 409)
     if error.code in _RETRY_ADVICE:
         problem.detail += f"; {_RETRY_ADVICE[error.code].format(id=record_id)}"
@@ -232,7 +232,7 @@ def _launch(
 ) -> str:
     """Launch a run of the batch job for `record`; return the run's ID.
 
-    Raises RequestError if Dagster rejects the launch, StackError if Dagster does not respond.
+    Raises RequestError if Dagster rejects the launch, or StackError if it does not respond.
     """
     config = {
         "dataset": record.dataset,
@@ -297,7 +297,7 @@ def _open_backfills(services: Services, key: str) -> list[str]:
 def _terminable_runs(services: Services, key: str) -> list[runs.Run]:
     """Wait until all active runs of a batch can be terminated, and return them.
 
-    Raises ProblemError 409 if a run was started from the command line, 503 on timeout.
+    Raises ProblemError 409 if a run was started from the command line, or 503 on timeout.
     """
     deadline = time.monotonic() + _START_TIMEOUT_SECONDS
     while True:
@@ -331,7 +331,7 @@ def _record(cursor: "Cursor", record_id: int) -> Record:
 
 
 def _batch_key(record: Record, action: str) -> str:
-    """Return the key of a batch. Raises ProblemError 409 if `record` is not a managed batch."""
+    """Return a batch's key. Raises ProblemError 409 if `record` is not a batch with a key."""
     if record.kind != "batch":
         raise ProblemError(
             409,

@@ -1,4 +1,4 @@
-"""Prometheus metrics of this server and of the records; the latter are cached for 15 seconds.
+"""Prometheus metrics for this server and for the records; the latter are cached for 15 seconds.
 
 Record metrics are gauges, not counters, because they decrease when records are deleted or days are
 synced again. Does not contain the queries: see `tracking/read/metrics.py`.

@@ -1,4 +1,4 @@
-"""Checks before every request (host name, proxy, body) and security headers on every response.
+"""Checks every request (host name, proxy, body) and adds security headers to every response.
 
 Does not authenticate callers: see `security/`.
 """
@@ -66,7 +66,7 @@ class RequestGuard:
         await self._app(scope, _replay(body, receive), send_with_headers)
 
     def _check_origin(self, scope: Scope, headers: Headers) -> None:
-        """Raise ProblemError 421 for an unknown host name, 403 for a disallowed proxy."""
+        """Raise ProblemError 421 for an unknown host name, or 403 for a disallowed proxy."""
         if not self._accepts_host(headers.get("host", "")):
             raise ProblemError(
                 421,
@@ -95,7 +95,7 @@ def _came_through_proxy(scope: Scope, headers: Headers) -> bool:
 async def _read_body(headers: Headers, receive: Receive) -> list[Message]:
     """Return the ASGI messages that contain the request body.
 
-    Raises ProblemError 413 if the body is too large, 415 if its Content-Type is not JSON.
+    Raises ProblemError 413 if the body is too large, or 415 if its Content-Type is not JSON.
     """
     length = headers.get("content-length")
     if length is None and "transfer-encoding" not in headers:
@@ -130,7 +130,7 @@ def _too_large() -> ProblemError:
 
 
 def _replay(messages: list[Message], receive: Receive) -> Receive:
-    """Return a `receive` that returns `messages` before it calls `receive`."""
+    """Return a function that returns `messages` one by one and then calls `receive`."""
     remaining: Any = iter(messages)
 
     async def replay() -> Message:

@@ -29,7 +29,7 @@ class Readiness:
         )
 
     def check(self) -> HealthOut:
-        """Return whether the server is ready. Dagster's state is only reported."""
+        """Return whether the server is ready, and the states of the database and of Dagster."""
         try:
             version = self._version.get()
             ready = version == self._required

@@ -91,7 +91,7 @@ def is_backfill_active(dagster: Dagster, backfill_id: str) -> bool:
 def cancel_backfill(dagster: Dagster, backfill_id: str) -> None:
     """Cancel a backfill, so that it launches no further runs.
 
-    Raises RequestError if Dagster rejects the request, StackError if Dagster does not respond.
+    Raises RequestError if Dagster rejects the request, or StackError if it does not respond.
     """
     response = dagster.graphql(_CANCEL_BACKFILL, {"id": backfill_id})["cancelPartitionBackfill"]
     if response["__typename"] != "CancelBackfillSuccess":

@@ -27,7 +27,7 @@ from sync_pipeline.errors import StackError
 from sync_pipeline.local.processes import end_with_parent
 from sync_pipeline.settings import Settings
 
-_OPEN_FILES = MAX_STREAMS * 2  # each stream needs one; the default limit is often 1,024
+_OPEN_FILES = MAX_STREAMS * 2  # each stream keeps one open; the default limit is often 1,024
 _OTHER_FILES = 200
 _STOP_TIMEOUT_SECONDS = 5
 _START_TIMEOUT_SECONDS = 60
@@ -38,7 +38,7 @@ def serve(
 ) -> None:
     """Serve until a signal arrives; call `on_listening` with the URL once the port is open.
 
-    Raises SettingError for an invalid setting, StackError if the address cannot be used.
+    Raises SettingError for an invalid setting, or StackError if the address cannot be used.
     """
     config = Config.of(settings, host)
     app, services = create_app(config)
@@ -48,7 +48,7 @@ def serve(
                 app,
                 log_level="warning",
                 access_log=False,
-                proxy_headers=False,  # clients can forge them
+                proxy_headers=False,  # because clients can forge them
                 server_header=False,
                 ws="none",
                 lifespan="on",
@@ -98,7 +98,7 @@ def run_api(
 
 
 class _Server(uvicorn.Server):
-    """A server that ends its event streams when it shuts down; they would keep it running."""
+    """A server that ends its event streams on shutdown; otherwise, they would keep it alive."""
 
     def __init__(self, config: uvicorn.Config, services: Services) -> None:
         super().__init__(config)
@@ -110,7 +110,7 @@ class _Server(uvicorn.Server):
 
 
 def _raise_file_limit() -> int:
-    """Raise the limit on open files as far as needed and allowed; return the usable number."""
+    """Raise the limit on open files as far as needed and allowed; return how many can be used."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
     if soft == resource.RLIM_INFINITY or soft >= wanted:

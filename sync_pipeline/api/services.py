@@ -21,7 +21,7 @@ from sync_pipeline.dagster_client.client import Dagster
 from sync_pipeline.database.pool import ReadOnlyPool
 
 _CONNECTIONS = 8
-_WRITE_SLOTS = 10  # of the 40 threads that Starlette runs sync routes in
+_WRITE_SLOTS = 10  # out of the 40 threads in which Starlette runs sync routes
 _STATEMENT_SECONDS = 10.0
 
 

@@ -30,7 +30,7 @@ from sync_pipeline.tracking.read import day_checks, reports
 
 
 def run_batch(settings: Settings, request: BatchRequest, *, as_json: bool) -> ExitCode:
-    """Run a batch, show its progress and its record; return the exit code."""
+    """Run a batch and show its progress, then its record; return the exit code."""
     console = errors if as_json else out
     with launch_batch(settings, request) as batch:
         console.print(f"batch {batch.batch_key}, Dagster run {batch.run_id}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The consoles of the command: results on standard output, errors on standard error."""
+"""The command line's consoles: results on standard output, errors on standard error."""
 
 from rich.console import Console
 

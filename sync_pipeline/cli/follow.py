@@ -22,7 +22,7 @@ def follow(
     """
     last: BatchProgress | None = None
     while True:
-        ended = has_ended()  # before the record is read, so that the last one read is final
+        ended = has_ended()  # checked before the record is read, so that the last read is final
         try:
             with read_tracking(settings) as cursor:
                 while True:

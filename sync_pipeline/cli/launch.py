@@ -31,8 +31,8 @@ from sync_pipeline.tracking.worker.tracker import Tracker
 class BatchRequest:
     """A request to sync a day range of a dataset, both ends included.
 
-    With `resync`, days that are already synced are synced again. With `failed`, that batch is
-    retried: only its unfinished days, under the same record.
+    If `resync` is true, days that are already synced are synced again. If `failed` is a batch, its
+    unfinished days are retried under the same record.
     """
 
     dataset: str | None
@@ -144,11 +144,11 @@ def _start(
         "triggered_by": f"{getpass.getuser()}{COMMAND_LINE_SUFFIX}",
         "retry": request.failed is not None,
     }
-    assert process.stdin is not None  # noqa: S101  a pipe
+    assert process.stdin is not None  # noqa: S101  it is a pipe
     assert process.stdout is not None  # noqa: S101
     process.stdin.write(json.dumps(message))
     process.stdin.close()
-    process.stdin = None  # otherwise communicate() would flush it
+    process.stdin = None  # otherwise, communicate() would flush it
     response = _parse(process.stdout.readline())
     if "error" in response:
         refused = response["exit_code"] == ExitCode.REFUSED

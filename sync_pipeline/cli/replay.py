@@ -16,7 +16,7 @@ from sync_pipeline.tracking.worker.tracker import Tracker
 def replay_and_show(settings: Settings, name: str, day: date | None, console: Console) -> bool:
     """Replay the quarantined rows of a dataset and print each day; return whether none remain.
 
-    Raises RequestError if the dataset does not exist, TargetError or DayLockedError.
+    Raises TargetError or DayLockedError, or RequestError if the dataset does not exist.
     """
     # Imported here, because it imports dagster, which takes seconds.
     from sync_pipeline.orchestration.project import load_datasets

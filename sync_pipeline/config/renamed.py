@@ -1,4 +1,4 @@
-"""Keys of a `defs.yaml` that were renamed before the first release.
+"""`defs.yaml` keys that were renamed before the first release.
 
 Data only: `sources/strict_model.py` rejects an old key with an error that contains the new one.
 For renamed settings, see `settings.py`.

@@ -32,7 +32,7 @@ _RUN_STATUS = """query ($id: ID!) {
 
 @dataclass(frozen=True)
 class Dagster:
-    """A running Dagster. `url` is the address of its UI, without a trailing slash."""
+    """A running Dagster instance. `url` is the address of its UI, without a trailing slash."""
 
     url: str
 
@@ -86,7 +86,7 @@ class Dagster:
         Raises StackError if the response is an error or Dagster cannot be reached, or
         NoResponseError if there was no valid response but the query may have been executed.
         """
-        request = urllib.request.Request(  # noqa: S310  http, the address of a running Dagster
+        request = urllib.request.Request(  # noqa: S310  Dagster's HTTP address
             f"{self.url}/graphql",
             data=json.dumps({"query": query, "variables": dict(variables or {})}).encode(),
             headers={"Content-Type": "application/json"},

@@ -26,5 +26,5 @@ def open_url(request: urllib.request.Request, seconds: float) -> HTTPResponse:
     if is_loopback(urlsplit(request.full_url).hostname or ""):
         opened = _DIRECT.open(request, timeout=seconds)
     else:
-        opened = urllib.request.urlopen(request, timeout=seconds)  # noqa: S310  a setting
+        opened = urllib.request.urlopen(request, timeout=seconds)  # noqa: S310  set by the operator
     return cast(HTTPResponse, opened)

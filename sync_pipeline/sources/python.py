@@ -32,8 +32,8 @@ class PythonRows:
     def read(self, day: date) -> Generator[pa.RecordBatch, None, None]:
         """Yield the rows that the function yields for `day`.
 
-        Errors that the function raises get the dataset and the day in their message: a SyncError
-        keeps its class, and any other error becomes a SourceError.
+        The dataset and the day are added to the message of any error that the function raises. A
+        SyncError keeps its class, and any other error becomes a SourceError.
         """
         self._cancelled.clear()
         try:

@@ -10,8 +10,8 @@ from enum import Enum
 from sync_pipeline.api.security.tokens import Caller
 
 MAX_STREAMS = 2000
-_MAX_PER_CALLER = 200  # across all sessions and programs that use the same token
-_MAX_QUEUED = 32  # chunks; several seconds of changes
+_MAX_PER_CALLER = 200  # counts all sessions and programs that use the same token
+_MAX_QUEUED = 32  # in chunks; several seconds' worth of changes
 
 
 class StreamSignal(Enum):
@@ -53,7 +53,7 @@ class Stream:
 
 
 class Broker:
-    """All streams of this process, at most `max_streams`.
+    """All streams of this process, up to `max_streams`.
 
     `live` is True while changes are being received from the database.
     """
@@ -68,7 +68,7 @@ class Broker:
         return len(self._streams)
 
     def is_full(self, caller: Caller) -> bool:
-        """Return whether `caller` cannot open another stream."""
+        """Return whether no more streams can be opened, in total or by `caller`."""
         if len(self) >= self.max_streams:
             return True
         own = sum(stream.caller.name == caller.name for stream in self._streams)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 MAX_REPLAYED = 2000
 _COMBINE_SECONDS = 0.25
-_IDLE_SECONDS = 15.0  # after this, a query is sent to detect a dead connection
+_IDLE_SECONDS = 15.0  # after this much idle time, a query checks that the connection is alive
 _SILENCE_SECONDS = 10
 _RECONNECT_SECONDS = 1.0
 _logger = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class Listener:
         return sorted(ids)
 
     def _catch_up(self, connection: "Connection") -> None:
-        """Publish the changes that were missed while not connected."""
+        """Publish the changes that were missed while disconnected."""
         with connection.cursor() as cursor:
             latest = history.latest_change(cursor)
             # Streams may have opened before this thread first connected, or the database may have
@@ -146,7 +146,7 @@ class Listener:
         """Wait for a notification or for `stop`; return whether one of them occurred."""
         if connection is not None and connection.notifies:
             return True
-        # Not select(), which only supports file descriptors below 1,024.
+        # Not select.select(), which supports only file descriptors below 1,024.
         with selectors.DefaultSelector() as selector:
             selector.register(self._wake, selectors.EVENT_READ)
             if connection is not None:

@@ -1,4 +1,4 @@
-"""Authentication and authorization of requests, as dependencies of the routes.
+"""Authenticates and authorizes requests, as dependencies of the routes.
 
 Does not verify tokens and sessions: see `security/tokens.py`.
 """
@@ -113,7 +113,7 @@ async def launcher(
 ) -> Caller:
     """Return the caller if it is allowed to launch a batch now.
 
-    Raises ProblemError 401 or 403 otherwise, 429 if it has reached the rate limit.
+    Raises ProblemError 401 or 403 otherwise, or 429 if it has reached the rate limit.
     """
     wait = services.rate_limit.acquire(caller.name)
     if wait:

@@ -1,4 +1,4 @@
-"""Read a range of a batch's days, for clients that follow a long batch.
+"""Read some of a batch's days, for clients that follow a long batch.
 
 Does not return whole batches: see `records.py`.
 """
@@ -30,7 +30,7 @@ def days_of_batch(
 ) -> Envelope[DetailOut]:
     """Return a batch with only the days in the range, and all attempts to sync them.
 
-    404 if the record does not exist or is not a batch.
+    Returns 404 if the record does not exist or is not a batch.
     """
     record: Record | None = services.pool.run(lambda cursor: history.record(cursor, record_id))
     if record is None or record.kind != "batch":

@@ -63,9 +63,9 @@ def launch(
     """Open a record for the batch and launch a Dagster run.
 
     Returns 202 with the record, which is `syncing` immediately, or 200 if an earlier request with
-    the same `Idempotency-Key` launched the batch. 409 if that request had different values, 422 if
-    the dataset or the days are invalid, 503 if Dagster cannot be reached; the record is then closed
-    as not run.
+    the same `Idempotency-Key` launched the batch. Returns 409 if that request had different values,
+    422 if the dataset or the days are invalid, or 503 if Dagster cannot be reached, in which case
+    the record is closed as not run.
     """
     dataset = _dataset(services, request)
     try:
@@ -135,8 +135,8 @@ def cancel(
     """Cancel a batch. Completed days are kept, the day in progress is rolled back, and pending days
     are not run.
 
-    Returns 202 with the record, which closes once its runs have ended. 409 if the batch is not
-    running, or was started from the command line.
+    Returns 202 with the record, which is closed once its runs have ended, or 409 if the batch is
+    not running or was started from the command line.
     """
     record = launching.cancel(services, caller, record_id)
     return Envelope(data=RecordDataOut(record=RecordOut.of(record, services.links)))
@@ -153,8 +153,9 @@ def retry(
 ) -> Envelope[LaunchedOut]:
     """Launch a batch's unfinished days again, under the same record.
 
-    Returns 202 with the record, which is `syncing` immediately. 409 if the batch is running or has
-    no unfinished days, 503 if Dagster cannot be reached; the record is then unchanged.
+    Returns 202 with the record, which is `syncing` immediately. Returns 409 if the batch is running
+    or has no unfinished days, or 503 if Dagster cannot be reached, in which case the record is
+    unchanged.
     """
     return Envelope(data=_to_model(services, launching.retry_batch(services, caller, record_id)))
 

@@ -38,7 +38,7 @@ def datasets(
 ) -> Envelope[DatasetsOut]:
     """Return all datasets that Dagster has loaded, with their first day and last finished day.
 
-    503 if Dagster has not responded yet.
+    Returns 503 if Dagster has not responded yet.
     """
     found = [_out(dataset) for dataset in services.catalogue.datasets()]
     return Envelope(data=DatasetsOut(datasets=found))
@@ -58,7 +58,7 @@ def coverage(
 ) -> Envelope[CoverageOut]:
     """Return the state of every day in a range: at most 1,100 days, by default the last 365.
 
-    404 if the dataset is unknown, 422 if the range is invalid.
+    Returns 404 if the dataset is unknown, or 422 if the range is invalid.
     """
     name = dataset or services.catalogue.find(None).name
     bounds = services.catalogue.bounds(name) or services.pool.run(
@@ -89,7 +89,7 @@ def coverage(
 
 
 def _range(first: date | None, last: date | None, bounds: tuple[date, date]) -> tuple[date, date]:
-    """Return the requested range; a missing `first` or `last` is set so that it has 365 days.
+    """Return the requested range, which has 365 days if `first` or `last` is missing.
 
     Raises ProblemError 422 if the range is invalid.
     """

@@ -1,4 +1,4 @@
-"""The event stream: every change of a record as a server-sent event.
+"""The event stream: every change to a record, as a server-sent event.
 
 Does not receive or distribute the changes: see `live/`.
 """
@@ -51,8 +51,8 @@ async def events(
 
     `event: record` contains a record; its `id` is the record's `change`. `event: reset` means that
     too many changes were missed: load the lists again. `event: ping` is sent every 15 seconds and
-    whenever its `live` changes, which is true while changes are being received. 503 if too many
-    streams are open or the database is unavailable.
+    whenever its `live` value changes; `live` is true while changes are being received. Returns 503
+    if too many streams are open or the database is unavailable.
     """
     if services.broker.is_full(caller):
         raise ProblemError(
@@ -113,7 +113,7 @@ def _seconds_left(caller: Caller) -> float:
 
 
 def _missed(services: Services, after: int | None) -> bytes:
-    """Return the start of a stream: the changes since `after` or, if None, the current position."""
+    """Return the start of a stream: the changes since `after`, or the current position if None."""
     latest = services.pool.run(history.latest_change)
     if after is None:
         return f"id: {latest}\n\n".encode()

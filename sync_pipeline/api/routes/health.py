@@ -45,8 +45,8 @@ def readyz(services: Annotated[Services, Depends(get_services)]) -> JSONResponse
     responses=responses(),
 )
 def metrics(caller: Reader, services: Annotated[Services, Depends(get_services)]) -> Response:
-    """Return the metrics of this server and of the records, in the Prometheus text format.
+    """Return the metrics for this server and for the records, in the Prometheus text format.
 
-    The metrics of the records are at most 15 seconds old.
+    The record metrics are at most 15 seconds old.
     """
     return Response(services.metrics.text(), media_type=_TEXT)

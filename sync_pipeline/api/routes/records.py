@@ -72,7 +72,8 @@ def list_records(
 ) -> Envelope[ListOut]:
     """Return a page of the records that match all filters.
 
-    `page` is limited to the first 10,000 records; `after` is not. 422 for an unknown parameter.
+    `page` can reach only the first 10,000 records; `after` has no limit. Returns 422 for an unknown
+    parameter.
     """
     if after is None and page * page_size > MAX_PAGED_RECORDS:
         raise ProblemError(
@@ -108,7 +109,7 @@ def get_record(
 ) -> Envelope[DetailOut]:
     """Return a record with its attempts and, for a batch, its days.
 
-    404 if the record does not exist.
+    Returns 404 if the record does not exist.
     """
     record: Record | None = services.pool.run(lambda cursor: history.record(cursor, record_id))
     if record is None:

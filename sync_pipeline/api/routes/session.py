@@ -39,7 +39,7 @@ def sign_in(
 ) -> Envelope[MeOut]:
     """Check the token and set a session cookie that is valid for 12 hours.
 
-    401 if the token is invalid.
+    Returns 401 if the token is invalid.
     """
     caller = LOCAL
     if services.authority.requires_token:

@@ -1,7 +1,7 @@
 """API tokens (stored as hashes), sessions (signed cookies) and CSRF tokens.
 
 A token is 32 random bytes, so an unsalted SHA-256 hash is safe. A session contains its token's name
-and the start of the token's hash, so that it ends when the token is removed. Does not check
+and the start of the token's hash, so a session ends when its token is removed. Does not check
 requests: see `routes/access.py`.
 """
 
@@ -54,7 +54,7 @@ LOCAL = Caller("local", "operator", "local")
 
 
 def parse_tokens(text: str) -> tuple[Token, ...]:
-    """Return the tokens in a setting, a comma-separated list of `name:role:sha256` entries.
+    """Return the tokens from a setting, a comma-separated list of `name:role:sha256` entries.
 
     Raises SettingError if an entry is invalid.
     """
@@ -93,7 +93,7 @@ class Authority:
     def __init__(self, tokens: Sequence[Token], secret: bytes) -> None:
         self._tokens = tokens
         self._secret = secret
-        self._signed_out: dict[str, float] = {}  # cookie to expiry
+        self._signed_out: dict[str, float] = {}  # from cookie to expiry time
 
     @property
     def requires_token(self) -> bool:

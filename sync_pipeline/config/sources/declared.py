@@ -1,4 +1,4 @@
-"""The field type for columns declared with PostgreSQL types, for sources without column types."""
+"""The field type for columns declared with PostgreSQL types, for sources that have no types."""
 
 import re
 from typing import Annotated
@@ -8,7 +8,7 @@ from pydantic import AfterValidator
 _TYPE = re.compile(
     r"(?P<head>[a-z][\w .]*?)(?: ?(?P<bound>\(\d+(?:, ?\d+)?\))(?P<tail>[\w ]*))?(?P<array>\[\])?"
 )
-# PostgreSQL's type aliases, with the names that it prints instead.
+# Aliases of PostgreSQL types, each with the name that PostgreSQL prints instead.
 _ALIASES = {
     "bool": "boolean",
     "int": "integer",

@@ -1,4 +1,4 @@
-"""Path patterns with a day and wildcards, and which paths they match for one day or any day.
+"""Path patterns with a day and wildcards, which match the paths for one day or for any day.
 
 Does not list files: see `sources/files/finder.py`.
 """

@@ -2,7 +2,8 @@
 
 `{day}` and `{next_day}` are dates. `{begin}` is the day's first instant and `{end}` the first
 instant after the day, in the dataset's time zone; `{begin_utc}`, `{begin_epoch}` (whole seconds)
-and `{begin_epoch_ms}` are the same instant. A colon and a Python strftime format may follow.
+and `{begin_epoch_ms}` are other forms of `{begin}`, and likewise for `{end}`. A colon and a Python
+strftime format may follow the name.
 """
 
 import re
@@ -23,7 +24,7 @@ def values_of(day: date, zone: ZoneInfo) -> dict[str, date | int]:
     bounds = day_bounds(day, DayType.TIMESTAMPTZ, zone)
     values: dict[str, date | int] = {"day": day, "next_day": day + timedelta(days=1)}
     for name, instant in (("begin", bounds.lower), ("end", bounds.upper)):
-        assert isinstance(instant, datetime)  # noqa: S101  bounds of TIMESTAMPTZ
+        assert isinstance(instant, datetime)  # noqa: S101  true for TIMESTAMPTZ
         values[name] = instant.astimezone(zone)
         values[f"{name}_utc"] = instant.astimezone(timezone.utc)
         seconds = int(instant.timestamp())  # exact: offsets change at whole seconds

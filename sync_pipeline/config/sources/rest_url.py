@@ -18,7 +18,7 @@ def http_url(url: str) -> str:
         raise ValueError("must be a valid URL, such as https://api.example.com/v1") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must begin with https:// or http:// and contain a host")
-    if "@" in parts.netloc + parts.path:  # an @ in the path may follow part of a password
+    if "@" in parts.netloc + parts.path:  # a password that contains a slash extends into the path
         raise ValueError(
             "must not contain a user name or a password; use 'auth' instead (write an '@' in the "
             "path as %40)"

@@ -125,8 +125,8 @@ class SourceModel(StrictModel):
 def check_selection(
     table: str | None, query: str | None, columns: Sequence[str] | None, day_column: str
 ) -> None:
-    """Check the keys that select what is read from a database. Raises ValueError with the name of
-    the key if one is not valid."""
+    """Check the keys that select what is read from a database. Raises ValueError, which names
+    the key, if one is not valid."""
     if (table is None) == (query is None):
         raise ValueError("give exactly one of 'table' and 'query'")
     if columns is not None:

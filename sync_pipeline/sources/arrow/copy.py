@@ -1,8 +1,9 @@
 """Encode Arrow record batches in PostgreSQL's COPY formats.
 
-Binary is encoded by pgpq, the fastest way to load Arrow into PostgreSQL (see bench/README.md for
-the alternatives). Text is used if a target column is wider than its source column, or if rows must
-be checked one by one, because each row is one line. Does not map types: see `types.py`.
+The binary format is encoded by pgpq, which is the fastest way to load Arrow data into PostgreSQL
+(see bench/README.md for the alternatives). The text format is used if a target column is wider than
+its source column, or if rows must be checked one by one, which is possible because each row is one
+line. Does not map types: see `types.py`.
 """
 
 import re

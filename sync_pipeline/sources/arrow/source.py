@@ -37,7 +37,7 @@ class ArrowRows(Protocol):
 
     @property
     def schema(self) -> pa.Schema:
-        """The columns, as read when it was opened."""
+        """The columns, as read when the source was opened."""
         ...
 
     @property
@@ -62,7 +62,7 @@ class ArrowRows(Protocol):
         ...
 
     def close(self) -> None:
-        """Release its resources. Idempotent."""
+        """Release the source's resources. Idempotent."""
         ...
 
 

@@ -16,7 +16,7 @@ from sync_pipeline.sources.arrow.types import DAY_FORMATS, DAY_TYPES, first_inva
 
 
 class TextDays:
-    """Selects the rows of one day from a file of many days, and checks those in a daily file."""
+    """Selects one day's rows from a file of many days, and checks the rows of a daily file."""
 
     def __init__(self, dataset: Dataset, keys: FilesSource) -> None:
         self._dataset = dataset

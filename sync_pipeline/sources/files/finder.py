@@ -18,8 +18,8 @@ from sync_pipeline.sources.files.store import FileStore
 
 @dataclass(frozen=True)
 class File:
-    """A file's path, and its size in bytes and modification time in nanoseconds since 1970 when it
-    was listed."""
+    """A file's path, and its size (in bytes) and modification time (in nanoseconds since the epoch)
+    at the time it was listed."""
 
     path: str
     size: int
@@ -46,8 +46,8 @@ class FileFinder:
     def find(self, day: date) -> list[File]:
         """Return the files of `day`, sorted by path.
 
-        Raises NotReadyError if a file is not complete yet, or if there are no files, unless
-        `missing_file` is `empty` and the folder and its marker exist.
+        Raises NotReadyError if a file is not complete yet. Also raises it if there are no files,
+        unless `missing_file` is `empty` and the folder and its marker exist.
         """
         files = self._list(day)
         if not files and self._keys.missing_file == "not_ready":
@@ -88,11 +88,11 @@ class FileFinder:
         return [file for file in files if file.path not in markers]
 
     def _walk(self, day: date | None) -> Iterator[File]:
-        """Yield the files of `day`; if it is None, those of all days, latest first."""
+        """Yield the files of `day` or, if it is None, the files of all days, latest day first."""
         return self._descend(*self._base(day))
 
     def _base(self, day: date | None) -> tuple[str, list[Name]]:
-        """Return the folder in which the path starts, and the names of the path below it."""
+        """Return the folder where the path starts, and the components of the path below it."""
         first, *rest = names = self._keys.pattern.names(day)
         if self._keys.pattern.scheme or first.literal == "":
             return first.literal or "", rest
@@ -131,9 +131,9 @@ class FileFinder:
         return None
 
     def _missing_folder_reason(self) -> str | None:
-        """Return a reason if the folder of all days is missing, such as on an unmounted disk.
+        """Return a reason if the folder with all the days is missing, or None if it exists.
 
-        Returns None if it exists.
+        It may be missing because a disk is not mounted.
         """
         base, names = self._base(None)
         # In object storage, a folder exists only if there is a file in it.
@@ -146,9 +146,9 @@ class FileFinder:
         return f"folder {self._store.display_path(base)} not found"
 
     def _missing_marker_reason(self, day: date) -> str | None:
-        """Return a reason if the marker in the day's folder is missing, so files may still arrive.
+        """Return a reason if the marker in the day's folder is missing; files may still arrive.
 
-        Returns None if the marker exists or none is required.
+        Returns None if the marker exists or if none is required.
         """
         base, names = self._base(day)
         folders = [name.literal for name in names[:-1]]

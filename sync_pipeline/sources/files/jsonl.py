@@ -90,8 +90,8 @@ class JsonLinesFormat:
 
 
 def _lines(stream: pa.NativeFile) -> Iterator[tuple[int, bytes]]:
-    """Yield each non-blank line with its number, starting at 1. A line that is too long is cut one
-    byte after the maximum."""
+    """Yield each non-blank line with its number, starting at 1. A line that is too long is cut off
+    one byte after the maximum length."""
     lines = io.BufferedReader(stream, _BUFFER_BYTES)
     for number in count(1):
         line = lines.readline(LARGEST_LINE_BYTES + 1)

@@ -45,8 +45,8 @@ def read_schema(path: str, system: fs.FileSystem) -> pa.Schema:
 
 
 class ParquetFormat:
-    """Reads a dataset's Parquet files with the types in `schema`, or as text if its columns are
-    declared.
+    """Reads a dataset's Parquet files with the types in `schema`, or as text if the dataset
+    declares its columns.
 
     `row_count` is the total number of rows in the files read, according to their metadata.
     """
@@ -60,7 +60,7 @@ class ParquetFormat:
     def rows(
         self, path: str, system: fs.FileSystem, day: date, where: str
     ) -> Generator[pa.RecordBatch, None, None]:
-        """Yield the rows of a file; only those of `day` if the path does not contain the day and
+        """Yield the rows of a file, or only those of `day` if the path does not contain the day and
         the day column has the dataset's type.
 
         Raises pyarrow errors, OSError, or SourceError with a message that starts with `where`.

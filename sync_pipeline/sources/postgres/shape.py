@@ -1,8 +1,8 @@
 """Read the columns of a PostgreSQL source from its catalog, and build its SELECT.
 
-PostgreSQL's built-in types are copied in binary. Enums, composite types, extension types and types
-that refer to the source's catalog (such as regclass) are copied as text. Does not read any rows:
-see `source.py`.
+Columns of built-in PostgreSQL types are copied in binary format. Enums, composite types, extension
+types and types that refer to the source's catalog (such as regclass) are copied as text. Does not
+read any rows: see `source.py`.
 """
 
 from dataclasses import dataclass

@@ -38,7 +38,7 @@ class Credentials:
         self._auth = self._make_auth(keys.timeout_seconds)
 
     def apply(self, request: PreparedRequest) -> None:
-        """Add the credentials to `request`. Replaces any it has, even from a .netrc file."""
+        """Add the credentials to `request`. Replaces any others, even those from .netrc."""
         self.remove(request)
         if self._auth is not None:
             self._auth(request)

@@ -27,7 +27,7 @@ class HttpUnreachableError(SourceUnreachableError, TransientSourceError):
 
 
 class RetryLaterError(TransientSourceError):
-    """The API is busy. `seconds` is its Retry-After delay, or 0 if it gave none."""
+    """The API is busy. `seconds` is its Retry-After delay, or 0 if it sent none."""
 
     def __init__(self, text: str, seconds: float) -> None:
         super().__init__(text)
@@ -71,7 +71,7 @@ def translate_error(
 
 
 def retry_after(header: str | None) -> float:
-    """Return the seconds to wait according to a Retry-After header; 0 if missing or invalid."""
+    """Return the seconds to wait according to a Retry-After header; 0 if absent or invalid."""
     if not header:
         return 0.0
     try:

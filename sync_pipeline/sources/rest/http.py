@@ -143,7 +143,8 @@ class Transport(requests.Session):
         self._sent_requests.add(identity)
 
     def _send_once(self, request: PreparedRequest, kwargs: dict[str, Any]) -> JsonResponse:
-        """Send `request` once. Errors have no cause, because it might show a secret."""
+        """Send `request` once. Errors are raised without their `__cause__`, which might reveal a
+        secret."""
         self._wait_for_rate_limit()
         failed: Exception
         try:
@@ -155,7 +156,7 @@ class Transport(requests.Session):
         raise failed
 
     def _run_in_thread(self, work: Callable[[], JsonResponse]) -> JsonResponse:
-        """Run `work` in a new thread and return its result; stop waiting if cancelled."""
+        """Run `work` in a new thread and return its result; stop waiting when cancelled."""
         future: Future[JsonResponse] = Future()
         self._pending = future
         if self._cancelled.is_set():
@@ -200,8 +201,8 @@ class Transport(requests.Session):
         return b"".join(chunks)
 
     def _parse_response(self, request: PreparedRequest, response: JsonResponse) -> JsonResponse:
-        """Return `response` with its JSON parsed. Raises an error if its status is not a success or
-        its body is not JSON."""
+        """Return `response` with its JSON parsed. Raises an error if the status does not indicate
+        success or the body is not JSON."""
         where, status = self.where(request), response.status_code
         if status in self._keys.not_ready_statuses:
             raise NotReadyError(

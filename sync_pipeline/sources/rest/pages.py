@@ -29,7 +29,7 @@ class Client(RESTClient):
         self._found: list[Any] = []
 
     def pages(self, keys: RestSource, request: dict[str, Any], where: str) -> Iterator[list[Any]]:
-        """Yield the rows of each page; the caller may change the list. Raises SourceError and
+        """Yield the rows of each page; the caller may modify the list. Raises SourceError or
         NotReadyError."""
         found = self.paginate(
             method=keys.method,

@@ -31,7 +31,7 @@ class DayResponses:
         self._started = False
 
     def records(self, response: Any) -> list[Any]:
-        """Return the rows in a response. Raises SourceError, NotReadyError, CountMismatchError."""
+        """Return a response's rows. Raises SourceError, NotReadyError or CountMismatchError."""
         if not self._started:
             self._check_ready(response)
         self._started = True

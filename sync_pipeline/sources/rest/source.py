@@ -38,7 +38,7 @@ class RestRows:
         self._total: int | None = None
 
     def read(self, day: date) -> Generator[pa.RecordBatch, None, None]:
-        """Yield the rows of `day`, one page at a time. Raises SourceError and NotReadyError."""
+        """Yield the rows of `day`, one page at a time. Raises SourceError or NotReadyError."""
         self._total = None
         self._transport.start_day(day)
         where = self._transport.where()
@@ -87,7 +87,7 @@ def _query_value(value: Any) -> Any:
 
 
 def _base_url(dataset: Dataset, keys: RestSource, settings: Settings) -> str:
-    """Return the base URL from `base_url_env`. Raises SettingError, which does not show it."""
+    """Return the base URL from `base_url_env`. Raises SettingError, without showing the URL."""
     assert keys.base_url_env is not None  # noqa: S101  `base_url` or `base_url_env` is set
     what = "the API's base URL, such as https://api.example.com/v1"
     try:

@@ -49,7 +49,7 @@ _PACKAGES = {
     "db2": "ibm_db_sa",
 }
 _ODBC_PASSWORD = re.compile(r"\bpwd=(\{[^}]*\}|[^;]+)", re.I)
-_PYMYSQL_TEXT_TYPES = (0, 7, 10, 12, 246)  # decimals, dates and times: kept as text for Arrow
+_PYMYSQL_TEXT_TYPES = (0, 7, 10, 12, 246)  # decimals, dates and times; Arrow parses them from text
 
 
 class Connector:
@@ -125,7 +125,7 @@ class Connector:
             # Also ends the read if the server hangs. Raises an error if the connection is lost; the
             # server may have reused the thread ID, so that thread must not be killed.
             driver._sock.shutdown(socket.SHUT_RDWR)
-            # Otherwise the server keeps executing the statement until it next writes.
+            # Otherwise, the server keeps executing the statement until its next write.
             with self._engine.connect() as connection:
                 connection.exec_driver_sql(f"KILL {int(thread)}")
 

@@ -42,7 +42,7 @@ class SqlShape:
 
 def read_shape(connection: sa.Connection, dataset: Dataset, keys: SqlSource) -> SqlShape:
     """Read the columns from the database. Raises SourceError if a column is missing or has an
-    unknown type, and SQLAlchemy errors."""
+    unknown type, or any SQLAlchemy error."""
     rows: sa.FromClause | sa.TextClause
     if keys.table is not None:
         schema, _, name = keys.table.rpartition(".")

@@ -1,7 +1,7 @@
 """The `sql` source: reads a table or query, read-only, in any database with a SQLAlchemy dialect.
 
-connectorx is several times faster but is not used: it fails for DECIMAL(65,30) and for TIME above
-24 hours, and it cannot read the count and the rows from one snapshot.
+connectorx is several times faster but is not used: it fails for DECIMAL(65,30) and for TIME values
+above 24 hours, and it cannot read the count and the rows from one snapshot.
 
 A connection is never reused after an error, a cancellation or an incomplete read, because some
 drivers would first read all remaining rows. The next day opens a new connection. Does not open
@@ -67,7 +67,7 @@ class SqlRows:
         ]
 
     def read(self, day: date) -> Generator[pa.RecordBatch, None, None]:
-        """Yield the rows of `day`. Raises SourceError, and NotReadyError if `ready_query` returns
+        """Yield the rows of `day`. Raises SourceError, or NotReadyError if `ready_query` returns
         false."""
         self._count = None
         if self._interrupted:
@@ -138,7 +138,7 @@ class SqlRows:
         while rows := result.fetchmany(size):
             batch = self._to_batch(rows, where)
             yield batch
-            # Next, fetch as many rows as fit into _BATCH_BYTES, but at most four times as many.
+            # Next, fetch as many rows as fit into _BATCH_BYTES, but at most four times this size.
             fitting = _BATCH_BYTES * len(rows) // max(batch.nbytes, 1)
             size = min(max(fitting, 1), 4 * size, MAX_BATCH_ROWS)
         result.close()
@@ -169,7 +169,7 @@ class SqlRows:
             )
 
     def _check_day_values(self, connection: sa.Connection) -> None:
-        """Raise SourceError if a day value is invalid, because no day would include its row.
+        """Raise SourceError if the day column has an invalid value, whose row no day would include.
 
         Scans all rows, but only before the first day is read.
         """
@@ -189,7 +189,7 @@ class SqlRows:
 
     @contextmanager
     def _time_limit(self, day: date) -> Iterator[None]:
-        """Cancel the read in this block if it takes longer than `statement_timeout_seconds`."""
+        """Cancel the read in the block if it takes longer than `statement_timeout_seconds`."""
         seconds, over = self._keys.statement_timeout_seconds, threading.Event()
 
         def end() -> None:

@@ -1,4 +1,4 @@
-"""Map the types in SQLAlchemy's dialects to Arrow and PostgreSQL types.
+"""Map the types of SQLAlchemy's dialects to Arrow and PostgreSQL types.
 
 A column whose values do not fit an Arrow type is read as text, and PostgreSQL parses it. Unknown
 types are never guessed: the dataset must declare them. Does not convert values: see `values.py`.
