@@ -1,7 +1,7 @@
 """Sync Pipeline: load rows from a source into PostgreSQL, day by day, and record each day.
 
-Dagster resolves `type: sync_pipeline.DailySync` in a `defs.yaml` through this module. The
-component imports dagster, which takes seconds, so it is loaded only when it is used. This keeps
+Dagster resolves `type: sync_pipeline.DailySync` in a `defs.yaml` through this module. The component
+imports dagster, which takes several seconds, so it is loaded only when it is used. This keeps
 `--help` and usage errors fast.
 """
 

@@ -1,4 +1,4 @@
-"""The exceptions of Sync Pipeline, and functions to format an error as one line without secrets.
+"""Sync Pipeline's exceptions, and functions that format an error as one line without secrets.
 
 Every message names the dataset, day or setting concerned and says what to do next. A `SyncError` is
 shown as one line without a traceback; any other exception is a bug and keeps its traceback. Does
@@ -9,7 +9,7 @@ import re
 
 
 class SyncError(Exception):
-    """An error that the user can fix; its message is one line that says how."""
+    """An error that the user can fix; its one-line message says how."""
 
 
 class SettingError(SyncError):
@@ -19,8 +19,8 @@ class SettingError(SyncError):
 class RequestError(SyncError):
     """The request is invalid, for example an unknown dataset or batch, or reversed dates.
 
-    `code` is a stable identifier for the reason, and `params` contains the values in the message,
-    so that clients can translate it.
+    `code` is a stable identifier for the reason, and `params` contains the values that appear in
+    the message, so that clients can translate it.
     """
 
     def __init__(self, text: str, code: str = "refused", **params: str | int) -> None:
@@ -30,7 +30,7 @@ class RequestError(SyncError):
 
 
 class UnreachableError(SyncError):
-    """Cannot connect to a database, so further work with it would fail too."""
+    """Cannot connect to a database, so any further work with it would fail too."""
 
 
 class SourceError(SyncError):
@@ -50,7 +50,7 @@ class SourceUnreachableError(SourceError, UnreachableError):
 
 
 class TransientSourceError(SourceError):
-    """The source failed, but a retry may succeed, regardless of the driver error."""
+    """The source failed, but a retry may succeed, whatever the underlying driver error is."""
 
 
 class TargetUnreachableError(TargetError, UnreachableError):
@@ -74,7 +74,7 @@ class RejectedRowsError(SyncError):
 
 
 class DayLockedError(SyncError):
-    """Another session holds the lock of this dataset and day."""
+    """Another session holds the lock on this day of the dataset."""
 
 
 class SupersededError(SyncError):
@@ -130,7 +130,7 @@ def redact(text: str, *secrets: str) -> str:
     Replaces the password in anything that looks like a URL, every `password=…` in a libpq
     connection string or URL query, and each of `secrets` wherever it occurs.
     """
-    for secret in sorted(secrets, key=len, reverse=True):  # one may be a prefix of another
+    for secret in sorted(secrets, key=len, reverse=True):  # one may start with another
         if secret:
             text = text.replace(secret, "***")
     for pattern in (_QUERY_PASSWORD, _KEYWORD_PASSWORD):

@@ -79,8 +79,8 @@ _REJECTED = re.compile(r"FATAL:|no password supplied|certificate|SSL was require
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return whether a retry may succeed: `error` is a TransientSourceError, or was caused by one
-    or by a transient driver error.
+    """Return whether a retry may succeed, that is, whether `error` is a TransientSourceError, or
+    was caused by one or by a transient driver error.
 
     DayLockedError is not transient, because the worker has already waited for the lock. An
     unexpected exception is not transient either.

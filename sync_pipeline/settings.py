@@ -108,7 +108,7 @@ class Settings:
     @property
     def lost_after_seconds(self) -> float:
         """The number of seconds without a heartbeat after which a worker is suspected to be lost;
-        20 by default. It is declared lost after another half of that time.
+        20 by default. It is declared lost after half that time again.
 
         Raises SettingError if the value is not a number from 1 to 3600.
         """
@@ -125,7 +125,7 @@ class Settings:
 
     @property
     def page_url(self) -> str | None:
-        """The base URL of the page, for links in Dagster's metadata; None if it is not set."""
+        """The base URL of the page, for links in Dagster's metadata, or None if it is not set."""
         url = self.environment.get(PAGE_URL, "").rstrip("/")
         return url or None
 
@@ -138,7 +138,7 @@ class Settings:
         return value
 
     def secrets_in(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Return the secrets in the settings `names`: passwords in a URL, or else the value."""
+        """Return the secrets in the settings `names`: passwords in a URL, or the entire value."""
         found: list[str] = []
         for name in names:
             value = self.environment.get(name, "").strip()
@@ -209,7 +209,7 @@ def with_search_path(url: str, schema: str) -> str:
 
 
 def with_database(url: str, database: str) -> str:
-    """Return `url` with another database on the same server."""
+    """Return `url` with the database changed to `database`, on the same server."""
     return _url(urlsplit(url)._replace(path=f"/{quote(database, safe='')}"))
 
 
@@ -239,5 +239,5 @@ def _query(parts: SplitResult) -> list[tuple[str, str]]:
 
 
 def _url(parts: SplitResult, scheme: str = "postgresql") -> str:
-    """Return `parts` as a URL. Unlike `geturl`, keep the slashes before an empty authority."""
+    """Return `parts` as a URL. Unlike `geturl`, keeps the slashes before an empty authority."""
     return f"{scheme}://{parts.netloc}{parts.path}" + (f"?{parts.query}" if parts.query else "")

@@ -1,4 +1,4 @@
 """PostgreSQL: connections, named SQL and migrations.
 
-Contains nothing about days or batches except the migrations: see `tracking/`.
+Apart from the migrations, nothing here deals with days or batches: see `tracking/`.
 """

@@ -1,9 +1,9 @@
-"""PostgreSQL connections with timeouts, an application name, and the time zone UTC.
+"""Open PostgreSQL connections with timeouts, an application name, and UTC as the time zone.
 
 Every connection shows its purpose in `pg_stat_activity` and has a connect timeout, TCP keepalives
-to detect a dead peer, and the time zone UTC, so that timestamps do not depend on the server's
-configuration. Errors name the setting that the URL came from, never its value. Does not pool
-connections: see `pool.py`.
+to detect a dead peer, and UTC as its time zone, so that timestamps do not depend on the server's
+configuration. Error messages name the setting that the URL came from, but never contain its value.
+Does not pool connections: see `pool.py`.
 """
 
 from collections.abc import Callable

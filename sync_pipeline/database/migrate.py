@@ -1,4 +1,4 @@
-"""Migrates the tracking tables to the version that this code needs, with Alembic.
+"""Use Alembic to migrate the tracking tables to the version that this code needs.
 
 Migrations are numbered and forward-only. They run in one transaction under an advisory lock, so
 they run only once even if several processes start at the same time. The tables are a public
@@ -38,11 +38,11 @@ _RETRY_SECONDS = 1.0
 
 
 def migrate(url: str, setting: str, to: str = "head") -> str:
-    """Migrate the tracking tables at `url` to the version `to`; return this code's version.
+    """Migrate the tracking tables at `url` to version `to`; return the version this code needs.
 
-    Does not hold up running batches or readers: waits only briefly for a table in use, and retries.
-    `setting` is the environment variable that contains the URL. Raises MigrationError if the
-    database cannot be reached or changed, or if it is newer than this code.
+    Does not hold up running batches or readers: waits only briefly for a table that is in use, then
+    retries. `setting` is the environment variable that contains the URL. Raises MigrationError if
+    the database cannot be reached or changed, or if it is newer than this code.
     """
     for left in reversed(range(_MAX_ATTEMPTS)):
         try:
@@ -104,7 +104,7 @@ def code_version() -> str:
 
 
 def run_sql(file: str) -> None:
-    """Run the SQL file `file` from the folder `migrations/versions`. Called by migrations."""
+    """Run the SQL file `file` from the folder `migrations/versions`. Called by the migrations."""
     text = resources.files(f"{__package__}.migrations.versions").joinpath(file).read_text("utf-8")
     # Use a driver cursor, because SQLAlchemy would treat % and : in the text as parameters.
     cursor = alembic.op.get_bind().connection.cursor()
@@ -135,7 +135,7 @@ def _config() -> Config:
 
 @contextmanager
 def _connection(url: str, setting: str, doing: str) -> Iterator[Connection]:
-    """Yield a connection to `url`. Raises MigrationError for any database error on it."""
+    """Yield a connection to `url`. Raises MigrationError for database errors, also in the block."""
     engine = create_engine(
         "postgresql+psycopg2://",
         creator=lambda: connect(url, setting=setting, purpose="migrate", error=MigrationError),

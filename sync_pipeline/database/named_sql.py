@@ -1,7 +1,7 @@
 """Named queries: SQL in `.sql` files next to the code that runs it.
 
-Each statement in a file has a heading `-- name: what it does`. Values are psycopg2 parameters
-(`%(name)s`); identifiers are never variable. Does not run the statements: the caller does.
+Each statement in a file has a heading of the form `-- name: what it does`. Values are psycopg2
+parameters (`%(name)s`); identifiers are never variable. The caller runs the statements.
 """
 
 import re
@@ -13,7 +13,7 @@ _HEADING = re.compile(r"^-- (?P<name>[a-z][a-z0-9_]*): .+$", re.M)
 
 @cache
 def load(package: str, file: str) -> dict[str, str]:
-    """Return the statements of `file` in `package`, by name."""
+    """Return the statements in the file `file` of `package`, keyed by name."""
     text = resources.files(package).joinpath(file).read_text(encoding="utf-8")
     parts = _HEADING.split(text)[1:]
     return {name: sql.strip() for name, sql in zip(parts[::2], parts[1::2], strict=True)}

@@ -26,7 +26,7 @@ _T = TypeVar("_T")
 
 
 class ReadOnlyPool:
-    """Up to `size` connections to the tracking tables at `url`, which is the value of `setting`."""
+    """Up to `size` connections to the tracking tables at `url`, the value of `setting`."""
 
     def __init__(
         self, url: str, setting: str, *, size: int, statement_seconds: float, purpose: str
@@ -41,7 +41,7 @@ class ReadOnlyPool:
     def run(self, work: Callable[["Cursor"], _T]) -> _T:
         """Run `work` and return its result. `work` may be called more than once.
 
-        Raises BusyError if no connection becomes free within 5 seconds, TrackingError if the
+        Raises BusyError if no connection becomes free within 5 seconds, or TrackingError if the
         tables cannot be read.
         """
         if not self._slots.acquire(timeout=_WAIT_SECONDS):

@@ -31,7 +31,7 @@ from sync_pipeline.tracking.worker.tracker import Tracker
 def build_asset(dataset: Dataset) -> dg.AssetsDefinition:
     """Return the dataset's asset.
 
-    It also syncs days that are already synced, because a user who launches a backfill in the
+    The asset also syncs days that are already synced, because a user who launches a backfill in the
     Dagster UI expects all of its days to be synced.
     """
 
@@ -79,7 +79,7 @@ def build_asset(dataset: Dataset) -> dg.AssetsDefinition:
 def _batch_of(
     context: dg.AssetExecutionContext, dataset: Dataset, days: Sequence[date], tracker: Tracker
 ) -> NewBatch | None:
-    """Open the record of the run's batch and return the batch; None for a run of a single day."""
+    """Open the record of the run's batch and return the batch, or None for a single-day run."""
     key = batch_key_of(context.run, context.instance)
     if key is None:
         return None

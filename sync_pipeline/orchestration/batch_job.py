@@ -1,9 +1,9 @@
 """The job `batch_backfill`: sync a day range as one batch with one record.
 
 The job opens the record, syncs the days in chunks, and closes the record. It is not an asset job,
-because for an asset job Dagster writes a planned event per partition when it creates the run, and
-for a year this takes seconds before the first row is copied. Each day is still materialized. Does
-not contain the code shared with the asset: see `work.py`.
+because for an asset job Dagster writes one planning event per partition when it creates the run,
+which for a year of days takes several seconds before the first row is copied. Each day is still
+materialized. Does not contain the code shared with the asset: see `work.py`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -138,7 +138,7 @@ def _open(
     *,
     resync: bool,
 ) -> NewBatch:
-    """Open the record of the batch, or retry the batch under its record; return the batch.
+    """Open the batch's record, or retry the batch under its existing record; return the batch.
 
     When a batch is retried, `days` that do not belong to it are left out.
     """
@@ -156,5 +156,5 @@ def _open(
 
 @dg.config_mapping
 def _config_of_op(request: BatchConfig) -> dg.RunConfig:
-    """Pass the config of the job to its first op, so that users do not have to name the op."""
+    """Pass the job's config to its first op, so that users do not have to name the op."""
     return dg.RunConfig(ops={"open_batch": request})

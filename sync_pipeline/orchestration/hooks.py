@@ -1,9 +1,9 @@
 """Success and failure hooks that update the record of a batch when a step ends.
 
-They run for every step of the asset and of the batch job, including backfills launched in the
-Dagster UI. A step records its days itself; the hooks cover what it cannot record, such as a failure
-before its first day. Dagster does not run them if a run is cancelled or killed: see `sensors.py`
-and `recovery/reconciler.py`.
+They run for every step of the asset and of the batch job, including the steps of backfills launched
+in the Dagster UI. A step records its days itself; the hooks cover what it cannot record, such as a
+failure before its first day. Dagster does not run them if a run is cancelled or killed: see
+`sensors.py` and `recovery/reconciler.py`.
 """
 
 import dagster as dg

@@ -20,7 +20,7 @@ from sync_pipeline.orchestration.sensors import build_sensors
 
 
 def load_datasets(project: Path) -> list[Dataset]:
-    """Return the datasets of a project; `project` is the folder of its pyproject.toml.
+    """Return the datasets of a project; `project` is the folder that contains its pyproject.toml.
 
     Raises a one-line SettingError if a `defs.yaml` is not valid or two datasets conflict.
     """
@@ -31,7 +31,7 @@ def load_datasets(project: Path) -> list[Dataset]:
 
 
 def build_defs(project: Path) -> dg.Definitions:
-    """Return the Dagster definitions of a project; `project` is the folder of its
+    """Return the Dagster definitions of a project; `project` is the folder that contains its
     pyproject.toml."""
     datasets = load_datasets(project)
     with _without_dagster_warnings():
@@ -40,7 +40,7 @@ def build_defs(project: Path) -> dg.Definitions:
             dg.Definitions(
                 jobs=[build_batch_job(datasets)],
                 sensors=build_sensors(datasets),
-                # Another process per step would have to import Dagster, which takes seconds.
+                # A separate process per step would have to import Dagster, which takes seconds.
                 executor=dg.in_process_executor,
             ),
         )

@@ -52,7 +52,7 @@ _logger = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Request:
     """A request from the command line: the config of the batch job, and who triggered it. With
-    `retry`, the existing batch with this key is retried."""
+    `retry`, the existing batch with the key `batch_key` is retried."""
 
     config: dict[str, Any]
     batch_key: str
@@ -119,7 +119,7 @@ def _run(request: Request, settings: Settings, output: IO[str]) -> int:
 def _reconcile(
     instance: dg.DagsterInstance, settings: Settings, datasets: Sequence[Dataset]
 ) -> None:
-    """Correct the records that a killed process left behind, in case no daemon is running."""
+    """Correct any records that a killed process left open, in case no daemon is running."""
     try:
         Reconciler(instance, settings, datasets, ReconcilerCursor()).run_once()
     except (SyncError, psycopg2.Error) as error:
@@ -142,7 +142,7 @@ def _is_interrupted(event: dg.DagsterEvent) -> bool:
 
 
 def _describe(error: BaseException) -> str:
-    """Return an unexpected error on one line; if it is from Dagster's storage, explain that."""
+    """Return an unexpected error as one line, which says so if Dagster's storage raised it."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, DBAPIError):
@@ -165,7 +165,7 @@ def _origin() -> RemoteJobOrigin:
 
 @contextmanager
 def _redirect_stdout() -> Iterator[IO[str]]:
-    """Yield standard output; redirect what Dagster and libraries print to standard error."""
+    """Yield standard output; what Dagster and libraries print goes to standard error."""
     with os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1) as output:
         os.dup2(2, 1)
         yield output

@@ -1,9 +1,9 @@
-"""The nightly schedule of a dataset: the last finished day and its look-back days.
+"""A dataset's nightly schedule: sync the last finished day and the look-back days before it.
 
 The days are synced in one run over their range, because starting a run is slow. If the dataset has
-`retry_every_minutes`, later ticks retry the failed days, each under the record of its batch,
-because a source that was not ready may be ready by then. Does not compute the times of the ticks:
-see `Schedule.ticks` in `config/dataset.py`.
+`retry_every_minutes`, later ticks retry the failed days, each under its own batch's record, because
+a source that was not ready may be ready by then. Does not compute the times of the ticks: see
+`Schedule.ticks` in `config/dataset.py`.
 """
 
 from collections.abc import Iterator
@@ -71,7 +71,7 @@ def _is_nightly(dataset: Dataset, schedule: Schedule, local: datetime) -> bool:
     hour, minute = schedule.at.split(":")
     scheduled = local.replace(hour=int(hour), minute=int(minute), fold=0)
     exists = scheduled.astimezone(timezone.utc).astimezone(dataset.zone) == scheduled
-    # If the clocks skip that time, Dagster ticks after the jump, possibly at the time of a retry.
+    # If a clock change skips that time, Dagster ticks after it, possibly at the time of a retry.
     return not exists and time == later[0]
 
 

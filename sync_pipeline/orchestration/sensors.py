@@ -1,9 +1,9 @@
 """Sensors that update records when runs end and backfills start, and that run the reconciler.
 
 They cover what hooks cannot: runs that were cancelled or killed, and backfills before their first
-run starts. Dagster has no sensor type for backfills, so one of them polls. All sensors are
-idempotent and may run late, because the record of a batch is computed from its days. Does not
-contain the recovery itself: see `recovery/`.
+run starts. Dagster has no sensor type for backfills, so one of these sensors polls for new ones.
+All sensors are idempotent and may run late, because the record of a batch is computed from its
+days. Does not contain the recovery itself: see `recovery/`.
 """
 
 from collections.abc import Callable, Sequence

@@ -54,7 +54,7 @@ def sync_in_step(
     """Sync `days` in a step and report each to Dagster; return the results.
 
     Raises dagster.Failure if the source or target cannot be used. An interrupt is re-raised after
-    the remaining days have been marked not run.
+    the remaining days have been marked as not run.
     """
     keep_connections_open(context.instance)
     if batch is not None:
@@ -89,7 +89,7 @@ def sync_in_step(
 
 
 def requested_at(context: dg.OpExecutionContext) -> datetime:
-    """Return when the run of this step was created."""
+    """Return the time at which this step's run was created."""
     record = context.instance.get_run_record_by_id(context.run_id)
     return record.create_timestamp if record is not None else datetime.now(timezone.utc)
 
@@ -110,6 +110,6 @@ def failure(text: str) -> dg.Failure:
 
 
 def _log_failure(context: dg.OpExecutionContext, result: DayResult) -> None:
-    # Each log line is an event; for a synced day, the materialization is sufficient.
+    # Each log line is stored as an event; for a synced day, the materialization is sufficient.
     if result.outcome is Outcome.FAILED:
         context.log.error(f"day {result.day}: {result.error}")

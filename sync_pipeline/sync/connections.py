@@ -25,7 +25,7 @@ from sync_pipeline.tracking.worker.tracker import Tracker
 
 
 class WorkerConnections:
-    """One worker's connections, for one thread at a time; any thread may call `interrupt`."""
+    """One worker's connections, used by one thread at a time; any thread may call `interrupt`."""
 
     def __init__(
         self, dataset: Dataset, settings: Settings, tracker: Tracker, logger: logging.Logger
@@ -41,14 +41,14 @@ class WorkerConnections:
 
     @property
     def source(self) -> Source:
-        """The source. Call `open_source` first."""
+        """The open source. Call `open_source` before using this."""
         assert self._source is not None  # noqa: S101  open_source was called
         return self._source
 
     def open_target(self) -> Target:
         """Return the target; open it first if it is not open or its connection was lost.
 
-        If the target table is missing, the dataset's synced days are marked failed.
+        If the target table is missing, the dataset's synced days are marked as failed.
         """
         if self._target is None or self._target.connection.closed:
             purpose = session_purpose(self._dataset, self._tracker.run_id)
@@ -66,7 +66,7 @@ class WorkerConnections:
         return self._target
 
     def open_source(self, sleep: Callable[[float], object] | None) -> None:
-        """Open the source, and create the target table for its columns or check the existing one.
+        """Open the source, and create the target table for its columns or check the existing table.
 
         If all slots for the source are in use, call `sleep` until one is free; if `sleep` is None,
         raise SourceUnreachableError instead. Raises SyncError.
@@ -107,7 +107,7 @@ class WorkerConnections:
 
     @property
     def is_idle(self) -> bool:
-        """Whether the target is connected with no open transaction: the last commit is complete."""
+        """Whether the target is connected without an open transaction: the last commit is done."""
         target = self._target
         return (
             target is not None

@@ -106,8 +106,8 @@ def _sync_in_parallel(
         pool = WorkerPool(workers, days)
         written = time.monotonic()
         for number, result in enumerate(pool.results(), 1):
-            # Not in the day's transaction, because workers would then wait for each other's commit.
-            # If days are fast, write once per `parallel` days even if `every` is 1.
+            # Not in the day's transaction, as workers would then wait for each other's commits.
+            # If days finish quickly, write once per `parallel` days even if `every` is 1.
             slow = every == 1 and time.monotonic() - written > _STALE_SECONDS
             if batch is not None and (slow or number % max(every, parallel) == 0):
                 tracker.refresh(batch)

@@ -1,4 +1,4 @@
-"""`WorkerPool`: sync several days of one dataset in parallel, each in a thread.
+"""`WorkerPool`: sync several days of one dataset in parallel, each in its own thread.
 
 The threads end when all days are done, when the circuit breaker trips, or when the caller stops.
 Does not sync individual days: see `worker.py`.
@@ -17,8 +17,8 @@ _STOP_AGAIN_SECONDS = 0.2
 
 
 class WorkerPool:
-    """Workers that share a queue of days, one thread and set of connections each. The first worker
-    must have its source and target open; the caller closes all workers."""
+    """Workers that share a queue of days, each with its own thread and connections. The first
+    worker must have its source and target open; the caller closes all workers."""
 
     def __init__(self, workers: Sequence[DayWorker], days: Sequence[date]) -> None:
         self._workers = workers

@@ -25,9 +25,9 @@ class DaySync:
 
     `locked` is true once the day's lock has been acquired. `attempt` is the open attempt, and
     `failed_attempt` is the previous one. `since` is the start time and `ended` is the commit time,
-    both from `time.monotonic()`. `committing` is true once the commit has started, unless it fails.
-    `recorded` is true if the success was recorded in the transaction that loads the rows. If
-    `refresh` is true, a success also updates the batch's record.
+    both from `time.monotonic()`. `committing` is true once the commit has started, and false again
+    if it fails. `recorded` is true if the success was recorded in the transaction that loads the
+    rows. If `refresh` is true, a success also updates the batch's record.
     """
 
     day: date
@@ -84,7 +84,7 @@ class DayRecord:
 
     def record_loaded(self, target: Target, sync: DaySync, loaded: Loaded) -> None:
         """Record the success in the transaction that loads the rows. If that is not possible, check
-        that the attempt is not superseded and add the day to the outbox."""
+        that the attempt has not been superseded and add the day to the outbox."""
         sync.counts = DayCounts(
             loaded.rows_read, loaded.rows_loaded, loaded.rows_rejected, loaded.bytes
         )

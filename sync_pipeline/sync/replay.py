@@ -1,8 +1,8 @@
 """`replay`: load quarantined rows again, after the rows or the table have been fixed.
 
-A day's rows are loaded in one transaction, under the day's lock, together with its record. A row
-that is still rejected, or belongs to another day, remains in quarantine with the new error. Does
-not quarantine rows: see `targets/rejected.py`.
+A day's rows are loaded in one transaction, under the day's lock; the same transaction updates the
+day's record. A row that is still rejected, or belongs to another day, remains in quarantine with
+the new error. Does not quarantine rows: see `targets/rejected.py`.
 """
 
 from collections.abc import Iterator, Sequence

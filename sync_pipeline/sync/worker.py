@@ -121,13 +121,13 @@ class DayWorker:
 
     def open_source(self, *, wait: bool = True) -> None:
         """Open the source and prepare the target table, using the dataset's retry policy. Raises
-        SyncError, also if all source slots are in use and `wait` is false."""
+        SyncError, including when all source slots are in use and `wait` is false."""
         self._secrets += self._settings.secrets_in(self._dataset.source.secret_settings)
         open_source = partial(self._connections.open_source, self._sleep if wait else None)
         self._retry(open_source, partial(self._log_retry, "source"))
 
     def sync_day(self, day: date, *, refresh: bool) -> DayResult:
-        """Replace one day and record it. A failure is returned, not raised.
+        """Sync one day and record it. A failure is returned, not raised.
 
         A day that another worker has synced in the meantime is skipped if it is done in this batch
         or if `resync` is false.
@@ -188,7 +188,7 @@ class DayWorker:
             raise _Stopped
 
     def _load(self, sync: DaySync) -> None:
-        """Attempt the day once, in one transaction from the lock to the commit."""
+        """Try once to load the day, in one transaction from acquiring the lock to the commit."""
         target = self._connections.open_target()
         target.begin_day(sync.day)
         sync.locked = True
@@ -213,7 +213,7 @@ class DayWorker:
         self._record.outbox.mark_committed()
 
     def _before_backoff(self, sync: DaySync, error: Exception, backoff: float) -> None:
-        """Release the day's lock. Its attempt remains open until the next one begins."""
+        """Release the day's lock. The attempt remains open until the next one begins."""
         self._connections.roll_back()
         if sync.attempt is not None:
             sync.failed_attempt = FailedAttempt(sync.attempt, one_line(error, *self._secrets))

@@ -30,7 +30,7 @@ def check_columns(dataset: Dataset, shape: Shape) -> None:
 
 def check_table(cursor: "Cursor", dataset: Dataset, oid: int) -> None:
     """Raise TargetError if the table has no unique index on the key, or if this user may not create
-    temporary tables, which rows with a key are copied into first."""
+    temporary tables, into which rows with a key are copied first."""
     key = list(dataset.target.key)
     if not key:
         return

@@ -1,9 +1,9 @@
 """`NewPartition`: create the partition for one day.
 
-The partition is created as a separate table like its parent, loaded, and attached at the end of the
-day's transaction. The lock on the parent, which prevents other sessions from attaching partitions
-but does not block readers or writers, is therefore held only briefly. Does not decide whether a day
-needs a partition: see `partitions.py`.
+The partition is created as a separate table with its parent's structure, loaded, and attached at
+the end of the day's transaction. The lock on the parent, which prevents other sessions from
+attaching partitions but does not block readers or writers, is therefore held only briefly. Does not
+decide whether a day needs a partition: see `partitions.py`.
 """
 
 from dataclasses import dataclass

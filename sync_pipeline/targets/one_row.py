@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def on_conflict(dataset: Dataset, columns: Sequence[str]) -> sql.Composable:
-    """Return the ON CONFLICT clause for inserting `columns`; empty if the dataset has no key."""
+    """Return the ON CONFLICT clause for inserting `columns`, or an empty clause without a key."""
     key = dataset.target.key
     if not key:
         return sql.SQL("")
@@ -37,7 +37,7 @@ def on_conflict(dataset: Dataset, columns: Sequence[str]) -> sql.Composable:
 
 
 def insert(cursor: "Cursor", dataset: Dataset, values: Mapping[str, str | None]) -> None:
-    """Insert a row in the dataset's write mode. `values` maps column names to text values.
+    """Insert a row using the dataset's write mode. `values` maps column names to text values.
 
     Raises psycopg2.DataError if the row was not stored, and any other driver error.
     """

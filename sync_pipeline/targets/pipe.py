@@ -29,7 +29,7 @@ class PipeFailedError(Exception):
 class Pipe:
     """Holds at most `MAX_CHUNKS` chunks of `CHUNK_BYTES` bytes, for one writer and one reader.
 
-    `bytes` is the number of bytes read. `interruption` is the exception that ended a read.
+    `bytes` is the number of bytes read. `interruption` is the exception that interrupted a read.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""`Target`: load a day's rows in the dataset's write mode, and compare the row counts.
+"""`Target`: load a day's rows using the dataset's write mode, and compare the row counts.
 
 Loads in the caller's transaction without committing, so that the caller can record the day in the
 same transaction. After an error the caller rolls back, and the day's existing rows remain. The
@@ -120,9 +120,9 @@ class Target:
             reader.stop()
 
     def load_day(self, reader: DayReader, context: LoadContext | None = None) -> Loaded:
-        """Load the rows from `reader` in the dataset's write mode, without committing.
+        """Load the rows from `reader` using the dataset's write mode, without committing.
 
-        Return the counts. Raises SourceError or TargetError, whichever side failed first,
+        Return the counts. Raises SourceError or TargetError, depending on which side failed first,
         CountMismatchError if source and target counted different numbers of rows, and
         RejectedRowsError if too many rows were rejected.
         """
@@ -270,7 +270,7 @@ def _copy(cursor: "Cursor", reader: DayReader, strategy: WriteStrategy) -> str:
 
 @contextmanager
 def _finish_reader(reader: DayReader) -> Iterator[None]:
-    """Wait for the reader at the end of the block. If either fails, raise the first error."""
+    """Wait for the reader at the end of the block. If either fails, raise the earlier error."""
     try:
         yield
         reader.join()

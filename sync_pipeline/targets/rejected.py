@@ -58,8 +58,8 @@ class QuarantinedRow:
     json_text: str
 
     def values(self) -> dict[str, str | None]:
-        """Return the values as text, by column. Raises psycopg2.DataError if the JSON is not an
-        object."""
+        """Return the values as text, keyed by column. Raises psycopg2.DataError if the JSON is not
+        an object."""
         found = json.loads(self.json_text, parse_int=str, parse_float=str, parse_constant=str)
         if not isinstance(found, dict) or not found:
             raise psycopg2.DataError(

@@ -48,7 +48,7 @@ def describe_error(error: psycopg2.Error) -> str:
 
 
 def parse_line(line: bytes, columns: Sequence[str]) -> dict[str, str | None]:
-    """Return the values of a line in COPY's text format, by column; None for NULL."""
+    """Return the values of a line in COPY's text format, keyed by column, with None for NULL."""
     fields = line.decode("utf-8", "backslashreplace").split("\t")
     return dict(zip(columns, map(_unescape, fields), strict=True))
 
@@ -128,7 +128,7 @@ class _Error:
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[list[bytes]]:
-    """Yield the lines of a stream without line endings, up to `ROWS_AT_ONCE` at a time."""
+    """Yield the lines of a stream, without line endings, in lists of up to `ROWS_AT_ONCE`."""
     waiting: list[bytes] = []
     rest = b""
     for chunk in chunks:

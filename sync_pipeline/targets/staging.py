@@ -71,7 +71,7 @@ class StagedWrite:
     def apply(self, cursor: "Cursor", copied: int) -> int:
         # Added after the copy: building the index once is faster than maintaining it per row.
         self._alter(cursor, _PRIMARY_KEY.format(key=self._key))
-        if self._dataset.target.on_bad_row == "quarantine":  # on error, the caller loads by row
+        if self._dataset.target.on_bad_row == "quarantine":  # the caller then loads row by row
             return self._move(cursor, copied, sql.SQL(""))
         cursor.execute("SAVEPOINT move_all")
         try:
@@ -155,7 +155,7 @@ class StagedWrite:
 
     def _move(self, cursor: "Cursor", count: int, only: sql.Composable) -> int:
         """Move `count` rows; return how many were inserted or updated or, for `append_only`, how
-        many have their key in the table. The result is below `count` if a trigger drops rows."""
+        many have their key in the table. The result is lower if a trigger drops rows."""
         cursor.execute(
             sql.SQL(
                 "INSERT INTO {into} ({columns}) SELECT {columns} FROM {staged} {only} "

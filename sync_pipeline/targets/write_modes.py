@@ -23,7 +23,7 @@ from sync_pipeline.targets.staging import StagedWrite
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-_NO_PARTITION = "23514"  # check_violation, here without a constraint name
+_NO_PARTITION = "23514"  # check_violation; if it names no constraint, no partition fits the row
 
 
 class WriteStrategy(Protocol):

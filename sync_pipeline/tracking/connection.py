@@ -1,6 +1,6 @@
 """Connections to the tracking tables, for reading or writing.
 
-Does not reconnect or keep pending writes for a worker: see `worker/connection.py`. Does not pool
+Does not reconnect a worker or keep its pending writes: see `worker/connection.py`. Does not pool
 the API's read-only connections: see `database/pool.py`.
 """
 

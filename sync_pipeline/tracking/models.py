@@ -1,4 +1,4 @@
-"""Values of the tracking layer: states, batches, attempts and results.
+"""The tracking layer's value types: states, batches, attempts and results.
 
 Does not contain the rows listed by the API: see `read/history.py`.
 """
@@ -42,7 +42,7 @@ class NewBatch:
 
 @dataclass(frozen=True)
 class Counts:
-    """Number of days in a batch by state, and number of rows read so far."""
+    """The number of days in a batch by state, and the number of rows read so far."""
 
     total: int
     success: int
@@ -52,7 +52,7 @@ class Counts:
 
     @property
     def done(self) -> int:
-        """Number of days that have ended."""
+        """The number of days that have ended."""
         return self.success + self.failed + self.skipped
 
 
@@ -155,7 +155,7 @@ class SyncedDay:
 
 @dataclass(frozen=True)
 class SmallDay:
-    """A day with unusually few rows. `usual` is the median of the days before it."""
+    """A day with unusually few rows. `usual` is the median row count of the days before it."""
 
     day: date
     rows: int
@@ -164,7 +164,7 @@ class SmallDay:
 
 @dataclass(frozen=True)
 class UnreportedDay:
-    """A synced day that is not yet reported to Dagster. `seconds` is the attempt's duration."""
+    """A synced day not yet reported to Dagster. `seconds` is the attempt's duration."""
 
     attempt_id: int
     dataset: str
@@ -230,7 +230,7 @@ def middle_day(start: date, end: date) -> date:
 
 
 def day_ranges(days: Sequence[date]) -> list[tuple[date, date]]:
-    """Return `days` as sorted ranges of consecutive days, first and last day included."""
+    """Return `days` as sorted ranges of consecutive days, each as its first and last day."""
     ranges: list[tuple[date, date]] = []
     for day in sorted(set(days)):
         if ranges and day - ranges[-1][1] == timedelta(days=1):

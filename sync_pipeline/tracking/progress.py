@@ -10,10 +10,10 @@ _LONG_BATCH_EVERY = 5
 
 
 def days_between_writes(progress: Progress, total_days: int) -> int:
-    """Return how many days a batch of `total_days` finishes between two updates of its record.
+    """Return how many days a batch of `total_days` should finish between updates of its record.
 
-    `auto` follows the specification's advice: 1 for batches of up to 10 days, 5 for longer ones.
-    A percentage is rounded down to whole days, but is at least one day, for short batches.
+    `auto` follows the specification's advice: 1 for batches of up to 10 days, 5 for longer ones. A
+    percentage is rounded down to whole days, but never below one day.
     """
     if isinstance(progress, Every):
         return progress.days

@@ -40,8 +40,8 @@ class SyncStatusService:
         """Create or update a record; return its ID, or None on failure.
 
         If the remarks contain 批量同步, it is a batch record: the opening form (批量同步: …) always
-        creates one, any other form updates the open batch of that date if there is one. Otherwise
-        it is the record of the day `sync_date`. The database sets the times.
+        creates one, and any other form updates the open batch for that date if there is one.
+        Otherwise, it is the record of the day `sync_date`. The database sets the times.
         """
         values = {
             "sync_date": sync_date,
@@ -107,7 +107,7 @@ def _update(cursor: Any, values: dict[str, Any]) -> bool:
 
 
 def _logged(work: Any, values: dict[str, Any]) -> Any:
-    """Run `work` in a separate transaction and return its result; log a failure, return None."""
+    """Run `work` in a separate transaction and return its result; log a failure and return None."""
     try:
         settings = current_settings()
         connection = connect_tracking(

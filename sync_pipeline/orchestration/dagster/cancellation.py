@@ -31,7 +31,7 @@ def describe_interrupt(instance: dg.DagsterInstance, run_id: str) -> str:
 
 
 def describe_cancellation(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
-    """Return a text that says whether `run` or its backfill was cancelled in Dagster."""
+    """Return text that says whether `run` or its backfill was cancelled in Dagster."""
     backfill_id = run.tags.get(tags.BACKFILL_TAG)
     backfill = instance.get_backfill(backfill_id) if backfill_id else None
     if backfill is not None and backfill.status.value.startswith("CANCEL"):

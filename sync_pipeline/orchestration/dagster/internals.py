@@ -1,7 +1,7 @@
-"""The imports of all private Dagster names.
+"""Imports all private Dagster names that the pipeline uses.
 
 Public names are imported from `dagster` where they are used. If a new version of Dagster moves a
-private name, `test_dagster_internals.py` fails, and only this module has to be changed.
+private name, `test_dagster_internals.py` fails, and only this module needs to be changed.
 """
 
 from dagster._core.definitions.reconstruct import (

@@ -28,8 +28,8 @@ _SETTLED_SECONDS = 10.0  # after this time, no event with a smaller storage ID c
 
 @dataclass
 class ReadPosition:
-    """How far a dataset's observations have been read: all storage IDs up to `after`, and the later
-    ones in `done`."""
+    """How far a dataset's observations have been read: all storage IDs up to `after`, plus the
+    later ones listed in `done`."""
 
     after: int = 0
     done: list[int] = field(default_factory=list)
@@ -107,7 +107,7 @@ def observed_by_run(instance: dg.DagsterInstance, run_id: str) -> list[Unrecorde
 
 
 def _read(event: dg.EventLogEntry) -> UnrecordedDay | None:
-    """Return the result in an observation; None if there is none or it cannot be parsed."""
+    """Return the result in an observation, or None if it has none or cannot be parsed."""
     observed = event.asset_observation
     value = observed.metadata.get(_UNRECORDED) if observed is not None else None
     if observed is None or observed.partition is None or value is None:

@@ -1,4 +1,4 @@
-"""Conversion between days and Dagster partition keys, and the days of a run or backfill."""
+"""Convert between days and Dagster partition keys, and find the days of a run or backfill."""
 
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
@@ -27,8 +27,8 @@ def to_days(partition_keys: Iterable[str]) -> list[date]:
 
 
 def days_of_run(run: dg.DagsterRun) -> list[date] | None:
-    """Return the days of an asset run from its tags; None if it has no such tags or its partitions
-    are not days."""
+    """Return the days of an asset run from its tags, or None if it has no such tags or its
+    partitions are not days."""
     first = run.tags.get(tags.RANGE_START_TAG) or run.tags.get("dagster/partition")
     last = run.tags.get(tags.RANGE_END_TAG) or run.tags.get("dagster/partition")
     if not first or not last:
@@ -41,7 +41,7 @@ def days_of_run(run: dg.DagsterRun) -> list[date] | None:
 
 
 def days_of_backfill(backfill: PartitionBackfill, asset_key: dg.AssetKey) -> Sequence[date]:
-    """Return the days of `asset_key` in a backfill; empty if the backfill does not contain it."""
+    """Return the days of `asset_key` in a backfill, or none if it does not contain that asset."""
     if backfill.is_asset_backfill:
         data = backfill.asset_backfill_data
         if data is None or asset_key not in data.target_subset.asset_keys:

@@ -1,4 +1,4 @@
-"""Start and end times of Dagster runs as Unix times, and the seconds since then."""
+"""Start and end times of Dagster runs as Unix times, and the time elapsed since one of them."""
 
 import time
 
@@ -16,5 +16,5 @@ def end_time(record: RunRecord) -> float:
 
 
 def seconds_since(timestamp: float) -> float:
-    """Return the seconds since `timestamp`; 0 if this machine's clock is behind it."""
+    """Return the seconds since `timestamp`, or 0 if this machine's clock is behind it."""
     return max(0.0, time.time() - timestamp)

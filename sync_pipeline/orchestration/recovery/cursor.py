@@ -1,4 +1,4 @@
-"""The state that the reconciler keeps between two runs, stored as the cursor of its sensor."""
+"""The state that the reconciler keeps between runs, stored as the cursor of its sensor."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -8,8 +8,8 @@ from sync_pipeline.orchestration.dagster.observations import ReadPosition
 
 @dataclass(frozen=True)
 class Suspicion:
-    """A run that may be lost: the Unix time since when it has been suspected, and how often that
-    time was reset because the reconciler had not run for a while."""
+    """A suspicion that a run is lost: the Unix time at which it began, and how many times that time
+    was reset because the reconciler had not run for a while."""
 
     since: float
     renewed: int = 0
@@ -31,10 +31,10 @@ class ReconcilerCursor:
 
     @classmethod
     def read(cls, cursor: str | None) -> "ReconcilerCursor":
-        """Return the state in `cursor`; an empty state if there is none or it cannot be parsed.
+        """Return the state in `cursor`, or an empty state if there is none or it cannot be parsed.
 
-        An empty state is safe: the reconciler reads all observations again, which is idempotent,
-        and takes longer to detect lost runs.
+        An empty state is safe: the reconciler just reads all observations again, which is
+        idempotent, and takes longer to detect lost runs.
         """
         try:
             state = json.loads(cursor) if cursor else {}

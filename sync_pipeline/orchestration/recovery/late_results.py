@@ -42,7 +42,7 @@ _SETTLED_SECONDS = 10.0  # after this time, no run that ended earlier can appear
 
 
 class Recorded(Enum):
-    """Whether a late result was recorded."""
+    """Whether and when a late result is recorded."""
 
     BEFORE = "it had been recorded before"
     NOW = "it was recorded"
@@ -140,7 +140,7 @@ def open_records_of_ended_runs(
     """Open and close the records of batches whose runs ended without opening one; yield a
     correction for each."""
     if state.runs_after is None:
-        state.runs_after = time.time()  # runs that have already ended are not processed
+        state.runs_after = time.time()  # ignores runs that have already ended
     since = state.runs_after - _SETTLED_SECONDS
     ended = instance.get_run_records(
         dg.RunsFilter(

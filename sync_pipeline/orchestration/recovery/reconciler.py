@@ -120,7 +120,8 @@ class Reconciler:
             connection.rollback()
 
     def _renew_suspicions(self) -> dict[str, Suspicion]:
-        """Return the suspicions from the previous run; they start over if it was long ago.
+        """Return the suspicions from the previous run, or restart them if that run was too long
+        ago.
 
         This gives a worker that missed heartbeats while the tracking tables were unavailable time
         to send the next one.
@@ -141,7 +142,7 @@ class Reconciler:
             self._correct(connection, correction)
 
     def _check_workers(self, connection: "Connection") -> tuple[list[tuple[Worker, str]], set[str]]:
-        """Return the lost workers with the reason, and the runs whose workers are alive.
+        """Return the lost workers, each with the reason, and the runs whose workers are alive.
 
         Both are determined before anything is changed, so that a failed step cannot cause the run
         of a live worker to be marked as failed.
@@ -173,7 +174,7 @@ class Reconciler:
             self._correct(connection, correction)
 
     def _why_lost(self, registered: RegisteredWorker) -> str | None:
-        """Return why a worker is lost; None if it is not."""
+        """Return why a worker is considered lost, or None if it is not."""
         run_id, silent = registered.worker.run_id, registered.silent_seconds
         if registered.is_dead(self._settings.lost_after_seconds / 2):
             return f"its process {registered.worker.pid} was killed or crashed"
@@ -185,9 +186,10 @@ class Reconciler:
         return f"its process {registered.worker.pid} had no heartbeat for {silent:.0f} s"
 
     def _is_suspected_for(self, run_id: str, seconds: float) -> bool:
-        """Suspect that a run is lost; return whether it has been suspected for `seconds`.
+        """Note that a run may be lost; return whether it has been suspected for `seconds`.
 
-        If the reconciler always runs late, for example in a busy daemon, a few renewals are enough.
+        If the reconciler always runs late, for example in a busy daemon, so that the suspicion
+        keeps starting over, a few such renewals are enough.
         """
         now = time.time()
         suspicion = self._suspected_before.get(run_id) or Suspicion(now)
@@ -195,7 +197,7 @@ class Reconciler:
         return now - suspicion.since >= seconds or suspicion.renewed >= _MAX_RENEWALS
 
     def _fail_runs_without_worker(self, connection: "Connection", running: set[str]) -> None:
-        """Mark runs as failed that Dagster shows as running but that have no worker."""
+        """Mark as failed the runs that Dagster shows as running but that have no worker."""
         records = self._instance.get_run_records(dg.RunsFilter(statuses=list(_RUNNING_STATUSES)))
         for record in records:
             run_id = record.dagster_run.run_id
@@ -228,7 +230,7 @@ class Reconciler:
                 close_run(cursor, self._instance, run, error)
 
     def _close_abandoned_attempts(self, connection: "Connection") -> None:
-        """Close attempts that are still running although their runs have ended."""
+        """Close attempts that are still marked as running although their runs have ended."""
         with connection, connection.cursor() as cursor:
             found = attempts.runs_without_worker(cursor, self._settings.lost_after_seconds)
         for run_id in found:
@@ -283,8 +285,8 @@ class Reconciler:
         }
 
     def _why_abandoned(self, batch: Batch, silent: bool) -> str | None:
-        """Return why the open days of `batch` will not be synced; None if that is not
-        certain yet."""
+        """Return why the open days of `batch` will not be synced, or None if that is not certain
+        yet."""
         backfill, run = latest_of_batch(self._instance, batch.batch_key)
         if backfill is not None and backfill.status is BulkActionStatus.CANCELED:
             return f"cancelled in Dagster: backfill {backfill.backfill_id}"

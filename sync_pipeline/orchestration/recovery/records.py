@@ -1,8 +1,8 @@
 """Update records when runs end and backfills start; used by hooks, sensors and the reconciler.
 
 All functions are idempotent and may run late: the record of a batch is computed from its days, and
-the days of other running runs are not changed. Does not decide whether a run is lost: see
-`reconciler.py`.
+the days of other runs that are still running are not changed. Does not decide whether a run is
+lost: see `reconciler.py`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -108,7 +108,7 @@ def _batches_of(cursor: "Cursor", key: str | None) -> list[Batch]:
 
 
 def _is_continued(instance: dg.DagsterInstance, run: dg.DagsterRun, key: str) -> bool:
-    """Return whether an unfinished run of the same batch covers days of `run`."""
+    """Return whether an unfinished run of the same batch covers any of the days of `run`."""
     own = days_of_run(run)
     for other in running_runs(instance).get(key, []):
         theirs = days_of_run(other)

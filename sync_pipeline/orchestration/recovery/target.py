@@ -48,8 +48,9 @@ def process_outbox(
     """Record the days in the target's outbox (only those of one run if `of_run` is given), and
     remove them from it; yield a correction for each day that was not recorded before.
 
-    `connection` is to the tracking tables and has no open transaction. Skips the days of runs in
-    `running`, whose workers record them, and of runs that are not in this Dagster instance.
+    `connection` is a connection to the tracking tables without an open transaction. Skips the days
+    of runs in `running`, whose workers will record them, and of runs that are not in this Dagster
+    instance.
     """
     processed: list[int] = []
     for entry in _in_target(connection, settings, outbox.entries) or []:

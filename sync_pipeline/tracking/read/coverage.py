@@ -1,4 +1,4 @@
-"""Coverage of a dataset: every day of a range with its state.
+"""A dataset's coverage: every day in a range, with its state.
 
 Does not return the attempts at a day: see `history.py`.
 """
@@ -17,8 +17,8 @@ _SQL = named_sql.load(__package__, "coverage.sql")
 
 
 class DayState(str, Enum):
-    """State of a day. `EMPTY` is synced with no rows; `REJECTED` is synced with quarantined rows;
-    `OUTSIDE` is before the dataset's first day or after its last complete one."""
+    """The state of a day. `EMPTY` is synced with no rows; `REJECTED` is synced with quarantined
+    rows; `OUTSIDE` is before the dataset's first day or after its last complete one."""
 
     SUCCESS = "success"
     EMPTY = "empty"
@@ -31,7 +31,7 @@ class DayState(str, Enum):
 
 @dataclass(frozen=True)
 class CoveredDay:
-    """A day and values from its record (None without one). `rows` is the number of rows loaded."""
+    """A day and values from its record (None if it has none). `rows` counts the rows loaded."""
 
     day: date
     state: DayState
@@ -49,7 +49,7 @@ def coverage(
 ) -> list[CoveredDay]:
     """Return every day from `first` to `last`, oldest first.
 
-    `bounds` are the dataset's first day and its last complete day, None if it has none yet.
+    `bounds` are the dataset's first day and its last complete day, or None if none is complete.
     """
     values = {"dataset": dataset, "first": first, "last": last}
     cursor.execute(_SQL["days_of_dataset"], values)

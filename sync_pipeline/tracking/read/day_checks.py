@@ -1,4 +1,4 @@
-"""Checks of single days: which have unusually few rows, and which failed or are missing.
+"""Checks on individual days: which have unusually few rows, and which failed or are missing.
 
 Does not decide when to check or whether to warn: see `orchestration/checks.py` and `schedule.py`.
 """
@@ -23,7 +23,7 @@ def small_days(
     """Return those of `days` that have fewer rows than `fraction` of the baseline.
 
     The baseline is the median of the preceding 28 days. A day is not returned if fewer than seven
-    of them are synced.
+    of those days are synced.
     """
     values = {"dataset": dataset, "days": list(days), "fraction": fraction, "min_peers": _MIN_PEERS}
     cursor.execute(_SQL["small_days"], values)

@@ -1,4 +1,4 @@
-"""All attempts in a day range of a batch, for refreshing part of a long batch on the page.
+"""All attempts at the days in part of a batch, so that the page can refresh only that part.
 
 Does not return the attempts of a whole batch: see `history.py`.
 """

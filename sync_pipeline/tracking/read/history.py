@@ -23,7 +23,7 @@ _SQL = named_sql.load(__package__, "history.sql")
 
 @dataclass(frozen=True)
 class Record:
-    """A row of `daily_sync_status`. The last five fields are a batch's progress, None for a day."""
+    """A row of `daily_sync_status`. The last five, a batch's progress, are None for a day."""
 
     id: int
     sync_date: date
@@ -117,7 +117,7 @@ def changed_after(cursor: "Cursor", after: int, limit: int) -> list[Record]:
 
 
 def latest_change(cursor: "Cursor") -> int:
-    """Return the highest visible change number, 0 if there are no records."""
+    """Return the highest visible change number, or 0 if there are no records."""
     cursor.execute(_SQL["latest_change"])
     row = cursor.fetchone()
     return 0 if row is None else int(row[0])

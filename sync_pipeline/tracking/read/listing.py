@@ -48,8 +48,8 @@ _KEYS = {
 
 @dataclass(frozen=True)
 class Filter:
-    """Conditions that all have to match. `first` and `last` are days, both included; `text` is
-    searched for in remarks and error message, ignoring case."""
+    """Conditions that must all match. `first` and `last` are days, both included; `text` is
+    searched for in the remarks and the error message, ignoring case."""
 
     dataset: str | None = None
     kind: str | None = None
@@ -61,7 +61,8 @@ class Filter:
 
 @dataclass(frozen=True)
 class Page:
-    """A page of a list. `total` is the length of the list; `next`, the cursor for the next page."""
+    """A page of a list. `total` is the whole list's length; `next` is the cursor for the next
+    page."""
 
     records: Sequence[Record]
     total: int

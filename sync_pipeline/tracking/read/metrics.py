@@ -16,7 +16,7 @@ _SQL = named_sql.load(__package__, "metrics.sql")
 
 @dataclass(frozen=True)
 class BatchMetric:
-    """Number of a dataset's batches with a given status."""
+    """The number of a dataset's batches with a given status."""
 
     dataset: str
     status: str
@@ -25,8 +25,8 @@ class BatchMetric:
 
 @dataclass(frozen=True)
 class DayMetric:
-    """Number of a dataset's days with a given status, the rows loaded for them, and the latest end
-    time (Unix time in seconds)."""
+    """The number of a dataset's days with a given status, the rows loaded for them, and the latest
+    end time (Unix time in seconds)."""
 
     dataset: str
     status: str

@@ -67,7 +67,7 @@ def begin(
     cursor.execute(_SQL["end_lost_attempts"], values)
     batches_of_lost = [lost for (lost,) in cursor.fetchall()]
     attempt_id, is_retry = _begin_attempt(cursor, values)
-    # If the batch was already closed with this day as failed, it is open again.
+    # If the batch was already closed with this day as failed, it is reopened.
     batches.refresh_all(cursor, [*batches_of_lost, batch_id if is_retry else None])
     return Attempt(attempt_id, number, dataset, day, batch_id, record_id)
 

@@ -1,8 +1,9 @@
 """Batch records: opened once, then computed from their days.
 
 The counts, status and remarks of a batch follow from the current attempts at its days, so any
-writer may refresh the record, more than once and in any order, with the same result. All functions
-work in the caller's transaction. Does not change the state of a started day: see `attempts.py`.
+writer may refresh the record, any number of times and in any order, with the same result. All
+functions work in the caller's transaction. Does not change the state of a started day: see
+`attempts.py`.
 """
 
 from collections.abc import Sequence
@@ -33,8 +34,8 @@ _SQL = named_sql.load(__package__, "batches.sql")
 def open_batch(cursor: "Cursor", new: NewBatch, *, ago: float = 0.0) -> Batch:
     """Open the record of a batch with all its days pending, or return the existing one.
 
-    A new record's start time is `ago` seconds ago. Key and dataset identify the batch. Raises
-    ValueError if there are no days.
+    A new record's start time is `ago` seconds ago. The key and the dataset identify the batch.
+    Raises ValueError if there are no days.
     """
     days = sorted(set(new.days))
     if not days:
@@ -66,7 +67,7 @@ def open_batch(cursor: "Cursor", new: NewBatch, *, ago: float = 0.0) -> Batch:
 
 
 def plan_days(cursor: "Cursor", batch_id: int, days: Sequence[date], new: NewBatch) -> None:
-    """Add a pending attempt at each of these days, with the run and the user from `new`."""
+    """Add a pending attempt for each of these days, with the run and the user from `new`."""
     values: dict[str, Any] = {
         "batch_id": batch_id,
         "dataset": new.dataset,
@@ -159,7 +160,7 @@ def refresh(cursor: "Cursor", batch_id: int) -> Counts | None:
 
 
 def projection(cursor: "Cursor", batch_id: int) -> dict[str, Any] | None:
-    """Return the column values of a batch's record, computed from its days; None if missing."""
+    """Return a batch record's column values, computed from its days, or None without a record."""
     cursor.execute(_SQL["count"], {"id": batch_id})
     found = _projection(cursor, batch_id)
     return None if found is None else found[1]

@@ -18,7 +18,7 @@ VALUES (%(what)s, %(why)s, %(dataset)s, %(sync_date)s, %(batch_key)s, %(run_id)s
 
 @dataclass(frozen=True)
 class Correction:
-    """What was changed and why, each in one sentence without secrets, and what it concerns."""
+    """What was changed and why, each in one sentence without secrets, and the record concerned."""
 
     what: str
     why: str

@@ -1,4 +1,4 @@
-"""Invalidation: synced days whose rows were lost with their target table.
+"""Invalidate synced days whose rows were lost with their target table.
 
 Does not detect that the table is missing: see `targets/table.py`.
 """
@@ -22,7 +22,7 @@ def invalidate_days(
     """Mark the days of a dataset that were synced before the time `before` as failed, because the
     target table was missing. Idempotent.
 
-    Does not change their attempts and batches, which are history.
+    Does not change their attempts or batches, which are history.
     """
     error = (
         f"the target table {table} was missing: the rows of this day are lost; sync the day again"

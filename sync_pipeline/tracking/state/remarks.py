@@ -48,7 +48,7 @@ def day_failed(error: str) -> str:
 
 
 def without_batch_mark(text: str) -> str:
-    """Return `text` with 批量同步 split by a space, to quote an error in the remarks of a day."""
+    """Return `text` with 批量同步 split by a space, for quoting an error in a day's remarks."""
     return text.replace(BATCH_MARK, "批量 同步")
 
 

@@ -27,7 +27,7 @@ _SQL = named_sql.load(__package__, "requests.sql")
 
 @contextmanager
 def lock_batch_key(cursor: "Cursor", key: str) -> Iterator[None]:
-    """Hold an advisory lock on `key` during the block, so that requests for it run one by one.
+    """Hold an advisory lock on `key` during the block, so that requests for it run one at a time.
 
     The lock belongs to the session and outlives its transactions.
     """
@@ -71,7 +71,7 @@ def open_batch(cursor: "Cursor", new: NewBatch) -> int:
 def retry_batch(cursor: "Cursor", batch_id: int, triggered_by: str) -> None:
     """Reset the failed days of a batch to pending; its record is `syncing` afterwards.
 
-    Raises RequestError if it is not a batch with failed days.
+    Raises RequestError if there is no such batch, or if it has no failed days.
     """
     nothing = RequestError(
         f"batch {batch_id} no longer has failed days", "nothing_unfinished", id=batch_id

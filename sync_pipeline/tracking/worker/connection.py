@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 
 
 class TrackingUnavailableError(TrackingError):
-    """The tracking tables cannot be written now; the log says why."""
+    """The tracking tables cannot be written to at the moment; the log says why."""
 
 
 class RecordRejectedError(TrackingError):
@@ -59,10 +59,10 @@ class TrackingConnection:
     def do(self, work: Callable[["Cursor"], _T], *, durable: bool = False) -> _T:
         """Run `work` in a transaction and return its result.
 
-        Unless `durable`, does not wait until the commit is on disk. Raises RecordRejectedError if
-        the database rejects the record, or TrackingUnavailableError if the tables are unavailable
-        (immediately during the backoff). In both cases, nothing was written unless the connection
-        was lost during the commit.
+        Does not wait until the commit is on disk unless `durable` is true. Raises
+        RecordRejectedError if the database rejects the record, or TrackingUnavailableError if the
+        tables are unavailable (immediately during the backoff). In both cases, nothing was written
+        unless the connection was lost during the commit.
         """
         if self._unavailable and time.monotonic() < self._next_attempt:
             raise TrackingUnavailableError("the tracking tables are unavailable")
@@ -79,7 +79,7 @@ class TrackingConnection:
         return result
 
     def reset_backoff(self) -> None:
-        """Allow the next attempt immediately."""
+        """Allow the next connection attempt immediately."""
         self._next_attempt = 0.0
 
     def close(self) -> None:

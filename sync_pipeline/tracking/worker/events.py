@@ -1,9 +1,9 @@
 """Events of a batch and its days, written immediately or after an outage of the tracking tables.
 
-Each may be written late. Writing it twice has no further effect, because the connection may break
-after a commit but before its response. Times are from `time.monotonic()` and are converted when
-written, so that records contain only times from the database's clock. Does not order or keep
-events: see `pending_writes.py`.
+Each may be written late, or twice if the connection breaks after a commit but before its response;
+the second write has no effect. Times are from `time.monotonic()` and are converted when written, so
+that records contain only times from the database's clock. Does not order or keep events: see
+`pending_writes.py`.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""The outbox: a table in the target database with committed days that are not recorded yet.
+"""The outbox: a table in the target database that lists committed days not recorded yet.
 
 If the tracking tables are in another database or are unavailable, a day is recorded after its
 commit. The transaction that loads the day adds it to the outbox, so that the reconciler can record

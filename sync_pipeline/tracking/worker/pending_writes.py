@@ -33,8 +33,8 @@ _T = TypeVar("_T")
 class PendingWrites:
     """Writes events on behalf of `actor`; opens or joins a batch before its first event.
 
-    `requested_at` maps each batch to the time (`time.monotonic()`) when it was first requested. The
-    instances of a run share it, so that the batch record gets this start time regardless of which
+    `requested_at` maps each batch to the time (`time.monotonic()`) when it was first requested. All
+    instances for a run share it, so that the batch record gets this start time regardless of which
     instance opens it, and when.
     """
 
@@ -84,7 +84,7 @@ class PendingWrites:
         return None
 
     def close(self) -> None:
-        """Write the pending events within a few seconds, or log them; close the connection."""
+        """Write the pending events within a few seconds, or log them; then close the connection."""
         try:
             self._final_flush()
             self._log_pending()

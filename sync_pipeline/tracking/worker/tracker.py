@@ -66,7 +66,7 @@ class Tracker:
         self.in_target = self._writes.in_target
 
     def clone(self) -> "Tracker":
-        """Return a tracker of the same run for another thread; see `transfer_pending_to`."""
+        """Return a tracker for the same run in another thread; see `transfer_pending_to`."""
         clone = Tracker(
             self._settings,
             run_id=self.run_id,
@@ -134,11 +134,12 @@ class Tracker:
         BatchCancelledError if the batch was cancelled; WorkerLostError if this worker was presumed
         dead.
 
-        Does not wait until the commit is on disk: if a crash loses it, the day has not started.
+        Does not wait until the commit is on disk: a day whose start is lost in a crash has not
+        started.
         """
         batch = None if new is None else self.open_batch(new)
         if batch is None and new is not None:
-            return None  # if it started without its batch, it would be missing from the batch
+            return None  # a day started without its batch would be missing from the batch
 
         def work(cursor: "Cursor") -> Attempt:
             self._check_registration(cursor)
@@ -156,7 +157,7 @@ class Tracker:
         return self._writes.try_do(work)
 
     def is_success(self, attempt: Attempt) -> bool:
-        """Return whether `attempt` is recorded as a success; False if unknown."""
+        """Return whether `attempt` is recorded as a success, or False if that is unknown."""
         return bool(self._writes.try_do(lambda cursor: attempts.is_success(cursor, attempt)))
 
     def confirm(self, attempt: Attempt) -> None:
