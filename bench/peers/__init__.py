@@ -58,10 +58,10 @@ def sling() -> str:
 
 
 DLT = str(_HERE / "dlt_child.py")
-"""A script for the peers' Python. Arguments: source, target, table. Prints seconds."""
+"""A script for the peers' Python. Arguments: source, target, table. Prints the seconds taken."""
 
 ARROW = str(_HERE / "arrow_child.py")
-"""A script for the peers' Python. Arguments: method, target. Prints seconds."""
+"""A script for the peers' Python. Arguments: method, target. Prints the seconds taken."""
 
 DUCKDB = str(_HERE / "duckdb_child.py")
 """A script for the peers' Python. Arguments: Parquet file, target, table, SQL condition for the

@@ -46,7 +46,7 @@ _RETRY_ADVICE = {
     "nothing_unfinished": _RESYNC_ADVICE,
     "unmanaged_batch": _RESYNC_ADVICE,
 }
-"""Advice to append to the message of a rejected retry, by error code."""
+"""Advice to append to the error message for a rejected retry, by error code."""
 
 
 @dataclass(frozen=True)

@@ -203,7 +203,7 @@ class CoverageOut(BaseModel):
 
 
 class BatchIn(BaseModel):
-    """A range of days to sync, both ends inclusive."""
+    """A range of days to sync, both ends included."""
 
     model_config = ConfigDict(
         extra="forbid",

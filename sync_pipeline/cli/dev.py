@@ -20,7 +20,7 @@ _CHECK_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Running:
-    """The running processes."""
+    """The processes that `sync-pipeline dev` runs."""
 
     dagster: RunningDagster
     api: RunningApi

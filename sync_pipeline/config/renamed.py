@@ -16,4 +16,4 @@ KEYS = {
     "longest_pause_seconds": "max_backoff_seconds",
     "warn_when_smaller_than": "volume.warn_below",
 }
-"""The current name of each renamed key, by its old name."""
+"""Maps the old name of each renamed key to its current name."""

@@ -23,7 +23,7 @@ RANGE_END_TAG = "dagster/asset_partition_range_end"
 SCHEDULE_TAG = "dagster/schedule_name"
 
 COMMAND_LINE_SUFFIX = ", command line"
-"""What follows the user name in `triggered_by` if a batch was launched from the command line."""
+"""The text after the user name in `triggered_by` if the command line launched the batch."""
 
 
 def job_name_of(dataset: str) -> str:

@@ -17,4 +17,4 @@ AnySource = Annotated[
     PostgresSource | SqlSource | FilesSource | RestSource | PythonSource,
     by_type(PostgresSource, SqlSource, FilesSource, RestSource, PythonSource, default="postgres"),
 ]
-"""The keys of any source type; without a `type`, those of `postgres`."""
+"""The keys of any source type; `type` defaults to `postgres`."""

@@ -15,7 +15,7 @@ _STEP = re.compile(r"""\.?([^.\[\]'"*\s]+)|\['([^']+)'\]|\["([^"]+)"\]|\[(\d+)\]
 
 
 class Missing:
-    """The type of MISSING, which `find` returns if there is no value. A JSON null is None."""
+    """The type of MISSING, which `find` returns if there is no value. JSON null becomes None."""
 
 
 MISSING = Missing()

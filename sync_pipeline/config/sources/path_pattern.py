@@ -45,7 +45,7 @@ class Name:
 
 @dataclass(frozen=True)
 class PathPattern:
-    """A path such as `s3://bucket/{day:%Y/%m/%d}/*.csv`. Raises ValueError if it is not valid."""
+    """A path such as `s3://bucket/{day:%Y/%m/%d}/*.csv`. Raises ValueError if it is invalid."""
 
     text: str
 

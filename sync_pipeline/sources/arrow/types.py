@@ -107,7 +107,7 @@ def convert_for_copy(array: pa.Array, kind: ColumnType) -> pa.Array:
 def translate_conversion_errors(column: str, kind: pa.DataType, where: str) -> Iterator[None]:
     """Turn conversion errors in the block into a SourceError about `column`.
 
-    Its message starts with `where`.
+    The message starts with `where`.
     """
     try:
         yield
