@@ -1,7 +1,7 @@
 """Run the `sync-pipeline` command and return its output and exit code.
 
-`run` forks it from a process that has already imported Dagster, which saves a few seconds each
-time. `run_script` and `started` start the installed script, as users do.
+`run` forks the command from a process that has already imported Dagster, which saves a few seconds
+each time. `run_script` and `started` start the installed script, as users do.
 """
 
 import atexit
@@ -36,7 +36,7 @@ _PRELOADED = (
     "sync_pipeline.orchestration.check_definitions",
     "sync_pipeline.orchestration.run_batch",
 )
-# Blank, so that a developer's .env has no effect; wide, so that no line is wrapped.
+# Settings are blank so that a developer's .env has no effect; COLUMNS is wide to prevent wrapping.
 _ENVIRONMENT = {
     **{
         value: ""
@@ -63,22 +63,22 @@ class Ended:
 
 
 def environment_of(given: Mapping[str, str], **others: str) -> dict[str, str]:
-    """Return a command's complete environment: these settings, and none from this process."""
+    """Return the complete environment for a command: these settings, and none from this process."""
     return {**_ENVIRONMENT, **given, **others}
 
 
 def run(given: Mapping[str, str], *arguments: object, **others: str) -> Ended:
-    """Run `sync-pipeline` in a forked process, and wait until it ends."""
+    """Run `sync-pipeline` in a forked process and wait until it ends."""
     return run_forked([COMMAND, *map(str, arguments)], environment_of(given, **others))
 
 
 def run_script(given: Mapping[str, str], *arguments: object, **others: str) -> Ended:
-    """Run the installed script `sync-pipeline`, and wait until it ends."""
+    """Run the installed script `sync-pipeline` and wait until it ends."""
     return run_program([COMMAND, *map(str, arguments)], environment_of(given, **others))
 
 
 def run_all(given: Mapping[str, str], commands: Mapping[str, Sequence[object]]) -> dict[str, Ended]:
-    """Run `sync-pipeline` concurrently with each list of arguments, until all have ended."""
+    """Run `sync-pipeline` once per list of arguments, concurrently; wait until all have ended."""
     with ThreadPoolExecutor(len(commands)) as pool:
         running = {name: pool.submit(run, given, *words) for name, words in commands.items()}
         return {name: ended.result() for name, ended in running.items()}
@@ -88,8 +88,8 @@ def run_all(given: Mapping[str, str], commands: Mapping[str, Sequence[object]]) 
 def folder_for_postgres() -> Iterator[Path]:
     """Yield a folder for an embedded server or the demo.
 
-    It is not in pytest's folder, because each pytest session makes that private when it starts, and
-    a server that root starts runs as another user.
+    It is not in pytest's own folder: each pytest session makes that folder private when it starts,
+    but a server started by root runs as another user.
     """
     with tempfile.TemporaryDirectory(prefix="sync-pipeline-test-") as folder:
         yield Path(folder)
@@ -102,9 +102,9 @@ def run_forked(
     seconds: float = TIMEOUT_SECONDS,
     folder: Path | None = None,
 ) -> Ended:
-    """Run `sync-pipeline` with the arguments in `command` in a forked process, until it ends.
+    """Run `sync-pipeline` in a forked process with the arguments in `command`; wait until it ends.
 
-    After `seconds`, kills it and raises subprocess.TimeoutExpired.
+    If it takes longer than `seconds`, kills it and raises subprocess.TimeoutExpired.
     """
     with ExitStack() as closing, ThreadPoolExecutor(2) as readers:
         nothing = closing.enter_context(Path(os.devnull).open("rb"))
@@ -133,7 +133,7 @@ _servers: list[ForkServer] = []
 
 
 def _fork_server() -> ForkServer:
-    """Return this process's fork server; start it for the first command."""
+    """Return this process's fork server, which is started for the first command."""
     with _starting:
         if not _servers:
             _servers.append(ForkServer(_PRELOADED, environment_of({})))
@@ -148,7 +148,7 @@ def run_program(
     seconds: float = TIMEOUT_SECONDS,
     folder: Path | None = None,
 ) -> Ended:
-    """Run a program until it ends; kill it after `seconds`."""
+    """Run a program and wait until it ends; kill it if it takes longer than `seconds`."""
     result = subprocess.run(
         program,
         env=dict(environment),
@@ -164,7 +164,7 @@ def run_program(
 
 @contextmanager
 def started(given: Mapping[str, str], *arguments: object) -> Iterator["subprocess.Popen[str]"]:
-    """Start the installed script; kill it if it is still running at the end of the block."""
+    """Start the installed script; kill it if it is still running when the block ends."""
     process = subprocess.Popen(
         [COMMAND, *map(str, arguments)],
         env=environment_of(given),
@@ -181,10 +181,10 @@ def started(given: Mapping[str, str], *arguments: object) -> Iterator["subproces
             children = psutil.Process(process.pid).children(recursive=True)
             process.kill()
         process.communicate()
-        psutil.wait_procs(children, TIMEOUT_SECONDS)  # they end with their parent
+        psutil.wait_procs(children, TIMEOUT_SECONDS)  # children end when their parent does
 
 
 def end_of(process: "subprocess.Popen[str]") -> Ended:
-    """Wait until a process from `started` has ended."""
+    """Wait until a process from `started` has ended; return its exit code and output."""
     out, errors = process.communicate(timeout=TIMEOUT_SECONDS)
     return Ended(process.returncode, out, errors)

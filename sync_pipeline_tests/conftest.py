@@ -1,8 +1,8 @@
 """Fixtures for all tests: one PostgreSQL server for the session, a new database for each test.
 
 The server is the one in `SYNC_DATABASE_URL` if that is set, otherwise an embedded one in a
-temporary folder. Databases are cloned from a template with the migrated tracking tables, and
-dropped after their test. Also distributes the tests among the processes of pytest-xdist.
+temporary folder. Each database is cloned from a template with the migrated tracking tables, and
+dropped after its test. This module also distributes the tests among the pytest-xdist processes.
 """
 
 import itertools
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
 _NUMBERS = itertools.count(1)
-# How long an example takes depends only on the machine.
+# No deadline: how long an example takes depends on the machine.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
 
-# Folders whose tests share one Dagster. One process runs them all, in this order.
+# Folders whose tests share one Dagster instance. One process runs them all, in this order.
 _SHARED_STACK = ("integration/api", "integration/stack")
-# Files that share nothing with the other files in their folder.
+# Files that share no fixtures with the other files in their folder.
 _SEPARATE_FILES = ("faults/test_lost_workers.py", "faults/test_tracking_unavailable.py")
 # The longest tests come first, so that both processes are busy until the end.
 _LONGEST_FIRST = (
@@ -58,7 +58,7 @@ class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no ty
 
 
 def _scope(file: Path) -> str:
-    """Return the name of the group that runs in one process with `file`, a path in this folder."""
+    """Return the group that `file` (relative to this folder) is in. One process runs each group."""
     folder = file.parent.as_posix()
     if folder in _SHARED_STACK:
         return " and ".join(_SHARED_STACK)
@@ -68,7 +68,7 @@ def _scope(file: Path) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest tests first; keep the order of the others."""
+    """Move the longest tests to the front, and keep the order of the others."""
 
     def place(item: pytest.Item) -> int:
         file = item.path.relative_to(Path(__file__).parent)
@@ -93,8 +93,8 @@ def server_url() -> Iterator[str]:
     if given:
         yield given
         return
-    # Not in pytest's folder: each session makes that private, and a server that root starts runs as
-    # another user.
+    # Not in pytest's own folder: each session makes that folder private, but a server started by
+    # root runs as another user.
     with (
         tempfile.TemporaryDirectory(prefix="sync_pipeline_tests-") as folder,
         embedded_postgres.run_server(Path(folder) / "postgres", settings=settings) as url,
@@ -104,7 +104,7 @@ def server_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def make_database(server_url: str) -> Iterator[Callable[[str | None], str]]:
-    """Return a function that creates a database, empty or from a template, and returns its URL."""
+    """Yield a function that creates a database, empty or from a template, and returns its URL."""
     made: list[str] = []
 
     def make(template: str | None = None) -> str:
@@ -123,7 +123,7 @@ def make_database(server_url: str) -> Iterator[Callable[[str | None], str]]:
 
 @pytest.fixture(scope="session")
 def migrated_template(make_database: Callable[[str | None], str]) -> str:
-    """The name of a database with only the tracking tables."""
+    """The name of a database that contains only the tracking tables."""
     url = make_database(None)
     migrate(url, "SYNC_DATABASE_URL")
     return url.split("?")[0].rsplit("/", 1)[1]
@@ -160,7 +160,7 @@ def connection(database_url: str) -> Iterator["Connection"]:
 def environment(
     monkeypatch: pytest.MonkeyPatch, database_url: str, source_url: str, tmp_path: Path
 ) -> dict[str, str]:
-    """Set this process's settings to the test's databases and folder."""
+    """Point this process's settings to the test's databases and folder."""
     values = {
         "SYNC_DATABASE_URL": database_url,
         "SYNC_SOURCE_URL": source_url,

@@ -1,9 +1,9 @@
-"""A process that imports Dagster and the product once, and forks other processes that need them.
+"""A process that imports Dagster and the product once, then forks the processes that need them.
 
 `forked.ForkServer` starts it as `python -m sync_pipeline_tests.fork_server SOCKET MODULE ...`; it
 ends when its standard input is closed. A forked process behaves like a newly started one: it has
-its own environment, folder, arguments, standard streams and signals, and exits as the interpreter
-does. The server has one thread and no connections when it forks.
+its own environment, working folder, arguments, standard streams and signal handlers, and exits as
+the interpreter does. When it forks, the server has a single thread and no database connections.
 """
 
 import atexit
@@ -42,8 +42,8 @@ def main() -> None:
     for module in modules:
         importlib.import_module(module)
     assert len(os.listdir("/proc/self/task")) == 1 if sys.platform == "linux" else True
-    gc.freeze()  # a garbage collection in a child would copy all memory
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the server does not wait for the keepers
+    gc.freeze()  # otherwise, garbage collection in a child would copy all memory
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the server does not wait for its keepers
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)
         listening.listen(64)
@@ -88,8 +88,8 @@ def _die_with_parent() -> None:
 
 
 def _become(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Make this forked process behave like one that was started with these arguments and this
-    environment. Its standard streams must be set already."""
+    """Make this forked process behave as if it had been started with these arguments and this
+    environment. Its standard streams must already be set."""
     os.closerange(_STANDARD_STREAMS, os.sysconf("SC_OPEN_MAX"))
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
@@ -113,12 +113,12 @@ def _become(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
 
 
 class _ForkingPopen(subprocess.Popen[Any]):
-    """Forks the modules in `_FORKED_MODULES`; starts any other program."""
+    """Runs the modules in `_FORKED_MODULES` by forking; starts any other program as usual."""
 
     def __init__(self, args: Any, *positional: Any, **options: Any) -> None:
         command = [args] if isinstance(args, str) else [str(word) for word in args]
         if command[:2] == [sys.executable, "-m"] and command[2] in _FORKED_MODULES:
-            # It runs where `exec` would be called, when the streams and the folder are set.
+            # Runs instead of `exec`, when the streams and the working folder have been set.
             options["preexec_fn"] = _running(
                 command[2], options.get("env") or dict(os.environ), options.get("preexec_fn")
             )
@@ -141,7 +141,7 @@ def _running(
 
 
 def _end(work: Callable[[], object]) -> NoReturn:
-    """Call `work`, and then exit as the interpreter would."""
+    """Call `work` and then exit as the interpreter would."""
     code = 1
     try:
         try:

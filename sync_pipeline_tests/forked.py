@@ -20,7 +20,7 @@ _START_SECONDS = 120
 
 
 class Forked:
-    """A forked process. As in `subprocess`, its exit code is negative if a signal ended it."""
+    """A forked process. As in `subprocess`, a negative exit code means that a signal ended it."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -33,15 +33,15 @@ class Forked:
         """Return the exit code, or None while the process is running."""
         with self._lock:
             if self._code is None and select.select([self._connection], [], [], 0)[0]:
-                # The keeper only sends nothing if it was killed with the server.
+                # The keeper sends nothing only if it was killed together with the server.
                 self._code = int(self._lines.readline() or -signal.SIGKILL)
                 self._lines.close()
                 self._connection.close()
             return self._code
 
     def wait(self, seconds: float) -> int | None:
-        """Wait until the process has ended; return the exit code, or None after `seconds`."""
-        with suppress(OSError, ValueError):  # another thread has just read the code
+        """Wait for the process to end; return its exit code, or None after `seconds`."""
+        with suppress(OSError, ValueError):  # another thread has just read the exit code
             select.select([self._connection], [], [], seconds)
         return self.poll()
 
@@ -68,7 +68,7 @@ class ForkServer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             encoding="utf-8",
-            start_new_session=True,  # Ctrl-C reaches only the tests, which then close it
+            start_new_session=True,  # Ctrl-C only reaches the tests, which then close the server
         )
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "ready\n", "the fork server did not start"
@@ -110,6 +110,6 @@ class ForkServer:
         return Forked(connection)
 
     def close(self) -> None:
-        """End the server and the processes that depend on it."""
+        """Stop the server and the processes that depend on it."""
         self._process.communicate()
         self._folder.cleanup()

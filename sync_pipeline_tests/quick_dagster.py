@@ -1,7 +1,7 @@
-"""`dagster dev`, except that its daemon checks for backfills every second instead of every 30.
+"""`dagster dev`, except that its daemon checks for backfills every second, not every 30 seconds.
 
-The interval is a constant in Dagster that no setting changes. This script replaces the `dagster`
-command, and `dagster dev` runs the daemon through it as well.
+The interval is a constant in Dagster that no setting can change. This script replaces the `dagster`
+command, and `dagster dev` also runs the daemon through it.
 """
 
 import os
@@ -22,7 +22,7 @@ _start_with_pipe = dev.open_ipc_subprocess  # type: ignore[attr-defined]
 
 def main() -> None:
     """Run the command in `sys.argv`: a `dagster` command, or the daemon."""
-    sys.path[0] = os.getcwd()  # as `python -m` sets it, instead of this file's folder
+    sys.path[0] = os.getcwd()  # as `python -m` sets it; it was this file's folder
     if sys.argv[1] == _DAEMON:
         del sys.argv[1]
         assert controller.DEFAULT_DAEMON_INTERVAL_SECONDS == 30, "Dagster has changed the constant"

@@ -1,8 +1,8 @@
-"""A project with two datasets, and a real Dagster that runs it.
+"""A project with two datasets, and a real Dagster instance that runs it.
 
-`orders` syncs all days of a backfill in one run, `events` syncs two days per run. Their source
-views can pause for a given number of seconds per day, so that a test can watch a batch while it
-runs. Their target tables reject negative amounts, so that a test can make a day fail.
+`orders` syncs all days of a backfill in one run; `events` syncs two days per run. Their source
+views can pause for a given number of seconds per day so that a test can watch a batch while it
+runs. Their target tables reject negative amounts so that a test can make a day fail.
 """
 
 import sys
@@ -57,7 +57,7 @@ def days(first: date, count: int) -> list[date]:
 
 @dataclass(frozen=True)
 class Databases:
-    """The databases of the project, with its complete settings."""
+    """The project's databases and its complete settings."""
 
     settings: Settings
 
@@ -71,30 +71,30 @@ class Databases:
         return _query(self.settings.tracking_url, statement, values)
 
     def make_dataset(self, name: str, start: date = START) -> None:
-        """Create the source tables and the target table for a dataset."""
+        """Create a dataset's source tables and its target table."""
         self.source(_SOURCE.format(name=name, rows=ROWS_PER_DAY), {"start": start, "end": LAST})
         self.target(_TARGET.format(name=name))
 
     def pause(self, dataset: str, of: Sequence[date], seconds: float) -> None:
-        """Make reading each of these days take `seconds`."""
+        """Slow down the source, so that reading each of these days takes `seconds`."""
         self.source(
             f"UPDATE {dataset}_rows SET pause = %s WHERE id = 1 AND day = ANY(%s)",
             [seconds, list(of)],
         )
 
     def spoil(self, dataset: str, day: date) -> None:
-        """Change one of the rows for the day so that the target rejects it."""
+        """Change one of the day's rows so that the target rejects that row."""
         self.source(f"UPDATE {dataset}_rows SET amount = -1 WHERE id = 7 AND day = %s", [day])
 
     def repair(self, dataset: str, day: date) -> None:
         self.source(f"UPDATE {dataset}_rows SET amount = 70 WHERE id = 7 AND day = %s", [day])
 
     def rows_of(self, dataset: str, day: date) -> list[dict[str, Any]]:
-        """Return the target's rows for a day."""
+        """Return a day's rows in the target."""
         return self.target(f"SELECT * FROM {dataset} WHERE day = %s ORDER BY id", [day])
 
     def batches(self, key: str | None = None) -> list[dict[str, Any]]:
-        """Return the batch records with this key, or all of them, in order of creation."""
+        """Return the batch records with this key, or all batch records, in order of creation."""
         return self.records(
             "SELECT * FROM daily_sync_status WHERE kind = 'batch'"
             " AND (%(key)s::text IS NULL OR batch_key = %(key)s) ORDER BY id",
@@ -102,7 +102,7 @@ class Databases:
         )
 
     def batch(self, key: str) -> dict[str, Any]:
-        """Return the one record with this key."""
+        """Return the only batch record with this key."""
         (found,) = self.batches(key)
         return found
 
@@ -112,7 +112,7 @@ class Databases:
         )
 
     def differing_days(self, dataset: str, of: Sequence[date]) -> list[date]:
-        """Return the days on which the target's rows differ from the source's."""
+        """Return the days for which the target's rows differ from the source's rows."""
         statement = """SELECT day, count(*),
             sum(hashtextextended(concat_ws('|', id, amount), 0)::numeric) AS content
             FROM {} WHERE day = ANY(%s) GROUP BY day"""
@@ -123,7 +123,7 @@ class Databases:
 
 @dataclass(frozen=True)
 class Stack(Databases):
-    """The project with a running Dagster."""
+    """The project with a running Dagster instance."""
 
     dagster: RunningDagster
 
@@ -138,8 +138,8 @@ def project(
 ) -> Iterator[Databases]:
     """Write the project to `folder` and create its databases.
 
-    `datasets` maps names to the values of their `backfill` key, `start` is their first day, and
-    `others` are further settings.
+    `datasets` maps each dataset's name to the value of its `backfill` key, `start` is the first
+    day of all datasets, and `others` are additional settings.
     """
     write_project(folder, datasets, start)
     given = Settings(

@@ -1,4 +1,4 @@
-"""Waits with a timeout, and pauses. Every test that waits for something uses these functions."""
+"""Waiting for a condition, with a timeout, and pausing. All tests that wait use these functions."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ _T = TypeVar("_T")
 
 
 def wait_until(holds: Callable[[], _T], seconds: float = TIMEOUT_SECONDS) -> _T:
-    """Call `holds` until it returns a true value, and return that value.
+    """Call `holds` repeatedly until it returns a true value, and return that value.
 
     Raises AssertionError after `seconds`.
     """
@@ -28,8 +28,8 @@ def wait_until(holds: Callable[[], _T], seconds: float = TIMEOUT_SECONDS) -> _T:
 def holds_within(holds: Callable[[], object], seconds: float) -> bool:
     """Return whether `holds` returns a true value within `seconds`.
 
-    For a condition that may never become true, or that reads a database that may be unavailable: a
-    database error means that it is not true yet.
+    Use this for a condition that may never become true, or that queries a database that may be
+    unavailable: a database error counts as not true yet.
     """
     began = time.monotonic()
     while True:
@@ -49,5 +49,5 @@ def pause(seconds: float) -> None:
 
 
 def _pause_between_polls(began: float) -> None:
-    """Pause briefly at first and longer later, to leave the processor to the process under test."""
+    """Pause briefly at first and longer later, to leave the CPU to the process under test."""
     pause(min(_MAX_POLL_SECONDS, _MIN_POLL_SECONDS + (time.monotonic() - began) / 50))

@@ -1,4 +1,4 @@
-"""The browser tests, and the Chromium that they and scripts/screenshots.py use."""
+"""The browser tests, and the Chromium instance used by them and by scripts/screenshots.py."""
 
 import shutil
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 _EXECUTABLES = ("chromium", "chromium-browser", "google-chrome")
 _ARGUMENTS = (
-    "--no-sandbox",  # root cannot use a sandbox in a container; only our own pages are opened
+    "--no-sandbox",  # root has no sandbox in a container; only our own pages are opened
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",

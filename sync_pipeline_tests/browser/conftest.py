@@ -1,4 +1,4 @@
-"""Fixtures that open pages in Chromium, and keep a screenshot and a trace if a test fails."""
+"""Fixtures that open pages in Chromium and keep a screenshot and a trace if a test fails."""
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
@@ -22,7 +22,7 @@ Open = Callable[..., Page]
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """One Chromium for all browser tests; each test opens its own isolated contexts."""
+    """A single Chromium for all browser tests; each test opens its own isolated contexts."""
     with chromium() as running:
         yield running
 
@@ -43,14 +43,14 @@ def page(
 def stack(
     make_database: Callable[[str | None], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
-    """A stack for the browser tests only, so that other tests do not use their days."""
+    """A stack used only by the browser tests, so that no other test uses the same days."""
     with stack_project.stack(make_database, tmp_path_factory.mktemp("stack")) as running:
         yield running
 
 
 @pytest.fixture(scope="package")
 def site(stack: Stack) -> Iterator[Site]:
-    """The page's server on the stack. A test that stops it must start it again."""
+    """The page's server, running on the stack. A test that stops it must start it again."""
     with site_running(stack) as running:
         yield running
 
@@ -103,14 +103,14 @@ def _close(context: BrowserContext, page: Page, request: pytest.FixtureRequest, 
     if failed:
         page.screenshot(path=name.with_suffix(".png"))
     context.tracing.stop(path=name.with_suffix(".zip") if failed else None)
-    context.close()  # also deletes the temporary folder of the trace
+    context.close()  # also deletes the trace's temporary folder
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Mark failed tests, so that their fixtures can keep screenshots and traces."""
+    """Mark failed tests so that their fixtures can keep screenshots and traces."""
     report = yield
     if report.when == "call" and report.failed:
         item.stash[_FAILED] = True

@@ -1,4 +1,4 @@
-"""A ten-year batch, inserted into the tables without a run to test the page with many days."""
+"""A ten-year batch, inserted directly into the tables, to test the page with many days."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -38,13 +38,13 @@ UPDATE daily_sync_status SET success_count = success_count + 1 WHERE id = %(batc
 
 @dataclass(frozen=True)
 class LongBatch:
-    """The batch. It has `DAYS` days, of which `DONE` are already synced."""
+    """A batch of `DAYS` days, of which `DONE` are already synced."""
 
     stack: Stack
     id: int
 
     def finish_day(self, n: int) -> date:
-        """Mark the day with index `n` as synced and return it."""
+        """Mark the day with index `n` as synced, and return the day."""
         day = FIRST + timedelta(days=n)
         self.stack.target(_FINISH_DAY, {"batch": self.id, "day": day})
         return day
@@ -54,7 +54,7 @@ class LongBatch:
 
 
 def long_batch(stack: Stack) -> LongBatch:
-    """Insert the batch and its attempts; return it."""
+    """Insert the batch and its attempts; return the batch."""
     (made,) = stack.target(_BATCH)
     stack.target(_ATTEMPTS, {"batch": made["id"], "done": DONE, "days": DAYS})
     return LongBatch(stack, made["id"])

@@ -17,7 +17,7 @@ from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 TIMEOUT_SECONDS = 180
-DAY_SECONDS = 0.5  # each day takes this long, so that the test sees the record while it is open
+DAY_SECONDS = 0.5  # each day takes this long, so that the test can see the record while it is open
 
 
 def test_a_backfill_launched_in_the_ui_is_recorded_and_materializes_its_days(
@@ -61,7 +61,7 @@ def test_a_batch_launched_from_the_launchpad_skips_synced_days(page: Page, stack
     assert _counts(record) == (5, 3, 0, 2)
     assert record["total_records"] == 3 * ROWS_PER_DAY
     assert "共5天, 成功3, 失败0, 跳过2" in record["remarks"]
-    assert stack.rows_of("events", batch_days[1]) == before  # skipped: not read from the source
+    assert stack.rows_of("events", batch_days[1]) == before  # skipped, so not read from the source
     assert stack.differing_days("events", batch_days) == [batch_days[1]]
     expect(page.get_by_text("Success", exact=True)).to_be_visible()
 
@@ -93,7 +93,7 @@ def test_a_failed_run_names_the_day_and_a_re_execution_completes_the_same_record
 
 
 def _launch_backfill(page: Page, asset: str, partitions: str, count: int) -> str:
-    """Launch a backfill on the asset's page, open the backfill's page, and return the ID."""
+    """Launch a backfill on the asset's page, open the backfill's page, and return its ID."""
     page.goto(f"/assets/{asset}")
     page.get_by_role("button", name="Materialize…").click()
     _select_partitions(page, partitions)
@@ -121,9 +121,9 @@ def _launch_batch_job(page: Page, start: str, end: str) -> str:
     page.locator(".CodeMirror").first.click()
     page.keyboard.press("ControlOrMeta+A")
     page.keyboard.press("Delete")
-    # Without quotes around the dates, as users type them.
+    # The dates are unquoted, as users type them.
     page.keyboard.type(f"start_date: {start}\nend_date: {end}\ndataset: events", delay=10)
-    page.keyboard.press("Escape")  # closes a completion menu that may be open
+    page.keyboard.press("Escape")  # closes the completion menu if it is open
     expect(page.get_by_text("No errors")).to_be_visible()
     page.get_by_role("button", name="Launch Run").click()
     page.wait_for_url(re.compile(r"/runs/[0-9a-f-]{36}"))
@@ -131,9 +131,9 @@ def _launch_batch_job(page: Page, start: str, end: str) -> str:
 
 
 def _re_execute_from_failure(page: Page) -> None:
-    """Re-execute a failed run from failure, on the run's page."""
+    """On a failed run's page, re-execute the run from failure."""
     button = page.get_by_role("button", name=re.compile("^Re-execute"))
-    button.locator("xpath=following::button[1]").click()  # the arrow next to it
+    button.locator("xpath=following::button[1]").click()  # the arrow next to the button
     page.get_by_role("menuitem", name="From failure").click()
 
 
@@ -142,7 +142,7 @@ def _last_part_of(url: str) -> str:
 
 
 def _states_until(stack: Stack, key: str, status: str) -> list[dict[str, Any]]:
-    """Poll the batch's record until it has this status; return its distinct versions."""
+    """Poll the batch's record until it has this status; return the distinct versions seen."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     seen: list[dict[str, Any]] = []
     while not seen or seen[-1]["status"] != status:

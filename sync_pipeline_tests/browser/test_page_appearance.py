@@ -58,7 +58,7 @@ FROM (VALUES (0, 'failed', true), (0, 'success', false), (1, 'success', false),
 
 @pytest.fixture(scope="module")
 def paths(stack: Stack) -> Iterator[list[str]]:
-    """The path of each kind of view; the last is that of a running batch."""
+    """The path of each kind of view; the last one shows a running batch."""
     stack.target(_INSERT_DAY)
     (failed,), (running,) = stack.target(_INSERT_BATCH), stack.target(_INSERT_RUNNING_BATCH)
     stack.target(_INSERT_ATTEMPTS, [running["id"]])

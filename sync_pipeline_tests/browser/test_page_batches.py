@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 DAY_SECONDS = 0.6  # each day takes this long, so that the test can watch its batch
 TIMEOUT_SECONDS = 90
 LIST = "/sync-status/list?kind=batch&sort"
-# Delays stream events for longer than the page waits for the stream before it loads everything.
+# Delays stream events for longer than the page waits for the stream before loading everything.
 _SLOW_STREAM = """
 window.SharedWorker = new Proxy(SharedWorker, {
   construct(target, args) {
@@ -46,7 +46,7 @@ def test_the_progress_bar_of_a_launched_batch_moves_to_the_end(visit: Open, stac
     expect(state_of(row)).to_have_text("Syncing")
     expect(row.get_by_text("Batch", exact=True)).to_be_visible()
     expect(page.get_by_role("heading", level=1)).to_contain_text("running")
-    # The form is cleared, so that a second click cannot launch the same days again.
+    # The form is cleared so that a second click cannot launch the same days again.
     expect(page.get_by_label("First day")).to_have_value("")
     expect(page.get_by_role("button", name="Sync", exact=True)).to_be_visible()
     seen = _values_until_full(row.get_by_role("progressbar"), len(batch_days))
@@ -75,7 +75,7 @@ def test_the_form_keeps_its_values_while_the_page_reloads_its_data(visit: Open) 
         "response", lambda one: responses.append(one) if one.url.endswith("/api/v1/me") else None
     )
     page.goto("/sync-status")
-    # The stream opens late, so the page loads everything again once it is shown.
+    # The stream opens late, so the page reloads everything after it has been shown.
     wait_until(lambda: page.evaluate("true") and held and len(responses) == 2)
     with page.expect_response(lambda one: LIST in one.url):
         held[0].continue_()
@@ -213,7 +213,7 @@ def _form(page: Page) -> Locator:
 
 
 def _values_until_full(bar: Locator, full: int) -> list[int]:
-    """Poll a progress bar until it is full; return the distinct values that it has shown."""
+    """Poll a progress bar until it is full; return the distinct values that it showed."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     seen: list[int] = []
     while not seen or seen[-1] < full:

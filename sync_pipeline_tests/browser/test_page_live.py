@@ -45,7 +45,7 @@ _INSERT_FAILED_DAY = """
 INSERT INTO daily_sync_status (sync_date, status, remarks, error_message, dataset)
 VALUES ('2024-08-20', 'failed', '单日同步失败: no room', 'no room', 'orders') RETURNING id
 """
-_SOON = 1500  # milliseconds: changes appear in under a second, with a margin for a busy machine
+_SOON = 1500  # milliseconds: changes appear within a second; the rest is margin for a busy machine
 
 
 def test_two_browsers_show_the_same_progress(visit: Open, stack: Stack) -> None:
@@ -121,7 +121,7 @@ def test_a_long_list_is_loaded_page_by_page(visit: Open, stack: Stack) -> None:
     page.get_by_role("button", name="Load more").click()
     expect(page.get_by_text("100 of 120")).to_be_visible()
     expect(rows.nth(50).get_by_role("link").first).to_be_focused()
-    stack.target(_INSERT_DAY)  # appears at the top and does not shift the next pages
+    stack.target(_INSERT_DAY)  # appears at the top and must not shift the next pages
     expect(page.get_by_text("101 of 121")).to_be_visible()
     page.get_by_role("button", name="Load more").click()
     expect(page.get_by_text("121 of 121")).to_be_visible()

@@ -40,7 +40,7 @@ def test_two_browsers_show_the_progress_of_a_running_batch_live(visit: Open, sta
         _wait_for(lambda: int(bar.get_attribute("aria-valuenow") or 0), done)
     expect(state_of(row)).to_have_text("Success")
     expect(other.get_by_role("heading", level=1).locator("xpath=..")).to_contain_text("成功")
-    # There is no state filter if all days have the same state.
+    # If all days have the same state, no state filter is shown.
     expect(other.get_by_role("button", name="成功 8")).to_have_count(0)
     assert stack.differing_days("orders", batch_days) == []
 

@@ -1,4 +1,4 @@
-"""Signing in to a server that requires tokens, and the permissions of each role.
+"""Signing in to a server that requires tokens, and what each role may do.
 
 The tests in this module use the first day of November.
 """

@@ -37,7 +37,7 @@ window.hide = (hidden) => {
   document.dispatchEvent(new Event("visibilitychange"));
 };
 """
-# Starts the page's stream over fake connections; the test sends their events.
+# Starts the page's stream over fake connections, through which the test sends events.
 _FAKE_STREAM = """
 async () => {
   window.sources = [];
@@ -67,7 +67,7 @@ def test_seven_tabs_of_a_browser_are_all_live(visit: Open, stack: Stack) -> None
     (inserted,) = stack.target(_INSERT_BATCH)
     for page in pages:
         expect(_row(page, inserted["id"])).to_be_visible()
-    pages[0].close()  # the other tabs' stream does not depend on this tab
+    pages[0].close()  # closing this tab does not affect the other tabs' stream
     stack.target(_FINISH_BATCH, [inserted["id"]])
     for page in pages[1:]:
         expect(_row(page, inserted["id"]).get_by_text("Success", exact=True)).to_be_visible()
@@ -107,7 +107,7 @@ def test_a_tab_hidden_for_long_loads_what_it_missed(visit: Open, stack: Stack) -
     page.evaluate("window.hide(true)")
     page.clock.fast_forward("04:00")
     (first,) = stack.target(_INSERT_BATCH)
-    # The tab stays live at first, because its title shows the progress.
+    # At first, the hidden tab stays live, because its title shows the progress.
     expect(_row(page, first["id"])).to_be_attached()
     page.clock.fast_forward("02:00")
     expect(page.get_by_text("Reconnecting…")).to_be_attached()

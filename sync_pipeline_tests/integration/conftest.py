@@ -23,7 +23,7 @@ def shared_stack(
     tmp_path_factory: pytest.TempPathFactory,
     pytestconfig: pytest.Config,
 ) -> Iterator[SharedStack]:
-    """The Dagster that the tests of several folders share."""
+    """The Dagster instance shared by the tests in several folders."""
     shared = SharedStack(make_database, tmp_path_factory.mktemp("stack"))
     pytestconfig.stash[_SHARED_STACK] = shared
     yield shared
@@ -43,13 +43,13 @@ def pytest_runtest_teardown(
 
 @pytest.fixture(scope="module")
 def one_database(make_database: Callable[[str | None], str], migrated_template: str) -> str:
-    """A database with the tracking tables, shared by the tests in a module, which each clear it."""
+    """A database with the tracking tables, shared by a module's tests, each of which clears it."""
     return make_database(migrated_template)
 
 
 @pytest.fixture
 def interrupt() -> Iterator[Callable[[], None]]:
-    """Return a function that interrupts the main thread, whatever it is doing."""
+    """Yield a function that interrupts the main thread, whatever that thread is doing."""
 
     def raise_it(signum: int, frame: FrameType | None) -> None:
         raise helpers.Interrupted
@@ -62,7 +62,7 @@ def interrupt() -> Iterator[Callable[[], None]]:
 
 @pytest.fixture
 def server() -> Iterator[OtherServer]:
-    """A separate PostgreSQL server, which the test may stop and start."""
+    """A separate PostgreSQL server that the test may stop and start."""
     with (
         tempfile.TemporaryDirectory(prefix="sync_pipeline_tests-") as folder,
         other_server(Path(folder) / "postgres") as running,

@@ -48,7 +48,7 @@ def clear(url: str) -> str:
 
 
 def replace_day(target: Target, day: date, source: Source) -> Loaded:
-    """Replace one day in the transaction that `begin_day` began."""
+    """Replace one day in the transaction started by `begin_day`."""
     with target.read_ahead(day, source) as read_ahead:
         return target.load_day(read_ahead)
 
@@ -74,7 +74,7 @@ def run(url: str, *statements: str | sql.Composable) -> list[tuple[Any, ...]]:
 
 
 def rows(connection: "Connection", statement: str, values: Any = None) -> list[dict[str, Any]]:
-    """Run one query; return its rows by column name."""
+    """Run one query; return its rows as dicts keyed by column name."""
     with connection.cursor(cursor_factory=RealDictCursor) as cursor:
         cursor.execute(statement, values)
         return [dict(row) for row in cursor.fetchall()]
@@ -111,7 +111,7 @@ def history(connection: "Connection", day: date) -> list[dict[str, Any]]:
 
 
 def states(connection: "Connection", day: date = START) -> list[tuple[Any, ...]]:
-    """Return each attempt's number and state, and whether it is current, oldest first."""
+    """For each attempt, oldest first, return its number, its state, and whether it is current."""
     return [(a["attempt"], a["state"], not a["superseded"]) for a in history(connection, day)]
 
 
@@ -125,7 +125,7 @@ def everything(connection: "Connection") -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Worker:
-    """A worker that syncs days, in a batch or without one; each step is committed separately."""
+    """A worker that syncs days, with or without a batch; each step is committed separately."""
 
     url: str
     batch: Batch | None = None
@@ -221,8 +221,8 @@ CREATE VIEW orders_source AS SELECT *, CASE
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The dataset `orders`: twelve days of ten rows. If `tracking` is None, its records are in the
-    target database."""
+    """The dataset `orders`: twelve days of ten rows each. If `tracking` is None, the records are in
+    the target database."""
 
     source: str
     target: str
@@ -253,7 +253,7 @@ class Pipeline:
         run_id: str = "run-1",
         **changes: Any,
     ) -> Iterator[DayResult]:
-        """Sync these days one by one, each when its result is requested."""
+        """Sync these days one by one, each only when its result is requested."""
         with Tracker(self.settings, run_id=run_id, triggered_by="a test") as tracker:
             yield from sync_days(
                 self.dataset(**changes),
@@ -268,13 +268,13 @@ class Pipeline:
         return list(self.start(of, batch, **how))
 
     def loaded(self) -> dict[date, int]:
-        """Return the number of rows of each day in the target."""
+        """Return the number of rows that the target has for each day."""
         return dict(run(self.target, "SELECT day, count(*) FROM orders GROUP BY day ORDER BY day"))
 
 
 @contextmanager
 def gate_closed(url: str) -> Iterator["Connection"]:
-    """Block readers of the pipeline's source in the middle of a day until the block ends."""
+    """During the block, make readers of the pipeline's source wait in the middle of each day."""
     with closing(psycopg2.connect(url)) as connection:
         connection.autocommit = True
         execute(connection, "SELECT pg_advisory_lock(42)")
@@ -296,7 +296,7 @@ class Interrupted(BaseException):
 
 
 def at_once(work: Sequence[Callable[[], _T]]) -> list[_T]:
-    """Call all functions in `work` at the same time, each in a thread; return their results."""
+    """Call all functions in `work` at once, each in its own thread; return their results."""
     barrier = threading.Barrier(len(work))
 
     def start(one: Callable[[], _T]) -> _T:
@@ -309,13 +309,13 @@ def at_once(work: Sequence[Callable[[], _T]]) -> list[_T]:
 
 @contextmanager
 def in_thread(work: Callable[[], _T]) -> Iterator["Future[_T]"]:
-    """Start `work` in a thread and yield its future; at the end, wait for the thread."""
+    """Start `work` in a thread and yield its future; wait for the thread when the block ends."""
     with ThreadPoolExecutor(1) as pool:
         yield pool.submit(work)
 
 
 def wait_until_blocked(connection: "Connection", by_pid: int) -> None:
-    """Return as soon as a session is waiting for a lock held by the session `by_pid`."""
-    # Not pg_stat_activity, which does not change within a transaction of `connection`.
+    """Wait until some session is waiting for a lock held by the session with PID `by_pid`."""
+    # Not pg_stat_activity, which does not change during a transaction on `connection`.
     waiting = "SELECT FROM pg_locks WHERE NOT granted AND %s = ANY(pg_blocking_pids(pid))"
     wait_until(lambda: execute(connection, waiting, [by_pid]), TIMEOUT_SECONDS)

@@ -46,7 +46,7 @@ class OtherServer:
 
 @contextmanager
 def other_server(folder: Path) -> Iterator[OtherServer]:
-    """Start a server in `folder`; stop it at the end if it is still running."""
+    """Run a server in `folder` during the block; stop it afterwards if it is still running."""
     server = OtherServer(folder)
     try:
         server.start()

@@ -1,6 +1,6 @@
-"""One Dagster shared by the test folders `api` and `stack`, which run one after the other.
+"""A Dagster instance shared by the test folders `api` and `stack`, which run one after the other.
 
-The tests in `stack` use days in 2024, those in `api` days in 2025.
+The tests in `stack` use days in 2024, and those in `api` use days in 2025.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ class SharedStack:
     def get(self) -> Stack:
         """Return the running stack.
 
-        In addition to the two PostgreSQL datasets, it has `deliveries`, which has a files source.
+        In addition to the two PostgreSQL datasets, it has `deliveries` with a files source.
         """
         if self._stack is None:
             project = stack_project.project(self._make_database, self._folder, start=FIRST_DAY)
@@ -48,6 +48,6 @@ class SharedStack:
         return self._stack
 
     def stop(self) -> None:
-        """Stop the stack if it is running, because it uses processor time."""
+        """Stop the stack if it is running, so that it does not use CPU time."""
         self._running.close()
         self._stack = None

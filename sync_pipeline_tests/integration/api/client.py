@@ -63,12 +63,12 @@ class Client:
         return Client(self.url, {**(self.headers or {}), **named})
 
     def get(self, path: str, /, **query: Any) -> Response:
-        """GET `path`; a trailing underscore in a parameter's name is removed."""
+        """Send GET `path`; a trailing underscore in a parameter's name is removed."""
         sent = {k.rstrip("_"): v for k, v in query.items() if v is not None}
         return self.send("GET", f"{path}?{urlencode(sent, doseq=True)}" if sent else path)
 
     def post(self, path: str, body: Any = None, **headers: str) -> Response:
-        """POST `body` as JSON."""
+        """Send POST `path` with `body` as JSON."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         if body is None:
             return self.send("POST", path, headers=named)
@@ -93,7 +93,7 @@ class Client:
             connection.close()
 
     def raw(self, request: bytes) -> bytes:
-        """Send these bytes; return everything received until the server closes the connection."""
+        """Send these bytes, and return all data received until the server closes the connection."""
         where = urlsplit(self.url)
         address = (where.hostname or "", where.port or 0)
         with socket.create_connection(address, timeout=10) as opened:
@@ -109,7 +109,7 @@ class Client:
         return found
 
     def wait_for(self, record_id: int, *status: str) -> dict[str, Any]:
-        """Wait until the record has one of these statuses; return it."""
+        """Wait until the record has one of these statuses, and return the record."""
         found: list[dict[str, Any]] = []
 
         def has_status() -> bool:
@@ -170,9 +170,9 @@ class Event:
 
 
 class Events:
-    """The events received so far, except pings, whose values are in `live`.
+    """The events received so far, except for pings, whose values are in `live`.
 
-    `began` is True once the missed changes have been received.
+    `began` is true once the stream has sent any changes that the client had missed.
     """
 
     def __init__(self) -> None:
@@ -208,5 +208,5 @@ class Events:
 
 
 def body(days: Sequence[date], **others: str) -> dict[str, str]:
-    """Return a launch request for these days of `orders`, or of the dataset in `others`."""
+    """Return a request to launch these days of `orders`, or of the dataset given in `others`."""
     return {"dataset": "orders", "start_date": str(days[0]), "end_date": str(days[-1]), **others}

@@ -1,4 +1,4 @@
-"""Fixtures that run real API servers, with a whole stack or without Dagster."""
+"""Fixtures that run real API servers, either with a whole stack or without Dagster."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ def entries() -> str:
 
 @contextmanager
 def server_on(database_url: str, folder: Path, **others: str) -> Iterator[Client]:
-    """Run a server on this database; it has no Dagster unless `others` sets its URL."""
+    """Run a server on this database. It has no Dagster, unless `others` contains Dagster's URL."""
     settings = Settings(
         environment_of({"SYNC_DATABASE_URL": database_url, "SYNC_DATA_DIR": str(folder)})
     )
@@ -64,7 +64,7 @@ def alone(module_database: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture(scope="package")
 def stack(shared_stack: SharedStack) -> Stack:
-    """A real Dagster with two PostgreSQL datasets and `deliveries`, which has a files source.
+    """A real Dagster instance with two PostgreSQL datasets, and `deliveries` with a files source.
 
     The tests in this folder use days in 2025.
     """
@@ -73,7 +73,7 @@ def stack(shared_stack: SharedStack) -> Stack:
 
 @pytest.fixture(scope="module")
 def api(stack: Stack) -> Iterator[Client]:
-    """A server for the stack, without tokens; one per module, because launches are rate-limited."""
+    """A server for the stack, without tokens. One per module, because launches are rate-limited."""
     others = {"SYNC_DAGSTER_WEBSERVER_URL": stack.dagster.url}
     with run_api(stack.settings, free_port(0), **others) as running:
         yield Client(running.url)

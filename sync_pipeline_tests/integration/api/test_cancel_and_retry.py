@@ -1,4 +1,4 @@
-"""Cancel and retry batches over the API with a real Dagster, including concurrent requests."""
+"""Cancel and retry batches over the API on a real Dagster, including by concurrent requests."""
 
 from datetime import date
 from pathlib import Path
@@ -82,7 +82,7 @@ def test_a_retry_can_be_cancelled_before_its_run_starts(api: Client, stack: Stac
     record_id = api.post(LAUNCH, body(batch_days)).data["record_id"]
     api.wait_for(record_id, "failed")
     stack.repair("orders", batch_days[0])
-    # Longer than the test takes: if the run started, the test would fail.
+    # Longer than the test may take: if the run did start, the test would fail.
     stack.pause("orders", batch_days, 30)
     retried = api.post(f"{BASE}/sync-status/{record_id}/retry")
     cancelled = api.post(f"{BASE}/sync-status/{record_id}/cancel")

@@ -1,4 +1,4 @@
-"""A hanging Dagster delays only requests that need it; local addresses bypass HTTP proxies."""
+"""A hanging Dagster delays only the requests that need it; local URLs bypass HTTP proxies."""
 
 import time
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ def test_a_hanging_dagster_does_not_delay_lists_and_is_queried_once_for_all_call
         assert by_path["/readyz"][0].json["dagster"].startswith("does not respond")
         assert max(seconds for response, seconds in responses[len(paths) :]) < 4
         assert max(seconds for response, seconds in responses) < 9
-        # There is one request for the datasets, and one per second for readiness.
+        # Dagster gets one request for the datasets, and one per second for readiness.
         assert hanging.waiting < 12
 
 
@@ -72,7 +72,7 @@ def test_known_datasets_are_returned_immediately_while_dagster_hangs(
         known = client.get(f"{BASE}/datasets").data
         to_dagster.hangs = True
         began = time.monotonic()
-        while not to_dagster.waiting:  # until the datasets are refreshed
+        while not to_dagster.waiting:  # until the datasets have been refreshed
             response, seconds = timed_get(client, f"{BASE}/datasets")
             assert (response.data, seconds < 2) == (known, True)
             assert time.monotonic() - began < 30

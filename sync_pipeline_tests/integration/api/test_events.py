@@ -1,4 +1,4 @@
-"""The event stream: every change is sent within a second, even after failures."""
+"""The event stream: each change is sent within a second, and failures lose no changes."""
 
 import socket
 import time
@@ -30,7 +30,7 @@ _SET_REMARKS = "UPDATE daily_sync_status SET remarks = %s WHERE id = %s"
 
 @pytest.fixture
 def database(module_database: str) -> Iterator["Connection"]:
-    """A connection (without autocommit) to the server's database, whose tables are empty."""
+    """A connection (without autocommit) to the server's database, with empty tables."""
     helpers.clear(module_database)
     with closing(psycopg2.connect(module_database)) as opened:
         yield opened
@@ -235,7 +235,7 @@ def test_reconnecting_uses_indexes_regardless_of_the_number_of_records(
 
 
 def receives_change(events: Events, database: "Connection", record_id: int) -> bool:
-    """Change a record; return whether the stream has received any change so far."""
+    """Change a record; return whether any change has been received from the stream so far."""
     set_remarks(database, record_id, "changed")
     database.commit()
     return bool(events.records())

@@ -1,4 +1,4 @@
-"""Liveness, readiness, metrics, and starting the server."""
+"""Liveness, readiness, metrics and server startup."""
 
 import re
 import subprocess

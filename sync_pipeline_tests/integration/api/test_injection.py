@@ -1,4 +1,4 @@
-"""No part of a request can inject SQL, paths or headers, and malformed bodies are rejected."""
+"""SQL, paths and headers cannot be injected by any part of a request; bad bodies are rejected."""
 
 from urllib.parse import quote
 

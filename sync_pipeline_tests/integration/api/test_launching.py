@@ -1,4 +1,4 @@
-"""Launch and preview batches over the API with a real Dagster."""
+"""Launch and preview batches over the API on a real Dagster instance."""
 
 from datetime import date
 from pathlib import Path

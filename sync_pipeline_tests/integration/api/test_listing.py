@@ -1,4 +1,4 @@
-"""The list of records (filters, sort orders, pages, cursors), record details, and coverage."""
+"""The record list (filters, sort orders, pages, cursors), record details, and coverage."""
 
 from collections.abc import Iterator
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""The API with its own database role: it can read and launch, but not change history."""
+"""The API with its own database role, which can read and launch but not change history."""
 
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -23,7 +23,7 @@ GRANTS = PROJECT_ROOT / "deploy" / "api_role.sql"
 
 @pytest.fixture(scope="module")
 def role_url(stack: Stack) -> Iterator[str]:
-    """The URL of the stack's database for the API's role, as created by deploy/api_role.sql."""
+    """The stack's database URL for the API's role, which deploy/api_role.sql creates."""
     url = stack.settings.database_url
     dsn = parse_dsn(url)
     role = f"{dsn['dbname']}_api"
@@ -38,7 +38,7 @@ def role_url(stack: Stack) -> Iterator[str]:
 def limited(
     stack: Stack, role_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Client]:
-    """A server that connects to the database only with the API's role."""
+    """A server that connects to the database only as the API's role."""
     others = {"SYNC_API_TRACKING_URL": role_url, "SYNC_DAGSTER_WEBSERVER_URL": stack.dagster.url}
     with server_on("", tmp_path_factory.mktemp("role"), **others) as client:
         yield client

@@ -1,4 +1,4 @@
-"""The specification's curl calls work as printed, except for the port."""
+"""The curl calls in the specification work as printed, apart from the port."""
 
 import json
 import re
@@ -33,7 +33,7 @@ PRINTED_FIELDS = {  # the fields of the record in the specification's example
 def lone(
     make_database: Callable[[str | None], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Client, Databases]]:
-    """A server whose Dagster has only one dataset, as in the specification."""
+    """A server whose Dagster has a single dataset, as in the specification."""
     folder = tmp_path_factory.mktemp("lone")
     with (
         stack_project.project(make_database, folder, {"orders": "single_run"}) as made,

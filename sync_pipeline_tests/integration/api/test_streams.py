@@ -1,4 +1,4 @@
-"""Limits and lifetime of event streams, and the reliability of the listener."""
+"""The limits and lifetime of event streams, and the reliability of the listener."""
 
 import os
 import queue
@@ -80,7 +80,7 @@ def test_the_number_of_streams_per_token_is_limited(protected: Client) -> None:
 
 
 class ListenerOutput:
-    """A listener in this process, and its published output."""
+    """A listener in this process, and the output that it publishes."""
 
     def __init__(self, url: str) -> None:
         self.chunks: queue.Queue[bytes | None] = queue.Queue()
@@ -101,7 +101,7 @@ def listening(url: str) -> Iterator[ListenerOutput]:
 
 @contextmanager
 def many_files() -> Iterator[None]:
-    """Keep more files open during the block than select() supports."""
+    """During the block, keep more files open than select() supports."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
     files = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]

@@ -12,8 +12,8 @@ class Wire:
     """Accepts connections at `url` and forwards them.
 
     With `cut`, new connections are closed. With `hangs`, they are accepted but get no response;
-    `waiting` is their number. Requests that contain the bytes in `drops` are dropped; with
-    `drops_response`, they are forwarded, and only their responses are dropped.
+    `waiting` is the number of these. Requests that contain the bytes in `drops` are dropped; with
+    `drops_response`, they are forwarded and only their responses are dropped.
     """
 
     def __init__(self, to: str) -> None:
@@ -86,7 +86,7 @@ def _pump(a: socket.socket, b: socket.socket) -> None:
 
 @contextmanager
 def wire(to: str) -> Iterator[Wire]:
-    """Run a proxy to `to` during the block."""
+    """Run a proxy that forwards to the URL `to` during the block."""
     made = Wire(to)
     try:
         yield made
