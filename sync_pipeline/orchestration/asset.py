@@ -1,4 +1,4 @@
-"""The daily-partitioned asset of a dataset.
+"""A dataset's daily-partitioned asset.
 
 A run covers one or more days; each day is materialized as soon as it is synced. A backfill, or a
 run over a day range, is a batch with its own record; a run for a single day has only that day's

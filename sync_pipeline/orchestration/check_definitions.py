@@ -1,7 +1,7 @@
 """A process that loads the definitions and opens each dataset's source and target.
 
 Started by `sync-pipeline doctor` (`cli/doctor.py`), which does not import dagster itself. Prints
-one JSON object per line: what was checked, whether it is ok, and a message.
+one JSON object per line: what was checked, whether it is OK, and a message.
 """
 
 import json

@@ -1,8 +1,8 @@
 """The Dagster component `sync_pipeline.DailySync`, which a dataset's `defs.yaml` configures.
 
 Builds the asset, its job and, if the YAML contains a `schedule`, the schedule. The name of the
-dataset is the name of the file's folder. Reports an error in a `defs.yaml` on one line, where
-Dagster prints many. Does not define the keys: see `config/dataset.py`.
+dataset is the name of the file's folder. Reports an error in a `defs.yaml` on one line, instead of
+the many that Dagster prints. Does not define the keys: see `config/dataset.py`.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ class DailySync(dg.Component):
 
     @classmethod
     def get_model_cls(cls) -> type[BaseModel]:
-        """Return the model of the `attributes` in the YAML."""
+        """Return the model for `attributes` in the YAML."""
         return DatasetSettings
 
     @classmethod
@@ -54,7 +54,7 @@ class DailySync(dg.Component):
             ) from None
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Return the asset, the job and the schedule of the dataset."""
+        """Return the dataset's asset, its job and, if configured, its schedule."""
         asset = build_asset(self.dataset)
         job = dg.define_asset_job(
             tags.job_name_of(self.dataset.name),
@@ -71,9 +71,10 @@ class DailySync(dg.Component):
 
 @contextmanager
 def translate_load_errors(project: Path) -> Iterator[None]:
-    """Convert an error raised while the project's definitions load into a one-line SettingError.
+    """Convert any error in the block, which loads the project, into a one-line SettingError.
 
-    If the cause is in a `defs.yaml`, the message contains the file, the key and what is allowed.
+    If the cause is in a `defs.yaml`, the message names the file and the key, and says what is
+    allowed.
     """
     try:
         yield

@@ -100,7 +100,7 @@ class DayRecord:
                 self.outbox.add(cursor, self._started_day(sync), sync.counts)
 
     def is_committed(self, target: Target, sync: DaySync) -> bool:
-        """Return whether the day was committed even though the commit raised an error, because the
+        """Return whether the day was committed although the commit raised an error because the
         server's response was lost."""
         if not sync.ended:
             return False

@@ -1,4 +1,4 @@
-"""Store the rows that a target table rejects in `sync_rejected_row`.
+"""Store in `sync_rejected_row` the rows that a target table rejects.
 
 This table is in the target database, so that rejected rows are stored in the transaction that loads
 the rest of their day; it is created when a dataset first needs it. Does not load the rows again:
@@ -35,7 +35,7 @@ class LoadContext:
 
 
 def prepare(cursor: "Cursor", *, create: bool) -> bool:
-    """Return whether the table for quarantined rows exists; if `create` is set, create it first."""
+    """Return whether the table of quarantined rows exists; if `create`, create it first."""
     exists = _exists(cursor)
     if create and not exists:
         lock_table(cursor, _TABLE)

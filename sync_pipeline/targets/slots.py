@@ -2,8 +2,8 @@
 
 A slot is a session-level advisory lock in the target database, so it is released when its worker
 ends, even after a crash. If the target restarts, all slots are released, even if their workers are
-still reading. A Dagster pool cannot be used: it belongs to an op, and all datasets share the op of
-the batch job. Does not lock days: see `locks.py`.
+still reading. A Dagster pool cannot be used, because it belongs to an op, and all datasets share
+the op of the batch job. Does not lock days: see `locks.py`.
 """
 
 from collections.abc import Callable

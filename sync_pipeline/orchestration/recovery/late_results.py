@@ -85,7 +85,7 @@ def record_late_results_of_run(
 def record_late_result(
     cursor: "Cursor", instance: dg.DagsterInstance, day: UnrecordedDay, *, reported: bool = True
 ) -> Recorded:
-    """Record the result of a day; `reported` is whether it has been reported to Dagster."""
+    """Record the result of a day; `reported` says whether Dagster already has it."""
     late_results.lock_late_results(cursor)
     if attempts.is_recorded(cursor, day.run_id, day.dataset, day.day, day.outcome.value):
         return Recorded.BEFORE

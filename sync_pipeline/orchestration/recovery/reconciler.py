@@ -120,8 +120,7 @@ class Reconciler:
             connection.rollback()
 
     def _renew_suspicions(self) -> dict[str, Suspicion]:
-        """Return the suspicions from the previous run, or restart them if that run was too long
-        ago.
+        """Return the suspicions from the previous run, or restart them if it was too long ago.
 
         This gives a worker that missed heartbeats while the tracking tables were unavailable time
         to send the next one.

@@ -1,8 +1,9 @@
-"""Attempts: pending → syncing → success, failed or skipped, with the records of their days.
+"""Attempts (pending → syncing → success, failed or skipped) and the records of their days.
 
-All functions work in the caller's transaction. They lock rows in the order day record, attempt,
-batch record, and batches by ID, so that two workers cannot deadlock. Does not compute a batch's
-record: see `batches.py`. Does not record what happened during an outage: see `late_results.py`.
+All functions work in the caller's transaction. They lock rows in this order: day record, attempt,
+batch record (several batches by ID), so that two workers cannot deadlock. Does not compute a
+batch's record: see `batches.py`. Does not record what happened during an outage: see
+`late_results.py`.
 """
 
 from collections.abc import Sequence
@@ -41,8 +42,8 @@ def begin(
     """Start an attempt at a day whose lock the caller holds; return it with its number.
 
     Raises DayDoneError if the day was synced by an attempt of the batch or, unless `resync`, by any
-    attempt; BatchCancelledError if the batch was cancelled. An attempt that is still `syncing` has
-    lost the lock and is closed as failed; so is the caller's previous attempt `after`, with its
+    attempt, and BatchCancelledError if the batch was cancelled. An attempt that is still `syncing`
+    has lost the lock and is closed as failed; so is the caller's previous attempt `after`, with its
     error. In the batch's counts, the new attempt replaces an earlier one at the same day.
     """
     values: dict[str, Any] = {

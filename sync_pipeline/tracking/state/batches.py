@@ -87,7 +87,7 @@ def retry_batch(
     *,
     except_runs: Sequence[str] = (),
 ) -> bool:
-    """Reset to pending those of `days` that failed before the batch was requested again.
+    """Reset `days` of a batch to pending if they failed before it was requested again.
 
     `before` is the time of that request. Return whether there were any such days; the record is
     then `syncing`. Idempotent: days that failed later, or in one of `except_runs`, remain failed.

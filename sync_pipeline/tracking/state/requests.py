@@ -97,7 +97,8 @@ def cancel_pending(
 def _change(
     cursor: "Cursor", statement: str, values: dict[str, Any], nothing: RequestError
 ) -> None:
-    """Change days of a batch and refresh its record; raise `nothing` if no day can be changed."""
+    """Change days of a batch and refresh its record; raise `nothing` if there is no day to
+    change."""
     try:
         cursor.execute(_SQL[statement], values)
     except psycopg2.errors.NoDataFound:

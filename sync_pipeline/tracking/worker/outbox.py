@@ -45,7 +45,8 @@ class OutboxEntry:
 
 
 class Outbox:
-    """One worker's access to the outbox. Adds nothing without a run ID: the reconciler needs it."""
+    """One worker's access to the outbox. Adds nothing without a run ID (the reconciler needs
+    it)."""
 
     def __init__(self, run_id: str | None, logger: logging.Logger) -> None:
         self._run_id = run_id
@@ -97,7 +98,7 @@ class Outbox:
         self._added, self._recorded = [], []
 
     def mark_recorded(self) -> None:
-        """Note that all committed days are recorded."""
+        """Note that all committed days have been recorded."""
         self._recorded += self._kept
         self._kept = []
 

@@ -66,7 +66,7 @@ class Tracker:
         self.in_target = self._writes.in_target
 
     def clone(self) -> "Tracker":
-        """Return a tracker for the same run in another thread; see `transfer_pending_to`."""
+        """Return a tracker for another thread of the same run; see `transfer_pending_to`."""
         clone = Tracker(
             self._settings,
             run_id=self.run_id,
@@ -91,7 +91,7 @@ class Tracker:
         return self._writes.batch(new)
 
     def retry_batch(self, new: NewBatch, days: Sequence[date], before: datetime) -> None:
-        """Reset to pending those of `days` that failed before the batch was requested again.
+        """Reset `days` of a batch to pending if they failed before it was requested again.
 
         `before` is the time of that request. If there are any such days, the batch is `syncing`
         afterwards.

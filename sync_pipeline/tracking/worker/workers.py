@@ -41,7 +41,7 @@ class RegisteredWorker:
     silent_seconds: float
 
     def is_dead(self, lost_after_seconds: float) -> bool:
-        """Return whether its process is known to have ended; always False for another host.
+        """Return whether the worker's process is known to have ended; never true for other hosts.
 
         A process with the same ID but a different start time counts as another process only if the
         last heartbeat is more than `lost_after_seconds` ago, because setting the clock changes the
