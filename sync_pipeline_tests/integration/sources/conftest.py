@@ -1,4 +1,4 @@
-"""Fixtures to sync days from any type of source into a real PostgreSQL, and to record them."""
+"""Fixtures for syncing days from any type of source into a real PostgreSQL, with their records."""
 
 import re
 import tempfile
@@ -25,7 +25,7 @@ NEXT_DAY = date(2025, 10, 2)
 
 @dataclass
 class Syncing:
-    """A target database, and the settings to sync days into its table `landed`."""
+    """A target database, and the settings for syncing days into its table `landed`."""
 
     url: str
     settings: dict[str, str] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Syncing:
         return helpers.run(self.url, query)
 
     def types(self) -> dict[str, str]:
-        """Return the type of each column of the target table, by name."""
+        """Return the type of each column in the target table, keyed by column name."""
         return dict(
             self.rows(
                 "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
@@ -64,7 +64,7 @@ class Syncing:
 
 
 def example(document: str) -> dict[str, Any]:
-    """Return the attributes from the complete `defs.yaml` in a document."""
+    """Return the attributes in the complete `defs.yaml` that a document shows."""
     text = (PROJECT_ROOT / document).read_text(encoding="utf-8")
     (block,) = re.findall(r"^```yaml\n(type: .*?)^```", text, re.M | re.S)
     attributes: dict[str, Any] = yaml.safe_load(block)["attributes"]
@@ -78,7 +78,7 @@ def syncing(database_url: str) -> Syncing:
 
 @pytest.fixture(scope="session")
 def mariadb_server() -> Iterator[MariaDb]:
-    # The path must be short: a socket path has at most 107 bytes.
+    # Not in pytest's folder, because a socket path is limited to 107 bytes.
     with (
         tempfile.TemporaryDirectory(prefix="sync_pipeline_tests-") as folder,
         running_server(Path(folder)) as server,

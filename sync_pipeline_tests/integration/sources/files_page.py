@@ -1,4 +1,4 @@
-"""The text and the examples of docs/sources/files.md."""
+"""The text of docs/sources/files.md, and the examples in it."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""A real MariaDB server for the tests, in a temporary folder and only on a Unix socket."""
+"""A real MariaDB server for the tests, in a temporary folder and on a Unix socket only."""
 
 import itertools
 import os
@@ -21,7 +21,7 @@ _STOP_SECONDS = 20
 
 @dataclass
 class MariaDb:
-    """A running server. `database` is used by one test only."""
+    """A running server. `database` belongs to a single test."""
 
     socket: Path
     process: psutil.Process
@@ -104,13 +104,13 @@ def running_server(folder: Path) -> Iterator[MariaDb]:
             process.terminate()
             try:
                 process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:  # a failed test left a statement running
+            except subprocess.TimeoutExpired:  # a failed test may have left a statement running
                 process.kill()
             drain_thread.join(_STOP_SECONDS)
 
 
 def _wait_until_ready(process: "subprocess.Popen[str]") -> threading.Thread:
-    """Wait until the server is ready, and return a thread that reads the rest of its log."""
+    """Wait until the server is ready; return a thread that reads the rest of the server's log."""
     assert process.stderr is not None
     lines: deque[str] = deque(maxlen=20)
     for line in process.stderr:

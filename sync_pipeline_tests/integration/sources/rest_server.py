@@ -1,4 +1,4 @@
-"""A real HTTP server on a free local port, whose responses and failures a test defines."""
+"""A real HTTP server on a free local port; tests define its responses and failures."""
 
 import json
 import threading
@@ -26,8 +26,8 @@ class Request:
 
 @dataclass
 class Reply:
-    """A response. `cut` closes the connection in the middle of the body, `silent` never responds,
-    `stuck` stops responding after the first half of the body."""
+    """A response. `cut` closes the connection in the middle of the body, `silent` sends nothing,
+    and `stuck` stops sending after the first half of the body."""
 
     body: Any = b""
     status: int = 200
@@ -59,7 +59,7 @@ class Api:
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def reply_with(self, *replies: Any) -> None:
-        """Respond with `replies` in turn, and then always with the last one."""
+        """Respond with each of `replies` in turn, and then keep repeating the last one."""
         rest = list(replies)
         self.respond = lambda _: rest.pop(0) if len(rest) > 1 else rest[0]
 
@@ -78,7 +78,7 @@ class Api:
             def do_GET(self) -> None:
                 api._serve(self)
 
-            do_POST = do_GET  # noqa: N815  the standard library requires this name
+            do_POST = do_GET  # noqa: N815  name required by the standard library
 
             def log_message(self, format: str, *args: Any) -> None: ...
 
@@ -118,7 +118,7 @@ class Api:
 
 
 def keys(api: Api, **more: Any) -> dict[str, Any]:
-    """Return the keys of a source that reads from `api`, updated with `more`."""
+    """Return the keys for a source that reads from `api`, with `more` added or replaced."""
     defaults: dict[str, Any] = {
         "type": "rest",
         "base_url": api.url,

@@ -1,4 +1,4 @@
-"""Record batches of every type are loaded exactly, in COPY's binary and text formats."""
+"""Record batches of every type are loaded exactly, in both the binary and text COPY formats."""
 
 import io
 import json
@@ -85,7 +85,7 @@ def make_reader(dataset: Dataset, *batches: pa.RecordBatch, **options: Any) -> A
 def load(
     syncing: Syncing, batch: pa.RecordBatch, copy_format: CopyFormat, expression: str = "x"
 ) -> list[Any]:
-    """Copy a batch into a table with matching columns; return `expression` for each row."""
+    """Copy a batch into a table with matching columns; return the value of `expression` per row."""
     source = make_reader(make_dataset(syncing), batch)
     out = io.BytesIO()
     assert source.read_day(DAY, out, copy_format) == batch.num_rows
@@ -123,7 +123,7 @@ def test_every_value_is_loaded_exactly_in_both_formats(
 ) -> None:
     values = data.draw(st.lists(st.none() | VALUES[kind], min_size=1, max_size=30))
     skipped = data.draw(st.integers(0, len(values) - 1))
-    # In a slice, the values and their validity bits start at an offset in their buffers.
+    # In a slice, the values and the validity bits start at an offset in their buffers.
     array = pa.array(values, kind).slice(skipped)
     batch = pa.record_batch([array], names=["x"])
     formats = [CopyFormat.TEXT]

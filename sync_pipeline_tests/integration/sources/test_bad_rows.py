@@ -1,4 +1,4 @@
-"""Every row is loaded or quarantined with its error, or the day fails."""
+"""Either every row is loaded or is quarantined with its error, or the day fails."""
 
 import threading
 from collections.abc import Iterator
@@ -21,14 +21,14 @@ BAD = (3, 1200, 2499)
 
 
 def many(day: date) -> Iterator[dict[str, Any]]:
-    """Yield 2,500 rows, three of which have an amount that is too large or not a number."""
+    """Yield 2,500 rows; in three of them, the amount is too large or is not a number."""
     for number in range(1, 2501):
         amount = {3: "3,50", 1200: "99999.99", 2499: ""}.get(number, "1.50")
         yield {"id": number, "amount": amount, "note": None if number % 2 else "a\t\\N\nb"}
 
 
 def pausing(day: date) -> Iterator[dict[str, Any]]:
-    """Yield a bad row, then pause for longer than a transaction may be idle."""
+    """Yield a bad row, pause for longer than a transaction may be idle, and yield a good row."""
     yield {"id": 1, "amount": "none"}
     PAUSE.wait(2.5)
     yield {"id": 2, "amount": "1"}

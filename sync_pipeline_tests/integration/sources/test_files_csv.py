@@ -1,4 +1,4 @@
-"""CSV files in every dialect and encoding are loaded as the types that a dataset declares."""
+"""CSV files of every dialect and encoding are loaded as the types that the dataset declares."""
 
 import bz2
 import csv
@@ -30,7 +30,7 @@ def keys(folder: Path, name: str = "{day}.csv", **more: Any) -> dict[str, Any]:
 
 
 def failure(syncing: Syncing, source: dict[str, Any], **changes: Any) -> str:
-    """Sync a day that fails, and return its error, which must contain the dataset and the day."""
+    """Sync a day that fails, and return its error, which must name the dataset and the day."""
     (done,) = syncing.sync(source, **changes)
     assert done.outcome is Outcome.FAILED
     assert done.error is not None
@@ -219,7 +219,7 @@ TIMED_COLUMNS = {"id": "bigint", "at": "timestamptz"}
 def test_rows_of_a_day_are_selected_from_one_file_in_the_datasets_time_zone(
     syncing: Syncing, tmp_path: Path
 ) -> None:
-    # 2025-10-01 in Shanghai begins at 16:00 UTC on the previous day.
+    # In Shanghai, 2025-10-01 begins at 16:00 UTC on the previous day.
     (tmp_path / "all.csv").write_text(
         "id,at\n1,2025-09-30 15:59:59.999999+00\n2,2025-09-30 16:00:00Z\n"
         "3,2025-10-01T23:59:59+08:00\n4,2025-10-02 00:00+0800\n5,\n"

@@ -1,4 +1,4 @@
-"""docs/sources/files.md documents every key, and its examples run."""
+"""docs/sources/files.md documents every key, and its examples work."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""The files of a day are found by their path, and no file is read before it is complete."""
+"""A day's files are found by their paths, and no file is read before it is complete."""
 
 import os
 import time
@@ -147,7 +147,7 @@ def test_a_file_is_read_when_it_is_unchanged_for_settle_seconds(
 
 
 class CallbackSink:
-    """A sink that calls a function on the first write."""
+    """A sink that calls a function when it is first written to."""
 
     def __init__(self, function: Callable[[], object]) -> None:
         self._function: Callable[[], object] | None = function

@@ -1,5 +1,5 @@
-"""Files are read from S3 as from local disk, and an unavailable server is not treated as a missing
-file."""
+"""Files are read from S3 just as from a local disk, and an unavailable server is not treated as a
+missing file."""
 
 import socket
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ def endpoint() -> Iterator[str]:
 
 @pytest.fixture
 def lake(endpoint: str, syncing: Syncing) -> Iterator[fs.FileSystem]:
-    """A bucket ``lake`` for one test, with its keys in `syncing.settings`."""
+    """A bucket `lake` for one test, with its access keys in `syncing.settings`."""
     syncing.settings |= {"LAKE_KEY": "AKIA-of-the-lake", "LAKE_SECRET": SECRET}
     system = fs.S3FileSystem(
         access_key="AKIA-of-the-lake",
@@ -137,7 +137,7 @@ def test_an_unavailable_server_ends_the_batch_with_a_transient_error(
     syncing: Syncing, lake: fs.FileSystem
 ) -> None:
     with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))  # does not listen, so connections are refused
+        closed.bind(("127.0.0.1", 0))  # bound but not listening, so connections are refused
         endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
         source = keys(endpoint, "{day}.csv", columns={"id": "int"})
         with pytest.raises(SourceUnreachableError, match="cannot access s3://lake/") as caught:
@@ -148,7 +148,7 @@ def test_an_unavailable_server_ends_the_batch_with_a_transient_error(
 
 
 def test_errors_do_not_contain_secrets(syncing: Syncing, lake: fs.FileSystem) -> None:
-    # The secret is a word in the library's error message, so that its redaction is visible.
+    # The secret is a word in the library's error message, so the test can see that it is redacted.
     values = {"LAKE_KEY": "AKIA", "LAKE_SECRET": "bucket"}
     dataset = syncing.dataset(keys("http://127.0.0.1:1", "{day}.csv", columns={"id": "int"}))
     source = open_source(dataset, Settings(values))

@@ -1,4 +1,4 @@
-"""The rows from a user's generator function are loaded as the declared types."""
+"""Rows from a user's generator function are loaded as the declared types."""
 
 import io
 import re
@@ -40,7 +40,7 @@ def as_arrow(day: date) -> Iterator[pa.RecordBatch]:
 
 
 def endless(day: date) -> Iterator[dict[str, Any]]:
-    """Yield rows endlessly, with a short pause before each row."""
+    """Yield rows endlessly, pausing briefly before each one."""
     for number in range(10_000_000):
         YIELDED.append(number)
         PAUSE.wait(0.01)

@@ -1,4 +1,4 @@
-"""Quarantined rows are later loaded into their day, and the record is updated."""
+"""A replay loads quarantined rows into their days and updates the records."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""The `rest` source: the requests that it sends, and how the returned rows are loaded."""
+"""The `rest` source: which requests it sends, and how the returned rows are loaded."""
 
 import json
 from datetime import date, datetime, timezone

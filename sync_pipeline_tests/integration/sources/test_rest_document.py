@@ -1,4 +1,4 @@
-"""The example in docs/sources/rest.md runs unchanged, with the response that it shows."""
+"""The example in docs/sources/rest.md works unchanged with the response shown there."""
 
 import json
 import re

@@ -28,7 +28,7 @@ from sync_pipeline_tests.integration.sources.rest_server import (
 
 pytestmark = pytest.mark.integration
 
-SECRET = "s3cr/t+K&y"  # noqa: S105  must be encoded in a URL
+SECRET = "s3cr/t+K&y"  # noqa: S105  has characters that URLs must encode
 BASIC = b64encode(f"amy:{SECRET}".encode()).decode()
 BEARER = {"type": "bearer", "token_env": "API_SECRET"}
 IN_HEADER = {"type": "api_key", "key_env": "API_SECRET", "name": "X-Key"}
@@ -58,7 +58,7 @@ def has_credentials(request: Request) -> bool:
 
 
 def echo(status: int) -> Callable[[Request], Reply]:
-    """Return a `respond` that returns everything that was sent, in a form that is not JSON."""
+    """Return a `respond` function that sends the whole request back in a non-JSON form."""
     return lambda request: Reply(f"{request.headers} {request.query}".encode(), status)
 
 
@@ -82,7 +82,7 @@ def test_the_api_receives_the_credentials_with_every_page(
 def test_another_host_does_not_receive_the_credentials(
     syncing: Syncing, api: Api, other: Api, auth: dict[str, Any], style: str
 ) -> None:
-    # The credentials are not sent even if the server puts the key into the other host's URL.
+    # The credentials are not sent even if the API puts the key into the other host's URL.
     elsewhere = f"{other.url}/file?appid=s3cr%2Ft%2BK%26y&sig=a%2fb"
     if style == "redirect":
         api.reply_with(Reply(b"", 302, {"Location": elsewhere}))

@@ -1,4 +1,4 @@
-"""MariaDB failures have a one-line message, and are retried if they are transient."""
+"""MariaDB failures have one-line messages and are retried if they are transient."""
 
 import threading
 from typing import Any
@@ -21,7 +21,7 @@ from sync_pipeline_tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
-# Too many rows for a socket buffer, so the server is still sending when the first rows arrive.
+# Too many rows for a socket buffer: the server is still sending when the first rows arrive.
 MANY_ROWS = "INSERT INTO t SELECT seq, '2025-10-01', REPEAT('x', 1000) FROM seq_1_to_20000"
 # The server does not notice if the client disconnects during this query.
 SLOW_SOURCE = SOURCE | {
@@ -77,7 +77,7 @@ def test_a_lock_timeout_is_transient(mariadb: MariaDb, syncing: Syncing) -> None
 def start_slow_read(
     syncing: Syncing, **keys: Any
 ) -> tuple[ArrowReader, threading.Thread, list[Exception]]:
-    """Start a read that waits for the server. Return the reader, the thread and its errors."""
+    """Start a read that waits for the server. Return the reader, its thread and its errors."""
     dataset = syncing.dataset(SLOW_SOURCE | keys)
     source: Any = dataset.source
     reader = ArrowReader(dataset, SqlRows(dataset, source, syncing.settings["SHOP_URL"]))
@@ -95,7 +95,7 @@ def start_slow_read(
 
 
 def wait_for_reader(mariadb: MariaDb) -> int:
-    """Wait until the server executes the reader's query, and return its thread ID."""
+    """Wait until the server is running the reader's query; return the server thread's ID."""
     found: list[int] = []
 
     def is_there() -> bool:
@@ -153,7 +153,7 @@ def test_a_failed_day_does_not_affect_the_next_one(mariadb: MariaDb, syncing: Sy
     rows = open_rows(syncing, TABLE)
     reads = rows.read(DAY)
     next(reads)
-    reads.close()  # as after a target error
+    reads.close()  # what happens after a target error
     assert sum(batch.num_rows for batch in rows.read(DAY)) == 20_000
     rows.close()
 

@@ -21,7 +21,7 @@ at = datetime.fromisoformat
 TABLE = {"type": "sql", "url_env": "SHOP_URL", "table": "t", "day_column": "day"}
 QUERY = {"type": "sql", "url_env": "SHOP_URL", "query": "SELECT * FROM t", "day_column": "day"}
 LARGE = "9" * 35 + "." + "9" * 30
-# The type of the source column, the value to insert, and the value and type in the target.
+# The source column's type, the value to insert, and the resulting value and type in the target.
 EDGES: list[tuple[str, str, Any, str]] = [
     ("bigint unsigned", "18446744073709551615", Decimal(2**64 - 1), "numeric(20,0)"),
     ("bigint", "-9223372036854775808", -(2**63), "bigint"),
@@ -142,7 +142,7 @@ def test_a_random_table_is_loaded_exactly(
 
 
 def normalize(values: tuple[Any, ...], kinds: list[str]) -> tuple[Any, ...]:
-    """Convert values from the target's driver to the form in which they were generated."""
+    """Convert values returned by the target's driver to the form in which they were generated."""
     normalized = []
     for value, kind in zip(values, kinds, strict=True):
         if value is not None and kind == "float":  # psycopg2 parses the shortest decimal text

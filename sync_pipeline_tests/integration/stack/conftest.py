@@ -1,4 +1,4 @@
-"""The Dagster for the tests in this folder, each of which uses different days in 2024."""
+"""The Dagster instance for this folder's tests, each of which uses different days in 2024."""
 
 import pytest
 
@@ -8,5 +8,5 @@ from sync_pipeline_tests.stack_project import Stack
 
 @pytest.fixture(scope="package")
 def stack(shared_stack: SharedStack) -> Stack:
-    """Two PostgreSQL datasets and one files dataset, and a real Dagster that runs them."""
+    """Two PostgreSQL datasets and a files dataset, and a real Dagster instance that runs them."""
     return shared_stack.get()

@@ -1,6 +1,6 @@
-"""Each backfill launched as in the Dagster UI has exactly one record, which is always correct.
+"""Each backfill launched as from the Dagster UI has exactly one record, which is always correct.
 
-All backfills are launched at once and watched while they run; each test then checks one of them.
+All backfills are launched at once and watched while they run; the tests then check the results.
 """
 
 import threading
@@ -63,7 +63,7 @@ class Plan:
     dataset: str
     first: date
     offsets: list[int]
-    by: str  # asset or job
+    by: str  # "asset" or "job"
     spoiled: int | None = None
 
     @property
@@ -89,7 +89,7 @@ RUNS = {"asset scattered": 4, "job scattered": 4, "asset, many runs": 5, "job, m
 
 @pytest.fixture(scope="module")
 def launched(stack: Stack) -> dict[str, Launched]:
-    """Run all backfills in PLANS; return them with the versions of their records."""
+    """Run all backfills in PLANS; return them with all observed versions of their records."""
     for plan in PLANS.values():
         stack.pause(plan.dataset, plan.days, PAUSE_SECONDS)
         if plan.spoiled is not None:
@@ -187,7 +187,7 @@ def test_the_progress_in_the_record_increases_day_by_day(
     one = launched[name]
     done = [row["success_count"] + row["failed_count"] for row in one.seen]
     assert done == sorted(done)
-    assert len(set(done)) >= 6, done  # of eleven; two days may end between two reads
+    assert len(set(done)) >= 6, done  # of eleven; between two reads, two days may end
     for row in one.seen:
         finished = row["success_count"] + row["failed_count"]
         assert (row["status"] == "syncing") == (finished < 10)

@@ -1,4 +1,4 @@
-"""The asset checks after a run: all rows are accounted for, and no day has unusually few rows."""
+"""The asset checks after a run: every row is accounted for, and no day has unusually few rows."""
 
 from datetime import date
 from typing import Any

@@ -1,4 +1,4 @@
-"""Changes to code, datasets or tables during a batch do not affect its record."""
+"""Changes to code, datasets or tables during a batch do not affect the batch's record."""
 
 import shutil
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ _RELOAD = """mutation { reloadRepositoryLocation(repositoryLocationName: "sync_p
 _ASSETS = "query { assetNodes { assetKey { path } } }"
 _TICKS = """query ($selector: SensorSelector!) { sensorOrError(sensorSelector: $selector) {
     ... on Sensor { sensorState { ticks(limit: 5) { timestamp status error { message } } } } } }"""
-# What a later migration may do: add columns and recreate a view.
+# What a future migration may do: add columns and recreate a view.
 _LATER_MIGRATION = """
 ALTER TABLE daily_sync_status ADD COLUMN later text DEFAULT 'x';
 ALTER TABLE sync_attempt ADD COLUMN later text DEFAULT 'x';
@@ -62,7 +62,7 @@ def end_of_batch(stack: Stack, key: str) -> dict[str, Any]:
 
 @contextmanager
 def another_dataset(stack: Stack, name: str) -> Iterator[None]:
-    """Add a dataset to the project while the block runs, then remove its folder."""
+    """Add a dataset to the project during the block; remove its folder afterwards."""
     stack.make_dataset(name, FIRST_DAY)
     folder = write_dataset(stack.settings.project_dir, name, "single_run", FIRST_DAY)
     try:
@@ -111,7 +111,7 @@ def test_removing_a_dataset_during_its_batch_leaves_a_correct_record_and_healthy
 
 
 def has_ticked(stack: Stack, sensor: str, since: float) -> bool:
-    """Return whether the sensor has ticked after `since`; assert that no tick failed."""
+    """Return whether the sensor has ticked since `since`; assert that no tick failed."""
     selector = {
         "repositoryLocationName": "sync_pipeline",
         "repositoryName": "__repository__",

@@ -1,4 +1,4 @@
-"""All ways to re-execute or cancel a batch in Dagster use the batch's one record.
+"""Every way to re-execute or cancel a batch in Dagster uses the batch's one record.
 
 All backfills are launched at once; one is cancelled, the others fail. The failed ones are then
 re-executed.
@@ -35,7 +35,7 @@ _RUNS = """query ($filter: RunsFilter!) { runsOrError(filter: $filter) {
 
 @dataclass(frozen=True)
 class Plan:
-    """A backfill with two bad days, and how it is retried after they are repaired."""
+    """A backfill with two bad days, and the way it is retried once those are repaired."""
 
     dataset: str
     days: list[date]
@@ -52,7 +52,7 @@ PLANS = {
     "from failure": Plan("orders", days(date(2024, 7, 1), 5), "FROM_FAILURE"),
     "all steps": Plan("orders", days(date(2024, 7, 11), 5), "ALL_STEPS"),
     "from failure, many runs": Plan("events", days(date(2024, 2, 1), 6), "FROM_FAILURE"),
-    # Dagster 1.13 cannot re-execute a job backfill with several days per run from failure.
+    # Dagster 1.13 cannot re-execute a job backfill from failure if a run has several days.
     "job, all steps": Plan("events", days(date(2024, 4, 1), 6), "ALL_STEPS", by_job=True),
     "its runs, from failure": Plan("events", days(date(2024, 6, 1), 6), "runs"),
     "by command, scattered": Plan("orders", SCATTERED, "retry"),
@@ -62,7 +62,7 @@ CANCELLED = days(date(2024, 8, 11), 20)
 
 @dataclass(frozen=True)
 class Retried:
-    """The record of a batch, before and after the retry."""
+    """The record of a batch before and after its retry."""
 
     plan: Plan
     before: dict[str, Any]
@@ -93,7 +93,7 @@ def launch(stack: Stack, plan: Plan) -> str:
 
 
 def retry_batch(stack: Stack, plan: Plan, key: str) -> None:
-    """Repair the bad days and retry the batch, without waiting for it."""
+    """Repair the bad days and retry the batch without waiting for it to end."""
     for day in plan.bad:
         stack.repair(plan.dataset, day)
     if plan.again == "retry":
@@ -122,7 +122,7 @@ def wait_until_over(stack: Stack, key: str, status: str) -> None:
 
 @pytest.fixture(scope="module")
 def retried(stack: Stack) -> dict[str, Any]:
-    """Run and retry all plans; return the results and the key of the cancelled backfill."""
+    """Run all plans and retry them; return the results and the key of the cancelled backfill."""
     stack.pause("orders", CANCELLED, 3)
     keys = {name: launch(stack, plan) for name, plan in PLANS.items()}
     cancelled = launch_backfill(stack.dagster, CANCELLED, asset="orders")

@@ -1,4 +1,4 @@
-"""Runs in a real Dagster: the batch job, a partition range, one day, cancelled and killed runs."""
+"""Runs in a real Dagster: batch job, partition range, single day, cancelled and killed runs."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ def sync_alone(stack: Stack, *to_sync: date) -> list[str]:
 
 
 def messages(stack: Stack, run_id: str) -> str:
-    """Return the messages in a run's event log, with the errors from its steps."""
+    """Return the messages in a run's event log, including the errors from its steps."""
     query = """query ($id: ID!) { logsForRun(runId: $id, limit: 1000) { ... on EventConnection {
         events { ... on MessageEvent { message }
                  ... on ExecutionStepFailureEvent { failureMetadata { description }
@@ -55,7 +55,7 @@ def counts(record: dict[str, Any]) -> tuple[int, int, int]:
 
 
 def skipped_days(stack: Stack, of: list[date]) -> dict[str, set[str]]:
-    """Return the days whose latest materialization is a skip, with the labels of its metadata."""
+    """Return the days whose latest materialization is a skip, with its metadata labels."""
     query = """query ($key: AssetKeyInput!, $days: [String!]) { assetOrError(assetKey: $key) {
         ... on Asset { assetMaterializations(partitions: $days, limit: 100) { partition timestamp
             metadataEntries { label } } } } }"""
@@ -96,7 +96,7 @@ def test_the_batch_job_skips_synced_days_and_reports_them(stack: Stack) -> None:
     assert (record["run_id"], record["triggered_by"]) == (run_id, f"run {run_id}")
     skipped = skipped_days(stack, batch)
     assert set(skipped) == {str(batch[2]), str(batch[5])}
-    for labels in skipped.values():  # the day's metadata remains visible
+    for labels in skipped.values():  # the synced day's metadata remains visible
         assert {"rows", "attempt", "record"} <= labels
     assert stack.differing_days("orders", batch) == []
 
@@ -146,7 +146,7 @@ BAD_REQUESTS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def rejected(stack: Stack) -> dict[str, str]:
-    """Launch all invalid requests at once; return their run IDs by expected message."""
+    """Launch all invalid requests at once; return their run IDs, keyed by expected message."""
     runs = {}
     for said, changed in BAD_REQUESTS.items():
         request = {"dataset": "orders", "start_date": "2024-06-01", "end_date": "2024-06-02"}
@@ -209,13 +209,13 @@ def start_slow_batch(stack: Stack, batch: list[date]) -> tuple[str, dict[str, An
 
 
 def process_of(stack: Stack, run_id: str) -> psutil.Process:
-    """Return the process that executes a run, found by the PID in its event log."""
+    """Return the process that executes a run, found by the PID in the run's event log."""
     pid = int(messages(stack, run_id).split("Started process for run (pid: ")[1].split(")")[0])
     return psutil.Process(pid)
 
 
 def assert_closed_correctly(stack: Stack, run_id: str, batch: list[date], said: str) -> None:
-    """Assert that the record is closed as failed, gives the reason and is correct for each day."""
+    """Assert that the record is closed as failed with this reason and is correct for each day."""
     record = wait_until(lambda: (r := stack.batch(run_id))["status"] != "syncing" and r)
     assert record["status"] == "failed"
     success, failed, skipped = counts(record)

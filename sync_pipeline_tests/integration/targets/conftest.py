@@ -26,7 +26,7 @@ DISTURBED: dict[tuple[str, date], Callable[[], Iterable[Row]]] = {}
 
 
 def rows_of(day: date, database: str) -> Iterable[Row]:
-    """Return a day's rows. This is the source function of the datasets in these tests."""
+    """Return a day's rows. The datasets in these tests use this as their source function."""
     disturbed = DISTURBED.pop((database, day), None)
     return GIVEN[database].get(day, []) if disturbed is None else disturbed()
 
@@ -105,7 +105,7 @@ def writing(database_url: str) -> Writing:
 
 @dataclass(frozen=True)
 class User:
-    """A user of the target database who may write to the tracking tables, but to no other table."""
+    """A target database user who may write to the tracking tables but to no other table."""
 
     name: str
     url: str

@@ -1,4 +1,4 @@
-"""A target partitioned by day gets a new partition only for a day that no partition covers."""
+"""A target partitioned by day gets a new partition only for a day not covered by any partition."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -43,7 +43,7 @@ def run(writing: Writing, *statements: str) -> list[tuple[Any, ...]]:
 
 
 def placed(writing: Writing) -> list[tuple[str, int]]:
-    """Return the partitions that contain rows, with their row counts."""
+    """Return each partition that contains rows, with its row count."""
     return run(
         writing, "SELECT tableoid::regclass::text, count(*) FROM landed GROUP BY 1 ORDER BY 1"
     )
@@ -248,7 +248,7 @@ def test_a_table_that_is_partitioned_differently_keeps_its_partitions(
         f"CREATE TABLE landed (id bigint, note text, sync_date date) PARTITION BY {by}",
         f"CREATE TABLE part PARTITION OF landed FOR VALUES {bound}",
     )
-    # A hash partition accepts only some numbers.
+    # A hash partition accepts only certain numbers.
     accepted = "satisfies_hash_partition('landed'::regclass, 2, 1, n)" if "HASH" in by else "true"
     ((one,),) = run(writing, f"SELECT min(n) FROM generate_series(1::bigint, 9) n WHERE {accepted}")
     writing.give(DAY, row(one))
@@ -265,7 +265,7 @@ BY_TIME = "CREATE TABLE landed (id bigint, note text, at timestamptz) PARTITION 
 
 
 def at_times(writing: Writing, zone: str) -> None:
-    """Use a timestamptz day column and the days of the time zone `zone`."""
+    """Use a timestamptz day column, and days in the time zone `zone`."""
     writing.columns = {"id": "bigint", "note": "text", "at": "timestamp with time zone"}
     writing.changes = {"timezone": zone}
     writing.day_column = {"day_column": "at"}
@@ -375,7 +375,7 @@ def test_workers_create_partitions_concurrently_without_a_deadlock(writing: Writ
 
 @contextmanager
 def loaded(writing: Writing, day: date) -> Iterator["Connection"]:
-    """Yield the connection of a worker that has loaded a day but not committed it."""
+    """Yield the connection of a worker that has loaded a day but has not committed it."""
     dataset = writing.syncing.dataset(writing.source)
     given = Settings({"SYNC_DATABASE_URL": writing.syncing.url})
     with (
@@ -428,7 +428,7 @@ def test_a_user_who_does_not_own_the_table_gets_a_statement_for_the_owner_to_run
     run(writing, BY_DAY, f"GRANT ALL ON landed TO {user.name}")
     theirs = user.of(writing)
     theirs.give(DAY, row(1))
-    for _ in range(2):  # first the user may not create the table, then may not attach it
+    for _ in range(2):  # first, the user may not create the table; then, may not attach it
         error = failure(theirs, DAY)
         assert (
             f"the target user {user.name} may not create one; run as the table's owner: " in error

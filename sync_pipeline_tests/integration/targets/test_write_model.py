@@ -1,4 +1,4 @@
-"""After any sequence of syncs the target has the same rows as a simple model of its write mode."""
+"""After any sequence of syncs, the target has the same rows as a simple model of its write mode."""
 
 from collections import Counter
 from datetime import date
@@ -44,7 +44,7 @@ steps = st.lists(
 
 
 class Model:
-    """The rows expected in the target, according to the documentation of the write modes."""
+    """The rows expected in the target according to the write modes' documentation."""
 
     def __init__(self, mode: str, *, quarantines: bool) -> None:
         self.landed: list[Landed] = []
@@ -52,7 +52,7 @@ class Model:
         self._quarantines = quarantines
 
     def sync(self, day: date, given: list[Row]) -> tuple[int, int] | None:
-        """Return the rows loaded and rejected, or None if the day fails."""
+        """Return the numbers of rows loaded and rejected, or None if the day fails."""
         of_day = [one for one in self.landed if one[2] == day]
         if self._mode == "append_only_days" and of_day:
             return None

@@ -1,5 +1,5 @@
-"""Workers that load days with shared keys at the same time neither lose rows nor deadlock, and a
-worker that reconnects to its target handles it as before."""
+"""Workers that concurrently load days with shared keys neither lose rows nor deadlock, and a
+worker that reconnects to its target treats the target as before."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -23,7 +23,7 @@ WORKERS = 4
 
 
 def in_some_order(day: int) -> list[int]:
-    """Return all keys, in a different order for each day."""
+    """Return all keys in an order that differs from day to day."""
     return sorted(range(KEYS), key=lambda key: (key * 7 + 11 * day) % 41, reverse=day % 2 == 1)
 
 
@@ -36,7 +36,7 @@ def test_workers_whose_days_share_all_keys_do_not_deadlock(
         writing.syncing.url,
         "CREATE TABLE landed (id bigint PRIMARY KEY, note text CHECK (note <> 'bad'), "
         "sync_date date)",
-        # Slow enough that all workers load rows at the same time.
+        # Inserts are slow enough that all workers load rows at the same time.
         "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN PERFORM pg_sleep(0.002); RETURN NEW; END $$",
         "CREATE TRIGGER slowly BEFORE INSERT ON landed FOR EACH ROW EXECUTE FUNCTION slowly()",
@@ -71,7 +71,7 @@ def test_only_one_of_several_workers_appends_a_day_and_the_others_fail(writing: 
 
 
 def lost_once(writing: Writing) -> Iterator[dict[str, Any]]:
-    """Yield rows, and terminate the worker's connection to the target after the first one."""
+    """Yield rows; after the first one, terminate the worker's connection to the target."""
     yield row(1, "a")
     helpers.run(
         writing.syncing.url,
