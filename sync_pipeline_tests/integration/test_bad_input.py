@@ -1,5 +1,5 @@
-"""Invalid input on the command line causes a one-line error without secrets and leaves no open
-record."""
+"""Invalid input on the command line causes a one-line error that contains no secrets, and leaves no
+open record."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -34,7 +34,7 @@ DATASETS = (
 
 @dataclass(frozen=True)
 class Bad:
-    """A project in which all but two datasets are broken."""
+    """A project in which every dataset but two is broken."""
 
     databases: Databases
     environment: Mapping[str, str]
@@ -45,7 +45,7 @@ class Bad:
 
 @pytest.fixture(scope="module")
 def locked_url() -> Iterator[str]:
-    """Return a URL with a wrong password for a server that requires a password."""
+    """Yield a URL with the wrong password for a server that requires a password."""
     off = {"fsync": "off"}
     with (
         folder_for_postgres() as folder,
@@ -66,7 +66,7 @@ def locked_url() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def stranger_url(bad_databases: Databases) -> Iterator[str]:
-    """Return the URL of the source, for a user without permissions."""
+    """Yield the source's URL for a user without permissions."""
     url = bad_databases.settings.postgres_url("SYNC_SOURCE_URL")
     name = f"stranger_{os.getpid()}"
     execute(url, f"CREATE ROLE {name} LOGIN PASSWORD 'open sesame'")
@@ -162,7 +162,7 @@ REJECTED = {
 
 @pytest.fixture(scope="module")
 def rejected(bad: Bad) -> dict[str, Ended]:
-    """Run all invalid requests concurrently."""
+    """Run all invalid requests concurrently, and return the results by name."""
     before = row_counts(bad.databases)
     commands = {name: ("backfill", *request) for name, (request, _) in REJECTED.items()}
     ended = run_all(bad.environment, commands)
@@ -203,7 +203,7 @@ FAILS = {
 
 @pytest.fixture(scope="module")
 def failed(bad: Bad, rejected: dict[str, Ended]) -> dict[str, Ended]:
-    """Run a batch for each broken dataset concurrently."""
+    """Run a batch for every broken dataset concurrently, and return the results by dataset."""
     return run_all(bad.environment, {name: ("backfill", name, FIRST, LAST) for name in FAILS})
 
 
@@ -221,7 +221,7 @@ def test_a_broken_dataset_fails_its_batch_with_the_reason(
     error = f"3 of 3 days failed: {FIRST}..{LAST}. First: {FIRST}: {reason.removesuffix('.')}"
     error += f". Not run: {FIRST + timedelta(days=1)}..{LAST}"
     assert record["error_message"] == error
-    # The user sees the record, and the reason once more as the only line on standard error.
+    # The user sees the record, and then the reason again as the only line on standard error.
     assert (
         ended.errors == f"sync-pipeline: dataset {dataset}: batch {record['id']} failed: {error}\n"
     )
@@ -239,7 +239,7 @@ def test_a_source_that_rejects_the_password_is_named_and_the_password_is_not_sto
     assert f'password authentication failed for user "{READER}"' in ended.complaint
     assert "check SYNC_LOCKED_URL" in ended.complaint
     assert PASSWORD not in ended.out + ended.errors
-    # The search works: it finds the user name in the record and in Dagster's events.
+    # The search itself works: it finds the user name in the record and in Dagster's events.
     url = bad.databases.settings.database_url
     tables = tables_with(url, READER)
     assert {"public.daily_sync_status", "public.sync_attempt", "dagster.event_logs"} <= tables
@@ -285,7 +285,7 @@ def test_an_invalid_target_url_is_rejected_without_showing_its_password(
 
 
 def row_counts(databases: Databases) -> dict[str, int]:
-    """Return the number of rows in the tables that a batch writes to."""
+    """Return the number of rows in each table that a batch writes to."""
     tables = ["daily_sync_status", "sync_attempt", "dagster.runs"]
     exists = "SELECT to_regclass(%s) IS NOT NULL AS found"
     return {
@@ -312,7 +312,7 @@ def nothing_is_syncing(databases: Databases) -> bool:
 
 
 def tables_with(url: str, text: str) -> set[str]:
-    """Return the tables in all schemas that contain `text` in any column of any row."""
+    """Return the tables, in any schema, that contain `text` in any column of any row."""
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT table_schema, table_name FROM information_schema.tables"

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.integration
 
 UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 COMMANDS = ["dev", "demo", "migrate", "backfill", "retry", "status", "doctor"]
-# Scripts rely on these names: names may be added, but not removed.
+# Scripts rely on these names, so names may be added but not removed.
 BATCH_FIELDS = {
     *("id", "dataset", "batch_key", "sync_date", "status", "start_date", "end_date"),
     *("total_days", "done_days", "success_count", "failed_count", "skipped_count"),
@@ -53,7 +53,7 @@ DAY_FIELDS = {
 def project(
     make_database: Callable[[str | None], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Databases]:
-    """The project, without a running Dagster. Each test uses different days."""
+    """A project without a running Dagster instance. Each test uses different days."""
     with stack_project.project(make_database, tmp_path_factory.mktemp("command")) as made:
         yield made
 
@@ -63,7 +63,7 @@ def backfill(project: Databases, of: list[date], *options: str) -> Ended:
 
 
 def run_of(project: Databases, run_id: str) -> dict[str, Any]:
-    """Return a run from Dagster's storage, with its tags."""
+    """Return a run and its tags from Dagster's storage."""
     (found,) = project.target("SELECT * FROM dagster.runs WHERE run_id = %s", [run_id])
     tags = project.target("SELECT key, value FROM dagster.run_tags WHERE run_id = %s", [run_id])
     return {**found, "tags": {tag["key"]: tag["value"] for tag in tags}}
@@ -168,13 +168,13 @@ def test_a_failed_day_is_printed_with_its_reason_and_the_others_are_kept(
     project: Databases,
 ) -> None:
     of = days(date(2025, 2, 1), 4)
-    # A message from a server may look like markup for the terminal library.
+    # A server's message may look like markup to the terminal library.
     project.target(REJECT_IN_BRACKETS)
     project.spoil("orders", of[1])
     ended = backfill(project, of)
     assert ended.code == 1
     assert re.search(rf"│ {of[1]} │ 1 +│ dataset orders: cannot load .*\[/\] is \[red\]", ended.out)
-    assert ended.out.count("cannot load") == 2  # in the record, and in the table of failed days
+    assert ended.out.count("cannot load") == 2  # in the record and in the table of failed days
     batch = project.batches()[-1]
     assert (batch["status"], batch["success_count"], batch["failed_count"]) == ("failed", 3, 1)
     assert "target table orders: [/] is [red]" in batch["error_message"]
@@ -194,7 +194,7 @@ def test_a_failed_day_is_printed_with_its_reason_and_the_others_are_kept(
 def running(
     project: Databases, first: date, *, finished: int, of: int = 20
 ) -> Iterator[tuple["subprocess.Popen[str]", str, psutil.Process]]:
-    """Start a slow backfill; yield its process, key and worker once `finished` days are synced."""
+    """Start a slow backfill. Once `finished` days are synced, yield its process, key and worker."""
     slow = days(first, of)
     project.pause("orders", slow, 0.3)
     words = ("backfill", "orders", slow[0], slow[-1])
@@ -202,7 +202,7 @@ def running(
         assert process.stdout is not None
         found = re.match(rf"batch (cli-{UUID}), ", process.stdout.readline())
         assert found
-        (worker,) = psutil.Process(process.pid).children()  # which also has child processes
+        (worker,) = psutil.Process(process.pid).children()  # the worker also has child processes
         wait_until(lambda: done(project, found[1]) >= finished)
         yield process, found[1], worker
 
@@ -213,7 +213,7 @@ def in_work(project: Databases, key: str) -> bool:
 
 
 def done(project: Databases, key: str) -> int:
-    """Return how many days of a batch are synced, or 0 if it has no record yet."""
+    """Return how many of a batch's days are synced, or 0 if the batch has no record yet."""
     return sum(record["success_count"] for record in project.batches(key))
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 NOW = "2025-10-11T00:00Z"
-FIRST = 1000  # the ID of the existing batch, and of the existing attempt
+FIRST = 1000  # the ID of both the existing batch and the existing attempt
 DAY: dict[str, Any] = {
     "dataset": "orders",
     "kind": "day",
@@ -100,7 +100,7 @@ ATTEMPTS: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
     ("one_current_per_day_of_batch", PENDING, {"sync_date": "2025-10-02"}),
     ("one_syncing_per_day", SYNCING, {"sync_date": "2025-10-03", "attempt": 4}),
 ]
-# `closed_has_end` is tested separately, because a trigger sets the end and so prevents a violation.
+# `closed_has_end` is tested separately: a trigger sets the end, which prevents a violation.
 CASES = [
     *[("daily_sync_status", *case) for case in RECORDS],
     *[("sync_attempt", *case) for case in ATTEMPTS],

@@ -1,4 +1,4 @@
-"""The specification's statements and calls, unchanged, give the right results at each stage.
+"""Used unchanged, the specification's statements and calls give the right results at each stage.
 
 One batch goes through the four stages of the specification, written in three ways: with its SQL,
 with its two methods, and by the pipeline itself. Day records and other batches exist alongside it.
@@ -35,7 +35,7 @@ class Stage(IntEnum):
 
 
 class Writer(Protocol):
-    """Writes the specification's batch in these steps."""
+    """Writes the specification's batch, step by step."""
 
     def open(self) -> None: ...
     def progress(self) -> None: ...
@@ -44,7 +44,7 @@ class Writer(Protocol):
 
 
 class BySql:
-    """Runs the printed statements; the specification prints none for stage 4."""
+    """Runs the statements in the specification, which has none for stage 4."""
 
     def __init__(self, url: str, connection: "Connection") -> None:
         self.connection = connection
@@ -66,7 +66,7 @@ class BySql:
 
 
 class ByService:
-    """Makes the printed calls."""
+    """Makes the calls in the specification."""
 
     def __init__(self, url: str, connection: "Connection") -> None:
         self.record_id: int | None = None
@@ -131,7 +131,7 @@ class ByPipeline:
     def finish(self) -> None:
         self.worker.skip(DAYS[3])
         self.worker.sync(*DAYS[4:9], row_count=4500)
-        # Make the batch start 930 seconds before its last day ends.
+        # Make the batch take 930 seconds: move its start back before the last day ends.
         last = self.worker.begin(DAYS[9])
         execute(
             self.connection,
@@ -146,8 +146,8 @@ class ByPipeline:
 
 @pytest.fixture
 def others(connection: "Connection", database_url: str, environment: dict[str, str]) -> list[int]:
-    """Create a successful, a failed and a running batch, and day records (one for 10-05); return
-    the IDs of the batches."""
+    """Create a successful, a failed and a running batch, and some day records (one of them for
+    10-05); return the IDs of the batches."""
     alone = Worker(database_url, dataset="default")
     alone.sync(date(2025, 10, 5), date(2025, 10, 6))
     alone.break_at(date(2025, 10, 7), error="批量同步 of the source is down")
@@ -168,7 +168,7 @@ def others(connection: "Connection", database_url: str, environment: dict[str, s
 def writer(
     request: pytest.FixtureRequest, others: list[int], database_url: str, connection: "Connection"
 ) -> Writer:
-    """A writer whose next record gets the ID used in the specification's statements."""
+    """A writer whose next record gets the ID that the specification's statements use."""
     rows(
         connection,
         "SELECT setval(pg_get_serial_sequence('daily_sync_status', 'id'), %s, false)",
@@ -236,7 +236,7 @@ def test_a_finished_batch_is_a_success_with_its_totals_and_its_duration(
     assert row["duration_seconds"] == 930
     assert row["remarks"] == (
         "批量同步完成: ..." if isinstance(writer, BySql) else FINISHED
-    )  # the printed statement abbreviates the remarks
+    )  # the specification's statement abbreviates the remarks
     skipped = 1 if isinstance(writer, BySql) else 2
     assert fields(row, *TYPED) == typed(skipped)
     assert row["end_time"] >= row["start_time"]
@@ -263,7 +263,7 @@ RUNNING_STAGES = {Stage.OPEN, Stage.PROGRESS}
 
 @pytest.mark.parametrize("stage", list(Stage))
 class TestQueries:
-    """Each printed query, at each stage."""
+    """Each query in the specification, at each stage."""
 
     @pytest.fixture(autouse=True)
     def _at_stage(self, writer: Writer, stage: Stage) -> None:
@@ -336,7 +336,7 @@ def test_at_most_the_latest_ten_finished_batches_are_returned(
 
 
 def process_days(update: Callable[..., bool], record_id: int) -> Iterator[bool]:
-    """Make the updates in the specification's 批量同步流程; yield the result of each."""
+    """Make the updates from the specification's 批量同步流程; yield the result of each update."""
     for processed in range(1, 11):
         yield update(
             record_id=record_id,

@@ -1,4 +1,4 @@
-"""A day that cannot be replaced completely keeps its existing rows, regardless of the failure."""
+"""A day that cannot be replaced completely keeps its existing rows, whatever the failure."""
 
 import signal
 import threading
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.integration
 DAY = date(2025, 10, 2)
 NEXT = DAY + timedelta(days=1)
 ROWS = 200_000
-# Reading the last row of a day fails if `broken` contains the day.
+# Reading a day's last row fails if the table `broken` contains that day.
 SOURCE = (
     "CREATE TABLE orders (id int, day date, filler text)",
     f"INSERT INTO orders SELECT n, '2025-10-02', repeat('x', 60) FROM generate_series(1, {ROWS}) n",
@@ -55,7 +55,7 @@ def make_dataset(*, query: str = QUERY, lock_timeout: float = 5) -> Dataset:
 
 
 class Worker:
-    """The source and the target of one worker."""
+    """A worker's source and target."""
 
     def __init__(self, source: Source, connection: "Connection", target: Target) -> None:
         self.source = source
@@ -63,7 +63,7 @@ class Worker:
         self.target = target
 
     def sync(self, day: date) -> int:
-        """Replace `day`, commit, and return the rows loaded; roll back on any failure."""
+        """Replace `day`, commit, and return the number of rows loaded; roll back on any failure."""
         try:
             self.target.begin_day(day)
             loaded = replace_day(self.target, day, self.source).rows_loaded
@@ -89,7 +89,7 @@ def working(source_url: str, target_url: str, **given: Any) -> Iterator[Worker]:
 
 @pytest.fixture
 def worker(source_url: str, database_url: str) -> Iterator[Worker]:
-    """A worker whose target has one row for the day. Checks that no thread is left running."""
+    """A worker whose target has one row for the day. Afterwards, no thread may be left running."""
     run(source_url, *SOURCE)
     with working(source_url, database_url) as made:
         run(database_url, "INSERT INTO orders (id, day) VALUES (-1, '2025-10-02')")
@@ -134,7 +134,7 @@ def test_the_driver_error_is_the_cause(worker: Worker, source_url: str) -> None:
 def test_a_source_connection_lost_midway_is_reopened_and_the_existing_rows_remain(
     worker: Worker, source_url: str, database_url: str
 ) -> None:
-    # The target pauses after some rows, so the pipe fills up and the source waits midway.
+    # The target pauses after some rows, so that the pipe fills up and the source waits midway.
     run(
         database_url,
         "CREATE FUNCTION pause() RETURNS trigger LANGUAGE plpgsql AS "
@@ -223,7 +223,7 @@ def test_the_error_for_a_locked_day_names_the_holder(
 def test_a_worker_that_waited_for_the_lock_replaces_the_committed_rows(
     worker: Worker, source_url: str, database_url: str
 ) -> None:
-    # Must work even with a default isolation level that would hide rows committed during the wait.
+    # This must work even if the default isolation level would hide rows committed during the wait.
     name = database_url.split("?")[0].rpartition("/")[2]
     run(
         database_url,
@@ -248,7 +248,7 @@ class Interrupted(BaseException):
 def test_a_signal_handlers_exception_is_raised_and_the_existing_rows_remain(
     worker: Worker, source_url: str, database_url: str, after: float
 ) -> None:
-    # Slow enough that the signal arrives during the load on any machine.
+    # Inserts are slow enough that, on any machine, the signal arrives during the load.
     run(
         database_url,
         "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS "

@@ -1,7 +1,7 @@
-"""Definitions load, and the error for an invalid `defs.yaml` names file, key and allowed values.
+"""Definitions load; the error for an invalid `defs.yaml` names the file, key and allowed values.
 
-In Dagster 1.13, `dg check yaml` checks only one `defs.yaml` per component type, so each mistake is
-in a separate project.
+In Dagster 1.13, `dg check yaml` checks only one `defs.yaml` per component type, so each mistake
+gets its own project.
 """
 
 import json
@@ -35,15 +35,15 @@ DAGSTER = str(SCRIPTS / "dagster")
 
 @dataclass(frozen=True)
 class Mistake:
-    """A mistake in a `defs.yaml`: its line, and the errors from `dg check yaml` and from the
-    command."""
+    """A mistake in a `defs.yaml`: its line, and the errors reported by `dg check yaml` and by
+    `sync-pipeline`."""
 
     old: str
     new: str
     line: int
     dg: str
     error: str
-    dg_line: int | None = None  # if different: dg does not resolve unions
+    dg_line: int | None = None  # if it differs: dg does not resolve unions
 
 
 MISTAKES = {
@@ -104,7 +104,7 @@ MISTAKES = {
 
 @pytest.fixture(scope="module")
 def dagster_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A separate Dagster home, so that the definitions load without a database."""
+    """A separate Dagster home, with which the definitions load without a database."""
     home = tmp_path_factory.mktemp("dagster_home")
     (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
     return home
@@ -161,7 +161,7 @@ def target_url(make_database: Callable[[str | None], str]) -> str:
 def results(
     target_url: str, tmp_path_factory: pytest.TempPathFactory, dagster_only: dict[str, str]
 ) -> dict[tuple[str, str], Ended]:
-    """Run each program on each invalid project concurrently."""
+    """Run each program on each invalid project, all concurrently; return their results."""
     running = {}
     with ThreadPoolExecutor(4) as pool:
         for name, mistake in MISTAKES.items():
@@ -178,7 +178,7 @@ def results(
                     environment,
                 ),
             }
-            if name == "key":  # doctor loads definitions like backfill: once is enough
+            if name == "key":  # doctor loads definitions as backfill does, so once is enough
                 programs["doctor"] = ([COMMAND, "doctor"], environment)
             for program, (command, variables) in programs.items():
                 start = run_program if program == "dg" else run_forked

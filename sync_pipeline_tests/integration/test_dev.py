@@ -1,4 +1,4 @@
-"""`sync-pipeline dev` runs everything until it is stopped, and then leaves nothing running."""
+"""`sync-pipeline dev` runs everything until it is stopped, and leaves nothing running."""
 
 import re
 import signal
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 @dataclass(frozen=True)
 class Running:
-    """The running command, with an embedded PostgreSQL and free ports."""
+    """The running command, with an embedded PostgreSQL and on free ports."""
 
     process: "subprocess.Popen[str]"
     settings: dict[str, str]

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL, tested with real servers, user processes and signals."""
+"""The embedded PostgreSQL server, tested with real servers, client processes and signals."""
 
 import fcntl
 import os
@@ -25,7 +25,7 @@ from sync_pipeline_tests.waiting import wait_until
 pytestmark = pytest.mark.integration
 
 FAST = {"fsync": "off", "shared_buffers": "16MB"}
-# Joins once it has read a line, prints the URL, and leaves when its standard input is closed.
+# Joins after reading a line, prints the URL, and leaves when its standard input is closed.
 OWNER = """
 import sys
 from pathlib import Path
@@ -66,12 +66,12 @@ class Owner:
         self.process.stdin.flush()
 
     def url(self) -> str:
-        """Wait until the process has joined, and return the URL."""
+        """Wait until the process has joined; return the server's URL."""
         assert self.process.stdout
         return self.process.stdout.readline().strip()
 
     def leave(self) -> None:
-        """Close the process's input, and wait until it has left and exited."""
+        """Close the process's input, and wait until the process has left and exited."""
         self.process.communicate(timeout=60)
         assert self.process.returncode == 0
 
@@ -240,7 +240,7 @@ def test_the_last_user_does_not_stop_the_server_while_another_one_joins(
     owner = new_owner()
     owner.join()
     url = owner.url()
-    # Join manually: lock one file, then the other.
+    # Join by hand: lock one file, then the other.
     with (
         (folder.parent / "postgres.users.lock").open("w") as users,
         (folder.parent / "postgres.start.lock").open("w") as start,
@@ -297,7 +297,7 @@ def test_committed_data_survives_if_user_and_server_are_killed(
     execute(url, "CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n")
     busy = psycopg2.connect(url)
     backend = busy.info.backend_pid
-    # Suspend the backend, because an idle one notices that the server has died.
+    # Suspend the backend; otherwise, it would notice that the server has died and would exit.
     os.kill(backend, signal.SIGSTOP)
     owner.kill()
     os.kill(postmaster(folder), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""If the target table is missing, the dataset's synced days are recorded as failed."""
+"""If the target table is missing, the dataset's synced days are marked as failed."""
 
 import time
 from collections.abc import Callable

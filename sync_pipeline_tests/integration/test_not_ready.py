@@ -1,4 +1,4 @@
-"""A source that is not ready fails the day, and the schedule retries it."""
+"""If the source is not ready, the day fails, and the schedule retries it."""
 
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta, timezone
@@ -75,7 +75,7 @@ def test_the_error_explains_an_invalid_ready_query(pipeline: Pipeline) -> None:
 def requested_by_schedule(
     pipeline: Pipeline, instance: dg.DagsterInstance, hour: int, look_back_days: int
 ) -> Any:
-    """Return what the schedule requests at this hour on the day after the last day in DAYS."""
+    """Return what the schedule requests at `hour` on the day after the last day in DAYS."""
     times = {"at": "02:00", "retry_every_minutes": 60, "retry_until": "06:00"}
     dataset = pipeline.dataset(schedule={**times, "look_back_days": look_back_days})
     assert dataset.schedule is not None

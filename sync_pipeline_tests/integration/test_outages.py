@@ -1,4 +1,4 @@
-"""Tracking tables on another server that is stopped and started while days are synced."""
+"""Tracking tables on another server that is stopped and restarted while days are synced."""
 
 import time
 from datetime import datetime, timedelta
@@ -71,7 +71,7 @@ def outage_logs(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def days_of(records: str) -> list[tuple[object, ...]]:
-    """Return each day of the batch with its status, its rows and the state of its attempt."""
+    """Return each day of the batch with its status, its row count and its attempt's state."""
     return run(
         records,
         "SELECT r.sync_date, r.status, r.success_count, a.state FROM daily_sync_status r "

@@ -90,7 +90,7 @@ def test_if_the_caller_stops_the_days_in_progress_are_rolled_back(
     results = pipeline.start(DAYS, batch, **THREE)
     first = next(results)
     with gate_closed(pipeline.source):
-        # Two or three days are waiting at the gate; stopping does not wait for it to open.
+        # Two or three days are waiting at the gate; stopping must not wait for the gate to open.
         wait_until(lambda: len(days_in_progress(connection)) == 3)
         stopped = days_in_progress(connection)
         results.close()  # type: ignore[attr-defined]
@@ -109,7 +109,7 @@ def test_no_worker_starts_another_day_while_one_is_slow_to_stop() -> None:
     started = [0, 0]
 
     class BusyWorker:
-        """Worker 0 stops long after `stop` is called; worker 1 syncs each day quickly."""
+        """Worker 0 takes long to stop after `stop` is called; worker 1 syncs each day quickly."""
 
         tripped_by = None
 
@@ -201,7 +201,7 @@ def test_days_not_started_when_the_target_becomes_unreachable_are_listed(
         "WHERE kind = 'batch'",
     )
     assert found[:3] == ("failed", 0, 12)
-    # Each worker failed its day, and some failed another day because they could not connect.
+    # Each worker failed its own day; some also failed another day, as they could not connect.
     assert re.search(r"Not run: 2025-10-0[4-8]\.\.2025-10-12", found[3])
 
 

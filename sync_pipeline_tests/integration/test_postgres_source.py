@@ -1,4 +1,4 @@
-"""A PostgreSQL source reports its shape, or a one-line error, and recovers from failures."""
+"""A PostgreSQL source reports its shape or a one-line error, and recovers from failures."""
 
 import io
 import threading
@@ -162,7 +162,7 @@ def test_a_missing_permission_on_a_table_is_reported(
     assert "permission denied for table orders" in text
     assert "has SELECT permission" in text
     assert "sesame" not in text
-    # A grant on the columns that are copied is enough.
+    # A grant on just the copied columns is enough.
     run(source_url, f"GRANT SELECT (id, day) ON orders TO {name}")
     open_source(dataset(columns=("day", "id")), settings(url)).close()
 

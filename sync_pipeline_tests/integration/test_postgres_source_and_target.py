@@ -1,4 +1,4 @@
-"""A day is copied from one PostgreSQL to another: exactly its rows, with unchanged values."""
+"""A day is copied from one PostgreSQL database to another: exactly its rows, values unchanged."""
 
 import time
 import tracemalloc
@@ -288,7 +288,7 @@ def test_a_timestamptz_day_has_the_number_of_hours_in_its_time_zone(
     assert loaded.rows_loaded == hours
     local_days = "SELECT DISTINCT (day AT TIME ZONE 'America/New_York')::date FROM orders"
     assert run(databases.target, local_days) == [(day,)]
-    # The next sync deletes exactly the rows of the day.
+    # The next sync deletes exactly the day's rows.
     assert databases.sync(dataset(zone="America/New_York"), day)[0].rows_deleted == hours
 
 

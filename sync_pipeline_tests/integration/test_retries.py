@@ -52,8 +52,8 @@ def anywhere(
     make_database: Callable[[str | None], str],
     migrated_template: str,
 ) -> Pipeline:
-    """A pipeline with its records in the target database, and one with a separate database for
-    them."""
+    """A pipeline that keeps its records in the target database, or one that keeps them in a
+    separate database."""
     if request.param == "together":
         return pipeline
     return replace(pipeline, tracking=make_database(migrated_template))
@@ -265,7 +265,7 @@ class TestUnreachable:
         found = [next(results)]
         server.stop()
         with in_thread(lambda: list(results)) as syncing:
-            # The second attempt could not connect, and more attempts remain.
+            # The second attempt could not connect, but more attempts remain.
             wait_until(lambda: len(history(connection, DAYS[1])) >= 3 or side == "target")
             server.start()
             found += syncing.result(60)

@@ -34,7 +34,7 @@ def retry(project: Databases, batch: object, *options: str) -> Ended:
 
 
 def record_of(project: Databases, of: list[date]) -> dict[str, Any]:
-    """Return the only batch record with exactly this range."""
+    """Return the only batch record with exactly this day range."""
     (found,) = [
         row for row in project.batches() if (row["start_date"], row["end_date"]) == (of[0], of[-1])
     ]

@@ -1,4 +1,4 @@
-"""Two workers never load the same day at the same time: the second one waits or fails."""
+"""Two workers never load the same day at the same time: the second worker waits or fails."""
 
 import time
 from functools import partial
@@ -34,7 +34,7 @@ HOLDER = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 
 
 @pytest.fixture
 def pipeline(pipeline: Pipeline) -> Pipeline:
-    """A pipeline whose target rejects a row that another session is loading."""
+    """A pipeline whose target rejects a row while another session is loading the same row."""
     pipeline.sync(DAYS[:1])
     run(
         pipeline.target,

@@ -1,4 +1,4 @@
-"""If a source's columns change, the sync fails with advice, or the target table is changed."""
+"""If a source's columns change, the sync fails with advice or the target table is altered."""
 
 from typing import Any
 

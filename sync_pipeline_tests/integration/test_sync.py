@@ -55,7 +55,7 @@ def source_url(one_source: str) -> str:
 
 @pytest.fixture
 def pipeline(source_url: str, database_url: str) -> Pipeline:
-    """A source with twelve days, and a target with one row for each of the first five days."""
+    """A source with twelve days, and a target with one row on each of the first five days."""
     run(
         database_url,
         "CREATE TABLE orders (day date, id integer, amount integer, passed boolean)",
@@ -128,7 +128,7 @@ class TestOneTransaction:
             "(SELECT status FROM daily_sync_status WHERE kind = 'batch') AS batch"
         )
         with helpers.transaction(pipeline.target) as blocker:
-            # The batch's record is written last.
+            # Block the batch's record, which is written last.
             blocker.execute("SELECT FROM daily_sync_status WHERE kind = 'batch' FOR NO KEY UPDATE")
             with in_thread(partial(pipeline.sync, [START], batch)) as syncing:
                 wait_until_blocked(connection, blocker.connection.info.backend_pid)
@@ -359,7 +359,7 @@ class TestStopped:
         assert states(connection, batch.id) == ["success", *["pending"] * 4]
         assert record(connection, batch.id)["status"] == "syncing"
         ours = "SELECT FROM pg_stat_activity WHERE application_name ~ '(orders|run-1)$'"
-        # The server ends a session shortly after the client disconnects.
+        # The server ends the session shortly after the client disconnects.
         for _ in range(helpers.TIMEOUT_SECONDS * 100):
             if not execute(connection, ours):
                 return

@@ -1,4 +1,4 @@
-"""The target table is created with the source's columns or checked; each error is one line."""
+"""The target table is created with the source's columns, or checked; errors are one line each."""
 
 import logging
 import threading
@@ -58,7 +58,7 @@ def prepare_error(url: str, **given: str) -> str:
 
 @pytest.fixture
 def user(database_url: str) -> Iterator[tuple[str, str]]:
-    """A user without privileges in the target database, and the URL for connecting as this user."""
+    """A user without privileges in the target database, and the URL to connect as that user."""
     dsn = parse_dsn(database_url)
     name = f"loader_{dsn['dbname']}"
     run(

@@ -78,7 +78,7 @@ def started_day(attempt: Attempt, batch: NewBatch | None = None) -> StartedDay:
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return the level and the start of each line of the tracker's log."""
+    """Return the level and beginning of each line in the tracker's log."""
     return [
         f"{line.levelname} {line.getMessage().split(':')[0]}"
         for line in caplog.records
@@ -98,7 +98,7 @@ AVAILABLE_AGAIN = "INFO the tracking tables are available again"
 
 
 class TestOutage:
-    """Tracking tables on another server that is unavailable."""
+    """The tracking tables are unavailable."""
 
     def test_days_are_recorded_late_if_the_tables_are_lost_and_restored_during_a_sync(
         self,
@@ -123,7 +123,7 @@ class TestOutage:
 
         assert all_synced(pipeline, results)
         assert logged(caplog) == [OUTAGE, AVAILABLE_AGAIN]
-        # The record committed before the outage is lost with the database; the rest are late.
+        # The record committed before the outage was lost with the database; the others were late.
         assert run(elsewhere.url, STATUSES) == [(day, "success") for day in DAYS[1:]]
         elsewhere.drop()
 
@@ -137,7 +137,7 @@ class TestOutage:
         assert all_synced(pipeline, pipeline.sync(DAYS, None, resync=False))
         opening, opening_left, *syncing, run_left = logged(caplog)
         assert (opening, opening_left) == (OUTAGE, NOT_RECORDED.format(None, 1))
-        # Other tables still exist, so each successful write to them looks like the outage's end.
+        # Other tables still exist; each successful write to them looks like the end of the outage.
         assert set(syncing) == {OUTAGE}
         assert run_left == NOT_RECORDED.format("run-1", 5)
 
@@ -211,7 +211,7 @@ class OtherDatabase:
 
 @contextmanager
 def refusing_server(user: str = "") -> Iterator[tuple[str, list[object]]]:
-    """Yield the URL of a server that closes every connection, and the list of its connections."""
+    """Yield the URL of a server that closes every connection, and a list of the connections."""
     calls: list[object] = []
     stopping = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -255,7 +255,7 @@ def test_a_connection_that_broke_while_idle_is_reopened_without_logging_anything
 
 
 class TestRejected:
-    """A record that the database rejects in the transaction that loads the day's rows."""
+    """The database rejects a record in the transaction that loads the day's rows."""
 
     def test_the_rows_are_committed_and_the_next_days_are_recorded(
         self, pipeline: Pipeline, connection: "Connection", caplog: pytest.LogCaptureFixture
@@ -287,7 +287,7 @@ class TestRejected:
             monkeypatch.setattr(tracking_connection, "LOCK_TIMEOUT_SECONDS", 0.3)
         with gate_closed(pipeline.source) as gate, in_thread(partial(pipeline.sync, DAYS)) as work:
             wait_until_blocked(connection, gate.info.backend_pid)
-            # An open connection keeps its timeout, but the wait in the day's transaction is short.
+            # Open connections keep their timeout, but waits in the day's transaction are short.
             monkeypatch.setattr(tracking_connection, "LOCK_TIMEOUT_SECONDS", 0.3)
             with transaction(pipeline.target) as held:
                 held.execute("LOCK daily_sync_status")
@@ -325,7 +325,7 @@ def test_a_deadlock_victim_retries_its_write(
     attempt = tracker.begin(DATASET, START, as_requested(batch, DAYS))
     assert attempt is not None
     with transaction(database_url) as other:
-        # Locks the two records in the opposite order, with a longer deadlock timeout.
+        # Lock the two records in the opposite order, with a longer deadlock timeout.
         other.execute("SET LOCAL deadlock_timeout = '20s'")
         other.execute("SELECT FROM daily_sync_status WHERE id = %s FOR UPDATE", [batch.id])
         with in_thread(partial(tracker.fail, started_day(attempt), "disk full")) as failing:

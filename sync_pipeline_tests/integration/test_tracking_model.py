@@ -59,7 +59,7 @@ Started = tuple[Attempt, AttemptRow]
 
 
 class Tracking(RuleBasedStateMachine):
-    """Runs of overlapping batches of one dataset, and of days without a batch."""
+    """Runs that sync overlapping batches of one dataset, and days that belong to no batch."""
 
     started = Bundle("started")
     connection: "Connection"
@@ -76,7 +76,7 @@ class Tracking(RuleBasedStateMachine):
             yield cursor
 
     def open_batch(self, cursor: "Cursor", key: str, run: str) -> int:
-        """Open the batch, for the first time or again; return its ID."""
+        """Open or reopen the batch; return its ID."""
         self.model.open(key, OF_BATCH[key], run)
         return batches.open_batch(cursor, NewBatch(key, DATASET, OF_BATCH[key], run, "a test")).id
 
@@ -97,7 +97,7 @@ class Tracking(RuleBasedStateMachine):
 
     @rule(target=started, failed=consumes(started), error=ERRORS, resync=st.booleans())
     def retry(self, failed: Started, error: str, resync: bool) -> Any:
-        """Retry a day with the same worker, which has not closed the failed attempt."""
+        """Retry a day in the same worker, which has not closed the failed attempt."""
         attempt, row = failed
         run = row.run or RUNS[0]
         return self._begin(
@@ -113,7 +113,7 @@ class Tracking(RuleBasedStateMachine):
         after: FailedAttempt | None = None,
         row: AttemptRow | None = None,
     ) -> Any:
-        """Start an attempt and return it, or return nothing if the day need not be synced."""
+        """Start an attempt and return it. Return nothing if the day need not be synced."""
         days = OF_BATCH[key] if key else DAYS
         day = days[number % len(days)] if row is None else row.day
         with self.work() as cursor:
@@ -191,7 +191,7 @@ class Tracking(RuleBasedStateMachine):
 
     @rule(run=ONE_RUN, error=ERRORS)
     def fail_open_attempts_of_run(self, run: str, error: str) -> None:
-        """Close the attempts of a run that is over or whose worker was lost."""
+        """Close the open attempts of a run that is over or whose worker was lost."""
         lost = [one for one in self.model.attempts if one.run == run and one.state == "syncing"]
         with self.work() as cursor:
             assert attempts.fail_open_attempts_of_run(cursor, run, error) == len(lost)
@@ -249,7 +249,7 @@ class Tracking(RuleBasedStateMachine):
             assert_record(row, self.model.shown[row["batch_key"]])
 
     def teardown(self) -> None:
-        """Check that every batch record agrees with its days after a refresh."""
+        """Check that every batch record, once refreshed, agrees with its days."""
         for row in rows(self.connection, "SELECT * FROM daily_sync_status WHERE kind = 'batch'"):
             with self.work() as cursor:
                 batches.refresh(cursor, row["id"])
@@ -261,7 +261,7 @@ class Tracking(RuleBasedStateMachine):
 
 
 def assert_record(row: dict[str, Any], shown: BatchState) -> None:
-    """Check that the record has these counts and a status, end, error and remarks that agree."""
+    """Check that the record has these counts, and a matching status, end, error and remarks."""
     counts = ("total_days", "success_count", "failed_count", "skipped_count", "total_records")
     expected = (shown.total, shown.success, shown.failed, shown.skipped, shown.rows)
     assert tuple(row[name] for name in counts) == expected

@@ -1,7 +1,7 @@
-"""A model of the tracking layer in plain Python: the expected rows after any sequence of events.
+"""A plain Python model of the tracking layer: the expected rows after any sequence of events.
 
-It uses no database and no clock. Each event is a method; `shown` contains the expected record of
-each batch as of its last refresh.
+It uses no database and no clock. Each event is a method; `shown` contains each batch's expected
+record as of its last refresh.
 """
 
 from collections.abc import Sequence
@@ -25,14 +25,14 @@ class AttemptRow:
     error: str | None = None
 
     def refused(self, batch: str | None, day: date, run: str, error: str) -> bool:
-        """Return whether this row records that the day could not start in this run, and why."""
+        """Return whether this row records that the day was refused in this run with this error."""
         mine = (self.batch, self.day, self.run, self.error) == (batch, day, run, error)
         return mine and self.state == "failed" and self.number is None
 
 
 @dataclass
 class Day:
-    """The record of a day."""
+    """A day's record."""
 
     number: int = 0
     status: str = "syncing"
@@ -42,7 +42,7 @@ class Day:
 
 @dataclass(frozen=True)
 class BatchState:
-    """The contents of a batch's record. `stop_reason` is why it stopped early, if it did."""
+    """The contents of a batch's record. `stop_reason` is why the batch stopped early, if it did."""
 
     total: int
     success: int = 0
@@ -65,7 +65,7 @@ class BatchState:
 
 @dataclass
 class Model:
-    """The tables of one dataset."""
+    """The rows that the tracking tables contain for one dataset."""
 
     attempts: list[AttemptRow] = field(default_factory=list)
     days: dict[date, Day] = field(default_factory=dict)
@@ -84,7 +84,7 @@ class Model:
             self.refresh(batch)
 
     def is_done(self, batch: str | None, day: date, resync: bool) -> bool:
-        """Return whether the day is already synced and does not have to be synced again."""
+        """Return whether the day is already synced and need not be synced again."""
         states = [one.state for one in self.current(batch, day)] if batch else []
         synced = day in self.days and self.days[day].status == "success"
         return synced and (not resync or bool({"success", "skipped"}.intersection(states)))
@@ -185,7 +185,7 @@ class Model:
             self.shown[batch] = self.projected(batch)
 
     def projected(self, batch: str) -> BatchState:
-        """Return the state that the record must have if it is refreshed now."""
+        """Return the state that the batch's record must have if it is refreshed now."""
         shown = BatchState(len(self.current(batch)))
         for one in sorted(self.current(batch), key=lambda one: one.day):
             if one.state == "success":

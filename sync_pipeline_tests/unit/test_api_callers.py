@@ -1,4 +1,4 @@
-"""Tokens, sessions and rate limits for API callers, and the addresses that a server accepts."""
+"""Tokens, sessions and rate limits for API callers, and the addresses that the server accepts."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""The error for conflicting datasets names both files."""
+"""If two datasets conflict, the error names both of their files."""
 
 from pathlib import Path
 from typing import Any

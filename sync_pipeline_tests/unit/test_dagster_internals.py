@@ -1,4 +1,4 @@
-"""Dagster's private names that the product imports exist in the installed version."""
+"""The private Dagster names that the product imports exist in the installed version."""
 
 import ast
 import importlib

@@ -40,7 +40,7 @@ NOW = datetime(2025, 10, 10, 16, 0, tzinfo=ZoneInfo("UTC"))
 
 
 def orders(**changes: Any) -> Dataset:
-    """Return the dataset in YAML with changes; `source__table` sets a key in its source."""
+    """Return the dataset in `YAML` with changes; `source__table` sets `table` in its source."""
     settings: dict[str, Any] = yaml.safe_load(YAML)
     for key, value in changes.items():
         *path, name = key.split("__")
@@ -52,7 +52,7 @@ def orders(**changes: Any) -> Dataset:
 
 
 def error_of(**changes: Any) -> str:
-    """Return the error for one invalid value, prefixed with its key."""
+    """Return the error for a dataset with one invalid value, prefixed with the value's key."""
     with pytest.raises(ValidationError) as caught:
         orders(**changes)
     (error,) = caught.value.errors()

@@ -1,4 +1,4 @@
-"""docs/datasets.md is generated from the models, is up to date, and describes every key."""
+"""docs/datasets.md, which is generated from the models, is up to date and describes every key."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The bounds of days: there are no gaps or overlaps between days in any time zone."""
+"""The bounds of days: in every time zone, days have no gaps or overlaps between them."""
 
 from datetime import date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
@@ -12,7 +12,7 @@ from sync_pipeline.errors import RequestError
 
 pytestmark = pytest.mark.unit
 
-# Zones with changes at midnight, one minute past midnight, by half an hour, or by a whole day.
+# Zones whose clocks change at midnight, a minute past midnight, by half an hour or by a whole day.
 ZONES = (
     "UTC",
     "Asia/Shanghai",
@@ -73,7 +73,7 @@ def test_an_instant_belongs_to_its_date_in_the_zone(utc_time: datetime, zone: Zo
     shown = instant.astimezone(zone).date()
     bounds = day_bounds(shown, DayType.TIMESTAMPTZ, zone)
     assert isinstance(bounds.upper, datetime)
-    # If clocks go back past midnight, the old date is repeated after the new day has begun.
+    # If clocks go back past midnight, the old date recurs after the new day has begun.
     repeated = instant.astimezone(zone).fold == 1
     assert bounds.lower <= instant
     assert instant < bounds.upper or repeated

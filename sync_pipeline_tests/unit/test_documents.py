@@ -1,6 +1,6 @@
 """The documents are complete and consistent: settings, commands, columns, calls, links, examples.
 
-Does not check docs/datasets.md: see `test_dataset_reference.py`.
+docs/datasets.md is checked in `test_dataset_reference.py` instead.
 """
 
 import json

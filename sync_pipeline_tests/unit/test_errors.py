@@ -13,8 +13,8 @@ from sync_pipeline.settings import secrets_of
 
 pytestmark = pytest.mark.unit
 
-# They begin with letters that the surrounding text does not contain; the other characters have a
-# special meaning in URLs or in libpq.
+# Each password begins with letters that the surrounding text does not contain, followed by
+# characters that have a special meaning in URLs or in libpq.
 passwords = st.text("QXZ@:/%&'\\# $é=+", max_size=12).map("QZX".__add__)
 URL = "postgresql://ada:{}@db.example:5432/target"
 

@@ -1,4 +1,4 @@
-"""The keys of a `files` source: their meaning, and the errors for invalid ones."""
+"""The keys of a `files` source: what they mean, and the errors for invalid ones."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
-"""The repository uses the terms in docs/glossary.md, and no public name that was renamed.
+"""The repository uses the terms in docs/glossary.md and does not use old public names.
 
-Both lists are in the documents: the words to avoid in the glossary's second table, the old public
-names in the changelog's table of renames.
+Both lists are in the documents: the words to avoid are in the glossary's second table, and the old
+public names are in the changelog's table of renames.
 """
 
 import re
@@ -22,7 +22,8 @@ pytestmark = pytest.mark.unit
 
 SUFFIXES = {".py", ".sql", ".js", ".yaml", ".yml", ".md", ".toml", ".html"}
 NAMES = {".env.example", "Makefile"}
-# Released migrations never change. The other files contain the words to reject or explain them.
+# Released migrations never change. The other files contain the words because they list, explain or
+# reject them.
 EXEMPT = re.compile(
     r"database/migrations/versions/v000[1-7]_|browser/axe/|^docs/glossary\.md|^CHANGELOG\.md"
     r"|unit/test_language\.py|unit/test_renamed\.py|sync_pipeline/config/renamed\.py"
@@ -73,7 +74,7 @@ def quoted(cell: str) -> list[str]:
 
 @cache
 def words() -> tuple[Rule, ...]:
-    """Return the words to avoid from the glossary."""
+    """Return the words to avoid, as listed in the glossary."""
     rows = re.findall(
         r"^\| (`.+?) \| (.+?) \|(.*)\|$", section("docs/glossary.md", "Words not to use"), re.M
     )
@@ -90,7 +91,7 @@ def words() -> tuple[Rule, ...]:
 
 @cache
 def old_names() -> tuple[Rule, ...]:
-    """Return the old public names. One that is a plain word is only found in quotes."""
+    """Return the old public names. A name that is a plain word is matched only in quotes."""
     rows = re.findall(r"^\| (`.+?`) \| (.+?) \|$", section("CHANGELOG.md", "Renamed"), re.M)
     return tuple(
         Rule(f'"{name}"' if name.isalpha() else name, write)
@@ -115,7 +116,7 @@ def files() -> Iterator[str]:
 
 
 def hits(rules: tuple[Rule, ...]) -> list[str]:
-    """Return all uses of the entries, as `path:line: entry → what to write`."""
+    """Return all uses of the words in `rules`, as `path:line: word → what to write`."""
     found: set[tuple[str, int, str]] = set()
     for file in files():
         text = (PROJECT_ROOT / file).read_text("utf-8").lower()
@@ -128,8 +129,8 @@ def hits(rules: tuple[Rule, ...]) -> list[str]:
 
 
 def search(rules: tuple[Rule, ...], text: str) -> Iterator[tuple[int, Rule]]:
-    """Yield the position and the rule of each use in a lower-case text. Between the words of a
-    phrase, underscores count as spaces."""
+    """Yield the position and the rule for each use in a lower-case text. Underscores between the
+    words of a phrase count as spaces."""
     names, phrases = patterns(rules)
     for rule, core, pattern in names:
         if core in text:
@@ -148,7 +149,7 @@ def search(rules: tuple[Rule, ...], text: str) -> Iterator[tuple[int, Rule]]:
 def patterns(
     rules: tuple[Rule, ...],
 ) -> tuple[list[tuple[Rule, str, re.Pattern[str]]], dict[str, list[tuple[Rule, re.Pattern[str]]]]]:
-    """Compile the rules: names with the text that a match must contain, phrases by first word."""
+    """Compile the rules: names with the text that every match contains, phrases by first word."""
     names, phrases = [], defaultdict(list)
     for rule in rules:
         compiled = re.compile(rule.pattern)

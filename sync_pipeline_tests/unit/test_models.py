@@ -1,4 +1,4 @@
-"""The middle day of a range, and days grouped into ranges."""
+"""The middle day of a day range, and the grouping of days into ranges."""
 
 from datetime import date, timedelta
 from itertools import pairwise
@@ -22,7 +22,7 @@ ranges = st.tuples(days, days).map(sorted)
             "2025-10-01",
             "2025-10-10",
             "2025-10-05",
-        ),  # the example in the specification
+        ),  # the specification's example
         ("2025-10-01", "2025-10-01", "2025-10-01"),
         ("2025-10-01", "2025-10-02", "2025-10-01"),
         ("2025-10-01", "2025-10-03", "2025-10-02"),

@@ -1,4 +1,4 @@
-"""The pipe between reader and loader is bounded and ordered, and reports every failure."""
+"""The pipe between the reader and the loader is bounded and ordered, and reports every failure."""
 
 import threading
 import time

@@ -34,7 +34,7 @@ def raised(source: Path) -> Iterator[tuple[str, set[str]]]:
 
 
 def codes() -> dict[str, set[str]]:
-    """Return every code, with the parameters that it has wherever it is raised."""
+    """Return every code, with the parameters that it always has, wherever it is raised."""
     found: dict[str, set[str]] = {}
     for source in SOURCES:
         for code, names in raised(source):
@@ -69,7 +69,7 @@ def test_the_web_page_translates_each_code_with_its_parameters(language: str) ->
     for code, text in texts(language).items():
         assert set(re.findall(r"\{(\w+)\}", text)) <= known[code], code
     assert set(texts("en")) == set(texts("zh"))
-    # The page never sends requests that cause the other codes.
+    # The page never sends any request that causes one of the other codes.
     assert set(known) - set(texts(language)) == {
         *("invalid", "missing_field", "no_body", "no_page", "invalid_cursor", "not_available"),
         *("not_declared_json", "not_json", "too_large", "unknown_field", "wrong_method"),

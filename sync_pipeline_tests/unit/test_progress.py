@@ -1,4 +1,4 @@
-"""How often a batch updates its record."""
+"""How often a batch's record is updated."""
 
 import pytest
 from hypothesis import given

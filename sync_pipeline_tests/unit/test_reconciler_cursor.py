@@ -1,4 +1,4 @@
-"""The reconciler's cursor: it is read back as it was written, and an unreadable one is ignored."""
+"""The reconciler's cursor is read back as it was written; an unreadable cursor is ignored."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The remarks exactly as in the specification, and what consumers parse from them."""
+"""The remarks are exactly as specified, and consumers can parse what they need from them."""
 
 import re
 from datetime import date, timedelta
@@ -16,7 +16,7 @@ START, END = date(2025, 10, 1), date(2025, 10, 10)
 # In the specification's front end: record.remarks?.match(/(\d+)\/(\d+)天/)
 FRONT_END = re.compile(r"(\d+)\/(\d+)天")
 numbers = st.integers(0, 10**12)
-# Texts that are likely to contain the mark or parts of it.
+# Texts that are likely to contain the batch mark or parts of it.
 errors = st.lists(st.sampled_from(["批量同步", "批量", "批", "量", "同步", "同", "步", " ", "x"]))
 
 

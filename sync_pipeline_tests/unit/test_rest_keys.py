@@ -1,4 +1,4 @@
-"""The keys of a `rest` source: valid and invalid values, and their documentation."""
+"""The keys of a `rest` source: their valid and invalid values, and their documentation."""
 
 import re
 from datetime import date

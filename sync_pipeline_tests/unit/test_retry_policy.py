@@ -25,12 +25,12 @@ def coded(state: str) -> psycopg2.Error:
 
 
 def connection_error(text: str) -> psycopg2.Error:
-    """Return the error for a failed connection, with the text that libpq gives it."""
+    """Return the error for a failed connection, worded as by libpq."""
     return psycopg2.OperationalError(f'connection to server at "db", port 5432 failed: {text}')
 
 
 def raised_from(cause: Exception, error: SyncError, *, hidden: bool = False) -> SyncError:
-    """Return `error` after raising it in an exception handler for `cause`."""
+    """Raise `error` in an exception handler for `cause`, catch it, and return it."""
     try:
         try:
             raise cause

@@ -91,7 +91,7 @@ def test_inconsistent_retry_times_are_rejected(keys: dict[str, Any], expected: s
 @pytest.mark.parametrize(
     ("at", "tick", "look_back"),
     [
-        # On 2025-03-09, New York's clocks went from 02:00 to 03:00: Dagster ticks at 03:00.
+        # On 2025-03-09, clocks in New York went from 02:00 to 03:00, so Dagster ticks at 03:00.
         ("02:30", datetime(2025, 3, 9, 7, 0, tzinfo=timezone.utc), ("2025-03-06", "2025-03-08")),
         ("02:30", datetime(2025, 3, 10, 6, 30, tzinfo=timezone.utc), ("2025-03-07", "2025-03-09")),
     ],

@@ -1,4 +1,4 @@
-"""Errors in settings name the missing or invalid setting, and never show a value."""
+"""Errors about settings name the missing or invalid setting, and never show its value."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Which target columns accept every value of a source type, and in which COPY format."""
+"""Which target column types accept every value of a source type, and in which COPY format."""
 
 import pytest
 from pydantic import TypeAdapter

@@ -1,4 +1,4 @@
-"""A worker is dead if its process no longer exists; setting the clock does not make it dead."""
+"""A worker is dead if its process no longer exists, and not because the clock was changed."""
 
 import os
 import signal

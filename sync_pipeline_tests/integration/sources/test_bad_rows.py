@@ -1,4 +1,4 @@
-"""Either every row is loaded or is quarantined with its error, or the day fails."""
+"""Each row of a day is loaded or quarantined with its error; otherwise, the whole day fails."""
 
 import threading
 from collections.abc import Iterator

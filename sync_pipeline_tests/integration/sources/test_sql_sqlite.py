@@ -1,4 +1,4 @@
-"""Days are read from SQLite files, which do not enforce types, and via a generic dialect."""
+"""Days are read from SQLite files, which do not enforce types, and through another dialect."""
 
 import sqlite3
 from collections.abc import Iterator

@@ -230,7 +230,7 @@ class TestRefused:
 
 
 class TestNotRun:
-    """When a run or batch is over, its unfinished days are closed."""
+    """When a run or a batch is over, its unfinished days are closed."""
 
     def test_a_run_closes_its_running_attempts_and_nothing_else(
         self, worker: Worker, connection: "Connection"
@@ -295,7 +295,7 @@ class TestNotRun:
         with transaction(worker.url) as held:
             held.execute("SELECT FROM daily_sync_status WHERE kind = 'day' FOR UPDATE")
             with in_thread(partial(worker.mark_not_run, "power failed")) as closing:
-                # It has read the second day as pending and is waiting for a lock on the first.
+                # It has read the second day as pending and is waiting for a lock on the first day.
                 wait_until_blocked(connection, held.connection.info.backend_pid)
                 attempt = replace(worker, run_id="run-2").begin(DAYS[1])
                 held.connection.commit()
@@ -307,7 +307,7 @@ class TestNotRun:
 
 
 class TestConcurrency:
-    """Many workers, some of which have lost their lock without noticing."""
+    """Many workers at once, some of which have lost their lock without noticing."""
 
     def test_a_day_never_has_more_than_one_syncing_attempt(
         self, worker: Worker, connection: "Connection"
@@ -323,7 +323,7 @@ class TestConcurrency:
         self, database_url: str, connection: "Connection"
     ) -> None:
         batches = [open_batch(database_url, DAYS, key) for key in ("one", "two")]
-        # Afterwards, the rows are no longer stored in the order of their IDs.
+        # After this, the rows are no longer stored in the order of their IDs.
         execute(connection, "UPDATE sync_attempt SET triggered_by = 'moved' WHERE id % 2 = 0")
         work = [
             partial(change_at_random, Worker(database_url, batches[n % 2], f"run-{n}"), seed=n)
@@ -340,7 +340,7 @@ class TestConcurrency:
 
 
 def change_at_random(worker: Worker, seed: int) -> int:
-    """Make 40 random changes; return how many of them synced a day."""
+    """Attempt 40 random changes; return how many of them synced a day."""
     choice = random.Random(seed)  # noqa: S311  not for secrets
     synced = 0
     for _ in range(40):

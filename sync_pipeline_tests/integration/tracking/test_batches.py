@@ -1,4 +1,4 @@
-"""A batch has one record, which agrees with its days no matter which worker writes it, or when."""
+"""A batch has one record, which agrees with its days no matter which worker writes it or when."""
 
 from collections.abc import Iterator
 from contextlib import closing

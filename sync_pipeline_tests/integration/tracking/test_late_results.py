@@ -1,4 +1,4 @@
-"""Late results are recorded once and in the right attempt."""
+"""Late results are recorded exactly once, in the right attempt."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -59,7 +59,7 @@ def record_late_failure(worker: Worker, error: str = "disk full", **changes: Any
 
 
 def at_day(connection: "Connection") -> list[tuple[int | None, str, bool]]:
-    """Return the number and state of each attempt at the day, and whether it is current."""
+    """For each attempt at the day, return its number, its state, and whether it is current."""
     found = history(connection, START)
     return [(one["attempt"], one["state"], not one["superseded"]) for one in found]
 
@@ -142,7 +142,7 @@ class TestUnrecordedStart:
 
 
 class TestOwnAttempt:
-    """Days that the run had started and whose end could not be recorded."""
+    """Days that the run had started but whose end could not be recorded."""
 
     @pytest.mark.parametrize("number", [None, 1])
     def test_the_running_attempt_becomes_a_success(
@@ -189,7 +189,7 @@ class TestOwnAttempt:
 
 
 class TestOtherRuns:
-    """Days that another run is syncing, or synced later."""
+    """Days that another run is syncing or has synced in the meantime."""
 
     @pytest.fixture
     def other(self, worker: Worker) -> Worker:
@@ -214,7 +214,7 @@ class TestOtherRuns:
         self, worker: Worker, other: Worker, connection: "Connection"
     ) -> None:
         worker.begin(START)
-        theirs = other.begin(START)  # right after our commit released the lock
+        theirs = other.begin(START)  # right after our commit has released the lock
         assert record_late_success(worker, number=1)
         assert at_day(connection) == [(1, "success", True), (2, "syncing", True)]
         assert counted(connection, worker) == (1, 0, 0)

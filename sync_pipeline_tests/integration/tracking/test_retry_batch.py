@@ -1,6 +1,6 @@
-"""Which days of a batch a run starts, and which are retried or closed when the next run continues.
+"""Which days of a batch a run starts, and which the next run retries or closes.
 
-A run does not start days that are already synced, nor days of a cancelled batch.
+A run starts neither days that are already synced nor days of a cancelled batch.
 """
 
 from dataclasses import replace
