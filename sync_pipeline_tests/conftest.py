@@ -58,7 +58,7 @@ class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no ty
 
 
 def _scope(file: Path) -> str:
-    """Return the group that `file` (relative to this folder) is in. One process runs each group."""
+    """Return the group that `file` (relative to this folder) is in; a group runs in one process."""
     folder = file.parent.as_posix()
     if folder in _SHARED_STACK:
         return " and ".join(_SHARED_STACK)

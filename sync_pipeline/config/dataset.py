@@ -93,7 +93,7 @@ class PostgresTarget(StrictModel):
         default=30, description="how long to wait for a lock on the day or the table"
     )
     statement_timeout_seconds: PositiveSeconds = Field(
-        default=3600, description="how long one statement may take, such as the COPY of a day"
+        default=3600, description="how long a single statement may take, such as the COPY of a day"
     )
     on_schema_change: Literal["fail", "add_columns"] = Field(
         default="fail",
@@ -384,4 +384,6 @@ def parse_day(text: str, what: str) -> date:
             raise ValueError
         return date.fromisoformat(text)
     except ValueError:
-        raise RequestError(f"{what}: {text!r} is not a date; write it as 2025-10-01") from None
+        raise RequestError(
+            f"{what}: {text!r} is not a date; use YYYY-MM-DD, for example 2025-10-01"
+        ) from None

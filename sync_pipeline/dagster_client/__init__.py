@@ -1,2 +1,2 @@
-"""Access to Dagster without importing it: a GraphQL client, its storage, and the names of tags and
-jobs."""
+"""Access to Dagster without importing it: a GraphQL client, a connection to Dagster's storage, and
+the names of tags and jobs."""

@@ -135,7 +135,10 @@ def _config() -> Config:
 
 @contextmanager
 def _connection(url: str, setting: str, doing: str) -> Iterator[Connection]:
-    """Yield a connection to `url`. Raises MigrationError for database errors, also in the block."""
+    """Yield a connection to `url`.
+
+    Raises MigrationError for database errors, including those raised inside the block.
+    """
     engine = create_engine(
         "postgresql+psycopg2://",
         creator=lambda: connect(url, setting=setting, purpose="migrate", error=MigrationError),

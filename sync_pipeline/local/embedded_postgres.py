@@ -383,7 +383,9 @@ def _kill_orphans(folder: Path) -> None:
                 process.send_signal(sign)
         if _wait(lambda: not _processes(folder), seconds=2):
             return
-    raise EmbeddedPostgresError(f"PostgreSQL processes in {folder} do not stop; kill them manually")
+    raise EmbeddedPostgresError(
+        f"PostgreSQL processes in {folder} did not stop; kill them manually"
+    )
 
 
 def _can_connect(url: str) -> bool:

@@ -2,7 +2,7 @@
 
 A run covers one or more days; each day is materialized as soon as it is synced. A backfill, or a
 run over a day range, is a batch with its own record; a run for a single day has only that day's
-record. Does not contain the code shared with the batch job: see `work.py`.
+record. The code shared with the batch job is in `work.py`.
 """
 
 from collections.abc import Iterator, Sequence

@@ -155,7 +155,7 @@ class StagedWrite:
 
     def _move(self, cursor: "Cursor", count: int, only: sql.Composable) -> int:
         """Move `count` rows; return how many were inserted or updated or, for `append_only`, how
-        many have their key in the table. The result is lower if a trigger drops rows."""
+        many of their keys are now in the table: fewer than `count` if a trigger drops rows."""
         cursor.execute(
             sql.SQL(
                 "INSERT INTO {into} ({columns}) SELECT {columns} FROM {staged} {only} "

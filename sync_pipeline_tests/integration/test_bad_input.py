@@ -133,11 +133,11 @@ REJECTED = {
     ),
     "start not a date": (
         ("orders", "yesterday", "2025-03-01"),
-        "START: 'yesterday' is not a date; write it as 2025-10-01",
+        "START: 'yesterday' is not a date; use YYYY-MM-DD, for example 2025-10-01",
     ),
     "end not a date": (
         ("orders", "2025-02-01", "2025-02-30"),
-        "END: '2025-02-30' is not a date; write it as 2025-10-01",
+        "END: '2025-02-30' is not a date; use YYYY-MM-DD, for example 2025-10-01",
     ),
     "in the future": (
         ("endless", TOMORROW - timedelta(days=9), TOMORROW),

@@ -287,7 +287,10 @@ def test_an_iso_date_is_parsed(day: date) -> None:
 def test_any_other_text_is_rejected(text: str) -> None:
     with pytest.raises(RequestError) as caught:
         parse_day(text, "start")
-    assert str(caught.value) == f"start: {text!r} is not a date; write it as 2025-10-01"
+    assert (
+        str(caught.value)
+        == f"start: {text!r} is not a date; use YYYY-MM-DD, for example 2025-10-01"
+    )
 
 
 def test_the_key_is_optional_for_append_only() -> None:

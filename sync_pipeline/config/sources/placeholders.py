@@ -2,8 +2,8 @@
 
 `{day}` and `{next_day}` are dates. `{begin}` is the day's first instant and `{end}` the first
 instant after the day, in the dataset's time zone; `{begin_utc}`, `{begin_epoch}` (whole seconds)
-and `{begin_epoch_ms}` are other forms of `{begin}`, and likewise for `{end}`. A colon and a Python
-strftime format may follow the name.
+and `{begin_epoch_ms}` are other forms of `{begin}`, and the same applies to `{end}`. A colon and a
+Python strftime format may follow the name.
 """
 
 import re

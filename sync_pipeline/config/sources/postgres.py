@@ -46,7 +46,8 @@ class PostgresSource(SourceModel):
         default=10, description="how long to wait for a connection"
     )
     statement_timeout_seconds: PositiveSeconds = Field(
-        default=3600, description="how long one statement may take, such as reading a day"
+        default=3600,
+        description="how long a single statement may take, such as the one that reads a day",
     )
 
     @property

@@ -36,7 +36,7 @@ class SqlSource(SourceModel):
     )
     types: DeclaredColumns | None = Field(
         default=None,
-        description="PostgreSQL types of some columns, instead of the detected types, such as "
+        description="PostgreSQL types for some columns, overriding the detected types; for example "
         "`{paid: boolean}`",
     )
     ready_query: str | None = Field(

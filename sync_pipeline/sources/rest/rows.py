@@ -149,7 +149,7 @@ class BatchBuilder:
             if value is MISSING:
                 if self._keys.absent_fields == "refuse":
                     raise SourceError(
-                        f"{where}a row has no field for column {name!r}; it is "
+                        f"{where}a row has no field for column {name!r}; the row is "
                         f"{_describe(record)}; correct 'columns' or 'paths' in its defs.yaml, or "
                         "set absent_fields: null"
                     )

@@ -1,4 +1,4 @@
-"""SQL, paths and headers cannot be injected by any part of a request; bad bodies are rejected."""
+"""SQL, paths and headers cannot be injected through a request; invalid bodies are rejected."""
 
 from urllib.parse import quote
 

@@ -138,7 +138,7 @@ def test_without_dagster_records_can_be_read_but_not_launched(stack: Stack, tmp_
         (
             {"dataset": "orders", "start_date": "2025-1-1", "end_date": "2025-01-01"},
             "start_date",
-            "'2025-1-1' is not a date; write it as 2025-10-01",
+            "'2025-1-1' is not a date; use YYYY-MM-DD, for example 2025-10-01",
         ),
         ({"dataset": "orders", "start_date": "2025-01-01"}, "end_date", "is required"),
         (

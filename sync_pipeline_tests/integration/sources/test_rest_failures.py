@@ -142,7 +142,7 @@ def test_an_unreachable_host_ends_the_batch(syncing: Syncing, api: Api) -> None:
         ),
         (
             Reply({"data": [{"id": 1}]}),
-            "a row has no field for column 'note'; it is an object with",
+            "a row has no field for column 'note'; the row is an object with",
         ),
         (Reply(b'{"data": [{"id": 1, "note": "\\ud83d"}]}'), "contains a lone surrogate"),
         (Reply({"error": "no such day"}, 400), '400 Bad Request {"error": "no such day"}; check'),
