@@ -32,14 +32,14 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def create_app(config: Config) -> tuple[ASGIApp, Services]:
-    """Return the application with middleware, together with its services. Does not connect."""
+    """Return the complete application and its services. Does not open any connections."""
     app, services = make_app(config)
     guarded = RequestGuard(app, config.hosts, local_only=not config.tokens)
     return _count_requests(guarded, services), services
 
 
 def make_app(config: Config) -> tuple[FastAPI, Services]:
-    """Return the application without middleware, together with its services."""
+    """Return the application (without middleware) and its services."""
     services = make_services(config)
     app = FastAPI(
         title="Sync Pipeline",

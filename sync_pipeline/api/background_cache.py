@@ -1,7 +1,7 @@
-"""A value refreshed in the background; callers get the last known one.
+"""A cached value that is refreshed in the background; callers get the last known value.
 
-A hanging source delays each caller briefly, but does not block the shared thread pool. Used by
-`catalogue.py` and `readiness.py`.
+A source that hangs delays each caller only briefly, and does not block the shared thread pool. Used
+by `catalogue.py` and `readiness.py`.
 """
 
 import math
@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 _REFRESH_WAIT_SECONDS = 0.5  # how long a caller waits for a refresh if there is an older value
 _FIRST_WAIT_SECONDS = 5.0  # how long a caller waits if there is no value yet
 _FAILURE_TTL_SECONDS = 3.0  # how long a failure is kept before the next attempt
-_MAX_WAITING = 16  # how many callers may wait at the same time, each in a shared thread
+_MAX_WAITING = 16  # how many callers may wait at once, each occupying a shared thread
 
 
 class _Refresh:

@@ -1,4 +1,4 @@
-"""Reads the datasets from the metadata of Dagster's assets.
+"""Reads the datasets from Dagster's asset metadata.
 
 If Dagster does not respond, the last known datasets are used. Does not read `defs.yaml` files: see
 `orchestration/project.py`.

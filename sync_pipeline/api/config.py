@@ -50,8 +50,8 @@ class Config:
     def of(cls, settings: Settings, host: str) -> "Config":
         """Return the configuration for a server that listens on `host`.
 
-        Raises SettingError if a setting is invalid, or if tokens are not set although other
-        machines can reach the server, directly or through a proxy.
+        Raises SettingError if a setting is invalid, or if no tokens are set although other machines
+        can reach the server, directly or through a proxy.
         """
         environment = settings.environment
         tokens = parse_tokens(environment.get(API_TOKENS, ""))
@@ -104,7 +104,7 @@ def _is_local(page: str | None) -> bool:
 
 
 def _public_url(dagster: str, *, opened_elsewhere: bool) -> str | None:
-    """Return Dagster's URL for browsers, or None if it is a loopback URL but they are remote."""
+    """Return Dagster's URL, or None if it is a loopback URL that remote browsers cannot open."""
     is_unreachable = opened_elsewhere and is_loopback(urlsplit(dagster).hostname or "")
     return None if is_unreachable else dagster
 

@@ -51,7 +51,7 @@ _RETRY_ADVICE = {
 
 @dataclass(frozen=True)
 class Launched:
-    """A batch's record, and the ID of its run if known.
+    """A batch's record and, if known, the ID of its run.
 
     `already_launched`: the batch was launched by an earlier request with the same Idempotency-Key.
     """
@@ -141,7 +141,7 @@ def cancel(services: Services, caller: Caller, record_id: int) -> Record:
 
 
 def _uuid(caller: Caller, key: str) -> uuid.UUID:
-    """Return the same UUID for the same caller and key, or a random UUID without a key."""
+    """Return a UUID derived from the caller and the key, or a random one if there is no key."""
     return uuid.uuid5(uuid.NAMESPACE_OID, f"{caller.name}:{key}") if key else uuid.uuid4()
 
 
@@ -180,8 +180,9 @@ def _launch_retry(services: Services, cursor: "Cursor", record: Record, triggere
     """Set the failed days of `record` to pending and launch a run for them; return the run's ID.
 
     Both happen in one transaction, so an error or a crash leaves the record unchanged. If Dagster
-    launched the run anyway, the run sets the days to pending once this transaction has ended.
-    Raises ProblemError 409 if there are no unfinished days, or 503 if the run was not launched.
+    launched the run despite the error, the run sets the days to pending once this transaction has
+    ended. Raises ProblemError 409 if there are no unfinished days, or 503 if the run was not
+    launched.
     """
     try:
         with transaction(cursor):
@@ -216,7 +217,7 @@ def _not_retried(record: Record, error: SyncError) -> ProblemError:
 
 
 def _retry_refused(error: RequestError, record_id: int) -> ProblemError:
-    """Return a 409 problem for a rejected retry, which suggests another API call if possible."""
+    """Return a 409 problem for a rejected retry, suggesting another API call if possible."""
     problem = ProblemError.of(error, 409)
     if error.code in _RETRY_ADVICE:
         problem.detail += f"; {_RETRY_ADVICE[error.code].format(id=record_id)}"
@@ -247,7 +248,7 @@ def _launch(
 
 
 def _check_same_request(record: Record, new: NewBatch) -> None:
-    """Raise ProblemError 409 if `record` was opened for a different request than `new`."""
+    """Raise ProblemError 409 if the request that opened `record` differs from `new`."""
     requested = (new.dataset, min(new.days), max(new.days), "resync" if new.resync else "skip")
     if requested != (record.dataset, record.start_date, record.end_date, record.already_synced):
         raise ProblemError(
@@ -263,7 +264,8 @@ def _check_same_request(record: Record, new: NewBatch) -> None:
 def _wait_for_last_run(services: Services, cursor: "Cursor", key: str, record_id: int) -> None:
     """Wait until the last run of a closed batch has ended.
 
-    Raises ProblemError 409 if the batch cannot be retried or a run is still active.
+    Raises ProblemError 409 if the batch cannot be retried, or if a run is still active after a
+    short wait.
     """
     deadline = time.monotonic() + _END_TIMEOUT_SECONDS
     while True:

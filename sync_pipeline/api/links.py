@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from sync_pipeline.tracking.read.history import Record
 
-_BACKFILL_PREFIX = "backfill "  # `triggered_by` starts with this in the records of backfills
+_BACKFILL_PREFIX = "backfill "  # in backfill records, `triggered_by` starts with this
 
 
 @dataclass(frozen=True)

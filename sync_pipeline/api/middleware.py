@@ -22,8 +22,8 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-# Headers that proxies add. A proxy that adds none often uses HTTP/1.0, which is nginx's default;
-# browsers, curl and HTTP libraries use 1.1.
+# Headers that proxies add. A proxy that adds none of them often uses HTTP/1.0 (nginx's default),
+# whereas browsers, curl and HTTP libraries use 1.1.
 _PROXY_HEADERS = (
     *("forwarded", "via", "x-real-ip", "x-forwarded-for", "x-forwarded-host"),
     *("x-forwarded-proto", "x-forwarded-port", "x-forwarded-server", "x-original-host"),
@@ -34,7 +34,8 @@ class RequestGuard:
     """Rejects invalid requests before they reach the application; adds headers to all responses.
 
     `hosts` are the accepted `Host` names; None accepts any name. `local_only` rejects requests that
-    come through a proxy: without tokens, remote clients would be treated as local ones.
+    come through a proxy; it is set if there are no tokens, because a remote client behind a proxy
+    would be treated as local.
     """
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str] | None, *, local_only: bool) -> None:

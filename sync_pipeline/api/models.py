@@ -148,7 +148,7 @@ class DayOut(BaseModel):
 
 
 class AttemptOut(DayOut):
-    """An attempt to sync a day. `superseded`: the same batch has a later attempt for this day."""
+    """An attempt to sync a day, `superseded` if its batch has a later attempt at that day."""
 
     superseded: bool
     batch_id: int | None
@@ -156,8 +156,8 @@ class AttemptOut(DayOut):
 
 
 class DetailOut(BaseModel):
-    """A record with its attempts. For a batch: its days and their attempts. For a day: its attempts
-    in all batches."""
+    """A record with details: for a batch, its days and their attempts; for a day, its attempts in
+    all batches."""
 
     record: RecordOut
     days: list[DayOut]
@@ -170,8 +170,8 @@ class DetailOut(BaseModel):
 class CoveredDayOut(BaseModel):
     """A day of a dataset. `rows` is the number of loaded rows, or null if the day has no record.
 
-    `change` comes from the day's record: between two copies of a day, the one with the higher
-    `change` is newer.
+    `change` comes from the day's record: of two copies of a day, the one with the higher `change`
+    is newer.
     """
 
     model_config = ConfigDict(from_attributes=True)
@@ -234,7 +234,8 @@ class RecordDataOut(BaseModel):
 
 
 class DayCountsOut(BaseModel):
-    """Day counts for a request. If it is rejected, all its days are counted as `refused`."""
+    """Day counts for a batch request. If the request is rejected, all its days count as
+    `refused`."""
 
     total: int
     to_sync: int

@@ -54,8 +54,8 @@ def install(app: FastAPI) -> None:
 def reject_unknown_query(app: FastAPI) -> Callable[[Request], Awaitable[None]]:
     """Return a dependency that rejects query parameters that the document does not define.
 
-    Otherwise, a misspelled filter would be ignored and return all records. The dependency raises
-    ProblemError 422.
+    Otherwise, a misspelled filter would be ignored, and all records would be returned. The
+    dependency raises ProblemError 422.
     """
 
     async def reject(request: Request) -> None:

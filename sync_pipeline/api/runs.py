@@ -1,4 +1,4 @@
-"""Find and terminate the Dagster runs of a batch, and cancel its backfills.
+"""Find and terminate a batch's Dagster runs, and cancel its backfills.
 
 Does not launch runs: see `launching.py`.
 """

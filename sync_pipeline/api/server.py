@@ -27,7 +27,7 @@ from sync_pipeline.errors import StackError
 from sync_pipeline.local.processes import end_with_parent
 from sync_pipeline.settings import Settings
 
-_OPEN_FILES = MAX_STREAMS * 2  # each stream keeps one open; the default limit is often 1,024
+_OPEN_FILES = MAX_STREAMS * 2  # each stream needs an open socket; the default limit is often 1,024
 _OTHER_FILES = 200
 _STOP_TIMEOUT_SECONDS = 5
 _START_TIMEOUT_SECONDS = 60
@@ -48,7 +48,7 @@ def serve(
                 app,
                 log_level="warning",
                 access_log=False,
-                proxy_headers=False,  # because clients can forge them
+                proxy_headers=False,  # because clients can forge these headers
                 server_header=False,
                 ws="none",
                 lifespan="on",
@@ -98,7 +98,7 @@ def run_api(
 
 
 class _Server(uvicorn.Server):
-    """A server that ends its event streams on shutdown; otherwise, they would keep it alive."""
+    """A server that ends its event streams on shutdown, because they would keep it running."""
 
     def __init__(self, config: uvicorn.Config, services: Services) -> None:
         super().__init__(config)
@@ -110,7 +110,7 @@ class _Server(uvicorn.Server):
 
 
 def _raise_file_limit() -> int:
-    """Raise the limit on open files as far as needed and allowed; return how many can be used."""
+    """Raise the limit on open files as far as needed and allowed; return the resulting limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
@@ -129,7 +129,7 @@ def _start(
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
-        start_new_session=True,  # Ctrl-C goes only to the parent, which stops this process
+        start_new_session=True,  # so that Ctrl-C reaches only the parent, which stops the child
         preexec_fn=end_with_parent(signal.SIGTERM),
     )
 

@@ -1,7 +1,7 @@
 """Named queries: SQL in `.sql` files next to the code that runs it.
 
 Each statement in a file has a heading of the form `-- name: what it does`. Values are psycopg2
-parameters (`%(name)s`); identifiers are never variable. The caller runs the statements.
+parameters (`%(name)s`); identifiers are never parameters. The caller runs the statements.
 """
 
 import re

@@ -10,7 +10,7 @@ from enum import Enum
 
 
 class RecordStatus(str, Enum):
-    """`daily_sync_status.status`: the specification's three values."""
+    """The values of `daily_sync_status.status`, as defined by the specification."""
 
     SYNCING = "syncing"
     SUCCESS = "success"
@@ -18,7 +18,7 @@ class RecordStatus(str, Enum):
 
 
 class AttemptState(str, Enum):
-    """`sync_attempt.state`."""
+    """The values of `sync_attempt.state`."""
 
     PENDING = "pending"
     SYNCING = "syncing"
@@ -29,7 +29,7 @@ class AttemptState(str, Enum):
 
 @dataclass(frozen=True)
 class NewBatch:
-    """A batch as requested: its key, its days (in any order, gaps allowed), who triggered it, and
+    """A requested batch: its key, its days (in any order, gaps allowed), who triggered it, and
     whether days that are already synced are synced again (`resync`) or skipped."""
 
     batch_key: str
@@ -92,7 +92,7 @@ class FailedAttempt:
 
 @dataclass(frozen=True)
 class DayCounts:
-    """Row counts of a successful day, and the bytes sent through COPY."""
+    """Row counts for a successful day, and the number of bytes sent through COPY."""
 
     rows_read: int
     rows_loaded: int

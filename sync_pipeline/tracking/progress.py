@@ -1,4 +1,4 @@
-"""How often a running batch updates its record. The final state is always exact.
+"""How often a running batch updates its record. Its final record is always exact.
 
 Does not write the record: see `state/batches.py`.
 """

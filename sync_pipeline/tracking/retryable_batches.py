@@ -1,4 +1,4 @@
-"""Which batches can be retried: the same rules for the command line and the API.
+"""Which batches can be retried: the rules shared by the command line and the API.
 
 Does not retry them: see `state/batches.py` (used by runs) and `state/requests.py` (by the API).
 """

@@ -107,7 +107,8 @@ def _update(cursor: Any, values: dict[str, Any]) -> bool:
 
 
 def _logged(work: Any, values: dict[str, Any]) -> Any:
-    """Run `work` in a separate transaction and return its result; log a failure and return None."""
+    """Run `work` in its own transaction and return its result; if it fails, log that and return
+    None."""
     try:
         settings = current_settings()
         connection = connect_tracking(

@@ -14,7 +14,7 @@ ON CONFLICT (dataset, sync_date) WHERE kind = 'day' DO UPDATE SET
     end_time = NULL, duration_seconds = %(duration_seconds)s
 RETURNING id
 
--- insert_batch: create a batch record that the caller will update
+-- insert_batch: create a batch record, which the calling program will update
 INSERT INTO daily_sync_status
     (sync_date, status, total_records, success_count, failed_count, remarks, error_message,
      duration_seconds, dataset, kind)

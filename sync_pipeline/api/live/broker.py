@@ -10,8 +10,8 @@ from enum import Enum
 from sync_pipeline.api.security.tokens import Caller
 
 MAX_STREAMS = 2000
-_MAX_PER_CALLER = 200  # counts all sessions and programs that use the same token
-_MAX_QUEUED = 32  # in chunks; several seconds' worth of changes
+_MAX_PER_CALLER = 200  # applies to all sessions and programs that share a token
+_MAX_QUEUED = 32  # in chunks; enough for several seconds of changes
 
 
 class StreamSignal(Enum):
@@ -27,7 +27,7 @@ def ping(live: bool) -> bytes:
 
 
 class Stream:
-    """The queue of one event stream, and its caller.
+    """One event stream: its caller and its queue.
 
     If the queue is full, its chunks are dropped and the stream is reset.
     """
@@ -53,7 +53,7 @@ class Stream:
 
 
 class Broker:
-    """All streams of this process, up to `max_streams`.
+    """All event streams of this process, at most `max_streams`.
 
     `live` is True while changes are being received from the database.
     """
@@ -104,6 +104,6 @@ class Broker:
                 stream.put(StreamSignal.END)
 
     def close(self) -> None:
-        """End all streams, including those opened later."""
+        """End all streams, and from now on every new stream as soon as it is opened."""
         self._closed = True
         self.publish(StreamSignal.END)

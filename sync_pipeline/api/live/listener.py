@@ -86,7 +86,7 @@ class Listener:
             except (psycopg2.Error, TrackingError) as error:
                 secrets = secrets_of(self._config.tracking_url)
                 _logger.warning("cannot receive changes: %s", one_line(error, *secrets))
-            except Exception:  # a bug; keep the thread alive, because all streams depend on it
+            except Exception:  # a bug, but all streams depend on this thread, so keep it alive
                 _logger.exception("cannot receive changes")
             if not self._stopped:
                 self._on_state(False)
@@ -143,7 +143,7 @@ class Listener:
             self._on_chunk(chunk_of(records, self._links))
 
     def _wait_for(self, connection: "Connection | None", seconds: float) -> bool:
-        """Wait for a notification or for `stop`; return whether one of them occurred."""
+        """Wait for a notification or for `stop`; return False if neither occurs."""
         if connection is not None and connection.notifies:
             return True
         # Not select.select(), which supports only file descriptors below 1,024.

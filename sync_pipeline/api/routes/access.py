@@ -39,9 +39,9 @@ async def require_same_site(
 
 
 def _is_own(origin: str, request: Request, page: str | None) -> bool:
-    """Return whether `origin` is this server's host or `page` (the page's configured origin).
+    """Return whether `origin` has this server's host or is `page`, the page's configured origin.
 
-    Behind a proxy, the `Host` header may differ from the page's host, so the setting is checked.
+    Behind a proxy, the `Host` header may differ from the page's host, so `page` is checked too.
     """
     if urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower():
         return True

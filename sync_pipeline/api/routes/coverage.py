@@ -89,7 +89,7 @@ def coverage(
 
 
 def _range(first: date | None, last: date | None, bounds: tuple[date, date]) -> tuple[date, date]:
-    """Return the requested range, which has 365 days if `first` or `last` is missing.
+    """Return the requested range; if `first` or `last` is missing, it covers 365 days.
 
     Raises ProblemError 422 if the range is invalid.
     """

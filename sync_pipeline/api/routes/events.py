@@ -113,7 +113,8 @@ def _seconds_left(caller: Caller) -> float:
 
 
 def _missed(services: Services, after: int | None) -> bytes:
-    """Return the start of a stream: the changes since `after`, or the current position if None."""
+    """Return a stream's first chunk: the changes since `after`; if it is None, only the
+    position."""
     latest = services.pool.run(history.latest_change)
     if after is None:
         return f"id: {latest}\n\n".encode()

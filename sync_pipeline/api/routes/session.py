@@ -1,4 +1,4 @@
-"""The caller's identity, and signing in and out on the page.
+"""The caller's identity, and the page's sign-in and sign-out.
 
 Does not check tokens or sessions: see `security/`.
 """

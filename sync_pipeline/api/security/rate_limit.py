@@ -7,7 +7,7 @@ _SECONDS = 60.0
 
 
 class RateLimit:
-    """Allows bursts of 30 launches, and 30 a minute on average. Not thread-safe."""
+    """Allows bursts of 30 launches and an average of 30 a minute. Not thread-safe."""
 
     def __init__(self) -> None:
         self._buckets: dict[str, tuple[float, float]] = {}

@@ -1,8 +1,8 @@
 """API tokens (stored as hashes), sessions (signed cookies) and CSRF tokens.
 
 A token is 32 random bytes, so an unsalted SHA-256 hash is safe. A session contains its token's name
-and the start of the token's hash, so a session ends when its token is removed. Does not check
-requests: see `routes/access.py`.
+and the start of the token's hash, so removing a token ends its sessions. Does not check requests:
+see `routes/access.py`.
 """
 
 import base64

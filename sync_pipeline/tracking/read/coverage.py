@@ -17,8 +17,8 @@ _SQL = named_sql.load(__package__, "coverage.sql")
 
 
 class DayState(str, Enum):
-    """The state of a day. `EMPTY` is synced with no rows; `REJECTED` is synced with quarantined
-    rows; `OUTSIDE` is before the dataset's first day or after its last complete one."""
+    """The state of a day. `EMPTY` means synced with no rows; `REJECTED`, synced with quarantined
+    rows; `OUTSIDE`, before the dataset's first day or after its last complete one."""
 
     SUCCESS = "success"
     EMPTY = "empty"
@@ -31,7 +31,8 @@ class DayState(str, Enum):
 
 @dataclass(frozen=True)
 class CoveredDay:
-    """A day and values from its record (None if it has none). `rows` counts the rows loaded."""
+    """A day with values from its record, which are None if there is no record. `rows` is the number
+    of rows loaded."""
 
     day: date
     state: DayState

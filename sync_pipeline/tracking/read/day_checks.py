@@ -23,7 +23,7 @@ def small_days(
     """Return those of `days` that have fewer rows than `fraction` of the baseline.
 
     The baseline is the median of the preceding 28 days. A day is not returned if fewer than seven
-    of those days are synced.
+    of those 28 days are synced.
     """
     values = {"dataset": dataset, "days": list(days), "fraction": fraction, "min_peers": _MIN_PEERS}
     cursor.execute(_SQL["small_days"], values)

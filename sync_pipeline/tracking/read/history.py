@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 MAX_ATTEMPTS = 1000
-# A change may become visible this long after one with a higher number, because a worker may wait
-# this long for a lock on the tables.
+# A change may become visible up to this long after one with a higher number, because a worker may
+# wait this long for a lock on the tables.
 _OVERLAP_SECONDS = 30
 
 _SQL = named_sql.load(__package__, "history.sql")
@@ -23,7 +23,8 @@ _SQL = named_sql.load(__package__, "history.sql")
 
 @dataclass(frozen=True)
 class Record:
-    """A row of `daily_sync_status`. The last five, a batch's progress, are None for a day."""
+    """A row of `daily_sync_status`. The last five fields show a batch's progress; they are None for
+    a day."""
 
     id: int
     sync_date: date
@@ -132,8 +133,8 @@ def days_of(cursor: "Cursor", batch: Record) -> list[AttemptRow]:
 def attempts_of(cursor: "Cursor", owner: Record) -> list[AttemptRow]:
     """Return the attempts of a batch record, or all attempts at the day of a day record.
 
-    Newest first; at most `MAX_ATTEMPTS`. If a batch has more, superseded attempts take precedence
-    over the current ones, which `days_of` returns.
+    Newest first, and at most `MAX_ATTEMPTS`. If a batch has more, superseded attempts take
+    precedence over current ones, because `days_of` returns the latter.
     """
     name = "attempts_of_batch" if owner.kind == "batch" else "attempts_of_day"
     values = {

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 EXACT_UP_TO = 10_000
 """Up to this number, records are counted; above it, the number is estimated."""
 
-_SHORT_RANGE_DAYS = 100  # for these, sorting the matches is faster than an index scan
+_SHORT_RANGE_DAYS = 100  # up to this length, sorting the matches is faster than an index scan
 _SQL = named_sql.load(__package__, "listing.sql")
 
 Sort = Literal[
@@ -37,7 +37,7 @@ Sort = Literal[
     "-duration_seconds",
 ]
 
-# Sort key: the expression to order by, as in the index, and its type.
+# For each sort key: the expression to order by, written as in the index, and its type.
 _KEYS = {
     "start_time": ("start_time", "timestamptz"),
     "sync_date": ("sync_date", "date"),

@@ -42,9 +42,10 @@ def begin(
     """Start an attempt at a day whose lock the caller holds; return it with its number.
 
     Raises DayDoneError if the day was synced by an attempt of the batch or, unless `resync`, by any
-    attempt, and BatchCancelledError if the batch was cancelled. An attempt that is still `syncing`
-    has lost the lock and is closed as failed; so is the caller's previous attempt `after`, with its
-    error. In the batch's counts, the new attempt replaces an earlier one at the same day.
+    attempt, and BatchCancelledError if the batch was cancelled. An earlier attempt that is still
+    `syncing` has lost the lock and is closed as failed; so is the caller's previous attempt
+    `after`, with its own error. In the batch's counts, the new attempt replaces an earlier one at
+    the same day.
     """
     values: dict[str, Any] = {
         "dataset": dataset,
@@ -63,8 +64,8 @@ def begin(
         raise DayDoneError(f"dataset {dataset}: {day} is already synced")
     record_id, number = row
     values["number"] = number
-    # In a separate statement, which sees attempts that were committed while the first one waited
-    # for the record's lock.
+    # In a separate statement, which sees attempts that were committed while the first statement
+    # waited for the record's lock.
     cursor.execute(_SQL["end_lost_attempts"], values)
     batches_of_lost = [lost for (lost,) in cursor.fetchall()]
     attempt_id, is_retry = _begin_attempt(cursor, values)
@@ -155,7 +156,7 @@ def is_success(cursor: "Cursor", attempt: Attempt) -> bool:
 
 
 def fail(cursor: "Cursor", attempt: Attempt, error: str, *, ago: float = 0.0) -> None:
-    """Close `attempt` and its day's record as failed `ago` seconds ago; refresh the batch's record.
+    """Close `attempt` and its day's record as having failed `ago` seconds ago; refresh the batch.
 
     Changes nothing if the attempt has already ended. `error` is one line without secrets.
     """
@@ -228,7 +229,7 @@ def synced_days(cursor: "Cursor", dataset: str, days: Sequence[date]) -> dict[da
 
 
 def is_recorded(cursor: "Cursor", run_id: str, dataset: str, day: date, state: str) -> bool:
-    """Return whether the run has an attempt at the day in this state."""
+    """Return whether the run has an attempt in state `state` at the day."""
     values = {"run_id": run_id, "dataset": dataset, "day": day, "state": state}
     cursor.execute(_SQL["is_recorded"], values)
     return cursor.rowcount > 0
@@ -254,12 +255,12 @@ def mark_days_not_run(
     planned_before: datetime | None = None,
     ago: float = 0.0,
 ) -> int:
-    """Mark unfinished days of a batch (those in `days`, or all) as failed `ago` seconds ago; return
-    their number.
+    """Mark a batch's unfinished days (those in `days`, or all) as not run; return their number.
 
-    With `run_id`, excludes days that another run has started; with `planned_by`, also days that
-    another run has planned. With `planned_before`, excludes pending days that were planned later,
-    when the batch was retried. The error of a day that never started says that it was not run.
+    They fail with `error`, `ago` seconds ago; the error of a day that never started says that it
+    was not run. With `run_id`, excludes days that another run has started; with `planned_by`, also
+    days that another run has planned. With `planned_before`, excludes pending days that were
+    planned after that time, when the batch was retried.
     """
     cursor.execute(
         _SQL["unfinished_of_batch"],
@@ -275,7 +276,7 @@ def mark_days_not_run(
 
 
 def unreported(cursor: "Cursor", limit: int) -> list[UnreportedDay]:
-    """Return up to `limit` synced days that are unreported and whose run has no worker."""
+    """Return up to `limit` synced days not yet reported to Dagster whose run has no worker."""
     cursor.execute(_SQL["unreported"], {"limit": limit})
     return [UnreportedDay(*row) for row in cursor.fetchall()]
 
@@ -301,7 +302,8 @@ def _close(cursor: "Cursor", rows: Sequence[tuple[Any, ...]], error: str, ago: f
         cursor.execute(_SQL["close_attempts"], values | {"state": "syncing"})
         closed += cursor.rowcount
     if not_started:
-        # Only those still pending: a day that was started since the query is left to its worker.
+        # Only those still pending: a day that has been started since the query is left to its
+        # worker.
         error = batches.NOT_RUN + error
         values = {"ids": not_started, "ago": ago, "state": "pending", "error": error}
         cursor.execute(_SQL["close_attempts"], values)

@@ -27,7 +27,7 @@ UPDATE sync_attempt SET
 WHERE dataset = %(dataset)s AND sync_date = %(day)s AND state = 'syncing'
 RETURNING batch_id
 
--- begin_planned: start the pending attempt at the day in the batch
+-- begin_planned: start the batch's pending attempt at the day
 UPDATE sync_attempt SET
     state = 'syncing', attempt = %(number)s, started_at = clock_timestamp(),
     run_id = %(run_id)s, triggered_by = coalesce(%(triggered_by)s, triggered_by)
@@ -37,11 +37,11 @@ RETURNING id
 -- cancelled_by: who cancelled the batch, if it was cancelled
 SELECT cancelled_by FROM daily_sync_status WHERE id = %(batch_id)s AND cancelled_by IS NOT NULL
 
--- supersede: mark the earlier attempt of the batch at this day as superseded
+-- supersede: mark the batch's earlier attempt at this day as superseded
 UPDATE sync_attempt SET superseded = true
 WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded
 
--- begin_unplanned: add and start an attempt at a day synced alone, or a further attempt in a batch
+-- begin_unplanned: add and start an attempt outside any batch, or a further one within a batch
 INSERT INTO sync_attempt
     (dataset, sync_date, batch_id, attempt, state, run_id, triggered_by, started_at)
 VALUES
@@ -122,7 +122,7 @@ UPDATE sync_attempt SET
     state = 'failed', ended_at = clock_timestamp(), run_id = %(run_id)s, error_message = %(error)s
 WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded AND state = 'pending'
 
--- supersede_ended: like supersede, but does not affect a running attempt
+-- supersede_ended: like supersede, but leaves a running attempt as it is
 UPDATE sync_attempt SET superseded = true
 WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded AND state <> 'syncing'
 
@@ -204,7 +204,7 @@ ORDER BY a.id LIMIT %(limit)s
 -- mark_reported: record that these attempts have been reported to Dagster
 UPDATE sync_attempt SET materialized_at = clock_timestamp() WHERE id = ANY(%(ids)s)
 
--- runs_without_worker: runs with a running attempt of at least this age and without a worker
+-- runs_without_worker: runs without a worker that have a running attempt of at least this age
 SELECT DISTINCT run_id FROM sync_attempt
 WHERE state = 'syncing' AND run_id IS NOT NULL
   AND started_at < clock_timestamp() - make_interval(secs => %(seconds)s)

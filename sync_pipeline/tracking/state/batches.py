@@ -87,10 +87,11 @@ def retry_batch(
     *,
     except_runs: Sequence[str] = (),
 ) -> bool:
-    """Reset `days` of a batch to pending if they failed before it was requested again.
+    """Reset to pending those of `days` that failed before the batch was requested again.
 
-    `before` is the time of that request. Return whether there were any such days; the record is
-    then `syncing`. Idempotent: days that failed later, or in one of `except_runs`, remain failed.
+    `before` is the time of that request. Returns whether there were any such days; if so, the
+    record is now `syncing`. Idempotent: days that failed later, or in one of `except_runs`, remain
+    failed.
     """
     values: dict[str, Any] = {
         "batch_id": batch_id,
@@ -145,9 +146,9 @@ def refresh(cursor: "Cursor", batch_id: int) -> Counts | None:
     """Update a batch's record from its days; return the counts, or None if there is no record.
 
     Locks the record and then counts the days in a second statement, so that if two workers finish
-    at the same time, the second one sees the first one's day (READ COMMITTED). The foreign keys of
-    new attempts do not wait for this lock (NO KEY UPDATE), so that two workers that both add an
-    attempt and then refresh do not wait for each other.
+    at the same time, the second one sees the first one's day (READ COMMITTED). The lock is only NO
+    KEY UPDATE, so the foreign-key check of a new attempt does not wait for it. Otherwise, two
+    workers that each add an attempt and then refresh would deadlock.
     """
     # Two statements in one round trip: the second sees what was committed while the first waited.
     cursor.execute(f"{_SQL['lock']}; {_SQL['count']}", {"id": batch_id})
@@ -160,7 +161,8 @@ def refresh(cursor: "Cursor", batch_id: int) -> Counts | None:
 
 
 def projection(cursor: "Cursor", batch_id: int) -> dict[str, Any] | None:
-    """Return a batch record's column values, computed from its days, or None without a record."""
+    """Return a batch record's column values, computed from its days, or None if there is no
+    record."""
     cursor.execute(_SQL["count"], {"id": batch_id})
     found = _projection(cursor, batch_id)
     return None if found is None else found[1]

@@ -69,7 +69,7 @@ WHERE record.id = %(id)s AND record.kind = 'batch'
 GROUP BY record.id
 
 -- failed_days: failed days, the first error, days that were not run, and why they were not
--- The dataset prefix is removed from errors, because the record has the dataset.
+-- The dataset prefix is removed from errors, because the record already names the dataset.
 SELECT array_agg(sync_date ORDER BY sync_date),
        (array_agg(sync_date || ': ' || error ORDER BY sync_date))[1],
        array_agg(sync_date ORDER BY sync_date) FILTER (WHERE error LIKE %(not_run)s || '%%'),

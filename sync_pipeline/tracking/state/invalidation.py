@@ -19,10 +19,10 @@ _SQL = named_sql.load(__package__, "invalidation.sql")
 def invalidate_days(
     cursor: "Cursor", dataset: str, table: str, before: datetime, run_id: str | None
 ) -> None:
-    """Mark the days of a dataset that were synced before the time `before` as failed, because the
-    target table was missing. Idempotent.
+    """Mark a dataset's days as failed if they were synced before its table was found missing.
 
-    Does not change their attempts or batches, which are history.
+    `before` is the time when it was found missing. Idempotent. Does not change the days' attempts
+    or batches, which are history.
     """
     error = (
         f"the target table {table} was missing: the rows of this day are lost; sync the day again"

@@ -1,10 +1,10 @@
 """Late results: successes and failures of days that are recorded after the fact.
 
-The tracking tables were unavailable while a worker synced days, or the worker died after the commit
-of a day but before recording it. Recording it later does not affect another worker that is syncing
-the day, does not override a later result of the day, and is idempotent. All functions work in the
-caller's transaction and lock rows in the same order as `attempts.py`. Does not find late results:
-see `orchestration/recovery/`.
+A result is late if the tracking tables were unavailable, or if the worker died between committing a
+day and recording it. Recording a late result is idempotent; it neither affects another worker that
+is syncing the day nor overrides a later result for the day. All functions work in the caller's
+transaction and lock rows in the same order as `attempts.py`. Does not find late results: see
+`orchestration/recovery/`.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -28,10 +28,11 @@ def lock_late_results(cursor: "Cursor") -> None:
 def record_late_success(cursor: "Cursor", late: LateSuccess, *, refresh: bool = True) -> bool:
     """Record a success; return False if it has to wait because another run is syncing the day.
 
-    Closes the run's own attempt at the day as a success: the one with `late.number`, even if it was
-    closed as failed because its worker was presumed dead, otherwise the running one. If there is
-    none, adds an attempt. In the batch, it replaces a pending or failed attempt at the day. Updates
-    the day's record (unless a later attempt ended later) and, with `refresh`, the batch's record.
+    Closes the run's own attempt at the day as a success: the running one, or the one with
+    `late.number`, even if it was closed as failed because its worker was presumed dead. If there is
+    neither, adds an attempt. Within the batch, this attempt replaces a pending or failed one at the
+    day. Updates the day's record (unless a later attempt ended later) and, with `refresh`, the
+    batch's record.
     """
     values = {
         **_values(late),
@@ -75,7 +76,7 @@ def _record(
     cursor: "Cursor", values: dict[str, Any], final: tuple[AttemptState, ...], refresh: bool
 ) -> bool:
     values["record_id"], latest = _lock_record(cursor, values)
-    # In a separate statement, which sees what was committed while the first one waited.
+    # In a separate statement, which sees what was committed while the first statement waited.
     cursor.execute(_SQL["attempts_at_day"], values)
     found = cursor.fetchall()
     ours = [row for row in found if row[3]]
@@ -87,8 +88,8 @@ def _record(
         return False
     cursor.execute(_SQL["supersede_failed"], values | {"own": own and own[0]})
     number = latest + 1 if own is None else own[1]
-    # The materialization in Dagster may have no attempt number, or that of an attempt lost in a
-    # crash.
+    # The materialization in Dagster may have no attempt number, or the number of an attempt that
+    # was lost in a crash.
     reported = values["reported"] and values["number"] == number
     values |= {"number": number, "reported": reported}
     if own is None:

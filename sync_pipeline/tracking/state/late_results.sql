@@ -12,7 +12,7 @@ VALUES
     (%(day)s, 'syncing', %(remarks)s, %(started_at)s, %(dataset)s, 'day', %(day)s, %(day)s, 1)
 ON CONFLICT (dataset, sync_date) WHERE kind = 'day' DO NOTHING
 
--- attempts_at_day: running attempts at the day, and this run's attempts that the result may end
+-- attempts_at_day: running attempts at the day, and this run's attempts that the result may close
 SELECT id, attempt, state, of_run FROM (
     SELECT *, coalesce(run_id = %(run_id)s AND batch_id IS NOT DISTINCT FROM %(batch_id)s::bigint
                        AND attempt IS NOT NULL, false) AS of_run
@@ -27,7 +27,7 @@ WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded AND sta
   AND id IS DISTINCT FROM %(own)s::bigint
   AND (%(state)s = 'success' OR ended_at <= %(ended_at)s)
 
--- end_own: close the run's own attempt; it is superseded if the batch has another at the day
+-- end_own: close the run's own attempt; it is superseded if the batch has another current one
 -- Its end time is not later than the start of the next attempt.
 UPDATE sync_attempt own SET
     state = %(state)s, error_message = %(error)s,
@@ -58,7 +58,7 @@ UPDATE sync_attempt SET
     materialized_at = CASE WHEN %(reported)s THEN clock_timestamp() END
 WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded AND state = 'pending'
 
--- add_attempt: add an attempt with the result; it is superseded if the batch has another at the day
+-- add_attempt: add an attempt with the result; it is superseded if the batch has another current one
 INSERT INTO sync_attempt
     (dataset, sync_date, batch_id, attempt, state, run_id, triggered_by, started_at, ended_at,
      error_message, rows_read, rows_loaded, rows_rejected, bytes, materialized_at, superseded)

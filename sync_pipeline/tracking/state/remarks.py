@@ -48,7 +48,8 @@ def day_failed(error: str) -> str:
 
 
 def without_batch_mark(text: str) -> str:
-    """Return `text` with 批量同步 split by a space, for quoting an error in a day's remarks."""
+    """Return `text` with 批量同步 split by a space, so that an error can be quoted in a day's
+    remarks."""
     return text.replace(BATCH_MARK, "批量 同步")
 
 

@@ -64,7 +64,7 @@ def open_batch(cursor: "Cursor", new: NewBatch) -> int:
     cursor.execute(_SQL["open_batch"], values)
     row = cursor.fetchone()
     if row is None or row[0] is None:
-        raise RequestError(f"batch {new.batch_key} is already open; repeat the request")
+        raise RequestError(f"batch {new.batch_key} was just opened by another request; try again")
     return int(row[0])
 
 

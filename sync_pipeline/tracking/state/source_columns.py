@@ -23,10 +23,9 @@ WHERE known.columns <> excluded.columns
 
 
 def last_seen(cursor: "Cursor", dataset: str) -> dict[str, str] | None:
-    """Return the column types, by column name, from when the source was last opened.
+    """Return the types of the source's columns, by name, as they were when it was last opened.
 
-    Returns None if it was never opened, or if the tracking tables are older than
-    `sync_source_columns`.
+    Returns None if it was never opened, or if the tracking tables predate `sync_source_columns`.
     """
     if not _table_exists(cursor):
         return None

@@ -24,7 +24,7 @@ def to_json(batch: NewBatch) -> dict[str, Any]:
 def from_json(dataset: str, saved: Mapping[str, Any]) -> NewBatch:
     """Return the batch of `dataset` that `to_json` converted to `saved`.
 
-    Raises KeyError, TypeError or ValueError if `saved` has another format.
+    Raises KeyError, TypeError or ValueError if `saved` is not in this format.
     """
     return NewBatch(
         saved["batch_key"],

@@ -28,7 +28,7 @@ LOCK_TIMEOUT_SECONDS = 30.0
 _OUTAGE_TIMEOUT_SECONDS = 2  # for connecting, and for each statement, during an outage
 _INITIAL_BACKOFF_SECONDS = 1.0
 _MAX_BACKOFF_SECONDS = 15.0
-_SILENCE_SECONDS = 10  # the connection is closed if data is not acknowledged for this long
+_SILENCE_SECONDS = 10  # the connection is closed if sent data is not acknowledged for this long
 _MAX_DEADLOCKS = 3
 _T = TypeVar("_T")
 
@@ -147,4 +147,4 @@ class TrackingConnection:
     def _mark_available(self) -> None:
         self._logger.info("the tracking tables are available again")
         self._unavailable, self._backoff = False, 0.0
-        self.close()  # it still has the short timeouts used during an outage
+        self.close()  # the connection still has the short timeouts for outages

@@ -58,7 +58,7 @@ class TrackingEvent(Protocol):
 
 @dataclass(frozen=True)
 class BatchRequested:
-    """A batch was requested. Writing any event of a batch opens it; this one does nothing else."""
+    """A batch was requested. Writing any event opens its batch; this event does nothing else."""
 
     batch: NewBatch
 
@@ -71,7 +71,7 @@ class BatchRequested:
 
 @dataclass(frozen=True)
 class BatchRetried:
-    """The batch was requested again at `before`; days that failed before that are pending again."""
+    """The batch was requested again at `before`; days that had failed by then are pending again."""
 
     batch: NewBatch
     days: Sequence[date]

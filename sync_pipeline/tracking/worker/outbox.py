@@ -1,4 +1,4 @@
-"""The outbox: a table in the target database that lists committed days not recorded yet.
+"""The outbox: a table in the target database that lists committed days not yet recorded.
 
 If the tracking tables are in another database or are unavailable, a day is recorded after its
 commit. The transaction that loads the day adds it to the outbox, so that the reconciler can record
@@ -30,8 +30,8 @@ _SQL = named_sql.load(__package__, "outbox.sql")
 
 @dataclass(frozen=True)
 class OutboxEntry:
-    """A committed day. `number` is the attempt's number, None if its start could not be recorded.
-    Times are from the target database's clock."""
+    """A committed day. `number` is the attempt's number, or None if its start could not be
+    recorded. Times are from the target database's clock."""
 
     id: int
     dataset: str
@@ -45,8 +45,8 @@ class OutboxEntry:
 
 
 class Outbox:
-    """One worker's access to the outbox. Adds nothing without a run ID (the reconciler needs
-    it)."""
+    """One worker's access to the outbox. Adds nothing if there is no run ID, because the reconciler
+    needs one."""
 
     def __init__(self, run_id: str | None, logger: logging.Logger) -> None:
         self._run_id = run_id
@@ -54,7 +54,7 @@ class Outbox:
         self._table_exists = False
         self._disabled = False
         self._added: list[int] = []  # in the open transaction
-        self._kept: list[int] = []  # committed and not recorded yet
+        self._kept: list[int] = []  # committed, but not recorded yet
         self._recorded: list[int] = []
 
     def add(self, cursor: "Cursor", day: StartedDay, counts: DayCounts) -> None:

@@ -33,7 +33,7 @@ VALUES
      clock_timestamp() - make_interval(secs => %(seconds)s))
 RETURNING id
 
--- contains: whether one of these entries exists
+-- contains: whether any of these entries exists
 SELECT EXISTS (SELECT FROM sync_outbox WHERE id = ANY(%(ids)s))
 
 -- remove: remove recorded days

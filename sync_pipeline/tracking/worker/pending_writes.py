@@ -78,7 +78,7 @@ class PendingWrites:
             self._flush()
             return self._connection.do(work, durable=durable)
         except TrackingUnavailableError:
-            self._batches.clear()  # after the outage, the database may be an older copy
+            self._batches.clear()  # the database may come back in an earlier state
         except RecordRejectedError:
             pass
         return None
@@ -92,7 +92,7 @@ class PendingWrites:
             self._connection.close()
 
     def transfer_pending_to(self, other: "PendingWrites") -> None:
-        """Move the pending events to another instance of the same run; close the connection."""
+        """Move the pending events to another instance for the same run; close the connection."""
         other._pending.extend(self._pending)
         self._pending.clear()
         self._connection.close()

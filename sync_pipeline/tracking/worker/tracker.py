@@ -91,10 +91,10 @@ class Tracker:
         return self._writes.batch(new)
 
     def retry_batch(self, new: NewBatch, days: Sequence[date], before: datetime) -> None:
-        """Reset `days` of a batch to pending if they failed before it was requested again.
+        """Reset to pending those of `days` that failed before the batch was requested again.
 
-        `before` is the time of that request. If there are any such days, the batch is `syncing`
-        afterwards.
+        `before` is the time of that request. If there are any such days, the batch's record is
+        `syncing` afterwards.
         """
         self._writes.record(events.BatchRetried(new, days, before))
 
@@ -114,7 +114,8 @@ class Tracker:
         self._writes.record(events.DaysSkipped(new, days))
 
     def invalidate_days(self, dataset: str, table: str) -> None:
-        """Record that the dataset's target table is missing, so none of its days is synced."""
+        """Record that the dataset's target table is missing, so none of its days is still
+        synced."""
         self._writes.record(events.TableMissing(dataset, table, time.monotonic()))
 
     def begin(
@@ -134,8 +135,8 @@ class Tracker:
         BatchCancelledError if the batch was cancelled; WorkerLostError if this worker was presumed
         dead.
 
-        Does not wait until the commit is on disk: a day whose start is lost in a crash has not
-        started.
+        Does not wait until the commit is on disk: a day whose start is lost in a crash counts as
+        not started.
         """
         batch = None if new is None else self.open_batch(new)
         if batch is None and new is not None:
@@ -157,7 +158,8 @@ class Tracker:
         return self._writes.try_do(work)
 
     def is_success(self, attempt: Attempt) -> bool:
-        """Return whether `attempt` is recorded as a success, or False if that is unknown."""
+        """Return whether `attempt` is recorded as a success, or False if this cannot be
+        determined."""
         return bool(self._writes.try_do(lambda cursor: attempts.is_success(cursor, attempt)))
 
     def confirm(self, attempt: Attempt) -> None:
@@ -221,7 +223,7 @@ class Tracker:
         self._writes.record(events.DaysNotRun(new, days, error))
 
     def mark_batch_not_run(self, batch_key: str, dataset: str, error: str) -> None:
-        """Mark the unfinished days that this run started or planned in a batch as not run.
+        """Mark as not run those unfinished days of a batch that this run started or planned.
 
         Does nothing if `dataset` has no batch with this key.
         """
@@ -242,8 +244,8 @@ class Tracker:
         self._writes.record(events.RowsReplayed(dataset, day, kept))
 
     def source_columns(self, dataset: str) -> dict[str, str] | None:
-        """Return the source's column types, by column name, from when it was last opened; None if
-        it never was or the tables are unavailable."""
+        """Return the types of the source's columns, by name, as they were when it was last opened;
+        None if it was never opened or the tables are unavailable."""
         return self._writes.try_do(lambda cursor: source_columns.last_seen(cursor, dataset))
 
     def remember_columns(

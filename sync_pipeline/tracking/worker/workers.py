@@ -41,7 +41,7 @@ class RegisteredWorker:
     silent_seconds: float
 
     def is_dead(self, lost_after_seconds: float) -> bool:
-        """Return whether the worker's process is known to have ended; never true for other hosts.
+        """Return whether the worker is known to have ended; always False if it is on another host.
 
         A process with the same ID but a different start time counts as another process only if the
         last heartbeat is more than `lost_after_seconds` ago, because setting the clock changes the
@@ -66,7 +66,7 @@ def this_process(run_id: str) -> Worker:
 
 
 def _exists(pid: int) -> bool:
-    """Return whether the process exists; psutil may not see another user's process."""
+    """Return whether the process exists, even if it is another user's, which psutil may not see."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -4,7 +4,7 @@ VALUES (%(run_id)s, %(host_id)s, %(pid)s, %(process_started)s)
 ON CONFLICT (run_id, host_id, pid) DO UPDATE SET
     process_started = excluded.process_started, heartbeat_at = clock_timestamp()
 
--- beat: heartbeat of the worker and of the records it is working on; skips locked records
+-- beat: record a heartbeat in the worker's row and in its current records; skips locked records
 WITH worker AS (
     UPDATE sync_worker SET heartbeat_at = clock_timestamp()
     WHERE run_id = %(run_id)s AND host_id = %(host_id)s AND pid = %(pid)s
