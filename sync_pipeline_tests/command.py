@@ -50,7 +50,7 @@ _ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Ended:
-    """A process that has ended."""
+    """The result of a process that has ended."""
 
     code: int
     out: str
@@ -63,7 +63,7 @@ class Ended:
 
 
 def environment_of(given: Mapping[str, str], **others: str) -> dict[str, str]:
-    """Return the complete environment for a command: these settings, and none from this process."""
+    """Return the complete environment for a command, with nothing inherited from this process."""
     return {**_ENVIRONMENT, **given, **others}
 
 
@@ -78,7 +78,7 @@ def run_script(given: Mapping[str, str], *arguments: object, **others: str) -> E
 
 
 def run_all(given: Mapping[str, str], commands: Mapping[str, Sequence[object]]) -> dict[str, Ended]:
-    """Run `sync-pipeline` once per list of arguments, concurrently; wait until all have ended."""
+    """Run `sync-pipeline` concurrently with each list of arguments; wait until all have ended."""
     with ThreadPoolExecutor(len(commands)) as pool:
         running = {name: pool.submit(run, given, *words) for name, words in commands.items()}
         return {name: ended.result() for name, ended in running.items()}
@@ -88,8 +88,8 @@ def run_all(given: Mapping[str, str], commands: Mapping[str, Sequence[object]]) 
 def folder_for_postgres() -> Iterator[Path]:
     """Yield a folder for an embedded server or the demo.
 
-    It is not in pytest's own folder: each pytest session makes that folder private when it starts,
-    but a server started by root runs as another user.
+    The folder is outside pytest's own temporary folder, which each pytest session makes private: a
+    server started by root runs as another user, who could not access it.
     """
     with tempfile.TemporaryDirectory(prefix="sync-pipeline-test-") as folder:
         yield Path(folder)
@@ -104,7 +104,7 @@ def run_forked(
 ) -> Ended:
     """Run `sync-pipeline` in a forked process with the arguments in `command`; wait until it ends.
 
-    If it takes longer than `seconds`, kills it and raises subprocess.TimeoutExpired.
+    Kills it and raises subprocess.TimeoutExpired if it takes longer than `seconds`.
     """
     with ExitStack() as closing, ThreadPoolExecutor(2) as readers:
         nothing = closing.enter_context(Path(os.devnull).open("rb"))
@@ -133,7 +133,7 @@ _servers: list[ForkServer] = []
 
 
 def _fork_server() -> ForkServer:
-    """Return this process's fork server, which is started for the first command."""
+    """Return this process's fork server, which is started on first use."""
     with _starting:
         if not _servers:
             _servers.append(ForkServer(_PRELOADED, environment_of({})))

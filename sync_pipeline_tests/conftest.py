@@ -58,7 +58,7 @@ class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no ty
 
 
 def _scope(file: Path) -> str:
-    """Return the group that `file` (relative to this folder) is in; a group runs in one process."""
+    """Return the group of `file` (relative to this folder); each group runs in one process."""
     folder = file.parent.as_posix()
     if folder in _SHARED_STACK:
         return " and ".join(_SHARED_STACK)
@@ -93,8 +93,8 @@ def server_url() -> Iterator[str]:
     if given:
         yield given
         return
-    # Not in pytest's own folder: each session makes that folder private, but a server started by
-    # root runs as another user.
+    # Not in pytest's own temporary folder, which each session makes private: a server started by
+    # root runs as another user, who could not access it.
     with (
         tempfile.TemporaryDirectory(prefix="sync_pipeline_tests-") as folder,
         embedded_postgres.run_server(Path(folder) / "postgres", settings=settings) as url,
@@ -160,7 +160,7 @@ def connection(database_url: str) -> Iterator["Connection"]:
 def environment(
     monkeypatch: pytest.MonkeyPatch, database_url: str, source_url: str, tmp_path: Path
 ) -> dict[str, str]:
-    """Point this process's settings to the test's databases and folder."""
+    """Point this process's settings at the test's databases and folder."""
     values = {
         "SYNC_DATABASE_URL": database_url,
         "SYNC_SOURCE_URL": source_url,

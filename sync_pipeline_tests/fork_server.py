@@ -43,7 +43,7 @@ def main() -> None:
         importlib.import_module(module)
     assert len(os.listdir("/proc/self/task")) == 1 if sys.platform == "linux" else True
     gc.freeze()  # otherwise, garbage collection in a child would copy all memory
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the server does not wait for its keepers
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the server does not wait for its children
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)
         listening.listen(64)
@@ -118,7 +118,7 @@ class _ForkingPopen(subprocess.Popen[Any]):
     def __init__(self, args: Any, *positional: Any, **options: Any) -> None:
         command = [args] if isinstance(args, str) else [str(word) for word in args]
         if command[:2] == [sys.executable, "-m"] and command[2] in _FORKED_MODULES:
-            # Runs instead of `exec`, when the streams and the working folder have been set.
+            # Runs in place of `exec`, once the streams and the working folder have been set.
             options["preexec_fn"] = _running(
                 command[2], options.get("env") or dict(os.environ), options.get("preexec_fn")
             )

@@ -20,7 +20,7 @@ _START_SECONDS = 120
 
 
 class Forked:
-    """A forked process. As in `subprocess`, a negative exit code means that a signal ended it."""
+    """A forked process. As in `subprocess`, a negative exit code means a signal killed it."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -33,14 +33,14 @@ class Forked:
         """Return the exit code, or None while the process is running."""
         with self._lock:
             if self._code is None and select.select([self._connection], [], [], 0)[0]:
-                # The keeper sends nothing only if it was killed together with the server.
+                # No exit code is sent only if the sender was killed along with the server.
                 self._code = int(self._lines.readline() or -signal.SIGKILL)
                 self._lines.close()
                 self._connection.close()
             return self._code
 
     def wait(self, seconds: float) -> int | None:
-        """Wait for the process to end; return its exit code, or None after `seconds`."""
+        """Wait up to `seconds` for the process to end; return its exit code, or None if running."""
         with suppress(OSError, ValueError):  # another thread has just read the exit code
             select.select([self._connection], [], [], seconds)
         return self.poll()

@@ -94,7 +94,7 @@ class Databases:
         return self.target(f"SELECT * FROM {dataset} WHERE day = %s ORDER BY id", [day])
 
     def batches(self, key: str | None = None) -> list[dict[str, Any]]:
-        """Return the batch records with this key, or all batch records, in order of creation."""
+        """Return the batch records with this key (by default all of them) in order of creation."""
         return self.records(
             "SELECT * FROM daily_sync_status WHERE kind = 'batch'"
             " AND (%(key)s::text IS NULL OR batch_key = %(key)s) ORDER BY id",

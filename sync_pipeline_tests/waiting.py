@@ -1,4 +1,4 @@
-"""Waiting for a condition, with a timeout, and pausing. All tests that wait use these functions."""
+"""Wait for a condition, with a timeout, or pause. All tests that wait use these functions."""
 
 import threading
 import time

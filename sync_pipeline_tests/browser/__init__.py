@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 _EXECUTABLES = ("chromium", "chromium-browser", "google-chrome")
 _ARGUMENTS = (
-    "--no-sandbox",  # root has no sandbox in a container; only our own pages are opened
+    "--no-sandbox",  # unavailable to root in a container; we open only our own pages
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",

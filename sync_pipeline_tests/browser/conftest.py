@@ -22,7 +22,7 @@ Open = Callable[..., Page]
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """A single Chromium for all browser tests; each test opens its own isolated contexts."""
+    """A single Chromium instance for all browser tests; each test opens its own contexts in it."""
     with chromium() as running:
         yield running
 
@@ -62,7 +62,7 @@ def visit(
     """A function that opens a path of the site in a new browser context.
 
     Options such as `locale` or `color_scheme` are passed to Playwright. JavaScript errors and
-    violations of the Content-Security-Policy fail the test.
+    Content-Security-Policy violations fail the test.
     """
     errors: list[str] = []
     with ExitStack() as opened:

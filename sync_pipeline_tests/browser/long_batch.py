@@ -1,4 +1,4 @@
-"""A ten-year batch, inserted directly into the tables, to test the page with many days."""
+"""A ten-year batch, inserted directly into the tables, to test how the page handles many days."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta

@@ -1,4 +1,4 @@
-"""A server for the page on a test stack; tests can stop it and restart it on the same port."""
+"""Serve the page for a test stack; tests can stop the server and restart it on the same port."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager

@@ -93,7 +93,7 @@ def test_a_failed_run_names_the_day_and_a_re_execution_completes_the_same_record
 
 
 def _launch_backfill(page: Page, asset: str, partitions: str, count: int) -> str:
-    """Launch a backfill on the asset's page, open the backfill's page, and return its ID."""
+    """Launch a backfill from the asset's page; open the backfill's page and return its ID."""
     page.goto(f"/assets/{asset}")
     page.get_by_role("button", name="Materialize…").click()
     _select_partitions(page, partitions)

@@ -1,4 +1,4 @@
-"""The page's languages, time zones, dark mode, small screens, and accessibility."""
+"""The page's languages, time zones, dark mode, small-screen layout, and accessibility."""
 
 import re
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ FROM (VALUES (0, 'failed', true), (0, 'success', false), (1, 'success', false),
 
 @pytest.fixture(scope="module")
 def paths(stack: Stack) -> Iterator[list[str]]:
-    """The path of each kind of view; the last one shows a running batch."""
+    """The path to each kind of view; the last view shows a running batch."""
     stack.target(_INSERT_DAY)
     (failed,), (running,) = stack.target(_INSERT_BATCH), stack.target(_INSERT_RUNNING_BATCH)
     stack.target(_INSERT_ATTEMPTS, [running["id"]])

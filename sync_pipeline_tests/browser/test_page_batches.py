@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 DAY_SECONDS = 0.6  # each day takes this long, so that the test can watch its batch
 TIMEOUT_SECONDS = 90
 LIST = "/sync-status/list?kind=batch&sort"
-# Delays stream events for longer than the page waits for the stream before loading everything.
+# Delays stream events so long that the page stops waiting for the stream and loads everything.
 _SLOW_STREAM = """
 window.SharedWorker = new Proxy(SharedWorker, {
   construct(target, args) {
@@ -75,7 +75,7 @@ def test_the_form_keeps_its_values_while_the_page_reloads_its_data(visit: Open) 
         "response", lambda one: responses.append(one) if one.url.endswith("/api/v1/me") else None
     )
     page.goto("/sync-status")
-    # The stream opens late, so the page reloads everything after it has been shown.
+    # The stream opens late, so the page is shown first and then loads everything again.
     wait_until(lambda: page.evaluate("true") and held and len(responses) == 2)
     with page.expect_response(lambda one: LIST in one.url):
         held[0].continue_()

@@ -88,7 +88,7 @@ def test_the_focused_day_keeps_the_focus_while_the_calendar_reloads(visit: Open)
 
 def test_the_form_and_the_selection_stay_in_sync(visit: Open) -> None:
     page = visit("/sync-status/calendar")
-    square(page, "events", date(2025, 12, 21)).click()  # no record to open, so selects it
+    square(page, "events", date(2025, 12, 21)).click()  # selected, as there is no record to open
     square(page, "events", date(2025, 12, 24)).click(modifiers=["Shift"])
     expect(page.get_by_label("Last day")).to_have_value("2025-12-24")
     page.get_by_label("Last day").fill("2025-12-26")

@@ -121,7 +121,7 @@ def test_a_long_list_is_loaded_page_by_page(visit: Open, stack: Stack) -> None:
     page.get_by_role("button", name="Load more").click()
     expect(page.get_by_text("100 of 120")).to_be_visible()
     expect(rows.nth(50).get_by_role("link").first).to_be_focused()
-    stack.target(_INSERT_DAY)  # appears at the top and must not shift the next pages
+    stack.target(_INSERT_DAY)  # its row appears at the top and must not shift the next pages
     expect(page.get_by_text("101 of 121")).to_be_visible()
     page.get_by_role("button", name="Load more").click()
     expect(page.get_by_text("121 of 121")).to_be_visible()

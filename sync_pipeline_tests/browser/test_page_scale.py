@@ -45,7 +45,7 @@ window.SharedWorker = new Proxy(SharedWorker, {
   },
 });
 """
-_COLLECTED_MILLISECONDS = 200  # twice as long as the page collects events
+_COLLECTED_MILLISECONDS = 200  # twice the time for which the page collects events
 
 
 @pytest.fixture
@@ -246,7 +246,7 @@ def _open_counted(visit: Open, address: str) -> Page:
 
 
 def _change(route: Route, known: dict[str, Any]) -> None:
-    """Respond with each dataset's days replaced by those in `known`, and with its extra dataset."""
+    """Give all datasets in the response the days in `known`, and add its extra dataset, if any."""
     response = route.fetch().json()
     found = response["data"]["datasets"]
     others = [{**found[0], "name": known["extra"]}] if "extra" in known else []

@@ -1,4 +1,4 @@
-"""The page's event stream: shared by all tabs, resumed after errors, and reset."""
+"""The page's event stream: how tabs share it, and how it is resumed after errors or reset."""
 
 from datetime import date
 

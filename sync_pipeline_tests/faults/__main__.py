@@ -21,8 +21,8 @@ _KEEP_IN = Path(".data/faults")
 def main() -> int:
     """Run the rounds selected by the arguments; return the exit code."""
     arguments = _arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # also stops all processes
-    logging.disable(logging.CRITICAL)  # expected errors; workers log separately
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all processes are stopped
+    logging.disable(logging.CRITICAL)  # errors are expected, and workers have their own logs
     struck: Counter[str] = Counter()
     violations = 0
     began = time.monotonic()

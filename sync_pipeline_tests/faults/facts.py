@@ -48,8 +48,11 @@ def contents(world: World) -> dict[tuple[str, date], list[tuple[int, int]]]:
 
 @dataclass
 class Reported:
-    """Dagster's materializations: the highest attempt number for each day, and the runs behind
-    those that have no attempt number because the tracking tables were unavailable."""
+    """Dagster's materializations: the highest attempt number for each day.
+
+    If the tracking tables were unavailable, a materialization has no attempt number; its dataset,
+    day and run are in `unnumbered` instead.
+    """
 
     attempts: dict[tuple[str, date], int] = field(default_factory=dict)
     unnumbered: set[tuple[str, date, str]] = field(default_factory=set)

@@ -1,4 +1,4 @@
-"""Gates: database locks that make a worker wait at a given step of a day.
+"""Gates: database locks that make a worker wait at a given step while it syncs a day.
 
 For the triggers and views that wait at a gate, see `world.sql`.
 """
@@ -51,9 +51,9 @@ class Gate:
 
 @contextmanager
 def closed_gate(world: World, step: Step, dataset: str, day: date) -> Iterator[Gate]:
-    """Close the gate at `step` for the workers on `dataset` while the block runs.
+    """Close the gate at `step` for the workers that sync `dataset` while the block runs.
 
-    `day` is only used for steps whose gate is the lock on a day. Raises psycopg2.Error if the gate
+    `day` is used only for steps whose gate is the day's own lock. Raises psycopg2.Error if the gate
     cannot be closed, for example because its server is down.
     """
     role = _ROLES.get(step, "target")
@@ -72,7 +72,7 @@ def _close(connection: "Connection", layout: Layout, step: Step, dataset: str, d
             schema = "dagster" if layout.home_of("dagster") == "target" else "public"
             cursor.execute(f"LOCK TABLE {schema}.event_logs IN SHARE ROW EXCLUSIVE MODE")
         elif step in (Step.BEFORE_LOCK, Step.AFTER_COMMIT):
-            # The lock on the day: a worker that waits for it has committed the previous day.
+            # The day's own lock: a worker that waits for it has already committed the previous day.
             cursor.execute(
                 "SELECT pg_advisory_xact_lock(hashtext('sync_pipeline day: ' || %s), %s)",
                 [dataset, day.toordinal()],

@@ -45,9 +45,9 @@ def inject(played: Round, fault: Fault) -> bool:
         return next(steps, True) is None and _finish(steps)
     struck = False
     work = played.plan.works[fault.victim]
-    if fault.step is not Step.BEFORE_LOCK:  # this step's gate is the lock on the first day
+    if fault.step is not Step.BEFORE_LOCK:  # its gate closes before the first day starts
         holds_within(lambda: played.has_begun(fault.victim), _SECONDS_TO_COME)
-        # At most half of the work's duration, because the work must still be running.
+        # Wait at most half of the work's duration, because it must still be running afterwards.
         longest = work.count * played.plan.pace / PARALLEL_DAYS[work.dataset] / 2
         pause(min(fault.after, longest))
     day = day_number(work.first + (work.count // 2 if fault.step is Step.AFTER_COMMIT else 0))
@@ -89,7 +89,7 @@ def _launch_again(played: Round, fault: Fault, victim: Launched) -> None:
 
 
 def _sleep(played: Round, fault: Fault) -> Iterator[None]:
-    """Suspend a worker, and resume it once it is declared lost and another has synced its days."""
+    """Suspend a worker until it has been declared lost and another worker has synced its days."""
     victim = played.victim(fault)
     if not victim.worker.signal(signal.SIGSTOP):
         return
@@ -127,7 +127,7 @@ def _cut(played: Round, fault: Fault) -> Iterator[None]:
 
 
 def _terminate(played: Round, where: str) -> int:
-    """Terminate the connections to the database for `where`; return how many there were."""
+    """Terminate the workers' connections to the `where` database; return how many there were."""
     with suppress(psycopg2.Error):  # its server may be down
         return len(played.world.query(where, _TERMINATE.format(purpose=_PURPOSES[where])))
     return 0

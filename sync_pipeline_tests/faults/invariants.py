@@ -29,7 +29,7 @@ _FINISHED = re.compile(
     r"批量同步完成: (\S+)至(\S+), 共(\d+)天, 成功(\d+), 失败(\d+), 跳过(\d+), 耗时(\d+)分(\d+)秒"
 )
 
-# Some times are computed from durations, and a statement takes a moment to reach the server.
+# Tolerance: some times are computed from durations, and statements take time to reach the server.
 _SLACK = timedelta(seconds=1)
 
 
@@ -63,7 +63,7 @@ def _has_started(world: World, run: dg.DagsterRun) -> bool:
 def batches_match_their_days(facts: Facts) -> Iterator[str]:
     """The counts, rows and status of a closed batch match its days.
 
-    The batch contains each requested day once, and it failed if and only if one of them failed.
+    The batch contains each requested day once, and it failed if and only if any of them failed.
     """
     for batch in facts.batches:
         current = facts.current_attempts(batch)
@@ -149,7 +149,7 @@ def a_synced_day_holds_exactly_its_source_rows(facts: Facts) -> Iterator[str]:
 
 
 def no_day_mixes_generations(facts: Facts) -> Iterator[str]:
-    """Each day has every row of a single generation once, or no rows if it was never synced."""
+    """Each day has all rows of exactly one generation, once each, or none if never synced."""
     for dataset in DATASETS:
         for day in map(day_number, range(DAYS)):
             held = facts.contents.get((dataset, day), [])
@@ -159,7 +159,7 @@ def no_day_mixes_generations(facts: Facts) -> Iterator[str]:
 
 
 def committed_rows_are_recorded(facts: Facts) -> Iterator[str]:
-    """Each day has the rows of a recorded success: a commit is recorded even if its worker dies."""
+    """Each day's rows are from a recorded success: a commit is recorded even if its worker dies."""
     recorded: dict[tuple[str, date], int] = defaultdict(int)
     for attempt in facts.attempts:
         if attempt["state"] == "success":
@@ -223,7 +223,7 @@ def no_two_workers_load_a_day_at_once(facts: Facts) -> Iterator[str]:
 
 
 def every_synced_day_is_materialized(facts: Facts) -> Iterator[str]:
-    """Dagster has a materialization for each day that a run synced, from that or a later attempt.
+    """Each day that a run synced has a Dagster materialization from that attempt or a later one.
 
     If the attempt had no number because the tracking tables were unavailable, the runs must match.
     """

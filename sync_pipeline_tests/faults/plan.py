@@ -39,7 +39,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Fault:
-    """Do `what` after `after` seconds, once a worker for the dataset of `victim` is at `step`.
+    """Do `what` after `after` seconds, once a worker for the victim's dataset is at `step`.
 
     If there is a step, the time is counted from the start of the first day; otherwise, from the
     start of the round. `where` is a server; `lasts` is in seconds. With `again`, the victim's batch
@@ -58,7 +58,7 @@ class Fault:
 
     @property
     def label(self) -> str:
-        """The kind of fault with its server or its step; faults are counted by label."""
+        """The kind of fault, followed by its server or step; faults are counted by this label."""
         parts = [self.what.value, self.where]
         parts += [f"at {self.step.name.lower()}"] if self.step and not self.where else []
         return " ".join(part for part in parts if part)
@@ -89,7 +89,7 @@ class Plan:
 
 
 def make_plan(seed: str, number: int, kinds: Sequence[str]) -> Plan:
-    """Return the plan for round `number` (from 1). Successive rounds cycle through `kinds`."""
+    """Return the plan for round `number`, from 1 up. Successive rounds cycle through `kinds`."""
     rng = Random(f"{seed}/{number}")  # noqa: S311  test data, not a secret
     kind = kinds[(number - 1) % len(kinds)]
     if kind in STACK_KINDS:
@@ -130,7 +130,7 @@ def _works(rng: Random) -> list[Work]:
 
 def _racing_works(rng: Random) -> list[Work]:
     dataset, first = rng.choice(DATASETS), rng.randrange(DAYS_SYNCED - 20, DAYS - 40)
-    # Some of them start with the same day at the same time.
+    # Some workers start on the same day at the same time.
     starts = [first + rng.choice([0, 0, 0, 1, 2, 5]) for _ in range(rng.randint(2, 8))]
     return [_work(rng, dataset, start) for start in starts]
 
@@ -205,7 +205,7 @@ def _stopped(where: str) -> Callable[[Random], list[Fault]]:
 
 
 def _killed_during_outage(rng: Random) -> list[Fault]:
-    """Stop the tracking server, and kill a worker before the server is started again."""
+    """Return faults that stop the tracking server and kill a worker before it is restarted."""
     stopped, killed = round(0.2 * rng.random(), 2), round(0.1 + 0.4 * rng.random(), 2)
     return [
         Fault(What.STOP, stopped, where="tracking", lasts=1.2),

@@ -50,7 +50,7 @@ def _play(played: Round) -> None:
     played.world.reset(plan.pace)
     if any(fault.what is What.FILL for fault in plan.faults) and played.disk is not None:
         move_to_tiny_disk(played)
-    _reconcile(played)  # even if it does not run during the faults
+    _reconcile(played)  # at least once, even if not during the faults
     with (
         _check_repeatedly(played),
         _reconcile_repeatedly(played) if plan.reconciling else nullcontext(),
@@ -166,7 +166,7 @@ def _retry(played: Round) -> None:
     if again and played.plan.changed:
         world.next_generation(0.0)
     for launched in again:
-        # The `retry` command finds batches by their records, so a batch without one is launched.
+        # `retry` finds a batch by its record, so a batch without a record is launched instead.
         retry = launched.key in records
         retried = played.launch(launched.number, launched.key, retry=retry)
         retried.worker.process.wait(_SECONDS_TO_END)

@@ -1,4 +1,4 @@
-"""PostgreSQL servers that a round stops abruptly, like a power failure, and then restarts."""
+"""PostgreSQL servers that a round can stop abruptly, as a power failure would, and then restart."""
 
 import os
 import signal

@@ -39,7 +39,7 @@ def databases(
 
 @pytest.fixture(scope="module")
 def killed(databases: Databases) -> tuple[str, list[date]]:
-    """Kill all of Dagster while a batch is running; return the batch's key and days."""
+    """Kill all Dagster processes while a batch is running; return the batch's key and days."""
     batch_days = days(FIRST, 20)
     with run_dagster(databases.settings) as dagster:
         run_id = start_slow_batch(Stack(databases.settings, dagster), "orders", batch_days)
@@ -52,7 +52,7 @@ def killed(databases: Databases) -> tuple[str, list[date]]:
 
 @pytest.fixture(scope="module")
 def stack(databases: Databases, killed: tuple[str, list[date]]) -> Iterator[Stack]:
-    """Start Dagster again after everything was killed."""
+    """Start Dagster again after all its processes were killed."""
     with run_dagster(databases.settings) as dagster:
         yield Stack(databases.settings, dagster)
 

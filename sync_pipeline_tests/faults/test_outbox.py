@@ -22,7 +22,7 @@ from sync_pipeline_tests.faults.world import Layout, World, day_number
 
 pytestmark = [
     pytest.mark.faults,
-    # Warnings from Dagster itself; in other tests Dagster runs in another process.
+    # Dagster's own warnings, which appear here because Dagster runs in the tests' process.
     pytest.mark.filterwarnings("ignore::DeprecationWarning:dagster"),
 ]
 
@@ -92,7 +92,9 @@ def test_only_days_from_runs_of_this_dagster_are_recorded(
 
 
 def leave_in_outbox(world: World, batch: NewBatch) -> None:
-    """Add the first day of `batch` to the outbox, as if its worker was killed right after that."""
+    """Add the first day of `batch` to the outbox, as if the worker had been killed immediately
+    afterwards.
+    """
     begun = StartedDay("orders", batch.days[0], batch, None, time.monotonic())
     connection = psycopg2.connect(world.settings.database_url)
     with closing(connection), connection, connection.cursor() as cursor:

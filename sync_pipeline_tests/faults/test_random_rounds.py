@@ -1,6 +1,6 @@
 """A fixed set of random rounds: one per workers-only kind, and one with a full Dagster instance.
 
-To run more rounds, use for example `make faults ROUNDS=500 SEED=2`.
+To run more rounds, use a command such as `make faults ROUNDS=500 SEED=2`.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from sync_pipeline_tests.faults.plan import KINDS, make_plan
 pytestmark = [
     pytest.mark.faults,
     pytest.mark.timeout(240),
-    # Warnings from Dagster itself; in other tests Dagster runs in another process.
+    # Dagster's own warnings, which appear here because Dagster runs in the tests' process.
     pytest.mark.filterwarnings("ignore::DeprecationWarning:dagster"),
 ]
 
@@ -35,5 +35,5 @@ def test_after_a_round_of_faults_records_target_and_dagster_agree(
             pytest.fail("\n".join([*played.violations, *played.notes, f"evidence: {kept}"]))
         if played.struck:
             return
-    # Otherwise, nobody would notice that no worker reaches a step any longer.
+    # Without this, nobody would notice if workers no longer reached a step.
     pytest.fail(f"no fault had an effect in {_MAX_ROUNDS} rounds: {played.notes}")

@@ -20,7 +20,7 @@ from sync_pipeline_tests.waiting import holds_within
 
 pytestmark = [
     pytest.mark.faults,
-    # Warnings from Dagster itself; in other tests Dagster runs in another process.
+    # Dagster's own warnings, which appear here because Dagster runs in the tests' process.
     pytest.mark.filterwarnings("ignore::DeprecationWarning:dagster"),
 ]
 
@@ -143,7 +143,7 @@ def test_a_suspicion_is_restarted_after_the_reconciler_could_not_run(
     run = never_started(world)
     long_ago = time.time() - 1000
 
-    def is_suspected_again() -> bool:  # the run is too old to still start
+    def is_suspected_again() -> bool:  # the run is too old to be still about to start
         memory = ReconcilerCursor(last_run_at=long_ago, suspected={run.run_id: Suspicion(long_ago)})
         assert reconcile(world, memory).corrections == []
         return memory.suspected.get(run.run_id, Suspicion(long_ago)).since > long_ago

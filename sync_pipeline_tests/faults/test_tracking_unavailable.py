@@ -1,7 +1,7 @@
 """If the tracking server fails during a run, the sync continues, and its records are added later.
 
-Here the run ends or is killed before the server is available again, so the reconciler must record
-its days. For runs that outlast the outage, see `integration/test_outages.py`.
+In these tests, the run ends or is killed before the server is available again, so the reconciler
+must record its days. For runs that outlast the outage, see `integration/test_outages.py`.
 """
 
 import os
@@ -104,7 +104,7 @@ def apart(
 
 
 def assert_complete(apart: Apart, record: dict[str, Any], of: list[date]) -> None:
-    """Assert that the batch and each of its days succeeded, with the source's rows."""
+    """Assert that the batch and all its days succeeded and the target has the source's rows."""
     assert (record["status"], record["success_count"]) == ("success", len(of))
     assert record["total_records"] == len(of) * ROWS_PER_DAY
     assert f"共{len(of)}天, 成功{len(of)}, 失败0, 跳过0" in record["remarks"]

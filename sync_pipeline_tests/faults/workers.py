@@ -28,7 +28,7 @@ _servers: list[ForkServer] = []
 
 
 def preload(environment: Mapping[str, str]) -> None:
-    """Start the process from which all workers are forked, with the project in `environment`.
+    """Start the process from which all workers are forked, with the project set in `environment`.
 
     Does nothing if it is already running.
     """

@@ -99,7 +99,8 @@ def day_number(offset: int) -> date:
 class World:
     """The databases of one layout, used by one round at a time.
 
-    Each item of `generations` is a pair: the last attempt ID before a generation, and its number.
+    Each item in `generations` holds the last attempt ID before a generation, and the generation's
+    number.
     """
 
     layout: Layout
@@ -117,7 +118,7 @@ class World:
         return self.servers[self.layout.home_of(role)]
 
     def url(self, role: str) -> str:
-        """Return the superuser's URL for the database for `role`."""
+        """Return the superuser's URL for the database that has this role."""
         home = self.layout.home_of(role)
         return self.servers[home].url.replace("/postgres?", f"/{self.layout.value}_{home}?")
 
@@ -133,7 +134,7 @@ class World:
         for home in {self.layout.home_of(role) for role in _ROLES}:
             name = f"{self.layout.value}_{home}"
             query(self.servers[home].url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-            # Not STRATEGY wal_log: a sequence that it copies loses values if the server crashes.
+            # Not STRATEGY wal_log: sequences copied that way lose values if the server crashes.
             copy = f"CREATE DATABASE {name} TEMPLATE {name}_template STRATEGY file_copy"
             query(self.servers[home].url, copy)
             query(self.servers[home].url, f"ALTER DATABASE {name} OWNER TO sync")
@@ -162,7 +163,7 @@ def running_servers(folder: Path) -> Iterator[dict[str, Server]]:
 
 
 def write_project(folder: Path) -> None:
-    """Write to `folder` the project that the rounds use."""
+    """Write the rounds' project to `folder`."""
     stack_project.write_project(folder, dict.fromkeys(DATASETS, "single_run"))
     for name in DATASETS:
         values = {
@@ -179,7 +180,7 @@ def write_project(folder: Path) -> None:
 
 @contextmanager
 def made_world(folder: Path, layout: Layout, servers: dict[str, Server]) -> Iterator[World]:
-    """Create the databases of `layout` and their templates. Reset the yielded world before use."""
+    """Create the databases for `layout` and their templates. Reset the yielded world before use."""
     given = _given(folder, layout, servers)
     with prepare_databases(given) as settings, _instance(settings) as instance:
         keep_connections_open(instance)
@@ -202,7 +203,7 @@ def _given(folder: Path, layout: Layout, servers: dict[str, Server]) -> Settings
         urls[role] = url
     given = {
         "SYNC_SOURCE_URL": urls["source"],
-        # Read through SQLAlchemy and Arrow, like any other database.
+        # This scheme makes the sync read it through SQLAlchemy and Arrow, like any other database.
         "SYNC_SQL_URL": urls["source"].replace("postgresql://", "postgresql+psycopg2://"),
         "SYNC_DATABASE_URL": urls["target"],
         "SYNC_PROJECT_DIR": str(folder / "project"),
@@ -242,7 +243,7 @@ def _sync_first_days(world: World, folder: Path) -> None:
 def _keep_as_templates(world: World) -> None:
     for home in {world.layout.home_of(role) for role in _ROLES}:
         url, name = world.servers[home].url, f"{world.layout.value}_{home}"
-        # A template must have no connections; the pool will open new ones.
+        # A template must have no open connections; the pool will open new ones.
         query(
             url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
         )

@@ -40,7 +40,7 @@ NOW = datetime(2025, 10, 10, 16, 0, tzinfo=ZoneInfo("UTC"))
 
 
 def orders(**changes: Any) -> Dataset:
-    """Return the dataset in `YAML` with changes; `source__table` sets `table` in its source."""
+    """Return the dataset in `YAML` with `changes`; `source__table` sets `table` in its source."""
     settings: dict[str, Any] = yaml.safe_load(YAML)
     for key, value in changes.items():
         *path, name = key.split("__")

@@ -129,8 +129,10 @@ def hits(rules: tuple[Rule, ...]) -> list[str]:
 
 
 def search(rules: tuple[Rule, ...], text: str) -> Iterator[tuple[int, Rule]]:
-    """Yield the position and the rule for each use in a lower-case text. Underscores between the
-    words of a phrase count as spaces."""
+    """Yield the position and rule for each word to avoid that the lower-case `text` contains.
+
+    Underscores between the words of a phrase count as spaces.
+    """
     names, phrases = patterns(rules)
     for rule, core, pattern in names:
         if core in text:
@@ -149,7 +151,10 @@ def search(rules: tuple[Rule, ...], text: str) -> Iterator[tuple[int, Rule]]:
 def patterns(
     rules: tuple[Rule, ...],
 ) -> tuple[list[tuple[Rule, str, re.Pattern[str]]], dict[str, list[tuple[Rule, re.Pattern[str]]]]]:
-    """Compile the rules: names with the text that every match contains, phrases by first word."""
+    """Compile the rules and return those for names and those for phrases.
+
+    Each name has the text that all its matches contain; phrases are grouped by their first word.
+    """
     names, phrases = [], defaultdict(list)
     for rule in rules:
         compiled = re.compile(rule.pattern)

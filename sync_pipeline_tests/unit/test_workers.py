@@ -1,4 +1,4 @@
-"""A worker is dead if its process no longer exists, and not because the clock was changed."""
+"""A worker is dead if its process no longer exists, not merely because the clock changed."""
 
 import os
 import signal

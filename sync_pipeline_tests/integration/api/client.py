@@ -63,12 +63,12 @@ class Client:
         return Client(self.url, {**(self.headers or {}), **named})
 
     def get(self, path: str, /, **query: Any) -> Response:
-        """Send GET `path`; a trailing underscore in a parameter's name is removed."""
+        """Send a GET request for `path`; a parameter name's trailing underscore is removed."""
         sent = {k.rstrip("_"): v for k, v in query.items() if v is not None}
         return self.send("GET", f"{path}?{urlencode(sent, doseq=True)}" if sent else path)
 
     def post(self, path: str, body: Any = None, **headers: str) -> Response:
-        """Send POST `path` with `body` as JSON."""
+        """Send a POST request to `path` with `body` as JSON."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         if body is None:
             return self.send("POST", path, headers=named)
@@ -208,5 +208,5 @@ class Events:
 
 
 def body(days: Sequence[date], **others: str) -> dict[str, str]:
-    """Return a request to launch these days of `orders`, or of the dataset given in `others`."""
+    """Return a request body that launches these days for `orders` or the dataset in `others`."""
     return {"dataset": "orders", "start_date": str(days[0]), "end_date": str(days[-1]), **others}

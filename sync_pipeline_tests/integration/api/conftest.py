@@ -30,7 +30,7 @@ def entries() -> str:
 
 @contextmanager
 def server_on(database_url: str, folder: Path, **others: str) -> Iterator[Client]:
-    """Run a server on this database. It has no Dagster, unless `others` contains Dagster's URL."""
+    """Run a server on this database. It has no Dagster unless `others` contains Dagster's URL."""
     settings = Settings(
         environment_of({"SYNC_DATABASE_URL": database_url, "SYNC_DATA_DIR": str(folder)})
     )
@@ -51,7 +51,7 @@ def wired(stack: Stack, folder: Path) -> Iterator[tuple[Wire, Client]]:
 
 @pytest.fixture(scope="module")
 def module_database(make_database: Callable[[str | None], str], migrated_template: str) -> str:
-    """A database with the tracking tables, shared by the tests of a module."""
+    """A database with the tracking tables, shared by the tests in a module."""
     return make_database(migrated_template)
 
 
@@ -64,7 +64,7 @@ def alone(module_database: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture(scope="package")
 def stack(shared_stack: SharedStack) -> Stack:
-    """A real Dagster instance with two PostgreSQL datasets, and `deliveries` with a files source.
+    """A real Dagster instance with two PostgreSQL datasets and a files dataset, `deliveries`.
 
     The tests in this folder use days in 2025.
     """
@@ -73,7 +73,7 @@ def stack(shared_stack: SharedStack) -> Stack:
 
 @pytest.fixture(scope="module")
 def api(stack: Stack) -> Iterator[Client]:
-    """A server for the stack, without tokens. One per module, because launches are rate-limited."""
+    """A server for the stack, without tokens; each module has its own, as launches are limited."""
     others = {"SYNC_DAGSTER_WEBSERVER_URL": stack.dagster.url}
     with run_api(stack.settings, free_port(0), **others) as running:
         yield Client(running.url)
@@ -81,7 +81,7 @@ def api(stack: Stack) -> Iterator[Client]:
 
 @pytest.fixture(scope="package")
 def guarded(stack: Stack) -> Iterator[Client]:
-    """A server for the stack that requires tokens; the client sends none."""
+    """A server that requires tokens, for the same stack; the client sends no token."""
     others = {"SYNC_DAGSTER_WEBSERVER_URL": stack.dagster.url, "SYNC_API_TOKENS": entries()}
     with run_api(stack.settings, free_port(0), **others) as running:
         yield Client(running.url)

@@ -29,7 +29,7 @@ def with_token(client: Client, role: str) -> Client:
 
 @pytest.fixture
 def page(guarded: Client) -> Client:
-    """A browser signed in as an operator. Unlike the page, it does not send the CSRF token."""
+    """A client signed in as an operator with a session cookie; it does not send the CSRF token."""
     signed_in = guarded.post(f"{BASE}/session", {"token": TOKENS["operator"]})
     cookie = signed_in.headers["set-cookie"]
     return guarded.with_headers(Cookie=cookie.split(";")[0], Origin=guarded.url)

@@ -1,4 +1,4 @@
-"""The event stream: each change is sent within a second, and failures lose no changes."""
+"""The event stream: each change is sent within a second, and no change is lost to a failure."""
 
 import socket
 import time
@@ -30,7 +30,7 @@ _SET_REMARKS = "UPDATE daily_sync_status SET remarks = %s WHERE id = %s"
 
 @pytest.fixture
 def database(module_database: str) -> Iterator["Connection"]:
-    """A connection (without autocommit) to the server's database, with empty tables."""
+    """A connection (without autocommit) to the server's database, whose tables are empty."""
     helpers.clear(module_database)
     with closing(psycopg2.connect(module_database)) as opened:
         yield opened

@@ -21,7 +21,7 @@ def test_all_responses_conform_to_the_openapi_document(guarded: Client, tmp_path
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{guarded.url}{DOCUMENT}"),
             *("-H", f"Authorization: Bearer {TOKENS['operator']}"),
             *("--generation-deterministic", "--max-examples", "20", "--no-color"),
-            # Streams never end. Days outside a dataset's range match the schema but are rejected.
+            # Streams never end; days outside a dataset's range match the schema but are rejected.
             *("--exclude-path", f"{BASE}/events", "--exclude-checks", "positive_data_acceptance"),
             *("--suppress-health-check", "all", "--continue-on-failure", "--request-timeout", "30"),
         ],

@@ -1,4 +1,4 @@
-"""The API with its own database role, which can read and launch but not change history."""
+"""The API's own database role can read records and launch batches but not change history."""
 
 from collections.abc import Callable, Iterator
 from datetime import date

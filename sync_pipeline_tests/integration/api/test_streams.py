@@ -30,7 +30,7 @@ INSERT = "INSERT INTO daily_sync_status (sync_date, status) VALUES (%s, 'syncing
 
 @pytest.fixture(scope="module")
 def protected(module_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A server that requires tokens; the client sends none."""
+    """A server that requires tokens; the client sends no token."""
     others = {"SYNC_API_TOKENS": entries(), "SYNC_API_SECRET": SECRET}
     with server_on(module_database, tmp_path_factory.mktemp("protected"), **others) as client:
         yield client

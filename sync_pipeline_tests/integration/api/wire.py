@@ -12,8 +12,8 @@ class Wire:
     """Accepts connections at `url` and forwards them.
 
     With `cut`, new connections are closed. With `hangs`, they are accepted but get no response;
-    `waiting` is the number of these. Requests that contain the bytes in `drops` are dropped; with
-    `drops_response`, they are forwarded and only their responses are dropped.
+    `waiting` is the number of such connections. Requests that contain the bytes in `drops` are
+    dropped; with `drops_response`, they are forwarded and only their responses are dropped.
     """
 
     def __init__(self, to: str) -> None:
@@ -86,7 +86,7 @@ def _pump(a: socket.socket, b: socket.socket) -> None:
 
 @contextmanager
 def wire(to: str) -> Iterator[Wire]:
-    """Run a proxy that forwards to the URL `to` during the block."""
+    """During the block, run a proxy that forwards to the URL `to`."""
     made = Wire(to)
     try:
         yield made

@@ -1,4 +1,4 @@
-"""Each backfill launched as from the Dagster UI has exactly one record, which is always correct.
+"""A backfill launched as in the Dagster UI always has exactly one record, which is correct.
 
 All backfills are launched at once and watched while they run; the tests then check the results.
 """
@@ -187,7 +187,7 @@ def test_the_progress_in_the_record_increases_day_by_day(
     one = launched[name]
     done = [row["success_count"] + row["failed_count"] for row in one.seen]
     assert done == sorted(done)
-    assert len(set(done)) >= 6, done  # of eleven; between two reads, two days may end
+    assert len(set(done)) >= 6, done  # of 11: two days may end between two reads
     for row in one.seen:
         finished = row["success_count"] + row["failed_count"]
         assert (row["status"] == "syncing") == (finished < 10)

@@ -1,4 +1,4 @@
-"""Every way to re-execute or cancel a batch in Dagster uses the batch's one record.
+"""However a batch is re-executed or cancelled in Dagster, its single record is reused.
 
 All backfills are launched at once; one is cancelled, the others fail. The failed ones are then
 re-executed.
@@ -35,7 +35,7 @@ _RUNS = """query ($filter: RunsFilter!) { runsOrError(filter: $filter) {
 
 @dataclass(frozen=True)
 class Plan:
-    """A backfill with two bad days, and the way it is retried once those are repaired."""
+    """A backfill with two bad days, and how it is retried once those days are repaired."""
 
     dataset: str
     days: list[date]

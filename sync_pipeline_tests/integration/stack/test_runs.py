@@ -1,4 +1,4 @@
-"""Runs in a real Dagster: batch job, partition range, single day, cancelled and killed runs."""
+"""Runs in a real Dagster instance: batch job, day range, single day, cancelled, and killed."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ def end_of(stack: Stack, run_id: str) -> str:
 
 
 def run_batch_job(stack: Stack, first: date, last: date, **config: Any) -> tuple[str, str]:
-    """Run the batch job over a range (by default for `orders`); return the run ID and status."""
+    """Run the batch job over a day range, by default for `orders`; return its run ID and status."""
     request = {"dataset": "orders", "start_date": str(first), "end_date": str(last), **config}
     run_id = stack.dagster.launch_job("batch_backfill", config=request)
     return run_id, end_of(stack, run_id)
@@ -215,7 +215,7 @@ def process_of(stack: Stack, run_id: str) -> psutil.Process:
 
 
 def assert_closed_correctly(stack: Stack, run_id: str, batch: list[date], said: str) -> None:
-    """Assert that the record is closed as failed with this reason and is correct for each day."""
+    """Assert that the record is closed as failed for this reason and that its days are correct."""
     record = wait_until(lambda: (r := stack.batch(run_id))["status"] != "syncing" and r)
     assert record["status"] == "failed"
     success, failed, skipped = counts(record)
