@@ -130,7 +130,7 @@ def redact(text: str, *secrets: str) -> str:
     Replaces the password in anything that looks like a URL, every `password=…` in a libpq
     connection string or URL query, and each of `secrets` wherever it occurs.
     """
-    for secret in sorted(secrets, key=len, reverse=True):  # one may start with another
+    for secret in sorted(secrets, key=len, reverse=True):  # one may be part of another
         if secret:
             text = text.replace(secret, "***")
     for pattern in (_QUERY_PASSWORD, _KEYWORD_PASSWORD):
@@ -139,7 +139,7 @@ def redact(text: str, *secrets: str) -> str:
 
 
 def one_line(error: BaseException, *secrets: str, limit: int = 2000) -> str:
-    """Return the message of `error` as one line without secrets, at most `limit` characters.
+    """Return the message of `error` as one line without secrets, cut to `limit` characters.
 
     Records, logs and the terminal show errors in this form. The values of a rejected row are
     removed. An error that is neither a SyncError nor a driver error is prefixed with its class

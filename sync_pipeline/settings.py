@@ -85,7 +85,7 @@ class Settings:
 
     @property
     def data_dir(self) -> Path:
-        """The absolute path of the folder for the embedded PostgreSQL and Dagster's files."""
+        """The absolute path of the folder for the files of the embedded PostgreSQL and Dagster."""
         return Path(self.environment.get(DATA_DIR) or PROJECT_ROOT / ".data").expanduser().resolve()
 
     def make_data_dir(self) -> Path:
@@ -108,7 +108,7 @@ class Settings:
     @property
     def lost_after_seconds(self) -> float:
         """The number of seconds without a heartbeat after which a worker is suspected to be lost;
-        20 by default. It is declared lost after half that time again.
+        20 by default. It is declared lost if it stays silent for half as long again.
 
         Raises SettingError if the value is not a number from 1 to 3600.
         """
@@ -138,7 +138,7 @@ class Settings:
         return value
 
     def secrets_in(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Return the secrets in the settings `names`: passwords in a URL, or the entire value."""
+        """Return the secrets in these settings: the passwords in a URL, else the entire value."""
         found: list[str] = []
         for name in names:
             value = self.environment.get(name, "").strip()
@@ -239,5 +239,5 @@ def _query(parts: SplitResult) -> list[tuple[str, str]]:
 
 
 def _url(parts: SplitResult, scheme: str = "postgresql") -> str:
-    """Return `parts` as a URL. Unlike `geturl`, keeps the slashes before an empty authority."""
+    """Return `parts` as a URL. Unlike `geturl`, it keeps the slashes before an empty authority."""
     return f"{scheme}://{parts.netloc}{parts.path}" + (f"?{parts.query}" if parts.query else "")

@@ -79,7 +79,7 @@ def _show_small_days(settings: Settings, batch: LaunchedBatch, record: BatchProg
 
 
 def _print_end(batch: LaunchedBatch, record: BatchProgress, *, cancelled: bool) -> ExitCode:
-    """Print why a batch did not succeed, on one line; return the exit code."""
+    """Print on one line why a batch did not succeed; return the exit code."""
     why = record.error_message or batch.error
     if cancelled:
         why = why or "all of its days had already been synced"

@@ -1,9 +1,9 @@
 """`sync-pipeline demo`: a demonstration with real data, in separate databases.
 
 Syncs two single days, then a batch of 10 (or all 365) days that skips those two, and shows the
-record as it is updated; then compares the target with the source. All runs are launched through
-Dagster's webserver. The demo starts from scratch each time and uses only its own two databases.
-Does not contain the data: see `local/demo_data.py`.
+record as it is updated. Finally, it compares the target with the source. All runs are launched
+through Dagster's webserver. The demo starts from scratch each time and uses only its own two
+databases. Does not contain the data: see `local/demo_data.py`.
 """
 
 import time
@@ -38,7 +38,7 @@ _SOURCE = "sync_pipeline_demo_source"
 _RUN_SECONDS = 300
 _ENDED = ("SUCCESS", "FAILURE", "CANCELED")
 
-# The number of rows on each day, and a checksum of their content.
+# Each day's row count, and a checksum of its rows.
 _DAYS = """
 SELECT flight_date, count(*), sum(hashtextextended(
     (carrier, flight, tailnum, origin, dest, dep_time, arr_time, dep_delay, arr_delay, air_time,
@@ -75,7 +75,7 @@ def run_demo(settings: Settings, console: Console, *, year: bool) -> bool:
 
 
 def _separate(settings: Settings, server: str) -> Settings:
-    """Create the databases of the demo, with an empty target; return settings that use them."""
+    """Create the demo's databases, with an empty target; return settings that use them."""
     connection = connect(
         server, setting=DATABASE_URL, purpose="demo", error=TargetError, autocommit=True
     )

@@ -52,7 +52,7 @@ def run_everything(settings: Settings, dagster_port: int, api_port: int) -> Iter
     dagster_port = free_port(dagster_port)
     api_port = free_port(api_port, "--page-port")
     webserver = {DAGSTER_WEBSERVER_URL: f"http://127.0.0.1:{dagster_port}"}
-    # Dagster needs the URL of the page for the links from each day to its record.
+    # Dagster needs the page's URL to link each day to its record.
     page = settings.page_url or f"http://localhost:{api_port}"
     complete = Settings({**settings.environment, PAGE_URL: page, **webserver})
     Config.of(complete, "127.0.0.1")  # raises SettingError before anything is started

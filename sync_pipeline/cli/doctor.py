@@ -1,6 +1,6 @@
 """`sync-pipeline doctor`: checks everything that a sync needs, and prints how to fix each problem.
 
-After a failed check, all checks that do not depend on it still run. Does not load the definitions
+If a check fails, all checks that do not depend on it still run. Does not load the definitions
 itself: see `orchestration/check_definitions.py`.
 """
 

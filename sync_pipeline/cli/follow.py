@@ -16,13 +16,13 @@ _RECONNECT_SECONDS = 2.0
 def follow(
     settings: Settings, batch: str, has_ended: Callable[[], bool]
 ) -> Iterator[BatchProgress]:
-    """Yield the batch with this ID or key whenever its record changes, until `has_ended` is true.
+    """Yield the batch with this ID or key whenever its record changes, until `has_ended()` is true.
 
     The final record is always yielded. Waits while the tracking tables are unavailable.
     """
     last: BatchProgress | None = None
     while True:
-        ended = has_ended()  # checked before the record is read, so that the last read is final
+        ended = has_ended()  # checked before reading, so that the last read sees the end
         try:
             with read_tracking(settings) as cursor:
                 while True:

@@ -31,8 +31,8 @@ from sync_pipeline.tracking.worker.tracker import Tracker
 class BatchRequest:
     """A request to sync a day range of a dataset, both ends included.
 
-    If `resync` is true, days that are already synced are synced again. If `failed` is a batch, its
-    unfinished days are retried under the same record.
+    If `resync` is true, days that are already synced are synced again. If `failed` is set, the
+    unfinished days of that batch are retried under its existing record.
     """
 
     dataset: str | None
@@ -46,7 +46,7 @@ class BatchRequest:
 class LaunchedBatch:
     """A batch that runs in a separate process. `record` is the ID or key of its record.
 
-    `error` is set when the process ends with an error other than failed days.
+    `error` is set if the process fails for any reason other than failed days.
     """
 
     batch_key: str
@@ -71,7 +71,7 @@ class LaunchedBatch:
 def retry_request(batch: BatchProgress) -> BatchRequest:
     """Return the request to retry `batch`.
 
-    Raises RequestError if it cannot be retried; the message suggests another command.
+    Raises RequestError if it cannot be retried; the message suggests what to run instead.
     """
     days = f"{batch.dataset} {batch.start_date} {batch.end_date}"
     advice = {
@@ -95,7 +95,7 @@ def launch_batch(settings: Settings, request: BatchRequest) -> Iterator[Launched
     and waits until it has ended. Raises RequestError if the request is not valid, or StackError if
     the process fails.
     """
-    # Check the connection first: Dagster would retry for 15 s, and its error has no reason.
+    # Check the connection first: Dagster would retry for 15 s, and its error gives no reason.
     with closing(connect_to_storage(settings, "launch")):
         pass
     key = f"cli-{uuid.uuid4()}"
@@ -144,11 +144,11 @@ def _start(
         "triggered_by": f"{getpass.getuser()}{COMMAND_LINE_SUFFIX}",
         "retry": request.failed is not None,
     }
-    assert process.stdin is not None  # noqa: S101  it is a pipe
+    assert process.stdin is not None  # noqa: S101  opened as a pipe above
     assert process.stdout is not None  # noqa: S101
     process.stdin.write(json.dumps(message))
     process.stdin.close()
-    process.stdin = None  # otherwise, communicate() would flush it
+    process.stdin = None  # otherwise, communicate() would flush the closed pipe
     response = _parse(process.stdout.readline())
     if "error" in response:
         refused = response["exit_code"] == ExitCode.REFUSED
@@ -170,7 +170,7 @@ def _start(
 
 
 def _parse(line: str) -> dict[str, Any]:
-    """Return a message from the process, or {} if the process ended before completing it."""
+    """Parse a message from the process; return {} if the process ended before completing it."""
     message: dict[str, Any] = {}
     with suppress(ValueError):
         message = json.loads(line)
@@ -178,7 +178,7 @@ def _parse(line: str) -> dict[str, Any]:
 
 
 def _close(settings: Settings, batch: LaunchedBatch) -> None:
-    """Mark the days that the process left unfinished as not run; usually there are none."""
+    """Mark as not run any days that the process left unfinished; usually there are none."""
     code = batch.process.returncode
     how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
     if batch.error is not None:

@@ -62,7 +62,7 @@ def batch_bar(console: Console) -> Iterator[BatchBar]:
 
 
 def record_table(batch: BatchProgress) -> Table:
-    """Return the record of a batch as a table, one column of `daily_sync_status` per line."""
+    """Return a batch's record as a table that has one line per column of `daily_sync_status`."""
     table = Table(
         title=f"daily_sync_status, id {batch.id}", show_header=False, title_justify="left"
     )
@@ -124,7 +124,7 @@ def failed_days_table(days: Iterable[DayOfBatch]) -> Table:
 
 
 def quarantined_text(batch: BatchProgress, days: Iterable[DayOfBatch]) -> Text | None:
-    """Return a summary of the quarantined rows by day; None if there are none."""
+    """Return a summary of the quarantined rows by day, or None if there are none."""
     counts = {day.sync_date: day.rows_rejected for day in days if day.rows_rejected}
     if not counts:
         return None
@@ -138,7 +138,7 @@ def quarantined_text(batch: BatchProgress, days: Iterable[DayOfBatch]) -> Text |
 
 
 def small_days_text(days: Iterable[SmallDay]) -> Text | None:
-    """Return a list of the days with unusually few rows; None if there are none."""
+    """Return one line listing the days with unusually few rows, or None if there are none."""
     texts = [f"{one.day} ({one.rows:,}; typically {one.usual:,.0f})" for one in days]
     return Text(f"unusually few rows: {_join(texts)}", "yellow") if texts else None
 

@@ -1,4 +1,4 @@
-"""`sync-pipeline replay`: load quarantined rows and print the result of each day.
+"""`sync-pipeline replay`: load quarantined rows and print the result for each day.
 
 Does not load the rows itself: see `sync/replay.py`.
 """
@@ -14,7 +14,7 @@ from sync_pipeline.tracking.worker.tracker import Tracker
 
 
 def replay_and_show(settings: Settings, name: str, day: date | None, console: Console) -> bool:
-    """Replay the quarantined rows of a dataset and print each day; return whether none remain.
+    """Replay a dataset's quarantined rows, printing each day; return whether none remain.
 
     Raises TargetError or DayLockedError, or RequestError if the dataset does not exist.
     """

@@ -12,10 +12,10 @@ from sync_pipeline.errors import SettingError
 
 
 def check_conflicts(datasets: Sequence[tuple[Dataset, Path]]) -> None:
-    """Check a project's datasets, each given with its `defs.yaml`.
+    """Check a project's datasets, each paired with the path of its `defs.yaml`.
 
-    Raises SettingError, which names both files, if two datasets have the same name, or write to the
-    same table and one of them replaces whole days.
+    Raises a SettingError that names both files if two datasets have the same name, or if they write
+    to the same table and either of them replaces whole days.
     """
     by_name: dict[str, Path] = {}
     by_table: dict[str, list[tuple[Dataset, Path]]] = defaultdict(list)

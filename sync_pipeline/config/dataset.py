@@ -32,7 +32,7 @@ _DATASET_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
 def _known_timezone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (KeyError, ValueError, OSError):  # unknown, malformed, or a folder in the database
+    except (KeyError, ValueError, OSError):  # unknown, malformed, or a folder such as America
         raise ValueError(
             f"{name!r} is not an IANA time zone, such as Asia/Shanghai or UTC"
         ) from None
@@ -159,7 +159,7 @@ class Percent(StrictModel):
 
 
 def _progress(value: Any, _handler: object) -> Any:
-    """Choose the model by its key. With a plain union, pydantic reports an error per branch."""
+    """Choose the model by its key; with a plain union, pydantic would report every branch."""
     for policy in (Every, Percent):
         if isinstance(value, policy):
             return value
@@ -220,7 +220,7 @@ class Schedule(StrictModel):
         return self
 
     def ticks(self) -> list[str]:
-        """Return the times of day (HH:MM) of the nightly run (`at`) and its retries."""
+        """Return the times of day (HH:MM) at which the nightly run (`at`) and its retries start."""
         times, last = [_minutes(self.at)], _minutes(self.retry_until or self.at)
         while self.retry_every_minutes and times[-1] + self.retry_every_minutes <= last:
             times.append(times[-1] + self.retry_every_minutes)
@@ -296,8 +296,9 @@ class Dataset(DatasetSettings):
     def as_json(self) -> dict[str, Any]:
         """Return the keys that were set, as JSON values that `model_validate` accepts.
 
-        Defaults are left out, because some keys must not be combined even with their defaults; the
-        source's type is always included, because it determines the model of the other keys.
+        Keys that were not set are left out, because some keys exclude each other even when one is
+        set to its default. The source's type is always included, because it determines which
+        model parses the other keys.
         """
         written = self.model_dump(mode="json", exclude_unset=True)
         written["source"]["type"] = self.source.type

@@ -1,8 +1,8 @@
-"""The bounds of a calendar day, as values of the day column.
+"""The bounds of a calendar day, as values that the day column can be compared with.
 
-A day is a half-open range [lower, upper) of dates, of local times or, if the column contains
-instants, of instants in the dataset's time zone. The days of a zone have neither gaps nor overlaps:
-each ends exactly where the next begins, even if a day has 23 or 25 hours or is skipped.
+A day is a half-open range [lower, upper) of dates, local times or instants, depending on the type
+of the column. Instants are assigned to days in the dataset's time zone. Days have neither gaps nor
+overlaps: each ends exactly where the next begins, even if a day has 23 or 25 hours or is skipped.
 """
 
 from dataclasses import dataclass

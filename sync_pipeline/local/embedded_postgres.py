@@ -1,9 +1,9 @@
 """The embedded PostgreSQL: starts and stops a server whose binaries come from a Python package.
 
-The server has one data folder and listens on a Unix socket only. Several processes can use it: the
-first one starts it, and the last one stops it. Each of these users holds a shared `flock` on
+The server has one data folder and listens on a Unix socket only. Several processes can share it:
+the first user starts it, and the last user stops it. Each user holds a shared `flock` on
 `<folder>.users.lock`, which the kernel releases if the process is killed. Starting and stopping
-require an exclusive `flock` on `<folder>.start.lock`, so a process that joins while the last user
+require an exclusive `flock` on `<folder>.start.lock`, so a user that joins while the last one
 leaves finds a server that either keeps running or has stopped completely. If all users are killed,
 the server keeps running until another user has joined and left.
 
@@ -42,11 +42,11 @@ from sync_pipeline.errors import EmbeddedPostgresError, one_line
 from sync_pipeline.settings import DATABASE_URL, with_database
 
 VERSION = 18
-_START_SECONDS = 120  # crash recovery may have to read max_wal_size from a slow disk
+_START_SECONDS = 120  # crash recovery may read max_wal_size from a slow disk
 _STOP_SECONDS = 60
-_PORT = 5432  # used only in the name of the socket
+_PORT = 5432  # used only in the socket's name
 _SOCKET = f".s.PGSQL.{_PORT}"
-_SOCKET_PATH_BYTES = 103  # sun_path without its NUL: 103 on macOS, 107 on Linux
+_SOCKET_PATH_BYTES = 103  # length of sun_path without NUL: 103 on macOS, 107 on Linux
 _SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -75,7 +75,7 @@ def run_server(folder: Path, *, settings: Mapping[str, str] | None = None) -> It
                 url = server.start_or_join(settings or {})
             yield url
         finally:
-            # Even after a failed or interrupted start, so that no server remains without a user.
+            # Also after a failed or interrupted start, so that no server is left without a user.
             with server.open_lock("start") as start:
                 _flock(start, fcntl.LOCK_EX)
                 if _flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB):
@@ -164,8 +164,8 @@ class _Server:
                 postmaster.status == "ready" and _can_connect(postmaster.url)
             )
 
-        # A process that is killed while it starts or stops the server leaves it in that state, and
-        # a server that was just killed has the state "ready" for another moment.
+        # The server may still be starting or stopping if the process that did so was killed, and
+        # for a moment after the server itself is killed, its state is still "ready".
         _wait(is_settled)
         if _find_postmaster(self.folder) is None:
             try:
@@ -179,10 +179,10 @@ class _Server:
         return url
 
     def stop(self) -> None:
-        """Stop the server if it is running, and wait until it has stopped. Disconnects its
-        clients."""
+        """Stop the server if it is running, which disconnects its clients; wait until it has
+        stopped."""
         postmaster = _find_postmaster(self.folder)
-        if postmaster is None:  # also if its PID file is stale and the PID is another process's
+        if postmaster is None:  # or its PID file is stale and the PID has been reused
             return
         for sign in (signal.SIGINT, signal.SIGQUIT):  # fast, then immediate shutdown
             with suppress(psutil.NoSuchProcess):
@@ -242,7 +242,7 @@ class _Server:
         new = Path(tempfile.mkdtemp(prefix=f"{self.folder.name}.new-", dir=self.folder.parent))
         try:
             _change_owner(new, account)
-            # Sort text the same way on every machine, regardless of its locales.
+            # Sort text the same way on every machine, whichever locales are installed.
             locale = ("--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
             others = ("--encoding=UTF8", "--auth=trust", "--username=postgres", "--no-instructions")
             sync = () if durable else ("--no-sync",)
@@ -255,15 +255,15 @@ class _Server:
         _sync_folder(self.folder.parent)
 
     def _socket_dir(self, account: tuple[int, int] | None) -> Path:
-        """Return the folder of the socket: the data folder, or a folder in /tmp if its path
-        is too long."""
+        """Return the folder for the socket: the data folder or, if its path is too long, a folder
+        in /tmp."""
         if _can_hold_socket(self.folder):
             return self.folder
         name = f"sync-pipeline-{hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]}"
-        folder = Path("/tmp").resolve() / name  # noqa: S108  TMPDIR may be long, too
+        folder = Path("/tmp").resolve() / name  # noqa: S108  TMPDIR may be too long
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)
-        # All users can write to /tmp: use only a real folder that no other user owns or can enter.
+        # Anyone can write to /tmp: accept only a real folder that no other user owns or can enter.
         found = folder.lstat()
         owners = {os.geteuid(), account[0] if account else os.geteuid()}
         if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners or found.st_mode & 0o077:
@@ -274,9 +274,9 @@ class _Server:
     def _account(self) -> tuple[int, int] | None:
         """Return the server's user and group IDs if this process runs as root, otherwise None.
 
-        PostgreSQL refuses to run as root. It runs as the owner of the folder, so that root can use
-        another user's folder or, if the folder is new, as the system user `pgserver`, which is
-        created if necessary.
+        PostgreSQL refuses to run as root. Instead, it runs as the owner of the folder. If the
+        folder is new or belongs to root, it runs as the system user `pgserver`, which is created if
+        necessary.
         """
         if os.geteuid() != 0:
             return None
@@ -294,7 +294,7 @@ class _Server:
         return subprocess.run(
             [str(_programs() / program), *arguments],
             cwd=cwd,
-            # A clean environment, without PG* variables, unusual locales or secrets.
+            # A clean environment without PG* variables, unusual locales or secrets.
             env={
                 "PATH": os.environ.get("PATH", os.defpath),
                 "LC_ALL": "C",
@@ -402,8 +402,8 @@ def _is_listening(path: Path) -> bool:
 
 
 def _can_hold_socket(folder: Path) -> bool:
-    """Return whether a socket path in `folder` is short enough and has no comma, at which libpq
-    would split it."""
+    """Return whether a socket path in `folder` is short enough and contains no comma, because
+    libpq would split it there."""
     return len(os.fsencode(folder / _SOCKET)) <= _SOCKET_PATH_BYTES and "," not in str(folder)
 
 
@@ -417,7 +417,7 @@ def _programs() -> Path:
 
 
 def _system_user(name: str) -> pwd.struct_passwd | None:
-    """Return the system user `name`, which is created if necessary; None if that fails.
+    """Return the system user `name`, creating it if necessary; return None if that fails.
 
     Holds a lock, because the new entry is not complete while `useradd` is running.
     """

@@ -18,7 +18,7 @@ _PR_SET_PDEATHSIG = 1
 def end_with_parent(sign: signal.Signals) -> Callable[[], None]:
     """Return a `preexec_fn` that makes a child receive `sign` when its parent dies (Linux only).
 
-    It also resets the handler for `sign`, because a shell's background jobs may ignore it.
+    It also resets the handler for `sign`, because a shell may make background jobs ignore it.
     """
     library = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
     parent = os.getpid()

@@ -54,7 +54,7 @@ _READY = """{
 def use_server(settings: Settings) -> Iterator[str]:
     """Yield the URL of a database on the target server.
 
-    If `SYNC_DATABASE_URL` is not set, starts or joins the embedded PostgreSQL while the block runs.
+    If `SYNC_DATABASE_URL` is not set, uses the embedded PostgreSQL, at least until the block ends.
     Raises EmbeddedPostgresError or SettingError.
     """
     if settings.environment.get(DATABASE_URL, "").strip():
@@ -91,7 +91,7 @@ def prepare_databases(settings: Settings, *, with_source: bool = False) -> Itera
         values[COMPUTE_LOG_DIR] = values.get(COMPUTE_LOG_DIR) or str(
             complete.data_dir / "compute_logs"
         )
-        # By default a sensor processes five finished runs per tick; a backfill can finish more.
+        # By default, a sensor processes five finished runs per tick; more may finish in a backfill.
         values.setdefault("DAGSTER_RUN_STATUS_SENSOR_PROCESS_LIMIT", "50")
         values[DAGSTER_HOME] = values.get(DAGSTER_HOME) or str(_create_dagster_home(complete))
         migrate(complete.tracking_url, complete.tracking_setting)
@@ -113,7 +113,7 @@ def run_dagster(
     """Run Dagster on loopback while the block runs; yield it when it is ready.
 
     `settings` come from `prepare_databases`. Port 0 selects a free port. `dagster` is the command
-    before `dev`. Raises StackError if the port is in use, Dagster does not start, or the
+    that runs Dagster's CLI. Raises StackError if the port is in use, Dagster does not start, or the
     definitions cannot be loaded.
     """
     port = free_port(port)
@@ -128,7 +128,7 @@ def run_dagster(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            start_new_session=True,  # Ctrl-C reaches only this process, which then stops it
+            start_new_session=True,  # Ctrl-C reaches only this process, which stops Dagster
             preexec_fn=end_with_parent(signal.SIGINT),
         )
     try:
@@ -196,7 +196,7 @@ def _wait_until_ready(dagster: RunningDagster) -> None:
 
 
 def _check_state(state: dict[str, Any]) -> str:
-    """Return what Dagster is waiting for; empty if it is ready."""
+    """Return why Dagster is not ready yet, or "" if it is ready."""
     for entry in state["workspaceOrError"].get("locationEntries", []):
         found = entry["locationOrLoadError"] or {}
         if found.get("__typename") == "PythonError":

@@ -52,7 +52,7 @@ def build_asset(dataset: Dataset) -> dg.AssetsDefinition:
             "day_column": dataset.source.day_column,
             "dagster/table_name": dataset.target.table,
             "timezone": dataset.timezone,
-            # For the API, which does not load the definitions. Contains no secrets.
+            # Read by the API, which does not load the definitions. Contains no secrets.
             DATASET_METADATA: dg.MetadataValue.json(dataset.as_json()),
         },
     )

@@ -1,9 +1,9 @@
 """The job `batch_backfill`: sync a day range as one batch with one record.
 
 The job opens the record, syncs the days in chunks, and closes the record. It is not an asset job,
-because for an asset job Dagster writes one planning event per partition when it creates the run,
-which for a year of days takes several seconds before the first row is copied. Each day is still
-materialized. Does not contain the code shared with the asset: see `work.py`.
+because Dagster writes one planning event per partition when it creates a run of an asset job; for a
+year of days, this would delay the first row by several seconds. Each day is still materialized.
+Does not contain the code shared with the asset: see `work.py`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -145,7 +145,7 @@ def _open(
     key = batch_key_of(context.run, context.instance)
     assert key is not None, "a run of the batch job always has a key"  # noqa: S101
     new = NewBatch(key, dataset.name, days, tracker.run_id, tracker.triggered_by, resync)
-    # A retry requests a day range, but the batch may contain only some of the days in it.
+    # A retry requests a day range, but the batch may contain only some of its days.
     known = tracker.batch_days(new)
     if known:
         new = replace(new, days=[day for day in days if day in known] or days)

@@ -16,7 +16,7 @@ from sync_pipeline.targets import open_target
 
 
 def main() -> None:
-    """Print the findings."""
+    """Check everything and print each finding."""
     for what, ok, message in _check(current_settings()):
         print(json.dumps({"what": what, "ok": ok, "message": message}), flush=True)  # noqa: T201
 

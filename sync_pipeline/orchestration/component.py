@@ -71,7 +71,7 @@ class DailySync(dg.Component):
 
 @contextmanager
 def translate_load_errors(project: Path) -> Iterator[None]:
-    """Convert any error in the block, which loads the project, into a one-line SettingError.
+    """Convert any error raised in the block, which loads the project, to a one-line SettingError.
 
     If the cause is in a `defs.yaml`, the message names the file and the key, and says what is
     allowed.
@@ -96,7 +96,7 @@ def translate_load_errors(project: Path) -> Iterator[None]:
 
 
 def _describe(error: ValidationError) -> str:
-    """Return the file, the line, the invalid keys and what is allowed for each.
+    """Return a message with the file, the line, the invalid keys and what is allowed for each.
 
     If a key's type is a union, the errors for its branches are joined.
     """

@@ -51,8 +51,8 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Request:
-    """A request from the command line: the config of the batch job, and who triggered it. With
-    `retry`, the existing batch with the key `batch_key` is retried."""
+    """A request from the command line: the config of the batch job, and who triggered it. If
+    `retry` is true, the existing batch with the key `batch_key` is retried."""
 
     config: dict[str, Any]
     batch_key: str
@@ -142,7 +142,7 @@ def _is_interrupted(event: dg.DagsterEvent) -> bool:
 
 
 def _describe(error: BaseException) -> str:
-    """Return an unexpected error as one line, which says so if Dagster's storage raised it."""
+    """Return an unexpected error as one line; if Dagster's storage raised it, the line says so."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, DBAPIError):
@@ -165,7 +165,7 @@ def _origin() -> RemoteJobOrigin:
 
 @contextmanager
 def _redirect_stdout() -> Iterator[IO[str]]:
-    """Yield standard output; what Dagster and libraries print goes to standard error."""
+    """Yield standard output; redirect what Dagster and libraries print to standard error."""
     with os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1) as output:
         os.dup2(2, 1)
         yield output

@@ -1,9 +1,9 @@
 """A dataset's nightly schedule: sync the last finished day and the look-back days before it.
 
 The days are synced in one run over their range, because starting a run is slow. If the dataset has
-`retry_every_minutes`, later ticks retry the failed days, each under its own batch's record, because
-a source that was not ready may be ready by then. Does not compute the times of the ticks: see
-`Schedule.ticks` in `config/dataset.py`.
+`retry_every_minutes`, later ticks retry the failed days, because a source that was not ready may be
+ready by then; each day is retried under the record of the batch in which it failed. Does not
+compute the times of the ticks: see `Schedule.ticks` in `config/dataset.py`.
 """
 
 from collections.abc import Iterator
@@ -71,7 +71,7 @@ def _is_nightly(dataset: Dataset, schedule: Schedule, local: datetime) -> bool:
     hour, minute = schedule.at.split(":")
     scheduled = local.replace(hour=int(hour), minute=int(minute), fold=0)
     exists = scheduled.astimezone(timezone.utc).astimezone(dataset.zone) == scheduled
-    # If a clock change skips that time, Dagster ticks after it, possibly at the time of a retry.
+    # If a clock change skips that time, Dagster ticks later, possibly at the time of a retry.
     return not exists and time == later[0]
 
 
@@ -86,7 +86,7 @@ def _days_of_unfinished_runs(instance: dg.DagsterInstance, dataset: Dataset) -> 
 def _retry_failed(
     dataset: Dataset, first: date, last: date, now: datetime, running: set[date]
 ) -> Iterator[dg.RunRequest]:
-    """Yield a run request for each range of failed or missing days that are not running."""
+    """Yield a run request for each range of failed or missing days, except days in `running`."""
     with read_tracking(current_settings()) as cursor:
         latest = day_checks.failed_or_missing_days(cursor, dataset.name, first, last)
     failed = {day: key for day, key in latest.items() if day not in running}

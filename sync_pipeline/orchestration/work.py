@@ -105,7 +105,7 @@ def raise_if_a_day_failed(dataset: Dataset, results: Sequence[DayResult]) -> Non
 
 
 def failure(text: str) -> dg.Failure:
-    """Return a step failure described by `text`, which Dagster does not retry."""
+    """Return a step failure with the description `text`; Dagster does not retry the step."""
     return dg.Failure(description=text, allow_retries=False)
 
 

@@ -1,4 +1,4 @@
-"""The field type for columns declared with PostgreSQL types, for sources that have no types."""
+"""The field type for columns declared with PostgreSQL types, which untyped sources need."""
 
 import re
 from typing import Annotated

@@ -238,8 +238,8 @@ class FilesSource(SourceModel):
 
     @property
     def file_format(self) -> FileFormat | None:
-        """The format that is set, or else the format for the path's extension; None if neither is
-        known."""
+        """The format that is set, or else the one implied by the path's extension; None if there
+        is neither."""
         endings = [part for part in self.path.lower().split(".")[1:] if part not in _COMPRESSIONS]
         return self.format or (_FORMATS.get(endings[-1]) if endings else None)
 

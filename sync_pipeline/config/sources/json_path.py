@@ -15,14 +15,14 @@ _STEP = re.compile(r"""\.?([^.\[\]'"*\s]+)|\['([^']+)'\]|\["([^"]+)"\]|\[(\d+)\]
 
 
 class Missing:
-    """The type of MISSING, which `find` returns if there is no value. JSON null becomes None."""
+    """The type of MISSING, which `find` returns if there is no value. A JSON null is None."""
 
 
 MISSING = Missing()
 
 
 def steps_of(path: str) -> Steps:
-    """Return the names and indexes of `path`. Raises ValueError if it contains anything else."""
+    """Return the names and indexes in `path`. Raises ValueError if it contains anything else."""
     rest = path[1:] if path.startswith("$") else f".{path}"
     steps: list[str | int] = []
     at = 0

@@ -28,7 +28,7 @@ class Name:
     directives: str
 
     def rank(self, name: str) -> tuple[str, ...] | None:
-        """Return a key that sorts names by the day they contain, then alphabetically; None if
+        """Return a key for sorting names by the day they contain, then alphabetically; None if
         `name` does not match.
 
         A name that begins with a dot or an underscore matches only a pattern that begins with one.
@@ -74,7 +74,7 @@ class PathPattern:
         return len({self._path_of(day) for day in days}) == len(days)
 
     def names(self, day: date | None) -> list[Name]:
-        """Return the components between the slashes, for `day` or, if it is None, for any day."""
+        """Return the path's components, which match `day` or, if it is None, any day."""
         names, literal, regex, directives = [], "", "", ""
         is_open = False
         for kind, piece in [*self._pieces(day), ("", "/")]:
@@ -128,9 +128,10 @@ def day_of_path(names: Sequence[Name], path: Sequence[str]) -> date | None:
 
 
 def parts_of(text: str, fields: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the literal parts of a template, each with the day format that follows it, or "".
+    """Return the literal parts of a template, each paired with the day format after it, or with "".
 
-    The other `fields` stay in the literal, in braces. Raises ValueError for any other placeholder.
+    Placeholders for the other `fields` remain in the literal parts. Raises ValueError if there is
+    any other placeholder.
     """
     found = []
     for literal, field, form, conversion in Formatter().parse(text):
@@ -159,7 +160,7 @@ def _check_directives(form: str) -> str:
 
 
 def render_marker(text: str, day: date, file: str) -> str:
-    """Return the name of a marker: `text` with the day and the name of the file inserted."""
+    """Return the name of a marker file: `text` with the day and the data file's name inserted."""
     parts = parts_of(text, ("day", "file"))
     return "".join(
         literal.replace("{file}", file) + _strftime(day, form) for literal, form in parts

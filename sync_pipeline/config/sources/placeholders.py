@@ -2,7 +2,7 @@
 
 `{day}` and `{next_day}` are dates. `{begin}` is the day's first instant and `{end}` the first
 instant after the day, in the dataset's time zone; `{begin_utc}`, `{begin_epoch}` (whole seconds)
-and `{begin_epoch_ms}` are other forms of `{begin}`, and the same applies to `{end}`. A colon and a
+and `{begin_epoch_ms}` are other forms of `{begin}`; `{end}` has the same forms. A colon and a
 Python strftime format may follow the name.
 """
 
@@ -20,11 +20,11 @@ _SAMPLE = (date(2025, 10, 1), ZoneInfo("UTC"))
 
 
 def values_of(day: date, zone: ZoneInfo) -> dict[str, date | int]:
-    """Return the value of each placeholder on `day`."""
+    """Return the value of each placeholder for `day`."""
     bounds = day_bounds(day, DayType.TIMESTAMPTZ, zone)
     values: dict[str, date | int] = {"day": day, "next_day": day + timedelta(days=1)}
     for name, instant in (("begin", bounds.lower), ("end", bounds.upper)):
-        assert isinstance(instant, datetime)  # noqa: S101  true for TIMESTAMPTZ
+        assert isinstance(instant, datetime)  # noqa: S101  always true for TIMESTAMPTZ
         values[name] = instant.astimezone(zone)
         values[f"{name}_utc"] = instant.astimezone(timezone.utc)
         seconds = int(instant.timestamp())  # exact: offsets change at whole seconds

@@ -85,8 +85,8 @@ class StrictModel(BaseModel):
 def by_type(*kinds: type[StrictModel], default: str | None = None) -> WrapValidator:
     """Return a validator that parses a mapping as the model in `kinds` that its `type` selects.
 
-    Unlike pydantic's discriminator, it does not add the type to the path of an invalid key, because
-    the path is used to find the line in the file.
+    Unlike pydantic's discriminator, it leaves the type out of an invalid key's path, because that
+    path is used to find the line in the file.
     """
     known = {get_args(kind.model_fields["type"].annotation)[0]: kind for kind in kinds}
 
@@ -125,8 +125,8 @@ class SourceModel(StrictModel):
 def check_selection(
     table: str | None, query: str | None, columns: Sequence[str] | None, day_column: str
 ) -> None:
-    """Check the keys that select what is read from a database. Raises ValueError, which names
-    the key, if one is not valid."""
+    """Check the keys that select what is read from a database. Raises a ValueError that
+    names the key if one is not valid."""
     if (table is None) == (query is None):
         raise ValueError("give exactly one of 'table' and 'query'")
     if columns is not None:

@@ -31,7 +31,7 @@ from sync_pipeline.orchestration.dagster.internals import (
 def batch_key_of(run: dg.DagsterRun, instance: dg.DagsterInstance) -> str | None:
     """Return the key of the batch that `run` belongs to, or None if it belongs to none."""
     root = instance.get_run_by_id(run.root_run_id) if run.root_run_id else None
-    # If the backfill has ended, Dagster does not copy its tags to a re-execution.
+    # Once a backfill has ended, Dagster does not copy its tag to its re-executed runs.
     key = _key_in_tags(run) or (root and _key_in_tags(root))
     if key:
         return key
@@ -58,7 +58,7 @@ def running_runs(instance: dg.DagsterInstance) -> dict[str, list[dg.DagsterRun]]
 def latest_of_batch(
     instance: dg.DagsterInstance, batch_key: str
 ) -> tuple[PartitionBackfill | None, dg.DagsterRun | None]:
-    """Return a batch's latest backfill and latest run, with None in place of the older one."""
+    """Return a batch's latest backfill or its latest run, whichever is newer; the other is None."""
     backfill = _latest_backfill(instance, batch_key)
     if backfill is None:
         return None, _latest_run(instance, batch_key)
@@ -92,7 +92,7 @@ def _key_in_tags(run: dg.DagsterRun) -> str | None:
 
 
 def triggered_by(run: dg.DagsterRun) -> str:
-    """Return who or what triggered `run`, as written to the record."""
+    """Return who or what triggered `run`, in the form used in the record."""
     if TRIGGERED_BY_TAG in run.tags:
         return run.tags[TRIGGERED_BY_TAG]
     if BACKFILL_TAG in run.tags:

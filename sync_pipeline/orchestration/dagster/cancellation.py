@@ -1,4 +1,4 @@
-"""Descriptions of who or what cancelled a run, for its record."""
+"""Describe who or what cancelled a run, for its record."""
 
 import os
 
@@ -8,7 +8,7 @@ from sync_pipeline.dagster_client import tags
 from sync_pipeline.dagster_client.tags import COMMAND_LINE_SUFFIX
 from sync_pipeline.orchestration.dagster.batch_key import triggered_by
 
-_PARENT = os.getppid()  # the command's process, if a command launched this process
+_PARENT = os.getppid()  # the command, if this process was launched by one
 
 
 def describe_interrupt(instance: dg.DagsterInstance, run_id: str) -> str:

@@ -131,7 +131,7 @@ def _metadata(result: DayResult, settings: Settings) -> dict[str, dg.MetadataVal
             "skipped": dg.MetadataValue.bool(True),
             **_record(result.synced.record_id, result.synced.attempt, settings),
         }
-    # It was synced earlier in this batch and has since failed in another batch.
+    # The day was synced earlier in this batch and has since failed in another batch.
     if result.outcome is Outcome.SKIPPED:
         return {"skipped": dg.MetadataValue.bool(True)}
     counts, attempt = result.counts, result.attempt

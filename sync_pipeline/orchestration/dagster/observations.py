@@ -80,8 +80,8 @@ def unread(
 ) -> Iterator[tuple[int, UnrecordedDay]]:
     """Yield the results of `dataset` that have not been read yet, with their storage IDs.
 
-    The caller adds the IDs that it has recorded to `position.done`. After the last result,
-    `position.after` is advanced.
+    The caller adds an ID to `position.done` once it has recorded the result. After the last
+    result, `position.after` is advanced.
     """
     later = AssetRecordsFilter(dg.AssetKey(dataset.name), after_storage_id=position.after)
     found = instance.fetch_observations(later, limit=_MAX_PER_RUN, ascending=True).records

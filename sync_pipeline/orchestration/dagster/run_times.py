@@ -1,4 +1,4 @@
-"""Start and end times of Dagster runs as Unix times, and the time elapsed since one of them."""
+"""Start and end times of Dagster runs as Unix times, and the time elapsed since then."""
 
 import time
 

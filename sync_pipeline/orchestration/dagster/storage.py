@@ -1,7 +1,7 @@
 """Faster access to Dagster's storage during a run: pooled connections, and events in batches.
 
 By default Dagster opens a connection for every event, which can take longer than syncing a small
-day. The connection pool that its webserver uses also works for a run.
+day. The connection pool that Dagster's webserver uses also works during a run.
 """
 
 import os

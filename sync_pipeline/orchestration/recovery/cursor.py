@@ -8,8 +8,8 @@ from sync_pipeline.orchestration.dagster.observations import ReadPosition
 
 @dataclass(frozen=True)
 class Suspicion:
-    """A suspicion that a run is lost: the Unix time at which it began, and how many times that time
-    was reset because the reconciler had not run for a while."""
+    """A suspicion that a run is lost: the Unix time at which it began, and how many times it
+    has started over because the reconciler had not run for a while."""
 
     since: float
     renewed: int = 0
@@ -19,9 +19,9 @@ class Suspicion:
 class ReconcilerCursor:
     """The state after a run of the reconciler.
 
-    `last_run_at` is a Unix time; `suspected` is keyed by run ID and `positions` by dataset;
-    `runs_after` is the Unix time up to which finished runs have been processed. Both times are None
-    before the first run.
+    `last_run_at` is a Unix time, and `runs_after` is the Unix time up to which finished runs have
+    been processed; both are None before the first run. `suspected` is keyed by run ID, and
+    `positions` by dataset.
     """
 
     last_run_at: float | None = None
@@ -33,8 +33,8 @@ class ReconcilerCursor:
     def read(cls, cursor: str | None) -> "ReconcilerCursor":
         """Return the state in `cursor`, or an empty state if there is none or it cannot be parsed.
 
-        An empty state is safe: the reconciler just reads all observations again, which is
-        idempotent, and takes longer to detect lost runs.
+        An empty state is safe: the reconciler takes longer to detect lost runs, and reads all
+        observations again, which is idempotent.
         """
         try:
             state = json.loads(cursor) if cursor else {}

@@ -140,7 +140,7 @@ def open_records_of_ended_runs(
     """Open and close the records of batches whose runs ended without opening one; yield a
     correction for each."""
     if state.runs_after is None:
-        state.runs_after = time.time()  # ignores runs that have already ended
+        state.runs_after = time.time()  # ignore runs that have already ended
     since = state.runs_after - _SETTLED_SECONDS
     ended = instance.get_run_records(
         dg.RunsFilter(

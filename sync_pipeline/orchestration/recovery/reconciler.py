@@ -1,10 +1,10 @@
 """The reconciler: compares records with Dagster, workers and databases, and corrects them.
 
-Hooks and sensors react to events. The reconciler finds what caused no event: a worker that was
-killed, a run that Dagster shows as running although it is not, a batch without a run, a synced day
-that was never reported to Dagster. Every step is idempotent and may run late. It reads only open
-items (workers, unfinished runs, open batches, unreported days), never history. Does not contain
-the individual corrections: see `late_results.py`, `records.py` and `target.py`.
+Hooks and sensors react to events. The reconciler finds problems that caused no event: a worker
+that was killed, a run that Dagster shows as running although it is not, a batch without a run, a
+synced day that was never reported to Dagster. Every step is idempotent and may run late. It reads
+only open items (workers, unfinished runs, open batches, unreported days), never history. Does not
+contain the individual corrections: see `late_results.py`, `records.py` and `target.py`.
 """
 
 import logging
@@ -120,7 +120,7 @@ class Reconciler:
             connection.rollback()
 
     def _renew_suspicions(self) -> dict[str, Suspicion]:
-        """Return the suspicions from the previous run, or restart them if it was too long ago.
+        """Return the suspicions from the previous run, or start over if it was too long ago.
 
         This gives a worker that missed heartbeats while the tracking tables were unavailable time
         to send the next one.
@@ -143,8 +143,8 @@ class Reconciler:
     def _check_workers(self, connection: "Connection") -> tuple[list[tuple[Worker, str]], set[str]]:
         """Return the lost workers, each with the reason, and the runs whose workers are alive.
 
-        Both are determined before anything is changed, so that a failed step cannot cause the run
-        of a live worker to be marked as failed.
+        Both are determined before anything is changed, so that a failed step cannot cause a live
+        worker's run to be marked as failed.
         """
         with connection, connection.cursor() as cursor:
             found = workers.registered_workers(cursor)
@@ -158,7 +158,7 @@ class Reconciler:
         """Mark the runs of lost workers as failed."""
         for worker, why in lost:
             with connection, connection.cursor() as cursor:
-                # First, because a deregistered worker cannot commit, even if it is still running.
+                # Do this first: a deregistered worker cannot commit, even if it is still running.
                 workers.deregister(cursor, worker)
             terminate_sessions_of_run(connection, self._settings, worker.run_id)
             self._process_outbox(connection, of_run=worker.run_id)
@@ -187,8 +187,8 @@ class Reconciler:
     def _is_suspected_for(self, run_id: str, seconds: float) -> bool:
         """Note that a run may be lost; return whether it has been suspected for `seconds`.
 
-        If the reconciler always runs late, for example in a busy daemon, so that the suspicion
-        keeps starting over, a few such renewals are enough.
+        If the reconciler always runs late, for example in a busy daemon, the suspicion keeps
+        starting over. In that case, a few such renewals are enough.
         """
         now = time.time()
         suspicion = self._suspected_before.get(run_id) or Suspicion(now)
@@ -196,7 +196,7 @@ class Reconciler:
         return now - suspicion.since >= seconds or suspicion.renewed >= _MAX_RENEWALS
 
     def _fail_runs_without_worker(self, connection: "Connection", running: set[str]) -> None:
-        """Mark as failed the runs that Dagster shows as running but that have no worker."""
+        """Mark runs as failed if Dagster shows them as running but they have no worker."""
         records = self._instance.get_run_records(dg.RunsFilter(statuses=list(_RUNNING_STATUSES)))
         for record in records:
             run_id = record.dagster_run.run_id
@@ -216,7 +216,7 @@ class Reconciler:
         return run.job_name in jobs or bool(selected and set(selected) <= keys)
 
     def _fail_run(self, connection: "Connection", run_id: str, why: str) -> None:
-        """Mark the run of a lost worker as failed, in Dagster and in the records."""
+        """Mark a lost run as failed, in Dagster and in the records."""
         run = self._instance.get_run_by_id(run_id)
         error = f"run {run_id} was lost: {why}"
         if run is not None and not run.is_finished:
@@ -257,7 +257,7 @@ class Reconciler:
             silent = batches.silent_batches(cursor, self._settings.lost_after_seconds)
         if not found:
             return
-        # Read after the records, because the run or backfill of a batch exists before its record.
+        # Read after the records, because a batch's run or backfill is created before its record.
         alive = {*running_runs(self._instance), *self._keys_of_open_backfills()}
         for batch in found:
             why = None if batch.batch_key in alive else self._why_abandoned(batch, batch in silent)

@@ -53,8 +53,8 @@ def close_run(
 ) -> None:
     """Mark the unfinished days of `run`, which has ended, as failed with `error`.
 
-    Days that another run of the batch will sync, or that a retry planned after the run ended, stay
-    pending.
+    A day stays pending if another run of the batch will sync it, or if a retry made it pending
+    again after the run ended.
     """
     attempts.fail_open_attempts_of_run(cursor, run.run_id, error)
     # Release the locks on batches, because other transactions lock days before batches.
@@ -93,8 +93,8 @@ def open_backfill(
         ago = run_times.seconds_since(backfill.backfill_timestamp)
         batch = batches.open_batch(cursor, new, ago=ago)
         if key != backfill.backfill_id:
-            # Days may fail in these runs before the sensor runs. Exclude the runs explicitly,
-            # because the times are from two clocks.
+            # Days may fail in the backfill's own runs before the sensor runs. Exclude these runs
+            # explicitly, because times from two clocks cannot be compared reliably.
             own = instance.get_runs(dg.RunsFilter(tags={tags.BACKFILL_TAG: backfill.backfill_id}))
             requested_at = datetime.fromtimestamp(backfill.backfill_timestamp, timezone.utc)
             batches.retry_batch(
