@@ -33,14 +33,14 @@ class Forked:
         """Return the exit code, or None while the process is running."""
         with self._lock:
             if self._code is None and select.select([self._connection], [], [], 0)[0]:
-                # No exit code is sent only if the sender was killed along with the server.
+                # If no exit code was sent, the sender was killed along with the server.
                 self._code = int(self._lines.readline() or -signal.SIGKILL)
                 self._lines.close()
                 self._connection.close()
             return self._code
 
     def wait(self, seconds: float) -> int | None:
-        """Wait up to `seconds` for the process to end; return its exit code, or None if running."""
+        """Wait up to `seconds`; return the exit code, or None if the process is still running."""
         with suppress(OSError, ValueError):  # another thread has just read the exit code
             select.select([self._connection], [], [], seconds)
         return self.poll()

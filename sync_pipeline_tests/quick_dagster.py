@@ -22,7 +22,7 @@ _start_with_pipe = dev.open_ipc_subprocess  # type: ignore[attr-defined]
 
 def main() -> None:
     """Run the command in `sys.argv`: a `dagster` command, or the daemon."""
-    sys.path[0] = os.getcwd()  # as with `python -m`; it was this file's folder
+    sys.path[0] = os.getcwd()  # as with `python -m`, instead of this file's folder
     if sys.argv[1] == _DAEMON:
         del sys.argv[1]
         assert controller.DEFAULT_DAEMON_INTERVAL_SECONDS == 30, "Dagster has changed the constant"

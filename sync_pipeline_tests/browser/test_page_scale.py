@@ -246,7 +246,7 @@ def _open_counted(visit: Open, address: str) -> Page:
 
 
 def _change(route: Route, known: dict[str, Any]) -> None:
-    """Give all datasets in the response the days in `known`, and add its extra dataset, if any."""
+    """Change the response: each dataset gets the days in `known`; its extra dataset is added."""
     response = route.fetch().json()
     found = response["data"]["datasets"]
     others = [{**found[0], "name": known["extra"]}] if "extra" in known else []

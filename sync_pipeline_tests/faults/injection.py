@@ -45,7 +45,7 @@ def inject(played: Round, fault: Fault) -> bool:
         return next(steps, True) is None and _finish(steps)
     struck = False
     work = played.plan.works[fault.victim]
-    if fault.step is not Step.BEFORE_LOCK:  # its gate closes before the first day starts
+    if fault.step is not Step.BEFORE_LOCK:  # its gate must close before the first day
         holds_within(lambda: played.has_begun(fault.victim), _SECONDS_TO_COME)
         # Wait at most half of the work's duration, because it must still be running afterwards.
         longest = work.count * played.plan.pace / PARALLEL_DAYS[work.dataset] / 2

@@ -29,7 +29,7 @@ _FINISHED = re.compile(
     r"批量同步完成: (\S+)至(\S+), 共(\d+)天, 成功(\d+), 失败(\d+), 跳过(\d+), 耗时(\d+)分(\d+)秒"
 )
 
-# Tolerance: some times are computed from durations, and statements take time to reach the server.
+# Tolerance: some timestamps are computed from durations, and statements take time to arrive.
 _SLACK = timedelta(seconds=1)
 
 

@@ -89,7 +89,7 @@ class Plan:
 
 
 def make_plan(seed: str, number: int, kinds: Sequence[str]) -> Plan:
-    """Return the plan for round `number`, from 1 up. Successive rounds cycle through `kinds`."""
+    """Return the plan for round `number` (1-based). Successive rounds cycle through `kinds`."""
     rng = Random(f"{seed}/{number}")  # noqa: S311  test data, not a secret
     kind = kinds[(number - 1) % len(kinds)]
     if kind in STACK_KINDS:

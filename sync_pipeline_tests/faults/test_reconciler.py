@@ -143,7 +143,7 @@ def test_a_suspicion_is_restarted_after_the_reconciler_could_not_run(
     run = never_started(world)
     long_ago = time.time() - 1000
 
-    def is_suspected_again() -> bool:  # the run is too old to be still about to start
+    def is_suspected_again() -> bool:  # the run is too old to be about to start
         memory = ReconcilerCursor(last_run_at=long_ago, suspected={run.run_id: Suspicion(long_ago)})
         assert reconcile(world, memory).corrections == []
         return memory.suspected.get(run.run_id, Suspicion(long_ago)).since > long_ago

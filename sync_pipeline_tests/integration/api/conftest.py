@@ -73,7 +73,7 @@ def stack(shared_stack: SharedStack) -> Stack:
 
 @pytest.fixture(scope="module")
 def api(stack: Stack) -> Iterator[Client]:
-    """A server for the stack, without tokens; each module has its own, as launches are limited."""
+    """A server for the stack without tokens, one per module because launches are rate-limited."""
     others = {"SYNC_DAGSTER_WEBSERVER_URL": stack.dagster.url}
     with run_api(stack.settings, free_port(0), **others) as running:
         yield Client(running.url)

@@ -1,4 +1,4 @@
-"""Cancel and retry batches over the API with a real Dagster instance, also concurrently."""
+"""Cancel and retry batches over the API with a real Dagster instance, including concurrently."""
 
 from datetime import date
 from pathlib import Path
@@ -82,7 +82,7 @@ def test_a_retry_can_be_cancelled_before_its_run_starts(api: Client, stack: Stac
     record_id = api.post(LAUNCH, body(batch_days)).data["record_id"]
     api.wait_for(record_id, "failed")
     stack.repair("orders", batch_days[0])
-    # Reading takes longer than the test may take, so the test fails if the run does start.
+    # Reading is so slow that the test would time out if the run did start.
     stack.pause("orders", batch_days, 30)
     retried = api.post(f"{BASE}/sync-status/{record_id}/retry")
     cancelled = api.post(f"{BASE}/sync-status/{record_id}/cancel")

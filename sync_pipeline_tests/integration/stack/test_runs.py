@@ -1,4 +1,4 @@
-"""Runs in a real Dagster instance: batch job, day range, single day, cancelled, and killed."""
+"""All kinds of runs in a real Dagster instance, including cancelled and killed runs."""
 
 import os
 import signal
