@@ -225,7 +225,7 @@ def doctor() -> None:
 
 
 class _Interrupted(BaseException):
-    """Ctrl-C or SIGTERM. Not a KeyboardInterrupt, for which typer uses another exit code."""
+    """Ctrl-C or SIGTERM. Not KeyboardInterrupt, because typer has its own exit code for that."""
 
 
 def main() -> NoReturn:

@@ -1,6 +1,6 @@
 """A batch on the terminal: run it, follow it, or show it with its failed days.
 
-Does not format the output: see `render.py`. Does not start the process: see `launch.py`.
+Does not format the output: see `render.py`. Does not start the batch's process: see `launch.py`.
 """
 
 import signal

@@ -100,7 +100,7 @@ def _separate(settings: Settings, server: str) -> Settings:
 
 
 def _sync_single_days(dagster: Dagster, days: list[date], console: Console) -> None:
-    """Sync each of `days` in a separate run, like a schedule or a click on a partition."""
+    """Sync each of `days` in a separate run, as a schedule or a click on a partition would."""
     console.print(f"syncing {days[0]} and {days[1]}, one run each …")
     runs = [
         dagster.launch_job(f"{DATASET}_daily_sync", tags={"dagster/partition": day.isoformat()})

@@ -22,7 +22,7 @@ def follow(
     """
     last: BatchProgress | None = None
     while True:
-        ended = has_ended()  # checked before reading, so that the last read sees the end
+        ended = has_ended()  # checked first, so that the last read returns the final record
         try:
             with read_tracking(settings) as cursor:
                 while True:

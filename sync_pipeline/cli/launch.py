@@ -89,7 +89,7 @@ def retry_request(batch: BatchProgress) -> BatchRequest:
 
 @contextmanager
 def launch_batch(settings: Settings, request: BatchRequest) -> Iterator[LaunchedBatch]:
-    """Launch a batch in a separate process; yield it when its Dagster run is created.
+    """Launch a batch in a separate process; yield it once its Dagster run is created.
 
     `settings` come from `local.stack.prepare_databases`. Leaving the block early cancels the batch
     and waits until it has ended. Raises RequestError if the request is not valid, or StackError if

@@ -23,7 +23,7 @@ _STYLES = {"success": "green", "failed": "red", "syncing": "cyan", "skipped": "d
 
 
 class BatchBar:
-    """The progress bar of a batch: days, rows, rows per second, remaining time."""
+    """The progress bar of a batch: days, rows, rows per second and remaining time."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress

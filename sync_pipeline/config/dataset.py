@@ -305,7 +305,7 @@ class Dataset(DatasetSettings):
         return written
 
     def last_day(self, now: datetime) -> date:
-        """Return the last finished day at `now` (an aware datetime), at most `end_date`."""
+        """Return the last finished day at `now` (an aware datetime), capped at `end_date`."""
         yesterday = now.astimezone(self.zone).date() - timedelta(days=1)
         return yesterday if self.end_date is None else min(self.end_date, yesterday)
 

@@ -42,7 +42,7 @@ from sync_pipeline.errors import EmbeddedPostgresError, one_line
 from sync_pipeline.settings import DATABASE_URL, with_database
 
 VERSION = 18
-_START_SECONDS = 120  # crash recovery may read max_wal_size from a slow disk
+_START_SECONDS = 120  # crash recovery may read up to max_wal_size from a slow disk
 _STOP_SECONDS = 60
 _PORT = 5432  # used only in the socket's name
 _SOCKET = f".s.PGSQL.{_PORT}"

@@ -109,7 +109,7 @@ def _run(request: Request, settings: Settings, output: IO[str]) -> int:
         )
         for event in core_execute_run(job, run, instance, inject_env_vars=False):
             if _is_interrupted(event):
-                # Before the run ends, so that Dagster shows it as cancelled, not as failed.
+                # Do this before the run ends, so that Dagster shows it as cancelled, not as failed.
                 instance.report_run_canceling(run, "Cancelled from the command line.")
         ended = instance.get_run_by_id(run.run_id)
     succeeded = ended is not None and ended.status is dg.DagsterRunStatus.SUCCESS

@@ -1,4 +1,4 @@
-"""The field type for columns declared with PostgreSQL types, which untyped sources need."""
+"""The field type for `columns`, which gives each column's PostgreSQL type for untyped sources."""
 
 import re
 from typing import Annotated
