@@ -1,4 +1,4 @@
-"""Fixtures for the integration tests only."""
+"""Fixtures used only by the integration tests."""
 
 import signal
 import tempfile
@@ -23,7 +23,7 @@ def shared_stack(
     tmp_path_factory: pytest.TempPathFactory,
     pytestconfig: pytest.Config,
 ) -> Iterator[SharedStack]:
-    """The Dagster instance shared by the tests in several folders."""
+    """Yield the Dagster instance that the tests in several folders share."""
     shared = SharedStack(make_database, tmp_path_factory.mktemp("stack"))
     pytestconfig.stash[_SHARED_STACK] = shared
     yield shared
@@ -34,7 +34,7 @@ def shared_stack(
 def pytest_runtest_teardown(
     item: pytest.Item, nextitem: pytest.Item | None
 ) -> Generator[None, None, None]:
-    """Stop the shared Dagster after the last test that uses it."""
+    """Stop the shared Dagster instance after the last test that uses it."""
     yield
     shared = item.config.stash.get(_SHARED_STACK, None)
     if shared and (nextitem is None or nextitem.path.parent.name not in FOLDERS):
@@ -43,7 +43,7 @@ def pytest_runtest_teardown(
 
 @pytest.fixture(scope="module")
 def one_database(make_database: Callable[[str | None], str], migrated_template: str) -> str:
-    """A database with the tracking tables, shared by a module's tests, each of which clears it."""
+    """Return the URL of a database with tracking tables that a module's tests share."""
     return make_database(migrated_template)
 
 
@@ -62,7 +62,7 @@ def interrupt() -> Iterator[Callable[[], None]]:
 
 @pytest.fixture
 def server() -> Iterator[OtherServer]:
-    """A separate PostgreSQL server that the test may stop and start."""
+    """Yield a separate PostgreSQL server that the test may stop and start."""
     with (
         tempfile.TemporaryDirectory(prefix="sync_pipeline_tests-") as folder,
         other_server(Path(folder) / "postgres") as running,
@@ -72,7 +72,7 @@ def server() -> Iterator[OtherServer]:
 
 @pytest.fixture
 def pipeline(source_url: str, database_url: str) -> Pipeline:
-    """The dataset `orders` with its source; its target table does not exist yet."""
+    """Return a pipeline whose source is filled but whose target table does not exist yet."""
     made = Pipeline(source_url, database_url)
     made.make_source()
     return made

@@ -41,14 +41,14 @@ def counts(rows: int) -> DayCounts:
 
 
 def clear(url: str) -> str:
-    """Empty the tracking tables of a database shared by many tests; return its URL."""
+    """Empty the tracking tables in a database shared by many tests; return its URL."""
     with transaction(url) as cursor:
         cursor.execute("DELETE FROM sync_attempt; DELETE FROM daily_sync_status")
     return url
 
 
 def replace_day(target: Target, day: date, source: Source) -> Loaded:
-    """Replace one day in the transaction started by `begin_day`."""
+    """Replace one day's rows in the transaction started by `begin_day`."""
     with target.read_ahead(day, source) as read_ahead:
         return target.load_day(read_ahead)
 
@@ -221,8 +221,8 @@ CREATE VIEW orders_source AS SELECT *, CASE
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The dataset `orders`: twelve days of ten rows each. If `tracking` is None, the records are in
-    the target database."""
+    """The dataset `orders`: twelve days of ten rows each. If `tracking` is None, the records are
+    kept in the target database."""
 
     source: str
     target: str
@@ -253,7 +253,7 @@ class Pipeline:
         run_id: str = "run-1",
         **changes: Any,
     ) -> Iterator[DayResult]:
-        """Sync these days one by one, each only when its result is requested."""
+        """Sync these days one by one, each only once the caller asks for its result."""
         with Tracker(self.settings, run_id=run_id, triggered_by="a test") as tracker:
             yield from sync_days(
                 self.dataset(**changes),
@@ -268,13 +268,13 @@ class Pipeline:
         return list(self.start(of, batch, **how))
 
     def loaded(self) -> dict[date, int]:
-        """Return the number of rows that the target has for each day."""
+        """Return the number of rows in the target, keyed by day."""
         return dict(run(self.target, "SELECT day, count(*) FROM orders GROUP BY day ORDER BY day"))
 
 
 @contextmanager
 def gate_closed(url: str) -> Iterator["Connection"]:
-    """During the block, make readers of the pipeline's source wait in the middle of each day."""
+    """During the block, make readers of the pipeline's source wait midway through each day."""
     with closing(psycopg2.connect(url)) as connection:
         connection.autocommit = True
         execute(connection, "SELECT pg_advisory_lock(42)")
@@ -287,7 +287,7 @@ def open_batch(url: str, of: Sequence[date], key: str = "batch-1", dataset: str 
 
 
 def as_requested(batch: Batch, of: Sequence[date]) -> NewBatch:
-    """Return the batch as requested by a run that continues it."""
+    """Return the request that a run would make to continue this batch."""
     return NewBatch(batch.batch_key, batch.dataset, of, "run-1", "a test")
 
 
@@ -296,7 +296,7 @@ class Interrupted(BaseException):
 
 
 def at_once(work: Sequence[Callable[[], _T]]) -> list[_T]:
-    """Call all functions in `work` at once, each in its own thread; return their results."""
+    """Call all functions in `work` simultaneously, each in its own thread; return their results."""
     barrier = threading.Barrier(len(work))
 
     def start(one: Callable[[], _T]) -> _T:
@@ -316,6 +316,6 @@ def in_thread(work: Callable[[], _T]) -> Iterator["Future[_T]"]:
 
 def wait_until_blocked(connection: "Connection", by_pid: int) -> None:
     """Wait until some session is waiting for a lock held by the session with PID `by_pid`."""
-    # Not pg_stat_activity, which does not change during a transaction on `connection`.
+    # pg_stat_activity would not do: it does not change within a transaction on `connection`.
     waiting = "SELECT FROM pg_locks WHERE NOT granted AND %s = ANY(pg_blocking_pids(pid))"
     wait_until(lambda: execute(connection, waiting, [by_pid]), TIMEOUT_SECONDS)

@@ -15,7 +15,7 @@ _SETTINGS = {"max_connections": "50"}
 
 
 class OtherServer:
-    """A separate server with its data in `folder`. Its URL stays the same after a restart."""
+    """A separate server that keeps its data in `folder`. Its URL stays the same after a restart."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -28,7 +28,7 @@ class OtherServer:
         )
 
     def stop(self, sign: signal.Signals = signal.SIGQUIT) -> None:
-        """Stop the server as `pg_ctl stop -m immediate` does, and wait until it has exited."""
+        """Stop the server, by default like `pg_ctl stop -m immediate`; wait until it has exited."""
         lines = (self._folder / "postmaster.pid").read_text().splitlines()
         postmaster = psutil.Process(int(lines[0]))
         postmaster.send_signal(sign)

@@ -24,7 +24,7 @@ attributes:
 
 
 class SharedStack:
-    """The stack, which is started when a test first needs it."""
+    """The stack, started when a test first needs it."""
 
     def __init__(self, make_database: Callable[[str | None], str], folder: Path) -> None:
         self._make_database = make_database
@@ -33,9 +33,9 @@ class SharedStack:
         self._stack: Stack | None = None
 
     def get(self) -> Stack:
-        """Return the running stack.
+        """Return the stack, and start it first if it is not running.
 
-        In addition to the two PostgreSQL datasets, it has `deliveries` with a files source.
+        Besides the two PostgreSQL datasets, it has the dataset `deliveries`, which reads files.
         """
         if self._stack is None:
             project = stack_project.project(self._make_database, self._folder, start=FIRST_DAY)

@@ -1,5 +1,4 @@
-"""Invalid input on the command line causes a one-line error that contains no secrets, and leaves no
-open record."""
+"""Invalid command-line input causes a one-line error without secrets and leaves no open record."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -34,7 +33,7 @@ DATASETS = (
 
 @dataclass(frozen=True)
 class Bad:
-    """A project in which every dataset but two is broken."""
+    """A project in which all but two of the datasets are broken."""
 
     databases: Databases
     environment: Mapping[str, str]
@@ -66,7 +65,7 @@ def locked_url() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def stranger_url(bad_databases: Databases) -> Iterator[str]:
-    """Yield the source's URL for a user without permissions."""
+    """Yield a URL of the source for a user without permissions."""
     url = bad_databases.settings.postgres_url("SYNC_SOURCE_URL")
     name = f"stranger_{os.getpid()}"
     execute(url, f"CREATE ROLE {name} LOGIN PASSWORD 'open sesame'")
@@ -162,7 +161,7 @@ REJECTED = {
 
 @pytest.fixture(scope="module")
 def rejected(bad: Bad) -> dict[str, Ended]:
-    """Run all invalid requests concurrently, and return the results by name."""
+    """Run all invalid requests concurrently, and return the results keyed by name."""
     before = row_counts(bad.databases)
     commands = {name: ("backfill", *request) for name, (request, _) in REJECTED.items()}
     ended = run_all(bad.environment, commands)
@@ -203,7 +202,7 @@ FAILS = {
 
 @pytest.fixture(scope="module")
 def failed(bad: Bad, rejected: dict[str, Ended]) -> dict[str, Ended]:
-    """Run a batch for every broken dataset concurrently, and return the results by dataset."""
+    """Run a batch for every broken dataset concurrently; return the results keyed by dataset."""
     return run_all(bad.environment, {name: ("backfill", name, FIRST, LAST) for name in FAILS})
 
 
@@ -239,7 +238,7 @@ def test_a_source_that_rejects_the_password_is_named_and_the_password_is_not_sto
     assert f'password authentication failed for user "{READER}"' in ended.complaint
     assert "check SYNC_LOCKED_URL" in ended.complaint
     assert PASSWORD not in ended.out + ended.errors
-    # The search itself works: it finds the user name in the record and in Dagster's events.
+    # The search itself works, as it finds the user name in the record and in Dagster's events.
     url = bad.databases.settings.database_url
     tables = tables_with(url, READER)
     assert {"public.daily_sync_status", "public.sync_attempt", "dagster.event_logs"} <= tables
@@ -312,7 +311,7 @@ def nothing_is_syncing(databases: Databases) -> bool:
 
 
 def tables_with(url: str, text: str) -> set[str]:
-    """Return the tables, in any schema, that contain `text` in any column of any row."""
+    """Return the tables, in any schema, in which at least one row contains `text`."""
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT table_schema, table_name FROM information_schema.tables"

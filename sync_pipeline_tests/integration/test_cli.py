@@ -53,7 +53,7 @@ DAY_FIELDS = {
 def project(
     make_database: Callable[[str | None], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Databases]:
-    """A project without a running Dagster instance. Each test uses different days."""
+    """Yield a project without a running Dagster instance. Each test uses different days."""
     with stack_project.project(make_database, tmp_path_factory.mktemp("command")) as made:
         yield made
 
@@ -83,7 +83,7 @@ FOUR = days(date(2025, 1, 1), 4)
 
 @pytest.fixture(scope="module")
 def backfilled(project: Databases) -> list[Ended]:
-    """Sync two days with the installed script, then four days including these, then resync all."""
+    """Sync two days with the installed script, then those and two more; then resync all four."""
     return [
         run_script(project.settings.environment, "backfill", "orders", FOUR[0], FOUR[1]),
         backfill(project, FOUR, "--json"),
@@ -440,7 +440,7 @@ def test_help_takes_less_than_a_second_and_does_not_import_dagster(command: str)
     assert f"Usage: sync-pipeline {command}" in ended.out
     assert "typer" in imported(ended.errors)
     assert not {name for name in imported(ended.errors) if name.startswith("dagster")}
-    # Processor time, so that the load on the machine does not matter.
+    # CPU time is measured, so that the load on the machine does not matter.
     assert after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime < 1
 
 

@@ -1,4 +1,4 @@
-"""The database rejects an invalid state from any client, and names the violated constraint."""
+"""The database rejects invalid states from any client and names the violated constraint."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -100,7 +100,7 @@ ATTEMPTS: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
     ("one_current_per_day_of_batch", PENDING, {"sync_date": "2025-10-02"}),
     ("one_syncing_per_day", SYNCING, {"sync_date": "2025-10-03", "attempt": 4}),
 ]
-# `closed_has_end` is tested separately: a trigger sets the end, which prevents a violation.
+# `closed_has_end` is tested separately: a trigger sets the end time, so it cannot be violated.
 CASES = [
     *[("daily_sync_status", *case) for case in RECORDS],
     *[("sync_attempt", *case) for case in ATTEMPTS],
@@ -109,7 +109,7 @@ CASES = [
 
 @pytest.fixture
 def connection(one_database: str) -> Iterator["Connection"]:
-    """A connection whose open transaction has added a batch, a synced day and two open attempts."""
+    """Yield a connection with uncommitted rows: a batch, a synced day and two open attempts."""
     with closing(psycopg2.connect(one_database)) as opened:
         insert(opened, "daily_sync_status", BATCH | {"id": FIRST, "batch_key": "opened"})
         insert(opened, "daily_sync_status", DAY | {"sync_date": "2025-10-01"})

@@ -1,7 +1,8 @@
-"""Used unchanged, the specification's statements and calls give the right results at each stage.
+"""The specification's statements and calls, used unchanged, give the right results at each stage.
 
-One batch goes through the four stages of the specification, written in three ways: with its SQL,
-with its two methods, and by the pipeline itself. Day records and other batches exist alongside it.
+One batch goes through the specification's four stages, and its record is written in three ways:
+with the specification's SQL, with its two methods, and by the pipeline itself. Day records and
+other batches exist alongside it.
 """
 
 from collections.abc import Callable, Iterator
@@ -35,7 +36,7 @@ class Stage(IntEnum):
 
 
 class Writer(Protocol):
-    """Writes the specification's batch, step by step."""
+    """Writes the record of the specification's batch, step by step."""
 
     def open(self) -> None: ...
     def progress(self) -> None: ...
@@ -44,7 +45,7 @@ class Writer(Protocol):
 
 
 class BySql:
-    """Runs the statements in the specification, which has none for stage 4."""
+    """Runs the specification's statements; there is none for stage 4."""
 
     def __init__(self, url: str, connection: "Connection") -> None:
         self.connection = connection
@@ -66,7 +67,7 @@ class BySql:
 
 
 class ByService:
-    """Makes the calls in the specification."""
+    """Makes the calls shown in the specification."""
 
     def __init__(self, url: str, connection: "Connection") -> None:
         self.record_id: int | None = None
@@ -131,7 +132,7 @@ class ByPipeline:
     def finish(self) -> None:
         self.worker.skip(DAYS[3])
         self.worker.sync(*DAYS[4:9], row_count=4500)
-        # Make the batch take 930 seconds: move its start back before the last day ends.
+        # Before the last day ends, move the start back so that the batch takes 930 seconds.
         last = self.worker.begin(DAYS[9])
         execute(
             self.connection,
@@ -168,7 +169,7 @@ def others(connection: "Connection", database_url: str, environment: dict[str, s
 def writer(
     request: pytest.FixtureRequest, others: list[int], database_url: str, connection: "Connection"
 ) -> Writer:
-    """A writer whose next record gets the ID that the specification's statements use."""
+    """Return a writer whose next record gets the ID that the specification's statements use."""
     rows(
         connection,
         "SELECT setval(pg_get_serial_sequence('daily_sync_status', 'id'), %s, false)",
@@ -254,7 +255,7 @@ def test_a_failed_batch_has_its_error_and_keeps_its_counts(
     assert fields(row, *TYPED) == typed(skipped=1)
     assert row["end_time"] >= row["start_time"]
     assert row["duration_seconds"] is not None
-    # The pipeline also counts the days that were not run.
+    # Only the pipeline includes the days that were not run in the failed count.
     assert row["failed_count"] == (7 if isinstance(writer, ByPipeline) else 0)
 
 
@@ -336,7 +337,7 @@ def test_at_most_the_latest_ten_finished_batches_are_returned(
 
 
 def process_days(update: Callable[..., bool], record_id: int) -> Iterator[bool]:
-    """Make the updates from the specification's 批量同步流程; yield the result of each update."""
+    """Make the updates in the specification's batch flow (批量同步流程); yield each result."""
     for processed in range(1, 11):
         yield update(
             record_id=record_id,

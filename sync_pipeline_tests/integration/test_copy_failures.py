@@ -89,7 +89,7 @@ def working(source_url: str, target_url: str, **given: Any) -> Iterator[Worker]:
 
 @pytest.fixture
 def worker(source_url: str, database_url: str) -> Iterator[Worker]:
-    """A worker whose target has one row for the day. Afterwards, no thread may be left running."""
+    """Yield a worker whose target has one row for the day; then check that no thread is left."""
     run(source_url, *SOURCE)
     with working(source_url, database_url) as made:
         run(database_url, "INSERT INTO orders (id, day) VALUES (-1, '2025-10-02')")
@@ -248,7 +248,7 @@ class Interrupted(BaseException):
 def test_a_signal_handlers_exception_is_raised_and_the_existing_rows_remain(
     worker: Worker, source_url: str, database_url: str, after: float
 ) -> None:
-    # Inserts are slow enough that, on any machine, the signal arrives during the load.
+    # Slow inserts ensure that the signal arrives during the load, on any machine.
     run(
         database_url,
         "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS "

@@ -1,4 +1,4 @@
-"""Definitions load; the error for an invalid `defs.yaml` names the file, key and allowed values.
+"""Definitions load; errors about a `defs.yaml` name the file, the key and the allowed values.
 
 In Dagster 1.13, `dg check yaml` checks only one `defs.yaml` per component type, so each mistake
 gets its own project.
@@ -35,15 +35,15 @@ DAGSTER = str(SCRIPTS / "dagster")
 
 @dataclass(frozen=True)
 class Mistake:
-    """A mistake in a `defs.yaml`: its line, and the errors reported by `dg check yaml` and by
-    `sync-pipeline`."""
+    """A mistake in a `defs.yaml`: its line, and the errors that `dg check yaml` and `sync-pipeline`
+    report."""
 
     old: str
     new: str
     line: int
     dg: str
     error: str
-    dg_line: int | None = None  # if it differs: dg does not resolve unions
+    dg_line: int | None = None  # if different: dg does not resolve unions
 
 
 MISTAKES = {
@@ -104,7 +104,7 @@ MISTAKES = {
 
 @pytest.fixture(scope="module")
 def dagster_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A separate Dagster home, with which the definitions load without a database."""
+    """Return a separate Dagster home, so that the definitions load without a database."""
     home = tmp_path_factory.mktemp("dagster_home")
     (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
     return home
@@ -112,7 +112,7 @@ def dagster_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def dagster_only(dagster_home: Path) -> dict[str, str]:
-    """An environment without SYNC_ settings."""
+    """Return an environment without SYNC_ settings."""
     environment = environment_of({"DAGSTER_HOME": str(dagster_home), "HOME": str(dagster_home)})
     return {name: value for name, value in environment.items() if not name.startswith("SYNC_")}
 
@@ -178,7 +178,7 @@ def results(
                     environment,
                 ),
             }
-            if name == "key":  # doctor loads definitions as backfill does, so once is enough
+            if name == "key":  # doctor loads definitions like backfill: once is enough
                 programs["doctor"] = ([COMMAND, "doctor"], environment)
             for program, (command, variables) in programs.items():
                 start = run_program if program == "dg" else run_forked

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 @dataclass(frozen=True)
 class Running:
-    """The running command, with an embedded PostgreSQL and on free ports."""
+    """The running command, which uses an embedded PostgreSQL and free ports."""
 
     process: "subprocess.Popen[str]"
     settings: dict[str, str]

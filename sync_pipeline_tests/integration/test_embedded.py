@@ -240,7 +240,7 @@ def test_the_last_user_does_not_stop_the_server_while_another_one_joins(
     owner = new_owner()
     owner.join()
     url = owner.url()
-    # Join by hand: lock one file, then the other.
+    # Join as a process would: lock one file, then the other.
     with (
         (folder.parent / "postgres.users.lock").open("w") as users,
         (folder.parent / "postgres.start.lock").open("w") as start,
@@ -344,7 +344,7 @@ def test_an_interrupted_initdb_is_repeated(folder: Path, new_owner: Callable[...
 
     with run_server(folder, settings=FAST) as url:
         assert execute(url, "SELECT 1") == 1
-    # The next start removes what the orphaned initdb wrote last.
+    # The next start removes anything that the orphaned initdb wrote in the meantime.
     with run_server(folder, settings=FAST) as url:
         assert execute(url, "SELECT 1") == 1
         assert not list(folder.parent.glob("postgres.new-*"))

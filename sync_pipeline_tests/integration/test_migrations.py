@@ -56,7 +56,7 @@ def empty_url(make_database: Callable[[str | None], str], server_url: str) -> It
 
 @pytest.fixture
 def unprivileged_url(empty_url: str, server_url: str) -> Iterator[str]:
-    """The empty database's URL for a user who may connect but do nothing else."""
+    """Yield the empty database's URL for a user who may connect but do nothing else."""
     role = f"{name_of(empty_url)}_unprivileged"
     run(
         empty_url,
@@ -221,7 +221,7 @@ def test_waiting_for_a_table_that_is_being_read_does_not_block_writers(
         with in_thread(lambda: migrate(empty_url, SETTING)) as migrated:
             with closing(psycopg2.connect(empty_url)) as watcher:
                 wait_until_blocked(watcher, report.info.backend_pid)
-            # This gets the lock between two attempts to migrate.
+            # This update gets the lock between two attempts to migrate.
             run(empty_url, "UPDATE daily_sync_status SET remarks = 'changed'")
             assert not migrated.done()
             report.rollback()

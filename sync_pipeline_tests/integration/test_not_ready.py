@@ -132,7 +132,7 @@ def test_only_failed_days_are_retried_in_their_batch(
     pipeline: Pipeline, at_night: Callable[[int, int], Any]
 ) -> None:
     batch = open_batch(pipeline.target, DAYS)
-    assert isinstance(at_night(3, 2), dg.SkipReason)  # the days are running
+    assert isinstance(at_night(3, 2), dg.SkipReason)  # the batch is still running
     end(pipeline, batch, DAYS[0])
     end(pipeline, batch, DAYS[1], "not ready")
     end(pipeline, batch, DAYS[2], "not ready")

@@ -1,4 +1,4 @@
-"""Tracking tables on another server that is stopped and restarted while days are synced."""
+"""The server with the tracking tables is stopped and restarted while days are synced."""
 
 import time
 from datetime import datetime, timedelta
@@ -40,7 +40,7 @@ OPEN_LATE = Batch(0, "batch-1", "orders", RecordStatus.SYNCING, DAYS[0], DAYS[-1
 
 @pytest.fixture
 def pipeline(source_url: str, database_url: str, server: OtherServer) -> Pipeline:
-    """A pipeline whose tracking tables are on a separate server."""
+    """Return a pipeline whose tracking tables are on a separate server."""
     pipeline = Pipeline(source_url, database_url, server.database("tracking"))
     pipeline.make_source()
     assert pipeline.tracking is not None
@@ -97,7 +97,7 @@ def assert_complete(pipeline: Pipeline, records: str, results: list[DayResult]) 
 
 
 def clock(pipeline: Pipeline) -> datetime:
-    """Return the target server's time; both servers run on this machine."""
+    """Return the target server's time, which applies to both servers, as they share a machine."""
     [(now,)] = run(pipeline.target, "SELECT clock_timestamp()")
     assert isinstance(now, datetime)
     return now

@@ -109,7 +109,7 @@ def test_no_worker_starts_another_day_while_one_is_slow_to_stop() -> None:
     started = [0, 0]
 
     class BusyWorker:
-        """Worker 0 takes long to stop after `stop` is called; worker 1 syncs each day quickly."""
+        """Worker 0 takes a second for a day, even after `stop` is called; worker 1 is quick."""
 
         tripped_by = None
 
@@ -201,7 +201,7 @@ def test_days_not_started_when_the_target_becomes_unreachable_are_listed(
         "WHERE kind = 'batch'",
     )
     assert found[:3] == ("failed", 0, 12)
-    # Each worker failed its own day; some also failed another day, as they could not connect.
+    # Each worker failed its own day; some could not reconnect and failed another day, too.
     assert re.search(r"Not run: 2025-10-0[4-8]\.\.2025-10-12", found[3])
 
 

@@ -43,7 +43,7 @@ def settings(url: str) -> Settings:
 
 
 def open_error(url: str, **source: Any) -> str:
-    """Return the error raised when a source is opened: one line that starts with the dataset."""
+    """Return the error from opening a source: one line that starts with the dataset's name."""
     with pytest.raises(SourceError) as caught:
         open_source(dataset(**source), settings(url))
     text = str(caught.value)
@@ -143,7 +143,7 @@ def test_the_error_for_an_invalid_query_contains_the_servers_message(source_url:
 
 @pytest.fixture
 def stranger(source_url: str) -> Any:
-    """The name and the URL of a user without permissions in the source database."""
+    """Yield the name and the URL of a user without permissions in the source database."""
     name = f"stranger_{parse_dsn(source_url)['dbname']}"
     run(source_url, f"CREATE ROLE {name} LOGIN PASSWORD 'open sesame'")
     dsn = parse_dsn(source_url) | {"user": name, "password": "open sesame"}
@@ -223,7 +223,7 @@ def test_a_read_is_cancelled_from_another_thread(source_url: str) -> None:
 
 
 def test_a_late_cancellation_does_not_affect_the_next_day(source_url: str) -> None:
-    # The cancel request may still be on its way to the session, so the next day opens a new one.
+    # The cancel request may still be on its way to the session, so the next day uses a new one.
     query = "SELECT date '2025-10-02' AS day, pg_backend_pid() AS session"
     with closing(open_source(dataset(query=query), settings(source_url))) as source:
 

@@ -1,4 +1,4 @@
-"""A day is copied from one PostgreSQL database to another: exactly its rows, values unchanged."""
+"""Exactly a day's rows are copied, unchanged, from one PostgreSQL database to another."""
 
 import time
 import tracemalloc

@@ -18,7 +18,7 @@ DAY = date(2025, 3, 3)
 
 @pytest.fixture
 def project(make_database: Callable[[str | None], str], tmp_path: Path) -> Iterator[Databases]:
-    """A project with a dataset that quarantines bad rows and has one bad row."""
+    """Yield a project with a dataset that quarantines bad rows and whose source has one."""
     with stack_project.project(make_database, tmp_path, {"orders": "single_run"}) as made:
         defs = tmp_path / "team" / "datasets" / "orders" / "defs.yaml"
         text = defs.read_text().replace(

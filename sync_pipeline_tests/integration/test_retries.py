@@ -52,8 +52,7 @@ def anywhere(
     make_database: Callable[[str | None], str],
     migrated_template: str,
 ) -> Pipeline:
-    """A pipeline that keeps its records in the target database, or one that keeps them in a
-    separate database."""
+    """Return a pipeline that keeps its records in the target database or in a separate one."""
     if request.param == "together":
         return pipeline
     return replace(pipeline, tracking=make_database(migrated_template))
@@ -64,7 +63,7 @@ def records_of(pipeline: Pipeline) -> str:
 
 
 def attempts(connection: "Connection", day: date) -> list[tuple[str, bool]]:
-    """Return the state of each attempt at a day, and whether it is superseded."""
+    """Return the state of each attempt at a day, and whether the attempt is superseded."""
     return [(one["state"], one["superseded"]) for one in history(connection, day)]
 
 

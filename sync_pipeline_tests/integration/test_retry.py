@@ -1,4 +1,4 @@
-"""`sync-pipeline retry` resumes a failed batch in the same record; Dagster is not running."""
+"""`sync-pipeline retry` resumes a failed batch in the same record while Dagster is not running."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -42,7 +42,7 @@ def record_of(project: Databases, of: list[date]) -> dict[str, Any]:
 
 
 def history(project: Databases, record: dict[str, Any]) -> dict[date, list[str]]:
-    """Return the states of each day's attempts in the batch, in order."""
+    """Return, for each day in the batch, the states of its attempts in order."""
     states: dict[date, list[str]] = {}
     for attempt in project.attempts(record["id"]):
         states.setdefault(attempt["sync_date"], []).append(attempt["state"])

@@ -34,7 +34,7 @@ HOLDER = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 
 
 @pytest.fixture
 def pipeline(pipeline: Pipeline) -> Pipeline:
-    """A pipeline whose target rejects a row while another session is loading the same row."""
+    """Return a pipeline whose target rejects a row while another session is loading that row."""
     pipeline.sync(DAYS[:1])
     run(
         pipeline.target,

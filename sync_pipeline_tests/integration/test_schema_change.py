@@ -18,7 +18,7 @@ ADD_COLUMNS = {"table": "orders", "on_schema_change": "add_columns"}
 
 @pytest.fixture
 def pipeline(source_url: str, database_url: str) -> Pipeline:
-    """A pipeline whose source has been synced once."""
+    """Return a pipeline whose source has been synced once."""
     made = Pipeline(source_url, database_url)
     run(source_url, "CREATE TABLE orders AS SELECT date '2025-10-01' AS day, 1 AS id, 2 AS amount")
     assert sync(made).outcome is Outcome.SUCCESS

@@ -55,7 +55,7 @@ def source_url(one_source: str) -> str:
 
 @pytest.fixture
 def pipeline(source_url: str, database_url: str) -> Pipeline:
-    """A source with twelve days, and a target with one row on each of the first five days."""
+    """Return a pipeline with twelve source days and one target row for each of the first five."""
     run(
         database_url,
         "CREATE TABLE orders (day date, id integer, amount integer, passed boolean)",
@@ -70,7 +70,7 @@ def outcomes(results: list[DayResult]) -> list[str]:
 
 
 def states(connection: "Connection", batch_id: int) -> list[str]:
-    """Return the state of each day of a batch."""
+    """Return the state of each day in a batch."""
     of_batch = "SELECT state FROM sync_attempt WHERE batch_id = %s AND NOT superseded"
     found = rows(connection, f"{of_batch} ORDER BY sync_date", [batch_id])
     return [row["state"] for row in found]

@@ -1,4 +1,5 @@
-"""The target table is created with the source's columns, or checked; errors are one line each."""
+"""The target table is created from the source's columns or checked against them; errors are one
+line each."""
 
 import logging
 import threading
@@ -58,7 +59,7 @@ def prepare_error(url: str, **given: str) -> str:
 
 @pytest.fixture
 def user(database_url: str) -> Iterator[tuple[str, str]]:
-    """A user without privileges in the target database, and the URL to connect as that user."""
+    """Yield the name of a user without privileges in the target database, and that user's URL."""
     dsn = parse_dsn(database_url)
     name = f"loader_{dsn['dbname']}"
     run(

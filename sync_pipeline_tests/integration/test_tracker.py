@@ -1,4 +1,4 @@
-"""A tracking failure is logged once and does not stop a sync; losing a day's lock stops it."""
+"""A tracking failure is logged once and does not stop a sync, but losing a day's lock does."""
 
 import socket
 import threading
@@ -78,7 +78,7 @@ def started_day(attempt: Attempt, batch: NewBatch | None = None) -> StartedDay:
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return the level and beginning of each line in the tracker's log."""
+    """Return the level and the beginning of each line in the tracker's log."""
     return [
         f"{line.levelname} {line.getMessage().split(':')[0]}"
         for line in caplog.records
@@ -123,7 +123,7 @@ class TestOutage:
 
         assert all_synced(pipeline, results)
         assert logged(caplog) == [OUTAGE, AVAILABLE_AGAIN]
-        # The record committed before the outage was lost with the database; the others were late.
+        # The record written before the outage was lost with the database; the others were late.
         assert run(elsewhere.url, STATUSES) == [(day, "success") for day in DAYS[1:]]
         elsewhere.drop()
 
@@ -211,7 +211,7 @@ class OtherDatabase:
 
 @contextmanager
 def refusing_server(user: str = "") -> Iterator[tuple[str, list[object]]]:
-    """Yield the URL of a server that closes every connection, and a list of the connections."""
+    """Yield the URL of a server that closes every connection, and a list of those connections."""
     calls: list[object] = []
     stopping = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -287,7 +287,7 @@ class TestRejected:
             monkeypatch.setattr(tracking_connection, "LOCK_TIMEOUT_SECONDS", 0.3)
         with gate_closed(pipeline.source) as gate, in_thread(partial(pipeline.sync, DAYS)) as work:
             wait_until_blocked(connection, gate.info.backend_pid)
-            # Open connections keep their timeout, but waits in the day's transaction are short.
+            # This shortens waits in the day's transaction, but not on connections already open.
             monkeypatch.setattr(tracking_connection, "LOCK_TIMEOUT_SECONDS", 0.3)
             with transaction(pipeline.target) as held:
                 held.execute("LOCK daily_sync_status")
@@ -325,7 +325,7 @@ def test_a_deadlock_victim_retries_its_write(
     attempt = tracker.begin(DATASET, START, as_requested(batch, DAYS))
     assert attempt is not None
     with transaction(database_url) as other:
-        # Lock the two records in the opposite order, with a longer deadlock timeout.
+        # Lock the two records in the opposite order; the long timeout makes the tracker the victim.
         other.execute("SET LOCAL deadlock_timeout = '20s'")
         other.execute("SELECT FROM daily_sync_status WHERE id = %s FOR UPDATE", [batch.id])
         with in_thread(partial(tracker.fail, started_day(attempt), "disk full")) as failing:

@@ -59,7 +59,7 @@ Started = tuple[Attempt, AttemptRow]
 
 
 class Tracking(RuleBasedStateMachine):
-    """Runs that sync overlapping batches of one dataset, and days that belong to no batch."""
+    """Runs that sync overlapping batches of one dataset, as well as days without a batch."""
 
     started = Bundle("started")
     connection: "Connection"
@@ -97,7 +97,7 @@ class Tracking(RuleBasedStateMachine):
 
     @rule(target=started, failed=consumes(started), error=ERRORS, resync=st.booleans())
     def retry(self, failed: Started, error: str, resync: bool) -> Any:
-        """Retry a day in the same worker, which has not closed the failed attempt."""
+        """Retry a day in the same worker, whose failed attempt is still open."""
         attempt, row = failed
         run = row.run or RUNS[0]
         return self._begin(
@@ -113,7 +113,7 @@ class Tracking(RuleBasedStateMachine):
         after: FailedAttempt | None = None,
         row: AttemptRow | None = None,
     ) -> Any:
-        """Start an attempt and return it. Return nothing if the day need not be synced."""
+        """Start an attempt and return it, or return nothing if the day need not be synced."""
         days = OF_BATCH[key] if key else DAYS
         day = days[number % len(days)] if row is None else row.day
         with self.work() as cursor:
@@ -149,7 +149,7 @@ class Tracking(RuleBasedStateMachine):
 
     @rule(one=started)
     def lose_a_success(self, one: Started) -> None:
-        """Lose a success because the connection breaks before the commit."""
+        """Roll back a success, as if the connection had broken before the commit."""
         attempt, row = one
         if self.model.may_succeed(row):
             with self.connection.cursor() as cursor:
@@ -261,7 +261,7 @@ class Tracking(RuleBasedStateMachine):
 
 
 def assert_record(row: dict[str, Any], shown: BatchState) -> None:
-    """Check that the record has these counts, and a matching status, end, error and remarks."""
+    """Check that the record has the expected counts, status, end, error and remarks."""
     counts = ("total_days", "success_count", "failed_count", "skipped_count", "total_records")
     expected = (shown.total, shown.success, shown.failed, shown.skipped, shown.rows)
     assert tuple(row[name] for name in counts) == expected

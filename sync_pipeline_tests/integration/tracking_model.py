@@ -185,7 +185,7 @@ class Model:
             self.shown[batch] = self.projected(batch)
 
     def projected(self, batch: str) -> BatchState:
-        """Return the state that the batch's record must have if it is refreshed now."""
+        """Return the state that the batch's record should have if it were refreshed now."""
         shown = BatchState(len(self.current(batch)))
         for one in sorted(self.current(batch), key=lambda one: one.day):
             if one.state == "success":

@@ -1,4 +1,4 @@
-"""Fixtures for syncing days from any type of source into a real PostgreSQL, with their records."""
+"""Fixtures that sync days from any type of source into a real database with tracking tables."""
 
 import re
 import tempfile
@@ -64,7 +64,7 @@ class Syncing:
 
 
 def example(document: str) -> dict[str, Any]:
-    """Return the attributes in the complete `defs.yaml` that a document shows."""
+    """Return the attributes from the complete `defs.yaml` shown in a document."""
     text = (PROJECT_ROOT / document).read_text(encoding="utf-8")
     (block,) = re.findall(r"^```yaml\n(type: .*?)^```", text, re.M | re.S)
     attributes: dict[str, Any] = yaml.safe_load(block)["attributes"]
@@ -78,7 +78,7 @@ def syncing(database_url: str) -> Syncing:
 
 @pytest.fixture(scope="session")
 def mariadb_server() -> Iterator[MariaDb]:
-    # Not in pytest's folder, because a socket path is limited to 107 bytes.
+    # In pytest's folder, the socket path could exceed the limit of 107 bytes.
     with (
         tempfile.TemporaryDirectory(prefix="sync_pipeline_tests-") as folder,
         running_server(Path(folder)) as server,
@@ -88,7 +88,7 @@ def mariadb_server() -> Iterator[MariaDb]:
 
 @pytest.fixture
 def mariadb(mariadb_server: MariaDb, syncing: Syncing) -> Iterator[MariaDb]:
-    """A new database on a real MariaDB server, and its URL as `SHOP_URL` in `syncing.settings`."""
+    """Yield a new database on a real MariaDB server; `SHOP_URL` in the settings is its URL."""
     with fresh_database(mariadb_server) as database:
         syncing.settings["SHOP_URL"] = database.url
         yield database
@@ -96,6 +96,6 @@ def mariadb(mariadb_server: MariaDb, syncing: Syncing) -> Iterator[MariaDb]:
 
 @pytest.fixture
 def api() -> Iterator[rest_server.Api]:
-    """An HTTP server whose responses the test defines."""
+    """Yield an HTTP server whose responses the test defines."""
     with rest_server.running() as api:
         yield api

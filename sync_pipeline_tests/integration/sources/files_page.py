@@ -1,4 +1,4 @@
-"""The text of docs/sources/files.md, and the examples in it."""
+"""The text of docs/sources/files.md and its examples."""
 
 import re
 

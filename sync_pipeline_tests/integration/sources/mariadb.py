@@ -1,4 +1,4 @@
-"""A real MariaDB server for the tests, in a temporary folder and on a Unix socket only."""
+"""A real MariaDB server for the tests that listens only on a Unix socket in a temporary folder."""
 
 import itertools
 import os
@@ -21,7 +21,7 @@ _STOP_SECONDS = 20
 
 @dataclass
 class MariaDb:
-    """A running server. `database` belongs to a single test."""
+    """A running server. `database`, if set, belongs to a single test."""
 
     socket: Path
     process: psutil.Process
@@ -35,7 +35,7 @@ class MariaDb:
         return f"{driver}://{user}:{password}@localhost/{self.database}?unix_socket={self.socket}"
 
     def run(self, *statements: str) -> list[tuple[Any, ...]]:
-        """Run statements unchanged and return the rows of the last one."""
+        """Run statements exactly as written and return the rows from the last one."""
         engine = sa.create_engine(self.url, poolclass=sa.NullPool)
         found: list[tuple[Any, ...]] = []
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

@@ -42,7 +42,7 @@ class Reply:
 
 
 class Api:
-    """The server: `requests` are the requests received so far; `respond` returns the response."""
+    """The server. `requests` lists the requests received so far; `respond` builds each response."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
@@ -118,7 +118,7 @@ class Api:
 
 
 def keys(api: Api, **more: Any) -> dict[str, Any]:
-    """Return the keys for a source that reads from `api`, with `more` added or replaced."""
+    """Return the keys of a source that reads from `api`; `more` adds or overrides keys."""
     defaults: dict[str, Any] = {
         "type": "rest",
         "base_url": api.url,

@@ -1,4 +1,4 @@
-"""Record batches of every type are loaded exactly, in both the binary and text COPY formats."""
+"""Record batches of every type are loaded exactly, in both the binary and the text COPY format."""
 
 import io
 import json
@@ -58,7 +58,7 @@ VALUES: dict[pa.DataType, st.SearchStrategy[Any]] = {
 
 
 class Batches:
-    """`ArrowRows` with batches in memory, which report `reported_count` as their row count."""
+    """In-memory `ArrowRows` that report `reported_count` as their row count."""
 
     declared: dict[str, str] = {}  # noqa: RUF012
 
@@ -85,7 +85,7 @@ def make_reader(dataset: Dataset, *batches: pa.RecordBatch, **options: Any) -> A
 def load(
     syncing: Syncing, batch: pa.RecordBatch, copy_format: CopyFormat, expression: str = "x"
 ) -> list[Any]:
-    """Copy a batch into a table with matching columns; return the value of `expression` per row."""
+    """Copy a batch into a matching table; return the value of `expression` for each row."""
     source = make_reader(make_dataset(syncing), batch)
     out = io.BytesIO()
     assert source.read_day(DAY, out, copy_format) == batch.num_rows
@@ -106,7 +106,7 @@ def make_dataset(syncing: Syncing) -> Dataset:
 
 
 def to_python(value: Any) -> Any:
-    """Convert a value from psycopg2 to the type that Arrow returns."""
+    """Convert a value returned by psycopg2 to the type that Arrow would return."""
     if isinstance(value, memoryview):
         return bytes(value)
     return value
@@ -131,7 +131,7 @@ def test_every_value_is_loaded_exactly_in_both_formats(
         formats.append(CopyFormat.BINARY)
     for copy_format in formats:
         loaded = [to_python(value) for value in load(syncing, batch, copy_format)]
-        if kind == pa.float32():  # psycopg2 parses the shortest decimal text
+        if kind == pa.float32():  # psycopg2 parses its text as a double
             loaded = pa.array(loaded, kind).to_pylist()
         assert loaded == values[skipped:], copy_format
 

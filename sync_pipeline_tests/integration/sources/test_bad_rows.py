@@ -1,4 +1,4 @@
-"""Each row of a day is loaded or quarantined with its error; otherwise, the whole day fails."""
+"""Each row of a day is loaded, or quarantined with its error, or else the whole day fails."""
 
 import threading
 from collections.abc import Iterator

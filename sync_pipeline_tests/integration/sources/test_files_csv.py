@@ -1,4 +1,4 @@
-"""CSV files of every dialect and encoding are loaded as the types that the dataset declares."""
+"""CSV files in any dialect and encoding are loaded with the types that the dataset declares."""
 
 import bz2
 import csv

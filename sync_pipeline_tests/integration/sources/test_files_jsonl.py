@@ -1,4 +1,4 @@
-"""JSON Lines files are loaded as the types that the dataset declares, and numbers stay exact."""
+"""JSON Lines files are loaded with the types that the dataset declares, and numbers stay exact."""
 
 import gzip
 import json

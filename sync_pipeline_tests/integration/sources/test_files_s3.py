@@ -31,7 +31,7 @@ SECRET = "wJalr-secret-of-the-lake"  # noqa: S105  used only in tests
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    """A local S3 server, over HTTP."""
+    """Yield the URL of a local S3 server that uses HTTP."""
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -41,7 +41,7 @@ def endpoint() -> Iterator[str]:
 
 @pytest.fixture
 def lake(endpoint: str, syncing: Syncing) -> Iterator[fs.FileSystem]:
-    """A bucket `lake` for one test, with its access keys in `syncing.settings`."""
+    """Create a bucket `lake` for one test, and put its access keys into `syncing.settings`."""
     syncing.settings |= {"LAKE_KEY": "AKIA-of-the-lake", "LAKE_SECRET": SECRET}
     system = fs.S3FileSystem(
         access_key="AKIA-of-the-lake",

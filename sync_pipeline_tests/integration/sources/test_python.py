@@ -1,4 +1,4 @@
-"""Rows from a user's generator function are loaded as the declared types."""
+"""Rows from a user's generator function are loaded with the declared types."""
 
 import io
 import re

@@ -93,7 +93,7 @@ def test_a_day_is_retried_from_its_first_page_after_all_attempts_fail(
 
 @pytest.mark.parametrize("as_date", [False, True], ids=["seconds", "date"])
 def test_retry_after_is_respected(syncing: Syncing, api: Api, as_date: bool) -> None:
-    """The date is in whole seconds, so "in two seconds" may mean just over one second."""
+    """HTTP dates are in whole seconds, so "in two seconds" may be just over one second away."""
     in_two_seconds = datetime.now(timezone.utc) + timedelta(seconds=2)
     header = format_datetime(in_two_seconds, usegmt=True) if as_date else "1"
     api.reply_with(Reply({}, 429, {"Retry-After": header}), GOOD)

@@ -28,7 +28,7 @@ from sync_pipeline_tests.integration.sources.rest_server import (
 
 pytestmark = pytest.mark.integration
 
-SECRET = "s3cr/t+K&y"  # noqa: S105  has characters that URLs must encode
+SECRET = "s3cr/t+K&y"  # noqa: S105  contains characters that must be encoded in URLs
 BASIC = b64encode(f"amy:{SECRET}".encode()).decode()
 BEARER = {"type": "bearer", "token_env": "API_SECRET"}
 IN_HEADER = {"type": "api_key", "key_env": "API_SECRET", "name": "X-Key"}
@@ -58,7 +58,7 @@ def has_credentials(request: Request) -> bool:
 
 
 def echo(status: int) -> Callable[[Request], Reply]:
-    """Return a `respond` function that sends the whole request back in a non-JSON form."""
+    """Return a `respond` function that sends the whole request back as text that is not JSON."""
     return lambda request: Reply(f"{request.headers} {request.query}".encode(), status)
 
 

@@ -1,4 +1,4 @@
-"""Days are read from MariaDB in the right time zone, from one snapshot and in bounded memory."""
+"""Days are read from MariaDB in the right time zone, from one snapshot, with bounded memory."""
 
 import io
 import re
@@ -35,7 +35,7 @@ def open_rows(syncing: Syncing, source: dict[str, Any]) -> SqlRows:
 
 @contextmanager
 def call_after(part: str, callback: Any) -> Iterator[None]:
-    """Call `callback` once, after a statement that contains `part` has been executed."""
+    """During the block, call `callback` after the first statement that contains `part`."""
     done: list[str] = []
 
     def after_execute(*arguments: Any) -> None:
@@ -192,7 +192,7 @@ def test_wide_rows_are_fetched_in_small_batches(mariadb: MariaDb, syncing: Synci
 
 
 class MemorySink(io.RawIOBase):
-    """Discards its input. `peak_bytes` is the process's peak memory during writes."""
+    """Discards its input. `peak_bytes` is the process's highest memory use at any write."""
 
     peak_bytes = 0
 

@@ -1,4 +1,4 @@
-"""MariaDB failures have one-line messages and are retried if they are transient."""
+"""MariaDB failures are reported in one line, and transient ones are retried."""
 
 import threading
 from typing import Any
@@ -77,7 +77,7 @@ def test_a_lock_timeout_is_transient(mariadb: MariaDb, syncing: Syncing) -> None
 def start_slow_read(
     syncing: Syncing, **keys: Any
 ) -> tuple[ArrowReader, threading.Thread, list[Exception]]:
-    """Start a read that waits for the server. Return the reader, its thread and its errors."""
+    """Start a read that waits for the server; return the reader, its thread and any errors."""
     dataset = syncing.dataset(SLOW_SOURCE | keys)
     source: Any = dataset.source
     reader = ArrowReader(dataset, SqlRows(dataset, source, syncing.settings["SHOP_URL"]))
@@ -153,7 +153,7 @@ def test_a_failed_day_does_not_affect_the_next_one(mariadb: MariaDb, syncing: Sy
     rows = open_rows(syncing, TABLE)
     reads = rows.read(DAY)
     next(reads)
-    reads.close()  # what happens after a target error
+    reads.close()  # as happens after a target error
     assert sum(batch.num_rows for batch in rows.read(DAY)) == 20_000
     rows.close()
 

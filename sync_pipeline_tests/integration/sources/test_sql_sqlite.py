@@ -1,4 +1,4 @@
-"""Days are read from SQLite files, which do not enforce types, and through another dialect."""
+"""Days are read from SQLite, which does not enforce column types, and with another dialect."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def shop(tmp_path: Path, syncing: Syncing) -> Iterator[sqlite3.Connection]:
-    """A writable connection to the SQLite file that `SHOP_URL` points to."""
+    """Yield a writable connection to the SQLite file that `SHOP_URL` points to."""
     path = tmp_path / "shop.db"
     syncing.settings["SHOP_URL"] = f"sqlite:///{path}"
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:

@@ -1,4 +1,4 @@
-"""Every MariaDB type is loaded exactly, from a table and from a query."""
+"""Values of every MariaDB type are loaded exactly, both from a table and from a query."""
 
 import struct
 from datetime import date, datetime, timedelta, timezone
@@ -145,7 +145,7 @@ def normalize(values: tuple[Any, ...], kinds: list[str]) -> tuple[Any, ...]:
     """Convert values returned by the target's driver to the form in which they were generated."""
     normalized = []
     for value, kind in zip(values, kinds, strict=True):
-        if value is not None and kind == "float":  # psycopg2 parses the shortest decimal text
+        if value is not None and kind == "float":  # psycopg2 parses its text as a double
             (value,) = struct.unpack("f", struct.pack("f", value))
         if value is not None and kind.startswith("timestamp"):
             value = value.astimezone(UTC).replace(tzinfo=None)

@@ -22,7 +22,7 @@ COLUMNS = {"id": "bigint", "note": "text"}
 
 
 DISTURBED: dict[tuple[str, date], Callable[[], Iterable[Row]]] = {}
-"""Functions that replace the rows in `GIVEN` for the first read of a day."""
+"""Functions whose rows replace those in `GIVEN` the first time that a day is read."""
 
 
 def rows_of(day: date, database: str) -> Iterable[Row]:
@@ -33,7 +33,7 @@ def rows_of(day: date, database: str) -> Iterable[Row]:
 
 @dataclass
 class Writing:
-    """A source with the rows set by `give`, and its target."""
+    """A source whose rows are set by `give`, and its target."""
 
     syncing: Syncing
     columns: dict[str, str] = field(default_factory=lambda: dict(COLUMNS))
@@ -63,7 +63,7 @@ class Writing:
         return self.syncing.rows(f"SELECT {columns} FROM landed ORDER BY {columns}")
 
     def counts(self, day: date) -> tuple[Any, ...]:
-        """Return the rows read, loaded and rejected according to the day's record."""
+        """Return how many rows were read, loaded and rejected, according to the day's record."""
         (found,) = self.syncing.rows(
             "SELECT total_records, success_count, failed_count FROM daily_sync_status "
             f"WHERE kind = 'day' AND status = 'success' AND sync_date = '{day}'"
@@ -111,7 +111,7 @@ class User:
     url: str
 
     def of(self, writing: Writing) -> Writing:
-        """Return the same source and target, accessed as this user."""
+        """Return the same source and target, but with the target accessed as this user."""
         return replace(writing, syncing=replace(writing.syncing, url=self.url))
 
 

@@ -1,4 +1,4 @@
-"""A target partitioned by day gets a new partition only for a day not covered by any partition."""
+"""A target partitioned by day gets a new partition only for a day that no partition covers."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -86,7 +86,7 @@ def test_a_day_that_no_partition_covers_gets_a_new_partition(
         "landed_2025_10_02": "FOR VALUES FROM ('2025-10-02') TO ('2025-10-03')",
     }
     assert placed(writing) == [("landed_2025_10_01", 2), ("landed_2025_10_02", 1)]
-    # Each index of the parent is attached to exactly one index of the partition.
+    # The partition has two indexes, each attached to an index of the parent.
     assert run(
         writing,
         "SELECT count(*), count(inhparent) FROM pg_index LEFT JOIN pg_inherits "
@@ -265,7 +265,7 @@ BY_TIME = "CREATE TABLE landed (id bigint, note text, at timestamptz) PARTITION 
 
 
 def at_times(writing: Writing, zone: str) -> None:
-    """Use a timestamptz day column, and days in the time zone `zone`."""
+    """Use a timestamptz day column and days in the time zone `zone`."""
     writing.columns = {"id": "bigint", "note": "text", "at": "timestamp with time zone"}
     writing.changes = {"timezone": zone}
     writing.day_column = {"day_column": "at"}
@@ -428,7 +428,7 @@ def test_a_user_who_does_not_own_the_table_gets_a_statement_for_the_owner_to_run
     run(writing, BY_DAY, f"GRANT ALL ON landed TO {user.name}")
     theirs = user.of(writing)
     theirs.give(DAY, row(1))
-    for _ in range(2):  # first, the user may not create the table; then, may not attach it
+    for _ in range(2):  # without the right to create a table, then to attach it
         error = failure(theirs, DAY)
         assert (
             f"the target user {user.name} may not create one; run as the table's owner: " in error

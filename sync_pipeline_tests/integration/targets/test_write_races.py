@@ -1,5 +1,5 @@
-"""Workers that concurrently load days with shared keys neither lose rows nor deadlock, and a
-worker that reconnects to its target treats the target as before."""
+"""Workers that load days with shared keys at the same time neither lose rows nor deadlock, and a
+worker that reconnects handles its target as before."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -36,7 +36,7 @@ def test_workers_whose_days_share_all_keys_do_not_deadlock(
         writing.syncing.url,
         "CREATE TABLE landed (id bigint PRIMARY KEY, note text CHECK (note <> 'bad'), "
         "sync_date date)",
-        # Inserts are slow enough that all workers load rows at the same time.
+        # Slow inserts ensure that all workers load rows at the same time.
         "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN PERFORM pg_sleep(0.002); RETURN NEW; END $$",
         "CREATE TRIGGER slowly BEFORE INSERT ON landed FOR EACH ROW EXECUTE FUNCTION slowly()",
@@ -83,7 +83,7 @@ def lost_once(writing: Writing) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("mode", ["replace_day", "upsert"])
 def test_a_worker_that_reconnects_handles_its_target_as_before(writing: Writing, mode: str) -> None:
-    """After reconnecting, it still uses partitions, the text format and the quarantine."""
+    """After reconnecting, the worker still uses partitions, the text format and the quarantine."""
     helpers.run(
         writing.syncing.url,
         "CREATE TABLE landed (id numeric, note text CHECK (note <> 'bad'), sync_date date) "

@@ -190,7 +190,7 @@ def test_recording_a_success_again_after_a_later_attempt_started_is_rejected(
 
 
 class TestRefused:
-    """A day that could not start because another worker has its lock."""
+    """A day that could not start because another worker holds its lock."""
 
     def test_it_fails_in_the_batch_and_its_record_is_left_to_the_other_worker(
         self, worker: Worker, connection: "Connection"
@@ -295,7 +295,7 @@ class TestNotRun:
         with transaction(worker.url) as held:
             held.execute("SELECT FROM daily_sync_status WHERE kind = 'day' FOR UPDATE")
             with in_thread(partial(worker.mark_not_run, "power failed")) as closing:
-                # It has read the second day as pending and is waiting for a lock on the first day.
+                # The thread has read the second day as pending, and waits for the first day's lock.
                 wait_until_blocked(connection, held.connection.info.backend_pid)
                 attempt = replace(worker, run_id="run-2").begin(DAYS[1])
                 held.connection.commit()
@@ -323,7 +323,7 @@ class TestConcurrency:
         self, database_url: str, connection: "Connection"
     ) -> None:
         batches = [open_batch(database_url, DAYS, key) for key in ("one", "two")]
-        # After this, the rows are no longer stored in the order of their IDs.
+        # After this, the rows are no longer stored in ID order.
         execute(connection, "UPDATE sync_attempt SET triggered_by = 'moved' WHERE id % 2 = 0")
         work = [
             partial(change_at_random, Worker(database_url, batches[n % 2], f"run-{n}"), seed=n)

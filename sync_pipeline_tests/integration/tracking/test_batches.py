@@ -1,4 +1,4 @@
-"""A batch has one record, which agrees with its days no matter which worker writes it or when."""
+"""A batch has one record, which agrees with its days regardless of who writes it and when."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -100,7 +100,7 @@ def test_days_that_join_a_batch_later_extend_its_range(
 
 
 class TestRemarks:
-    """The remarks and error message of a batch at each stage."""
+    """The remarks and the error message of a batch at each stage."""
 
     def test_a_running_batch_counts_the_days_that_have_ended(
         self, worker: Worker, connection: "Connection"
@@ -221,13 +221,13 @@ def test_refreshing_a_closed_batch_does_not_change_its_end(
 
 
 def projected(batch: dict[str, Any]) -> dict[str, Any]:
-    """Return the values computed from the days, without heartbeat, update time, change number."""
+    """Return the values computed from the days: all but heartbeat, update time, change number."""
     return {k: v for k, v in batch.items() if k not in ("updated_at", "heartbeat_at", "change")}
 
 
 @pytest.fixture(scope="module")
 def rolled_back(one_database: str) -> Iterator["Connection"]:
-    """A connection shared by many examples; nothing is committed."""
+    """Yield a connection that many examples share and that never commits."""
     with closing(psycopg2.connect(one_database)) as opened:
         yield opened
 

@@ -142,7 +142,7 @@ class TestUnrecordedStart:
 
 
 class TestOwnAttempt:
-    """Days that the run had started but whose end could not be recorded."""
+    """Days whose start was recorded by the run but whose end could not be recorded."""
 
     @pytest.mark.parametrize("number", [None, 1])
     def test_the_running_attempt_becomes_a_success(
@@ -214,7 +214,7 @@ class TestOtherRuns:
         self, worker: Worker, other: Worker, connection: "Connection"
     ) -> None:
         worker.begin(START)
-        theirs = other.begin(START)  # right after our commit has released the lock
+        theirs = other.begin(START)  # right after our commit released the lock
         assert record_late_success(worker, number=1)
         assert at_day(connection) == [(1, "success", True), (2, "syncing", True)]
         assert counted(connection, worker) == (1, 0, 0)

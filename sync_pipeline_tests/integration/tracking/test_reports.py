@@ -1,4 +1,4 @@
-"""Reports: the progress and the days of a batch, and the views on a small, known history."""
+"""Reports: the progress and the days of a batch, and the views over a small, known history."""
 
 from dataclasses import replace
 from datetime import date, datetime, timezone
@@ -52,7 +52,7 @@ class TestProgress:
         worker.sync(*DAYS[1:4], row_count=500)
         worker.break_at(DAYS[4])
         started_ago(connection, worker, 100)
-        waited = 60  # seconds before the batch's first day started; not counted in its speed
+        waited = 60  # seconds until the batch's first day started; they do not affect its speed
         first_day = (
             "UPDATE sync_attempt SET started_at = now() - %s * interval '1 s' WHERE attempt = 1"
         )
@@ -66,7 +66,7 @@ class TestProgress:
         assert 100 <= shown.elapsed_seconds < 100 + helpers.TIMEOUT_SECONDS
         working = shown.elapsed_seconds - waited
         assert shown.rows_per_second == pytest.approx(1500 / working, rel=0.01)
-        # Five days are left, at the pace of the four that ran; skipped days take no time.
+        # The five remaining days continue at the pace of the four that ran; skips take no time.
         assert shown.eta_seconds == pytest.approx(working / 4 * 5, rel=0.01)
         assert shown.error_message is not None
 
@@ -140,7 +140,7 @@ def test_the_days_of_a_batch_are_listed_with_their_latest_attempts(worker: Worke
 
 
 class TestViews:
-    """The views on a known history."""
+    """The views over a known history."""
 
     @pytest.fixture(autouse=True)
     def _history(self, worker: Worker) -> None:
@@ -217,7 +217,7 @@ QUERIES = named_sql.load("sync_pipeline_tests.integration", "contract.sql")
 
 @pytest.fixture(scope="module")
 def many_records(one_database: str) -> str:
-    """A table with 202,000 records: 400 datasets with 500 days each, and 2,000 batches."""
+    """Insert 202,000 records (500 days for each of 400 datasets, and 2,000 batches)."""
     helpers.clear(one_database)
     run(
         one_database,

@@ -86,7 +86,7 @@ def test_days_that_fail_in_the_run_that_retries_a_batch_are_not_retried_by_the_s
     replace(worker, run_id="run-2").break_at(DAYS[1])
     new = NewBatch("batch-1", helpers.DATASET, DAYS, "run-2", "a test")
     with transaction(worker.url) as cursor:
-        # The requesting host's clock may be ahead.
+        # The requesting host's clock may be ahead of the database's.
         before = batches.clock(cursor) + timedelta(seconds=60)
         batches.retry_batch(cursor, worker.batch.id, new, DAYS, before, except_runs=["run-2"])
         states_by_day = batches.day_states(cursor, "batch-1", helpers.DATASET)
