@@ -1,7 +1,7 @@
 """The baseline for a batch: the shortest loop that copies days, one transaction per day.
 
-It has no tracking, checks or locks. It holds each day in memory, which is faster for such small
-days than a pipe and a second thread.
+It has no tracking, checks or locks. It holds each day in memory, which for such small days is
+faster than using a pipe and a second thread.
 """
 
 import io
@@ -16,7 +16,7 @@ import psycopg2
 def copy_days(
     source: str, target: str, *, table: str, into: str, day_column: str, days: Sequence[date]
 ) -> float:
-    """Copy `days` from `table` at `source` to `into` at `target`; return the seconds it took."""
+    """Copy `days` from `table` at `source` to `into` at `target`; return the seconds taken."""
     started = time.monotonic()
     with closing(psycopg2.connect(source)) as reader, closing(psycopg2.connect(target)) as writer:
         reader.autocommit = True

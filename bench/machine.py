@@ -10,7 +10,7 @@ from bench.programs import program
 
 @dataclass(frozen=True)
 class Machine:
-    """CPU cores, memory in bytes, PostgreSQL version, and the date in UTC."""
+    """The CPU cores, the memory in bytes, the PostgreSQL version, and the date in UTC."""
 
     cores: int
     memory_bytes: int
@@ -19,7 +19,7 @@ class Machine:
 
     @classmethod
     def this(cls) -> "Machine":
-        """Return the current machine and date."""
+        """Return a description of this machine, with today's date."""
         version = subprocess.run(
             [program("postgres"), "--version"], check=True, capture_output=True, text=True
         )

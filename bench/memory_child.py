@@ -1,7 +1,8 @@
 """The process that the case `memory` measures: it syncs one day and prints its memory usage.
 
 Started as `python -m bench.memory_child ROWS postgres|csv|parquet FOLDER`, with complete settings
-in the environment; FOLDER contains the files. Prints a JSON object, in bytes and seconds.
+in the environment; FOLDER contains the files. Prints a JSON object; its values are in bytes and
+seconds.
 """
 
 import json
@@ -23,7 +24,7 @@ _PROCESS = Path("/proc/self")
 
 
 def main(rows: int, source: str, folder: Path) -> None:
-    """Sync a day of `rows` rows; print the memory before the sync and its peak."""
+    """Sync a day of `rows` rows; print the memory used before the sync and at its peak."""
     settings = current_settings()
     table = f"orders_{source}_{rows}"
     if source == "postgres":
@@ -33,7 +34,7 @@ def main(rows: int, source: str, folder: Path) -> None:
 
         orders = wide_files.dataset(table, folder, source)
     with _connected(orders, settings):
-        # Reset the peak, which the imports may have set.
+        # Reset the peak, which the imports may have raised.
         (_PROCESS / "clear_refs").write_text("5")
         idle = _memory("VmRSS")
         seconds = sync_day(orders, DAY, settings, rows)
@@ -42,9 +43,9 @@ def main(rows: int, source: str, folder: Path) -> None:
 
 @contextmanager
 def _connected(orders: Dataset, settings: Settings) -> Iterator[None]:
-    """Keep one connection of each kind that a sync opens.
+    """Hold one connection of each kind that a sync opens while the block runs.
 
-    The sync opens further connections, so the measured growth is too high rather than too low.
+    The sync opens its own connections too, so the measured growth is too high if anything.
     """
     with (
         Tracker(settings) as tracker,
@@ -56,7 +57,7 @@ def _connected(orders: Dataset, settings: Settings) -> Iterator[None]:
 
 
 def _memory(name: str) -> int:
-    """Return a value of /proc/self/status, in bytes."""
+    """Return the value of `name` in /proc/self/status, in bytes."""
     for line in (_PROCESS / "status").read_text().splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024

@@ -10,7 +10,7 @@ from bench.results import Log
 
 @dataclass(frozen=True)
 class Pair:
-    """One duration of each operation, in seconds."""
+    """The durations of the two operations, run once each, in seconds."""
 
     measured: float
     baseline: float

@@ -20,7 +20,7 @@ Measure = Callable[[Settings, Log], "Result"]
 class Result:
     """The result of one case.
 
-    `ratio` is `measured` divided by `baseline`, and `goal` its maximum. `raw` contains the
+    `ratio` is `measured` divided by `baseline`, and `goal` is its maximum. `raw` contains the
     individual measurements; the names of durations and sizes end with their unit.
     """
 

@@ -60,7 +60,7 @@ def query_one(url: str, query: str, values: Sequence[object]) -> tuple[Any, ...]
 
 
 def make_target_table(settings: Settings, dataset: Dataset) -> None:
-    """Create the dataset's target table as a sync does, so that all sides load the same table."""
+    """Create the target table as a sync would, so that both sides load into identical tables."""
     source = open_source(dataset, settings)
     with closing(source), closing(open_target(dataset, settings)) as connection:
         Target(connection, dataset).prepare(source.shape)
@@ -69,7 +69,7 @@ def make_target_table(settings: Settings, dataset: Dataset) -> None:
 def empty(settings: Settings, dataset: Dataset) -> None:
     """Truncate the dataset's target table and run a checkpoint.
 
-    Without that, the first measurement after an automatic checkpoint would differ from the others.
+    Otherwise, the first measurement after an automatic checkpoint would differ from the others.
     """
     statement = sql.SQL("TRUNCATE {}").format(identifier(dataset))
     run_sql(settings.database_url, statement, "CHECKPOINT")

@@ -14,7 +14,7 @@ DAY = date(2025, 10, 1)
 SOURCE_TABLE = "orders"
 DAY_COLUMN = "placed_on"
 
-# Unlogged, because that is faster to fill; reads are not affected.
+# Unlogged, because such a table is faster to fill; reading it is not affected.
 _CREATE = f"""
 CREATE UNLOGGED TABLE {SOURCE_TABLE} (
     id bigint NOT NULL, customer_id integer NOT NULL, {DAY_COLUMN} date NOT NULL,
@@ -33,7 +33,7 @@ FROM generate_series(1, {{rows}}) AS n"""
 
 
 def make_day(settings: Settings, rows: int) -> None:
-    """Create the source table with one day of `rows` rows, vacuumed and analyzed."""
+    """Create the source table with one day of `rows` rows, then vacuum and analyze it."""
     run_sql(
         settings.postgres_url(SOURCE_URL),
         _CREATE,

@@ -1,6 +1,6 @@
 """Generate docs/datasets.md, the reference for all keys in a `defs.yaml`, from the models.
 
-With `--check`, write nothing and exit with code 1 if the file is out of date. The texts come from
+With `--check`, write nothing and exit with code 1 if the file is out of date. The text comes from
 the field descriptions and docstrings of the models in `sync_pipeline/config/`.
 """
 
@@ -70,7 +70,7 @@ def render() -> str:
 
 
 def mappings_of(model: type[BaseModel]) -> dict[str, Models]:
-    """Return the models for each key that is a mapping; `type` selects one if there are several."""
+    """Return the models of each key that is a mapping. If it has several, `type` selects one."""
     found = {name: _models_in(field.annotation) for name, field in model.model_fields.items()}
     return {
         name: models

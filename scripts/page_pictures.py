@@ -1,8 +1,8 @@
-"""Take the screenshots of the page: the records, one record, the calendar and the sign-in form.
+"""Take screenshots of the web page: the records, one record, the calendar and the sign-in form.
 
 Some are in Chinese, and some are the size of a phone's screen. Called by `scripts/screenshots.py`.
-Launches the rest of the year over the API and locks the target table when part of the year is
-synced, so that the batch does not progress while the screenshots are taken.
+Launches the rest of the year through the API and, once part of it is synced, locks the target table
+so that the batch does not progress while the screenshots are taken.
 """
 
 import json
@@ -32,7 +32,7 @@ _TOKENS = f"ada:operator:{'0' * 64}"
 
 
 def take_page_screenshots(settings: Settings, running: Running, folder: Path) -> None:
-    """Save the screenshots of the page in `folder`, with the data synced so far."""
+    """Save the screenshots of the web page in `folder`, with the data synced so far."""
     with chromium() as browser, _paused_batch(settings, running) as record:
         page = _open(browser, running, "/sync-status", viewport=_DESKTOP)
         expect(page.get_by_role("heading", level=1)).to_contain_text("1 batch running")

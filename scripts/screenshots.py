@@ -1,4 +1,4 @@
-"""Recreate the screenshots in docs/images: `make screenshots`.
+"""Recreate the screenshots in docs/images. Run by `make screenshots`.
 
 Starts a temporary stack with the demo's flights and syncs January with the batch job. It then adds
 a constraint to the target that rejects departures delayed by 14 hours or more (there is one, on 10
@@ -144,7 +144,7 @@ def _capture_partitions(page: Page) -> None:
     expect(page.get_by_text("Materialized (58)")).to_be_visible()
     expect(page.get_by_text("did not materialize this asset")).to_be_visible()
     page.get_by_text("2013-02-12").filter(visible=True).hover()
-    page.mouse.wheel(0, 216)  # scroll down by six days, to show the failed day
+    page.mouse.wheel(0, 216)  # scroll six days down to the failed day
     _take(page, "asset-partitions.png", height=728)
 
 

@@ -39,7 +39,7 @@ _TEXT = "text_found_nowhere"
 
 
 def measure(settings: Settings, log: Log) -> Result:
-    """Measure each query from the request to the last byte, on one persistent connection."""
+    """Time each query from the request to the last byte received, on one persistent connection."""
     million.make_records(settings, log)
     seconds: dict[str, list[float]] = {}
     with (

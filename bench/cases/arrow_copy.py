@@ -13,7 +13,7 @@ _PAIRS = 5
 
 
 def against_csv(settings: Settings, log: Log) -> Result:
-    """Compare pgpq's binary COPY with pyarrow's CSV into COPY."""
+    """Compare pgpq's binary COPY with a COPY of CSV written by pyarrow."""
     return _measure(settings, log, ARROW_VS_CSV, "csv", "pyarrow's CSV into COPY")
 
 

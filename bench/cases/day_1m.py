@@ -24,7 +24,7 @@ def measure(settings: Settings, log: Log) -> Result:
     for dataset in (synced, piped):
         make_target_table(settings, dataset)
     source, target = settings.postgres_url(SOURCE_URL), settings.database_url
-    # Use the product's condition, so that both get the same query plan.
+    # Use the product's condition, so that both sides get the same query plan.
     column, day = wide_rows.DAY_COLUMN, wide_rows.DAY
     where = f"{column} >= '{day}' AND {column} < '{day + timedelta(days=1)}'"
     select = f"SELECT * FROM {wide_rows.SOURCE_TABLE}"

@@ -1,6 +1,6 @@
-"""500 event streams on one process during a batch of 365 days: the maximum delay of a change.
+"""The longest delay of an event, with 500 streams on one process during a batch of 365 days.
 
-Also checks that every stream receives the last change of every record.
+Also checks that every stream receives the last change to every record.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ class Received:
 
 
 def measure(settings: Settings, log: Log) -> Result:
-    """Measure the time from the write of a record to its arrival on each stream."""
+    """Measure the time from writing a record to its arrival on each stream."""
     make_readings(settings)
     streamed = dataset("streamed")
     with (
@@ -72,7 +72,7 @@ def measure(settings: Settings, log: Log) -> Result:
             ).run_seconds
             _wait_until(lambda: received.ended >= _STREAMS)
             last_of_each = _last_changes(project_settings)
-            # Changes of days may arrive after the last change of their batch.
+            # Changes to days may arrive after the last change to their batch.
             _wait_until(lambda: not _missed(received, last_of_each))
             busy = _memory(api)
         finally:
@@ -112,7 +112,7 @@ async def _listen(api: RunningApi, received: Received, end: threading.Event) -> 
 
 
 def _last_changes(settings: Settings) -> set[bytes]:
-    """Return the last change of each record, as an `id:` line in a stream."""
+    """Return the last change to each record, as its `id:` line in a stream."""
     with (
         closing(psycopg2.connect(settings.tracking_url)) as connection,
         connection.cursor() as cursor,
@@ -122,7 +122,7 @@ def _last_changes(settings: Settings) -> set[bytes]:
 
 
 def _missed(received: Received, last_of_each: set[bytes]) -> int:
-    """Return the number of last changes that were not received, summed over all streams."""
+    """Return how many of the last changes were not received, summed over all streams."""
     return sum(len(last_of_each - changes) for changes in received.changes)
 
 
@@ -140,7 +140,7 @@ async def _stream(api: RunningApi, received: Received) -> None:
                 received.resets += 1
             elif line.startswith(b"id: "):
                 changes.add(line)
-            # Only the batch's record is parsed; parsing all of them would slow down this process.
+            # Parse only the batch's record, as parsing every record would slow down this process.
             elif line.startswith(b"data: ") and b'"kind":"batch"' in line:
                 record = json.loads(line[6:])
                 written = datetime.fromisoformat(record["updated_at"].replace("Z", "+00:00"))

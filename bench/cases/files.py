@@ -23,7 +23,7 @@ _WHERE = f"{wide_rows.DAY_COLUMN} >= '{_DAY}' AND {wide_rows.DAY_COLUMN} < date 
 
 
 def against_psql(settings: Settings, log: Log) -> Result:
-    """Compare `sync_days` with psql's ``\\copy`` for a CSV file."""
+    """Compare `sync_days` with psql's ``\\copy`` when loading a CSV file."""
 
     def copy(file: str, table: str) -> float:
         return copy_file(file, settings.database_url, into=table, where=_WHERE)
@@ -33,7 +33,7 @@ def against_psql(settings: Settings, log: Log) -> Result:
 
 
 def against_duckdb(settings: Settings, log: Log) -> Result:
-    """Compare `sync_days` with DuckDB, which uses a binary COPY, for a Parquet file."""
+    """Compare `sync_days` with DuckDB, which uses a binary COPY, when loading a Parquet file."""
 
     def insert(file: str, table: str) -> float:
         command = [peers.python(), peers.DUCKDB, file, settings.database_url, table, _WHERE]

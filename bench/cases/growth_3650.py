@@ -49,9 +49,9 @@ def _seconds_per_day(settings: Settings, dataset: Dataset, days: int) -> float:
 
 
 def _years(settings: Settings, dataset: Dataset) -> dict[str, float]:
-    """Return the duration of the batch's first and last 365 days, in seconds.
+    """Return the seconds that the batch's first 365 days took, and those that its last 365 took.
 
-    Both exclude the start of the run, which the shorter batch spreads over fewer days.
+    Both exclude the time to start the run, which weighs more on a batch of fewer days.
     """
     seconds = {}
     for name, skipped in (("first", 0), ("last", _MANY - _FEW)):

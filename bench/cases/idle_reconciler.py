@@ -1,4 +1,4 @@
-"""The reconciler with nothing to do: a pass must not take longer as history grows."""
+"""The reconciler with nothing to do: a pass must not take longer as the history grows."""
 
 import json
 import subprocess
@@ -23,7 +23,7 @@ _PASSES = 50
 
 
 def measure(settings: Settings, log: Log) -> Result:
-    """Measure a pass with a history of about 10,000 attempts that real syncs have created."""
+    """Time a pass when the history has about 10,000 attempts, all created by real syncs."""
     make_readings(settings)
     days = dataset("readings_synced")
     with create_project([days], settings) as project_settings:

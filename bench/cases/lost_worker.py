@@ -78,7 +78,7 @@ def _launch(dagster: RunningDagster, name: str) -> str:
 
 
 def _query(settings: Settings, query: str, key: str) -> Any:
-    """Return the value that `query` selects, or None."""
+    """Return the value that `query` selects, or None if it is NULL."""
     return query_one(settings.tracking_url, query, [key])[0]
 
 

@@ -1,4 +1,4 @@
-"""Memory usage for a large day, which must not grow with the number of rows."""
+"""Memory usage when syncing a large day: it must not grow with the number of rows."""
 
 import json
 import subprocess
@@ -23,7 +23,7 @@ _SOURCES = ("postgres", "csv", "parquet")
 
 @dataclass(frozen=True)
 class _Usage:
-    """A process's memory before a sync and its peak, in bytes; the duration in seconds."""
+    """Memory in bytes, before a sync and at its peak, and the sync's duration in seconds."""
 
     idle: int
     peak: int
@@ -31,7 +31,7 @@ class _Usage:
 
 
 def above_idle(settings: Settings, log: Log) -> Result:
-    """Measure the peak memory of a process that syncs 5,000,000 rows, above its idle memory."""
+    """Measure how far peak memory rises above idle in a process that syncs 5,000,000 rows."""
     log(f"creating {_ROWS:,} rows")
     wide_rows.make_day(settings, _ROWS)
     usage = _sync(settings, log, _ROWS, "postgres")
@@ -53,7 +53,10 @@ def above_idle(settings: Settings, log: Log) -> Result:
 
 
 def flat(settings: Settings, log: Log) -> Result:
-    """Compare the peak memory for 10,000,000 rows with that for 1,000,000, in the worst source."""
+    """Compare the peak memory for 10,000,000 rows with that for 1,000,000.
+
+    The result is from the source for which it grows most.
+    """
     usage = {rows: _by_source(settings, log, rows) for rows in (_FEW, _MANY)}
     grown = {name: usage[_MANY][name].peak / usage[_FEW][name].peak for name in _SOURCES}
     worst = max(_SOURCES, key=grown.__getitem__)

@@ -24,7 +24,7 @@ _QUERIES = {
 
 
 def measure(settings: Settings, log: Log) -> Result:
-    """Measure each query until its last row is fetched; take the median of the slowest query."""
+    """Time each query until its last row is fetched; report the median for the slowest query."""
     million.make_records(settings, log)
     medians = {}
     connection = connect(

@@ -21,7 +21,7 @@ _DAYS = [date(2013, 1, 1) + timedelta(days=n) for n in range(365)]
 
 
 def measure(settings: Settings, log: Log) -> Result:
-    """Compare 365 days through the batch job with a bare loop over the same days."""
+    """Compare syncing 365 days through the batch job with a bare loop over the same days."""
     source = settings.postgres_url(SOURCE_URL)
     load_flights(source)
     tracked, bare = _into(DATASET), _into("flights_bare")

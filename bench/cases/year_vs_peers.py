@@ -1,4 +1,4 @@
-"""The year of `year_tracked`, three days in parallel, compared with other tools.
+"""The same year as in `year_tracked`, with three days in parallel, compared with other tools.
 
 Our side includes everything: 365 transactions with records, checks and Dagster's events.
 """
@@ -89,7 +89,7 @@ def against_sling(settings: Settings, log: Log) -> Result:
 
 
 def against_a_run_per_day(settings: Settings, log: Log) -> Result:
-    """Compare with one Dagster run per day for the same asset: ten days, scaled to 365."""
+    """Compare with one Dagster run per day, measured for ten days and scaled to 365."""
 
     def make(source: str, target: str) -> _Operation:
         dagster = str(Path(sys.executable).parent / "dagster")

@@ -39,7 +39,7 @@ def run(program: Sequence[str], environment: Mapping[str, str] | None = None) ->
 
 
 def python() -> str:
-    """Return the path of the Python that has the peers installed; install them if necessary."""
+    """Return the path of the Python in which the peers are installed; install them if necessary."""
     found = _FOLDER / "bin" / "python"
     ready = _FOLDER / ".ready"
     if not ready.exists() or ready.stat().st_mtime < _LOCK.stat().st_mtime:
@@ -65,4 +65,4 @@ ARROW = str(_HERE / "arrow_child.py")
 
 DUCKDB = str(_HERE / "duckdb_child.py")
 """A script for the peers' Python. Arguments: Parquet file, target, table, SQL condition for the
-rows to replace. Prints seconds."""
+rows to replace. Prints the seconds taken."""

@@ -1,7 +1,7 @@
 """Loads a million Arrow rows into PostgreSQL with one method; prints the duration in seconds.
 
-Run by the peers' Python as `arrow_child.py pgpq|csv|adbc URL`: pgpq's binary COPY, pyarrow's CSV
-into COPY, or adbc-driver-postgresql, which uses its own connection.
+Run by the peers' Python as `arrow_child.py pgpq|csv|adbc URL`: pgpq's binary COPY, a COPY of
+pyarrow's CSV, or adbc-driver-postgresql, which uses its own connection.
 """
 
 import io
@@ -85,7 +85,7 @@ def main(method: str, url: str) -> None:
         else:
             chunks, name = (_binary, "binary") if method == "pgpq" else (_csv, "csv")
             started = time.monotonic()
-            # The size must exceed any chunk, because read() always returns a whole chunk.
+            # The size must exceed that of any chunk, because read() always returns a whole chunk.
             reader = _Chunks(chunks(table))
             cursor.copy_expert(f"COPY arrow_rows FROM STDIN (FORMAT {name})", reader, size=1 << 26)
             connection.commit()

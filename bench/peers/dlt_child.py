@@ -1,4 +1,4 @@
-"""Copies a whole table with dlt, using its fastest options: Arrow from the source, CSV into COPY.
+"""Copies a whole table with dlt, in the fastest way: reads Arrow, and loads CSV with COPY.
 
 Run by the peers' Python; prints the duration of dlt's run in seconds, excluding imports.
 """
@@ -18,7 +18,7 @@ from dlt.sources.sql_database import sql_table
 
 def main(source: str, target: str, table: str) -> None:
     """Copy `table` and print the duration in seconds."""
-    # dlt requires a host and a password, even if the server does not.
+    # dlt requires a host and a password, even if the server needs neither.
     target = target.replace("postgres@/", "postgres:none@localhost/")
     with tempfile.TemporaryDirectory() as folder:
         pipeline = dlt.pipeline(

@@ -12,7 +12,7 @@ from duckdb_extensions import import_extension
 
 def main(file: str, target: str, table: str, where: str) -> None:
     """Replace the rows that match `where` in one transaction; print the duration in seconds."""
-    import_extension("postgres_scanner")  # provided by a Python package
+    import_extension("postgres_scanner")  # from a Python package, not downloaded
     started = time.monotonic()
     with duckdb.connect() as duck:
         duck.execute(f"LOAD postgres_scanner; ATTACH '{target}' AS target (TYPE postgres)")

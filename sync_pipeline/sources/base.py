@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class CopyFormat(str, Enum):
-    """A format of PostgreSQL's COPY.
+    """A format for PostgreSQL's COPY.
 
     Binary is faster, but each target column must have exactly the type of its source column. Text
     has one line per row, and PostgreSQL converts its values to the types of the target columns.
@@ -40,7 +40,8 @@ class Column:
 class Shape:
     """The columns that a source delivers, in order, and the name and type of its day column.
 
-    Every source supports the text format; `binary` is true if this one also supports binary.
+    Every source supports the text format; `binary` is true if this one also supports the binary
+    format.
     """
 
     columns: tuple[Column, ...]
@@ -56,7 +57,7 @@ class ByteSink(Protocol):
 
 
 class Source(Protocol):
-    """A connected source of one dataset. Only `cancel` may be called from another thread."""
+    """A connected source for one dataset. Only `cancel` may be called from another thread."""
 
     @property
     def shape(self) -> Shape:

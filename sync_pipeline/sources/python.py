@@ -19,7 +19,7 @@ from sync_pipeline.sources.arrow.declared import text_schema, to_text_batches
 
 
 class PythonRows:
-    """`ArrowRows` that calls the dataset's function once per day."""
+    """An `ArrowRows` that calls the dataset's function once per day."""
 
     def __init__(self, dataset: Dataset, keys: PythonSource) -> None:
         self._dataset = dataset

@@ -1,1 +1,1 @@
-"""Sync the days of a dataset, one by one or several in parallel. Does not import dagster."""
+"""Sync the days of a dataset, one at a time or several in parallel. Does not import dagster."""

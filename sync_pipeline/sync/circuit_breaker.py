@@ -1,4 +1,4 @@
-"""`CircuitBreaker`: decide when to stop a batch early; shared by the threads of the batch.
+"""`CircuitBreaker`: decide when to stop a batch early. The batch's threads share one.
 
 Does not stop the workers: they check `tripped_by` before each day; see `days.py` and `pool.py`.
 """

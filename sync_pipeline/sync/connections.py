@@ -66,7 +66,7 @@ class WorkerConnections:
         return self._target
 
     def open_source(self, sleep: Callable[[float], object] | None) -> None:
-        """Open the source, and create the target table for its columns or check the existing table.
+        """Open the source; create the target table for its columns, or check the existing table.
 
         If all slots for the source are in use, call `sleep` until one is free; if `sleep` is None,
         raise SourceUnreachableError instead. Raises SyncError.
@@ -107,7 +107,7 @@ class WorkerConnections:
 
     @property
     def is_idle(self) -> bool:
-        """Whether the target is connected without an open transaction: the last commit is done."""
+        """Whether the target is connected and idle, which means that the last commit is done."""
         target = self._target
         return (
             target is not None

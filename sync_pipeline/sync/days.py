@@ -39,13 +39,13 @@ def sync_days(
     """Sync `days` in order; yield each day's result as soon as it is known.
 
     Days already done in `batch` (which this call may continue) are skipped and keep their records.
-    If `resync` is false, other synced days are skipped too. Both conditions are checked again while
+    If `resync` is false, other synced days are skipped too. Both are checked again while
     the day's lock is held. If the target table is missing, the records are corrected first, and no
     day counts as synced. `logger` receives a warning for each retry.
 
     Raises SyncError if the source or target cannot be used, after recording the remaining days as
-    not run. Raises WorkerLostError if this worker was declared lost. If the caller stops (an
-    interrupt, a closed generator), the day in progress is rolled back and recorded as failed.
+    not run. Raises WorkerLostError if this worker was declared lost. If the caller is
+    interrupted or closes the generator, the day in progress is rolled back and recorded as failed.
     """
     days = sorted(set(days))
     with closing(DayWorker(dataset, settings, tracker, batch, logger, resync=resync)) as worker:
@@ -96,7 +96,7 @@ def _sync_in_parallel(
     tracker: Tracker,
     batch: NewBatch | None,
 ) -> Iterator[DayResult]:
-    """Sync `days` like `_sync`, several in parallel."""
+    """Like `_sync`, but sync several days in parallel."""
     worker.close()
     # Each thread needs its own connections.
     workers = [worker.clone() for _ in range(parallel)]
@@ -106,7 +106,7 @@ def _sync_in_parallel(
         pool = WorkerPool(workers, days)
         written = time.monotonic()
         for number, result in enumerate(pool.results(), 1):
-            # Not in the day's transaction, as workers would then wait for each other's commits.
+            # In the day's own transaction, this would make workers wait for each other's commits.
             # If days finish quickly, write once per `parallel` days even if `every` is 1.
             slow = every == 1 and time.monotonic() - written > _STALE_SECONDS
             if batch is not None and (slow or number % max(every, parallel) == 0):

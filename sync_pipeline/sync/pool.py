@@ -72,7 +72,7 @@ class WorkerPool:
             self._results.put(worker.sync_day(day, refresh=False))
 
     def _stop(self) -> None:
-        for worker in self._workers:  # stop all before joining any, so that none starts a day
+        for worker in self._workers:  # stop all before joining any, so that none starts another day
             worker.stop()
         for worker, thread in zip(self._workers, self._threads, strict=True):
             while thread.is_alive():

@@ -24,10 +24,10 @@ class DaySync:
     """The state of one day's sync.
 
     `locked` is true once the day's lock has been acquired. `attempt` is the open attempt, and
-    `failed_attempt` is the previous one. `since` is the start time and `ended` is the commit time,
-    both from `time.monotonic()`. `committing` is true once the commit has started, and false again
-    if it fails. `recorded` is true if the success was recorded in the transaction that loads the
-    rows. If `refresh` is true, a success also updates the batch's record.
+    `failed_attempt` is the previous one, which failed. `since` is the start time and `ended` is the
+    commit time, both from `time.monotonic()`. `committing` is true once the commit has started, and
+    false again if it fails. `recorded` is true if the success was recorded in the transaction that
+    loads the rows. If `refresh` is true, a success also updates the batch's record.
     """
 
     day: date
@@ -71,15 +71,15 @@ class DayRecord:
             self._name, sync.day, self._batch, sync.failed_attempt, resync=self._resync
         )
         if attempt is not None or self._tracker.in_target:
-            # If the tracking tables are unavailable, this attempt continues the previous one.
+            # If the tracking tables are unavailable, continue the previous attempt.
             sync.attempt = attempt or sync.attempt
             return
-        # Another worker may have synced the day in the meantime, so the previous attempt is closed.
+        # Another worker may have synced the day in the meantime, so close the previous attempt.
         self.fail_previous_attempt(sync)
         sync.attempt, sync.failed_attempt, sync.since = None, None, time.monotonic()
 
     def load_context(self, sync: DaySync) -> LoadContext:
-        """Return the batch and the run that load the day."""
+        """Return the batch (if any) and the run that load the day."""
         return LoadContext(sync.attempt.batch_id if sync.attempt else None, self._tracker.run_id)
 
     def record_loaded(self, target: Target, sync: DaySync, loaded: Loaded) -> None:
@@ -100,8 +100,8 @@ class DayRecord:
                 self.outbox.add(cursor, self._started_day(sync), sync.counts)
 
     def is_committed(self, target: Target, sync: DaySync) -> bool:
-        """Return whether the day was committed although the commit raised an error because the
-        server's response was lost."""
+        """Return whether the day was committed even though the commit raised an error, as happens
+        if the server's response is lost."""
         if not sync.ended:
             return False
         if sync.recorded and sync.attempt is not None:
@@ -114,7 +114,7 @@ class DayRecord:
         return committed
 
     def succeed(self, sync: DaySync) -> None:
-        """Record a committed day as a success, unless it was recorded with its rows."""
+        """Record a committed day as a success, unless its load transaction already did so."""
         assert sync.counts is not None  # noqa: S101  it was loaded
         if not sync.recorded:
             day = self._started_day(sync)

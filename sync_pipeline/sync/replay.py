@@ -49,7 +49,7 @@ def replay(
 ) -> Iterator[ReplayResult]:
     """Load the quarantined rows of `day`, or of all days of `dataset`; yield each day's result.
 
-    A day that is not recorded as synced is not changed, and its `error` says so. Raises
+    A day that is not recorded as synced is not changed, and its result says so. Raises
     TargetError, or DayLockedError if a day's lock cannot be acquired in time.
     """
     with closing(open_target(dataset, settings, f"replay {dataset.name}")) as connection:

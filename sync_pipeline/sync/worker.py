@@ -1,9 +1,10 @@
 """`DayWorker`: sync one day after another with one source, target and tracker.
 
-A day's rows are replaced and recorded in one transaction, so both become visible together or not at
-all. If the records are in another database, they are written after the commit, and the outbox keeps
-the day until then. If a day fails, its existing rows remain. After a transient error the day is
-retried; each retry is a separate attempt. Does not choose the days: see `days.py`.
+A day's rows are replaced and recorded in one transaction, so the rows and their record become
+visible together or not at all. If the records are in another database, they are written after the
+commit, and the outbox keeps the day until then. If a day fails, its existing rows remain. After a
+transient error the day is retried; each retry is a separate attempt. Does not choose the days: see
+`days.py`.
 """
 
 import logging
@@ -188,21 +189,21 @@ class DayWorker:
             raise _Stopped
 
     def _load(self, sync: DaySync) -> None:
-        """Try once to load the day, in one transaction from acquiring the lock to the commit."""
+        """Try once to load the day, in one transaction that begins by acquiring the lock."""
         target = self._connections.open_target()
         target.begin_day(sync.day)
         sync.locked = True
         if self._record.is_committed(target, sync):
             self._connections.roll_back()
             return
-        # Begin the attempt before reading anything, so that an interrupt always finds it open.
+        # Begin the attempt before reading anything, so that an interrupt finds an open attempt.
         self._record.begin(sync)
         with target.read_ahead(sync.day, self._connections.source) as reader:
             loaded = target.load_day(reader, self._record.load_context(sync))
         self._record.record_loaded(target, sync, loaded)
         if self.stopped:
             raise _Stopped
-        # Set before the commit, which releases the lock for other workers.
+        # Set this before the commit, which releases the lock for other workers.
         sync.ended = time.monotonic()
         sync.committing = True
         try:

@@ -45,14 +45,14 @@ class DayReader(threading.Thread):
             self.join(_CANCEL_AGAIN_SECONDS)
 
     def raise_if_first(self) -> None:
-        """Raise the source's error or a signal handler's exception if it made the load fail."""
+        """If the source's error or a signal handler's exception made the load fail, raise it."""
         cause = self.pipe.interruption
         if isinstance(cause, PipeFailedError) and self._error is not None:
             context = self._error.__context__
             try:
                 raise self._error
             finally:
-                # `raise` replaced the context with the load's error; restore it for `is_transient`.
+                # `raise` replaced the context; `is_transient` needs the original one.
                 self._error.__context__ = context
         if cause is not None:
             raise cause

@@ -1,6 +1,6 @@
-"""The lock on one day of a dataset, and the timeouts of the day's transaction.
+"""The lock on one day of a dataset, and the timeouts for the day's transaction.
 
-Locks are advisory locks in the target database that are released when the transaction ends.
+Locks are advisory locks in the target database, and are released when the transaction ends.
 `pg_locks` shows a hash for the dataset as `classid` and the day's ordinal as `objid`. Does not
 limit how many workers read a source: see `slots.py`.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 IDLE_SECONDS = 45
-"""The idle timeout of a day's transaction: longer than a worker waits for the tracking tables."""
+"""The idle timeout of a day's transaction. A worker's wait for the tracking tables is shorter."""
 
 # READ COMMITTED regardless of the server's default: the DELETE must see rows that were committed
 # while this session waited for the lock.
@@ -93,7 +93,7 @@ def begin(cursor: "Cursor", dataset: Dataset) -> None:
 
 @contextmanager
 def allow_long_idle(cursor: "Cursor", dataset: Dataset) -> Iterator[None]:
-    """Increase the idle timeout to the statement timeout while the block waits for the source."""
+    """Raise the idle timeout to the statement timeout in the block, which waits for the source."""
     limit = "SET LOCAL idle_in_transaction_session_timeout = %s"
     cursor.execute(limit, [_limits(dataset)["statement_timeout"]])
     yield

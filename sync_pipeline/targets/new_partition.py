@@ -93,7 +93,7 @@ class NewPartition:
                 cursor.execute(self._attach_statement())
             except errors.InsufficientPrivilege as error:
                 raise self._permission_error(cursor) from error
-            # With the constraint, the server attached the partition without scanning its rows.
+            # The constraint let the server attach the partition without scanning its rows.
             cursor.execute(sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(self._table, _CHECK))
 
     def _create_statement(self) -> sql.Composed:

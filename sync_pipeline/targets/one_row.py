@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def on_conflict(dataset: Dataset, columns: Sequence[str]) -> sql.Composable:
-    """Return the ON CONFLICT clause for inserting `columns`, or an empty clause without a key."""
+    """Return the ON CONFLICT clause for inserting `columns`, or nothing if there is no key."""
     key = dataset.target.key
     if not key:
         return sql.SQL("")
     if dataset.target.write == "append_only":
         return sql.SQL("ON CONFLICT ({}) DO NOTHING").format(join_identifiers(key))
-    # If all columns are part of the key, update the row without changes, so that it is counted.
+    # If all columns are part of the key, update the row without changing it, so that it is counted.
     changed = [name for name in columns if name not in key] or key
     return sql.SQL("ON CONFLICT ({key}) DO UPDATE SET {changes}").format(
         key=join_identifiers(key),
@@ -39,7 +39,7 @@ def on_conflict(dataset: Dataset, columns: Sequence[str]) -> sql.Composable:
 def insert(cursor: "Cursor", dataset: Dataset, values: Mapping[str, str | None]) -> None:
     """Insert a row using the dataset's write mode. `values` maps column names to text values.
 
-    Raises psycopg2.DataError if the row was not stored, and any other driver error.
+    Raises psycopg2.DataError if the row was not stored; other driver errors are passed on.
     """
     key = dataset.target.key
     empty = [name for name in key if values.get(name) is None]

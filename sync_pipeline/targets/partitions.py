@@ -57,7 +57,7 @@ class Partitions:
         if self._parent_to_extend(cursor, day, bounds) is None:
             return None
         lock_table(cursor, f"{self._dataset.target.table} {day}")
-        # Another worker may have created it while this one waited for the lock.
+        # Another worker may have created the partition while this one waited for the lock.
         parent = self._parent_to_extend(cursor, day, bounds)
         if parent is None:
             return None

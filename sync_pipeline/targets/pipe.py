@@ -1,7 +1,7 @@
 """`Pipe`: a bounded in-memory pipe from the thread that reads a day to the thread that loads it.
 
 Carries bytes only; see `day_reader.py` for the thread that fills it. The driver writes once per row
-and reads once per chunk, so writes go through the standard library's buffer, which is written in C.
+and reads once per chunk, so writes go through a standard library buffer that is implemented in C.
 """
 
 import io

@@ -107,7 +107,7 @@ class Target:
     def read_ahead(
         self, day: date, source: Source, copy_format: CopyFormat | None = None
     ) -> Iterator[DayReader]:
-        """Read `day` from `source` in a thread, while the block prepares the target and loads it.
+        """Read `day` from `source` in a thread while the block prepares the target and loads rows.
 
         The reader blocks while the pipe is full. It is stopped at the end of the block; the source
         can then read another day.
@@ -172,7 +172,7 @@ class Target:
     def _load_into_partition(
         self, cursor: "Cursor", reader: DayReader, context: LoadContext
     ) -> Loaded:
-        """Load the day, into a new partition if it needs one."""
+        """Load the day; if it needs a new partition, create one and load into it."""
         shape = reader.source.shape
         partition = self._partitions and self._partitions.create_for(cursor, reader.day)
         into = partition.into if partition else identifier(self._dataset)

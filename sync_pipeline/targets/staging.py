@@ -69,9 +69,10 @@ class StagedWrite:
         return 0
 
     def apply(self, cursor: "Cursor", copied: int) -> int:
-        # Added after the copy: building the index once is faster than maintaining it per row.
+        # Add the key after the copy: building its index once is faster than updating it per row.
         self._alter(cursor, _PRIMARY_KEY.format(key=self._key))
-        if self._dataset.target.on_bad_row == "quarantine":  # the caller then loads row by row
+        if self._dataset.target.on_bad_row == "quarantine":
+            # If this fails, the caller loads row by row.
             return self._move(cursor, copied, sql.SQL(""))
         cursor.execute("SAVEPOINT move_all")
         try:
@@ -154,8 +155,11 @@ class StagedWrite:
         )
 
     def _move(self, cursor: "Cursor", count: int, only: sql.Composable) -> int:
-        """Move `count` rows; return how many were inserted or updated or, for `append_only`, how
-        many of their keys are now in the table: fewer than `count` if a trigger drops rows."""
+        """Move `count` rows; return how many were inserted or updated.
+
+        For `append_only`, rows whose key already existed count too. The result is less than `count`
+        if a trigger drops rows.
+        """
         cursor.execute(
             sql.SQL(
                 "INSERT INTO {into} ({columns}) SELECT {columns} FROM {staged} {only} "
@@ -175,7 +179,7 @@ class StagedWrite:
         return moved
 
     def _count_existing(self, cursor: "Cursor", only: sql.Composable) -> int:
-        """Return how many staged rows have their key in the table. Each key is looked up in the
+        """Return how many staged rows have a key that is in the table. Each key is looked up in the
         index, so the cost depends on the number of staged rows, not on the size of the table."""
         cursor.execute(
             sql.SQL(

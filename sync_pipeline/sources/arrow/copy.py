@@ -2,8 +2,8 @@
 
 The binary format is encoded by pgpq, which is the fastest way to load Arrow data into PostgreSQL
 (see bench/README.md for the alternatives). The text format is used if a target column is wider than
-its source column, or if rows must be checked one by one, which is possible because each row is one
-line. Does not map types: see `types.py`.
+its source column, or if rows must be checked one by one: in that format, each row is one line.
+Does not map types: see `types.py`.
 """
 
 import re
@@ -115,7 +115,7 @@ _BEFORE_YEAR_1 = re.compile(r"(?P<sign>-?)(?P<year>\d{4,})(?P<rest>-.*)")
 
 
 def _add_eras(text: pa.Array) -> pa.Array:
-    """Write dates before year 1 as PostgreSQL does: Arrow's year 0 is 1 BC."""
+    """Convert dates before year 1 to PostgreSQL's notation: Arrow's year 0 becomes 1 BC."""
     if not pc.any(pc.or_(pc.starts_with(text, "-"), pc.starts_with(text, "0000-"))).as_py():
         return text
     return pa.array([None if t is None else _add_era(t) for t in text.to_pylist()], pa.string())

@@ -21,7 +21,7 @@ from sync_pipeline.sources.arrow.types import (
 
 
 def text_schema(columns: Mapping[str, str]) -> pa.Schema:
-    """Return an Arrow schema that declares all of these columns as text."""
+    """Return an Arrow schema in which all of these columns are text."""
     return pa.schema([(name, pa.string()) for name in columns])
 
 
@@ -30,7 +30,7 @@ def to_text_batches(
 ) -> Generator[pa.RecordBatch, None, None]:
     """Yield `rows` as batches of text, for PostgreSQL to parse as the types in `columns`.
 
-    A row is a mapping keyed by column name; an item of `rows` may also be a record batch. A missing
+    Each item of `rows` is one row, as a mapping keyed by column name, or a record batch. A missing
     column is NULL. Raises SourceError, whose message starts with `where`, for an undeclared column.
     """
     schema = text_schema(columns)
@@ -101,7 +101,7 @@ def _check_declared(names: set[str], schema: pa.Schema, where: str) -> None:
 
 
 def value_to_text(value: Any) -> str | None:
-    """Return `value` in PostgreSQL's text format; None for NULL."""
+    """Return `value` in PostgreSQL's text format, or None for NULL."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool):

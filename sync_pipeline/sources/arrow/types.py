@@ -1,6 +1,6 @@
 """Map Arrow types to PostgreSQL types, and convert columns to the form that COPY needs.
 
-No value is rounded or truncated: nanoseconds that do not fit into microseconds raise an error.
+No value is rounded or truncated: nanoseconds that microseconds cannot represent cause an error.
 Types that PostgreSQL lacks (structs, maps, lists of these) become jsonb. Does not encode rows: see
 `copy.py`.
 """
@@ -45,7 +45,7 @@ _SIMPLE_TYPES = {
     pa.time64("us"): "time without time zone",
     pa.duration("us"): "interval",
 }
-# For each type that PostgreSQL lacks, a type that can hold all of its values.
+# Maps each type that PostgreSQL lacks to one that can hold all of its values.
 _WIDER_TYPES = {
     pa.int8(): pa.int16(),
     pa.uint8(): pa.int16(),
@@ -91,7 +91,7 @@ def column_type(arrow_type: pa.DataType) -> ColumnType:
 
 
 def convert_for_copy(array: pa.Array, kind: ColumnType) -> pa.Array:
-    """Return `array` as the Arrow type of `kind`.
+    """Return `array` converted to the Arrow type of `kind`.
 
     Raises pyarrow.ArrowException for a value that does not fit, and ValueError for nanoseconds
     in a value that becomes JSON.

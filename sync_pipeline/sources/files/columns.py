@@ -35,7 +35,7 @@ def check_columns(
 def check_extra_columns(
     found: set[str], wanted: Sequence[str], keys: FilesSource, where: str
 ) -> None:
-    """Raise SourceError if only the file has a column, unless `extra_columns` is `ignore`."""
+    """Raise SourceError if the file has columns not in `wanted` and `extra_columns` is `fail`."""
     extra = found.difference(wanted)
     if extra and keys.extra_columns == "fail":
         expected = "'columns'" if keys.columns else "the newest file"

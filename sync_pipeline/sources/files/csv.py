@@ -14,7 +14,7 @@ from sync_pipeline.config.sources import FilesSource
 from sync_pipeline.errors import SourceError
 from sync_pipeline.sources.files.columns import align_columns, check_columns
 
-_MAX_COLUMNS = 1_664  # a PostgreSQL table has at most 1,600
+_MAX_COLUMNS = 1_664  # a PostgreSQL table has at most 1,600 columns
 _TEXT_TYPES = {f"f{number}": pa.string() for number in range(_MAX_COLUMNS)}
 _FIELD_COUNT_ERROR = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 
@@ -63,7 +63,7 @@ class CsvFormat:
         try:
             return pacsv.open_csv(
                 pa.PythonFile(text, "r"),
-                # Read the header as a row, because column types must be set before it is parsed.
+                # Read the header as a row, because types must be set before names are known.
                 # Error messages contain row numbers only if threads are disabled.
                 pacsv.ReadOptions(
                     use_threads=False,

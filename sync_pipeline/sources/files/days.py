@@ -1,4 +1,4 @@
-"""Select the rows of one day from a file whose day column is declared and read as text.
+"""Select the rows of one day from a file whose day column has a declared type and is read as text.
 
 Parquet files with a typed day column are filtered in `parquet.py`.
 """
@@ -32,7 +32,7 @@ class TextDays:
             return batch
         is_of_day = self._matches(day, batch.column(self._column), where)
         if self._filters_days:
-            return batch.filter(is_of_day)  # drops rows whose day is NULL
+            return batch.filter(is_of_day)  # this also drops rows whose day is NULL
         others = pc.fill_null(pc.invert(is_of_day), True)
         if pc.any(others).as_py():
             other = batch.column(self._column).filter(others)[0].as_py()

@@ -131,12 +131,12 @@ class FileFinder:
         return None
 
     def _missing_folder_reason(self) -> str | None:
-        """Return a reason if the folder with all the days is missing, or None if it exists.
+        """Return an error message if the folder that contains the days does not exist, else None.
 
-        It may be missing because a disk is not mounted.
+        The folder may be missing because a disk is not mounted.
         """
         base, names = self._base(None)
-        # In object storage, a folder exists only if there is a file in it.
+        # In object storage, a folder exists only while it contains a file.
         for name in [] if self._store.is_remote else names[:-1]:
             if name.literal is None:
                 break
@@ -146,9 +146,9 @@ class FileFinder:
         return f"folder {self._store.display_path(base)} not found"
 
     def _missing_marker_reason(self, day: date) -> str | None:
-        """Return a reason if the marker in the day's folder is missing; files may still arrive.
+        """Return an error message if the marker in the day's folder is missing, else None.
 
-        Returns None if the marker exists or if none is required.
+        Without the marker, files may still arrive. Returns None if no marker is required.
         """
         base, names = self._base(day)
         folders = [name.literal for name in names[:-1]]

@@ -140,5 +140,5 @@ def _json(value: Any) -> str:
 
 
 def _has_lone_surrogate(row: Sequence[str | None]) -> bool:
-    """Return whether a value has a lone surrogate, which UTF-8 cannot encode."""
+    """Return whether a value contains a lone surrogate, which UTF-8 cannot encode."""
     return any("\ud800" <= sign <= "\udfff" for value in row if value for sign in value)

@@ -23,7 +23,7 @@ from sync_pipeline.sources.files.store import FileStore
 
 
 class FileRows:
-    """`ArrowRows` that reads the files of each day."""
+    """An `ArrowRows` that reads the files of each day."""
 
     def __init__(self, dataset: Dataset, keys: FilesSource, settings: Settings) -> None:
         self._dataset = dataset
@@ -42,7 +42,7 @@ class FileRows:
         )
 
     def read(self, day: date) -> Generator[pa.RecordBatch, None, None]:
-        """Yield the rows of `day`. Raises NotReadyError, or SourceError with the file's path."""
+        """Yield the rows of `day`. Raises NotReadyError, or SourceError, which names the file."""
         self._cancelled = False
         self._parquet.row_count = 0
         files = self._finder.find(day)

@@ -51,7 +51,7 @@ class FileStore:
 
     @property
     def is_remote(self) -> bool:
-        """Whether the files are on a server instead of a local disk."""
+        """Whether the files are on a server rather than on a local disk."""
         return bool(self._scheme)
 
     def list_folder(self, folder: str) -> list[fs.FileInfo]:
@@ -83,7 +83,7 @@ class FileStore:
     def translate_errors(self, what: str) -> Iterator[None]:
         """Turn storage errors in the block into a SourceError whose message starts with `what`.
 
-        It is a TransientSourceError if a retry may succeed.
+        The error is a TransientSourceError if a retry may succeed.
         """
         try:
             yield

@@ -64,7 +64,7 @@ def select_columns(connection: "Connection", dataset: Dataset, source: PostgresS
             sql.SQL(", ").join([column.expression() for column in chosen]), origin
         )
         day_type = _day_type(dataset, source, name, chosen)
-        # Run it once here to detect a missing permission before the target is changed.
+        # Run the SELECT once to detect a missing permission before the target is changed.
         cursor.execute(select + sql.SQL(" LIMIT 0"))
     columns = tuple(column.column() for column in chosen)
     return Selection(name, select, Shape(columns, source.day_column, day_type))

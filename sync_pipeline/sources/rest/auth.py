@@ -25,7 +25,7 @@ from sync_pipeline.settings import Settings
 
 
 class Credentials:
-    """The credentials for requests to the API's host. The `repr` does not show them."""
+    """The credentials for requests to the API's host. Its `repr` does not show them."""
 
     def __init__(
         self, dataset: Dataset, keys: RestSource, settings: Settings, base_url: str
@@ -44,7 +44,7 @@ class Credentials:
             self._auth(request)
 
     def remove(self, request: PreparedRequest) -> None:
-        """Remove the credentials that a redirect would send to another host."""
+        """Remove the credentials from `request`, for example before a redirect to another host."""
         request.headers.pop("Authorization", None)
         if isinstance(self._keys, ApiKeyAuth) and self._keys.location == "header":
             request.headers.pop(self._keys.name, None)
@@ -90,7 +90,7 @@ class Credentials:
     def _client_credentials(self, keys: OAuth2Auth, timeout_seconds: float) -> AuthBase:
         session = Session(timeout=timeout_seconds, raise_for_status=False)
         session.max_redirects = 0  # a redirect would send the secret to another URL
-        session.auth = _no_auth  # otherwise requests would use a .netrc file
+        session.auth = _no_auth  # otherwise the session would use a .netrc file
         return _ClientCredentials(
             access_token_url=keys.token_url,
             client_id=self._required(keys.client_id_env, "the OAuth2 client ID"),
@@ -100,7 +100,7 @@ class Credentials:
         )
 
     def _required(self, name: str, what: str) -> str:
-        """Return a setting. Raises SettingError if a header cannot contain it.
+        """Return a setting. Raises SettingError if it is missing or not allowed in a header.
 
         The error does not show the value.
         """

@@ -1,4 +1,4 @@
-"""Send the requests of the `rest` source, with retries, a rate limit and cancellation.
+"""Send the `rest` source's requests, with retries, a rate limit and cancellation.
 
 `Transport` is the session that dlt's client uses. Each request runs in a separate thread, so that a
 cancellation does not wait for an unresponsive server; the thread ends if the server sends

@@ -22,7 +22,7 @@ def parse_json(body: bytes) -> Any:
 
 
 def dump_json(value: Any) -> str:
-    """Return `value` as JSON, with exact numbers. Raises RecursionError if nested too deeply."""
+    """Return `value` as JSON, with exact numbers. Raises RecursionError if it nests too deeply."""
     return str(simplejson.dumps(value, use_decimal=True, ensure_ascii=False))
 
 

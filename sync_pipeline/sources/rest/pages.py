@@ -105,7 +105,7 @@ def make_paginator(keys: RestSource) -> paginators.BasePaginator:
 
 
 class _JsonLink(paginators.JSONLinkPaginator):
-    """Like dlt's paginator, but treats an empty URL as the end of the pages."""
+    """Like dlt's paginator, but an empty URL marks the last page."""
 
     def update_state(self, response: requests.Response, data: list[Any] | None = None) -> None:
         super().update_state(response, data)

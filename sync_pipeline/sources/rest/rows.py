@@ -54,7 +54,7 @@ class DayResponses:
         return found
 
     def finish(self) -> None:
-        """Raise SourceError if `count` is set but no response contained it."""
+        """Raise SourceError if `count` is set but no response contained a count."""
         if self._keys.count and self.total is None:
             raise SourceError(
                 f"{self._where}no response contains 'count' ({self._keys.count}); correct it in "
@@ -163,7 +163,7 @@ def _formatter(kind: str) -> Callable[[Any], str]:
 
 
 def _text(value: Any) -> str:
-    """Return a JSON value other than null in PostgreSQL's text format."""
+    """Return a non-null JSON value in PostgreSQL's text format."""
     if isinstance(value, str):
         return value
     if isinstance(value, (bool, dict, list)):

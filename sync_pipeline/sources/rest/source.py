@@ -24,7 +24,7 @@ from sync_pipeline.sources.rest.rows import BatchBuilder, DayResponses
 
 
 class RestRows:
-    """`ArrowRows` that reads an API. Sends no requests before the first day is read."""
+    """An `ArrowRows` that reads an API. Sends no requests before the first day is read."""
 
     def __init__(self, dataset: Dataset, keys: RestSource, settings: Settings) -> None:
         self._dataset = dataset
@@ -80,7 +80,7 @@ class RestRows:
 
 
 def _query_value(value: Any) -> Any:
-    """Return a value for a query string, with booleans in lower case."""
+    """Return a value as sent in a query string, with booleans in lower case."""
     if isinstance(value, list):
         return [_query_value(one) for one in value]
     return str(value).lower() if isinstance(value, bool) else value

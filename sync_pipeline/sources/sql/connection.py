@@ -53,7 +53,7 @@ _PYMYSQL_TEXT_TYPES = (0, 7, 10, 12, 246)  # decimals, dates and times; Arrow pa
 
 
 class Connector:
-    """Opens connections to the database in `url_env`. Messages do not show its password."""
+    """Opens connections to the database that `url_env` names. Messages do not show its password."""
 
     def __init__(self, dataset: Dataset, keys: SqlSource, url: str) -> None:
         self._dataset = dataset
@@ -82,7 +82,7 @@ class Connector:
                 connection.rollback()
                 if self.dialect.driver == "pymysql":  # its connect_timeout does not cover the login
                     driver: Any = connection.connection.driver_connection
-                    # Longer than the statement timeout, whose error message is more helpful.
+                    # Longer than the statement timeout, whose more helpful error should come first.
                     driver._read_timeout = self._keys.statement_timeout_seconds + 5
             except BaseException:
                 connection.close()
@@ -108,24 +108,25 @@ class Connector:
         return one_line(_driver_error(error), *self._secrets)
 
     def cause(self, error: BaseException) -> BaseException:
-        """Return the exception to set as the cause: a transient one if a retry may succeed."""
+        """Return the exception to set as `__cause__`: a transient one if a retry may succeed."""
         if self._is_transient(error):
             return TransientSourceError(self.describe_error(error))
         return _driver_error(error)
 
     def interrupt(self, driver: Any, thread: int | None) -> None:
-        """Interrupt another thread's statement on this driver connection, which is then unusable.
+        """Interrupt another thread's statement on this driver connection.
 
-        `thread` is the connection's thread ID on a MySQL server; None for other databases.
+        The connection is unusable afterwards. `thread` is its thread ID on a MySQL server; None for
+        other databases.
         """
         with suppress(Exception):  # the connection may already be closed or lost
             if thread is None:
                 (getattr(driver, "interrupt", None) or driver.cancel)()
                 return
-            # Also ends the read if the server hangs. Raises an error if the connection is lost; the
-            # server may have reused the thread ID, so that thread must not be killed.
+            # Also ends the read if the server hangs. If the connection is lost, this raises
+            # an error and skips KILL, because the server may have reused the thread ID.
             driver._sock.shutdown(socket.SHUT_RDWR)
-            # Otherwise, the server keeps executing the statement until its next write.
+            # Without KILL, the server would keep executing the statement until its next write.
             with self._engine.connect() as connection:
                 connection.exec_driver_sql(f"KILL {int(thread)}")
 

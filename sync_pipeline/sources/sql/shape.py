@@ -26,7 +26,7 @@ _PERCENT = re.compile(r"%(\(day\)s|%|)")
 
 @dataclass(frozen=True)
 class SqlShape:
-    """The kind of each column, in order, and the FROM clause to select them from."""
+    """The kind of each column, in order, and the FROM clause that provides the columns."""
 
     kinds: dict[str, Kind]
     rows: sa.FromClause | sa.TextClause
@@ -41,8 +41,8 @@ class SqlShape:
 
 
 def read_shape(connection: sa.Connection, dataset: Dataset, keys: SqlSource) -> SqlShape:
-    """Read the columns from the database. Raises SourceError if a column is missing or has an
-    unknown type, or any SQLAlchemy error."""
+    """Read the columns from the database. Raises SQLAlchemy errors, and SourceError if a column is
+    missing or has an unknown type."""
     rows: sa.FromClause | sa.TextClause
     if keys.table is not None:
         schema, _, name = keys.table.rpartition(".")
@@ -109,7 +109,7 @@ class InvalidDayQuery:
 
 
 def invalid_day_query(shape: SqlShape, dataset: Dataset, dialect: str) -> InvalidDayQuery | None:
-    """Return a query for a row that would not be read for any day, or None if the database enforces
+    """Return a query that finds a row which no day would include, or None if the database enforces
     column types, as all except SQLite do."""
     if dialect != "sqlite":
         return None

@@ -138,7 +138,7 @@ class SqlRows:
         while rows := result.fetchmany(size):
             batch = self._to_batch(rows, where)
             yield batch
-            # Next, fetch as many rows as fit into _BATCH_BYTES, but at most four times this size.
+            # Next, fetch as many rows as fit into _BATCH_BYTES, but at most four times as many.
             fitting = _BATCH_BYTES * len(rows) // max(batch.nbytes, 1)
             size = min(max(fitting, 1), 4 * size, MAX_BATCH_ROWS)
         result.close()
@@ -169,7 +169,7 @@ class SqlRows:
             )
 
     def _check_day_values(self, connection: sa.Connection) -> None:
-        """Raise SourceError if the day column has an invalid value, whose row no day would include.
+        """Raise SourceError if the day column has an invalid value: no day would include that row.
 
         Scans all rows, but only before the first day is read.
         """

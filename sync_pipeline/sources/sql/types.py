@@ -51,10 +51,10 @@ _BINARY_CHARSET = 63
 
 @dataclass(frozen=True)
 class Kind:
-    """The type that a column is converted to: Arrow, or text that PostgreSQL parses as `declared`.
+    """The Arrow type that a column is converted to; PostgreSQL parses text as `declared`, if given.
 
-    `bits`: the value is the big-endian bytes of an integer. `exact`: an expression to add to the
-    column, because MySQL returns only six digits of a FLOAT.
+    `bits`: each value is an integer's bytes, in big-endian order. `exact`: a term to add to the
+    column in SQL, because MySQL otherwise returns only six digits of a FLOAT.
     """
 
     arrow: pa.DataType
