@@ -66,7 +66,7 @@ def transaction(url: str) -> Iterator["Cursor"]:
 
 
 def run(url: str, *statements: str | sql.Composable) -> list[tuple[Any, ...]]:
-    """Run `statements` in one transaction; return the rows of the last statement."""
+    """Run `statements` in one transaction; return the rows from the last statement."""
     with transaction(url) as cursor:
         for statement in statements:
             cursor.execute(statement)
@@ -111,7 +111,7 @@ def history(connection: "Connection", day: date) -> list[dict[str, Any]]:
 
 
 def states(connection: "Connection", day: date = START) -> list[tuple[Any, ...]]:
-    """For each attempt, oldest first, return its number, its state, and whether it is current."""
+    """Return each attempt's number, its state and whether it is current, oldest attempt first."""
     return [(a["attempt"], a["state"], not a["superseded"]) for a in history(connection, day)]
 
 

@@ -33,7 +33,7 @@ class SharedStack:
         self._stack: Stack | None = None
 
     def get(self) -> Stack:
-        """Return the stack, and start it first if it is not running.
+        """Return the running stack, starting it on the first call.
 
         Besides the two PostgreSQL datasets, it has the dataset `deliveries`, which reads files.
         """

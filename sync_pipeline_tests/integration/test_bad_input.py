@@ -238,7 +238,7 @@ def test_a_source_that_rejects_the_password_is_named_and_the_password_is_not_sto
     assert f'password authentication failed for user "{READER}"' in ended.complaint
     assert "check SYNC_LOCKED_URL" in ended.complaint
     assert PASSWORD not in ended.out + ended.errors
-    # The search itself works, as it finds the user name in the record and in Dagster's events.
+    # The search works: it does find the user name, in the record and in Dagster's events.
     url = bad.databases.settings.database_url
     tables = tables_with(url, READER)
     assert {"public.daily_sync_status", "public.sync_attempt", "dagster.event_logs"} <= tables

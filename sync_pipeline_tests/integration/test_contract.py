@@ -147,8 +147,8 @@ class ByPipeline:
 
 @pytest.fixture
 def others(connection: "Connection", database_url: str, environment: dict[str, str]) -> list[int]:
-    """Create a successful, a failed and a running batch, and some day records (one of them for
-    10-05); return the IDs of the batches."""
+    """Create a successful, a failed and a running batch, plus day records (one of them for 10-05);
+    return the IDs of the batches."""
     alone = Worker(database_url, dataset="default")
     alone.sync(date(2025, 10, 5), date(2025, 10, 6))
     alone.break_at(date(2025, 10, 7), error="批量同步 of the source is down")
@@ -255,7 +255,7 @@ def test_a_failed_batch_has_its_error_and_keeps_its_counts(
     assert fields(row, *TYPED) == typed(skipped=1)
     assert row["end_time"] >= row["start_time"]
     assert row["duration_seconds"] is not None
-    # Only the pipeline includes the days that were not run in the failed count.
+    # Only the pipeline's failed count includes days that were not run.
     assert row["failed_count"] == (7 if isinstance(writer, ByPipeline) else 0)
 
 
@@ -264,7 +264,7 @@ RUNNING_STAGES = {Stage.OPEN, Stage.PROGRESS}
 
 @pytest.mark.parametrize("stage", list(Stage))
 class TestQueries:
-    """Each query in the specification, at each stage."""
+    """Each query in the specification, run at each stage."""
 
     @pytest.fixture(autouse=True)
     def _at_stage(self, writer: Writer, stage: Stage) -> None:

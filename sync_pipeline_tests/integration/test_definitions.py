@@ -43,7 +43,7 @@ class Mistake:
     line: int
     dg: str
     error: str
-    dg_line: int | None = None  # if different: dg does not resolve unions
+    dg_line: int | None = None  # if different, because dg does not resolve unions
 
 
 MISTAKES = {
@@ -104,7 +104,7 @@ MISTAKES = {
 
 @pytest.fixture(scope="module")
 def dagster_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a separate Dagster home, so that the definitions load without a database."""
+    """Return a Dagster home in which the definitions load without a database."""
     home = tmp_path_factory.mktemp("dagster_home")
     (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
     return home
@@ -161,7 +161,7 @@ def target_url(make_database: Callable[[str | None], str]) -> str:
 def results(
     target_url: str, tmp_path_factory: pytest.TempPathFactory, dagster_only: dict[str, str]
 ) -> dict[tuple[str, str], Ended]:
-    """Run each program on each invalid project, all concurrently; return their results."""
+    """Run every program on every invalid project, all concurrently; return the results."""
     running = {}
     with ThreadPoolExecutor(4) as pool:
         for name, mistake in MISTAKES.items():
@@ -178,7 +178,7 @@ def results(
                     environment,
                 ),
             }
-            if name == "key":  # doctor loads definitions like backfill: once is enough
+            if name == "key":  # once is enough: doctor loads them like backfill
                 programs["doctor"] = ([COMMAND, "doctor"], environment)
             for program, (command, variables) in programs.items():
                 start = run_program if program == "dg" else run_forked

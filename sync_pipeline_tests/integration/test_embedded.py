@@ -297,7 +297,7 @@ def test_committed_data_survives_if_user_and_server_are_killed(
     execute(url, "CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n")
     busy = psycopg2.connect(url)
     backend = busy.info.backend_pid
-    # Suspend the backend; otherwise, it would notice that the server has died and would exit.
+    # Suspend the backend; otherwise, it would notice that the server has died, and exit.
     os.kill(backend, signal.SIGSTOP)
     owner.kill()
     os.kill(postmaster(folder), signal.SIGKILL)

@@ -97,7 +97,7 @@ def assert_complete(pipeline: Pipeline, records: str, results: list[DayResult]) 
 
 
 def clock(pipeline: Pipeline) -> datetime:
-    """Return the target server's time, which applies to both servers, as they share a machine."""
+    """Return the target server's time; the other server has the same clock."""
     [(now,)] = run(pipeline.target, "SELECT clock_timestamp()")
     assert isinstance(now, datetime)
     return now

@@ -201,7 +201,7 @@ def test_days_not_started_when_the_target_becomes_unreachable_are_listed(
         "WHERE kind = 'batch'",
     )
     assert found[:3] == ("failed", 0, 12)
-    # Each worker failed its own day; some could not reconnect and failed another day, too.
+    # Each worker failed its own day; some then failed another day, too, as they could not connect.
     assert re.search(r"Not run: 2025-10-0[4-8]\.\.2025-10-12", found[3])
 
 

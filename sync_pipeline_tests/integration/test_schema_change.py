@@ -1,4 +1,4 @@
-"""If a source's columns change, the sync fails with advice or the target table is altered."""
+"""If a source's columns change, the sync fails with advice or alters the target table."""
 
 from typing import Any
 

@@ -1,5 +1,5 @@
-"""The target table is created from the source's columns or checked against them; errors are one
-line each."""
+"""The target table is created from the source's columns or checked against them, and each error
+is a single line."""
 
 import logging
 import threading

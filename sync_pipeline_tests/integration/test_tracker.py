@@ -189,7 +189,7 @@ class TestOutage:
 
 
 class OtherDatabase:
-    """A database that a test creates, drops while it is in use, and creates again."""
+    """A database that a test creates, drops while it is in use, and then creates again."""
 
     def __init__(self, server_url: str, template: str) -> None:
         self._server_url = server_url
@@ -287,7 +287,7 @@ class TestRejected:
             monkeypatch.setattr(tracking_connection, "LOCK_TIMEOUT_SECONDS", 0.3)
         with gate_closed(pipeline.source) as gate, in_thread(partial(pipeline.sync, DAYS)) as work:
             wait_until_blocked(connection, gate.info.backend_pid)
-            # This shortens waits in the day's transaction, but not on connections already open.
+            # This shortens waits in a day's transaction, but not those on other open connections.
             monkeypatch.setattr(tracking_connection, "LOCK_TIMEOUT_SECONDS", 0.3)
             with transaction(pipeline.target) as held:
                 held.execute("LOCK daily_sync_status")

@@ -1,7 +1,7 @@
 """The tracking tables are correct after any sequence of events, even if events are repeated.
 
 Hypothesis chooses the events; after each one, the tables are compared with a model in plain Python.
-To run more examples, chosen at random, set `MODEL_EXAMPLES=1000`.
+To run more examples, chosen at random, set (for example) `MODEL_EXAMPLES=1000`.
 """
 
 import os

@@ -43,7 +43,7 @@ class Syncing:
     def sync(
         self, source: dict[str, Any], days: Sequence[date] = (DAY,), **changes: Any
     ) -> list[DayResult]:
-        """Sync `days` from a source with these keys, and return their results."""
+        """Sync `days` from a source with these keys, and return the results."""
         settings = Settings({"SYNC_DATABASE_URL": self.url, **self.settings})
         dataset = self.dataset(source, **changes)
         with Tracker(settings, run_id="run-1", triggered_by="a test") as tracker:
@@ -88,7 +88,7 @@ def mariadb_server() -> Iterator[MariaDb]:
 
 @pytest.fixture
 def mariadb(mariadb_server: MariaDb, syncing: Syncing) -> Iterator[MariaDb]:
-    """Yield a new database on a real MariaDB server; `SHOP_URL` in the settings is its URL."""
+    """Yield a new database on a real MariaDB server, and set `SHOP_URL` to its URL."""
     with fresh_database(mariadb_server) as database:
         syncing.settings["SHOP_URL"] = database.url
         yield database

@@ -1,4 +1,4 @@
-"""A real MariaDB server for the tests that listens only on a Unix socket in a temporary folder."""
+"""A real MariaDB server for the tests; it listens only on a Unix socket."""
 
 import itertools
 import os

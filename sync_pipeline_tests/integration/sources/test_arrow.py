@@ -131,7 +131,7 @@ def test_every_value_is_loaded_exactly_in_both_formats(
         formats.append(CopyFormat.BINARY)
     for copy_format in formats:
         loaded = [to_python(value) for value in load(syncing, batch, copy_format)]
-        if kind == pa.float32():  # psycopg2 parses its text as a double
+        if kind == pa.float32():  # psycopg2 returns a double
             loaded = pa.array(loaded, kind).to_pylist()
         assert loaded == values[skipped:], copy_format
 

@@ -1,4 +1,4 @@
-"""Each row of a day is loaded, or quarantined with its error, or else the whole day fails."""
+"""A day with bad rows fails, unless its bad rows are quarantined and the others loaded."""
 
 import threading
 from collections.abc import Iterator

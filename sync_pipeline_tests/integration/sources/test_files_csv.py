@@ -30,7 +30,7 @@ def keys(folder: Path, name: str = "{day}.csv", **more: Any) -> dict[str, Any]:
 
 
 def failure(syncing: Syncing, source: dict[str, Any], **changes: Any) -> str:
-    """Sync a day that fails, and return its error, which must name the dataset and the day."""
+    """Sync a day that must fail; return its error, which must name the dataset and the day."""
     (done,) = syncing.sync(source, **changes)
     assert done.outcome is Outcome.FAILED
     assert done.error is not None

@@ -1,4 +1,4 @@
-"""Parquet files are loaded with their types, and their statistics are used to select a day."""
+"""Parquet files are loaded with their own types, and a day is selected using file statistics."""
 
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal

@@ -48,7 +48,7 @@ print(json.dumps({"rows": rows, "written": written, "connected": sorted(set(conn
 def test_dlt_sends_no_telemetry_writes_no_files_and_reads_no_configuration(
     syncing: Syncing, api: Api, tmp_path: Path
 ) -> None:
-    """dlt enables telemetry by default, but reading a day does not start it."""
+    """By default, dlt enables telemetry, but reading a day must not start it."""
     settings = tmp_path / ".dlt"
     settings.mkdir()
     (settings / "config.toml").write_text('[runtime]\nlog_level="DEBUG"\nrequest_max_attempts=1\n')

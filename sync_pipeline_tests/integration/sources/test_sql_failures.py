@@ -77,7 +77,7 @@ def test_a_lock_timeout_is_transient(mariadb: MariaDb, syncing: Syncing) -> None
 def start_slow_read(
     syncing: Syncing, **keys: Any
 ) -> tuple[ArrowReader, threading.Thread, list[Exception]]:
-    """Start a read that waits for the server; return the reader, its thread and any errors."""
+    """Start a read that waits for the server; return the reader, its thread, its error list."""
     dataset = syncing.dataset(SLOW_SOURCE | keys)
     source: Any = dataset.source
     reader = ArrowReader(dataset, SqlRows(dataset, source, syncing.settings["SHOP_URL"]))

@@ -1,4 +1,4 @@
-"""Days are read from SQLite, which does not enforce column types, and with another dialect."""
+"""Days are read from SQLite, which does not enforce column types, and from one other dialect."""
 
 import sqlite3
 from collections.abc import Iterator

@@ -21,7 +21,7 @@ at = datetime.fromisoformat
 TABLE = {"type": "sql", "url_env": "SHOP_URL", "table": "t", "day_column": "day"}
 QUERY = {"type": "sql", "url_env": "SHOP_URL", "query": "SELECT * FROM t", "day_column": "day"}
 LARGE = "9" * 35 + "." + "9" * 30
-# The source column's type, the value to insert, and the resulting value and type in the target.
+# The source column's type, the value to insert, and the value and type expected in the target.
 EDGES: list[tuple[str, str, Any, str]] = [
     ("bigint unsigned", "18446744073709551615", Decimal(2**64 - 1), "numeric(20,0)"),
     ("bigint", "-9223372036854775808", -(2**63), "bigint"),
@@ -145,7 +145,7 @@ def normalize(values: tuple[Any, ...], kinds: list[str]) -> tuple[Any, ...]:
     """Convert values returned by the target's driver to the form in which they were generated."""
     normalized = []
     for value, kind in zip(values, kinds, strict=True):
-        if value is not None and kind == "float":  # psycopg2 parses its text as a double
+        if value is not None and kind == "float":  # psycopg2 returns a double
             (value,) = struct.unpack("f", struct.pack("f", value))
         if value is not None and kind.startswith("timestamp"):
             value = value.astimezone(UTC).replace(tzinfo=None)

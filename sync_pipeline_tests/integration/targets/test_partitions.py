@@ -428,7 +428,7 @@ def test_a_user_who_does_not_own_the_table_gets_a_statement_for_the_owner_to_run
     run(writing, BY_DAY, f"GRANT ALL ON landed TO {user.name}")
     theirs = user.of(writing)
     theirs.give(DAY, row(1))
-    for _ in range(2):  # without the right to create a table, then to attach it
+    for _ in range(2):  # first without, then with the right to create a table
         error = failure(theirs, DAY)
         assert (
             f"the target user {user.name} may not create one; run as the table's owner: " in error

@@ -268,7 +268,7 @@ def test_a_day_fails_if_a_trigger_drops_rows(
 def test_a_user_needs_only_the_privileges_for_the_write_mode(
     writing: Writing, user: User, mode: dict[str, Any], grants: str
 ) -> None:
-    """Modes that only insert or update do not need DELETE."""
+    """Modes that only insert or update do not need the DELETE privilege."""
     run(
         writing,
         "CREATE TABLE landed (id bigint PRIMARY KEY, note text, sync_date date)",

@@ -1,4 +1,4 @@
-"""A batch has one record, which agrees with its days regardless of who writes it and when."""
+"""A batch has one record, which agrees with its days no matter who writes it or when."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -227,7 +227,7 @@ def projected(batch: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def rolled_back(one_database: str) -> Iterator["Connection"]:
-    """Yield a connection that many examples share and that never commits."""
+    """Yield a connection that many examples share and on which nothing is ever committed."""
     with closing(psycopg2.connect(one_database)) as opened:
         yield opened
 

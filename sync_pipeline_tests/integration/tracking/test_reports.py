@@ -66,7 +66,7 @@ class TestProgress:
         assert 100 <= shown.elapsed_seconds < 100 + helpers.TIMEOUT_SECONDS
         working = shown.elapsed_seconds - waited
         assert shown.rows_per_second == pytest.approx(1500 / working, rel=0.01)
-        # The five remaining days continue at the pace of the four that ran; skips take no time.
+        # The estimate assumes five more days at the pace of the four that ran (one was skipped).
         assert shown.eta_seconds == pytest.approx(working / 4 * 5, rel=0.01)
         assert shown.error_message is not None
 
