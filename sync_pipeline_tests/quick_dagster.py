@@ -1,4 +1,4 @@
-"""`dagster dev`, except that its daemon checks for backfills every second, not every 30 seconds.
+"""`dagster dev`, except that its daemon checks for backfills every 5 seconds, not every 30.
 
 The interval is a constant in Dagster that no setting can change. This script replaces the `dagster`
 command, and `dagster dev` also runs the daemon through it.
@@ -15,7 +15,7 @@ from dagster._cli import dev
 from dagster._daemon import controller
 from dagster._daemon.cli import main as daemon_main
 
-_BACKFILL_SECONDS = 1
+_BACKFILL_SECONDS = 5
 _DAEMON = "dagster._daemon"
 _start_with_pipe = dev.open_ipc_subprocess  # type: ignore[attr-defined]
 

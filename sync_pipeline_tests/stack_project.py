@@ -163,7 +163,7 @@ def project(
 def run_dagster(settings: Settings) -> Iterator[RunningDagster]:
     """Run a real web server, daemon and code server on a free port.
 
-    The daemon checks for backfills every second: see `quick_dagster`.
+    The daemon checks for backfills every 5 seconds: see `quick_dagster`.
     """
     with local_stack.run_dagster(settings, 0, _QUICK_DAGSTER) as dagster:
         yield dagster
