@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import psycopg2
 
-TIMEOUT_SECONDS = 60
+TIMEOUT_SECONDS = 180
 _MIN_POLL_SECONDS = 0.01
 _MAX_POLL_SECONDS = 0.1
 _T = TypeVar("_T")

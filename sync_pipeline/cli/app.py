@@ -212,7 +212,7 @@ def status(
     elif found:
         out.print(batches_table(found))
     else:
-        out.print("no batch yet; launch one: sync-pipeline backfill DATASET START END")
+        out.print("no batches yet; launch one with: sync-pipeline backfill DATASET START END")
 
 
 @app.command()

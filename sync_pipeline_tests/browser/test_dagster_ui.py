@@ -14,9 +14,9 @@ from playwright.sync_api import Page, expect
 
 from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
-TIMEOUT_SECONDS = 180
+TIMEOUT_SECONDS = 360
 DAY_SECONDS = 0.5  # each day takes this long, so that the test can see the record while it is open
 
 

@@ -13,7 +13,7 @@ from sync_pipeline_tests.browser.conftest import Open
 from sync_pipeline_tests.browser.site import site_running
 from sync_pipeline_tests.stack_project import Stack
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 _AXE = Path(__file__).parent / "axe" / "axe.min.js"
 _SERIOUS = ("serious", "critical")

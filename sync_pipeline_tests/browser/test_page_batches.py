@@ -15,10 +15,10 @@ from sync_pipeline_tests.browser.conftest import Open
 from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days
 from sync_pipeline_tests.waiting import wait_until
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 DAY_SECONDS = 0.6  # each day takes this long, so that the test can watch its batch
-TIMEOUT_SECONDS = 90
+TIMEOUT_SECONDS = 180
 LIST = "/sync-status/list?kind=batch&sort"
 # Delays stream events so long that the page stops waiting for the stream and loads everything.
 _SLOW_STREAM = """

@@ -13,7 +13,7 @@ from sync_pipeline_tests.browser.conftest import Open
 from sync_pipeline_tests.stack_project import Stack, days
 from sync_pipeline_tests.waiting import wait_until
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 # A tab restored from the back/forward cache must load everything again.
 RESTORE_TAB = """for (const name of ["pagehide", "pageshow"])

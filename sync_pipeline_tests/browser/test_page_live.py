@@ -12,7 +12,7 @@ from sync_pipeline_tests.browser.conftest import Open
 from sync_pipeline_tests.browser.site import Site, site_running
 from sync_pipeline_tests.stack_project import Stack
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 _INSERT_BATCH = """
 INSERT INTO daily_sync_status (sync_date, status, remarks, dataset)

@@ -16,7 +16,7 @@ from sync_pipeline_tests.browser.test_page_batches import fill_in, row_of, state
 from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days
 from sync_pipeline_tests.waiting import wait_until
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 _DAY_SECONDS = 1.0  # each day takes this long, so that the test can watch its batch
 

@@ -12,7 +12,7 @@ from sync_pipeline_tests.browser.long_batch import DAYS, DONE, LongBatch, long_b
 from sync_pipeline_tests.stack_project import Stack
 from sync_pipeline_tests.waiting import wait_until
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 _DATASETS = 60
 _MAX_REQUESTS = 4

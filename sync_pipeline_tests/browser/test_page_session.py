@@ -16,7 +16,7 @@ from sync_pipeline_tests.browser.test_page_batches import fill_in, row_of, state
 from sync_pipeline_tests.browser.test_page_calendar import RESTORE_TAB
 from sync_pipeline_tests.stack_project import Stack
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 TOKENS = {"reader": "reading-is-allowed", "operator": "writing-is-allowed"}
 DAY = date(2025, 11, 1)

@@ -10,7 +10,7 @@ from sync_pipeline_tests.browser.site import Site
 from sync_pipeline_tests.stack_project import Stack
 from sync_pipeline_tests.waiting import wait_until
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 _INSERT_DAY = """
 INSERT INTO daily_sync_status (sync_date, status, remarks, dataset)

@@ -4,7 +4,7 @@ import psutil
 
 from sync_pipeline.local.stack import RunningDagster
 
-_TIMEOUT_SECONDS = 90
+_TIMEOUT_SECONDS = 180
 
 
 def kill_all(dagster: RunningDagster) -> None:

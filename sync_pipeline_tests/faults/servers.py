@@ -14,7 +14,7 @@ from psycopg2.extras import RealDictCursor
 
 from sync_pipeline.local import embedded_postgres
 
-_TIMEOUT_SECONDS = 30
+_TIMEOUT_SECONDS = 60
 # Fast and small: rounds kill processes but not the machine, so data need not be flushed to disk.
 _SETTINGS = {
     "fsync": "off",

@@ -18,10 +18,10 @@ from sync_pipeline_tests.faults.killing import kill_all
 from sync_pipeline_tests.stack_project import Databases, Stack, days, project, run_dagster
 from sync_pipeline_tests.waiting import wait_until
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 LOST_AFTER_SECONDS = 3
-TIMEOUT_SECONDS = 90
+TIMEOUT_SECONDS = 180
 FIRST = date(2025, 3, 1)
 
 

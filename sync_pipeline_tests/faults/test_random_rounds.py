@@ -13,7 +13,7 @@ from sync_pipeline_tests.faults.plan import KINDS, make_plan
 
 pytestmark = [
     pytest.mark.faults,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(600),
     # Dagster's own warnings, which appear here because Dagster runs in the tests' process.
     pytest.mark.filterwarnings("ignore::DeprecationWarning:dagster"),
 ]

@@ -21,9 +21,9 @@ from sync_pipeline_tests.faults.servers import Server, query
 from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days, project, run_dagster
 from sync_pipeline_tests.waiting import wait_until
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
-TIMEOUT_SECONDS = 90
+TIMEOUT_SECONDS = 180
 PAUSE_SECONDS = 0.2
 
 

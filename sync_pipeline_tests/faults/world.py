@@ -34,7 +34,7 @@ ROWS_PER_DAY = 20
 DATASETS = ("orders", "events", "visits", "clicks")
 PASSWORD = "Geheim-4711-Wort"  # noqa: S105  must not be in any table or log after a round
 LOST_AFTER_SECONDS = 1.0
-TIMEOUT_SECONDS = 60.0
+TIMEOUT_SECONDS = 120.0
 
 _DEFS = """
 type: sync_pipeline.DailySync

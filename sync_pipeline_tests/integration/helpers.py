@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 DATASET = "orders"
 START = date(2025, 10, 1)
-TIMEOUT_SECONDS = 20
+TIMEOUT_SECONDS = 60
 _T = TypeVar("_T")
 
 
@@ -253,7 +253,7 @@ class Pipeline:
         run_id: str = "run-1",
         **changes: Any,
     ) -> Iterator[DayResult]:
-        """Sync these days one by one, each only once the caller asks for its result."""
+        """Sync these days one at a time, each only when the caller asks for its result."""
         with Tracker(self.settings, run_id=run_id, triggered_by="a test") as tracker:
             yield from sync_days(
                 self.dataset(**changes),

@@ -347,7 +347,7 @@ def test_status_lists_batches_and_shows_one_by_id_or_key(
 
 def test_status_without_batches_prints_what_to_do(database_url: str) -> None:
     given = {"SYNC_DATABASE_URL": database_url}
-    assert run(given, "status").out.startswith("no batch yet; launch one: sync-pipeline backfill")
+    assert run(given, "status").out.startswith("no batches yet; launch one with: sync-pipeline backfill")
     assert json.loads(run(given, "status", "--json").out) == []
     followed = run(given, "status", "--follow")
     assert (followed.code, followed.complaint) == (
@@ -473,7 +473,7 @@ def demo_folder() -> Iterator[Path]:
         yield folder
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_demo_syncs_its_days_and_can_be_repeated(demo_folder: Path) -> None:
     environment = environment_of({"SYNC_DATA_DIR": str(demo_folder), "HOME": str(demo_folder)})
     for source in ("source: 336,776 flights loaded", "source: flights already loaded"):

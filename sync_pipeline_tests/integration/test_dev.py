@@ -22,7 +22,7 @@ from sync_pipeline_tests import command
 from sync_pipeline_tests.integration.api.client import LAUNCH, Client
 from sync_pipeline_tests.waiting import TIMEOUT_SECONDS
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 
 @dataclass(frozen=True)

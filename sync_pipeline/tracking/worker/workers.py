@@ -66,7 +66,8 @@ def this_process(run_id: str) -> Worker:
 
 
 def _exists(pid: int) -> bool:
-    """Return whether the process exists, even if it is another user's, which psutil may not see."""
+    """Return whether the process exists. Also finds processes of other users, which psutil may not
+    be able to inspect."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

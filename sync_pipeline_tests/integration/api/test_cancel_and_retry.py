@@ -13,7 +13,7 @@ from sync_pipeline_tests.integration.helpers import at_once
 from sync_pipeline_tests.stack_project import Stack, days
 from sync_pipeline_tests.waiting import wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 
 def test_a_retry_syncs_the_failed_day_under_the_same_record(api: Client, stack: Stack) -> None:

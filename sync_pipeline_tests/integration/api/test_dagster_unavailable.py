@@ -14,7 +14,7 @@ from sync_pipeline_tests.integration.api.conftest import UNREACHABLE, server_on
 from sync_pipeline_tests.integration.api.wire import Wire, wire
 from sync_pipeline_tests.stack_project import Stack
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 ONE_DAY = {"dataset": "orders", "start_date": "2025-12-01", "end_date": "2025-12-01"}
 

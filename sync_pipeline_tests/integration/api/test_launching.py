@@ -14,7 +14,7 @@ from sync_pipeline_tests.integration.helpers import at_once
 from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days
 from sync_pipeline_tests.waiting import wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 
 def test_a_launched_batch_is_syncing_immediately_and_succeeds_under_one_record(

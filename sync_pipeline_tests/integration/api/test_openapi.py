@@ -10,7 +10,7 @@ import pytest
 from sync_pipeline_tests.integration.api.client import BASE, Client
 from sync_pipeline_tests.integration.api.conftest import TOKENS
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 DOCUMENT = f"{BASE}/openapi.json"
 

@@ -22,7 +22,7 @@ from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.api.client import BASE, LIST, Client
 from sync_pipeline_tests.integration.api.conftest import TOKENS, UNREACHABLE, entries, server_on
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 SECRET = "s" * 32
 INSERT = "INSERT INTO daily_sync_status (sync_date, status) VALUES (%s, 'syncing')"

@@ -18,9 +18,9 @@ from sync_pipeline_tests.backfills import launch_backfill
 from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days
 from sync_pipeline_tests.waiting import wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 
-TIMEOUT_SECONDS = 240
+TIMEOUT_SECONDS = 600
 PAUSE_SECONDS = 0.15
 SCATTERED = [0, 1, 2, 5, 6, 9, 13, 14, 15, 16]  # four day ranges
 NOT_OVER = {"REQUESTED", "CANCELING", "COMPLETING", "FAILING"}

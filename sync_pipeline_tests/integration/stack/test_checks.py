@@ -8,7 +8,7 @@ import pytest
 from sync_pipeline_tests.integration.stack.test_runs import end_of
 from sync_pipeline_tests.stack_project import Stack, days
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 BEFORE = days(date(2024, 9, 14), 8)
 SMALL, LAST = days(date(2024, 9, 22), 2)

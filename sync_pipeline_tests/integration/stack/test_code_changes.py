@@ -14,9 +14,9 @@ from sync_pipeline_tests.integration.shared_stack import FIRST_DAY
 from sync_pipeline_tests.stack_project import Stack, days, write_dataset
 from sync_pipeline_tests.waiting import wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
-TIMEOUT_SECONDS = 120
+TIMEOUT_SECONDS = 300
 _RELOAD = """mutation { reloadRepositoryLocation(repositoryLocationName: "sync_pipeline") {
     __typename ... on WorkspaceLocationEntry { locationOrLoadError { __typename
         ... on PythonError { message } } } } }"""

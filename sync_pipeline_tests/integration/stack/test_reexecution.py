@@ -15,9 +15,9 @@ from sync_pipeline_tests.command import run
 from sync_pipeline_tests.stack_project import Stack, days
 from sync_pipeline_tests.waiting import wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
-TIMEOUT_SECONDS = 120
+TIMEOUT_SECONDS = 300
 OVER = {"COMPLETED_SUCCESS", "COMPLETED_FAILED", "CANCELED", "FAILED"}
 _REEXECUTE_BACKFILL = """mutation ($params: ReexecutionParams!) {
     reexecutePartitionBackfill(reexecutionParams: $params) { __typename

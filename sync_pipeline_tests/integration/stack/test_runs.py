@@ -13,9 +13,9 @@ from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days
 from sync_pipeline_tests.waiting import wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
-TIMEOUT_SECONDS = 60
+TIMEOUT_SECONDS = 180
 OVER = {"SUCCESS", "FAILURE", "CANCELED"}
 
 
