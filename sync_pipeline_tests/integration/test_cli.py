@@ -347,7 +347,8 @@ def test_status_lists_batches_and_shows_one_by_id_or_key(
 
 def test_status_without_batches_prints_what_to_do(database_url: str) -> None:
     given = {"SYNC_DATABASE_URL": database_url}
-    assert run(given, "status").out.startswith("no batches yet; launch one with: sync-pipeline backfill")
+    shown = run(given, "status").out
+    assert shown.startswith("no batches yet; launch one with: sync-pipeline backfill")
     assert json.loads(run(given, "status", "--json").out) == []
     followed = run(given, "status", "--follow")
     assert (followed.code, followed.complaint) == (
