@@ -1,18 +1,39 @@
-"""Faster access to Dagster's storage during a run: pooled connections, and events in batches.
+"""Opens Dagster's storage, and speeds it up during a run: pooled connections, events in batches.
 
 By default Dagster opens a connection for every event, which can take longer than syncing a small
 day. The connection pool that Dagster's webserver uses also works during a run.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from weakref import WeakSet
 
 import dagster as dg
 from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage
 
+from sync_pipeline.dagster_client.storage import connect_to_storage
+from sync_pipeline.settings import Settings
+
 MAX_EVENTS_PER_BATCH = 50
 _BATCH_SIZE = "DAGSTER_EVENT_BATCH_SIZE"
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('sync_pipeline: dagster storage', 0))"
 _POOLED: "WeakSet[object]" = WeakSet()
+
+
+@contextmanager
+def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """Yield the Dagster instance; its folder and storage come from the environment.
+
+    Dagster creates missing tables when it opens its storage, and fails if two processes do that at
+    once, so processes wait for each other. Raises StackError if the storage cannot be reached.
+    """
+    with closing(connect_to_storage(settings, "open storage")) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute(_LOCK)
+        instance = dg.DagsterInstance.get()
+    with instance:
+        yield instance
 
 
 def keep_connections_open(instance: dg.DagsterInstance) -> None:
