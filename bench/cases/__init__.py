@@ -11,6 +11,7 @@ from bench.cases import (
     lost_worker,
     memory,
     spec_queries,
+    start_of_work,
     year_tracked,
     year_vs_peers,
 )
@@ -30,6 +31,10 @@ CASES: dict[str, Measure] = {
     arrow_copy.ARROW_VS_CSV: arrow_copy.against_csv,
     arrow_copy.ARROW_VS_ADBC: arrow_copy.against_adbc,
     growth_3650.CASE: growth_3650.measure,
+    start_of_work.UI_CLICK_TO_DAY: start_of_work.from_ui,
+    start_of_work.API_CLICK_TO_DAY: start_of_work.from_api,
+    start_of_work.COMMAND_TO_DAY: start_of_work.from_command,
+    start_of_work.BACKFILL_RUN_EACH: start_of_work.each_run,
     idle_reconciler.CASE: idle_reconciler.measure,
     lost_worker.CASE: lost_worker.measure,
     spec_queries.CASE: spec_queries.measure,
