@@ -18,10 +18,11 @@ def wait_until(holds: Callable[[], _T], seconds: float = TIMEOUT_SECONDS) -> _T:
 
     Raises AssertionError after `seconds`.
     """
-    began = time.monotonic()
+    began = polled = time.monotonic()
     while not (found := holds()):
         assert time.monotonic() < began + seconds, f"still not true after {seconds} s"
-        _pause_between_polls(began)
+        _pause_between_polls(began, polled)
+        polled = time.monotonic()
     return found
 
 
@@ -33,6 +34,7 @@ def holds_within(holds: Callable[[], object], seconds: float) -> bool:
     """
     began = time.monotonic()
     while True:
+        polled = time.monotonic()
         try:
             if holds():
                 return True
@@ -40,7 +42,7 @@ def holds_within(holds: Callable[[], object], seconds: float) -> bool:
             pass
         if time.monotonic() > began + seconds:
             return False
-        _pause_between_polls(began)
+        _pause_between_polls(began, polled)
 
 
 def pause(seconds: float) -> None:
@@ -48,6 +50,8 @@ def pause(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
-def _pause_between_polls(began: float) -> None:
-    """Pause briefly at first and longer later, to leave the CPU to the process under test."""
-    pause(min(_MAX_POLL_SECONDS, _MIN_POLL_SECONDS + (time.monotonic() - began) / 50))
+def _pause_between_polls(began: float, polled: float) -> None:
+    """Pause briefly at first and longer later, and longer than the poll that began at `polled`
+    took, to leave the CPU to the process under test."""
+    now = time.monotonic()
+    pause(min(_MAX_POLL_SECONDS, _MIN_POLL_SECONDS + (now - began) / 50) + 2 * (now - polled))

@@ -1,5 +1,9 @@
-"""Fixtures that open pages in Chromium and keep a screenshot and a trace if a test fails."""
+"""Fixtures that open pages in Chromium and keep a screenshot if a test fails.
 
+With BROWSER_TRACE=1 they also keep a trace (`playwright show-trace`), which takes a lot of time.
+"""
+
+import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +19,7 @@ from sync_pipeline_tests.stack_project import Stack
 
 TIMEOUT_MILLISECONDS = 60_000
 _FAILED = pytest.StashKey[bool]()
+_TRACED = bool(os.environ.get("BROWSER_TRACE"))
 
 Open = Callable[..., Page]
 """Opens a path of the site in a new browser context; takes Playwright's context options."""
@@ -33,7 +38,7 @@ def page(
 ) -> Iterator[Page]:
     """A page whose base URL is the Dagster UI.
 
-    If the test fails, a screenshot and a trace (`playwright show-trace`) are kept in `tmp_path`.
+    If the test fails, a screenshot is kept in `tmp_path`.
     """
     with ExitStack() as opened:
         yield _open(browser, opened, request, tmp_path, base_url=stack.dagster.url)
@@ -92,7 +97,8 @@ def _open(
     defaults = {"locale": "en-US", "timezone_id": "UTC", "viewport": {"width": 1440, "height": 900}}
     context = browser.new_context(**{**defaults, **options})
     context.set_default_timeout(TIMEOUT_MILLISECONDS)
-    context.tracing.start(snapshots=True)
+    if _TRACED:
+        context.tracing.start(snapshots=True)
     page = context.new_page()
     opened.callback(_close, context, page, request, folder / f"{len(browser.contexts)}")
     return page
@@ -102,7 +108,8 @@ def _close(context: BrowserContext, page: Page, request: pytest.FixtureRequest, 
     failed = request.node.stash.get(_FAILED, False)
     if failed:
         page.screenshot(path=name.with_suffix(".png"))
-    context.tracing.stop(path=name.with_suffix(".zip") if failed else None)
+    if _TRACED:
+        context.tracing.stop(path=name.with_suffix(".zip") if failed else None)
     context.close()  # also deletes the trace's temporary folder
 
 
