@@ -10,7 +10,7 @@ import time
 
 import dagster as dg
 
-from sync_pipeline.orchestration.dagster.storage import keep_connections_open
+from sync_pipeline.orchestration.dagster.storage import pool_connections
 from sync_pipeline.orchestration.project import load_datasets
 from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor
 from sync_pipeline.orchestration.recovery.reconciler import Reconciler
@@ -24,7 +24,7 @@ def main(passes: int) -> None:
     cursor = ReconcilerCursor()
     seconds = []
     with dg.DagsterInstance.get() as instance:
-        keep_connections_open(instance)
+        pool_connections(instance)
         for _ in range(passes + 1):
             started = time.perf_counter()
             corrections = Reconciler(instance, settings, datasets, cursor).run_once()

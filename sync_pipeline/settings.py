@@ -30,6 +30,8 @@ API_TOKENS = "SYNC_API_TOKENS"
 API_SECRET = "SYNC_API_SECRET"  # noqa: S105  a setting's name
 PROJECT_DIR = "SYNC_PROJECT_DIR"
 LOST_AFTER_SECONDS = "SYNC_LOST_AFTER_SECONDS"
+BACKFILL_INTERVAL_SECONDS = "SYNC_BACKFILL_INTERVAL_SECONDS"
+FORK_RUNS = "SYNC_FORK_RUNS"
 DAGSTER_SCHEMA = "dagster"
 RENAMED = {
     "SYNC_DAGSTER_URL": DAGSTER_STORAGE_URL,
@@ -112,22 +114,43 @@ class Settings:
 
         Raises SettingError if the value is not a number from 1 to 3600.
         """
-        text = self.environment.get(LOST_AFTER_SECONDS, "").strip() or "20"
-        try:
-            seconds = float(text)
-        except ValueError:
-            seconds = 0.0
-        if not 1 <= seconds <= 3600:
-            raise SettingError(
-                f"{LOST_AFTER_SECONDS} is {text!r}; set it to a number of seconds from 1 to 3600"
-            )
-        return seconds
+        return self._seconds(LOST_AFTER_SECONDS, 20)
+
+    @property
+    def backfill_interval_seconds(self) -> float:
+        """The number of seconds between two checks for backfills by the daemon that
+        `sync-pipeline daemon` runs; 2 by default.
+
+        Raises SettingError if the value is not a number from 1 to 3600.
+        """
+        return self._seconds(BACKFILL_INTERVAL_SECONDS, 2)
+
+    @property
+    def fork_runs(self) -> bool:
+        """Whether Dagster forks runs from a process that has imported it; true by default.
+
+        Raises SettingError if the value is neither true nor false.
+        """
+        text = self.environment.get(FORK_RUNS, "").strip().lower() or "true"
+        if text not in ("true", "false"):
+            raise SettingError(f"{FORK_RUNS} is {text!r}; set it to true or false")
+        return text == "true"
 
     @property
     def page_url(self) -> str | None:
         """The base URL of the page, for links in Dagster's metadata, or None if it is not set."""
         url = self.environment.get(PAGE_URL, "").rstrip("/")
         return url or None
+
+    def _seconds(self, name: str, default: int) -> float:
+        text = self.environment.get(name, "").strip() or str(default)
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = 0.0
+        if not 1 <= seconds <= 3600:
+            raise SettingError(f"{name} is {text!r}; set it to a number of seconds from 1 to 3600")
+        return seconds
 
     def require(self, name: str, what: str) -> str:
         """Return the value of the setting `name`. Raises SettingError if it is not set; the message

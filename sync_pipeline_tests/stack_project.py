@@ -5,9 +5,9 @@ views can pause for a given number of seconds per day so that a test can watch a
 runs. Their target tables reject negative amounts so that a test can make a day fail.
 """
 
-import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -23,7 +23,6 @@ from sync_pipeline.settings import PROJECT_ROOT, Settings
 START = date(2025, 1, 1)
 LAST = date(2025, 12, 31)
 ROWS_PER_DAY = 20
-_QUICK_DAGSTER = (sys.executable, str(Path(__file__).with_name("quick_dagster.py")))
 
 _DEFS = """
 type: sync_pipeline.DailySync
@@ -161,11 +160,8 @@ def project(
 
 @contextmanager
 def run_dagster(settings: Settings) -> Iterator[RunningDagster]:
-    """Run a real web server, daemon and code server on a free port.
-
-    The daemon checks for backfills every 5 seconds: see `quick_dagster`.
-    """
-    with local_stack.run_dagster(settings, 0, _QUICK_DAGSTER) as dagster:
+    """Run a real web server, daemon and code server on a free port."""
+    with local_stack.run_dagster(settings, 0) as dagster:
         yield dagster
 
 
@@ -203,10 +199,22 @@ def write_dataset(project_folder: Path, name: str, backfill: str, start: date = 
 
 
 def _query(url: str, statement: str, values: Any = None) -> list[dict[str, Any]]:
-    with (
-        closing(psycopg2.connect(url)) as connection,
-        connection,
-        connection.cursor(cursor_factory=RealDictCursor) as cursor,
-    ):
-        cursor.execute(statement, values)
-        return [dict(row) for row in cursor.fetchall()] if cursor.description else []
+    """Run a statement on this thread's connection to `url`, which stays open for the next one:
+    tests that wait would otherwise spend much CPU time on connecting."""
+    connections = vars(_connections)
+    for is_new in (url not in connections, True):
+        if is_new:
+            connections[url] = psycopg2.connect(url, cursor_factory=RealDictCursor)
+            connections[url].autocommit = True
+        try:
+            with connections[url].cursor() as cursor:
+                cursor.execute(statement, values)
+                return [dict(row) for row in cursor.fetchall()] if cursor.description else []
+        except (psycopg2.OperationalError, psycopg2.InterfaceError):
+            connections.pop(url).close()
+            if is_new:
+                raise
+    raise AssertionError("unreachable")
+
+
+_connections = threading.local()

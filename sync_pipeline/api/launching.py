@@ -19,7 +19,13 @@ from sync_pipeline.api.problems import ProblemError, no_record
 from sync_pipeline.api.security.tokens import Caller
 from sync_pipeline.api.services import Services
 from sync_pipeline.api.write_connection import transaction, write_connection
-from sync_pipeline.dagster_client.tags import BATCH_JOB_NAME, BATCH_KEY_TAG, TRIGGERED_BY_TAG
+from sync_pipeline.dagster_client.tags import (
+    BATCH_JOB_NAME,
+    BATCH_KEY_TAG,
+    HIGH_PRIORITY,
+    PRIORITY_TAG,
+    TRIGGERED_BY_TAG,
+)
 from sync_pipeline.errors import NoResponseError, RequestError, SyncError, one_line
 from sync_pipeline.tracking.models import NewBatch
 from sync_pipeline.tracking.read import history, reports
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
 _START_TIMEOUT_SECONDS = 20.0  # a run cannot be terminated until it has started
 _END_TIMEOUT_SECONDS = 15.0  # a run ends shortly after its last day
 _POLL_SECONDS = 0.3
+_MAX_DAYS_OF_HIGH_PRIORITY = 7  # a small batch does not wait for the runs of a large one
 _LAUNCH_TIMEOUT_SECONDS = 60.0
 _LOCKED_LAUNCH_TIMEOUT_SECONDS = 15.0  # short, because others may wait for the lock
 _RESYNC_ADVICE = (
@@ -242,6 +249,8 @@ def _launch(
         "already_synced": record.already_synced or "skip",
     }
     tags = {BATCH_KEY_TAG: record.batch_key or "", TRIGGERED_BY_TAG: triggered_by}
+    if (record.end_date - record.start_date).days < _MAX_DAYS_OF_HIGH_PRIORITY:
+        tags[PRIORITY_TAG] = HIGH_PRIORITY
     return services.dagster.launch_job(
         BATCH_JOB_NAME, config=config, tags=tags, timeout_seconds=timeout_seconds
     )

@@ -15,7 +15,7 @@ import typer
 
 from sync_pipeline.cli.console import errors, out, print_error
 from sync_pipeline.config.dataset import parse_day
-from sync_pipeline.errors import RequestError, SyncError, one_line
+from sync_pipeline.errors import RequestError, StackError, SyncError, one_line
 from sync_pipeline.exit_codes import ExitCode, exit_code_of
 from sync_pipeline.settings import API_TOKENS, API_TRACKING_URL, DATABASE_URL, load_settings
 
@@ -74,6 +74,19 @@ def api(
         else:
             with prepare_databases(loaded) as settings:
                 serve(settings, host, port, on_listening)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def daemon(context: typer.Context) -> None:
+    """Run Dagster's daemon until Ctrl-C, with the options of `dagster-daemon run`."""
+    from sync_pipeline.local.stack import prepare_databases, run_daemon
+
+    with (
+        prepare_databases(load_settings()) as settings,
+        run_daemon(settings, context.args) as process,
+        suppress(_Interrupted),  # the normal way to stop
+    ):
+        raise StackError(f"Dagster's daemon stopped with exit code {process.wait()}")
 
 
 @app.command()

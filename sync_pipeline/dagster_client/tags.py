@@ -12,6 +12,8 @@ BATCH_JOB_NAME = "batch_backfill"
 
 BATCH_KEY_TAG = "sync_pipeline/batch_key"
 TRIGGERED_BY_TAG = "sync_pipeline/triggered_by"
+RUN_PROCESS_TAG = ".dagster/sync_pipeline_process"
+"""The process of a run that `ForkServerRunLauncher` launched, as JSON. The UI hides this prefix."""
 DATASET_METADATA = "sync_pipeline/dataset"
 """The key of the asset metadata that contains the dataset as JSON."""
 
@@ -21,6 +23,9 @@ ROOT_RUN_TAG = "dagster/root_run_id"
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
 SCHEDULE_TAG = "dagster/schedule_name"
+PRIORITY_TAG = "dagster/priority"
+HIGH_PRIORITY = "1"
+"""Dequeued before the runs of backfills, whose priority is 0."""
 
 COMMAND_LINE_SUFFIX = ", command line"
 """The text after the user name in `triggered_by` if the command line launched the batch."""

@@ -41,7 +41,8 @@ from sync_pipeline.settings import (
 DAGSTER_HOME = "DAGSTER_HOME"
 _START_SECONDS = 120
 _STOP_SECONDS = 70  # Dagster itself waits 60 s for its children
-_DAGSTER = (sys.executable, "-m", "dagster")
+_DAGSTER = (sys.executable, "-m", "sync_pipeline.orchestration.dagster")
+_WORKSPACE = ("--workspace", str(PROJECT_ROOT / "workspace.yaml"))
 _READY = """{
   workspaceOrError { ... on Workspace { locationEntries { loadStatus
     locationOrLoadError { __typename ... on PythonError {
@@ -107,22 +108,19 @@ class RunningDagster(Dagster):
 
 
 @contextmanager
-def run_dagster(
-    settings: Settings, port: int, dagster: Sequence[str] = _DAGSTER
-) -> Iterator[RunningDagster]:
+def run_dagster(settings: Settings, port: int) -> Iterator[RunningDagster]:
     """Run Dagster on loopback while the block runs; yield it when it is ready.
 
-    `settings` come from `prepare_databases`. Port 0 selects a free port. `dagster` is the command
-    that runs Dagster's CLI. Raises StackError if the port is in use, Dagster does not start, or the
-    definitions cannot be loaded.
+    `settings` come from `prepare_databases`. Port 0 selects a free port. Raises SettingError, or
+    StackError if the port is in use, Dagster does not start, or the definitions cannot be loaded.
     """
+    _check_dagster_settings(settings)
     port = free_port(port)
     log = settings.data_dir / "dagster.log"
-    command = (*dagster, "dev", "--log-level", "warning")
     address = ("--host", "127.0.0.1", "--port", str(port))
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [*command, *address, "--workspace", str(PROJECT_ROOT / "workspace.yaml")],
+            [*_DAGSTER, "dev", "--log-level", "warning", *address, *_WORKSPACE],
             cwd=settings.environment[DAGSTER_HOME],
             env=dict(settings.environment),
             stdin=subprocess.DEVNULL,
@@ -137,6 +135,33 @@ def run_dagster(
         yield running
     finally:
         _stop(process)
+
+
+@contextmanager
+def run_daemon(settings: Settings, options: Sequence[str]) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run Dagster's daemon with these options of `dagster-daemon run` while the block runs.
+
+    `settings` come from `prepare_databases`. By default the daemon loads this product's code
+    location. Raises SettingError.
+    """
+    _check_dagster_settings(settings)
+    process = subprocess.Popen(
+        [*_DAGSTER, "daemon", *(options or _WORKSPACE)],
+        env=dict(settings.environment),
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C reaches only this process, which stops the daemon
+        preexec_fn=end_with_parent(signal.SIGINT),
+    )
+    try:
+        yield process
+    finally:
+        _stop(process)
+
+
+def _check_dagster_settings(settings: Settings) -> None:
+    """Raise SettingError for a setting that Dagster's processes would reject."""
+    settings.backfill_interval_seconds  # noqa: B018
+    settings.fork_runs  # noqa: B018
 
 
 def _create_dagster_home(settings: Settings) -> Path:

@@ -20,7 +20,7 @@ from sync_pipeline.dagster_client import tags
 from sync_pipeline.errors import RequestError, one_line
 from sync_pipeline.orchestration import checks
 from sync_pipeline.orchestration.dagster.batch_key import batch_key_of
-from sync_pipeline.orchestration.dagster.storage import keep_connections_open
+from sync_pipeline.orchestration.dagster.storage import speed_up_run
 from sync_pipeline.orchestration.hooks import sync_hooks
 from sync_pipeline.orchestration.work import (
     failure,
@@ -82,7 +82,7 @@ def build_batch_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
     def open_batch(
         context: dg.OpExecutionContext, config: BatchConfig
     ) -> Iterator[dg.DynamicOutput[Chunk]]:
-        keep_connections_open(context.instance)
+        speed_up_run(context.instance)
         try:
             dataset, days = requested_days(
                 datasets, config.dataset, config.start_date, config.end_date

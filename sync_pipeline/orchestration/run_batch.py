@@ -39,7 +39,7 @@ from sync_pipeline.orchestration.dagster.internals import (
     capture_interrupts,
     core_execute_run,
 )
-from sync_pipeline.orchestration.dagster.storage import keep_connections_open, open_instance
+from sync_pipeline.orchestration.dagster.storage import open_instance, speed_up_run
 from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor
 from sync_pipeline.orchestration.recovery.reconciler import Reconciler
 from sync_pipeline.settings import DAGSTER_STORAGE_URL, Settings, current_settings
@@ -85,7 +85,7 @@ def _run(request: Request, settings: Settings, output: IO[str]) -> int:
         datasets, config.get("dataset"), config["start_date"], config["end_date"]
     )
     with open_instance(settings) as instance:
-        keep_connections_open(instance)
+        speed_up_run(instance)
         _reconcile(instance, settings, datasets)
         if request.retry:
             _refuse_if_running(instance, request.batch_key)

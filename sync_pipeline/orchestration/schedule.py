@@ -96,7 +96,9 @@ def _retry_failed(
 
 
 def _request(run_key: str, first: date, last: date, batch_key: str | None = None) -> dg.RunRequest:
-    run_tags = {} if batch_key is None else {tags.BATCH_KEY_TAG: batch_key}
+    run_tags = {tags.PRIORITY_TAG: tags.HIGH_PRIORITY}
+    if batch_key is not None:
+        run_tags[tags.BATCH_KEY_TAG] = batch_key
     if first == last:
         return dg.RunRequest(run_key=run_key, partition_key=last.isoformat(), tags=run_tags)
     run_tags |= {

@@ -17,7 +17,7 @@ from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.errors import SyncError, one_line
 from sync_pipeline.orchestration.dagster.cancellation import describe_cancellation
 from sync_pipeline.orchestration.dagster.internals import BulkActionsFilter, BulkActionStatus
-from sync_pipeline.orchestration.dagster.storage import keep_connections_open
+from sync_pipeline.orchestration.dagster.storage import pool_connections
 from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor
 from sync_pipeline.orchestration.recovery.late_results import record_late_results_of_run
 from sync_pipeline.orchestration.recovery.reconciler import Reconciler
@@ -116,7 +116,7 @@ def _reconcile_sensor(datasets: Sequence[Dataset]) -> dg.SensorDefinition:
         minimum_interval_seconds=_SECONDS_BETWEEN_TICKS,
     )
     def reconcile(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        keep_connections_open(context.instance)
+        pool_connections(context.instance)
         position = ReconcilerCursor.read(context.cursor)
         reconciler = Reconciler(context.instance, current_settings(), datasets, position)
         corrected = reconciler.run_once()

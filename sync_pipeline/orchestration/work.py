@@ -16,7 +16,7 @@ from sync_pipeline.orchestration import checks
 from sync_pipeline.orchestration.dagster.batch_key import triggered_by
 from sync_pipeline.orchestration.dagster.cancellation import describe_interrupt
 from sync_pipeline.orchestration.dagster.materializations import MaterializationLog
-from sync_pipeline.orchestration.dagster.storage import keep_connections_open
+from sync_pipeline.orchestration.dagster.storage import speed_up_run
 from sync_pipeline.settings import Settings
 from sync_pipeline.sync.days import DayResult, Outcome, sync_days
 from sync_pipeline.tracking.models import NewBatch
@@ -56,7 +56,7 @@ def sync_in_step(
     Raises dagster.Failure if the source or target cannot be used. An interrupt is re-raised after
     the remaining days have been marked as not run.
     """
-    keep_connections_open(context.instance)
+    speed_up_run(context.instance)
     if batch is not None:
         tracker.retry_batch(batch, days, requested_at(context))
     results: list[DayResult] = []

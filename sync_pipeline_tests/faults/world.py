@@ -18,7 +18,7 @@ import dagster as dg
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.database import named_sql
 from sync_pipeline.local.stack import prepare_databases
-from sync_pipeline.orchestration.dagster.storage import keep_connections_open
+from sync_pipeline.orchestration.dagster.storage import speed_up_run
 from sync_pipeline.orchestration.project import load_datasets
 from sync_pipeline.settings import Settings
 from sync_pipeline_tests import stack_project
@@ -183,7 +183,7 @@ def made_world(folder: Path, layout: Layout, servers: dict[str, Server]) -> Iter
     """Create the databases for `layout` and their templates. Reset the yielded world before use."""
     given = _given(folder, layout, servers)
     with prepare_databases(given) as settings, _instance(settings) as instance:
-        keep_connections_open(instance)
+        speed_up_run(instance)
         world = World(layout, settings, servers, instance, load_datasets(settings.project_dir))
         _fill(world)
         workers.preload(settings.environment)

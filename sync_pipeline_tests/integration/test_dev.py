@@ -20,7 +20,7 @@ from sync_pipeline.local.stack import prepare_databases
 from sync_pipeline.settings import Settings
 from sync_pipeline_tests import command
 from sync_pipeline_tests.integration.api.client import LAUNCH, Client
-from sync_pipeline_tests.waiting import TIMEOUT_SECONDS
+from sync_pipeline_tests.waiting import TIMEOUT_SECONDS, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -146,3 +146,35 @@ def test_the_flights_are_not_loaded_for_a_users_project(tmp_path: Path) -> None:
         ):
             cursor.execute("SELECT to_regclass('flights')")
             assert cursor.fetchall() == [(None,)]
+
+
+def test_the_daemon_command_runs_dagsters_daemon_until_it_is_stopped(
+    environment: dict[str, str],
+) -> None:
+    living = "SELECT count(*) FROM dagster.daemon_heartbeats WHERE daemon_type = 'BACKFILL'"
+    with command.started(environment, "daemon") as process:
+        wait_until(lambda: rows(environment["SYNC_DATABASE_URL"], living) == [(1,)])
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        assert command.end_of(process).code == 0
+        _, left = psutil.wait_procs(children, timeout=TIMEOUT_SECONDS)
+        assert left == []
+
+
+def test_the_daemon_command_rejects_an_invalid_interval(environment: dict[str, str]) -> None:
+    ended = command.run(environment, "daemon", SYNC_BACKFILL_INTERVAL_SECONDS="soon")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.errors == (
+        "sync-pipeline: SYNC_BACKFILL_INTERVAL_SECONDS is 'soon'; "
+        "set it to a number of seconds from 1 to 3600\n"
+    )
+
+
+def rows(url: str, statement: str) -> list[tuple[object, ...]]:
+    """Return the rows of a query, or nothing while its table does not exist."""
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        try:
+            cursor.execute(statement)
+        except psycopg2.errors.UndefinedTable:
+            return []
+        return cursor.fetchall()

@@ -138,6 +138,7 @@ def test_only_failed_days_are_retried_in_their_batch(
     end(pipeline, batch, DAYS[2], "not ready")
     (request,) = at_night(3, 2)
     assert request.tags == {
+        tags.PRIORITY_TAG: "1",
         tags.BATCH_KEY_TAG: batch.batch_key,
         tags.RANGE_START_TAG: str(DAYS[1]),
         tags.RANGE_END_TAG: str(DAYS[2]),
@@ -155,7 +156,8 @@ def test_a_retry_tick_requests_a_missed_day_but_not_a_synced_one(
     pipeline: Pipeline, at_night: Callable[[int, int], Any]
 ) -> None:
     (request,) = at_night(3, 0)
-    assert (request.partition_key, dict(request.tags)) == (str(DAYS[-1]), {})
+    assert request.partition_key == str(DAYS[-1])
+    assert tags.BATCH_KEY_TAG not in request.tags
     end(pipeline, None, DAYS[-1])
     assert isinstance(at_night(3, 0), dg.SkipReason)
     assert at_night(2, 0).partition_key == str(DAYS[-1])

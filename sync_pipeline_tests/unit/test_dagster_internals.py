@@ -2,17 +2,21 @@
 
 import ast
 import importlib
+import importlib.util
+import inspect
+import re
 from pathlib import Path
 
 import pytest
 
+from sync_pipeline.orchestration.dagster.internals import set_backfill_interval
 from sync_pipeline.settings import PROJECT_ROOT
 
 INTERNALS = PROJECT_ROOT / "sync_pipeline/orchestration/dagster/internals.py"
 IMPORTED = [
     (node.module, name.name)
-    for node in ast.parse(INTERNALS.read_text(encoding="utf-8")).body
-    if isinstance(node, ast.ImportFrom) and node.module
+    for node in ast.walk(ast.parse(INTERNALS.read_text(encoding="utf-8")))
+    if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dagster")
     for name in node.names
 ]
 
@@ -27,9 +31,33 @@ def dagster_modules_of(file: Path) -> list[str]:
 
 @pytest.mark.parametrize(("module", "name"), IMPORTED)
 def test_a_private_name_still_exists(module: str, name: str) -> None:
-    assert hasattr(importlib.import_module(module), name), (
-        f"{module}.{name} moved; change internals.py"
+    found = importlib.import_module(module)
+    exists = hasattr(found, name) or importlib.util.find_spec(f"{module}.{name}")
+    assert exists, f"{module}.{name} moved; change internals.py"
+
+
+def test_the_daemons_check_for_backfills_reads_the_changed_interval(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    constant = "dagster._daemon.controller.DEFAULT_DAEMON_INTERVAL_SECONDS"
+    monkeypatch.setattr(constant, 30)  # restored after the test
+    assert set_backfill_interval(2)
+    assert (
+        importlib.import_module("dagster._daemon.controller").DEFAULT_DAEMON_INTERVAL_SECONDS == 2
     )
+
+
+def test_if_dagster_has_moved_the_interval_nothing_is_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr("dagster._daemon.controller.DEFAULT_DAEMON_INTERVAL_SECONDS")
+    assert not set_backfill_interval(2)
+
+
+def test_dagster_dev_starts_its_daemon_as_the_product_expects() -> None:
+    source = inspect.getsource(importlib.import_module("dagster._cli.dev"))
+    assert "daemon_process = open_ipc_subprocess(" in source
+    assert re.search(r'"-m",\s+"dagster._daemon",\s+"run",', source)
 
 
 def test_dagsters_private_names_are_imported_in_one_module_only() -> None:

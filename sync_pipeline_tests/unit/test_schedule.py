@@ -50,6 +50,11 @@ def test_it_requests_the_last_finished_day_in_the_datasets_zone() -> None:
     assert nightly(NIGHT).partition_key == "2025-10-10"
 
 
+@pytest.mark.parametrize("look_back_days", [0, 3])
+def test_nightly_runs_are_dequeued_before_those_of_backfills(look_back_days: int) -> None:
+    assert nightly(NIGHT, look_back_days=look_back_days).tags[tags.PRIORITY_TAG] == "1"
+
+
 def test_it_also_requests_the_look_back_days() -> None:
     assert range_of(nightly(NIGHT, look_back_days=3)) == ("2025-10-07", "2025-10-10")
 

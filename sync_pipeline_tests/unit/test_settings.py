@@ -154,10 +154,24 @@ def test_a_worker_may_miss_heartbeats_for_20_seconds_by_default() -> None:
     assert settings_of(SYNC_LOST_AFTER_SECONDS=" 2.5 ").lost_after_seconds == 2.5
 
 
+def test_the_daemon_checks_for_backfills_every_2_seconds_by_default() -> None:
+    assert settings_of().backfill_interval_seconds == 2
+    assert settings_of(SYNC_BACKFILL_INTERVAL_SECONDS="30").backfill_interval_seconds == 30
+
+
 @pytest.mark.parametrize("text", ["soon", "0", "-3", "3601", "nan"])
 def test_an_invalid_number_of_seconds_is_rejected(text: str) -> None:
     with pytest.raises(SettingError, match=r"SYNC_LOST_AFTER_SECONDS is .* from 1 to 3600"):
         _ = settings_of(SYNC_LOST_AFTER_SECONDS=text).lost_after_seconds
+    with pytest.raises(SettingError, match=r"SYNC_BACKFILL_INTERVAL_SECONDS is .* from 1 to 3600"):
+        _ = settings_of(SYNC_BACKFILL_INTERVAL_SECONDS=text).backfill_interval_seconds
+
+
+def test_runs_are_forked_unless_the_setting_is_false() -> None:
+    assert settings_of().fork_runs
+    assert not settings_of(SYNC_FORK_RUNS=" False ").fork_runs
+    with pytest.raises(SettingError, match="SYNC_FORK_RUNS is 'no'; set it to true or false"):
+        _ = settings_of(SYNC_FORK_RUNS="no").fork_runs
 
 
 def test_the_environment_overrides_the_projects_env_file_and_that_the_checkouts(

@@ -1,7 +1,8 @@
-"""Opens Dagster's storage, and speeds it up during a run: pooled connections, events in batches.
+"""Opens Dagster's storage, and speeds it up: pooled connections, and events in batches.
 
-By default Dagster opens a connection for every event, which can take longer than syncing a small
-day. The connection pool that Dagster's webserver uses also works during a run.
+By default a run and the daemon open a connection for every query. In a run, that can take longer
+than syncing a small day; in the daemon, it is most of the work of an idle instance. The connection
+pool that Dagster's webserver uses also works there.
 """
 
 import os
@@ -10,7 +11,11 @@ from contextlib import closing, contextmanager
 from weakref import WeakSet
 
 import dagster as dg
-from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage
+from dagster_postgres import (
+    PostgresEventLogStorage,
+    PostgresRunStorage,
+    PostgresScheduleStorage,
+)
 
 from sync_pipeline.dagster_client.storage import connect_to_storage
 from sync_pipeline.settings import Settings
@@ -18,6 +23,7 @@ from sync_pipeline.settings import Settings
 MAX_EVENTS_PER_BATCH = 50
 _BATCH_SIZE = "DAGSTER_EVENT_BATCH_SIZE"
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('sync_pipeline: dagster storage', 0))"
+_POSTGRES = (PostgresEventLogStorage, PostgresRunStorage, PostgresScheduleStorage)
 _POOLED: "WeakSet[object]" = WeakSet()
 
 
@@ -36,12 +42,16 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def keep_connections_open(instance: dg.DagsterInstance) -> None:
-    """Pool this process's connections to Dagster's storage, and store its events in batches."""
+def speed_up_run(instance: dg.DagsterInstance) -> None:
+    """Pool the run's connections to Dagster's storage, and store its events in batches."""
     os.environ.setdefault(_BATCH_SIZE, str(MAX_EVENTS_PER_BATCH))
-    for storage in (instance.event_log_storage, instance.run_storage):
-        pooled = isinstance(storage, (PostgresEventLogStorage, PostgresRunStorage))
-        if pooled and storage not in _POOLED:
+    pool_connections(instance)
+
+
+def pool_connections(instance: dg.DagsterInstance) -> None:
+    """Keep this process's connections to Dagster's storage open between queries."""
+    for storage in (instance.event_log_storage, instance.run_storage, instance.schedule_storage):
+        if isinstance(storage, _POSTGRES) and storage not in _POOLED:
             storage.optimize_for_webserver(
                 statement_timeout=600_000, pool_recycle=3600, max_overflow=20
             )

@@ -62,7 +62,12 @@ class RegisteredWorker:
 
 def this_process(run_id: str) -> Worker:
     """Return this process as a worker of `run_id`."""
-    return Worker(run_id, this_host_id(), os.getpid(), psutil.Process().create_time())
+    return worker_with(run_id, os.getpid())
+
+
+def worker_with(run_id: str, pid: int) -> Worker:
+    """Return a process of this machine as a worker of `run_id`. Raises psutil.NoSuchProcess."""
+    return Worker(run_id, this_host_id(), pid, psutil.Process(pid).create_time())
 
 
 def _exists(pid: int) -> bool:

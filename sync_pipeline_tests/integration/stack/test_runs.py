@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from sync_pipeline.errors import RequestError
+from sync_pipeline_tests.backfills import launch_backfill
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days
 from sync_pipeline_tests.waiting import wait_until
@@ -273,3 +274,20 @@ def test_a_batch_is_closed_within_a_second_of_its_last_day(stack: Stack) -> None
     record = stack.batch(run_id)
     last = max(attempt["ended_at"] for attempt in stack.attempts(record["id"]))
     assert abs(record["end_time"] - last) < timedelta(seconds=1)
+
+
+def test_a_small_run_does_not_wait_behind_a_backfill_with_many_runs(stack: Stack) -> None:
+    batch = days(date(2024, 10, 1), 28)
+    stack.pause("events", batch, 1)
+    key = launch_backfill(stack.dagster, batch, asset="events")
+    wait_until(lambda: len(runs_of(stack, key, "STARTED")) == 6)
+    sync_alone(stack, date(2024, 10, 20))
+    assert runs_of(stack, key, "QUEUED") != []
+    wait_until(lambda: runs_of(stack, key, "QUEUED") == runs_of(stack, key, "STARTED") == [], 60)
+    assert len(runs_of(stack, key, "SUCCESS")) == 14
+
+
+def runs_of(stack: Stack, backfill: str, status: str) -> list[dict[str, Any]]:
+    statement = """SELECT runs.run_id FROM dagster.runs JOIN dagster.run_tags USING (run_id)
+        WHERE key = 'dagster/backfill' AND value = %s AND status = %s"""
+    return stack.target(statement, [backfill, status])
