@@ -35,7 +35,7 @@ hypothesis.settings.load_profile("untimed")
 _SHARED_STACK = ("integration/api", "integration/stack")
 # Files that share no fixtures with the other files in their folder.
 _SEPARATE_FILES = ("faults/test_lost_workers.py", "faults/test_tracking_unavailable.py")
-# The longest tests come first, so that both processes are busy until the end.
+# The longest tests come first, so that all processes are busy until the end.
 _LONGEST_FIRST = (
     "browser",
     *_SHARED_STACK,
@@ -81,7 +81,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Return the scheduler that distributes the tests among several processes (`-n 2`)."""
+    """Return the scheduler that distributes the tests among several processes (`-n 3`)."""
     return _Scheduling(config, log)
 
 

@@ -210,9 +210,8 @@ def _query(url: str, statement: str, values: Any = None) -> list[dict[str, Any]]
             with connections[url].cursor() as cursor:
                 cursor.execute(statement, values)
                 return [dict(row) for row in cursor.fetchall()] if cursor.description else []
-        except (psycopg2.OperationalError, psycopg2.InterfaceError):
-            connections.pop(url).close()
-            if is_new:
+        except psycopg2.Error:
+            if is_new or not connections[url].closed:
                 raise
     raise AssertionError("unreachable")
 

@@ -94,7 +94,12 @@ def _open(
     **options: Any,
 ) -> Page:
     expect.set_options(timeout=TIMEOUT_MILLISECONDS)
-    defaults = {"locale": "en-US", "timezone_id": "UTC", "viewport": {"width": 1440, "height": 900}}
+    defaults = {
+        "locale": "en-US",
+        "timezone_id": "UTC",
+        "viewport": {"width": 1440, "height": 900},
+        "reduced_motion": "reduce",  # drawing animations in software takes much CPU time
+    }
     context = browser.new_context(**{**defaults, **options})
     context.set_default_timeout(TIMEOUT_MILLISECONDS)
     if _TRACED:
