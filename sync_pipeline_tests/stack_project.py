@@ -210,8 +210,9 @@ def _query(url: str, statement: str, values: Any = None) -> list[dict[str, Any]]
             with connections[url].cursor() as cursor:
                 cursor.execute(statement, values)
                 return [dict(row) for row in cursor.fetchall()] if cursor.description else []
-        except psycopg2.Error:
-            if is_new or not connections[url].closed:
+        except psycopg2.Error as error:
+            # An error without a code is one of the connection: the server was restarted.
+            if is_new or (error.pgcode is not None and not connections[url].closed):
                 raise
     raise AssertionError("unreachable")
 
