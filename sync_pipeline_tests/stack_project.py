@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
 from psycopg2.extras import RealDictCursor
@@ -19,6 +19,9 @@ from psycopg2.extras import RealDictCursor
 from sync_pipeline.local import stack as local_stack
 from sync_pipeline.local.stack import RunningDagster, prepare_databases
 from sync_pipeline.settings import PROJECT_ROOT, Settings
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
 
 START = date(2025, 1, 1)
 LAST = date(2025, 12, 31)
@@ -198,23 +201,26 @@ def write_dataset(project_folder: Path, name: str, backfill: str, start: date = 
     return folder
 
 
+_connections = threading.local()
+
+
 def _query(url: str, statement: str, values: Any = None) -> list[dict[str, Any]]:
     """Run a statement on this thread's connection to `url`, which stays open for the next one:
     tests that wait would otherwise spend much CPU time on connecting."""
     connections = vars(_connections)
-    for is_new in (url not in connections, True):
-        if is_new:
-            connections[url] = psycopg2.connect(url, cursor_factory=RealDictCursor)
-            connections[url].autocommit = True
+    if url in connections:
         try:
-            with connections[url].cursor() as cursor:
-                cursor.execute(statement, values)
-                return [dict(row) for row in cursor.fetchall()] if cursor.description else []
+            return _execute(connections[url], statement, values)
         except psycopg2.Error as error:
             # An error without a code is one of the connection: the server was restarted.
-            if is_new or (error.pgcode is not None and not connections[url].closed):
+            if error.pgcode is not None and not connections[url].closed:
                 raise
-    raise AssertionError("unreachable")
+    connections[url] = psycopg2.connect(url, cursor_factory=RealDictCursor)
+    connections[url].autocommit = True
+    return _execute(connections[url], statement, values)
 
 
-_connections = threading.local()
+def _execute(connection: "Connection", statement: str, values: Any) -> list[dict[str, Any]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return [dict(row) for row in cursor.fetchall()] if cursor.description else []

@@ -76,14 +76,14 @@ def api(
                 serve(settings, host, port, on_listening)
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def daemon(context: typer.Context) -> None:
-    """Run Dagster's daemon until Ctrl-C, with the options of `dagster-daemon run`."""
+@app.command()
+def daemon() -> None:
+    """Run Dagster's daemon until Ctrl-C. Unlike Dagster's command, it starts backfills at once."""
     from sync_pipeline.local.stack import prepare_databases, run_daemon
 
     with (
         prepare_databases(load_settings()) as settings,
-        run_daemon(settings, context.args) as process,
+        run_daemon(settings) as process,
         suppress(_Interrupted),  # the normal way to stop
     ):
         raise StackError(f"Dagster's daemon stopped with exit code {process.wait()}")

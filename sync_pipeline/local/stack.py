@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,15 +138,14 @@ def run_dagster(settings: Settings, port: int) -> Iterator[RunningDagster]:
 
 
 @contextmanager
-def run_daemon(settings: Settings, options: Sequence[str]) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run Dagster's daemon with these options of `dagster-daemon run` while the block runs.
+def run_daemon(settings: Settings) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run Dagster's daemon while the block runs. `settings` come from `prepare_databases`.
 
-    `settings` come from `prepare_databases`. By default the daemon loads this product's code
-    location. Raises SettingError.
+    Raises SettingError.
     """
     _check_dagster_settings(settings)
     process = subprocess.Popen(
-        [*_DAGSTER, "daemon", *(options or _WORKSPACE)],
+        [*_DAGSTER, "daemon", *_WORKSPACE],
         env=dict(settings.environment),
         stdin=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C reaches only this process, which stops the daemon

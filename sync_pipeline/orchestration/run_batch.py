@@ -29,6 +29,7 @@ from sync_pipeline.errors import RequestError, SyncError, one_line
 from sync_pipeline.exit_codes import ExitCode, exit_code_of
 from sync_pipeline.orchestration.component import translate_load_errors
 from sync_pipeline.orchestration.dagster.batch_key import running_runs
+from sync_pipeline.orchestration.dagster.cancellation import started_by_command
 from sync_pipeline.orchestration.dagster.internals import (
     DagsterExecutionInterruptedError,
     LoadableTargetOrigin,
@@ -62,6 +63,7 @@ class Request:
 
 def main() -> int:
     """Run the batch requested on standard input; return the exit code."""
+    started_by_command()
     request = Request(**json.load(sys.stdin))
     with _redirect_stdout() as output, capture_interrupts():
         try:

@@ -1,15 +1,12 @@
 """Runs `dagster dev` or `dagster-daemon run`, checking for backfills as often as the setting says.
 
 `python -m sync_pipeline.orchestration.dagster dev OPTIONS` or `... daemon OPTIONS`. Dagster's own
-commands also work, but check for backfills every 30 seconds.
+commands also work, but check for backfills every 30 seconds. `local/stack.py` checks the settings.
 """
 
 import logging
-import os
 import sys
 
-from sync_pipeline.errors import SettingError
-from sync_pipeline.exit_codes import exit_code_of
 from sync_pipeline.orchestration.dagster import internals
 from sync_pipeline.orchestration.dagster.storage import pool_connections
 from sync_pipeline.settings import current_settings
@@ -20,17 +17,11 @@ _MODULE = "sync_pipeline.orchestration.dagster"
 def main() -> None:
     """Run the command in `sys.argv`."""
     command, *options = sys.argv[1:]
-    try:
-        seconds = current_settings().backfill_interval_seconds
-    except SettingError as error:
-        print(f"sync-pipeline: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(exit_code_of(error))
-    sys.path[0] = os.getcwd()
     if command == "dev":
         sys.argv = ["dagster", "dev", *options]
         internals.run_dev_command(_MODULE)
     else:
-        if not internals.set_backfill_interval(seconds):
+        if not internals.set_backfill_interval(current_settings().backfill_interval_seconds):
             logging.getLogger("dagster").warning(
                 "this version of Dagster does not let SYNC_BACKFILL_INTERVAL_SECONDS change how "
                 "often it checks for backfills; it checks as often as dagster-daemon does"

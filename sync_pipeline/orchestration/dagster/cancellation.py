@@ -8,7 +8,13 @@ from sync_pipeline.dagster_client import tags
 from sync_pipeline.dagster_client.tags import COMMAND_LINE_SUFFIX
 from sync_pipeline.orchestration.dagster.batch_key import triggered_by
 
-_PARENT = os.getppid()  # the command, if this process was launched by one
+_command: int | None = None
+
+
+def started_by_command() -> None:
+    """Remember that a `sync-pipeline` command is the parent of this process and may cancel it."""
+    global _command
+    _command = os.getppid()
 
 
 def describe_interrupt(instance: dg.DagsterInstance, run_id: str) -> str:
@@ -21,13 +27,12 @@ def describe_interrupt(instance: dg.DagsterInstance, run_id: str) -> str:
         return f"cancelled: run {run_id}"
     if run.status in (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED):
         return describe_cancellation(instance, run)
-    who = triggered_by(run)
-    if who.endswith(COMMAND_LINE_SUFFIX):
-        user = who.removesuffix(COMMAND_LINE_SUFFIX)
-        if os.getppid() != _PARENT:
-            return f"cancelled: the command started by {user} was killed"
-        return f"cancelled by {user} at the command line"
-    return f"cancelled: the process of run {run_id} received a signal"
+    if _command is None:
+        return f"cancelled: the process of run {run_id} received a signal"
+    user = triggered_by(run).removesuffix(COMMAND_LINE_SUFFIX)
+    if os.getppid() != _command:
+        return f"cancelled: the command started by {user} was killed"
+    return f"cancelled by {user} at the command line"
 
 
 def describe_cancellation(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:

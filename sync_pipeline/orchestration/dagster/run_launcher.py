@@ -7,8 +7,8 @@ loads the current definitions. Runs continue if the process that launched them, 
 ends.
 
 The default launcher launches a run if its code server is not part of this Dagster instance, if
-`SYNC_FORK_RUNS` is false, or if no process can be forked. Does not execute runs: see
-`run_process.py`.
+`SYNC_FORK_RUNS` is false, or if no process can be forked. Does not execute runs: the forked process
+does what `dagster api execute_run` does.
 """
 
 import json
@@ -32,10 +32,10 @@ from sync_pipeline.orchestration.dagster.internals import (
     GrpcServerCodeLocationOrigin,
     LaunchRunContext,
     ManagedGrpcPythonEnvCodeLocationOrigin,
+    execute_run,
     get_run_crash_explanation,
     serialize_value,
 )
-from sync_pipeline.orchestration.dagster.run_process import execute_run
 from sync_pipeline.settings import FORK_RUNS, current_settings
 from sync_pipeline.tracking.worker.workers import (
     RegisteredWorker,

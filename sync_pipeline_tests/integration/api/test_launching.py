@@ -17,6 +17,16 @@ from sync_pipeline_tests.waiting import wait_until
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 
+@pytest.mark.parametrize(("count", "priority"), [(7, ["1"]), (8, [])])
+def test_only_a_batch_of_up_to_7_days_has_a_higher_priority_than_backfills(
+    api: Client, stack: Stack, count: int, priority: list[str]
+) -> None:
+    launched = api.post(LAUNCH, body(days(date(2025, 8, 13), count))).data
+    assert api.wait_for(launched["record_id"], "success", "failed")["status"] == "success"
+    statement = "SELECT value FROM dagster.run_tags WHERE run_id = %s AND key = 'dagster/priority'"
+    assert [tag["value"] for tag in stack.target(statement, [launched["run_id"]])] == priority
+
+
 def test_a_launched_batch_is_syncing_immediately_and_succeeds_under_one_record(
     api: Client, stack: Stack
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import psutil
 import pytest
 
+from sync_pipeline.dagster_client.tags import TRIGGERED_BY_TAG
 from sync_pipeline.errors import RequestError
 from sync_pipeline_tests.backfills import launch_backfill
 from sync_pipeline_tests.integration import helpers
@@ -196,11 +197,13 @@ def test_a_run_for_one_day_has_a_day_record_and_no_batch(stack: Stack) -> None:
     assert (record["kind"], record["sync_date"], record["status"]) == ("day", day, "success")
 
 
-def start_slow_batch(stack: Stack, batch: list[date]) -> tuple[str, dict[str, Any]]:
+def start_slow_batch(
+    stack: Stack, batch: list[date], **run_tags: str
+) -> tuple[str, dict[str, Any]]:
     """Start a batch of slow days; return its run ID and record once two days are synced."""
     stack.pause("orders", batch, 0.5)
     request = {"dataset": "orders", "start_date": str(batch[0]), "end_date": str(batch[-1])}
-    run_id = stack.dagster.launch_job("batch_backfill", config=request)
+    run_id = stack.dagster.launch_job("batch_backfill", config=request, tags=run_tags)
 
     def under_way() -> Any:
         found = stack.batches(run_id)
@@ -260,7 +263,8 @@ def test_a_batch_whose_process_is_killed_is_closed_as_failed(stack: Stack) -> No
 
 def test_a_batch_whose_process_gets_a_sigterm_is_cancelled(stack: Stack) -> None:
     batch = days(date(2024, 12, 23), 9)
-    run_id, _ = start_slow_batch(stack, batch)
+    # As if the run of a command had been re-executed in the Dagster UI: no command has started it.
+    run_id, _ = start_slow_batch(stack, batch, **{TRIGGERED_BY_TAG: "ada, command line"})
     os.kill(process_of(stack, run_id).pid, signal.SIGTERM)
     assert end_of(stack, run_id) in ("FAILURE", "CANCELED")
     assert_closed_correctly(
