@@ -5,7 +5,7 @@ That process runs `orchestration/run_batch.py`; this module does not import dags
 
 import getpass
 import json
-import signal
+import os
 import subprocess
 import sys
 import tempfile
@@ -20,7 +20,6 @@ from sync_pipeline.dagster_client.storage import connect_to_storage
 from sync_pipeline.dagster_client.tags import COMMAND_LINE_SUFFIX
 from sync_pipeline.errors import RequestError, StackError
 from sync_pipeline.exit_codes import ExitCode
-from sync_pipeline.local.processes import end_with_parent
 from sync_pipeline.settings import Settings
 from sync_pipeline.tracking.models import BatchProgress
 from sync_pipeline.tracking.retryable_batches import RetryRefusedError, check_retry
@@ -64,8 +63,7 @@ class LaunchedBatch:
     def cancel(self) -> None:
         """Cancel the batch: its running days are rolled back, and the record says who
         cancelled it."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+        _send(self.process, "cancel")
 
 
 def retry_request(batch: BatchProgress) -> BatchRequest:
@@ -110,15 +108,13 @@ def launch_batch(settings: Settings, request: BatchRequest) -> Iterator[Launched
             stderr=errors,
             text=True,
             start_new_session=True,  # so that Ctrl-C reaches only this process
-            preexec_fn=end_with_parent(signal.SIGTERM),
         )
         batch: LaunchedBatch | None = None
         try:
             batch = _start(process, request, key, errors)
             yield batch
         finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
+            _send(process, "cancel")
             output, _ = process.communicate()
             if batch is not None and process.returncode != ExitCode.OK:
                 batch.error = _parse(output).get("error")
@@ -144,11 +140,8 @@ def _start(
         "triggered_by": f"{getpass.getuser()}{COMMAND_LINE_SUFFIX}",
         "retry": request.failed is not None,
     }
-    assert process.stdin is not None  # noqa: S101  opened as a pipe above
-    assert process.stdout is not None  # noqa: S101
-    process.stdin.write(json.dumps(message))
-    process.stdin.close()
-    process.stdin = None  # otherwise, communicate() would flush the closed pipe
+    assert process.stdout is not None  # noqa: S101  opened as a pipe above
+    _send(process, json.dumps(message))
     response = _parse(process.stdout.readline())
     if "error" in response:
         refused = response["exit_code"] == ExitCode.REFUSED
@@ -167,6 +160,13 @@ def _start(
         response["warn_below"],
         process,
     )
+
+
+def _send(process: "subprocess.Popen[str]", line: str) -> None:
+    """Send a line to the process, unless it has ended. May be called by a signal handler."""
+    assert process.stdin is not None  # noqa: S101  opened as a pipe above
+    with suppress(BrokenPipeError):
+        os.write(process.stdin.fileno(), f"{line}\n".encode())
 
 
 def _parse(line: str) -> dict[str, Any]:

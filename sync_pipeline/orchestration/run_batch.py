@@ -1,10 +1,11 @@
 """The process that runs a batch launched from the command line.
 
 Started by `cli/launch.py` as `python -m sync_pipeline.orchestration.run_batch`, with a request as
-JSON on standard input. Prints one JSON object per line: `{"run_id": …}` when the run is created,
-and `{"error": …, "exit_code": …}` if it cannot be created or continued. Returns the exit code for
-the command. It runs the batch job itself, so Dagster is imported only once; the Dagster UI shows
-the run like any other.
+a line of JSON on standard input; another line, or the end of the input, cancels the batch. Prints
+one JSON object per line: `{"run_id": …}` when the run is created, and
+`{"error": …, "exit_code": …}` if it cannot be created or continued. Returns the exit code for the
+command. It runs the batch job itself, so Dagster is imported only once; the Dagster UI shows the
+run like any other.
 """
 
 import json
@@ -29,7 +30,7 @@ from sync_pipeline.errors import RequestError, SyncError, one_line
 from sync_pipeline.exit_codes import ExitCode, exit_code_of
 from sync_pipeline.orchestration.component import translate_load_errors
 from sync_pipeline.orchestration.dagster.batch_key import running_runs
-from sync_pipeline.orchestration.dagster.cancellation import started_by_command
+from sync_pipeline.orchestration.dagster.cancellation import cancel_with_command
 from sync_pipeline.orchestration.dagster.internals import (
     DagsterExecutionInterruptedError,
     LoadableTargetOrigin,
@@ -38,6 +39,7 @@ from sync_pipeline.orchestration.dagster.internals import (
     RemoteJobOrigin,
     RemoteRepositoryOrigin,
     capture_interrupts,
+    check_captured_interrupt,
     core_execute_run,
 )
 from sync_pipeline.orchestration.dagster.storage import open_instance, speed_up_run
@@ -63,9 +65,10 @@ class Request:
 
 def main() -> int:
     """Run the batch requested on standard input; return the exit code."""
-    started_by_command()
-    request = Request(**json.load(sys.stdin))
+    messages = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115  open until the end
+    request = Request(**json.loads(messages.readline()))
     with _redirect_stdout() as output, capture_interrupts():
+        cancel_with_command(messages)
         try:
             return _run(request, current_settings(), output)
         except SyncError as error:
@@ -93,6 +96,8 @@ def _run(request: Request, settings: Settings, output: IO[str]) -> int:
             _refuse_if_running(instance, request.batch_key)
         repository = ReconstructableRepository.for_module(_MODULE, _ATTRIBUTE)
         job = repository.get_reconstructable_job(tags.BATCH_JOB_NAME)
+        if check_captured_interrupt():
+            return ExitCode.CANCELLED
         run = instance.create_run_for_job(
             job.get_definition(),
             run_config=config,

@@ -1,6 +1,9 @@
-"""Describe who or what cancelled a run, for its record."""
+"""Cancel a run with its command, and describe who or what cancelled a run, for its record."""
 
 import os
+import signal
+import threading
+from typing import IO
 
 import dagster as dg
 
@@ -8,13 +11,25 @@ from sync_pipeline.dagster_client import tags
 from sync_pipeline.dagster_client.tags import COMMAND_LINE_SUFFIX
 from sync_pipeline.orchestration.dagster.batch_key import triggered_by
 
-_command: int | None = None
+_CANCELLED_BY_COMMAND = "cancelled by {user} at the command line"
+_COMMAND_WAS_KILLED = "cancelled: the command started by {user} was killed"
+_reason: str | None = None
 
 
-def started_by_command() -> None:
-    """Remember that a `sync-pipeline` command is the parent of this process and may cancel it."""
-    global _command
-    _command = os.getppid()
+def cancel_with_command(messages: IO[bytes]) -> None:
+    """Cancel the run of this process when its command sends a line or ends, whichever is first.
+
+    `messages` is an unbuffered pipe from the command. The process interrupts itself once: a signal
+    from the command, or from the kernel when the command dies, could arrive twice and interrupt
+    what the first one has begun.
+    """
+
+    def wait() -> None:
+        global _reason
+        _reason = _CANCELLED_BY_COMMAND if messages.readline() else _COMMAND_WAS_KILLED
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="cancel-with-command", daemon=True).start()
 
 
 def describe_interrupt(instance: dg.DagsterInstance, run_id: str) -> str:
@@ -27,12 +42,9 @@ def describe_interrupt(instance: dg.DagsterInstance, run_id: str) -> str:
         return f"cancelled: run {run_id}"
     if run.status in (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED):
         return describe_cancellation(instance, run)
-    if _command is None:
+    if _reason is None:
         return f"cancelled: the process of run {run_id} received a signal"
-    user = triggered_by(run).removesuffix(COMMAND_LINE_SUFFIX)
-    if os.getppid() != _command:
-        return f"cancelled: the command started by {user} was killed"
-    return f"cancelled by {user} at the command line"
+    return _reason.format(user=triggered_by(run).removesuffix(COMMAND_LINE_SUFFIX))
 
 
 def describe_cancellation(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:

@@ -51,6 +51,7 @@ from dagster._grpc.types import ExecuteRunArgs as ExecuteRunArgs
 from dagster._serdes import serialize_value as serialize_value
 from dagster._utils import get_run_crash_explanation as get_run_crash_explanation
 from dagster._utils.interrupts import capture_interrupts as capture_interrupts
+from dagster._utils.interrupts import check_captured_interrupt as check_captured_interrupt
 
 RUN_COMMAND_MODULE = "dagster._cli.api"
 """The module that `execute_run` imports."""
