@@ -7,6 +7,7 @@ dropped after its test. This module also distributes the tests among the pytest-
 
 import itertools
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,17 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
 _NUMBERS = itertools.count(1)
+# All temporary files, those of child processes too, are kept in memory if there is enough of it:
+# ext4 without a journal skips recently deleted inodes one by one, which makes it slow to create
+# databases soon after many were dropped (`recently_deleted` in fs/ext4/ialloc.c).
+_MEMORY = Path("/dev/shm")  # noqa: S108
+_MEMORY_BYTES = 4 << 30
+if (
+    "TMPDIR" not in os.environ
+    and os.access(_MEMORY, os.W_OK)
+    and shutil.disk_usage(_MEMORY).free > _MEMORY_BYTES
+):
+    os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
 # No deadline: how long an example takes depends on the machine.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")

@@ -6,10 +6,12 @@ other batches exist alongside it.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import date, timedelta
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
+import psycopg2
 import pytest
 
 from sync_pipeline.database import named_sql
@@ -145,36 +147,42 @@ class ByPipeline:
         assert self.worker.mark_not_run("connection timeout") == 7
 
 
+WRITERS = [BySql, ByService, ByPipeline]
+
+
 @pytest.fixture
 def others(connection: "Connection", database_url: str, environment: dict[str, str]) -> list[int]:
+    return create_others(connection, database_url)
+
+
+def create_others(connection: "Connection", url: str) -> list[int]:
     """Create a successful, a failed and a running batch, plus day records (one of them for 10-05);
-    return the IDs of the batches."""
-    alone = Worker(database_url, dataset="default")
+    return the IDs of the batches. The next record gets the ID in the specification's statements."""
+    alone = Worker(url, dataset="default")
     alone.sync(date(2025, 10, 5), date(2025, 10, 6))
     alone.break_at(date(2025, 10, 7), error="批量同步 of the source is down")
     alone.begin(date(2025, 10, 8))
     ids = []
-    for number, closing in enumerate(("success", "failed", None), 1):
+    for number, last in enumerate(("success", "failed", None), 1):
         record_id = SyncStatusService.create_or_update_status(
             date(2025, 9, number), "syncing", remarks="批量同步: 2025-09-01 至 2025-09-03, 共3天"
         )
         assert record_id is not None
-        if closing:
-            assert SyncStatusService.update_status(record_id, closing, remarks="批量同步完成: ...")
+        if last:
+            assert SyncStatusService.update_status(record_id, last, remarks="批量同步完成: ...")
         ids.append(record_id)
-    return ids
-
-
-@pytest.fixture(params=[BySql, ByService, ByPipeline])
-def writer(
-    request: pytest.FixtureRequest, others: list[int], database_url: str, connection: "Connection"
-) -> Writer:
-    """Return a writer whose next record gets the ID that the specification's statements use."""
     rows(
         connection,
         "SELECT setval(pg_get_serial_sequence('daily_sync_status', 'id'), %s, false)",
         [RECORD_ID],
     )
+    return ids
+
+
+@pytest.fixture(params=WRITERS)
+def writer(
+    request: pytest.FixtureRequest, others: list[int], database_url: str, connection: "Connection"
+) -> Writer:
     writer: Writer = request.param(database_url, connection)
     return writer
 
@@ -262,13 +270,40 @@ def test_a_failed_batch_has_its_error_and_keeps_its_counts(
 RUNNING_STAGES = {Stage.OPEN, Stage.PROGRESS}
 
 
-@pytest.mark.parametrize("stage", list(Stage))
+@pytest.fixture(scope="class", params=list(Stage))
+def stage(request: pytest.FixtureRequest) -> Stage:
+    stage: Stage = request.param
+    return stage
+
+
+@pytest.fixture(scope="class", params=WRITERS)
+def at_stage(
+    request: pytest.FixtureRequest,
+    stage: Stage,
+    make_database: Callable[[str | None], str],
+    migrated_template: str,
+) -> Iterator[tuple["Connection", list[int]]]:
+    """A database in which the batch is at this stage, and the IDs of the other batches."""
+    url = make_database(migrated_template)
+    with closing(psycopg2.connect(url)) as connection, pytest.MonkeyPatch.context() as patch:
+        connection.autocommit = True
+        patch.setenv("SYNC_DATABASE_URL", url)
+        patch.delenv("SYNC_TRACKING_URL", raising=False)
+        others = create_others(connection, url)
+        reach(request.param(url, connection), stage)
+        yield connection, others
+
+
 class TestQueries:
     """Each query in the specification, run at each stage."""
 
-    @pytest.fixture(autouse=True)
-    def _at_stage(self, writer: Writer, stage: Stage) -> None:
-        reach(writer, stage)
+    @pytest.fixture
+    def connection(self, at_stage: tuple["Connection", list[int]]) -> "Connection":
+        return at_stage[0]
+
+    @pytest.fixture
+    def others(self, at_stage: tuple["Connection", list[int]]) -> list[int]:
+        return at_stage[1]
 
     def test_all_batches_are_listed_latest_start_first(
         self, connection: "Connection", others: list[int]
