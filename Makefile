@@ -28,7 +28,7 @@ dev: $(READY) ## run everything: the page on http://localhost:8000, Dagster UI o
 	@$(BIN)/sync-pipeline dev
 
 test: $(READY) ## run every test
-	@$(BIN)/python -m pytest -n 2 --no-loadscope-reorder --durations=30 $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --no-loadscope-reorder --durations=30 $(ARGS)
 
 check: $(READY) ## format, lint, imports, types and unit tests, in under a minute
 	@$(BIN)/ruff format --check .

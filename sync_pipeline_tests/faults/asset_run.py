@@ -18,7 +18,7 @@ from sync_pipeline.dagster_client import tags
 
 def main() -> int:
     """Run the request read from standard input; return 0 if it succeeded, otherwise 1."""
-    request = json.load(sys.stdin)
+    request = json.loads(sys.stdin.readline())
     config = request["config"]
     repository = ReconstructableRepository.for_module("sync_pipeline.definitions", "defs")
     job = repository.get_reconstructable_job(tags.job_name_of(config["dataset"]))

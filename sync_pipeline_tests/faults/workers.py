@@ -8,7 +8,6 @@ signals.
 import atexit
 import ctypes
 import faulthandler
-import io
 import json
 import os
 import signal
@@ -119,7 +118,9 @@ def work() -> None:
 
     request = json.loads(sys.argv[1])
     asset = request.pop("asset", False)
-    sys.stdin = io.StringIO(json.dumps(request))
+    receiving, sending = os.pipe()  # stays open, as while the command is running
+    os.write(sending, json.dumps(request).encode() + b"\n")
+    os.dup2(receiving, 0)
     code = asset_run.main() if asset else run_batch.main()
     sys.stdout.flush()
     sys.stderr.flush()
