@@ -16,7 +16,10 @@ import psycopg2
 def copy_days(
     source: str, target: str, *, table: str, into: str, day_column: str, days: Sequence[date]
 ) -> float:
-    """Copy `days` from `table` at `source` to `into` at `target`; return the seconds taken."""
+    """Copy `days` from `table` in the database `source` to `into` in the database `target`.
+
+    Returns the seconds taken.
+    """
     started = time.monotonic()
     with closing(psycopg2.connect(source)) as reader, closing(psycopg2.connect(target)) as writer:
         reader.autocommit = True

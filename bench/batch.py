@@ -19,8 +19,8 @@ _ERROR = "SELECT error_message FROM daily_sync_status WHERE batch_key = %s"
 class BatchTime:
     """Durations of one batch, in seconds.
 
-    `run_seconds`: the Dagster run, from its start to its success. `command_seconds`: the whole
-    command, including the import of Dagster.
+    `run_seconds` is the duration of the Dagster run, from its start to its success.
+    `command_seconds` is that of the whole command, including the import of Dagster.
     """
 
     run_seconds: float

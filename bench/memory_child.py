@@ -45,7 +45,7 @@ def main(rows: int, source: str, folder: Path) -> None:
 def _connected(orders: Dataset, settings: Settings) -> Iterator[None]:
     """Hold one connection of each kind that a sync opens while the block runs.
 
-    The sync opens its own connections too, so the measured growth is too high if anything.
+    The sync opens its own connections too, so if anything, the measured growth is too high.
     """
     with (
         Tracker(settings) as tracker,

@@ -10,8 +10,9 @@ from sync_pipeline.errors import StackError
 def copy_day(source: str, target: str, *, select: str, into: str, where: str) -> float:
     """Replace the rows of `into` that match `where` with those that `select` returns.
 
-    `into` is at `target`; `select` runs at `source`. Uses one transaction. Returns the duration in
-    seconds. Raises StackError if one of the psql processes fails.
+    `into` is in the database `target`; `select` runs in the database `source`. Uses one
+    transaction. Returns the duration in seconds. Raises StackError if one of the psql processes
+    fails.
     """
     psql = (program("psql"), "--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1")
     out = ("--command", f"COPY ({select} WHERE {where}) TO STDOUT (FORMAT binary)")
@@ -31,14 +32,18 @@ def copy_day(source: str, target: str, *, select: str, into: str, where: str) ->
 
 
 def write_file(path: str, source: str, table: str) -> None:
-    """Export `table` at `source` to a CSV file with a header. Raises StackError if psql fails."""
+    """Export `table` in the database `source` to a CSV file with a header.
+
+    Raises StackError if psql fails.
+    """
     _run(source, f"\\copy {table} to '{path}' (format csv, header)")
 
 
 def copy_file(path: str, target: str, *, into: str, where: str) -> float:
-    """Replace the rows of `into` at `target` that match `where` with those in a CSV file.
+    """Replace the rows of `into` that match `where` with those in a CSV file.
 
-    Uses one transaction. Returns the duration in seconds. Raises StackError if psql fails.
+    `into` is in the database `target`. Uses one transaction. Returns the duration in seconds.
+    Raises StackError if psql fails.
     """
     started = time.monotonic()
     _run(

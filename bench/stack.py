@@ -39,7 +39,7 @@ def fresh_stack() -> Iterator[Settings]:
 
 
 def run_sql(url: str, *statements: str | sql.Composable) -> None:
-    """Run statements at `url`, each in its own transaction."""
+    """Run statements in the database at `url`, each in its own transaction."""
     connection = connect(
         url, setting=DATABASE_URL, purpose="bench", error=TargetError, autocommit=True
     )
@@ -49,7 +49,7 @@ def run_sql(url: str, *statements: str | sql.Composable) -> None:
 
 
 def query_one(url: str, query: str, values: Sequence[object]) -> tuple[Any, ...]:
-    """Return the row that `query` returns at `url`. Raises StackError if there is none."""
+    """Run `query` in the database at `url`; return its row. Raises StackError if there is none."""
     connection = connect(url, setting=DATABASE_URL, purpose="bench", error=TargetError)
     with closing(connection), connection.cursor() as cursor:
         cursor.execute(query, values)

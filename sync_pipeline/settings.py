@@ -161,7 +161,8 @@ class Settings:
         return value
 
     def secrets_in(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Return the secrets in these settings: the passwords in a URL, else the entire value."""
+        """Return the secrets in these settings: the passwords of each URL, and every other value
+        as a whole."""
         found: list[str] = []
         for name in names:
             value = self.environment.get(name, "").strip()

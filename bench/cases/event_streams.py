@@ -39,8 +39,8 @@ _REQUEST = "GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
 class Received:
     """The data that all streams have received.
 
-    `lags`: seconds from the write of a record to its arrival. `changes`: the `id:` lines that each
-    stream received.
+    `lags` are the seconds from the write of a record to its arrival. `changes` are the `id:` lines
+    that each stream received.
     """
 
     open: int = 0

@@ -51,7 +51,7 @@ def _seconds_per_day(settings: Settings, dataset: Dataset, days: int) -> float:
 def _years(settings: Settings, dataset: Dataset) -> dict[str, float]:
     """Return the seconds that the batch's first 365 days took, and those that its last 365 took.
 
-    Both exclude the time to start the run, which weighs more on a batch of fewer days.
+    Both exclude the time to start the run, which would have more effect in a batch of fewer days.
     """
     seconds = {}
     for name, skipped in (("first", 0), ("last", _MANY - _FEW)):

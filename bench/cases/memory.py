@@ -55,7 +55,7 @@ def above_idle(settings: Settings, log: Log) -> Result:
 def flat(settings: Settings, log: Log) -> Result:
     """Compare the peak memory for 10,000,000 rows with that for 1,000,000.
 
-    The result is from the source for which it grows most.
+    The result is from the source for which memory grows most.
     """
     usage = {rows: _by_source(settings, log, rows) for rows in (_FEW, _MANY)}
     grown = {name: usage[_MANY][name].peak / usage[_FEW][name].peak for name in _SOURCES}

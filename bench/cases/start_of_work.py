@@ -82,7 +82,7 @@ def from_command(settings: Settings, log: Log) -> Result:
 
 
 def each_run(settings: Settings, log: Log) -> Result:
-    """Measure what each run costs in a backfill with one run per day."""
+    """Measure the time per run in a backfill with one run per day."""
     with _project(settings, backfill=1) as complete, run_dagster(complete, 0) as dagster:
         first = iter(range(0, _PAIRS * _RUNS, _RUNS))
         pairs = measure_pairs(

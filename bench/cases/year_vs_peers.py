@@ -36,7 +36,7 @@ _Operation = Callable[[], float]
 
 
 def against_bare(settings: Settings, log: Log) -> Result:
-    """Compare with a bare loop over the same days."""
+    """Compare a batch of 365 days with a bare loop over the same days."""
 
     def make(source: str, target: str) -> _Operation:
         bare = _dataset(_BARE)
@@ -55,7 +55,7 @@ def against_bare(settings: Settings, log: Log) -> Result:
 
 
 def against_dlt(settings: Settings, log: Log) -> Result:
-    """Compare with dlt, which copies the whole table at once and does not track days."""
+    """Compare 365 days with dlt, which copies the whole table at once and does not track days."""
 
     def make(source: str, target: str) -> _Operation:
         command = [peers.python(), peers.DLT, source, target, DATASET]
@@ -71,7 +71,7 @@ def against_dlt(settings: Settings, log: Log) -> Result:
 
 
 def against_sling(settings: Settings, log: Log) -> Result:
-    """Compare with sling, which copies the whole table at once and does not track days."""
+    """Compare 365 days with sling, which copies the whole table at once and does not track days."""
 
     def make(source: str, target: str) -> _Operation:
         into = "public.flights_sling"
@@ -89,7 +89,7 @@ def against_sling(settings: Settings, log: Log) -> Result:
 
 
 def against_a_run_per_day(settings: Settings, log: Log) -> Result:
-    """Compare with one Dagster run per day, measured for ten days and scaled to 365."""
+    """Compare a batch of 365 days with one Dagster run per day (ten days, scaled to 365)."""
 
     def make(source: str, target: str) -> _Operation:
         dagster = str(Path(sys.executable).parent / "dagster")

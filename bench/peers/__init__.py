@@ -39,7 +39,10 @@ def run(program: Sequence[str], environment: Mapping[str, str] | None = None) ->
 
 
 def python() -> str:
-    """Return the path of the Python in which the peers are installed; install them if necessary."""
+    """Return the path of the Python interpreter of the peers' virtual environment.
+
+    Creates the environment and installs the peers if necessary.
+    """
     found = _FOLDER / "bin" / "python"
     ready = _FOLDER / ".ready"
     if not ready.exists() or ready.stat().st_mtime < _LOCK.stat().st_mtime:
@@ -58,11 +61,11 @@ def sling() -> str:
 
 
 DLT = str(_HERE / "dlt_child.py")
-"""A script for the peers' Python. Arguments: source, target, table. Prints the seconds taken."""
+"""A script to run with `python()`. Arguments: source, target, table. Prints the seconds taken."""
 
 ARROW = str(_HERE / "arrow_child.py")
-"""A script for the peers' Python. Arguments: method, target. Prints the seconds taken."""
+"""A script to run with `python()`. Arguments: method, target. Prints the seconds taken."""
 
 DUCKDB = str(_HERE / "duckdb_child.py")
-"""A script for the peers' Python. Arguments: Parquet file, target, table, SQL condition for the
+"""A script to run with `python()`. Arguments: Parquet file, target, table, SQL condition for the
 rows to replace. Prints the seconds taken."""

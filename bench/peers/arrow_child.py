@@ -1,7 +1,8 @@
 """Loads a million Arrow rows into PostgreSQL with one method; prints the duration in seconds.
 
-Run by the peers' Python as `arrow_child.py pgpq|csv|adbc URL`: pgpq's binary COPY, a COPY of
-pyarrow's CSV, or adbc-driver-postgresql, which uses its own connection.
+Runs under the Python interpreter of the peers' virtual environment, as
+`arrow_child.py pgpq|csv|adbc URL`: pgpq's binary COPY, a COPY of pyarrow's CSV, or
+adbc-driver-postgresql, which uses its own connection.
 """
 
 import io

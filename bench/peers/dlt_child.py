@@ -1,6 +1,7 @@
 """Copies a whole table with dlt, in the fastest way: reads Arrow, and loads CSV with COPY.
 
-Run by the peers' Python; prints the duration of dlt's run in seconds, excluding imports.
+Runs under the Python interpreter of the peers' virtual environment; prints the duration of dlt's
+run in seconds, excluding imports.
 """
 
 import os

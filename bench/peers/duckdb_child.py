@@ -1,6 +1,7 @@
 """Replaces a day's rows with those of a Parquet file, using DuckDB's PostgreSQL extension.
 
-Run by the peers' Python; prints the seconds from DuckDB's start to the commit, excluding imports.
+Runs under the Python interpreter of the peers' virtual environment; prints the seconds from
+DuckDB's start to the commit, excluding imports.
 """
 
 import sys

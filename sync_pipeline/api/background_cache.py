@@ -1,6 +1,6 @@
 """A cached value that is refreshed in the background; callers get the last known value.
 
-A source that hangs delays each caller only briefly, and does not block the shared thread pool. Used
+A fetch that hangs delays each caller only briefly, and does not block the shared thread pool. Used
 by `catalogue.py` and `readiness.py`.
 """
 

@@ -2,8 +2,8 @@
 
 Requests for the same batch run one at a time, across all API processes. A launch sets the record to
 `syncing` before it calls Dagster; if Dagster cannot be reached, the record is closed as not run. A
-retry sets it to `syncing` in a transaction that commits only after Dagster has accepted the run; if
-Dagster cannot be reached, the record is unchanged. Does not contain the SQL: see
+retry sets the record to `syncing` in a transaction that commits only after Dagster has accepted the
+run; if Dagster cannot be reached, the record is unchanged. Does not contain the SQL: see
 `tracking/state/requests.py`.
 """
 
@@ -60,7 +60,8 @@ _RETRY_ADVICE = {
 class Launched:
     """A batch's record and, if known, the ID of its run.
 
-    `already_launched`: the batch was launched by an earlier request with the same Idempotency-Key.
+    `already_launched` is true if an earlier request with the same Idempotency-Key launched the
+    batch.
     """
 
     record: Record
@@ -187,9 +188,9 @@ def _launch_retry(services: Services, cursor: "Cursor", record: Record, triggere
     """Set the failed days of `record` to pending and launch a run for them; return the run's ID.
 
     Both happen in one transaction, so an error or a crash leaves the record unchanged. If Dagster
-    launched the run despite the error, the run sets the days to pending once this transaction has
-    ended. Raises ProblemError 409 if there are no unfinished days, or 503 if the run was not
-    launched.
+    launched the run despite the error, the run itself sets the days to pending once this
+    transaction has ended. Raises ProblemError 409 if there are no unfinished days, or 503 if the
+    run was not launched.
     """
     try:
         with transaction(cursor):

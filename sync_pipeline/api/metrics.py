@@ -29,7 +29,7 @@ class Metrics:
     """The metrics of one application."""
 
     def __init__(self, pool: ReadOnlyPool, streams: Sized) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # they are not needed
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # `*_created` is not needed
         self._registry = CollectorRegistry(auto_describe=False)
         self._requests = Counter(
             "sync_api_requests",

@@ -47,7 +47,7 @@ class Envelope(BaseModel, Generic[_T]):
 
 
 class RecordOut(BaseModel):
-    """A record: all columns of `daily_sync_status` (docs/contract.md), and a batch's progress."""
+    """A record: all columns of `daily_sync_status` (docs/contract.md) and a batch's progress."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -125,7 +125,7 @@ class ListOut(BaseModel):
     page: int | None = Field(description="Null if the page was requested with `after`.")
     page_size: int
     next: str | None = Field(
-        description="Pass it as `after` to get the next page; null on the last page."
+        description="The value to pass as `after` for the next page; null on the last page."
     )
 
 
@@ -148,7 +148,10 @@ class DayOut(BaseModel):
 
 
 class AttemptOut(DayOut):
-    """An attempt to sync a day, `superseded` if its batch has a later attempt at that day."""
+    """An attempt to sync a day.
+
+    `superseded` is true if the batch has a later attempt at that day.
+    """
 
     superseded: bool
     batch_id: int | None
@@ -162,8 +165,8 @@ class DetailOut(BaseModel):
     record: RecordOut
     days: list[DayOut]
     attempts: list[AttemptOut] = Field(
-        description="At most 1,000, newest first. If a batch has more, superseded attempts are "
-        "preferred, because `days` contains the others."
+        description="At most 1,000, newest first. If a batch has more, superseded attempts take "
+        "precedence, because `days` already contains the current ones."
     )
 
 
@@ -211,9 +214,12 @@ class BatchIn(BaseModel):
     )
     start_date: Day
     end_date: Day
-    dataset: DatasetName | None = Field(default=None, description="Optional if there is only one.")
+    dataset: DatasetName | None = Field(
+        default=None, description="Optional if there is only one dataset."
+    )
     already_synced: AlreadySynced = Field(
-        default="skip", description="Whether to skip days that are already synced."
+        default="skip",
+        description="Whether days that are already synced are skipped or synced again.",
     )
 
 
@@ -259,10 +265,12 @@ class PreviewOut(BaseModel):
     refused_because: str | None = Field(
         default=None, description="Why the launch would be rejected."
     )
-    field: str | None = Field(default=None, description="The field that is invalid.")
-    code: str | None = Field(default=None, description="The `code` of the problem.")
+    field: str | None = Field(default=None, description="The invalid field, if any.")
+    code: str | None = Field(
+        default=None, description="A stable identifier for the reason in `refused_because`."
+    )
     params: dict[str, str | int] | None = Field(
-        default=None, description="The `params` of the problem."
+        default=None, description="The values that appear in `refused_because`, by name."
     )
 
 
@@ -273,7 +281,7 @@ class DatasetOut(BaseModel):
     description: str
     first_day: date
     last_day: date = Field(
-        description="The last finished day; before `first_day` if there is none."
+        description="The last finished day; earlier than `first_day` if no day has finished."
     )
     timezone: str
     source: str

@@ -31,7 +31,7 @@ def operation_id(route: APIRoute) -> str:
 
 
 def install(app: FastAPI) -> None:
-    """Make `app` serve the extended document."""
+    """Make `app` serve its OpenAPI document with the problem schema added."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -52,7 +52,7 @@ def install(app: FastAPI) -> None:
 
 
 def reject_unknown_query(app: FastAPI) -> Callable[[Request], Awaitable[None]]:
-    """Return a dependency that rejects query parameters that the document does not define.
+    """Return a dependency that rejects query parameters not defined in the OpenAPI document.
 
     Otherwise, a misspelled filter would be ignored, and all records would be returned. The
     dependency raises ProblemError 422.
@@ -79,7 +79,7 @@ def reject_unknown_query(app: FastAPI) -> Callable[[Request], Awaitable[None]]:
 
 
 def allowed_methods(app: FastAPI, path: str) -> list[str]:
-    """Return the methods that the document defines for a path."""
+    """Return the methods that the OpenAPI document defines for a path."""
     return sorted(
         method.upper()
         for template, methods in app.openapi()["paths"].items()

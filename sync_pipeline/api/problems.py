@@ -84,8 +84,8 @@ class ProblemOut(BaseModel):
     field: str | None = Field(
         default=None, description="The field or parameter that caused the error, if any."
     )
-    code: str = Field(description="A stable identifier of the error.")
-    params: dict[str, str | int] = Field(description="The values in `detail`, by name.")
+    code: str = Field(description="A stable identifier for the error.")
+    params: dict[str, str | int] = Field(description="The values that appear in `detail`, by name.")
 
 
 class ProblemError(Exception):

@@ -52,8 +52,9 @@ _TERMINATE = """mutation ($ids: [String!]!) { terminateRuns(runIds: $ids) {
 class Run:
     """A run of a batch.
 
-    `can_terminate`: Dagster can terminate the run's process. `from_command_line`: the process was
-    started from the command line, so Dagster cannot terminate it. `created` is in Unix seconds.
+    `can_terminate` is true if Dagster can terminate the run's process. `from_command_line` is true
+    if the process was started from the command line, which means that Dagster cannot terminate it.
+    `created` is in Unix seconds.
     """
 
     run_id: str

@@ -110,7 +110,7 @@ class _Server(uvicorn.Server):
 
 
 def _raise_file_limit() -> int:
-    """Raise the limit on open files as far as needed and allowed; return the resulting limit."""
+    """Increase the limit on open files as far as needed and allowed; return the resulting limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
     if soft == resource.RLIM_INFINITY or soft >= wanted:

@@ -28,7 +28,7 @@ def write_connection(services: Services) -> Iterator["Cursor"]:
     """Yield a cursor in autocommit mode.
 
     The number of concurrent writes is limited, because each may occupy a thread while it waits for
-    Dagster. Raises BusyError at the limit, TrackingError if the database fails.
+    Dagster. Raises BusyError if the limit is reached, or TrackingError if the database fails.
     """
     if not services.write_slots.acquire(timeout=_SLOT_TIMEOUT_SECONDS):
         raise BusyError(

@@ -180,7 +180,7 @@ def replay(
         str | None, typer.Option(help="Only this day, such as 2025-10-01; by default all days.")
     ] = None,
 ) -> None:
-    """Load quarantined rows (on_bad_row: quarantine) after their cause is fixed."""
+    """Load quarantined rows (on_bad_row: quarantine) once the cause of the rejection is fixed."""
     from sync_pipeline.cli.replay import replay_and_show
     from sync_pipeline.local.stack import prepare_databases
 
@@ -242,7 +242,7 @@ class _Interrupted(BaseException):
 
 
 def main() -> NoReturn:
-    """Run the command and exit with its code."""
+    """Run the command and exit with its exit code."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:

@@ -67,7 +67,7 @@ class LaunchedBatch:
 
 
 def retry_request(batch: BatchProgress) -> BatchRequest:
-    """Return the request to retry `batch`.
+    """Return a request that retries `batch`.
 
     Raises RequestError if it cannot be retried; the message suggests what to run instead.
     """
@@ -163,7 +163,7 @@ def _start(
 
 
 def _send(process: "subprocess.Popen[str]", line: str) -> None:
-    """Send a line to the process, unless it has ended. May be called by a signal handler."""
+    """Send a line to the process, unless it has ended. Safe to call from a signal handler."""
     assert process.stdin is not None  # noqa: S101  opened as a pipe above
     with suppress(BrokenPipeError):
         os.write(process.stdin.fileno(), f"{line}\n".encode())

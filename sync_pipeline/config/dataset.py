@@ -142,24 +142,28 @@ class Retry(StrictModel):
     )
     initial_backoff_seconds: PositiveSeconds = Field(
         default=1,
-        description="wait before the second attempt; it doubles for each further attempt, up to 30",
+        description="how long to wait before the second attempt; the wait doubles for each further "
+        "attempt, up to 30 seconds",
     )
 
 
 class Every(StrictModel):
-    """Progress is written each time this number of days is finished."""
+    """Progress is written each time this many days have finished."""
 
     days: Annotated[int, Field(ge=1, description="number of days")]
 
 
 class Percent(StrictModel):
-    """Progress is written each time this percentage of the batch's days is finished."""
+    """Progress is written each time this percentage of the batch's days has finished."""
 
     percent: Annotated[int, Field(ge=1, le=100, description="percentage of the batch's days")]
 
 
 def _progress(value: Any, _handler: object) -> Any:
-    """Choose the model by its key; with a plain union, pydantic would report every branch."""
+    """Parse `progress`; the key of a mapping selects its model.
+
+    With a plain union, pydantic would report an error for every branch.
+    """
     for policy in (Every, Percent):
         if isinstance(value, policy):
             return value

@@ -1,7 +1,7 @@
 """The tables and views that sync-pipeline creates, which no dataset may use as its target.
 
-They are created by the migrations, `targets/rejected.sql` and `tracking/worker/outbox.sql`; a test
-compares this list with them.
+They are created by the migrations, `targets/quarantine.sql` and `tracking/worker/outbox.sql`; a
+test compares this list with them.
 """
 
 OWN_TABLES = frozenset(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def connect_to_storage(settings: Settings, purpose: str) -> "Connection":
-    """Return a read-only connection to Dagster's storage. Raises StackError."""
+    """Return a read-only connection to Dagster's storage. Raises StackError if that fails."""
     url = settings.dagster_storage_url.replace("postgresql+psycopg2://", "postgresql://")
     return connect(
         url, setting=DAGSTER_STORAGE_URL, purpose=purpose, error=StackError, read_only=True

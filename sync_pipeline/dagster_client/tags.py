@@ -13,7 +13,10 @@ BATCH_JOB_NAME = "batch_backfill"
 BATCH_KEY_TAG = "sync_pipeline/batch_key"
 TRIGGERED_BY_TAG = "sync_pipeline/triggered_by"
 RUN_PROCESS_TAG = ".dagster/sync_pipeline_process"
-"""The process of a run that `ForkServerRunLauncher` launched, as JSON. The UI hides this prefix."""
+"""The tag with the process of a run that `ForkServerRunLauncher` launched, as JSON.
+
+The Dagster UI hides tags with the prefix `.dagster/`.
+"""
 DATASET_METADATA = "sync_pipeline/dataset"
 """The key of the asset metadata that contains the dataset as JSON."""
 
@@ -25,7 +28,7 @@ RANGE_END_TAG = "dagster/asset_partition_range_end"
 SCHEDULE_TAG = "dagster/schedule_name"
 PRIORITY_TAG = "dagster/priority"
 HIGH_PRIORITY = "1"
-"""Dequeued before the runs of backfills, whose priority is 0."""
+"""The priority of runs that are dequeued before those of backfills, whose priority is 0."""
 
 COMMAND_LINE_SUFFIX = ", command line"
 """The text after the user name in `triggered_by` if the command line launched the batch."""

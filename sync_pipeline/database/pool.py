@@ -26,7 +26,10 @@ _T = TypeVar("_T")
 
 
 class ReadOnlyPool:
-    """Up to `size` connections to the tracking tables at `url`, the value of `setting`."""
+    """Up to `size` connections to the tracking tables.
+
+    `url` is the value of the setting with the name `setting`.
+    """
 
     def __init__(
         self, url: str, setting: str, *, size: int, statement_seconds: float, purpose: str

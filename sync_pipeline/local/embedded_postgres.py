@@ -402,8 +402,8 @@ def _is_listening(path: Path) -> bool:
 
 
 def _can_hold_socket(folder: Path) -> bool:
-    """Return whether a socket path in `folder` is short enough and contains no comma, because
-    libpq would split it there."""
+    """Return whether a socket path in `folder` is short enough and contains no comma, at which
+    libpq would split it."""
     return len(os.fsencode(folder / _SOCKET)) <= _SOCKET_PATH_BYTES and "," not in str(folder)
 
 

@@ -172,7 +172,7 @@ def _origin() -> RemoteJobOrigin:
 
 @contextmanager
 def _redirect_stdout() -> Iterator[IO[str]]:
-    """Yield standard output; redirect what Dagster and libraries print to standard error."""
+    """Yield standard output; whatever Dagster and libraries print goes to standard error."""
     with os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1) as output:
         os.dup2(2, 1)
         yield output

@@ -1,7 +1,7 @@
 """Data sources: one package or module per source type, and `open_source`.
 
-A source type is imported only when a dataset uses it. Its additional dependencies are in the extra
-of the same name. Does not define the YAML keys of a source: see `config/sources/`.
+A source type is imported only when a dataset uses it. Its additional dependencies are in the
+package extra with the same name. Does not define the YAML keys of a source: see `config/sources/`.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""`CircuitBreaker`: decide when to stop a batch early. The batch's threads share one.
+"""`CircuitBreaker`: decide when to stop a batch early. All threads of a batch share one.
 
 Does not stop the workers: they check `tripped_by` before each day; see `days.py` and `pool.py`.
 """
@@ -15,7 +15,7 @@ not run. Days that run in parallel count as one."""
 
 
 class CircuitBreaker:
-    """Counts consecutive failures. `tripped_by` is the reason to stop the batch, or None."""
+    """Decides when a batch has to stop early. `tripped_by` is the reason to stop it, or None."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.tripped_by: SyncError | None = None

@@ -39,7 +39,7 @@ def sync_days(
     """Sync `days` in order; yield each day's result as soon as it is known.
 
     Days already done in `batch` (which this call may continue) are skipped and keep their records.
-    If `resync` is false, other synced days are skipped too. Both are checked again while
+    If `resync` is false, other synced days are skipped too. Both conditions are checked again while
     the day's lock is held. If the target table is missing, the records are corrected first, and no
     day counts as synced. `logger` receives a warning for each retry.
 
@@ -96,7 +96,7 @@ def _sync_in_parallel(
     tracker: Tracker,
     batch: NewBatch | None,
 ) -> Iterator[DayResult]:
-    """Like `_sync`, but sync several days in parallel."""
+    """Sync several `days` at a time until the circuit breaker trips; update the batch's record."""
     worker.close()
     # Each thread needs its own connections.
     workers = [worker.clone() for _ in range(parallel)]

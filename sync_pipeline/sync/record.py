@@ -13,7 +13,7 @@ from datetime import date
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.sync.result import DayResult, Outcome
 from sync_pipeline.targets.postgres import Loaded, Target
-from sync_pipeline.targets.rejected import LoadContext
+from sync_pipeline.targets.quarantine import LoadContext
 from sync_pipeline.tracking.models import Attempt, DayCounts, FailedAttempt, NewBatch, StartedDay
 from sync_pipeline.tracking.worker.outbox import Outbox
 from sync_pipeline.tracking.worker.tracker import Tracker
@@ -43,7 +43,10 @@ class DaySync:
 
 
 class DayRecord:
-    """Records one worker's days. `outbox` keeps committed days that are not recorded yet."""
+    """Writes the status records for the days that one worker syncs.
+
+    `outbox` holds committed days that are not recorded yet.
+    """
 
     def __init__(
         self,
@@ -123,7 +126,7 @@ class DayRecord:
             self.outbox.mark_recorded()
 
     def fail(self, sync: DaySync, error: str) -> None:
-        """Record a day that failed, or whose lock could not be acquired."""
+        """Record that a day failed, possibly because its lock could not be acquired."""
         if sync.locked:
             self._tracker.fail(self._started_day(sync), error)
         else:

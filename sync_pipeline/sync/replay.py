@@ -2,7 +2,7 @@
 
 A day's rows are loaded in one transaction, under the day's lock; the same transaction updates the
 day's record. A row that is still rejected, or belongs to another day, remains in quarantine with
-the new error. Does not quarantine rows: see `targets/rejected.py`.
+the new error. Does not quarantine rows: see `targets/quarantine.py`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,10 +16,10 @@ import psycopg2
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.errors import TargetError, one_line
 from sync_pipeline.settings import Settings
-from sync_pipeline.targets import one_row, open_target, rejected
+from sync_pipeline.targets import one_row, open_target, quarantine
 from sync_pipeline.targets.day_of_row import DayOfRow
 from sync_pipeline.targets.postgres import Target
-from sync_pipeline.targets.rejected import QuarantinedRow
+from sync_pipeline.targets.quarantine import QuarantinedRow
 from sync_pipeline.targets.row_by_row import describe_error
 from sync_pipeline.tracking.worker.tracker import Tracker
 
@@ -59,9 +59,9 @@ def replay(
 
 def _days(connection: "Connection", dataset: Dataset, day: date | None) -> list[date]:
     with connection, connection.cursor() as cursor:
-        if not rejected.prepare(cursor, create=False):
+        if not quarantine.prepare(cursor, create=False):
             return []
-        return rejected.get_days(cursor, dataset.name, day)
+        return quarantine.get_days(cursor, dataset.name, day)
 
 
 def _replay_day(
@@ -73,7 +73,7 @@ def _replay_day(
     synced = tracker.synced_days(dataset.name, [day]).get(day)
     try:
         with connection.cursor() as cursor:
-            rows = rejected.get_rows(cursor, dataset.name, day)
+            rows = quarantine.get_rows(cursor, dataset.name, day)
             if synced is None:
                 connection.rollback()
                 return ReplayResult(day, 0, len(rows), _NOT_SYNCED)
@@ -115,8 +115,8 @@ def _load(
         text = str(error)
     else:
         cursor.execute("RELEASE SAVEPOINT one_row")
-        rejected.delete(cursor, row)
+        quarantine.delete(cursor, row)
         return None
     cursor.execute("ROLLBACK TO SAVEPOINT one_row; RELEASE SAVEPOINT one_row")
-    rejected.update_error(cursor, row, text)
+    quarantine.update_error(cursor, row, text)
     return f"row {row.number}: {text}"

@@ -244,8 +244,8 @@ class DayWorker:
         return committed
 
     def _leave(self, sync: DaySync, reason: SyncError) -> DayResult:
-        """Return the result for a day that is not loaded because of `reason`. If `reason` is a
-        WorkerLostError, raise it."""
+        """Return the result for a day that is not loaded because of `reason`; raise `reason`
+        instead if it is a WorkerLostError."""
         self._connections.roll_back()
         if isinstance(reason, WorkerLostError):
             raise reason  # the worker's records were closed when it was declared lost

@@ -45,7 +45,7 @@ class DayReader(threading.Thread):
             self.join(_CANCEL_AGAIN_SECONDS)
 
     def raise_if_first(self) -> None:
-        """If the source's error or a signal handler's exception made the load fail, raise it."""
+        """Raise the source's error or a signal handler's exception if that made the load fail."""
         cause = self.pipe.interruption
         if isinstance(cause, PipeFailedError) and self._error is not None:
             context = self._error.__context__

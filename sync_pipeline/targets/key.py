@@ -29,8 +29,8 @@ def check_columns(dataset: Dataset, shape: Shape) -> None:
 
 
 def check_table(cursor: "Cursor", dataset: Dataset, oid: int) -> None:
-    """Raise TargetError if the table has no unique index on the key, or if this user may not create
-    temporary tables, into which rows with a key are copied first."""
+    """Raise TargetError if the table has no unique index on the key, or if this user lacks the
+    privilege to create temporary tables (rows with a key are first copied into one)."""
     key = list(dataset.target.key)
     if not key:
         return
@@ -51,8 +51,8 @@ def check_table(cursor: "Cursor", dataset: Dataset, oid: int) -> None:
     if not may:
         user = cursor.connection.info.user
         raise TargetError(
-            f"dataset {dataset.name}: the target user {user} may not create the temporary "
-            f"table that rows are copied into; run: GRANT TEMPORARY ON DATABASE "
+            f"dataset {dataset.name}: the target user {user} lacks permission to create "
+            f"the temporary table that rows are copied into; run: GRANT TEMPORARY ON DATABASE "
             f"{quote(cursor, database)} TO {quote(cursor, user)}"
         )
 

@@ -45,15 +45,15 @@ _RUN = re.compile(rf".*: {_RUN_PREFIX}(\S+)")
 
 
 def session_purpose(dataset: Dataset, run_id: str | None) -> str:
-    """Return the purpose of a session that loads days; it identifies the run to other workers.
+    """Return the `purpose` (see `database.connections.connect`) of a session that loads days.
 
-    See `database.connections.connect`.
+    It becomes part of `application_name`, where other workers read which run holds a lock.
     """
     return f"sync {dataset.name}" if run_id is None else session_purposes(run_id)[0]
 
 
 def session_purposes(run_id: str) -> tuple[str, str]:
-    """Return the purposes of a run's two sessions: one loads its days, the other holds its slot."""
+    """Return the purposes of the two sessions of a run: one loads days, one holds a source slot."""
     # PostgreSQL truncates application_name to 63 bytes.
     return f"{_RUN_PREFIX}{run_id[:36]}", f"slot run {run_id[:36]}"
 
@@ -93,7 +93,7 @@ def begin(cursor: "Cursor", dataset: Dataset) -> None:
 
 @contextmanager
 def allow_long_idle(cursor: "Cursor", dataset: Dataset) -> Iterator[None]:
-    """Raise the idle timeout to the statement timeout in the block, which waits for the source."""
+    """Extend the idle timeout to the statement timeout in a block that waits for the source."""
     limit = "SET LOCAL idle_in_transaction_session_timeout = %s"
     cursor.execute(limit, [_limits(dataset)["statement_timeout"]])
     yield

@@ -25,5 +25,5 @@ def join_identifiers(names: Iterable[str]) -> sql.Composed:
 
 
 def quote(cursor: "Cursor", name: str) -> str:
-    """Return a name quoted for a statement in an error message."""
+    """Return `name` as a quoted identifier, for a statement in an error message."""
     return sql.Identifier(name).as_string(cursor)

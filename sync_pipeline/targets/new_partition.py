@@ -65,8 +65,8 @@ class NewPartition:
     def create(self, cursor: "Cursor") -> None:
         """Create the partition; attach it now if its rows must be inserted through the parent.
 
-        Raises TargetError if a table with its name already exists, or if this user may not create
-        it.
+        Raises TargetError if a table with the partition's name already exists, or if this user
+        lacks the privilege to create it.
         """
         cursor.execute(_EXISTS, [self._table.as_string(cursor)])
         if cursor.fetchone() == (True,):
@@ -122,8 +122,8 @@ class NewPartition:
         ).format(table=self._table, parent=self._parent.table, lower=self._lower, upper=self._upper)
         return TargetError(
             f"dataset {self._dataset.name}: no partition of {self._dataset.target.table} "
-            f"covers {self._day}, and the target user {cursor.connection.info.user} may not "
-            f"create one; run as the table's owner: {create.as_string(cursor)}"
+            f"covers {self._day}, and the target user {cursor.connection.info.user} lacks "
+            f"permission to create one; run as the table's owner: {create.as_string(cursor)}"
         )
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def on_conflict(dataset: Dataset, columns: Sequence[str]) -> sql.Composable:
-    """Return the ON CONFLICT clause for inserting `columns`, or nothing if there is no key."""
+    """Return the ON CONFLICT clause for inserting `columns`; it is empty if there is no key."""
     key = dataset.target.key
     if not key:
         return sql.SQL("")

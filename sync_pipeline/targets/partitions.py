@@ -45,7 +45,7 @@ class Partitions:
         self._known: dict[tuple[int, str], _Part] = {}
 
     def create_for(self, cursor: "Cursor", day: date) -> NewPartition | None:
-        """Create and return a partition for `day` if it needs one; call `finish` after the load.
+        """Create and return a partition for `day` if it needs one; `finish` it after the load.
 
         Return None if existing partitions cover the day, or if the table is not partitioned by
         RANGE on the day column alone. Raises TargetError if existing partitions cover only part of
@@ -92,7 +92,7 @@ class Partitions:
         return None if row is None else Parent(*row)
 
     def _parts(self, cursor: "Cursor", parent: Parent) -> list[_Part]:
-        """Return a table's partitions. Bounds are queried only for partitions not cached yet."""
+        """Return a table's partitions. Queries the bounds only of partitions not in the cache."""
         cursor.execute(_SQL["partitions"], {"oid": parent.oid})
         attached = [(oid, since) for oid, since in cursor.fetchall()]
         new = {oid: since for oid, since in attached if (oid, since) not in self._known}

@@ -18,13 +18,13 @@ from psycopg2 import sql
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.errors import CountMismatchError, SyncError, TargetError, one_line
 from sync_pipeline.sources.base import CopyFormat, Shape, Source
-from sync_pipeline.targets import rejected, schema_change
+from sync_pipeline.targets import quarantine, schema_change
 from sync_pipeline.targets.day_reader import DayReader
 from sync_pipeline.targets.locks import allow_long_idle, begin, lock_day
 from sync_pipeline.targets.names import identifier, join_identifiers
 from sync_pipeline.targets.partitions import Partitions
 from sync_pipeline.targets.pipe import CHUNK_BYTES
-from sync_pipeline.targets.rejected import LoadContext, Quarantine
+from sync_pipeline.targets.quarantine import LoadContext, Quarantine
 from sync_pipeline.targets.row_by_row import RowByRowLoad, is_row_error
 from sync_pipeline.targets.table import check_types, create_or_check, is_missing
 from sync_pipeline.targets.write_modes import WriteStrategy, choose_strategy, explain
@@ -89,7 +89,7 @@ class Target:
             table = create_or_check(cursor, self._dataset, shape)
             self._copy_format = table.copy_format
             self._partitions = Partitions(self._dataset, shape) if table.partitioned else None
-            self._has_quarantine = rejected.prepare(cursor, create=self._quarantines)
+            self._has_quarantine = quarantine.prepare(cursor, create=self._quarantines)
         return changes
 
     def begin_day(self, day: date) -> None:
@@ -130,7 +130,7 @@ class Target:
         try:
             with self.connection.cursor() as cursor:
                 if self._has_quarantine:
-                    rejected.delete_day(cursor, self._dataset.name, day)
+                    quarantine.delete_day(cursor, self._dataset.name, day)
                 loaded = self._load_into_partition(cursor, reader, context or LoadContext())
         except psycopg2.Error as error:
             hint = explain(error, self._dataset, day)
@@ -210,7 +210,7 @@ class Target:
             if not is_row_error(error):
                 raise
         cursor.execute("ROLLBACK TO SAVEPOINT one_copy")
-        quarantine = Quarantine(cursor, self._dataset, reader.day, context)
+        rejected_rows = Quarantine(cursor, self._dataset, reader.day, context)
         columns = [column.name for column in reader.source.shape.columns]
         strategy.prepare_row_by_row(cursor)
         with self.read_ahead(reader.day, reader.source, CopyFormat.TEXT) as second_reader:
@@ -218,15 +218,15 @@ class Target:
                 cursor,
                 _copy(cursor, second_reader, strategy),
                 columns,
-                quarantine.add,
+                rejected_rows.add,
                 numbered=strategy.row_numbers is not None,
             )
             # Unlike during a single COPY, the session is idle between two chunks of rows.
             with allow_long_idle(cursor, self._dataset), _finish_reader(second_reader):
                 read = second_reader.pipe.reader().read
                 load.load(iter(lambda: read(CHUNK_BYTES), b""))
-        loaded = strategy.apply_row_by_row(cursor, load.copied, quarantine.add)
-        return _Counts(second_reader, loaded, quarantine.count)
+        loaded = strategy.apply_row_by_row(cursor, load.copied, rejected_rows.add)
+        return _Counts(second_reader, loaded, rejected_rows.count)
 
     @property
     def _quarantines(self) -> bool:
@@ -270,7 +270,8 @@ def _copy(cursor: "Cursor", reader: DayReader, strategy: WriteStrategy) -> str:
 
 @contextmanager
 def _finish_reader(reader: DayReader) -> Iterator[None]:
-    """Wait for the reader at the end of the block. If either fails, raise the earlier error."""
+    """Wait for the reader at the end of the block. If the block fails because the reader failed,
+    raise the reader's error."""
     try:
         yield
         reader.join()

@@ -3,7 +3,7 @@
 Slower than a single COPY, and used only after a single COPY of the day has failed. In COPY's text
 format each line is a row, and PostgreSQL reports the line at which a COPY failed. That row is then
 copied alone, and the error from that attempt is kept. Does not store rejected rows: see
-`rejected.py`.
+`quarantine.py`.
 """
 
 import io
@@ -100,7 +100,7 @@ class RowByRowLoad:
             lines, number = lines[bad:], number + bad
 
     def _try(self, lines: Sequence[bytes], number: int) -> "_Error | None":
-        """Copy `lines`. If that fails because of a row, undo it and return the error."""
+        """Copy `lines`. If that fails because of a row, undo the copy and return the error."""
         if self._numbered:
             lines = [b"%d\t%b" % (n, line) for n, line in enumerate(lines, number)]
         self._cursor.execute("SAVEPOINT lines")

@@ -179,8 +179,8 @@ class StagedWrite:
         return moved
 
     def _count_existing(self, cursor: "Cursor", only: sql.Composable) -> int:
-        """Return how many staged rows have a key that is in the table. Each key is looked up in the
-        index, so the cost depends on the number of staged rows, not on the size of the table."""
+        """Return how many staged rows have a key that is in the target table. Each key is looked up
+        in the index, so the cost depends on the number of staged rows, not on the table's size."""
         cursor.execute(
             sql.SQL(
                 "SELECT count((SELECT true FROM {into} AS existing WHERE {same})) "

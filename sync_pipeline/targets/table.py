@@ -77,7 +77,9 @@ def check_types(cursor: "Cursor", dataset: Dataset, shape: Shape) -> None:
 
 def is_missing(cursor: "Cursor", dataset: Dataset) -> bool:
     """Return whether the target table is missing; if so, lock its name, so that no other process
-    creates it before the transaction ends. Raises TargetError if this user may not use its schema.
+    creates it before the transaction ends.
+
+    Raises TargetError if this user lacks the privilege to use its schema.
     """
     if _find(cursor, dataset).oid is not None:
         return False
@@ -113,8 +115,9 @@ def _find(cursor: "Cursor", dataset: Dataset) -> _Location:
     except errors.InsufficientPrivilege as error:
         user = cursor.connection.info.user
         raise TargetError(
-            f"dataset {dataset.name}: the target user {user} may not use the schema {schema}; "
-            f"run: GRANT USAGE ON SCHEMA {quote(cursor, schema)} TO {quote(cursor, user)}"
+            f"dataset {dataset.name}: the target user {user} lacks permission to use "
+            f"the schema {schema}; run: GRANT USAGE ON SCHEMA {quote(cursor, schema)} "
+            f"TO {quote(cursor, user)}"
         ) from error
     row = cursor.fetchone()
     assert row is not None  # noqa: S101  the query always returns one row
@@ -146,8 +149,8 @@ def _create(cursor: "Cursor", dataset: Dataset, shape: Shape, location: _Locatio
         )
     except errors.InsufficientPrivilege as error:
         raise TargetError(
-            f"dataset {dataset.name}: the target user {location.user} may not create the table "
-            f"{dataset.target.table}; run: GRANT CREATE ON SCHEMA "
+            f"dataset {dataset.name}: the target user {location.user} lacks permission to "
+            f"create the table {dataset.target.table}; run: GRANT CREATE ON SCHEMA "
             f"{quote(cursor, location.schema)} TO {quote(cursor, location.user)}"
         ) from error
 
@@ -221,8 +224,8 @@ def _check_privileges(
     missing = [privilege for privilege, granted in may.items() if not granted]
     if missing:
         raise TargetError(
-            f"dataset {dataset.name}: the target user {location.user} may not write to the table "
-            f"{dataset.target.table}; run: GRANT {', '.join(missing)} ON "
+            f"dataset {dataset.name}: the target user {location.user} lacks permission to "
+            f"write to the table {dataset.target.table}; run: GRANT {', '.join(missing)} ON "
             f"{identifier(dataset).as_string(cursor)} TO {quote(cursor, location.user)}"
         )
 

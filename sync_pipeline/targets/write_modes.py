@@ -54,7 +54,10 @@ class WriteStrategy(Protocol):
     def apply_row_by_row(
         self, cursor: "Cursor", copied: int, on_rejected: Callable[[RejectedRow], None]
     ) -> int:
-        """Like `apply`, but call `on_rejected` for each row that the table rejects."""
+        """Write the `copied` rows to the target table, except those that it rejects.
+
+        Calls `on_rejected` for each rejected row; returns how many rows count as loaded.
+        """
         ...
 
 
@@ -91,7 +94,7 @@ class _Direct:
         return copied
 
     def prepare_row_by_row(self, cursor: "Cursor") -> None:
-        """Do nothing."""
+        """Do nothing: the target table needs no preparation."""
 
     def apply_row_by_row(
         self, cursor: "Cursor", copied: int, on_rejected: Callable[[RejectedRow], None]

@@ -89,7 +89,7 @@ def test_a_numeric_placeholder_alone_is_a_number_and_braces_can_be_escaped() -> 
         ({"base_url": "https://a:b@host"}, "must not contain a user name or a password"),
         ({"base_url": "https://a/b:secret@host"}, "must not contain a user name or a password"),
         ({"base_url": "https://host?key=x"}, "must not contain a query"),
-        ({"path": "https://other/"}, "'path' is the rest of the URL"),
+        ({"path": "https://other/"}, "'path' is relative to the base URL"),
         ({"path": "a?b=c"}, "use 'params' for the query"),
         (
             {"path": "{today}"},

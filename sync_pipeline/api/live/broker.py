@@ -104,6 +104,6 @@ class Broker:
                 stream.put(StreamSignal.END)
 
     def close(self) -> None:
-        """End all streams, and from now on every new stream as soon as it is opened."""
+        """End all streams; from now on, every new stream ends as soon as it is opened."""
         self._closed = True
         self.publish(StreamSignal.END)

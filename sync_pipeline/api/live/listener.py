@@ -143,7 +143,7 @@ class Listener:
             self._on_chunk(chunk_of(records, self._links))
 
     def _wait_for(self, connection: "Connection | None", seconds: float) -> bool:
-        """Wait for a notification or for `stop`; return False if neither occurs."""
+        """Wait for a notification or `stop`; return False if neither occurs within `seconds`."""
         if connection is not None and connection.notifies:
             return True
         # Not select.select(), which supports only file descriptors below 1,024.

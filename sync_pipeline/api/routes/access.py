@@ -39,7 +39,7 @@ async def require_same_site(
 
 
 def _is_own(origin: str, request: Request, page: str | None) -> bool:
-    """Return whether `origin` has this server's host or is `page`, the page's configured origin.
+    """Return whether `origin` has the host of the request, or is the configured origin `page`.
 
     Behind a proxy, the `Host` header may differ from the page's host, so `page` is checked too.
     """
@@ -95,7 +95,7 @@ async def operator(
 
 
 def check_csrf_token(request: Request, caller: Caller, services: Services) -> None:
-    """Raise ProblemError 403 if a browser's write lacks the CSRF token of its session."""
+    """Raise ProblemError 403 if a write from a browser lacks the session's CSRF token."""
     by_browser = "origin" in request.headers or "sec-fetch-site" in request.headers
     if caller.how == "session" or (caller.how == "local" and by_browser):
         token = request.headers.get(CSRF_HEADER, "")

@@ -191,6 +191,6 @@ def _days(dataset: Dataset, request: BatchIn) -> list[date]:
 
 
 def _field(dataset: Dataset, request: BatchIn) -> str:
-    """Return the name of the invalid field."""
+    """Return which field makes the day range of `request` invalid."""
     early = request.start_date < dataset.start_date or request.end_date < request.start_date
     return "start_date" if early else "end_date"

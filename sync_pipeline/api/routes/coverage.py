@@ -49,7 +49,7 @@ def coverage(
     caller: Reader,
     services: Annotated[Services, Depends(get_services)],
     dataset: Annotated[
-        DatasetName | None, Query(description="Optional if there is only one.")
+        DatasetName | None, Query(description="Optional if there is only one dataset.")
     ] = None,
     first: Annotated[
         Day | None, Query(alias="from", description="The first day, inclusive.")

@@ -50,9 +50,9 @@ async def events(
     """Stream server-sent events, starting with the changes since `Last-Event-ID` or `after`.
 
     `event: record` contains a record; its `id` is the record's `change`. `event: reset` means that
-    too many changes were missed: load the lists again. `event: ping` is sent every 15 seconds and
-    whenever its `live` value changes; `live` is true while changes are being received. Returns 503
-    if too many streams are open or the database is unavailable.
+    too many changes were missed and the client should load its lists again. `event: ping` is sent
+    every 15 seconds and whenever its `live` value changes; `live` is true while changes are being
+    received. Returns 503 if too many streams are open or the database is unavailable.
     """
     if services.broker.is_full(caller):
         raise ProblemError(
@@ -113,8 +113,8 @@ def _seconds_left(caller: Caller) -> float:
 
 
 def _missed(services: Services, after: int | None) -> bytes:
-    """Return a stream's first chunk: the changes since `after`; if it is None, only the
-    position."""
+    """Return a stream's first chunk: the changes since `after`, or only the number of the latest
+    change if `after` is None."""
     latest = services.pool.run(history.latest_change)
     if after is None:
         return f"id: {latest}\n\n".encode()

@@ -212,7 +212,8 @@ class FilesSource(SourceModel):
     missing_file: Literal["not_ready", "empty"] = Field(
         default="not_ready",
         description="what to do with a day that has no file: `not_ready` fails the day and keeps "
-        "its rows, `empty` treats the day as having no rows and deletes the existing ones",
+        "its rows, `empty` treats the day as having no rows (with `replace_day`, the existing "
+        "ones are deleted)",
     )
     ready: Ready | None = Field(
         default=None,

@@ -31,7 +31,7 @@ class Name:
         """Return a key for sorting names by the day they contain, then alphabetically; None if
         `name` does not match.
 
-        A name that begins with a dot or an underscore matches only a pattern that begins with one.
+        A name that begins with a dot or an underscore matches only if the pattern begins with it.
         """
         match = self.regex.fullmatch(name)
         if match is None or (name[0] in "._" and not self.regex.pattern.startswith(("\\.", "_"))):
@@ -74,7 +74,7 @@ class PathPattern:
         return len({self._path_of(day) for day in days}) == len(days)
 
     def names(self, day: date | None) -> list[Name]:
-        """Return the path's components, which match `day` or, if it is None, any day."""
+        """Return the path's components, which match `day` or, if `day` is None, any day."""
         names, literal, regex, directives = [], "", "", ""
         is_open = False
         for kind, piece in [*self._pieces(day), ("", "/")]:
@@ -128,10 +128,10 @@ def day_of_path(names: Sequence[Name], path: Sequence[str]) -> date | None:
 
 
 def parts_of(text: str, fields: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the literal parts of a template, each paired with the day format after it, or with "".
+    """Return the literal parts of a template, each with the day format that follows it, or "".
 
-    Placeholders for the other `fields` remain in the literal parts. Raises ValueError if there is
-    any other placeholder.
+    Placeholders for fields in `fields` other than the day remain in the literal parts. Raises
+    ValueError for a placeholder that is not in `fields`.
     """
     found = []
     for literal, field, form, conversion in Formatter().parse(text):

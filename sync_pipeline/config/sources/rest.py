@@ -33,7 +33,7 @@ class RestSource(SourceModel):
         description="instead of `base_url`: environment variable that contains the base URL",
     )
     path: Annotated[str, AfterValidator(check_template)] = Field(
-        default="", description="the rest of the URL, without the query"
+        default="", description="path below the base URL, without the query"
     )
     method: Literal["GET", "POST"] = Field(default="GET", description="`GET` or `POST`")
     params: Annotated[dict[str, _Json | list[_Json]], AfterValidator(check_template)] = Field(
@@ -64,8 +64,8 @@ class RestSource(SourceModel):
         WithJsonSchema({"enum": ["refuse", "null", None]}),
     ] = Field(
         default="refuse",
-        description="what to do with a row that lacks a field of `columns`: `refuse` fails the "
-        "day, `null` writes NULL",
+        description="what to do with a row that lacks the field for one of the `columns`: "
+        "`refuse` fails the day, `null` writes NULL",
     )
     day_column: str = Field(
         default="sync_date",
@@ -83,7 +83,8 @@ class RestSource(SourceModel):
     )
     ready: dict[JsonPath, _Json] = Field(
         default_factory=dict,
-        description="JSONPaths in the first response, each with its value when the day is ready",
+        description="JSONPaths in the first response, each with the value that means that the day "
+        "is ready",
     )
     requests_per_second: Annotated[float, Field(gt=0, le=10_000)] | None = Field(
         default=None,
@@ -99,11 +100,11 @@ class RestSource(SourceModel):
         "retried",
     )
     max_backoff_seconds: PositiveSeconds = Field(
-        default=60, description="maximum `Retry-After` to wait for"
+        default=60, description="maximum `Retry-After` delay to wait for"
     )
     max_page_megabytes: Annotated[int, Field(ge=1, le=4096)] = Field(
         default=256,
-        description="maximum size of a response; a page is kept in memory, and a larger one fails "
+        description="maximum size of a response, which is kept in memory; a larger response fails "
         "the day",
     )
 
@@ -123,7 +124,10 @@ class RestSource(SourceModel):
         if (self.base_url is None) == (self.base_url_env is None):
             raise ValueError("give exactly one of 'base_url' and 'base_url_env'")
         if "://" in self.path or "?" in self.path:
-            raise ValueError("'path' is the rest of the URL; use 'params' for the query")
+            raise ValueError(
+                "'path' is relative to the base URL and must not contain a query; use 'params' for "
+                "the query's parameters"
+            )
         if self.method != "POST" and (self.body is not None or _in_body(self.paginator)):
             raise ValueError("'body', or a cursor in it, needs method: POST")
         if any(name.lower() == "authorization" for name in self.headers):

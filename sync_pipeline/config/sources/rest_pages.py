@@ -32,7 +32,7 @@ class HeaderLink(StrictModel):
     """The `Link` header contains the URL of the next page, as in GitHub's API."""
 
     type: Literal["header_link"] = Field(description="the type of pagination")
-    rel: str = Field(default="next", description="relation of the link to the next page")
+    rel: str = Field(default="next", description="relation (`rel`) of the link to the next page")
 
 
 class HeaderCursor(StrictModel):

@@ -1,7 +1,8 @@
-"""Runs `dagster dev` or `dagster-daemon run`, checking for backfills as often as the setting says.
+"""Runs `dagster dev` or `dagster-daemon run`, with a configurable interval between backfill checks.
 
 `python -m sync_pipeline.orchestration.dagster dev OPTIONS` or `... daemon OPTIONS`. Dagster's own
-commands also work, but check for backfills every 30 seconds. `local/stack.py` checks the settings.
+commands also work, but ignore SYNC_BACKFILL_INTERVAL_SECONDS and check for backfills every 30
+seconds. `local/stack.py` checks the settings.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Cancel a run with its command, and describe who or what cancelled a run, for its record."""
+"""Cancel a run when its command ends, and describe who or what cancelled a run, for its record."""
 
 import os
 import signal
@@ -17,11 +17,11 @@ _reason: str | None = None
 
 
 def cancel_with_command(messages: IO[bytes]) -> None:
-    """Cancel the run of this process when its command sends a line or ends, whichever is first.
+    """Cancel this process's run as soon as the command that started it sends a line or ends.
 
-    `messages` is an unbuffered pipe from the command. The process interrupts itself once: a signal
-    from the command, or from the kernel when the command dies, could arrive twice and interrupt
-    what the first one has begun.
+    `messages` is an unbuffered pipe from the command. The process sends itself a single signal. If
+    the command (or the kernel, when the command dies) sent the signal instead, it could arrive
+    twice, and the second signal would interrupt the cleanup that the first one started.
     """
 
     def wait() -> None:

@@ -65,10 +65,11 @@ def execute_run(arguments: str) -> None:
 
 
 def run_dev_command(daemon_module: str) -> None:
-    """Run `dagster dev` with the options in `sys.argv`; `python -m daemon_module` runs its daemon.
+    """Run `dagster dev` with the options in `sys.argv`, but start its daemon with `python -m
+    <daemon_module>`.
 
-    A later version of `dagster dev` may start its daemon in another way, and then ignores the
-    module.
+    If a later version of `dagster dev` starts its daemon differently, `daemon_module` has no
+    effect.
     """
     from dagster._cli import dev, main
 
@@ -104,7 +105,7 @@ def run_daemon_command(before: Callable[[DagsterInstance], object]) -> None:
 def set_backfill_interval(seconds: float) -> bool:
     """Set how often the daemon in this process checks for backfills; return whether that worked.
 
-    Dagster has no setting for it: the daemon reads a constant.
+    Dagster has no setting for this interval: the daemon reads a constant.
     """
     from dagster._daemon import backfill, controller
 

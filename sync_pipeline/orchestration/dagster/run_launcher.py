@@ -1,12 +1,12 @@
 """A run launcher for one machine that starts runs without importing Dagster again.
 
-Dagster's default launcher starts a new interpreter for each run, which imports Dagster for seconds
-before the run begins. This launcher forks each run from a fork server: a process of Python's
-`multiprocessing` that has imported Dagster and this package, but no project. A run therefore always
-loads the current definitions. Runs continue if the process that launched them, or the fork server,
-ends.
+Dagster's default launcher starts a new interpreter for each run, which takes seconds to import
+Dagster before the run begins. This launcher forks each run from a fork server: a process of
+Python's `multiprocessing` that has imported Dagster and this package, but no project. A run
+therefore always loads the current definitions. Runs continue if the process that launched them, or
+the fork server, ends.
 
-The default launcher launches a run if its code server is not part of this Dagster instance, if
+The default launcher launches a run if the run's code server is not part of this instance, if
 `SYNC_FORK_RUNS` is false, or if no process can be forked. Does not execute runs: the forked process
 does what `dagster api execute_run` does.
 """
@@ -51,8 +51,8 @@ _context.set_forkserver_preload(
     [RUN_COMMAND_MODULE, execute_run.__module__, "sync_pipeline.definitions"]
 )
 _SERVER_ENDED = 255
-"""The exit code that `multiprocessing` immediately returns for the processes of a fork server that
-has ended, although they continue to run."""
+"""The exit code that `multiprocessing` reports for the processes of a fork server as soon as the
+server has ended, even though those processes continue to run."""
 
 
 class ForkServerRunLauncher(dg.DefaultRunLauncher):
@@ -109,7 +109,7 @@ class ForkServerRunLauncher(dg.DefaultRunLauncher):
         return True
 
     def _watch(self, run_id: str, process: ForkServerProcess) -> None:
-        """Wait until the process has ended; if the run has not, report that it crashed."""
+        """Wait until the process has ended; if the run has not, report that the run crashed."""
         process.join()
         if process.exitcode == _SERVER_ENDED:
             with suppress(psutil.NoSuchProcess):
@@ -137,7 +137,7 @@ def _is_local(run: dg.DagsterRun) -> bool:
 
 
 def _worker_of(run: dg.DagsterRun) -> Worker | None:
-    """Return the process of a run that was forked, or None if the default launcher launched it."""
+    """Return the forked process of a run, or None if the default launcher launched the run."""
     value = run.tags.get(RUN_PROCESS_TAG)
     worker = Worker(**json.loads(value)) if value else None
     # A re-executed run has the tags of the run before it.

@@ -2,7 +2,7 @@
 
 By default a run and the daemon open a connection for every query. In a run, that can take longer
 than syncing a small day; in the daemon, it is much of the work of an idle instance. The connection
-pool that Dagster's webserver uses also works there.
+pool that Dagster's webserver uses also works in these processes.
 """
 
 import os

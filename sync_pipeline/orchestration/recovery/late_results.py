@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-_SETTLED_SECONDS = 10.0  # after this time, no run that ended earlier can appear
+_SETTLED_SECONDS = 10.0  # a run may appear up to this long after one that ended later
 
 
 class Recorded(Enum):
@@ -46,7 +46,7 @@ class Recorded(Enum):
 
     BEFORE = "it had been recorded before"
     NOW = "it was recorded"
-    LATER = "another run is syncing the day, so it will be recorded later"
+    LATER = "another run is syncing the day; this result will be recorded once that run has ended"
 
 
 def record_late_results(
@@ -85,7 +85,7 @@ def record_late_results_of_run(
 def record_late_result(
     cursor: "Cursor", instance: dg.DagsterInstance, day: UnrecordedDay, *, reported: bool = True
 ) -> Recorded:
-    """Record the result of a day; `reported` says whether Dagster already has it."""
+    """Record the result of a day; `reported` says whether Dagster already has that result."""
     late_results.lock_late_results(cursor)
     if attempts.is_recorded(cursor, day.run_id, day.dataset, day.day, day.outcome.value):
         return Recorded.BEFORE

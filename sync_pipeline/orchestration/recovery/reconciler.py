@@ -167,7 +167,7 @@ class Reconciler:
     def _process_outbox(
         self, connection: "Connection", *, of_run: str | None = None, running: Collection[str] = ()
     ) -> None:
-        """Record the committed days in the outbox, before their attempts are closed."""
+        """Record the committed days that the outbox lists, before their attempts are closed."""
         arguments = (connection, self._instance, self._settings)
         for correction in process_outbox(*arguments, of_run=of_run, running=running):
             self._correct(connection, correction)
@@ -188,7 +188,7 @@ class Reconciler:
         """Note that a run may be lost; return whether it has been suspected for `seconds`.
 
         If the reconciler always runs late, for example in a busy daemon, the suspicion keeps
-        starting over. In that case, a few such renewals are enough.
+        starting over. In that case, returns True once it has started over a few times.
         """
         now = time.time()
         suspicion = self._suspected_before.get(run_id) or Suspicion(now)

@@ -97,7 +97,7 @@ class CsvFormat:
         check_columns(names, self._schema.names, self._keys, where)
 
     def _ends_in_quotes(self, last: pa.RecordBatch, text: "_Utf8") -> bool:
-        """Return whether the file ends inside a quoted field, which pyarrow accepts silently."""
+        """Return whether the file ends inside a quoted field; pyarrow would not report this."""
         quote, value = self._keys.csv.quote, last.column(last.num_columns - 1)[-1].as_py()
         if not quote or value is None:
             return False

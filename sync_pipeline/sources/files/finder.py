@@ -46,8 +46,8 @@ class FileFinder:
     def find(self, day: date) -> list[File]:
         """Return the files of `day`, sorted by path.
 
-        Raises NotReadyError if a file is not complete yet. Also raises it if there are no files,
-        unless `missing_file` is `empty` and the folder and its marker exist.
+        Raises NotReadyError if a file is not complete yet, or if there are no files (unless
+        `missing_file` is `empty`, and the folder and its marker exist).
         """
         files = self._list(day)
         if not files and self._keys.missing_file == "not_ready":
@@ -88,7 +88,7 @@ class FileFinder:
         return [file for file in files if file.path not in markers]
 
     def _walk(self, day: date | None) -> Iterator[File]:
-        """Yield the files of `day` or, if it is None, the files of all days, latest day first."""
+        """Yield the files of `day` or, if `day` is None, those of all days, latest day first."""
         return self._descend(*self._base(day))
 
     def _base(self, day: date | None) -> tuple[str, list[Name]]:

@@ -119,7 +119,7 @@ class ParquetFormat:
 def _matching_row_groups(
     path: str, system: fs.FileSystem, column: str, bounds: _Range | None
 ) -> list[int] | None:
-    """Return the IDs of the row groups that may have a value within `bounds`, or None for all."""
+    """Return the IDs of the row groups that may have a value within `bounds`; None means all."""
     if bounds is None:
         return None
     within = (pc.field(column) >= bounds[0]) & (pc.field(column) < bounds[1])

@@ -114,7 +114,7 @@ class Credentials:
 
 
 class _ClientCredentials(OAuth2ClientCredentials):
-    """Like dlt's class, but rejects a response that has no token."""
+    """dlt's OAuth2 client credentials, but with an error for a response without a token."""
 
     def parse_access_token(self, response_json: Any) -> str:
         token = response_json.get("access_token") if isinstance(response_json, dict) else None

@@ -48,7 +48,7 @@ class Client(RESTClient):
             yield page
 
     def extract_response(self, response: requests.Response, data_selector: Any) -> list[Any]:
-        """Return the rows in a response. (dlt's method treats a missing list as an empty one.)"""
+        """Return the rows in a response. dlt's own method would treat a missing list as empty."""
         self._found = self._extract_rows(response.json())
         return self._found
 
@@ -105,7 +105,7 @@ def make_paginator(keys: RestSource) -> paginators.BasePaginator:
 
 
 class _JsonLink(paginators.JSONLinkPaginator):
-    """Like dlt's paginator, but an empty URL marks the last page."""
+    """dlt's paginator for a next-page URL in the JSON, but an empty URL marks the last page."""
 
     def update_state(self, response: requests.Response, data: list[Any] | None = None) -> None:
         super().update_state(response, data)

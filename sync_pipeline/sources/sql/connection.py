@@ -116,8 +116,8 @@ class Connector:
     def interrupt(self, driver: Any, thread: int | None) -> None:
         """Interrupt another thread's statement on this driver connection.
 
-        The connection is unusable afterwards. `thread` is its thread ID on a MySQL server; None for
-        other databases.
+        The connection is unusable afterwards. `thread` is the connection's thread ID on a MySQL
+        server, and None for other databases.
         """
         with suppress(Exception):  # the connection may already be closed or lost
             if thread is None:

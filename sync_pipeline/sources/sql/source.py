@@ -169,7 +169,7 @@ class SqlRows:
             )
 
     def _check_day_values(self, connection: sa.Connection) -> None:
-        """Raise SourceError if the day column has an invalid value: no day would include that row.
+        """Raise SourceError if a row's day column has an invalid value; no day would include it.
 
         Scans all rows, but only before the first day is read.
         """

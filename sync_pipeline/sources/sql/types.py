@@ -53,8 +53,8 @@ _BINARY_CHARSET = 63
 class Kind:
     """The Arrow type that a column is converted to; PostgreSQL parses text as `declared`, if given.
 
-    `bits`: each value is an integer's bytes, in big-endian order. `exact`: a term to add to the
-    column in SQL, because MySQL otherwise returns only six digits of a FLOAT.
+    If `bits` is true, each value is an integer's bytes, in big-endian order. `exact` is a term to
+    add to the column in SQL, because MySQL otherwise returns only six digits of a FLOAT.
     """
 
     arrow: pa.DataType

@@ -27,8 +27,8 @@ _CONVERSION_ERRORS = (pa.ArrowException, TypeError, ValueError, OverflowError, A
 class Converter:
     """Converts the values of one column to arrays.
 
-    `zero_as_null`: convert dates such as 0000-00-00 to NULL. `naive_is_utc`: in a column of
-    instants, treat a time without a time zone as UTC; otherwise such a value is rejected.
+    If `zero_as_null` is true, dates such as 0000-00-00 become NULL. If `naive_is_utc` is true, a
+    time without a time zone in a column of instants counts as UTC; otherwise it is rejected.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ _SQL = named_sql.load(__package__, "coverage.sql")
 
 class DayState(str, Enum):
     """The state of a day. `EMPTY` means synced with no rows; `REJECTED`, synced with quarantined
-    rows; `OUTSIDE`, before the dataset's first day or after its last complete one."""
+    rows; `OUTSIDE`, before the dataset's first day or after its last finished day."""
 
     SUCCESS = "success"
     EMPTY = "empty"
@@ -50,7 +50,7 @@ def coverage(
 ) -> list[CoveredDay]:
     """Return every day from `first` to `last`, oldest first.
 
-    `bounds` are the dataset's first day and its last complete day, or None if none is complete.
+    `bounds` are the dataset's first day and its last finished day, or None if there is none.
     """
     values = {"dataset": dataset, "first": first, "last": last}
     cursor.execute(_SQL["days_of_dataset"], values)

@@ -20,7 +20,7 @@ _SQL = named_sql.load(__package__, "day_checks.sql")
 def small_days(
     cursor: "Cursor", dataset: str, days: Sequence[date], fraction: float
 ) -> list[SmallDay]:
-    """Return those of `days` that have fewer rows than `fraction` of the baseline.
+    """Return which of `days` have fewer rows than `fraction` of the baseline.
 
     The baseline is the median of the preceding 28 days. A day is not returned if fewer than seven
     of those 28 days are synced.

@@ -84,7 +84,7 @@ class AttemptRow:
 
 
 def query(text: str) -> str:
-    """Return `text` with the columns of a `Record` and the join for its progress filled in."""
+    """Return the SQL `text` with a `Record`'s columns and the join for its progress filled in."""
     return text.format(columns=_SQL["columns"], progress=_SQL["progress"])
 
 

@@ -75,7 +75,7 @@ def begin(
 
 
 def _begin_attempt(cursor: "Cursor", values: dict[str, Any]) -> tuple[int, bool]:
-    """Return the attempt's ID, and whether it was unplanned (and may replace an earlier one)."""
+    """Start an attempt; return its ID, and whether it was unplanned (so it may replace another)."""
     cursor.execute(_SQL["begin_planned"], values)
     row = cursor.fetchone()
     if row is not None:
@@ -97,9 +97,9 @@ def _begin_attempt(cursor: "Cursor", values: dict[str, Any]) -> tuple[int, bool]
 def succeed(cursor: "Cursor", attempt: Attempt, counts: DayCounts, *, ago: float = 0.0) -> None:
     """Close `attempt` and its day's record as a success that ended `ago` seconds ago.
 
-    Raises SupersededError if a later attempt has started or this one was closed; when called in the
-    transaction that loads the day, the caller then has to roll it back. Idempotent, because a
-    connection may break between the commit and its response.
+    Raises SupersededError if a later attempt has started or this one was closed; if called in the
+    transaction that loads the day, the caller then has to roll that transaction back. Idempotent,
+    because a connection may break between the commit and its response.
     """
     cursor.execute(
         _SQL["succeed"],
@@ -142,7 +142,7 @@ def superseded_error(attempt: Attempt) -> SupersededError:
 def is_running(cursor: "Cursor", attempt: Attempt) -> bool | None:
     """Return whether `attempt` is still running; None if it does not exist.
 
-    Starting an attempt does not wait until the commit is on disk, so a server crash may lose it.
+    An attempt may be lost in a server crash, because starting it does not wait for the disk.
     """
     cursor.execute(_SQL["state"], {"id": attempt.id, "number": attempt.number})
     row = cursor.fetchone()
@@ -156,7 +156,7 @@ def is_success(cursor: "Cursor", attempt: Attempt) -> bool:
 
 
 def fail(cursor: "Cursor", attempt: Attempt, error: str, *, ago: float = 0.0) -> None:
-    """Close `attempt` and its day's record as having failed `ago` seconds ago; refresh the batch.
+    """Close `attempt` and its day's record as failed `ago` seconds ago; refresh the batch's record.
 
     Changes nothing if the attempt has already ended. `error` is one line without secrets.
     """
@@ -184,7 +184,7 @@ def refuse(
     run_id: str | None,
     triggered_by: str | None,
 ) -> None:
-    """Record that a day failed before an attempt could start, for example because it is locked.
+    """Record that a day failed before an attempt could start, for example because it was locked.
 
     Idempotent within a run. Does not change the day's record, which belongs to the worker that
     holds the lock. If that worker belongs to the same batch, its attempt remains the current one.
@@ -223,7 +223,7 @@ def skip(cursor: "Cursor", batch_id: int, days: Sequence[date], run_id: str | No
 
 
 def synced_days(cursor: "Cursor", dataset: str, days: Sequence[date]) -> dict[date, SyncedDay]:
-    """Return those of `days` that are synced, according to their records."""
+    """Return which of `days` are synced, according to their records."""
     cursor.execute(_SQL["synced_days"], {"dataset": dataset, "days": list(days)})
     return {row[0]: SyncedDay(*row[1:]) for row in cursor.fetchall()}
 
@@ -238,7 +238,7 @@ def is_recorded(cursor: "Cursor", run_id: str, dataset: str, day: date, state: s
 def fail_open_attempts_of_run(cursor: "Cursor", run_id: str, error: str) -> int:
     """Close the running attempts of a finished run as failed; return their number.
 
-    Days that it did not start stay pending: they may belong to another run.
+    Days that the run did not start stay pending: they may belong to another run.
     """
     cursor.execute(_SQL["syncing_of_run"], {"run_id": run_id})
     return _close(cursor, cursor.fetchall(), error)
@@ -257,10 +257,10 @@ def mark_days_not_run(
 ) -> int:
     """Mark a batch's unfinished days (those in `days`, or all) as not run; return their number.
 
-    They fail with `error`, `ago` seconds ago; the error of a day that never started says that it
-    was not run. With `run_id`, excludes days that another run has started; with `planned_by`, also
-    days that another run has planned. With `planned_before`, excludes pending days that were
-    planned after that time, when the batch was retried.
+    The days fail with `error`, `ago` seconds ago; the error of a day that never started says that
+    it was not run. With `run_id`, excludes days that another run has started. With `planned_by`,
+    includes only days that this run has planned or started. With `planned_before`, excludes pending
+    days that were planned after that time, when the batch was retried.
     """
     cursor.execute(
         _SQL["unfinished_of_batch"],

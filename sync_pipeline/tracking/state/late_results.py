@@ -46,7 +46,11 @@ def record_late_success(cursor: "Cursor", late: LateSuccess, *, refresh: bool = 
 
 
 def record_late_failure(cursor: "Cursor", late: LateFailure, *, refresh: bool = True) -> bool:
-    """Record a failure in the same way, unless the run's attempt at the day has already ended."""
+    """Record a failure; return False if it has to wait because another run is syncing the day.
+
+    Changes nothing if the run's attempt at the day has already ended. Otherwise, closes or adds an
+    attempt and updates the records as `record_late_success` does.
+    """
     values = {
         **_values(late),
         "state": AttemptState.FAILED.value,

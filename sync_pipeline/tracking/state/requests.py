@@ -27,7 +27,8 @@ _SQL = named_sql.load(__package__, "requests.sql")
 
 @contextmanager
 def lock_batch_key(cursor: "Cursor", key: str) -> Iterator[None]:
-    """Hold an advisory lock on `key` during the block, so that requests for it run one at a time.
+    """Hold an advisory lock on `key` during the block, so that only one request for the batch with
+    this key runs at a time.
 
     The lock belongs to the session and outlives its transactions.
     """

@@ -178,7 +178,7 @@ class DaySucceeded:
 
 @dataclass(frozen=True)
 class DayFailed:
-    """A started day failed. `at` is when it ended."""
+    """A started day failed. `at` is when the day ended."""
 
     day: StartedDay
     error: str

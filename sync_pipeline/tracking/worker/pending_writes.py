@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 FLUSH_TIMEOUT_SECONDS = 5.0
-"""How long the end of a run waits for unavailable tables before it drops its pending events."""
+"""How long a run that has finished its days waits for unavailable tables before it logs and drops
+its pending events."""
 
 _RETRY_SECONDS = 0.2
 _MAX_LOGGED_EVENTS = 10
@@ -34,8 +35,8 @@ class PendingWrites:
     """Writes events on behalf of `actor`; opens or joins a batch before its first event.
 
     `requested_at` maps each batch to the time (`time.monotonic()`) when it was first requested. All
-    instances for a run share it, so that the batch record gets this start time regardless of which
-    instance opens it, and when.
+    instances for a run share it, so that the batch record gets this start time regardless of when,
+    and by which instance, it is opened.
     """
 
     def __init__(self, settings: Settings, actor: Actor, logger: logging.Logger) -> None:

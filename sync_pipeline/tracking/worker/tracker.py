@@ -40,7 +40,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Tracker:
-    """Records the days of one run. `run_id` and `triggered_by` are written to every record.
+    """Writes the records for the days of one run. Each contains `run_id` and `triggered_by`.
 
     With a `heartbeat`, a day starts only if its worker is still registered. `in_target` says
     whether the tracking tables are in the target database, so that a day's success can be written
@@ -91,7 +91,7 @@ class Tracker:
         return self._writes.batch(new)
 
     def retry_batch(self, new: NewBatch, days: Sequence[date], before: datetime) -> None:
-        """Reset to pending those of `days` that failed before the batch was requested again.
+        """Of `days`, reset to pending those that failed before the batch was requested again.
 
         `before` is the time of that request. If there are any such days, the batch's record is
         `syncing` afterwards.
@@ -106,7 +106,7 @@ class Tracker:
         )
 
     def synced_days(self, dataset: str, days: Sequence[date]) -> dict[date, SyncedDay]:
-        """Return those of `days` that are synced; empty if the tables are unavailable."""
+        """Return which of `days` are synced; empty if the tables are unavailable."""
         return self._writes.try_do(lambda c: attempts.synced_days(c, dataset, days)) or {}
 
     def skip(self, new: NewBatch, days: Sequence[date]) -> None:
@@ -114,7 +114,7 @@ class Tracker:
         self._writes.record(events.DaysSkipped(new, days))
 
     def invalidate_days(self, dataset: str, table: str) -> None:
-        """Record that the dataset's target table is missing, so none of its days is still
+        """Record that the dataset's target table is missing, so its days no longer count as
         synced."""
         self._writes.record(events.TableMissing(dataset, table, time.monotonic()))
 
@@ -203,7 +203,7 @@ class Tracker:
 
     def succeed(self, day: StartedDay, counts: DayCounts, *, at: float, refresh: bool) -> None:
         """Record a day's success after its rows were committed, even if its attempt was closed in
-        the meantime. `at` is when it ended (`time.monotonic()`)."""
+        the meantime. `at` is when the day ended (`time.monotonic()`)."""
         self._writes.record(events.DaySucceeded(day, counts, at, refresh))
 
     def fail(self, day: StartedDay, error: str) -> None:
@@ -223,7 +223,7 @@ class Tracker:
         self._writes.record(events.DaysNotRun(new, days, error))
 
     def mark_batch_not_run(self, batch_key: str, dataset: str, error: str) -> None:
-        """Mark as not run those unfinished days of a batch that this run started or planned.
+        """Mark the unfinished days of a batch that this run started or planned as not run.
 
         Does nothing if `dataset` has no batch with this key.
         """
@@ -240,7 +240,7 @@ class Tracker:
         attempts.record_replay(cursor, day, kept)
 
     def record_replay(self, dataset: str, day: SyncedDay, kept: int) -> None:
-        """Record that `kept` rows are still quarantined, after the other rows were committed."""
+        """Record that `kept` rows of a day are still quarantined, once the others are committed."""
         self._writes.record(events.RowsReplayed(dataset, day, kept))
 
     def source_columns(self, dataset: str) -> dict[str, str] | None:
@@ -257,8 +257,8 @@ class Tracker:
     def small_days(
         self, dataset: str, days: Sequence[date], fraction: float
     ) -> list[SmallDay] | None:
-        """Return those of `days` that have fewer rows than `fraction` of the median of the
-        preceding days; None if the tables are unavailable."""
+        """Return which of `days` have fewer rows than `fraction` of the median of the preceding
+        days; None if the tables are unavailable."""
         return self._writes.try_do(lambda c: day_checks.small_days(c, dataset, days, fraction))
 
     def mark_reported(self, reported: Sequence[Attempt]) -> None:

@@ -2,7 +2,8 @@
 
 A worker is identified by its host ID, its process ID and the start time of its process. The
 operating system knows whether a process on the same host exists; a worker on another host can only
-be judged by its heartbeat. Does not send heartbeats: see `heartbeat.py`.
+be judged by its heartbeat. Does not send heartbeats (see `heartbeat.py`), and does not
+declare workers lost: see `orchestration/recovery/reconciler.py`.
 """
 
 import os
@@ -61,18 +62,18 @@ class RegisteredWorker:
 
 
 def this_process(run_id: str) -> Worker:
-    """Return this process as a worker of `run_id`."""
+    """Return this process as a worker of the run `run_id`."""
     return worker_with(run_id, os.getpid())
 
 
 def worker_with(run_id: str, pid: int) -> Worker:
-    """Return a process of this machine as a worker of `run_id`. Raises psutil.NoSuchProcess."""
+    """Return the process `pid` as a worker of the run `run_id`. Raises psutil.NoSuchProcess."""
     return Worker(run_id, this_host_id(), pid, psutil.Process(pid).create_time())
 
 
 def _exists(pid: int) -> bool:
-    """Return whether the process exists. Also finds processes of other users, which psutil may not
-    be able to inspect."""
+    """Return whether the process exists. Also finds the processes of other users, which psutil
+    cannot always inspect."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -431,7 +431,8 @@ def test_a_user_who_does_not_own_the_table_gets_a_statement_for_the_owner_to_run
     for _ in range(2):  # first without, then with the right to create a table
         error = failure(theirs, DAY)
         assert (
-            f"the target user {user.name} may not create one; run as the table's owner: " in error
+            f"the target user {user.name} lacks permission to create one; "
+            "run as the table's owner: " in error
         )
         run(writing, f"GRANT CREATE ON SCHEMA public TO {user.name}")
     run(writing, error.rpartition("owner: ")[2])

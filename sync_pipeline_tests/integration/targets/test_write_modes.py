@@ -277,7 +277,9 @@ def test_a_user_needs_only_the_privileges_for_the_write_mode(
     )
     theirs = user.of(writing)
     theirs.give(DAY, row(1))
-    with pytest.raises(TargetError, match="may not write to the table landed; run: ") as raised:
+    with pytest.raises(
+        TargetError, match="lacks permission to write to the table landed; run: "
+    ) as raised:
         theirs.sync(DAY, **mode)
     granted = str(raised.value).rpartition("run: ")[2]
     assert granted == f'GRANT {grants} ON "landed" TO "{user.name}"'
@@ -297,7 +299,9 @@ def test_a_user_without_the_temporary_privilege_gets_the_grant_to_run(
     )
     theirs = user.of(writing)
     theirs.give(DAY, row(1))
-    with pytest.raises(TargetError, match="may not create the temporary table") as raised:
+    with pytest.raises(
+        TargetError, match="lacks permission to create the temporary table"
+    ) as raised:
         theirs.sync(DAY, **UPSERT)
     run(writing, str(raised.value).rpartition("run: ")[2])
     assert theirs.one(DAY, **UPSERT).error is None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _TABLE = "sync_rejected_row"
 _MAX_ERROR_CHARACTERS = 100
-_SQL = named_sql.load(__package__, "rejected.sql")
+_SQL = named_sql.load(__package__, "quarantine.sql")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class LoadContext:
 
 
 def prepare(cursor: "Cursor", *, create: bool) -> bool:
-    """Return whether the table of quarantined rows exists; if `create`, create it first."""
+    """Return whether the table of quarantined rows exists; if `create` is true, create it first."""
     exists = _exists(cursor)
     if create and not exists:
         lock_table(cursor, _TABLE)
