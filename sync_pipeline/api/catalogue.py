@@ -48,7 +48,7 @@ class Catalogue:
         return find_dataset(self.datasets(), name)
 
     def bounds(self, name: str) -> tuple[date, date] | None:
-        """Return a dataset's first day and last finished day, or None if they are not known."""
+        """Return a dataset's first day and last complete calendar day, or None if not known."""
         try:
             found = [dataset for dataset in self.datasets() if dataset.name == name]
         except StackError:
@@ -57,7 +57,7 @@ class Catalogue:
 
 
 def bounds_of(dataset: Dataset) -> tuple[date, date]:
-    """Return a dataset's first day and last finished day."""
+    """Return a dataset's first day and last complete calendar day."""
     return dataset.start_date, dataset.last_day(datetime.now(timezone.utc))
 
 

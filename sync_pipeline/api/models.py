@@ -99,14 +99,16 @@ class RecordOut(BaseModel):
     created_at: datetime
     updated_at: datetime
     change: int = Field(description="A number that increases whenever the record changes.")
-    done_days: int | None = Field(description="Number of finished days; null for a day.")
-    percent: float | None = Field(description="Percentage of finished days; null for a day.")
-    rows_per_second: float | None = Field(description="Rows per second; null for a day.")
+    done_days: int | None = Field(description="Number of finished days; null in a day's record.")
+    percent: float | None = Field(
+        description="Percentage of finished days; null in a day's record."
+    )
+    rows_per_second: float | None = Field(description="Rows per second; null in a day's record.")
     eta_seconds: float | None = Field(
-        description="Estimated seconds until a running batch ends; null for a day."
+        description="Estimated seconds until a running batch ends; null in a day's record."
     )
     elapsed_seconds: float | None = Field(
-        description="Seconds from the batch's start to its end, or until now; null for a day."
+        description="Seconds from the batch's start to its end or until now; null in a day's record."
     )
     dagster_url: str | None = Field(description="A link to the run or backfill in Dagster.")
 
@@ -192,7 +194,7 @@ class CoveredDayOut(BaseModel):
 class CoverageOut(BaseModel):
     """Every day of a range, oldest first.
 
-    `first_day` is the dataset's first day, and `last_day` its last finished day.
+    `first_day` is the dataset's first day, and `last_day` its last complete calendar day.
     """
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
@@ -281,7 +283,7 @@ class DatasetOut(BaseModel):
     description: str
     first_day: date
     last_day: date = Field(
-        description="The last finished day; earlier than `first_day` if no day has finished."
+        description="The last complete calendar day; earlier than `first_day` if there is none yet."
     )
     timezone: str
     source: str

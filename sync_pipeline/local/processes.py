@@ -1,4 +1,4 @@
-"""Helpers for starting child processes: end a child with its parent, and choose a free port.
+"""Helpers for starting child processes: make a child end when its parent ends; choose a free port.
 
 Does not start any process itself: see `stack.py`.
 """

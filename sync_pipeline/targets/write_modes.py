@@ -120,8 +120,8 @@ class _AppendDay(_Direct):
         if found:
             raise TargetError(
                 f"dataset {self._dataset.name}: {self._dataset.target.table} already has {found} "
-                f"rows for {self._day}, and append_only without a key only writes days without "
-                "rows; set target.key to the columns that identify a row, or delete the day's rows "
+                f"rows for {self._day}, and append_only without a key writes a day only if it has "
+                "none; set target.key to the columns that identify a row, or delete the day's rows "
                 "and sync the day again"
             )
         return 0

@@ -81,8 +81,8 @@ def new_token(name: str, role: str) -> tuple[str, str]:
     entry = f"{name}:{role}:{hashlib.sha256(token.encode()).hexdigest()}"
     if not _ENTRY.fullmatch(entry):
         raise RequestError(
-            f"invalid name or role: {name} {role}; a name has up to 64 letters, digits or . _ @ -, "
-            "and the role is reader or operator"
+            f"invalid name or role: {name} {role}; a name has up to 64 characters (letters, "
+            "digits, '.', '_', '@', '-'), and the role must be 'reader' or 'operator'"
         )
     return token, entry
 

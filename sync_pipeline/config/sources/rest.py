@@ -96,7 +96,7 @@ class RestSource(SourceModel):
     )
     max_attempts: Annotated[int, Field(ge=1, le=100)] = Field(
         default=4,
-        description="maximum number of attempts for a request; after the last one, the day is "
+        description="maximum number of attempts for a request; if the last one fails, the day is "
         "retried",
     )
     max_backoff_seconds: PositiveSeconds = Field(

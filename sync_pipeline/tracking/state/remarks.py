@@ -48,8 +48,8 @@ def day_failed(error: str) -> str:
 
 
 def without_batch_mark(text: str) -> str:
-    """Return `text` with 批量同步 split by a space, so that an error can be quoted in a day's
-    remarks."""
+    """Return `text` with a space inserted into 批量同步, the mark of a batch's remarks, so that the
+    remarks of a day can quote `text`."""
     return text.replace(BATCH_MARK, "批量 同步")
 
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 FLUSH_TIMEOUT_SECONDS = 5.0
-"""How long a run that has finished its days waits for unavailable tables before it logs and drops
-its pending events."""
+"""At the end of a run, how long to wait for the tracking tables to become available again. Events
+that are still pending are then logged and dropped."""
 
 _RETRY_SECONDS = 0.2
 _MAX_LOGGED_EVENTS = 10
