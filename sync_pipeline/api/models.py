@@ -108,7 +108,7 @@ class RecordOut(BaseModel):
         description="Estimated seconds until a running batch ends; null in a day's record."
     )
     elapsed_seconds: float | None = Field(
-        description="Seconds from the batch's start to its end or until now; null in a day's record."
+        description="Seconds from the batch's start to its end or to now; null in a day's record."
     )
     dagster_url: str | None = Field(description="A link to the run or backfill in Dagster.")
 
