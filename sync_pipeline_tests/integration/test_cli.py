@@ -282,6 +282,27 @@ def test_a_batch_is_cancelled_if_its_command_is_killed(project: Databases) -> No
     assert (record["status"], record["remarks"]) == ("failed", f"批量同步失败: {said}")
 
 
+def test_nothing_is_created_if_the_command_is_killed_before_its_run_exists(
+    project: Databases,
+) -> None:
+    key, day = "cli-killed-early", "2025-12-30"
+    config = {"dataset": "orders", "start_date": day, "end_date": day, "already_synced": "skip"}
+    request = {"config": config, "batch_key": key, "triggered_by": "me", "retry": False}
+    ended = subprocess.run(
+        [sys.executable, "-m", "sync_pipeline.orchestration.run_batch"],
+        input=json.dumps(request) + "\n",  # and then its end, as when the command is killed
+        env=environment_of(project.settings.environment),
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (130, "")
+    assert project.batches(key) == []
+    assert project.rows_of("orders", date.fromisoformat(day)) == []
+    tagged = "SELECT FROM dagster.run_tags WHERE value = %s"
+    assert project.target(tagged, [key]) == []
+
+
 def test_a_command_closes_records_left_open_by_a_killed_one(project: Databases) -> None:
     first = date(2025, 10, 1)
     with running(project, first, finished=2) as (process, key, worker):
