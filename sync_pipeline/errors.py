@@ -78,7 +78,7 @@ class DayLockedError(SyncError):
 
 
 class SupersededError(SyncError):
-    """A later attempt at the same day has started, so this attempt's rows are rolled back."""
+    """A later attempt for the same day has started, so this attempt's rows are rolled back."""
 
 
 class DayDoneError(SyncError):

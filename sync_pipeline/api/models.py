@@ -152,7 +152,7 @@ class DayOut(BaseModel):
 class AttemptOut(DayOut):
     """An attempt to sync a day.
 
-    `superseded` is true if the batch has a later attempt at that day.
+    `superseded` is true if the batch has a later attempt for that day.
     """
 
     superseded: bool

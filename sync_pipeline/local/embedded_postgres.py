@@ -238,7 +238,9 @@ class _Server:
     def _initialize(self, account: tuple[int, int] | None, *, durable: bool) -> None:
         """Create the data folder atomically: run `initdb` in a temporary folder, then rename it."""
         if self.folder.exists() and any(self.folder.iterdir()):
-            raise self._error("cannot be created", "the folder has other contents; move them")
+            raise self._error(
+                "cannot be created", "the folder contains other files; move them elsewhere"
+            )
         new = Path(tempfile.mkdtemp(prefix=f"{self.folder.name}.new-", dir=self.folder.parent))
         try:
             _change_owner(new, account)

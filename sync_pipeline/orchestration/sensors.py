@@ -103,7 +103,7 @@ def _backfill_sensor(datasets: Sequence[Dataset]) -> dg.SensorDefinition:
         with tracking_transaction(current_settings()) as cursor:
             opened = _open_backfills(cursor, context.instance, datasets, since)
         context.update_cursor(now.isoformat())
-        return dg.SkipReason(f"opened the records of backfills: {', '.join(opened) or 'none'}")
+        return dg.SkipReason(f"opened records for backfills: {', '.join(opened) or 'none'}")
 
     return record_backfills
 

@@ -1,4 +1,4 @@
-"""`DayRecord`: record the start and end of each attempt at a day.
+"""`DayRecord`: record the start and end of each attempt for a day.
 
 If the tracking tables are in the target database, a success is recorded in the transaction that
 loads the rows; otherwise it is recorded after the commit, and the outbox keeps the day until then.
@@ -64,7 +64,7 @@ class DayRecord:
         self._resync = resync
 
     def begin(self, sync: DaySync) -> None:
-        """Begin an attempt at a day whose lock is held.
+        """Begin an attempt for a day whose lock is held.
 
         Raises DayDoneError if the day is already synced, BatchCancelledError if the batch was
         cancelled, and WorkerLostError if this worker was declared lost.

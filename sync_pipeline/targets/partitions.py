@@ -92,7 +92,7 @@ class Partitions:
         return None if row is None else Parent(*row)
 
     def _parts(self, cursor: "Cursor", parent: Parent) -> list[_Part]:
-        """Return a table's partitions. Queries the bounds only of partitions not in the cache."""
+        """Return a table's partitions. Queries bounds only for partitions that are not cached."""
         cursor.execute(_SQL["partitions"], {"oid": parent.oid})
         attached = [(oid, since) for oid, since in cursor.fetchall()]
         new = {oid: since for oid, since in attached if (oid, since) not in self._known}

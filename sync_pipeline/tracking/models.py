@@ -71,7 +71,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A started attempt at a day. `number` is a fencing token: only the latest attempt at the day
+    """A started attempt for a day. `number` is a fencing token: only the latest attempt for the day
     may commit."""
 
     id: int

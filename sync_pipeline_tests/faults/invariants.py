@@ -204,7 +204,7 @@ def a_batch_starts_before_and_ends_after_its_days(facts: Facts) -> Iterator[str]
 
 
 def no_two_workers_load_a_day_at_once(facts: Facts) -> Iterator[str]:
-    """Each successful attempt at a day starts after the previous one has ended.
+    """Each successful attempt for a day starts after the previous one has ended.
 
     Attempt numbers may be out of chronological order, because a late result gets the next number.
     """

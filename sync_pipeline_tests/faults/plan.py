@@ -205,7 +205,7 @@ def _stopped(where: str) -> Callable[[Random], list[Fault]]:
 
 
 def _killed_during_outage(rng: Random) -> list[Fault]:
-    """Return faults that stop the tracking server and kill a worker before it is restarted."""
+    """Return faults that stop the tracking server and kill a worker while the server is down."""
     stopped, killed = round(0.2 * rng.random(), 2), round(0.1 + 0.4 * rng.random(), 2)
     return [
         Fault(What.STOP, stopped, where="tracking", lasts=1.2),

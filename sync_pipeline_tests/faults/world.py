@@ -118,7 +118,7 @@ class World:
         return self.servers[self.layout.home_of(role)]
 
     def url(self, role: str) -> str:
-        """Return the superuser's URL for the database that has this role."""
+        """Return the superuser's URL for the database with this purpose, such as the target."""
         home = self.layout.home_of(role)
         return self.servers[home].url.replace("/postgres?", f"/{self.layout.value}_{home}?")
 

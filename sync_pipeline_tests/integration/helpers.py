@@ -102,7 +102,7 @@ def day_record(connection: "Connection", day: date) -> dict[str, Any]:
 
 
 def history(connection: "Connection", day: date) -> list[dict[str, Any]]:
-    """Return the attempts at a day, oldest first."""
+    """Return the attempts for a day, oldest first."""
     return rows(
         connection,
         "SELECT * FROM sync_attempt WHERE dataset = %s AND sync_date = %s ORDER BY id",

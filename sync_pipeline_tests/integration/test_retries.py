@@ -63,7 +63,7 @@ def records_of(pipeline: Pipeline) -> str:
 
 
 def attempts(connection: "Connection", day: date) -> list[tuple[str, bool]]:
-    """Return the state of each attempt at a day, and whether the attempt is superseded."""
+    """Return the state of each attempt for a day, and whether the attempt is superseded."""
     return [(one["state"], one["superseded"]) for one in history(connection, day)]
 
 
@@ -192,7 +192,7 @@ def test_a_lock_timeout_on_the_table_is_retried(
 
 
 class TestBackoff:
-    """The backoff between two attempts at a day."""
+    """The backoff between two attempts for a day."""
 
     def test_the_record_remains_open_and_an_interrupt_ends_the_backoff(
         self, pipeline: Pipeline, connection: "Connection", interrupt: Callable[[], None]

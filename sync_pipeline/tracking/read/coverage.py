@@ -1,6 +1,6 @@
 """A dataset's coverage: every day in a range, with its state.
 
-Does not return the attempts at a day: see `history.py`.
+Does not return the attempts for a day: see `history.py`.
 """
 
 from dataclasses import dataclass

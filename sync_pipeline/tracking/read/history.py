@@ -125,13 +125,13 @@ def latest_change(cursor: "Cursor") -> int:
 
 
 def days_of(cursor: "Cursor", batch: Record) -> list[AttemptRow]:
-    """Return the current attempt at each day of a batch, oldest day first."""
+    """Return the current attempt for each day of a batch, oldest day first."""
     cursor.execute(_SQL["days_of_batch"], {"id": batch.id})
     return [AttemptRow(*row) for row in cursor.fetchall()]
 
 
 def attempts_of(cursor: "Cursor", owner: Record) -> list[AttemptRow]:
-    """Return the attempts of a batch record, or all attempts at the day of a day record.
+    """Return the attempts of a batch record, or all attempts for the day of a day record.
 
     Newest first, and at most `MAX_ATTEMPTS`. If a batch has more, superseded attempts take
     precedence over current ones, because `days_of` returns the latter.

@@ -35,7 +35,7 @@ SELECT {columns} FROM (
 -- latest_change: the highest change number
 SELECT coalesce(max(change), 0) FROM daily_sync_status
 
--- days_of_batch: the current attempt at each day of a batch, oldest day first
+-- days_of_batch: the current attempt for each day of a batch, oldest day first
 SELECT id, sync_date, state, attempt, superseded, batch_id, rows_read, rows_loaded, rows_rejected,
        bytes, duration_seconds, error_message, run_id, triggered_by, started_at, ended_at
 FROM sync_attempt WHERE batch_id = %(id)s AND NOT superseded ORDER BY sync_date
@@ -49,7 +49,7 @@ FROM (
     ORDER BY superseded DESC, id DESC LIMIT %(limit)s
 ) AS shown ORDER BY id DESC
 
--- attempts_of_day: all attempts at a day of a dataset, in all batches, newest first
+-- attempts_of_day: all attempts for a day of a dataset, in all batches, newest first
 SELECT id, sync_date, state, attempt, superseded, batch_id, rows_read, rows_loaded, rows_rejected,
        bytes, duration_seconds, error_message, run_id, triggered_by, started_at, ended_at
 FROM sync_attempt WHERE dataset = %(dataset)s AND sync_date = %(day)s

@@ -10,7 +10,7 @@ WHERE p.batch_key = %(batch_key)s ORDER BY p.id
 SELECT * FROM sync_batch_progress p
 ORDER BY p.start_time DESC, p.id DESC LIMIT %(limit)s
 
--- days_of_batch: the current attempt at each day of a batch
+-- days_of_batch: the current attempt for each day of a batch
 SELECT sync_date, state, attempt, rows_read, rows_loaded, rows_rejected, bytes,
        duration_seconds, error_message, run_id
 FROM sync_attempt WHERE batch_id = %(id)s AND NOT superseded ORDER BY sync_date

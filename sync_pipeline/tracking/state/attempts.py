@@ -39,7 +39,7 @@ def begin(
     after: FailedAttempt | None = None,
     resync: bool = True,
 ) -> Attempt:
-    """Start an attempt at a day whose lock the caller holds; return it with its number.
+    """Start an attempt for a day whose lock the caller holds; return it with its number.
 
     Raises DayDoneError if the day was synced by an attempt of the batch or, unless `resync`, by any
     attempt, and BatchCancelledError if the batch was cancelled. An earlier attempt that is still

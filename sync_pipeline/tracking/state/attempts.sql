@@ -18,7 +18,7 @@ WHERE record.status <> 'success' OR %(resync)s AND NOT EXISTS (
       AND state IN ('success', 'skipped'))
 RETURNING id, attempt
 
--- end_lost_attempts: close running attempts at a day whose lock the caller holds
+-- end_lost_attempts: close running attempts for a day whose lock the caller holds
 -- Either another worker has lost the lock, or the caller is retrying the day after `after_error`.
 UPDATE sync_attempt SET
     state = 'failed', ended_at = clock_timestamp(),
@@ -27,7 +27,7 @@ UPDATE sync_attempt SET
 WHERE dataset = %(dataset)s AND sync_date = %(day)s AND state = 'syncing'
 RETURNING batch_id
 
--- begin_planned: start the batch's pending attempt at the day
+-- begin_planned: start the batch's pending attempt for the day
 UPDATE sync_attempt SET
     state = 'syncing', attempt = %(number)s, started_at = clock_timestamp(),
     run_id = %(run_id)s, triggered_by = coalesce(%(triggered_by)s, triggered_by)
@@ -37,7 +37,7 @@ RETURNING id
 -- cancelled_by: who cancelled the batch, if it was cancelled
 SELECT cancelled_by FROM daily_sync_status WHERE id = %(batch_id)s AND cancelled_by IS NOT NULL
 
--- supersede: mark the batch's earlier attempt at this day as superseded
+-- supersede: mark the batch's earlier attempt for this day as superseded
 UPDATE sync_attempt SET superseded = true
 WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded
 
@@ -126,8 +126,8 @@ WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded AND sta
 UPDATE sync_attempt SET superseded = true
 WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded AND state <> 'syncing'
 
--- refuse_unplanned: add a failed attempt at a day that could not start
--- It is superseded if the batch has a current attempt at the day.
+-- refuse_unplanned: add a failed attempt for a day that could not start
+-- It is superseded if the batch has a current attempt for the day.
 INSERT INTO sync_attempt
     (dataset, sync_date, batch_id, state, run_id, triggered_by, error_message, ended_at, superseded)
 SELECT
@@ -158,7 +158,7 @@ SELECT sync_date, id, attempt, success_count FROM daily_sync_status
 WHERE dataset = %(dataset)s AND kind = 'day' AND status = 'success'
   AND sync_date = ANY(%(days)s::date[])
 
--- is_recorded: whether a run has an attempt at a day in this state
+-- is_recorded: whether a run has an attempt for a day in this state
 SELECT FROM sync_attempt
 WHERE dataset = %(dataset)s AND sync_date = %(day)s AND run_id = %(run_id)s AND state = %(state)s
 

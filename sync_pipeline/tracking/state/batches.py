@@ -1,6 +1,6 @@
 """Batch records: opened once, then computed from their days.
 
-The counts, status and remarks of a batch follow from the current attempts at its days, so any
+The counts, status and remarks of a batch are derived from the current attempts for its days, so any
 writer may refresh the record, any number of times and in any order, with the same result. All
 functions work in the caller's transaction. Does not change the state of a started day: see
 `attempts.py`.

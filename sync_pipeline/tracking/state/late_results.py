@@ -28,7 +28,7 @@ def lock_late_results(cursor: "Cursor") -> None:
 def record_late_success(cursor: "Cursor", late: LateSuccess, *, refresh: bool = True) -> bool:
     """Record a success; return False if it has to wait because another run is syncing the day.
 
-    Closes the run's own attempt at the day as a success: the running one, or the one with
+    Closes the run's own attempt for the day as a success: the running one, or the one with
     `late.number`, even if it was closed as failed because its worker was presumed dead. If there is
     neither, adds an attempt. Within the batch, this attempt replaces a pending or failed one at the
     day. Updates the day's record (unless a later attempt ended later) and, with `refresh`, the
@@ -48,7 +48,7 @@ def record_late_success(cursor: "Cursor", late: LateSuccess, *, refresh: bool = 
 def record_late_failure(cursor: "Cursor", late: LateFailure, *, refresh: bool = True) -> bool:
     """Record a failure; return False if it has to wait because another run is syncing the day.
 
-    Changes nothing if the run's attempt at the day has already ended. Otherwise, closes or adds an
+    Changes nothing if the run's attempt for the day has already ended. Otherwise, closes or adds an
     attempt and updates the records as `record_late_success` does.
     """
     values = {

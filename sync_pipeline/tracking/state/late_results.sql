@@ -12,7 +12,7 @@ VALUES
     (%(day)s, 'syncing', %(remarks)s, %(started_at)s, %(dataset)s, 'day', %(day)s, %(day)s, 1)
 ON CONFLICT (dataset, sync_date) WHERE kind = 'day' DO NOTHING
 
--- attempts_at_day: running attempts at the day, and this run's attempts that the result may close
+-- attempts_at_day: running attempts for the day, and this run's attempts that the result may close
 SELECT id, attempt, state, of_run FROM (
     SELECT *, coalesce(run_id = %(run_id)s AND batch_id IS NOT DISTINCT FROM %(batch_id)s::bigint
                        AND attempt IS NOT NULL, false) AS of_run
@@ -44,12 +44,12 @@ UPDATE sync_attempt own SET
           AND NOT other.superseded AND other.id <> own.id)
 WHERE id = %(own)s
 
--- skip_pending: skip the batch's pending attempt at the day, which is synced now
+-- skip_pending: skip the batch's pending attempt for the day, which is synced now
 UPDATE sync_attempt SET state = 'skipped', ended_at = clock_timestamp(), run_id = %(run_id)s
 WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded AND state = 'pending'
   AND %(state)s = 'success'
 
--- end_pending: close the batch's pending attempt at the day with the result
+-- end_pending: close the batch's pending attempt for the day with the result
 UPDATE sync_attempt SET
     state = %(state)s, attempt = %(number)s, started_at = %(started_at)s,
     ended_at = greatest(%(started_at)s, %(ended_at)s), error_message = %(error)s,
@@ -70,7 +70,7 @@ SELECT
     EXISTS (SELECT FROM sync_attempt
             WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded)
 
--- update_record: update the day's record, unless a later attempt at the day ended later
+-- update_record: update the day's record, unless a later attempt for the day ended later
 UPDATE daily_sync_status record SET
     attempt = greatest(attempt, %(number)s),
     status = CASE WHEN is_latest THEN %(state)s ELSE status END,

@@ -127,10 +127,10 @@ class Tracker:
         *,
         resync: bool = True,
     ) -> Attempt | None:
-        """Start an attempt at a day whose lock the caller holds; return it, or None if the tables
+        """Start an attempt for a day whose lock the caller holds; return it, or None if the tables
         are unavailable.
 
-        `after` is the worker's previous attempt at the day, which is closed as failed. Raises
+        `after` is the worker's previous attempt for the day, which is closed as failed. Raises
         DayDoneError if the day was synced in this batch or, unless `resync`, at any time;
         BatchCancelledError if the batch was cancelled; WorkerLostError if this worker was presumed
         dead.

@@ -1,4 +1,4 @@
-"""Attempts are numbered, and only the latest attempt at a day may record the day's result."""
+"""Attempts are numbered, and only the latest attempt for a day may record the day's result."""
 
 import random
 from dataclasses import replace

@@ -59,7 +59,7 @@ def record_late_failure(worker: Worker, error: str = "disk full", **changes: Any
 
 
 def at_day(connection: "Connection") -> list[tuple[int | None, str, bool]]:
-    """Return the number and the state of each attempt at the day, and whether it is current."""
+    """Return the number and the state of each attempt for the day, and whether it is current."""
     found = history(connection, START)
     return [(one["attempt"], one["state"], not one["superseded"]) for one in found]
 
