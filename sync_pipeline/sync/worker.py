@@ -157,7 +157,7 @@ class DayWorker:
         return self._record.result(sync)
 
     def fail_day(self, day: date, error: SyncError) -> DayResult:
-        """Record an attempt at `day` that failed with `error` before any row was loaded."""
+        """Record an attempt for `day` that failed with `error` before any row was loaded."""
         sync = DaySync(day, refresh=True, since=time.monotonic())
         try:
             self._connections.open_target().begin_day(day)

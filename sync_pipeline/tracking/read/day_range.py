@@ -1,4 +1,4 @@
-"""Query the attempts at some of a batch's days, so that the page can refresh only those days.
+"""Query the attempts for some of a batch's days, so that the page can refresh only those days.
 
 Does not return the attempts of a whole batch: see `history.py`.
 """

@@ -320,5 +320,5 @@ def test_the_token_command_prints_a_token_that_the_server_accepts(
 def test_the_token_command_rejects_invalid_names_and_roles(words: tuple[str, str]) -> None:
     ended = command.run({}, "token", *words)
     assert (ended.code, ended.out) == (2, "")
-    assert "the role is reader or operator" in ended.complaint
+    assert "the role must be 'reader' or 'operator'" in ended.complaint
     assert "SYNC_API_TOKENS" not in ended.errors
