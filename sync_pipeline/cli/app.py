@@ -78,7 +78,7 @@ def api(
 
 @app.command()
 def daemon() -> None:
-    """Run Dagster's daemon until Ctrl-C. Unlike Dagster's command, it starts backfills at once."""
+    """Run Dagster's daemon until Ctrl-C, which checks for backfills every few seconds."""
     from sync_pipeline.local.stack import prepare_databases, run_daemon
 
     with (

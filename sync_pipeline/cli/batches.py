@@ -32,9 +32,9 @@ from sync_pipeline.tracking.read import day_checks, reports
 def run_batch(settings: Settings, request: BatchRequest, *, as_json: bool) -> ExitCode:
     """Run a batch and show its progress, then its record; return the exit code."""
     console = errors if as_json else out
-    with launch_batch(settings, request) as batch:
+    with launch_batch(settings, request) as batch, _cancel_on_signal(batch) as signals:
         console.print(f"batch {batch.batch_key}, Dagster run {batch.run_id}", soft_wrap=True)
-        with batch_bar(console) as bar, _cancel_on_signal(batch) as signals:
+        with batch_bar(console) as bar:
             for progress in follow(settings, batch.record, batch.has_ended):
                 bar.show(progress)
     record = show_batch(settings, batch.record, as_json=as_json)

@@ -17,6 +17,8 @@ RUN_PROCESS_TAG = ".dagster/sync_pipeline_process"
 
 The Dagster UI hides tags with the prefix `.dagster/`.
 """
+CANCELLATION_TAG = "sync_pipeline/cancellation"
+"""The tag that says who or what cancelled a run whose command cancels it."""
 DATASET_METADATA = "sync_pipeline/dataset"
 """The key of the asset metadata that contains the dataset as JSON."""
 

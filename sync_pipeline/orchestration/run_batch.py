@@ -11,6 +11,7 @@ run like any other.
 import json
 import logging
 import os
+import select
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -30,22 +31,24 @@ from sync_pipeline.errors import RequestError, SyncError, one_line
 from sync_pipeline.exit_codes import ExitCode, exit_code_of
 from sync_pipeline.orchestration.component import translate_load_errors
 from sync_pipeline.orchestration.dagster.batch_key import running_runs
-from sync_pipeline.orchestration.dagster.cancellation import cancel_with_command
+from sync_pipeline.orchestration.dagster.cancellation import (
+    cancel_with_command,
+    describe_cancellation,
+)
 from sync_pipeline.orchestration.dagster.internals import (
-    DagsterExecutionInterruptedError,
     LoadableTargetOrigin,
     ManagedGrpcPythonEnvCodeLocationOrigin,
     ReconstructableRepository,
     RemoteJobOrigin,
     RemoteRepositoryOrigin,
     capture_interrupts,
-    check_captured_interrupt,
     core_execute_run,
 )
 from sync_pipeline.orchestration.dagster.storage import open_instance, speed_up_run
 from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor
 from sync_pipeline.orchestration.recovery.reconciler import Reconciler
 from sync_pipeline.settings import DAGSTER_STORAGE_URL, Settings, current_settings
+from sync_pipeline.tracking.worker.tracker import Tracker
 
 _MODULE = "sync_pipeline.definitions"
 _ATTRIBUTE = "defs"
@@ -68,9 +71,8 @@ def main() -> int:
     messages = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115  open until the end
     request = Request(**json.loads(messages.readline()))
     with _redirect_stdout() as output, capture_interrupts():
-        cancel_with_command(messages)
         try:
-            return _run(request, current_settings(), output)
+            return _run(request, current_settings(), messages, output)
         except SyncError as error:
             text, code = one_line(error), exit_code_of(error)
         except Exception as error:
@@ -80,7 +82,7 @@ def main() -> int:
         return code
 
 
-def _run(request: Request, settings: Settings, output: IO[str]) -> int:
+def _run(request: Request, settings: Settings, messages: IO[bytes], output: IO[str]) -> int:
     from sync_pipeline.orchestration.project import load_datasets
 
     with translate_load_errors(settings.project_dir):
@@ -96,7 +98,7 @@ def _run(request: Request, settings: Settings, output: IO[str]) -> int:
             _refuse_if_running(instance, request.batch_key)
         repository = ReconstructableRepository.for_module(_MODULE, _ATTRIBUTE)
         job = repository.get_reconstructable_job(tags.BATCH_JOB_NAME)
-        if check_captured_interrupt():
+        if select.select([messages], [], [], 0)[0]:  # the command cancelled the batch, or ended
             return ExitCode.CANCELLED
         run = instance.create_run_for_job(
             job.get_definition(),
@@ -115,10 +117,15 @@ def _run(request: Request, settings: Settings, output: IO[str]) -> int:
             warn_below=dataset.volume.warn_below,
         )
         for event in core_execute_run(job, run, instance, inject_env_vars=False):
-            if _is_interrupted(event):
-                # Do this before the run ends, so that Dagster shows it as cancelled, not as failed.
-                instance.report_run_canceling(run, "Cancelled from the command line.")
+            if event.event_type is dg.DagsterEventType.RUN_START:
+                cancel_with_command(instance, run, messages)
         ended = instance.get_run_by_id(run.run_id)
+        if ended is not None and ended.status is dg.DagsterRunStatus.CANCELED:
+            # No step closes the batch if the run was interrupted before the step that syncs days.
+            with Tracker(settings, run_id=run.run_id) as tracker:
+                reason = describe_cancellation(instance, ended)
+                tracker.mark_batch_not_run(request.batch_key, dataset.name, reason)
+            return ExitCode.CANCELLED
     succeeded = ended is not None and ended.status is dg.DagsterRunStatus.SUCCESS
     return ExitCode.OK if succeeded else ExitCode.FAILED
 
@@ -140,12 +147,6 @@ def _refuse_if_running(instance: dg.DagsterInstance, batch_key: str) -> None:
             f"batch {batch_key} is running in run {runs[0].run_id}; follow it with "
             f"sync-pipeline status {batch_key} --follow, or cancel it first"
         )
-
-
-def _is_interrupted(event: dg.DagsterEvent) -> bool:
-    """Return whether a step was interrupted by a signal, which only the command line sends."""
-    error = event.step_failure_data.error if event.is_step_failure else None
-    return error is not None and error.cls_name == DagsterExecutionInterruptedError.__name__
 
 
 def _describe(error: BaseException) -> str:

@@ -1,5 +1,6 @@
 """Cancel a run when its command ends, and describe who or what cancelled a run, for its record."""
 
+import logging
 import os
 import signal
 import threading
@@ -9,24 +10,37 @@ import dagster as dg
 
 from sync_pipeline.dagster_client import tags
 from sync_pipeline.dagster_client.tags import COMMAND_LINE_SUFFIX
+from sync_pipeline.errors import one_line
 from sync_pipeline.orchestration.dagster.batch_key import triggered_by
 
-_CANCELLED_BY_COMMAND = "cancelled by {user} at the command line"
-_COMMAND_WAS_KILLED = "cancelled: the command started by {user} was killed"
-_reason: str | None = None
+_logger = logging.getLogger(__name__)
 
 
-def cancel_with_command(messages: IO[bytes]) -> None:
-    """Cancel this process's run as soon as the command that started it sends a line or ends.
+def cancel_with_command(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, messages: IO[bytes]
+) -> None:
+    """Cancel `run`, which this process is executing, when its command sends a line or ends.
 
-    `messages` is an unbuffered pipe from the command. The process sends itself a single signal. If
-    the command (or the kernel, when the command dies) sent the signal instead, it could arrive
+    `messages` is an unbuffered pipe from the command. Like a run launcher that terminates a run,
+    this first reports to Dagster that the run is being cancelled, and then interrupts the process,
+    once. If the command (or the kernel, when the command dies) sent the signal, it could arrive
     twice, and the second signal would interrupt the cleanup that the first one started.
     """
+    user = triggered_by(run).removesuffix(COMMAND_LINE_SUFFIX)
 
     def wait() -> None:
-        global _reason
-        _reason = _CANCELLED_BY_COMMAND if messages.readline() else _COMMAND_WAS_KILLED
+        if messages.readline():
+            reason = f"cancelled by {user} at the command line"
+        else:
+            reason = f"cancelled: the command started by {user} was killed"
+        try:
+            current = instance.get_run_by_id(run.run_id)
+            if current is None or current.is_finished:
+                return
+            instance.add_run_tags(run.run_id, {tags.CANCELLATION_TAG: reason})
+            instance.report_run_canceling(run, reason)
+        except Exception as error:  # Dagster's storage is unavailable
+            _logger.warning("could not report the cancellation to Dagster: %s", one_line(error))
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, name="cancel-with-command", daemon=True).start()
@@ -42,13 +56,15 @@ def describe_interrupt(instance: dg.DagsterInstance, run_id: str) -> str:
         return f"cancelled: run {run_id}"
     if run.status in (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED):
         return describe_cancellation(instance, run)
-    if _reason is None:
-        return f"cancelled: the process of run {run_id} received a signal"
-    return _reason.format(user=triggered_by(run).removesuffix(COMMAND_LINE_SUFFIX))
+    return f"cancelled: the process of run {run_id} received a signal"
 
 
 def describe_cancellation(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
-    """Return text that says whether `run` or its backfill was cancelled in Dagster."""
+    """Return who or what cancelled `run`: its command, or Dagster's user, who cancelled the run or
+    its backfill."""
+    reason = run.tags.get(tags.CANCELLATION_TAG)
+    if reason and run.parent_run_id is None:  # a re-executed run has the tags of the run before it
+        return reason
     backfill_id = run.tags.get(tags.BACKFILL_TAG)
     backfill = instance.get_backfill(backfill_id) if backfill_id else None
     if backfill is not None and backfill.status.value.startswith("CANCEL"):

@@ -20,9 +20,6 @@ from dagster._core.definitions.reconstruct import (
 from dagster._core.definitions.unresolved_asset_job_definition import (
     UnresolvedAssetJobDefinition as UnresolvedAssetJobDefinition,
 )
-from dagster._core.errors import (
-    DagsterExecutionInterruptedError as DagsterExecutionInterruptedError,
-)
 from dagster._core.events import AssetMaterializationPlannedData as AssetMaterializationPlannedData
 from dagster._core.events import DagsterEvent as DagsterEvent
 from dagster._core.events import DagsterEventBatchMetadata as DagsterEventBatchMetadata
@@ -51,7 +48,6 @@ from dagster._grpc.types import ExecuteRunArgs as ExecuteRunArgs
 from dagster._serdes import serialize_value as serialize_value
 from dagster._utils import get_run_crash_explanation as get_run_crash_explanation
 from dagster._utils.interrupts import capture_interrupts as capture_interrupts
-from dagster._utils.interrupts import check_captured_interrupt as check_captured_interrupt
 
 RUN_COMMAND_MODULE = "dagster._cli.api"
 """The module that `execute_run` imports."""
