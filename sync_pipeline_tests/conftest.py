@@ -53,6 +53,7 @@ _LONGEST_FIRST = (
     *_SHARED_STACK,
     "faults",
     "integration/test_cli.py",
+    "integration/test_cli_interrupts.py",
     *_SEPARATE_FILES,
     "integration/test_definitions.py",
     "integration/test_dev.py",

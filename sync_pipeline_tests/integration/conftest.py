@@ -9,10 +9,12 @@ from types import FrameType
 
 import pytest
 
+from sync_pipeline_tests import stack_project
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import Pipeline
 from sync_pipeline_tests.integration.other_server import OtherServer, other_server
 from sync_pipeline_tests.integration.shared_stack import FOLDERS, SharedStack
+from sync_pipeline_tests.stack_project import Databases
 
 _SHARED_STACK = pytest.StashKey[SharedStack]()
 
@@ -76,3 +78,12 @@ def pipeline(source_url: str, database_url: str) -> Pipeline:
     made = Pipeline(source_url, database_url)
     made.make_source()
     return made
+
+
+@pytest.fixture(scope="module")
+def project(
+    make_database: Callable[[str | None], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Databases]:
+    """Yield a project for commands, without a running Dagster. Each test uses different days."""
+    with stack_project.project(make_database, tmp_path_factory.mktemp("command")) as made:
+        yield made

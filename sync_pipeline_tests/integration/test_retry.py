@@ -1,7 +1,6 @@
 """`sync-pipeline retry` resumes a failed batch in the same record while Dagster is not running."""
 
 import signal
-from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import date
 from typing import Any
@@ -9,24 +8,12 @@ from typing import Any
 import psycopg2
 import pytest
 
-from sync_pipeline_tests import stack_project
 from sync_pipeline_tests.command import Ended, end_of, run, started
+from sync_pipeline_tests.integration.commands import backfill
 from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Databases, days
 from sync_pipeline_tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(scope="module")
-def project(
-    make_database: Callable[[str | None], str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Databases]:
-    with stack_project.project(make_database, tmp_path_factory.mktemp("retry")) as made:
-        yield made
-
-
-def backfill(project: Databases, of: list[date], *options: str) -> Ended:
-    return run(project.settings.environment, "backfill", "orders", of[0], of[-1], *options)
 
 
 def retry(project: Databases, batch: object, *options: str) -> Ended:

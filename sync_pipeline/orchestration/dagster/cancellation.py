@@ -60,8 +60,8 @@ def describe_interrupt(instance: dg.DagsterInstance, run_id: str) -> str:
 
 
 def describe_cancellation(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
-    """Return who or what cancelled `run`: its command, or Dagster's user, who cancelled the run or
-    its backfill."""
+    """Return text that says whether the command of `run` cancelled the run, or whether the run or
+    its backfill was cancelled in Dagster."""
     reason = run.tags.get(tags.CANCELLATION_TAG)
     if reason and run.parent_run_id is None:  # a re-executed run has the tags of the run before it
         return reason
