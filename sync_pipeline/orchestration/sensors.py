@@ -19,13 +19,13 @@ from sync_pipeline.orchestration.dagster.cancellation import describe_cancellati
 from sync_pipeline.orchestration.dagster.internals import BulkActionsFilter, BulkActionStatus
 from sync_pipeline.orchestration.dagster.storage import pool_connections
 from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor
-from sync_pipeline.orchestration.recovery.late_results import record_late_results_of_run
+from sync_pipeline.orchestration.recovery.after_outage import record_late_results_of_run
 from sync_pipeline.orchestration.recovery.reconciler import Reconciler
 from sync_pipeline.orchestration.recovery.records import (
     close_run,
     open_backfill,
 )
-from sync_pipeline.orchestration.recovery.target import process_outbox
+from sync_pipeline.orchestration.recovery.target_cleanup import process_outbox
 from sync_pipeline.settings import current_settings
 from sync_pipeline.tracking.connection import connect_tracking, tracking_transaction
 from sync_pipeline.tracking.state import corrections

@@ -18,7 +18,7 @@ from sync_pipeline.sync.result import DayResult as DayResult
 from sync_pipeline.sync.result import Outcome as Outcome
 from sync_pipeline.sync.worker import DayWorker
 from sync_pipeline.tracking.models import AttemptState, NewBatch
-from sync_pipeline.tracking.progress import days_between_writes
+from sync_pipeline.tracking.progress_interval import days_between_writes
 from sync_pipeline.tracking.worker.tracker import Tracker
 
 _DONE = (AttemptState.SUCCESS, AttemptState.SKIPPED)

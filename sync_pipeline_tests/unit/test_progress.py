@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync_pipeline.config.dataset import Every, Percent, Progress
-from sync_pipeline.tracking.progress import days_between_writes
+from sync_pipeline.tracking.progress_interval import days_between_writes
 
 pytestmark = pytest.mark.unit
 

@@ -22,7 +22,7 @@ from sync_pipeline.api.models import (
 )
 from sync_pipeline.api.openapi import LINKS
 from sync_pipeline.api.problems import ProblemError, responses
-from sync_pipeline.api.routes.access import Launcher, Operator, Reader
+from sync_pipeline.api.security.access import Launcher, Operator, Reader
 from sync_pipeline.api.routes.records import RecordId
 from sync_pipeline.api.services import Services, get_services
 from sync_pipeline.config.dataset import Dataset

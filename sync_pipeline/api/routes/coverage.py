@@ -20,7 +20,7 @@ from sync_pipeline.api.models import (
     Envelope,
 )
 from sync_pipeline.api.problems import ProblemError, responses
-from sync_pipeline.api.routes.access import Reader
+from sync_pipeline.api.security.access import Reader
 from sync_pipeline.api.services import Services, get_services
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.tracking.read import coverage as tracked

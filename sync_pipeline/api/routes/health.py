@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from sync_pipeline.api.models import HealthOut
 from sync_pipeline.api.problems import responses
-from sync_pipeline.api.routes.access import Reader
+from sync_pipeline.api.security.access import Reader
 from sync_pipeline.api.services import Services, get_services
 
 _TEXT = "text/plain; version=1.0.0; charset=utf-8"

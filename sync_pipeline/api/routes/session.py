@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from sync_pipeline.api.models import Envelope, MeOut, SessionIn
 from sync_pipeline.api.problems import ProblemError, responses
-from sync_pipeline.api.routes.access import (
+from sync_pipeline.api.security.access import (
     SESSION_COOKIE,
     Reader,
     check_csrf_token,

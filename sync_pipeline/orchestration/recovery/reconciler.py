@@ -34,12 +34,12 @@ from sync_pipeline.orchestration.dagster.internals import (
 )
 from sync_pipeline.orchestration.dagster.materializations import report_late
 from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor, Suspicion
-from sync_pipeline.orchestration.recovery.late_results import (
+from sync_pipeline.orchestration.recovery.after_outage import (
     open_records_of_ended_runs,
     record_late_results,
 )
 from sync_pipeline.orchestration.recovery.records import close_run
-from sync_pipeline.orchestration.recovery.target import process_outbox, terminate_sessions_of_run
+from sync_pipeline.orchestration.recovery.target_cleanup import process_outbox, terminate_sessions_of_run
 from sync_pipeline.settings import Settings
 from sync_pipeline.tracking.connection import connect_tracking
 from sync_pipeline.tracking.models import Batch

@@ -16,7 +16,7 @@ import psycopg2
 from sync_pipeline.database.connections import connect
 from sync_pipeline.errors import TargetUnreachableError, one_line
 from sync_pipeline.orchestration.dagster.observations import UnrecordedDay
-from sync_pipeline.orchestration.recovery.late_results import (
+from sync_pipeline.orchestration.recovery.after_outage import (
     Recorded,
     correction_for,
     record_late_result,
