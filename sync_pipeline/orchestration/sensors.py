@@ -18,8 +18,8 @@ from sync_pipeline.errors import SyncError, one_line
 from sync_pipeline.orchestration.dagster.cancellation import describe_cancellation
 from sync_pipeline.orchestration.dagster.internals import BulkActionsFilter, BulkActionStatus
 from sync_pipeline.orchestration.dagster.storage import pool_connections
-from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor
 from sync_pipeline.orchestration.recovery.after_outage import record_late_results_of_run
+from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor
 from sync_pipeline.orchestration.recovery.reconciler import Reconciler
 from sync_pipeline.orchestration.recovery.records import (
     close_run,

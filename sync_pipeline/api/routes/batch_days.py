@@ -7,9 +7,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
+from sync_pipeline.api.authorization import Reader
 from sync_pipeline.api.models import AttemptOut, Day, DayOut, DetailOut, Envelope, RecordOut
 from sync_pipeline.api.problems import no_record, responses
-from sync_pipeline.api.security.access import Reader
 from sync_pipeline.api.routes.records import RecordId
 from sync_pipeline.api.services import Services, get_services
 from sync_pipeline.tracking.read import day_range, history

@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Response
 
 from sync_pipeline.api import launching
+from sync_pipeline.api.authorization import Launcher, Operator, Reader
 from sync_pipeline.api.launching import Launched
 from sync_pipeline.api.models import (
     BatchIn,
@@ -22,7 +23,6 @@ from sync_pipeline.api.models import (
 )
 from sync_pipeline.api.openapi import LINKS
 from sync_pipeline.api.problems import ProblemError, responses
-from sync_pipeline.api.security.access import Launcher, Operator, Reader
 from sync_pipeline.api.routes.records import RecordId
 from sync_pipeline.api.services import Services, get_services
 from sync_pipeline.config.dataset import Dataset

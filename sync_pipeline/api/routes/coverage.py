@@ -9,6 +9,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
+from sync_pipeline.api.authorization import Reader
 from sync_pipeline.api.catalogue import bounds_of
 from sync_pipeline.api.models import (
     CoverageOut,
@@ -20,7 +21,6 @@ from sync_pipeline.api.models import (
     Envelope,
 )
 from sync_pipeline.api.problems import ProblemError, responses
-from sync_pipeline.api.security.access import Reader
 from sync_pipeline.api.services import Services, get_services
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.tracking.read import coverage as tracked

@@ -13,10 +13,10 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
+from sync_pipeline.api.authorization import Reader
 from sync_pipeline.api.live.broker import Stream, StreamSignal, ping
 from sync_pipeline.api.live.listener import MAX_REPLAYED, chunk_of
 from sync_pipeline.api.problems import ProblemError, responses
-from sync_pipeline.api.security.access import Reader
 from sync_pipeline.api.security.tokens import Caller
 from sync_pipeline.api.services import Services, get_services
 from sync_pipeline.errors import TrackingError

@@ -8,9 +8,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
+from sync_pipeline.api.authorization import Reader
 from sync_pipeline.api.models import HealthOut
 from sync_pipeline.api.problems import responses
-from sync_pipeline.api.security.access import Reader
 from sync_pipeline.api.services import Services, get_services
 
 _TEXT = "text/plain; version=1.0.0; charset=utf-8"

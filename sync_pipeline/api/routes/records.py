@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query
 
+from sync_pipeline.api.authorization import Reader
 from sync_pipeline.api.models import (
     AttemptOut,
     Day,
@@ -19,7 +20,6 @@ from sync_pipeline.api.models import (
     Status,
 )
 from sync_pipeline.api.problems import ProblemError, no_record, responses
-from sync_pipeline.api.security.access import Reader
 from sync_pipeline.api.services import Services, get_services
 from sync_pipeline.tracking.read import history, listing
 from sync_pipeline.tracking.read.history import Record

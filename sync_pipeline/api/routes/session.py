@@ -7,14 +7,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from sync_pipeline.api.models import Envelope, MeOut, SessionIn
-from sync_pipeline.api.problems import ProblemError, responses
-from sync_pipeline.api.security.access import (
+from sync_pipeline.api.authorization import (
     SESSION_COOKIE,
     Reader,
     check_csrf_token,
     require_same_site,
 )
+from sync_pipeline.api.models import Envelope, MeOut, SessionIn
+from sync_pipeline.api.problems import ProblemError, responses
 from sync_pipeline.api.security.tokens import LOCAL, SESSION_SECONDS, Caller
 from sync_pipeline.api.services import Services, get_services
 

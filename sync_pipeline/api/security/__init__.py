@@ -1,4 +1,4 @@
-"""Access control: tokens, sessions and the rate limit.
+"""Tokens, sessions and the rate limit.
 
-Does not check requests: see `routes/access.py`.
+Does not check requests: see `../authorization.py`.
 """

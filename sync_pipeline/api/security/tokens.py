@@ -2,7 +2,7 @@
 
 A token is 32 random bytes, so an unsalted SHA-256 hash is safe. A session contains its token's name
 and the start of the token's hash, so removing a token ends its sessions. Does not check requests:
-see `routes/access.py`.
+see `../authorization.py`.
 """
 
 import base64

@@ -2,7 +2,7 @@
 
 A worker that cannot write a day's result to the tracking tables logs it as an observation, so that
 the result is not lost if the worker ends before the tables are available again. Does not record
-the results: see `recovery/late_results.py`.
+the results: see `recovery/after_outage.py`.
 """
 
 import logging

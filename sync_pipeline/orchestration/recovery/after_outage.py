@@ -2,7 +2,7 @@
 
 Records the results that workers stored in Dagster (`dagster/observations.py`), and opens the
 records of batches whose runs ended without opening one. All functions are idempotent. Does not
-read the outbox: see `target.py`.
+read the outbox: see `target_cleanup.py`.
 """
 
 import time

@@ -4,7 +4,8 @@ Hooks and sensors react to events. The reconciler finds problems that caused no 
 that was killed, a run that Dagster shows as running although it is not, a batch without a run, a
 synced day that was never reported to Dagster. Every step is idempotent and may run late. It reads
 only open items (workers, unfinished runs, open batches, unreported days), never history. Does not
-contain the individual corrections: see `late_results.py`, `records.py` and `target.py`.
+decide whether a worker is lost (see `lost_workers.py`), and does not contain the individual
+corrections: see `after_outage.py`, `records.py` and `target_cleanup.py`.
 """
 
 import logging
@@ -33,20 +34,24 @@ from sync_pipeline.orchestration.dagster.internals import (
     BulkActionStatus,
 )
 from sync_pipeline.orchestration.dagster.materializations import report_late
-from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor, Suspicion
 from sync_pipeline.orchestration.recovery.after_outage import (
     open_records_of_ended_runs,
     record_late_results,
 )
+from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor
+from sync_pipeline.orchestration.recovery.lost_workers import Suspicions
 from sync_pipeline.orchestration.recovery.records import close_run
-from sync_pipeline.orchestration.recovery.target_cleanup import process_outbox, terminate_sessions_of_run
+from sync_pipeline.orchestration.recovery.target_cleanup import (
+    process_outbox,
+    terminate_sessions_of_run,
+)
 from sync_pipeline.settings import Settings
 from sync_pipeline.tracking.connection import connect_tracking
 from sync_pipeline.tracking.models import Batch
 from sync_pipeline.tracking.state import attempts, batches, corrections
 from sync_pipeline.tracking.state.corrections import Correction
 from sync_pipeline.tracking.worker import workers
-from sync_pipeline.tracking.worker.workers import RegisteredWorker, Worker
+from sync_pipeline.tracking.worker.workers import Worker
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -60,8 +65,6 @@ _RUNNING_STATUSES = (
 _OPEN_BACKFILL_STATUSES = [s for s in BulkActionStatus if s not in BULK_ACTION_TERMINAL_STATUSES]
 _MAX_UNREPORTED = 200  # per run of the reconciler
 _STATEMENT_SECONDS = 30.0
-_MAX_GAP_SECONDS = 15.0  # after a longer gap between two runs, suspicions start over
-_MAX_RENEWALS = 3  # a run is lost if its suspicion has started over this many times
 _logger = logging.getLogger(__name__)
 
 
@@ -84,7 +87,7 @@ class Reconciler:
         self._settings = settings
         self._datasets = datasets
         self._state = state
-        self._suspected_before, state.suspected = self._renew_suspicions(), {}
+        self._suspicions = Suspicions(settings.lost_after_seconds, state)
         self.corrections: list[Correction] = []
         self.errors: list[str] = []
 
@@ -119,18 +122,6 @@ class Reconciler:
             self.errors.append(one_line(error))
             connection.rollback()
 
-    def _renew_suspicions(self) -> dict[str, Suspicion]:
-        """Return the suspicions from the previous run, or start over if it was too long ago.
-
-        This gives a worker that missed heartbeats while the tracking tables were unavailable time
-        to send the next one.
-        """
-        now, before = time.time(), self._state.suspected
-        max_gap = max(_MAX_GAP_SECONDS, self._settings.lost_after_seconds / 2)
-        if now - (self._state.last_run_at or 0.0) < max_gap:
-            return before
-        return {run_id: Suspicion(now, found.renewed + 1) for run_id, found in before.items()}
-
     def _record_late_results(self, connection: "Connection") -> None:
         """Record what happened while the tracking tables were unavailable, before any worker is
         declared lost."""
@@ -148,7 +139,7 @@ class Reconciler:
         """
         with connection, connection.cursor() as cursor:
             found = workers.registered_workers(cursor)
-        checked = [(one.worker, self._why_lost(one)) for one in found]
+        checked = [(one.worker, self._suspicions.why_lost(one)) for one in found]
         lost = [(worker, why) for worker, why in checked if why is not None]
         return lost, {worker.run_id for worker, why in checked if why is None}
 
@@ -172,29 +163,6 @@ class Reconciler:
         for correction in process_outbox(*arguments, of_run=of_run, running=running):
             self._correct(connection, correction)
 
-    def _why_lost(self, registered: RegisteredWorker) -> str | None:
-        """Return why a worker is considered lost, or None if it is not."""
-        run_id, silent = registered.worker.run_id, registered.silent_seconds
-        if registered.is_dead(self._settings.lost_after_seconds / 2):
-            return f"its process {registered.worker.pid} was killed or crashed"
-        if silent <= self._settings.lost_after_seconds:
-            return None
-        # The tracking tables may have been unavailable; give the worker time for a heartbeat.
-        if not self._is_suspected_for(run_id, self._settings.lost_after_seconds / 2):
-            return None
-        return f"its process {registered.worker.pid} had no heartbeat for {silent:.0f} s"
-
-    def _is_suspected_for(self, run_id: str, seconds: float) -> bool:
-        """Note that a run may be lost; return whether it has been suspected for `seconds`.
-
-        If the reconciler always runs late, for example in a busy daemon, the suspicion keeps
-        starting over. In that case, returns True once it has started over a few times.
-        """
-        now = time.time()
-        suspicion = self._suspected_before.get(run_id) or Suspicion(now)
-        self._state.suspected[run_id] = suspicion
-        return now - suspicion.since >= seconds or suspicion.renewed >= _MAX_RENEWALS
-
     def _fail_runs_without_worker(self, connection: "Connection", running: set[str]) -> None:
         """Mark runs as failed if Dagster shows them as running but they have no worker."""
         records = self._instance.get_run_records(dg.RunsFilter(statuses=list(_RUNNING_STATUSES)))
@@ -205,7 +173,7 @@ class Reconciler:
             age = run_times.seconds_since(run_times.start_time(record))
             if age < self._settings.lost_after_seconds:
                 continue  # its worker may be about to register
-            if self._is_suspected_for(run_id, self._settings.lost_after_seconds):
+            if self._suspicions.is_suspected_for(run_id, self._settings.lost_after_seconds):
                 self._fail_run(connection, run_id, "it has no process")
 
     def _syncs_datasets(self, run: dg.DagsterRun) -> bool:

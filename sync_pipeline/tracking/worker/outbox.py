@@ -3,7 +3,8 @@
 If the tracking tables are in another database or are unavailable, a day is recorded after its
 commit. The transaction that loads the day adds it to the outbox, so that the reconciler can record
 it if the worker dies in between. A worker removes the days that it has recorded, so the outbox is
-usually almost empty. Does not record the days it contains: see `orchestration/recovery/target.py`.
+usually almost empty. Does not record the days it contains: see
+`orchestration/recovery/target_cleanup.py`.
 """
 
 import json

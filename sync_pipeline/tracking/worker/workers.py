@@ -3,7 +3,7 @@
 A worker is identified by its host ID, its process ID and the start time of its process. The
 operating system knows whether a process on the same host exists; a worker on another host can only
 be judged by its heartbeat. Does not send heartbeats (see `heartbeat.py`), and does not
-declare workers lost: see `orchestration/recovery/reconciler.py`.
+declare workers lost: see `orchestration/recovery/lost_workers.py`.
 """
 
 import os

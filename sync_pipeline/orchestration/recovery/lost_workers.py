@@ -1,0 +1,61 @@
+"""Decides whether a worker is lost: its process is dead, or it sends no heartbeats.
+
+A missing heartbeat is not enough: the tracking tables may have been unavailable, or the reconciler
+may not have run. The run is therefore suspected first. Does not mark its run as failed: see
+`reconciler.py`.
+"""
+
+import time
+
+from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor, Suspicion
+from sync_pipeline.tracking.worker.workers import RegisteredWorker
+
+_MAX_GAP_SECONDS = 15.0  # after a longer gap between two runs, suspicions start over
+_MAX_RENEWALS = 3  # a run is lost if its suspicion has started over this many times
+
+
+class Suspicions:
+    """The runs that may be lost, in one run of the reconciler.
+
+    `state` holds the suspicions from the previous run, and receives those of this run.
+    """
+
+    def __init__(self, lost_after_seconds: float, state: ReconcilerCursor) -> None:
+        self._lost_after_seconds = lost_after_seconds
+        self._state = state
+        self._before, state.suspected = self._renewed(), {}
+
+    def why_lost(self, registered: RegisteredWorker) -> str | None:
+        """Return why a worker is considered lost, or None if it is not."""
+        pid, silent = registered.worker.pid, registered.silent_seconds
+        if registered.is_dead(self._lost_after_seconds / 2):
+            return f"its process {pid} was killed or crashed"
+        if silent <= self._lost_after_seconds:
+            return None
+        # The tracking tables may have been unavailable; give the worker time for a heartbeat.
+        if not self.is_suspected_for(registered.worker.run_id, self._lost_after_seconds / 2):
+            return None
+        return f"its process {pid} had no heartbeat for {silent:.0f} s"
+
+    def is_suspected_for(self, run_id: str, seconds: float) -> bool:
+        """Note that a run may be lost; return whether it has been suspected for `seconds`.
+
+        If the reconciler always runs late, for example in a busy daemon, the suspicion keeps
+        starting over. In that case, returns True once it has started over a few times.
+        """
+        now = time.time()
+        suspicion = self._before.get(run_id) or Suspicion(now)
+        self._state.suspected[run_id] = suspicion
+        return now - suspicion.since >= seconds or suspicion.renewed >= _MAX_RENEWALS
+
+    def _renewed(self) -> dict[str, Suspicion]:
+        """Return the suspicions from the previous run, or start over if it was too long ago.
+
+        This gives a worker that missed heartbeats while the tracking tables were unavailable time
+        to send the next one.
+        """
+        now, before = time.time(), self._state.suspected
+        max_gap = max(_MAX_GAP_SECONDS, self._lost_after_seconds / 2)
+        if now - (self._state.last_run_at or 0.0) < max_gap:
+            return before
+        return {run_id: Suspicion(now, found.renewed + 1) for run_id, found in before.items()}
