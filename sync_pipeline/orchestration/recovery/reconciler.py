@@ -2,7 +2,7 @@
 
 Hooks and sensors react to events. The reconciler finds problems that caused no event: a worker
 that was killed, a run that Dagster shows as running although it is not, a batch without a run, a
-synced day that was never reported to Dagster. Every step is idempotent and may run late. It reads
+synced day that was never reported to Dagster. Every step is idempotent and may run late. Steps read
 only open items (workers, unfinished runs, open batches, unreported days), never history. Does not
 contain the individual corrections: see `late_results.py`, `records.py` and `target.py`.
 """
@@ -120,7 +120,7 @@ class Reconciler:
             connection.rollback()
 
     def _renew_suspicions(self) -> dict[str, Suspicion]:
-        """Return the suspicions from the previous run, or start over if it was too long ago.
+        """Return the previous run's suspicions; start them over if that run was too long ago.
 
         This gives a worker that missed heartbeats while the tracking tables were unavailable time
         to send the next one.
@@ -182,7 +182,7 @@ class Reconciler:
         # The tracking tables may have been unavailable; give the worker time for a heartbeat.
         if not self._is_suspected_for(run_id, self._settings.lost_after_seconds / 2):
             return None
-        return f"its process {registered.worker.pid} had no heartbeat for {silent:.0f} s"
+        return f"its process {registered.worker.pid} sent no heartbeat for {silent:.0f} s"
 
     def _is_suspected_for(self, run_id: str, seconds: float) -> bool:
         """Note that a run may be lost; return whether it has been suspected for `seconds`.
