@@ -43,7 +43,7 @@ def main(rows: int, source: str, folder: Path) -> None:
 
 @contextmanager
 def _connected(orders: Dataset, settings: Settings) -> Iterator[None]:
-    """Hold one connection of each kind that a sync opens while the block runs.
+    """While the block runs, hold one connection of each kind that a sync opens.
 
     The sync opens its own connections too, so if anything, the measured growth is too high.
     """

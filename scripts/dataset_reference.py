@@ -70,7 +70,7 @@ def render() -> str:
 
 
 def mappings_of(model: type[BaseModel]) -> dict[str, Models]:
-    """Return the models of each key that is a mapping. If it has several, `type` selects one."""
+    """Return the models of each key that is a mapping; `type` selects one of several models."""
     found = {name: _models_in(field.annotation) for name, field in model.model_fields.items()}
     return {
         name: models

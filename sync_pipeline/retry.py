@@ -49,7 +49,7 @@ def retry(
 
 
 def backoffs(policy: Retry) -> Iterator[float]:
-    """Yield the seconds to wait after each attempt except the last; they double up to a maximum.
+    """Yield the seconds to wait after each attempt except the last, doubling them up to a maximum.
 
     Each value is varied randomly by up to 10 percent, so that workers that failed at the same time
     do not retry at the same time.

@@ -1,8 +1,8 @@
 """The settings of this machine, read from environment variables and `.env` files.
 
 Does not contain dataset settings: see `config/dataset.py`. `.env.example` lists every setting; a
-test compares the two. A setting is checked when it is used, so a command that does not use the
-target does not need its URL. Values are never printed.
+test compares it with the code. A setting is checked when it is used, so a command that does not use
+the target does not need its URL. Values are never printed.
 """
 
 import os
@@ -161,7 +161,7 @@ class Settings:
         return value
 
     def secrets_in(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Return the secrets in these settings: the passwords of each URL, and every other value
+        """Return the secrets in these settings: the passwords in each URL, and every other value
         as a whole."""
         found: list[str] = []
         for name in names:

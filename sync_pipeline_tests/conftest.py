@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
 _NUMBERS = itertools.count(1)
-# All temporary files, those of child processes too, are kept in memory if there is enough of it:
+# All temporary files, including those of child processes, are kept in memory if it is large enough:
 # ext4 without a journal skips recently deleted inodes one by one, which makes it slow to create
 # databases soon after many were dropped (`recently_deleted` in fs/ext4/ialloc.c).
 _MEMORY = Path("/dev/shm")  # noqa: S108

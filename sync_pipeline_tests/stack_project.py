@@ -205,14 +205,16 @@ _connections = threading.local()
 
 
 def _query(url: str, statement: str, values: Any = None) -> list[dict[str, Any]]:
-    """Run a statement on this thread's connection to `url`, which stays open for the next one:
-    tests that wait would otherwise spend much CPU time on connecting."""
+    """Run a statement on this thread's connection to `url`, and keep the connection open.
+
+    Otherwise, tests that wait would spend much CPU time on connecting.
+    """
     connections = vars(_connections)
     if url in connections:
         try:
             return _execute(connections[url], statement, values)
         except psycopg2.Error as error:
-            # An error without a code is one of the connection: the server was restarted.
+            # An error without a code is a connection error: the server was restarted.
             if error.pgcode is not None and not connections[url].closed:
                 raise
     connections[url] = psycopg2.connect(url, cursor_factory=RealDictCursor)

@@ -51,7 +51,9 @@ def pause(seconds: float) -> None:
 
 
 def _pause_between_polls(began: float, polled: float) -> None:
-    """Pause briefly at first and longer later, and longer than the poll that began at `polled`
-    took, to leave the CPU to the process under test."""
+    """Pause for more than twice the duration of the last poll, which began at `polled`.
+
+    This leaves the CPU to the process under test. Pauses are short at first and longer later.
+    """
     now = time.monotonic()
     pause(min(_MAX_POLL_SECONDS, _MIN_POLL_SECONDS + (now - began) / 50) + 2 * (now - polled))

@@ -1,4 +1,4 @@
-"""The longest delay of an event, with 500 streams on one process during a batch of 365 days.
+"""The longest delay of an event, with 500 streams open to one process during a batch of 365 days.
 
 Also checks that every stream receives the last change to every record.
 """

@@ -1,4 +1,4 @@
-"""Authenticates and authorizes requests, as dependencies of the routes.
+"""Route dependencies that authenticate and authorize requests.
 
 Does not verify tokens and sessions: see `security/tokens.py`.
 """

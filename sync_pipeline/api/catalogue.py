@@ -48,7 +48,7 @@ class Catalogue:
         return find_dataset(self.datasets(), name)
 
     def bounds(self, name: str) -> tuple[date, date] | None:
-        """Return a dataset's first day and last complete calendar day, or None if not known."""
+        """Return a dataset's first day and last complete calendar day, or None if unknown."""
         try:
             found = [dataset for dataset in self.datasets() if dataset.name == name]
         except StackError:

@@ -41,7 +41,7 @@ _END_TIMEOUT_SECONDS = 15.0  # a run ends shortly after its last day
 _POLL_SECONDS = 0.3
 _MAX_DAYS_OF_HIGH_PRIORITY = 7  # a small batch does not wait for the runs of a large one
 _LAUNCH_TIMEOUT_SECONDS = 60.0
-_LOCKED_LAUNCH_TIMEOUT_SECONDS = 15.0  # short, because others may wait for the lock
+_LOCKED_LAUNCH_TIMEOUT_SECONDS = 15.0  # short, because other requests may wait for the lock
 _RESYNC_ADVICE = (
     "to sync its days again, launch a new batch with POST /api/v1/sync-status/sync/batch and "
     '"already_synced": "resync"'

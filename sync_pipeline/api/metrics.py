@@ -1,7 +1,8 @@
-"""Prometheus metrics for this server and for the records; the latter are cached for 15 seconds.
+"""Prometheus metrics for this server and for the records.
 
-Record metrics are gauges, not counters, because they decrease when records are deleted or days are
-synced again. Does not contain the queries: see `tracking/read/metrics.py`.
+Record metrics are cached for 15 seconds. They are gauges, not counters, because they decrease when
+records are deleted or days are synced again. Does not contain the queries: see
+`tracking/read/metrics.py`.
 """
 
 import threading

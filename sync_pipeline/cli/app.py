@@ -36,7 +36,7 @@ def dev(
         int, typer.Option(help="Port of the page and the API on localhost.")
     ] = 8000,
 ) -> None:
-    """Run Dagster, the page and the API until Ctrl-C, and PostgreSQL if no database is set."""
+    """Run Dagster, the page, the API and (if no database is set) PostgreSQL until Ctrl-C."""
     from sync_pipeline.cli.dev import run_everything
     from sync_pipeline.local.stack import prepare_databases
 
@@ -78,7 +78,7 @@ def api(
 
 @app.command()
 def daemon() -> None:
-    """Run Dagster's daemon until Ctrl-C, which checks for backfills every few seconds."""
+    """Run Dagster's daemon until Ctrl-C. It checks for backfills every few seconds."""
     from sync_pipeline.local.stack import prepare_databases, run_daemon
 
     with (

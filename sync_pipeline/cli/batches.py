@@ -110,7 +110,10 @@ def latest_batch(settings: Settings) -> str:
     with read_tracking(settings) as cursor:
         found = reports.recent_batches(cursor, 1)
     if not found:
-        raise RequestError("there is no batch to follow yet")
+        raise RequestError(
+            "there is no batch to follow yet; launch one with: "
+            "sync-pipeline backfill DATASET START END"
+        )
     return str(found[0].id)
 
 

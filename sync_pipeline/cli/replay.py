@@ -14,7 +14,7 @@ from sync_pipeline.tracking.worker.tracker import Tracker
 
 
 def replay_and_show(settings: Settings, name: str, day: date | None, console: Console) -> bool:
-    """Replay a dataset's quarantined rows, printing each day; return whether none remain.
+    """Replay a dataset's quarantined rows, print each day's result, and return whether none remain.
 
     Raises TargetError or DayLockedError, or RequestError if the dataset does not exist.
     """

@@ -72,7 +72,7 @@ class PostgresTarget(StrictModel):
     """The table that the rows are written to, in the database in `SYNC_DATABASE_URL`."""
 
     table: Annotated[TableName, AfterValidator(_not_reserved)] = Field(
-        description="target table, or `schema.table`; created if it does not exist"
+        description="target table, as `table` or `schema.table`; created if it does not exist"
     )
     write: Literal["replace_day", "upsert", "append_only"] = Field(
         default="replace_day",

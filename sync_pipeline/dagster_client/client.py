@@ -46,8 +46,9 @@ class Dagster:
     ) -> str:
         """Launch a run of `job` and return its ID.
 
-        Raises RequestError if Dagster rejects the config, NoResponseError if there was no response
-        but the run may have been launched, or another StackError if it was not launched.
+        Raises RequestError if Dagster rejects the config. Raises NoResponseError if there was no
+        response, in which case the run may have been launched, or another StackError if the run was
+        not launched.
         """
         params = {
             "selector": {
@@ -81,10 +82,10 @@ class Dagster:
         *,
         timeout_seconds: float = _TIMEOUT_SECONDS,
     ) -> dict[str, Any]:
-        """Return the `data` of a GraphQL response.
+        """Execute a GraphQL query and return the `data` of the response.
 
-        Raises StackError if the response is an error or Dagster cannot be reached, or
-        NoResponseError if there was no valid response but the query may have been executed.
+        Raises StackError if the response is an error or Dagster cannot be reached. Raises
+        NoResponseError if there was no valid response, although the query may have been executed.
         """
         request = urllib.request.Request(  # noqa: S310  Dagster's HTTP address
             f"{self.url}/graphql",

@@ -13,12 +13,12 @@ BATCH_JOB_NAME = "batch_backfill"
 BATCH_KEY_TAG = "sync_pipeline/batch_key"
 TRIGGERED_BY_TAG = "sync_pipeline/triggered_by"
 RUN_PROCESS_TAG = ".dagster/sync_pipeline_process"
-"""The tag with the process of a run that `ForkServerRunLauncher` launched, as JSON.
+"""The tag that identifies a run's process, as JSON, if `ForkServerRunLauncher` launched the run.
 
 The Dagster UI hides tags with the prefix `.dagster/`.
 """
 CANCELLATION_TAG = "sync_pipeline/cancellation"
-"""The tag that says who or what cancelled a run whose command cancels it."""
+"""The tag that says who or what cancelled a run through the command that launched it."""
 DATASET_METADATA = "sync_pipeline/dataset"
 """The key of the asset metadata that contains the dataset as JSON."""
 

@@ -89,7 +89,7 @@ def check_version(url: str, setting: str) -> str:
 
 
 def version_of(cursor: "Cursor") -> str | None:
-    """Return the version of the tracking tables, read with `cursor`."""
+    """Return the version of the tracking tables, read with `cursor`; None if there is none."""
     cursor.execute(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608  a constant
     row = cursor.fetchone()
     return None if row is None else str(row[0])

@@ -164,8 +164,8 @@ class _Server:
                 postmaster.status == "ready" and _can_connect(postmaster.url)
             )
 
-        # The server may still be starting or stopping if the process that did so was killed, and
-        # for a moment after the server itself is killed, its state is still "ready".
+        # If the process that was starting or stopping the server was killed, the server may still
+        # be doing so. For a moment after the server itself is killed, its state is still "ready".
         _wait(is_settled)
         if _find_postmaster(self.folder) is None:
             try:
@@ -179,8 +179,8 @@ class _Server:
         return url
 
     def stop(self) -> None:
-        """Stop the server if it is running, which disconnects its clients; wait until it has
-        stopped."""
+        """Stop the server if it is running, and wait until it has stopped. Its clients lose their
+        connections."""
         postmaster = _find_postmaster(self.folder)
         if postmaster is None:  # or its PID file is stale and the PID has been reused
             return
@@ -220,7 +220,7 @@ class _Server:
         sockets = self._socket_dir(account)
         if _is_listening(sockets / _SOCKET):
             raise self._error("cannot start", "a server in another container uses its socket")
-        # No server is running, but PostgreSQL assumes that one is if any process has this PID.
+        # Stale PID files: PostgreSQL would not start if any process now had the PID in one of them.
         for stale in (self.folder / "postmaster.pid", sockets / f"{_SOCKET}.lock"):
             stale.unlink(missing_ok=True)
         # In double quotes, because the setting is a comma-separated list.
@@ -341,7 +341,7 @@ def _flock(descriptor: int, operation: int) -> bool:
 
 
 def _wait(until: Callable[[], bool], seconds: float = _START_SECONDS) -> bool:
-    """Wait until `until` returns true; return False if it does not within `seconds`."""
+    """Wait until `until` returns true; return whether it did so within `seconds`."""
     deadline = time.monotonic() + seconds
     while not until():
         if time.monotonic() > deadline:

@@ -2,8 +2,8 @@
 
 `prepare_databases` starts an embedded PostgreSQL if no server is set, migrates the tracking tables
 and creates a schema for Dagster. `run_dagster` starts the webserver, the daemon and the code
-server. On Linux, Dagster stops when its parent process is killed. The embedded PostgreSQL does
-not: its next user stops it (see `embedded_postgres.py`).
+server. On Linux, Dagster stops when its parent process is killed. The embedded PostgreSQL keeps
+running until its next user stops it (see `embedded_postgres.py`).
 """
 
 import os
@@ -55,8 +55,8 @@ _READY = """{
 def use_server(settings: Settings) -> Iterator[str]:
     """Yield the URL of a database on the target server.
 
-    If `SYNC_DATABASE_URL` is not set, uses the embedded PostgreSQL, at least until the block ends.
-    Raises EmbeddedPostgresError or SettingError.
+    If `SYNC_DATABASE_URL` is not set, that server is the embedded PostgreSQL, which runs at least
+    until the block ends. Raises EmbeddedPostgresError or SettingError.
     """
     if settings.environment.get(DATABASE_URL, "").strip():
         yield settings.database_url
@@ -69,10 +69,10 @@ def use_server(settings: Settings) -> Iterator[str]:
 def prepare_databases(settings: Settings, *, with_source: bool = False) -> Iterator[Settings]:
     """Create the databases and migrate the tracking tables; yield the complete settings.
 
-    On the embedded PostgreSQL the target is the database `sync` and, unless `SYNC_SOURCE_URL` is
-    set, the source is the database `source`; `with_source` loads the demo data into it, unless the
-    datasets belong to another project. Raises EmbeddedPostgresError, SettingError, MigrationError,
-    SourceError or TargetError.
+    On the embedded PostgreSQL, the target is the database `sync` and, unless `SYNC_SOURCE_URL` is
+    set, the source is the database `source`. With `with_source`, the demo data is loaded into that
+    database, unless the datasets belong to another project. Raises EmbeddedPostgresError,
+    SettingError, MigrationError, SourceError or TargetError.
     """
     settings.lost_after_seconds  # noqa: B018  raises SettingError here, instead of during a run
     settings.make_data_dir()

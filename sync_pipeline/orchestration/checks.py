@@ -26,7 +26,7 @@ def check_specs(dataset: Dataset) -> list[dg.AssetCheckSpec]:
         dg.AssetCheckSpec(
             ROWS_ACCOUNTED_FOR,
             asset=key,
-            description="All rows in the source are in the target; quarantined rows are a warning.",
+            description="All source rows are in the target; quarantined rows cause a warning.",
         )
     ]
     if dataset.volume.warn_below:

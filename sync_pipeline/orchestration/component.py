@@ -1,8 +1,8 @@
 """The Dagster component `sync_pipeline.DailySync`, which a dataset's `defs.yaml` configures.
 
 Builds the asset, its job and, if the YAML contains a `schedule`, the schedule. The name of the
-dataset is the name of the file's folder. Reports an error in a `defs.yaml` on one line, instead of
-the many that Dagster prints. Does not define the keys: see `config/dataset.py`.
+dataset is the name of the file's folder. Reports an error in a `defs.yaml` on one line, where
+Dagster would print many. Does not define the keys: see `config/dataset.py`.
 """
 
 from collections.abc import Iterator

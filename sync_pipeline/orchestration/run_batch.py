@@ -4,8 +4,8 @@ Started by `cli/launch.py` as `python -m sync_pipeline.orchestration.run_batch`,
 a line of JSON on standard input; another line, or the end of the input, cancels the batch. Prints
 one JSON object per line: `{"run_id": …}` when the run is created, and
 `{"error": …, "exit_code": …}` if it cannot be created or continued. Returns the exit code for the
-command. It runs the batch job itself, so Dagster is imported only once; the Dagster UI shows the
-run like any other.
+command. The process runs the batch job itself, so Dagster is imported only once; the Dagster UI
+shows the run like any other.
 """
 
 import json

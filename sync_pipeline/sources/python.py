@@ -81,6 +81,9 @@ def _import_function(dataset: Dataset, keys: PythonSource) -> Callable[..., Iter
             "'function' in its defs.yaml"
         ) from None
     if not callable(found):
-        raise SettingError(f"dataset {dataset.name}: {keys.function} is not a function")
+        raise SettingError(
+            f"dataset {dataset.name}: {keys.function} is not a function; correct 'function' in its "
+            "defs.yaml"
+        )
     function: Callable[..., Iterable[Any]] = found
     return function

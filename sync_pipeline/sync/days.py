@@ -106,7 +106,7 @@ def _sync_in_parallel(
         pool = WorkerPool(workers, days)
         written = time.monotonic()
         for number, result in enumerate(pool.results(), 1):
-            # In the day's own transaction, this would make workers wait for each other's commits.
+            # Not in the day's own transaction, where workers would wait for each other's commits.
             # If days finish quickly, write once per `parallel` days even if `every` is 1.
             slow = every == 1 and time.monotonic() - written > _STALE_SECONDS
             if batch is not None and (slow or number % max(every, parallel) == 0):

@@ -19,8 +19,8 @@ class Outcome(str, Enum):
 class DayResult:
     """The result of one day.
 
-    `seconds` is wall-clock time, and `error` is one line without secrets. `synced` is the synced
-    state of a skipped day, if known. `unrecorded` is true if the run has pending writes.
+    `seconds` is wall-clock time, and `error` is one line without secrets. `synced` says how
+    a skipped day was synced, if known. `unrecorded` is true if the run has pending writes.
     """
 
     day: date

@@ -108,7 +108,7 @@ class DayWorker:
             self.open_source(wait=False)
         except SyncError as error:
             self._logger.warning(
-                "dataset %s: running with one worker fewer than parallel_days: %s",
+                "dataset %s: running fewer workers than parallel_days; one could not start: %s",
                 self._dataset.name,
                 one_line(error, *self._secrets),
             )

@@ -93,7 +93,7 @@ def begin(cursor: "Cursor", dataset: Dataset) -> None:
 
 @contextmanager
 def allow_long_idle(cursor: "Cursor", dataset: Dataset) -> Iterator[None]:
-    """Extend the idle timeout to the statement timeout in a block that waits for the source."""
+    """Raise the idle timeout to the statement timeout while the block waits for the source."""
     limit = "SET LOCAL idle_in_transaction_session_timeout = %s"
     cursor.execute(limit, [_limits(dataset)["statement_timeout"]])
     yield

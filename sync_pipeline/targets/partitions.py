@@ -45,7 +45,7 @@ class Partitions:
         self._known: dict[tuple[int, str], _Part] = {}
 
     def create_for(self, cursor: "Cursor", day: date) -> NewPartition | None:
-        """Create and return a partition for `day` if it needs one; `finish` it after the load.
+        """Create and return a partition for `day` if it needs one; call `finish` after the load.
 
         Return None if existing partitions cover the day, or if the table is not partitioned by
         RANGE on the day column alone. Raises TargetError if existing partitions cover only part of

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 _EXECUTABLES = ("chromium", "chromium-browser", "google-chrome")
 _ARGUMENTS = (
-    "--no-sandbox",  # it fails for root in a container; we open only our own pages
+    "--no-sandbox",  # the sandbox fails for root in a container; only our own pages are opened
     "--disable-gpu",
     "--disable-gpu-rasterization",
     "--disable-quic",

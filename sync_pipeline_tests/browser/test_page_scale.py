@@ -246,7 +246,8 @@ def _open_counted(visit: Open, address: str) -> Page:
 
 
 def _change(route: Route, known: dict[str, Any]) -> None:
-    """Change the response: each dataset gets the days in `known`; its extra dataset is added."""
+    """Give each dataset in the response the days in `known`; add the dataset `known["extra"]`, if
+    any."""
     response = route.fetch().json()
     found = response["data"]["datasets"]
     others = [{**found[0], "name": known["extra"]}] if "extra" in known else []

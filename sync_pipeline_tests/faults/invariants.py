@@ -149,7 +149,7 @@ def a_synced_day_holds_exactly_its_source_rows(facts: Facts) -> Iterator[str]:
 
 
 def no_day_mixes_generations(facts: Facts) -> Iterator[str]:
-    """Each day has all rows of exactly one generation, once each, or none if never synced."""
+    """Each day has all rows of exactly one generation, once each, or no rows if never synced."""
     for dataset in DATASETS:
         for day in map(day_number, range(DAYS)):
             held = facts.contents.get((dataset, day), [])

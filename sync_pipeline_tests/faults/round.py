@@ -85,7 +85,7 @@ class Round:
             return self.launched[-1]
 
     def victim(self, fault: Fault) -> Launched:
-        """Wait until a worker has been launched for the fault's target; return the latest one."""
+        """Wait until a worker has been launched for the fault's target; return the newest one."""
         holds_within(lambda: self._of(fault.victim), _SECONDS_TO_LAUNCH)
         return self._of(fault.victim)[-1]
 

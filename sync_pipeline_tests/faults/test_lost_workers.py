@@ -143,7 +143,7 @@ def test_a_suspended_worker_is_presumed_dead_and_commits_nothing_when_it_resumes
     try:
         record = wait_until_closed(stack, run_id)
         assert record["status"] == "failed"
-        assert "had no heartbeat for" in record["error_message"]
+        assert "sent no heartbeat for" in record["error_message"]
         wait_until(lambda: stack.dagster.run_status(run_id) == "FAILURE")
     finally:
         worker.resume()
@@ -180,7 +180,7 @@ def test_a_successful_batch_needs_no_correction_and_leaves_no_worker(stack: Stac
     wait_until(lambda: stack.target("SELECT * FROM sync_worker") == [])
     unreported = "SELECT * FROM sync_attempt WHERE state = 'success' AND materialized_at IS NULL"
     wait_until(lambda: stack.target(unreported) == [])
-    # Only of this batch: those of the test before may still be written.
+    # Only those for this batch: corrections from the previous test may still be written.
     corrections = (
         "SELECT what FROM sync_correction"
         " WHERE run_id = %(run)s OR batch_key = %(run)s OR sync_date = ANY(%(days)s)"

@@ -110,7 +110,7 @@ def batch_request(
 
 def work() -> None:
     """Run the request described by the arguments. This is called in the forked process."""
-    os.setsid()  # makes it a process group leader, see Worker.end
+    os.setsid()  # makes this process a group leader; see Worker.end
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     from sync_pipeline.orchestration import run_batch
@@ -118,7 +118,7 @@ def work() -> None:
 
     request = json.loads(sys.argv[1])
     asset = request.pop("asset", False)
-    receiving, sending = os.pipe()  # stays open, as while the command is running
+    receiving, sending = os.pipe()  # stays open, as it does while a command is running
     os.write(sending, json.dumps(request).encode() + b"\n")
     os.dup2(receiving, 0)
     code = asset_run.main() if asset else run_batch.main()

@@ -203,7 +203,7 @@ def _given(folder: Path, layout: Layout, servers: dict[str, Server]) -> Settings
         urls[role] = url
     given = {
         "SYNC_SOURCE_URL": urls["source"],
-        # This scheme makes the sync read it through SQLAlchemy and Arrow, like any other database.
+        # With this scheme, the source is read through SQLAlchemy and Arrow, as other databases are.
         "SYNC_SQL_URL": urls["source"].replace("postgresql://", "postgresql+psycopg2://"),
         "SYNC_DATABASE_URL": urls["target"],
         "SYNC_PROJECT_DIR": str(folder / "project"),

@@ -201,7 +201,8 @@ def test_status_without_batches_prints_what_to_do(database_url: str) -> None:
     followed = run(given, "status", "--follow")
     assert (followed.code, followed.complaint) == (
         2,
-        "sync-pipeline: there is no batch to follow yet",
+        "sync-pipeline: there is no batch to follow yet; launch one with: sync-pipeline backfill "
+        "DATASET START END",
     )
 
 

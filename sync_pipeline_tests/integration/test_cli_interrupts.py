@@ -27,7 +27,7 @@ def test_a_signal_cancels_the_batch_rolls_back_its_day_and_keeps_earlier_days(
 ) -> None:
     with running(project, first, finished=2) as (process, key, worker):
         wait_until(lambda: in_work(project, key))
-        for _ in range(2):  # the second one must not interrupt what the first one has begun
+        for _ in range(2):  # the second signal must not interrupt the first one's cleanup
             process.send_signal(number)
         ended = end_of(process)
     assert ended.code == 130
@@ -93,7 +93,7 @@ def test_nothing_is_created_if_the_command_is_killed_before_its_run_exists(
     request = {"config": config, "batch_key": key, "triggered_by": "me", "retry": False}
     ended = subprocess.run(
         [sys.executable, "-m", "sync_pipeline.orchestration.run_batch"],
-        input=json.dumps(request) + "\n",  # and then its end, as when the command is killed
+        input=json.dumps(request) + "\n",  # then the input ends, as when the command is killed
         env=environment_of(project.settings.environment),
         capture_output=True,
         encoding="utf-8",

@@ -1,4 +1,4 @@
-"""Dagster's storage is created once, however many commands are the first to use it."""
+"""Dagster's storage is created once, even if several commands first open it at the same time."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier

@@ -178,7 +178,7 @@ def results(
                     environment,
                 ),
             }
-            if name == "key":  # once is enough: doctor loads them like backfill
+            if name == "key":  # once is enough: doctor loads definitions as backfill does
                 programs["doctor"] = ([COMMAND, "doctor"], environment)
             for program, (command, variables) in programs.items():
                 start = run_program if program == "dg" else run_forked

@@ -180,7 +180,7 @@ def test_a_worker_that_cannot_connect_leaves_its_days_to_the_others(
         run(pipeline.source, "DROP OWNED BY one_at_a_time; DROP ROLE one_at_a_time")
     assert [result.outcome for result in results] == [Outcome.SUCCESS] * 12
     assert counts(connection, batch.id) == ("success", 12, 0)
-    assert "running with one worker fewer than parallel_days" in caplog.text
+    assert "running fewer workers than parallel_days" in caplog.text
 
 
 def test_days_not_started_when_the_target_becomes_unreachable_are_listed(

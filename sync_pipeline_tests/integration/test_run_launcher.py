@@ -42,7 +42,7 @@ def launcher() -> Iterator[ForkServerRunLauncher]:
 
 @pytest.fixture
 def by_default(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The IDs of the runs that were given to Dagster's default launcher."""
+    """The IDs of the runs that Dagster's default launcher was called to launch."""
     launched: list[str] = []
     monkeypatch.setattr(
         dg.DefaultRunLauncher,
@@ -65,7 +65,7 @@ def cannot_fork(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run_in(launcher: ForkServerRunLauncher, location: Any, **fields: Any) -> dg.DagsterRun:
-    """Add a run of the batch job, whose code location is `location`."""
+    """Add and return a run of the batch job in the code location `location`."""
     repository = ReconstructableRepository.for_module("sync_pipeline.definitions", "defs")
     run = dg.DagsterRun(
         job_name=BATCH_JOB_NAME,

@@ -51,13 +51,13 @@ STATUSES = "SELECT sync_date, status FROM daily_sync_status WHERE kind = 'day' O
 
 @pytest.fixture
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retry unavailable tables without a backoff."""
+    """Make the tracker retry immediately while the tables are unavailable."""
     monkeypatch.setattr(tracking_connection, "_INITIAL_BACKOFF_SECONDS", 0.0)
 
 
 @pytest.fixture
 def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do not wait for unavailable tables at the end of a run."""
+    """Prevent the tracker from waiting for unavailable tables at the end of a run."""
     monkeypatch.setattr(pending_writes, "FLUSH_TIMEOUT_SECONDS", 0.0)
 
 

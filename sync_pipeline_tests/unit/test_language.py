@@ -153,7 +153,7 @@ def patterns(
 ) -> tuple[list[tuple[Rule, str, re.Pattern[str]]], dict[str, list[tuple[Rule, re.Pattern[str]]]]]:
     """Compile the rules and return those for names and those for phrases.
 
-    Each name has the text that all its matches contain; phrases are grouped by their first word.
+    Each name comes with a text that all its matches contain. Phrases are grouped by first word.
     """
     names, phrases = [], defaultdict(list)
     for rule in rules:

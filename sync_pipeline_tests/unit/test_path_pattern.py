@@ -1,4 +1,4 @@
-"""Path patterns with a day and wildcards match the right names only."""
+"""Path patterns with a day and wildcards match only the right names."""
 
 from datetime import date
 

@@ -34,7 +34,7 @@ def raised(source: Path) -> Iterator[tuple[str, set[str]]]:
 
 
 def codes() -> dict[str, set[str]]:
-    """Return every code, with the parameters that it has wherever it is raised."""
+    """Return each code with the parameters that it always has."""
     found: dict[str, set[str]] = {}
     for source in SOURCES:
         for code, names in raised(source):
@@ -50,7 +50,7 @@ def codes() -> dict[str, set[str]]:
 
 
 def texts(language: str) -> dict[str, str]:
-    """Return the web page's text for each code in this language."""
+    """Return the web page's texts in this language, by code."""
     script = (PACKAGE / "api" / "static" / f"{language}.js").read_text("utf-8")
     found = re.findall(r'^  "problem\.(\w+)":\s*"(.*)",$', script, re.M)
     return {code: text for code, text in found if code not in OTHER_TEXTS and not code.isdigit()}

@@ -25,7 +25,7 @@ def coded(state: str) -> psycopg2.Error:
 
 
 def connection_error(text: str) -> psycopg2.Error:
-    """Return the error for a failed connection, worded as by libpq."""
+    """Return the error for a failed connection, with this message from libpq."""
     return psycopg2.OperationalError(f'connection to server at "db", port 5432 failed: {text}')
 
 

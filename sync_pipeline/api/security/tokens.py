@@ -67,7 +67,10 @@ def parse_tokens(text: str) -> tuple[Token, ...]:
                 "create one with: sync-pipeline token NAME operator"
             )
         if match["name"] in {token.name for token in found}:
-            raise SettingError(f"{API_TOKENS}: the name of entry {number} is used twice")
+            raise SettingError(
+                f"{API_TOKENS}: the name of entry {number} is used twice; give each token a "
+                "different name"
+            )
         found.append(Token(match["name"], cast(Role, match["role"]), match["hash"].lower()))
     return tuple(found)
 

@@ -172,9 +172,9 @@ class FilesSource(SourceModel):
 
     type: Literal["files"] = Field(default="files", description="the type of the source")
     path: Annotated[str, AfterValidator(_path)] = Field(
-        description="path of the files, or `s3://bucket/…` or `gs://bucket/…`; `{day:%Y/%m/%d}` "
-        "is the day, `*` matches any part of a name, `?` matches one character; a relative path "
-        "starts at the project's folder"
+        description="path of the files: local, `s3://bucket/…` or `gs://bucket/…`; "
+        "`{day:%Y/%m/%d}` is the day, `*` matches any part of a name, `?` matches one character; "
+        "a relative path starts at the project's folder"
     )
     format: FileFormat | None = Field(
         default=None,

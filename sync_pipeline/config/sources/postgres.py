@@ -22,7 +22,7 @@ class PostgresSource(SourceModel):
         description="environment variable that contains the source's URL"
     )
     table: TableName | None = Field(
-        default=None, description="source table or view, or `schema.table`"
+        default=None, description="source table or view, as `table` or `schema.table`"
     )
     query: str | None = Field(default=None, description="instead of `table`: a SELECT statement")
     day_column: str = Field(

@@ -22,7 +22,7 @@ class SqlSource(SourceModel):
         "`mysql+pymysql://user:password@host/database`"
     )
     table: Annotated[str, Field(pattern=r"^[^.]+(\.[^.]+)?$")] | None = Field(
-        default=None, description="source table or view, or `schema.table`"
+        default=None, description="source table or view, as `table` or `schema.table`"
     )
     query: str | None = Field(
         default=None,
@@ -47,8 +47,8 @@ class SqlSource(SourceModel):
     )
     count: bool = Field(
         default=True,
-        description="whether the database also counts the rows of each day, in the snapshot that "
-        "they are read from; the day fails if the numbers differ (MySQL, MariaDB and SQLite)",
+        description="whether MySQL, MariaDB or SQLite also counts the rows of each day, in the "
+        "snapshot that they are read from; the day fails if the numbers differ",
     )
     zero_dates: Literal["fail", "as_null"] = Field(
         default="fail",

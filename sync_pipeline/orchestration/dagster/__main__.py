@@ -24,8 +24,8 @@ def main() -> None:
     else:
         if not internals.set_backfill_interval(current_settings().backfill_interval_seconds):
             logging.getLogger("dagster").warning(
-                "this version of Dagster does not let SYNC_BACKFILL_INTERVAL_SECONDS change how "
-                "often it checks for backfills; it checks as often as dagster-daemon does"
+                "SYNC_BACKFILL_INTERVAL_SECONDS has no effect with this version of Dagster, which "
+                "checks for backfills as often as dagster-daemon does"
             )
         sys.argv = ["dagster-daemon", "run", *options]
         internals.run_daemon_command(pool_connections)

@@ -1,4 +1,7 @@
-"""Cancel a run when its command ends, and describe who or what cancelled a run, for its record."""
+"""Cancel a run when the command that launched it ends, and describe who or what cancelled a run.
+
+The description is for the run's records.
+"""
 
 import logging
 import os
@@ -19,12 +22,13 @@ _logger = logging.getLogger(__name__)
 def cancel_with_command(
     instance: dg.DagsterInstance, run: dg.DagsterRun, messages: IO[bytes]
 ) -> None:
-    """Cancel `run`, which this process is executing, when its command sends a line or ends.
+    """Cancel `run` when the command that launched it sends a line or ends.
 
-    `messages` is an unbuffered pipe from the command. Like a run launcher that terminates a run,
-    this first reports to Dagster that the run is being cancelled, and then interrupts the process,
-    once. If the command (or the kernel, when the command dies) sent the signal, it could arrive
-    twice, and the second signal would interrupt the cleanup that the first one started.
+    The run is executing in this process. `messages` is an unbuffered pipe from the command. Like a
+    run launcher that terminates a run, this function first reports to Dagster that the run is being
+    cancelled, and then interrupts the process once. A signal sent by the command (or by the kernel,
+    when the command dies) could arrive twice, and the second one would interrupt the cleanup that
+    the first one started.
     """
     user = triggered_by(run).removesuffix(COMMAND_LINE_SUFFIX)
 
@@ -60,8 +64,8 @@ def describe_interrupt(instance: dg.DagsterInstance, run_id: str) -> str:
 
 
 def describe_cancellation(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
-    """Return text that says whether the command of `run` cancelled the run, or whether the run or
-    its backfill was cancelled in Dagster."""
+    """Return text that says how `run` was cancelled: by the command that launched it, or in Dagster
+    (the run itself or its backfill)."""
     reason = run.tags.get(tags.CANCELLATION_TAG)
     if reason and run.parent_run_id is None:  # a re-executed run has the tags of the run before it
         return reason

@@ -104,7 +104,7 @@ class MaterializationLog:
 
 
 def report_late(instance: dg.DagsterInstance, settings: Settings, day: UnreportedDay) -> bool:
-    """Report a synced day to Dagster outside a run; return False if Dagster already has it."""
+    """Report a synced day to Dagster outside a run; return False if it was already reported."""
     key, partition = dg.AssetKey(day.dataset), day.day.isoformat()
     same_day = AssetRecordsFilter(key, asset_partitions=[partition])
     for record in instance.fetch_materializations(same_day, limit=1).records:
@@ -131,7 +131,7 @@ def _metadata(result: DayResult, settings: Settings) -> dict[str, dg.MetadataVal
             "skipped": dg.MetadataValue.bool(True),
             **_record(result.synced.record_id, result.synced.attempt, settings),
         }
-    # The day was synced earlier in this batch and has since failed in another batch.
+    # Skipped because this batch synced the day earlier; it has since failed in another batch.
     if result.outcome is Outcome.SKIPPED:
         return {"skipped": dg.MetadataValue.bool(True)}
     counts, attempt = result.counts, result.attempt

@@ -6,7 +6,7 @@ Python's `multiprocessing` that has imported Dagster and this package, but no pr
 therefore always loads the current definitions. Runs continue if the process that launched them, or
 the fork server, ends.
 
-The default launcher launches a run if the run's code server is not part of this instance, if
+A run is left to the default launcher if the run's code server is not part of this instance, if
 `SYNC_FORK_RUNS` is false, or if no process can be forked. Does not execute runs: the forked process
 does what `dagster api execute_run` does.
 """
@@ -117,7 +117,7 @@ class ForkServerRunLauncher(dg.DefaultRunLauncher):
         run = self._instance.get_run_by_id(run_id)
         if run is None or run.is_finished:
             return
-        if run.status is dg.DagsterRunStatus.CANCELING:  # interrupted before it could handle that
+        if run.status is dg.DagsterRunStatus.CANCELING:  # the signal came before its handler
             self._instance.report_run_canceled(run)
         else:
             message = get_run_crash_explanation(f"Run process {process.pid}", process.exitcode or 0)

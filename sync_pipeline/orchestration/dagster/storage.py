@@ -1,7 +1,7 @@
 """Opens Dagster's storage, and speeds it up: pooled connections, and events in batches.
 
 By default a run and the daemon open a connection for every query. In a run, that can take longer
-than syncing a small day; in the daemon, it is much of the work of an idle instance. The connection
+than syncing a small day; in the daemon of an idle instance, it is much of the work. The connection
 pool that Dagster's webserver uses also works in these processes.
 """
 

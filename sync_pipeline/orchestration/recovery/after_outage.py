@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-_SETTLED_SECONDS = 10.0  # a run may appear up to this long after one that ended later
+_SETTLED_SECONDS = 10.0  # a run may become visible this long after a run that ended later
 
 
 class Recorded(Enum):

@@ -35,7 +35,7 @@ class Suspicions:
         # The tracking tables may have been unavailable; give the worker time for a heartbeat.
         if not self.is_suspected_for(registered.worker.run_id, self._lost_after_seconds / 2):
             return None
-        return f"its process {pid} had no heartbeat for {silent:.0f} s"
+        return f"its process {pid} sent no heartbeat for {silent:.0f} s"
 
     def is_suspected_for(self, run_id: str, seconds: float) -> bool:
         """Note that a run may be lost; return whether it has been suspected for `seconds`.
@@ -49,7 +49,7 @@ class Suspicions:
         return now - suspicion.since >= seconds or suspicion.renewed >= _MAX_RENEWALS
 
     def _renewed(self) -> dict[str, Suspicion]:
-        """Return the suspicions from the previous run, or start over if it was too long ago.
+        """Return the previous run's suspicions; start them over if that run was too long ago.
 
         This gives a worker that missed heartbeats while the tracking tables were unavailable time
         to send the next one.

@@ -2,7 +2,7 @@
 
 Hooks and sensors react to events. The reconciler finds problems that caused no event: a worker
 that was killed, a run that Dagster shows as running although it is not, a batch without a run, a
-synced day that was never reported to Dagster. Every step is idempotent and may run late. It reads
+synced day that was never reported to Dagster. Every step is idempotent and may run late. Steps read
 only open items (workers, unfinished runs, open batches, unreported days), never history. Does not
 decide whether a worker is lost (see `lost_workers.py`), and does not contain the individual
 corrections: see `after_outage.py`, `records.py` and `target_cleanup.py`.

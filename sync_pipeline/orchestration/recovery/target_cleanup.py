@@ -45,9 +45,10 @@ def process_outbox(
     of_run: str | None = None,
     running: Collection[str] = (),
 ) -> Iterator[Correction]:
-    """Record the days that the target's outbox lists (only those of one run if `of_run` is given),
-    and remove them from it; yield a correction for each day that was not recorded before.
+    """Record the days in the target's outbox, and remove their entries; yield a correction for each
+    day that was not recorded before.
 
+    If `of_run` is given, only the days of that run are processed.
     `connection` is a connection to the tracking tables without an open transaction. Skips the days
     of runs in `running`, whose workers will record them, and of runs that are not in this Dagster
     instance.

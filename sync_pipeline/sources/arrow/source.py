@@ -1,5 +1,5 @@
 """`ArrowRows`, the protocol of sources that read Arrow record batches, and `ArrowReader`, which
-turns one into a `Source`.
+turns an `ArrowRows` into a `Source`.
 
 Does not read any rows: see `python.py`, `files/`, `sql/` and `rest/`.
 """
@@ -151,7 +151,7 @@ class ArrowReader:
         return pa.record_batch(columns, schema=self._schema)
 
     def _check_day(self, part: pa.RecordBatch, day: date) -> None:
-        """Raise SourceError if a row does not belong to `day`; a resync would not replace it."""
+        """Raise SourceError if a row does not belong to `day`, as a resync would not replace it."""
         if self._adds_day:
             return
         column = self._day_values(part, day)

@@ -16,7 +16,8 @@ from sync_pipeline.sources.arrow.types import DAY_FORMATS, DAY_TYPES, first_inva
 
 
 class TextDays:
-    """Selects one day's rows from a file of many days, and checks the rows of a daily file."""
+    """Selects one day's rows from a file of many days, or checks that a daily file has only its
+    day's rows."""
 
     def __init__(self, dataset: Dataset, keys: FilesSource) -> None:
         self._dataset = dataset

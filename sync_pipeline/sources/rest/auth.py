@@ -1,6 +1,7 @@
 """Build request authentication from the `auth:` keys and the settings that they name.
 
-Uses dlt's authentication classes. Sends no requests except for OAuth2 tokens: see `http.py`.
+Uses dlt's authentication classes. Sends only the requests for OAuth2 tokens: for others, see
+`http.py`.
 """
 
 from base64 import b64encode

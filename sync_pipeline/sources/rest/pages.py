@@ -105,7 +105,7 @@ def make_paginator(keys: RestSource) -> paginators.BasePaginator:
 
 
 class _JsonLink(paginators.JSONLinkPaginator):
-    """dlt's paginator for a next-page URL in the JSON, but an empty URL marks the last page."""
+    """dlt's paginator for a next-page URL in the JSON; here, an empty URL marks the last page."""
 
     def update_state(self, response: requests.Response, data: list[Any] | None = None) -> None:
         super().update_state(response, data)

@@ -138,7 +138,7 @@ class SqlRows:
         while rows := result.fetchmany(size):
             batch = self._to_batch(rows, where)
             yield batch
-            # Next, fetch as many rows as fit into _BATCH_BYTES, but at most four times as many.
+            # Next, fetch as many rows as fit into _BATCH_BYTES, but at most 4 × `size`.
             fitting = _BATCH_BYTES * len(rows) // max(batch.nbytes, 1)
             size = min(max(fitting, 1), 4 * size, MAX_BATCH_ROWS)
         result.close()

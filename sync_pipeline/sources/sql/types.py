@@ -51,10 +51,11 @@ _BINARY_CHARSET = 63
 
 @dataclass(frozen=True)
 class Kind:
-    """The Arrow type that a column is converted to; PostgreSQL parses text as `declared`, if given.
+    """The Arrow type that a column is converted to.
 
-    If `bits` is true, each value is an integer's bytes, in big-endian order. `exact` is a term to
-    add to the column in SQL, because MySQL otherwise returns only six digits of a FLOAT.
+    PostgreSQL parses a text column as the type `declared`, if given. If `bits` is true, each value
+    is an integer's bytes, in big-endian order. `exact` is a zero to add to the column in SQL,
+    because MySQL otherwise returns only six digits of a FLOAT.
     """
 
     arrow: pa.DataType

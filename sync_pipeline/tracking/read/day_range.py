@@ -16,7 +16,7 @@ _SQL = named_sql.load(__package__, "day_range.sql")
 
 
 def attempts(cursor: "Cursor", batch_id: int, first: date, last: date) -> list[AttemptRow]:
-    """Return every attempt of a batch at the days from `first` to `last`, oldest day first."""
+    """Return a batch's attempts for the days from `first` to `last`, oldest day first."""
     values = {"id": batch_id, "first": first, "last": last}
     cursor.execute(_SQL["attempts_in_range"], values)
     return [AttemptRow(*row) for row in cursor.fetchall()]

@@ -1,4 +1,4 @@
-"""Complete records by ID or by change number, and the attempts of a record.
+"""Read complete records, by ID or by change number, and the attempts of a record.
 
 Does not filter or sort records: see `listing.py`.
 """
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 MAX_ATTEMPTS = 1000
-# A change may become visible up to this long after one with a higher number, because a worker may
-# wait this long for a lock on the tables.
+# A change may become visible up to this long after a change with a higher number, because a worker
+# may wait this long for a lock on the tables.
 _OVERLAP_SECONDS = 30
 
 _SQL = named_sql.load(__package__, "history.sql")
@@ -131,7 +131,7 @@ def days_of(cursor: "Cursor", batch: Record) -> list[AttemptRow]:
 
 
 def attempts_of(cursor: "Cursor", owner: Record) -> list[AttemptRow]:
-    """Return the attempts of a batch record, or all attempts for the day of a day record.
+    """Return the attempts in a batch, or all attempts for a day, depending on the record's kind.
 
     Newest first, and at most `MAX_ATTEMPTS`. If a batch has more, superseded attempts take
     precedence over current ones, because `days_of` returns the latter.

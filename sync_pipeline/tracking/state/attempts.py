@@ -44,7 +44,7 @@ def begin(
     Raises DayDoneError if the day was synced by an attempt of the batch or, unless `resync`, by any
     attempt, and BatchCancelledError if the batch was cancelled. An earlier attempt that is still
     `syncing` has lost the lock and is closed as failed; so is the caller's previous attempt
-    `after`, with its own error. In the batch's counts, the new attempt replaces an earlier one at
+    `after`, with its own error. In the batch's counts, the new attempt replaces an earlier one for
     the same day.
     """
     values: dict[str, Any] = {
@@ -229,7 +229,7 @@ def synced_days(cursor: "Cursor", dataset: str, days: Sequence[date]) -> dict[da
 
 
 def is_recorded(cursor: "Cursor", run_id: str, dataset: str, day: date, state: str) -> bool:
-    """Return whether the run has an attempt in state `state` at the day."""
+    """Return whether the run has an attempt in state `state` for the day."""
     values = {"run_id": run_id, "dataset": dataset, "day": day, "state": state}
     cursor.execute(_SQL["is_recorded"], values)
     return cursor.rowcount > 0
@@ -276,7 +276,8 @@ def mark_days_not_run(
 
 
 def unreported(cursor: "Cursor", limit: int) -> list[UnreportedDay]:
-    """Return up to `limit` synced days not yet reported to Dagster whose run has no worker."""
+    """Return up to `limit` synced days that are not reported to Dagster and whose runs have no
+    worker."""
     cursor.execute(_SQL["unreported"], {"limit": limit})
     return [UnreportedDay(*row) for row in cursor.fetchall()]
 

@@ -87,7 +87,7 @@ def retry_batch(
     *,
     except_runs: Sequence[str] = (),
 ) -> bool:
-    """Of `days`, reset to pending those that failed before the batch was requested again.
+    """Reset to pending those of `days` that failed before the batch was requested again.
 
     `before` is the time of that request. Returns whether there were any such days; if so, the
     record is now `syncing`. Idempotent: days that failed later, or in one of `except_runs`, remain

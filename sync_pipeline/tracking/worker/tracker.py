@@ -91,7 +91,7 @@ class Tracker:
         return self._writes.batch(new)
 
     def retry_batch(self, new: NewBatch, days: Sequence[date], before: datetime) -> None:
-        """Of `days`, reset to pending those that failed before the batch was requested again.
+        """Reset to pending those of `days` that failed before the batch was requested again.
 
         `before` is the time of that request. If there are any such days, the batch's record is
         `syncing` afterwards.

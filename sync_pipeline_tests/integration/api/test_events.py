@@ -115,7 +115,7 @@ def test_a_client_that_missed_too_many_changes_receives_a_reset(
     database.commit()
     with alone.events(after=0) as events:
         wait_until(lambda: events.all)
-        reset = events.all[0]  # the server may send the changes it is still receiving after it
+        reset = events.all[0]  # changes that the server is still receiving may follow it
         assert (reset.name, reset.id) == ("reset", reset.data["change"])
         record_id = insert(database)
         database.commit()

@@ -1,4 +1,4 @@
-"""Runs are forked from a process that has imported Dagster, and otherwise are like any others."""
+"""Runs are forked from a process that has imported Dagster, but otherwise behave like any other."""
 
 import json
 import signal

@@ -263,7 +263,7 @@ def test_a_batch_whose_process_is_killed_is_closed_as_failed(stack: Stack) -> No
 
 def test_a_batch_whose_process_gets_a_sigterm_is_cancelled(stack: Stack) -> None:
     batch = days(date(2024, 12, 23), 9)
-    # As if the run of a command had been re-executed in the Dagster UI: no command has started it.
+    # As in a re-execution from the Dagster UI: it has a command's tag, but no command started it.
     run_id, _ = start_slow_batch(stack, batch, **{TRIGGERED_BY_TAG: "ada, command line"})
     os.kill(process_of(stack, run_id).pid, signal.SIGTERM)
     assert end_of(stack, run_id) in ("FAILURE", "CANCELED")

@@ -52,7 +52,7 @@ class TestProgress:
         worker.sync(*DAYS[1:4], row_count=500)
         worker.break_at(DAYS[4])
         started_ago(connection, worker, 100)
-        waited = 60  # seconds until the batch's first day started; they do not affect its speed
+        waited = 60  # seconds before the first day, which do not affect the batch's speed
         first_day = (
             "UPDATE sync_attempt SET started_at = now() - %s * interval '1 s' WHERE attempt = 1"
         )

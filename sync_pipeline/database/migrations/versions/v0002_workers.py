@@ -1,4 +1,4 @@
-"""Workers with their signs of life, what was told to Dagster, and what had to be corrected."""
+"""Workers and their heartbeats, which days were reported to Dagster, and what was corrected."""
 
 from sync_pipeline.database.migrate import run_sql
 

@@ -1,4 +1,4 @@
-"""When a batch was taken up again, and what it does with days that are in already."""
+"""When a batch was retried, and whether it skips or resyncs days that are already synced."""
 
 from sync_pipeline.database.migrate import run_sql
 

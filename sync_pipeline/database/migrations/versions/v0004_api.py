@@ -1,4 +1,4 @@
-"""What the API needs: changes in order and told of, indexes for its lists, functions to launch."""
+"""For the API: numbered changes with notifications, indexes for lists, functions for batches."""
 
 from sync_pipeline.database.migrate import run_sql
 

@@ -1,4 +1,4 @@
-"""The columns of each source as last seen, so that a change at the source is noticed."""
+"""The columns of each source when it was last opened, so that changes can be detected."""
 
 from sync_pipeline.database.migrate import run_sql
 

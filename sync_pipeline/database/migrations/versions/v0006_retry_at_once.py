@@ -1,4 +1,4 @@
-"""A batch that is taken up again over the API waits at once; what changed late is found by time."""
+"""A batch retried over the API is pending immediately; late changes are found by update time."""
 
 from sync_pipeline.database.migrate import run_sql
 
