@@ -22,7 +22,7 @@ defs_module = "{_PACKAGE}.datasets"
 
 @contextmanager
 def create_project(datasets: list[Dataset], settings: Settings) -> Iterator[Settings]:
-    """Yield `settings` changed to use a temporary project that contains `datasets`."""
+    """Yield a copy of `settings` for a temporary project that contains `datasets`."""
     with TemporaryDirectory(prefix="sync-pipeline-bench-project-") as folder:
         (Path(folder) / "pyproject.toml").write_text(_PYPROJECT)
         package = Path(folder) / _PACKAGE

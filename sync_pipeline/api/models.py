@@ -272,7 +272,8 @@ class PreviewOut(BaseModel):
         default=None, description="A stable identifier for the reason in `refused_because`."
     )
     params: dict[str, str | int] | None = Field(
-        default=None, description="The values that appear in `refused_because`, by name."
+        default=None,
+        description="The values in the text of `refused_because`, as an object keyed by name.",
     )
 
 

@@ -64,8 +64,10 @@ class WriteStrategy(Protocol):
 def choose_strategy(
     dataset: Dataset, shape: Shape, day: date, into: sql.Identifier
 ) -> WriteStrategy:
-    """Return the strategy to write the rows of `day` into the table `into`: the dataset's target
-    table or a new partition of it."""
+    """Return the strategy for writing the rows of `day`.
+
+    `into` is the table to write to: the dataset's target table or a new partition of it.
+    """
     if dataset.target.key:
         return StagedWrite(dataset, shape, into)
     if dataset.target.write == "append_only":

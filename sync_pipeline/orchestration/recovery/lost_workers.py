@@ -10,8 +10,8 @@ import time
 from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor, Suspicion
 from sync_pipeline.tracking.worker.workers import RegisteredWorker
 
-_MAX_GAP_SECONDS = 15.0  # after a longer gap between two runs, suspicions start over
-_MAX_RENEWALS = 3  # a run is lost if its suspicion has started over this many times
+_MAX_GAP_SECONDS = 15.0  # after a longer gap between two runs, suspicions begin again
+_MAX_RENEWALS = 3  # a run is lost if its suspicion has begun again this many times
 
 
 class Suspicions:
@@ -40,8 +40,8 @@ class Suspicions:
     def is_suspected_for(self, run_id: str, seconds: float) -> bool:
         """Note that a run may be lost; return whether it has been suspected for `seconds`.
 
-        If the reconciler always runs late, for example in a busy daemon, the suspicion keeps
-        starting over. In that case, returns True once it has started over a few times.
+        If the reconciler always runs late, for example in a busy daemon, the suspicion begins
+        again each time. In that case, returns True once it has done so a few times.
         """
         now = time.time()
         suspicion = self._before.get(run_id) or Suspicion(now)
@@ -49,10 +49,10 @@ class Suspicions:
         return now - suspicion.since >= seconds or suspicion.renewed >= _MAX_RENEWALS
 
     def _renewed(self) -> dict[str, Suspicion]:
-        """Return the previous run's suspicions; start them over if that run was too long ago.
+        """Return the suspicions of the previous run; if it was too long ago, they begin now.
 
-        This gives a worker that missed heartbeats while the tracking tables were unavailable time
-        to send the next one.
+        Otherwise, a worker that missed heartbeats during an outage of the tracking tables would be
+        declared lost before it could send the next one.
         """
         now, before = time.time(), self._state.suspected
         max_gap = max(_MAX_GAP_SECONDS, self._lost_after_seconds / 2)

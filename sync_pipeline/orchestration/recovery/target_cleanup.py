@@ -45,13 +45,12 @@ def process_outbox(
     of_run: str | None = None,
     running: Collection[str] = (),
 ) -> Iterator[Correction]:
-    """Record the days in the target's outbox, and remove their entries; yield a correction for each
-    day that was not recorded before.
+    """Record each day that the target's outbox lists, and delete its entry; yield a correction for
+    each day that was not recorded before.
 
-    If `of_run` is given, only the days of that run are processed.
-    `connection` is a connection to the tracking tables without an open transaction. Skips the days
-    of runs in `running`, whose workers will record them, and of runs that are not in this Dagster
-    instance.
+    If `of_run` is given, only the days of that run are processed. Skips the days of runs in
+    `running`, whose workers will record them, and of runs that are not in this Dagster instance.
+    `connection` is a connection to the tracking tables without an open transaction.
     """
     processed: list[int] = []
     for entry in _in_target(connection, settings, outbox.entries) or []:

@@ -138,7 +138,7 @@ class Transport(requests.Session):
         if identity in self._sent_requests:
             raise SourceError(
                 f"{self.where(request)}this page was already read, so the pages form a loop; "
-                "correct 'paginator' in its defs.yaml, or contact the API's operator"
+                "correct 'paginator' in its defs.yaml, or contact the API's provider"
             )
         self._sent_requests.add(identity)
 
