@@ -16,17 +16,26 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from sync_pipeline import settings
-from sync_pipeline_tests.forked import ForkServer
+from sync_pipeline_tests.forked import Forked, ForkServer
 from sync_pipeline_tests.waiting import TIMEOUT_SECONDS
 
 SCRIPTS = Path(sys.executable).parent
 COMMAND = str(SCRIPTS / "sync-pipeline")
 _MAIN = "sync_pipeline.cli.app:main"
 _PRELOADED = (
+    "dagster._cli.code_server",
+    "dagster._cli.dev",
+    "dagster._daemon.cli",
+    "dagster._grpc.proxy_server",
+    "dagster._grpc.server",
+    "dagster_postgres.utils",
+    "dagster_webserver.cli",
+    "sync_pipeline.api.server",
     "sync_pipeline.cli.app",
     "sync_pipeline.cli.batches",
     "sync_pipeline.cli.doctor",
@@ -160,6 +169,47 @@ def run_program(
         check=False,
     )
     return Ended(result.returncode, result.stdout, result.stderr)
+
+
+class ForkedPopen(subprocess.Popen[Any]):
+    """Starts the API server and `dagster dev` by forking, and other programs as `Popen` does.
+
+    A forked process is not a child of this process. If this process ends, it receives SIGTERM.
+    """
+
+    _FORKED = (("sync_pipeline.api",), ("sync_pipeline.orchestration.dagster", "dev"))
+
+    def __init__(self, args: Any, *positional: Any, **options: Any) -> None:
+        self._forked: Forked | None = None
+        words = [args] if isinstance(args, str) else [str(word) for word in args]
+        command = words[2:] if words[:2] == [sys.executable, "-m"] else []
+        if not any(tuple(command[: len(start)]) == start for start in self._FORKED):
+            super().__init__(args, *positional, **options)
+            return
+        with Path(os.devnull).open("rb") as nothing:
+            output, errors = options["stdout"].fileno(), options["stderr"].fileno()
+            self._forked = _fork_server().start(
+                command[0],
+                command,
+                options["env"],
+                (nothing.fileno(), output, errors),
+                options.get("cwd"),
+            )
+        self.args, self.pid, self.returncode = args, self._forked.pid, None
+
+    def poll(self) -> int | None:
+        if self._forked is None:
+            return super().poll()
+        self.returncode = self._forked.poll()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self._forked is None:
+            return super().wait(timeout)
+        self.returncode = self._forked.wait(timeout)
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        return self.returncode
 
 
 @contextmanager

@@ -8,6 +8,7 @@ dropped after its test. This module also distributes the tests among the pytest-
 import itertools
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from xdist.scheduler import LoadScopeScheduling
 from sync_pipeline.database.migrate import migrate
 from sync_pipeline.local import embedded_postgres
 from sync_pipeline.settings import with_database
+from sync_pipeline_tests.command import ForkedPopen
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -96,6 +98,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """Return the scheduler that distributes the tests among several processes (`-n 2`)."""
     return _Scheduling(config, log)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fork_servers() -> Iterator[None]:
+    """Start the servers that import Dagster by forking a process that has already imported it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "Popen", ForkedPopen)
+        yield
 
 
 @pytest.fixture(scope="session")

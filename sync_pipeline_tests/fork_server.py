@@ -21,16 +21,24 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
 _PR_SET_PDEATHSIG = 1
 _STANDARD_STREAMS = 3
-_FORKED_MODULES = (
-    "sync_pipeline.orchestration.check_definitions",
-    "sync_pipeline.orchestration.run_batch",
+_FORKED = (
+    ("dagster", "code-server"),
+    ("dagster_webserver",),
+    ("sync_pipeline.api",),
+    ("sync_pipeline.orchestration.check_definitions",),
+    ("sync_pipeline.orchestration.dagster",),
+    ("sync_pipeline.orchestration.run_batch",),
 )
-"""Modules that import Dagster and that the command runs with `python -m`: forked instead."""
+"""The words after `python -m` that make a forked process fork again instead of starting Python.
+
+`dagster api grpc` is not in the list, because gRPC's threads are running in its parent, the code
+server.
+"""
 
 _inherited: list[object] = []
 """The parent's streams, kept because a discarded stream flushes its buffer."""
@@ -71,9 +79,13 @@ def _keep(connection: socket.socket) -> NoReturn:
         for standard, stream in enumerate(streams):
             os.dup2(stream, standard)
         os.chdir(request["folder"])
+        os.setsid()
+        _die_with_parent(signal.SIGTERM)
         _become(request["arguments"], request["environment"])
         module, _, function = request["call"].partition(":")
-        _end(lambda: sys.exit(getattr(importlib.import_module(module), function)()))
+        if function:
+            _end(lambda: sys.exit(getattr(importlib.import_module(module), function)()))
+        _run_module(module)
     for stream in streams:
         os.close(stream)
     connection.sendall(f"{child}\n".encode())
@@ -82,20 +94,25 @@ def _keep(connection: socket.socket) -> NoReturn:
     os._exit(0)
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(sign: signal.Signals = signal.SIGKILL) -> None:
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(sign), 0, 0, 0)
 
 
-def _become(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+def _become(
+    arguments: Sequence[str], environment: Mapping[str, str], kept: Collection[int] = ()
+) -> None:
     """Make this forked process behave as if it had been started with these arguments and this
-    environment. Its standard streams must already be set."""
-    os.closerange(_STANDARD_STREAMS, os.sysconf("SC_OPEN_MAX"))
+    environment. Its standard streams must already be set; it keeps the open files in `kept`."""
+    first = _STANDARD_STREAMS
+    for number in (*sorted(kept), os.sysconf("SC_OPEN_MAX")):
+        os.closerange(first, number)
+        first = number + 1
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)
-    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Even if the tests run in a shell's background job, which ignores this signal.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as the interpreter does
     os.environ.clear()
     os.environ.update(environment)
@@ -113,31 +130,39 @@ def _become(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
 
 
 class _ForkingPopen(subprocess.Popen[Any]):
-    """Runs the modules in `_FORKED_MODULES` by forking; starts any other program as usual."""
+    """Runs the modules in `_FORKED` by forking; starts any other program as usual."""
 
     def __init__(self, args: Any, *positional: Any, **options: Any) -> None:
         command = [args] if isinstance(args, str) else [str(word) for word in args]
-        if command[:2] == [sys.executable, "-m"] and command[2] in _FORKED_MODULES:
+        module = command[2:] if command[:2] == [sys.executable, "-m"] else []
+        if any(tuple(module[: len(words)]) == words for words in _FORKED):
             # Runs in place of `exec`, once the streams and the working folder have been set.
-            options["preexec_fn"] = _running(
-                command[2], options.get("env") or dict(os.environ), options.get("preexec_fn")
-            )
+            options["preexec_fn"] = _running(module, options)
         super().__init__(args, *positional, **options)
 
 
-def _running(
-    module: str, environment: Mapping[str, str], before: Callable[[], object] | None
-) -> Callable[[], NoReturn]:
-    """Return a function that runs `module` in a forked process as `python -m` would."""
+def _running(command: Sequence[str], options: Mapping[str, Any]) -> Callable[[], NoReturn]:
+    """Return a function that runs `command`, a module and its arguments, in a forked process.
+
+    `options` are those of `subprocess.Popen`.
+    """
+    environment = options.get("env") or dict(os.environ)
+    before = options.get("preexec_fn")
+    kept = options.get("pass_fds", ())
 
     def in_child() -> NoReturn:
         if before is not None:
             before()
-        _become([module], environment)
-        sys.modules.pop(module, None)  # otherwise runpy warns that it is already imported
-        _end(lambda: runpy.run_module(module, run_name="__main__", alter_sys=True))
+        _become(command, environment, kept)
+        _run_module(command[0])
 
     return in_child
+
+
+def _run_module(module: str) -> NoReturn:
+    """Run a module as `python -m` would, then exit."""
+    sys.modules.pop(module, None)  # otherwise runpy warns that it is already imported
+    _end(lambda: runpy.run_module(module, run_name="__main__", alter_sys=True))
 
 
 def _end(work: Callable[[], object]) -> NoReturn:

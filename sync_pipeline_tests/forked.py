@@ -39,8 +39,10 @@ class Forked:
                 self._connection.close()
             return self._code
 
-    def wait(self, seconds: float) -> int | None:
-        """Wait up to `seconds`; return the exit code, or None if the process is still running."""
+    def wait(self, seconds: float | None) -> int | None:
+        """Wait up to `seconds` (None: without a limit).
+
+        Return the exit code, or None if the process is still running."""
         with suppress(OSError, ValueError):  # another thread has just read the exit code
             select.select([self._connection], [], [], seconds)
         return self.poll()
@@ -92,7 +94,9 @@ class ForkServer:
         streams: tuple[int, int, int],
         folder: Path | None = None,
     ) -> Forked:
-        """Fork a process that calls `call` ("module:function") with `arguments` as its `sys.argv`.
+        """Fork a process that calls `call` with `arguments` as its `sys.argv`.
+
+        `call` is "module:function", or a module that is run as `python -m` does.
 
         `streams` are the file descriptors for its standard input, output and error.
         """

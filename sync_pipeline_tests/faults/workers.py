@@ -110,7 +110,6 @@ def batch_request(
 
 def work() -> None:
     """Run the request described by the arguments. This is called in the forked process."""
-    os.setsid()  # makes this process a group leader; see Worker.end
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     from sync_pipeline.orchestration import run_batch
