@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, TypeVar
 import psycopg2
 from psycopg2.extensions import TransactionRollbackError
 
-from sync_pipeline.errors import TrackingError, one_line
+from sync_pipeline.errors import TargetUnreachableError, TrackingError, one_line
 from sync_pipeline.retry import is_transient
 from sync_pipeline.settings import Settings
 from sync_pipeline.tracking.connection import connect_tracking
+from sync_pipeline.tracking.worker.same_database import target_has_tables
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -44,11 +45,13 @@ class RecordRejectedError(TrackingError):
 class TrackingConnection:
     """A connection that is opened on first use and reopened after a failure.
 
-    `in_target` says whether the tracking tables are in the target database.
+    `in_target` says whether a day can be recorded in the transaction that loads it. It is false
+    until this is known.
     """
 
     def __init__(self, settings: Settings, logger: logging.Logger) -> None:
         self.in_target = settings.tracking_url == settings.database_url
+        self._is_compared = self.in_target
         self._settings = settings
         self._logger = logger
         self._connection: Connection | None = None
@@ -126,7 +129,17 @@ class TrackingConnection:
         )
         with connection, connection.cursor() as cursor:
             cursor.execute("SET synchronous_commit = off")
+        if not self._is_compared and not outage:
+            self._compare_databases(connection)
         return connection
+
+    def _compare_databases(self, connection: "Connection") -> None:
+        try:
+            self.in_target = target_has_tables(connection, self._settings)
+            self._is_compared = True
+        except (TargetUnreachableError, psycopg2.Error) as error:
+            # Until the next connection, days are recorded after their commits.
+            self._logger.info("cannot compare the databases: %s", one_line(error))
 
     def _mark_unavailable(self, error: Exception) -> None:
         if not self._unavailable:

@@ -43,10 +43,14 @@ class PendingWrites:
         self._actor = actor
         self._logger = logger
         self._connection = TrackingConnection(settings, logger)
-        self.in_target = self._connection.in_target
         self.requested_at: dict[tuple[str, str], float] = {}
         self._batches: dict[tuple[str, str], Batch] = {}
         self._pending: deque[TrackingEvent] = deque()
+
+    @property
+    def in_target(self) -> bool:
+        """Whether a day can be recorded in the transaction that loads it."""
+        return self._connection.in_target
 
     @property
     def has_pending(self) -> bool:

@@ -42,10 +42,9 @@ _logger = logging.getLogger(__name__)
 class Tracker:
     """Writes the records for the days of one run. Each contains `run_id` and `triggered_by`.
 
-    With a `heartbeat`, a day starts only if its worker is still registered. `in_target` says
-    whether the tracking tables are in the target database, so that a day's success can be written
-    in the transaction that loads it. A batch is passed as it was requested; it is opened or joined
-    when its record is first needed, or later if the tables are unavailable then.
+    With a `heartbeat`, a day starts only if its worker is still registered. A batch is passed as it
+    was requested; it is opened or joined when its record is first needed, or later if the tables
+    are unavailable then.
     """
 
     def __init__(
@@ -63,7 +62,6 @@ class Tracker:
         self._heartbeat = heartbeat
         self._logger = logger
         self._writes = PendingWrites(settings, events.Actor(run_id, triggered_by), logger)
-        self.in_target = self._writes.in_target
 
     def clone(self) -> "Tracker":
         """Return a tracker for another thread of the same run; see `transfer_pending_to`."""
@@ -80,6 +78,12 @@ class Tracker:
     def transfer_pending_to(self, other: "Tracker") -> None:
         """Move the pending writes to another tracker of the run; close the connection."""
         self._writes.transfer_pending_to(other._writes)
+
+    @property
+    def in_target(self) -> bool:
+        """Whether a day's success can be recorded in the transaction that loads it, because the
+        tracking tables are in the target database. False until the tables were first reached."""
+        return self._writes.in_target
 
     @property
     def has_pending(self) -> bool:
