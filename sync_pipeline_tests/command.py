@@ -26,7 +26,7 @@ from sync_pipeline_tests.waiting import TIMEOUT_SECONDS
 
 SCRIPTS = Path(sys.executable).parent
 COMMAND = str(SCRIPTS / "sync-pipeline")
-_MAIN = "sync_pipeline.cli.app:main"
+_MAIN = "sync_pipeline.cli.main:main"
 _PRELOADED = (
     "dagster._cli.code_server",
     "dagster._cli.dev",

@@ -1,4 +1,4 @@
-"""The entry point of `sync-pipeline`: its commands and their options.
+"""The commands of `sync-pipeline` and their options.
 
 Does not implement the commands: see the other modules of this package. Does not import dagster,
 because that takes seconds. A SyncError is printed as one line on standard error; `exit_codes.py`

@@ -7,15 +7,14 @@ import getpass
 import json
 import os
 import subprocess
-import sys
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
-from typing import IO, Any
+from typing import Any
 
+from sync_pipeline.cli.worker_process import WorkerProcess, start_worker
 from sync_pipeline.dagster_client.storage import connect_to_storage
 from sync_pipeline.dagster_client.tags import COMMAND_LINE_SUFFIX
 from sync_pipeline.errors import RequestError, StackError
@@ -99,33 +98,22 @@ def launch_batch(settings: Settings, request: BatchRequest) -> Iterator[Launched
     key = f"cli-{uuid.uuid4()}"
     if request.failed is not None and request.failed.batch_key is not None:
         key = request.failed.batch_key
-    with tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "sync_pipeline.orchestration.run_batch"],
-            env=dict(settings.environment),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            start_new_session=True,  # so that Ctrl-C reaches only this process
-        )
-        batch: LaunchedBatch | None = None
-        try:
-            batch = _start(process, request, key, errors)
-            yield batch
-        finally:
-            _send(process, "cancel")
-            output, _ = process.communicate()
-            if batch is not None and process.returncode != ExitCode.OK:
-                batch.error = _parse(output).get("error")
-                _close(settings, batch)
+    worker = start_worker()
+    process = worker.process
+    batch: LaunchedBatch | None = None
+    try:
+        batch = _start(settings, request, key, worker)
+        yield batch
+    finally:
+        _send(process, "cancel")
+        output, _ = process.communicate()
+        if batch is not None and process.returncode != ExitCode.OK:
+            batch.error = _parse(output).get("error")
+            _close(settings, batch)
 
 
 def _start(
-    process: "subprocess.Popen[str]",
-    request: BatchRequest,
-    key: str,
-    errors: IO[str],
+    settings: Settings, request: BatchRequest, key: str, worker: WorkerProcess
 ) -> LaunchedBatch:
     config = {
         "start_date": request.start.isoformat(),
@@ -135,12 +123,15 @@ def _start(
     if request.dataset is not None:
         config["dataset"] = request.dataset
     message = {
+        "environment": dict(settings.environment),
         "config": config,
         "batch_key": key,
         "triggered_by": f"{getpass.getuser()}{COMMAND_LINE_SUFFIX}",
         "retry": request.failed is not None,
     }
-    assert process.stdout is not None  # noqa: S101  opened as a pipe above
+    process = worker.process
+    assert process.stdout is not None  # noqa: S101  it is a pipe
+    worker.is_waiting = False
     _send(process, json.dumps(message))
     response = _parse(process.stdout.readline())
     if "error" in response:
@@ -148,8 +139,8 @@ def _start(
         raise (RequestError if refused else StackError)(response["error"])
     if "run_id" not in response:
         process.wait()
-        errors.seek(0)
-        lines = [line for line in errors.read().splitlines() if line.strip()]
+        worker.errors.seek(0)
+        lines = [line for line in worker.errors.read().splitlines() if line.strip()]
         raise StackError(f"the batch did not start: {lines[-1] if lines else 'no reason given'}")
     record = key if request.failed is None else str(request.failed.id)
     return LaunchedBatch(
@@ -164,7 +155,7 @@ def _start(
 
 def _send(process: "subprocess.Popen[str]", line: str) -> None:
     """Send a line to the process, unless it has ended. Safe to call from a signal handler."""
-    assert process.stdin is not None  # noqa: S101  opened as a pipe above
+    assert process.stdin is not None  # noqa: S101  it is a pipe
     with suppress(BrokenPipeError):
         os.write(process.stdin.fileno(), f"{line}\n".encode())
 

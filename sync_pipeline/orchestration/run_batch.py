@@ -1,11 +1,11 @@
 """The process that runs a batch launched from the command line.
 
-Started by `cli/launch.py` as `python -m sync_pipeline.orchestration.run_batch`, with a request as
-a line of JSON on standard input; another line, or the end of the input, cancels the batch. Prints
-one JSON object per line: `{"run_id": …}` when the run is created, and
-`{"error": …, "exit_code": …}` if it cannot be created or continued. Returns the exit code for the
-command. The process runs the batch job itself, so Dagster is imported only once; the Dagster UI
-shows the run like any other.
+Started by `cli/launch.py` as `python -m sync_pipeline.orchestration.run_batch`, with a request as a
+line of JSON on standard input; another line, or the end of the input, cancels the batch. The
+command starts this process before it has the settings, so the request contains them. Prints one
+JSON object per line: `{"run_id": …}` when the run is created, and `{"error": …, "exit_code": …}` if
+it cannot be created or continued. Returns the exit code for the command. The process runs the batch
+job itself, so Dagster is imported only once; the Dagster UI shows the run like any other.
 """
 
 import json
@@ -14,7 +14,7 @@ import os
 import select
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
@@ -45,6 +45,7 @@ from sync_pipeline.orchestration.dagster.internals import (
     core_execute_run,
 )
 from sync_pipeline.orchestration.dagster.storage import open_instance, speed_up_run
+from sync_pipeline.orchestration.project import load_datasets
 from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor
 from sync_pipeline.orchestration.recovery.reconciler import Reconciler
 from sync_pipeline.settings import DAGSTER_STORAGE_URL, Settings, current_settings
@@ -58,18 +59,25 @@ _logger = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Request:
     """A request from the command line: the config of the batch job, and who triggered it. If
-    `retry` is true, the existing batch with the key `batch_key` is retried."""
+    `retry` is true, the existing batch with the key `batch_key` is retried. `environment` replaces
+    the environment variables of this process."""
 
     config: dict[str, Any]
     batch_key: str
     triggered_by: str
     retry: bool
+    environment: Mapping[str, str]
 
 
 def main() -> int:
     """Run the batch requested on standard input; return the exit code."""
     messages = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115  open until the end
-    request = Request(**json.loads(messages.readline()))
+    line = messages.readline()
+    if not line.startswith(b"{"):  # the command was cancelled, or has ended
+        return ExitCode.CANCELLED
+    request = Request(**json.loads(line))
+    os.environ.clear()
+    os.environ.update(request.environment)
     with _redirect_stdout() as output, capture_interrupts():
         try:
             return _run(request, current_settings(), messages, output)
@@ -83,8 +91,6 @@ def main() -> int:
 
 
 def _run(request: Request, settings: Settings, messages: IO[bytes], output: IO[str]) -> int:
-    from sync_pipeline.orchestration.project import load_datasets
-
     with translate_load_errors(settings.project_dir):
         datasets = load_datasets(settings.project_dir)
     config = request.config

@@ -115,7 +115,7 @@ def work() -> None:
     from sync_pipeline.orchestration import run_batch
     from sync_pipeline_tests.faults import asset_run
 
-    request = json.loads(sys.argv[1])
+    request = json.loads(sys.argv[1]) | {"environment": dict(os.environ)}
     asset = request.pop("asset", False)
     receiving, sending = os.pipe()  # stays open, as it does while a command is running
     os.write(sending, json.dumps(request).encode() + b"\n")

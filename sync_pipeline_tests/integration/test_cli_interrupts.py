@@ -9,7 +9,7 @@ from datetime import date
 import psutil
 import pytest
 
-from sync_pipeline_tests.command import end_of, environment_of
+from sync_pipeline_tests.command import end_of, run_script
 from sync_pipeline_tests.integration.commands import backfill, in_work, run_of, running
 from sync_pipeline_tests.stack_project import Databases, days
 from sync_pipeline_tests.waiting import TIMEOUT_SECONDS, wait_until
@@ -91,10 +91,10 @@ def test_nothing_is_created_if_the_command_is_killed_before_its_run_exists(
     key, day = "cli-killed-early", "2025-12-30"
     config = {"dataset": "orders", "start_date": day, "end_date": day, "already_synced": "skip"}
     request = {"config": config, "batch_key": key, "triggered_by": "me", "retry": False}
+    request["environment"] = dict(project.settings.environment)
     ended = subprocess.run(
         [sys.executable, "-m", "sync_pipeline.orchestration.run_batch"],
         input=json.dumps(request) + "\n",  # then the input ends, as when the command is killed
-        env=environment_of(project.settings.environment),
         capture_output=True,
         encoding="utf-8",
         check=False,
@@ -104,6 +104,16 @@ def test_nothing_is_created_if_the_command_is_killed_before_its_run_exists(
     assert project.rows_of("orders", date.fromisoformat(day)) == []
     tagged = "SELECT FROM dagster.run_tags WHERE value = %s"
     assert project.target(tagged, [key]) == []
+
+
+def test_a_command_that_fails_before_its_launch_leaves_no_process(project: Databases) -> None:
+    wrong = "postgresql:///?host=/nowhere"
+    words = ("backfill", "orders", "2025-12-29", "2025-12-29")
+    ended = run_script(project.settings.environment, *words, SYNC_DATABASE_URL=wrong)
+    assert ended.code == 3
+    assert "cannot connect to the database in SYNC_DATABASE_URL" in ended.complaint
+    environments = [one.info["environ"] or {} for one in psutil.process_iter(["environ"])]
+    assert wrong not in [environment.get("SYNC_DATABASE_URL") for environment in environments]
 
 
 def test_a_command_closes_records_left_open_by_a_killed_one(project: Databases) -> None:
