@@ -1,13 +1,13 @@
 """The job `batch_backfill`: sync a day range as one batch with one record.
 
-The job opens the record, syncs the days in chunks, and closes the record. It is not an asset job,
-because Dagster writes one planning event per partition when it creates a run of an asset job; for a
-year of days, this would delay the first row by several seconds. Each day is still materialized.
-Does not contain the code shared with the asset: see `work.py`.
+The job opens the record and syncs the days; the record is closed with the last of them. It is not
+an asset job, because Dagster writes one planning event per partition when it creates a run of an
+asset job; for a year of days, this would delay the first row by several seconds. Each day is still
+materialized. Does not contain the code shared with the asset: see `work.py`.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from enum import Enum
 
@@ -26,7 +26,6 @@ from sync_pipeline.orchestration.work import (
     failure,
     open_tracker,
     raise_if_a_day_failed,
-    requested_at,
     sync_in_step,
 )
 from sync_pipeline.settings import current_settings
@@ -53,35 +52,13 @@ class BatchConfig(dg.Config):
         default=AlreadySynced.skip,
         description="whether days that are already synced are skipped or synced again",
     )
-    days_per_step: int = Field(
-        default=366,
-        ge=1,
-        description="maximum number of days in each step of the run",
-    )
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Days of a batch that are synced in one step."""
-
-    days: Sequence[date]
-    batch: NewBatch
-
-    @property
-    def mapping_key(self) -> str:
-        return f"{self.days[0]:%Y_%m_%d}__{self.days[-1]:%Y_%m_%d}"
 
 
 def build_batch_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
     """Return the job `batch_backfill` for `datasets`."""
 
-    @dg.op(
-        out=dg.DynamicOut(Chunk),
-        description="Open the record of the batch with all of its days pending.",
-    )
-    def open_batch(
-        context: dg.OpExecutionContext, config: BatchConfig
-    ) -> Iterator[dg.DynamicOutput[Chunk]]:
+    @dg.op(description="Open the record of the batch with all of its days pending.")
+    def open_batch(context: dg.OpExecutionContext, config: BatchConfig) -> NewBatch:
         speed_up_run(context.instance)
         try:
             dataset, days = requested_days(
@@ -91,32 +68,24 @@ def build_batch_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
             raise failure(one_line(error)) from None
         resync = config.already_synced is AlreadySynced.resync
         with open_tracker(context.run, current_settings()) as tracker:
-            batch = _open(context, dataset, days, tracker, resync=resync)
-        for start in range(0, len(batch.days), config.days_per_step):
-            chunk = Chunk(batch.days[start : start + config.days_per_step], batch)
-            yield dg.DynamicOutput(chunk, mapping_key=chunk.mapping_key)
+            return _open(context, dataset, days, tracker, resync=resync)
 
-    @dg.op(description="Sync a chunk of days, each in a separate transaction.")
-    def sync_chunk(context: dg.OpExecutionContext, chunk: Chunk) -> int:
+    @dg.op(description="Sync the days of the batch, each in a separate transaction.")
+    def sync_batch(context: dg.OpExecutionContext, batch: NewBatch) -> None:
         settings = current_settings()
-        dataset = find_dataset(datasets, chunk.batch.dataset)
+        dataset = find_dataset(datasets, batch.dataset)
         with open_tracker(context.run, settings) as tracker:
             results = sync_in_step(
                 context,
                 dataset,
-                chunk.days,
+                batch.days,
                 settings=settings,
                 tracker=tracker,
-                batch=chunk.batch,
-                resync=chunk.batch.resync,
+                batch=batch,
+                resync=batch.resync,
             )
             checks.report(context, dataset, checks.evaluate(dataset, results, tracker))
         raise_if_a_day_failed(dataset, results)
-        return len(results)
-
-    @dg.op(description="Log the number of synced days.")
-    def close_batch(context: dg.OpExecutionContext, chunks: list[int]) -> None:
-        context.log.info(f"{sum(chunks)} days are synced")
 
     @dg.job(
         name=tags.BATCH_JOB_NAME,
@@ -125,7 +94,7 @@ def build_batch_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
         config=_config_of_op,
     )
     def batch_backfill() -> None:
-        close_batch(open_batch().map(sync_chunk).collect())
+        sync_batch(open_batch())
 
     return batch_backfill
 
@@ -138,7 +107,8 @@ def _open(
     *,
     resync: bool,
 ) -> NewBatch:
-    """Open the batch's record, or retry the batch under its existing record; return the batch.
+    """Open the batch's record, or join the existing record of a batch that is retried; return the
+    batch.
 
     When a batch is retried, `days` that do not belong to it are left out.
     """
@@ -149,7 +119,6 @@ def _open(
     known = tracker.batch_days(new)
     if known:
         new = replace(new, days=[day for day in days if day in known] or days)
-        tracker.retry_batch(new, new.days, requested_at(context))
     tracker.open_batch(new)
     return new
 

@@ -10,7 +10,6 @@ from datetime import date, datetime, timezone
 import dagster as dg
 
 from sync_pipeline.config.dataset import Dataset
-from sync_pipeline.dagster_client import tags
 from sync_pipeline.errors import SyncError, one_line
 from sync_pipeline.orchestration import checks
 from sync_pipeline.orchestration.dagster.batch_key import triggered_by
@@ -58,7 +57,7 @@ def sync_in_step(
     """
     speed_up_run(context.instance)
     if batch is not None:
-        tracker.retry_batch(batch, days, requested_at(context))
+        tracker.retry_batch(batch, days, _requested_at(context))
     results: list[DayResult] = []
     try:
         with MaterializationLog(context, asset_key_of(dataset), settings, tracker, batch) as log:
@@ -79,16 +78,13 @@ def sync_in_step(
         raise failure(one_line(error)) from None
     except BaseException as error:
         if batch is not None and not isinstance(error, Exception):
-            # The interrupt ends the run, so the other chunks of the batch job do not run either.
-            affected = None if context.job_name == tags.BATCH_JOB_NAME else days
-            tracker.mark_not_run(
-                batch, affected, describe_interrupt(context.instance, context.run_id)
-            )
+            reason = describe_interrupt(context.instance, context.run_id)
+            tracker.mark_not_run(batch, days, reason)
         raise
     return results
 
 
-def requested_at(context: dg.OpExecutionContext) -> datetime:
+def _requested_at(context: dg.OpExecutionContext) -> datetime:
     """Return the time at which this step's run was created."""
     record = context.instance.get_run_record_by_id(context.run_id)
     return record.create_timestamp if record is not None else datetime.now(timezone.utc)

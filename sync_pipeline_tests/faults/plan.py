@@ -33,7 +33,6 @@ class Work:
     count: int
     resync: bool
     asset: bool
-    days_per_step: int
     starts_after: float
 
 
@@ -142,7 +141,6 @@ def _work(rng: Random, dataset: str, first: int) -> Work:
         count=rng.randint(4, 20),
         resync=rng.random() < 0.6,
         asset=rng.random() < 0.3,
-        days_per_step=rng.choice([366, 366, 5]),
         starts_after=rng.choice([0.0, 0.0, round(rng.random() * 0.4, 2)]),
     )
 

@@ -73,7 +73,6 @@ class Round:
             days[-1],
             key,
             resync=work.resync if resync is None else resync,
-            days_per_step=work.days_per_step,
             asset=work.asset,
             retry=retry,
         )

@@ -43,7 +43,7 @@ def test_a_run_is_ended_if_its_creator_died_before_starting_it(harness: Harness)
 def test_a_worker_suspended_while_it_writes_a_record_is_declared_lost(
     harness: Harness,
 ) -> None:
-    work = Work("orders", 60, 8, True, False, 366, 0.0)
+    work = Work("orders", 60, 8, True, False, 0.0)
     asleep = Fault(What.SLEEP, 0.05, step=Step.AT_BEGIN)
     plan = Plan(
         number=1001,
@@ -65,7 +65,7 @@ def test_a_worker_suspended_while_it_writes_a_record_is_declared_lost(
 def test_a_worker_suspended_in_copy_blocks_its_day_only_until_it_is_declared_lost(
     harness: Harness,
 ) -> None:
-    work = Work("orders", 60, 8, True, False, 366, 0.0)
+    work = Work("orders", 60, 8, True, False, 0.0)
     asleep = Fault(What.SLEEP, 0.05, step=Step.IN_COPY)
     layout = Layout.TOGETHER
     plan = Plan(1002, "by hand", "sleep", layout, (work,), (asleep,), 0.02, True, False, False)

@@ -92,7 +92,6 @@ def batch_request(
     key: str,
     *,
     resync: bool = False,
-    days_per_step: int = 366,
     asset: bool = False,
     retry: bool = False,
 ) -> dict[str, Any]:
@@ -102,7 +101,6 @@ def batch_request(
         "start_date": first.isoformat(),
         "end_date": last.isoformat(),
         "already_synced": "resync" if resync else "skip",
-        "days_per_step": days_per_step,
     }
     request = {"config": config, "batch_key": key, "triggered_by": "a fault round", "retry": retry}
     return {**request, "asset": True} if asset else request

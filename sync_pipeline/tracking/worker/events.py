@@ -103,10 +103,10 @@ class DaysSkipped:
 
 @dataclass(frozen=True)
 class DaysNotRun:
-    """Unfinished days of the batch (those in `days`, or all if it is None) will not be run."""
+    """Those of `days` that are unfinished in the batch will not be run."""
 
     batch: NewBatch
-    days: Sequence[date] | None
+    days: Sequence[date]
     error: str
 
     def write(self, cursor: "Cursor", batch_id: int | None, actor: Actor, *, last: bool) -> bool:

@@ -222,8 +222,8 @@ class Tracker:
         """Refresh the batch's record from its days."""
         self._writes.record(events.BatchProgressed(new))
 
-    def mark_not_run(self, new: NewBatch, days: Sequence[date] | None, error: str) -> None:
-        """Mark unfinished days of a batch (those in `days`, or all if it is None) as not run."""
+    def mark_not_run(self, new: NewBatch, days: Sequence[date], error: str) -> None:
+        """Mark those of `days` that are unfinished in the batch as not run."""
         self._writes.record(events.DaysNotRun(new, days, error))
 
     def mark_batch_not_run(self, batch_key: str, dataset: str, error: str) -> None:
