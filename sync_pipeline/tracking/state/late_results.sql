@@ -71,6 +71,8 @@ SELECT
             WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded)
 
 -- update_record: update the day's record, unless a later attempt for the day ended later
+-- A run's success is its last result for the day. Its times cannot show this: a failure that the run
+-- recorded just before may have a slightly later one, because each is calculated when it is written.
 UPDATE daily_sync_status record SET
     attempt = greatest(attempt, %(number)s),
     status = CASE WHEN is_latest THEN %(state)s ELSE status END,
@@ -85,6 +87,8 @@ UPDATE daily_sync_status record SET
     run_id = CASE WHEN is_latest THEN %(run_id)s ELSE run_id END,
     triggered_by = CASE WHEN is_latest THEN %(triggered_by)s ELSE triggered_by END
 FROM (SELECT attempt <= %(number)s AND (attempt = %(number)s OR end_time IS NULL
-                                        OR end_time <= %(ended_at)s) AS is_latest
+                                        OR end_time <= %(ended_at)s
+                                        OR run_id = %(run_id)s AND %(state)s = 'success')
+             AS is_latest
       FROM daily_sync_status WHERE id = %(record_id)s) AS compared
 WHERE id = %(record_id)s

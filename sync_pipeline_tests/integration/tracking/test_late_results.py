@@ -132,6 +132,18 @@ class TestUnrecordedStart:
         assert record_late_failure(worker)
         assert at_day(connection)[1:] == [(1, "success", True)]
 
+    @pytest.mark.parametrize(("run_id", "status"), [("run-1", "success"), ("run-2", "failed")])
+    def test_a_success_that_seems_to_end_before_a_failure_replaces_it_only_in_the_same_run(
+        self, worker: Worker, connection: "Connection", run_id: str, status: str
+    ) -> None:
+        worker.fail(worker.begin(START), "lock timeout")
+        ended = day_record(connection, START)["end_time"] - timedelta(milliseconds=1)
+        started = ended - timedelta(milliseconds=6)
+        assert record_late_success(worker, run_id=run_id, started_at=started, ended_at=ended)
+        assert at_day(connection) == [(1, "failed", False), (2, "success", True)]
+        day = day_record(connection, START)
+        assert (day["status"], day["attempt"]) == (status, 2)
+
     @pytest.mark.parametrize("number", [None, 1, 2])
     def test_it_counts_as_reported_only_if_its_number_matches_the_attempt(
         self, worker: Worker, connection: "Connection", number: int | None
