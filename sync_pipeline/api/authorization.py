@@ -15,7 +15,6 @@ from sync_pipeline.api.security.tokens import LOCAL, Caller
 from sync_pipeline.api.services import Services, get_services
 
 SESSION_COOKIE = "sync_session"
-CSRF_HEADER = "X-CSRF-Token"
 _bearer = HTTPBearer(auto_error=False, description="A token listed in SYNC_API_TOKENS.")
 _cookie = APIKeyCookie(
     name=SESSION_COOKIE, auto_error=False, description="The page's session cookie."
@@ -77,9 +76,7 @@ async def reader(
 
 
 async def operator(
-    request: Request,
     caller: Annotated[Caller, Depends(reader)],
-    services: Annotated[Services, Depends(get_services)],
     _site: Annotated[None, Depends(require_same_site)],
 ) -> Caller:
     """Return the caller if it is allowed to write. Raises ProblemError 401 or 403 otherwise."""
@@ -90,21 +87,7 @@ async def operator(
             f"{caller.name} has read-only access; use an operator token",
             name=caller.name,
         )
-    check_csrf_token(request, caller, services)
     return caller
-
-
-def check_csrf_token(request: Request, caller: Caller, services: Services) -> None:
-    """Raise ProblemError 403 if a write from a browser lacks the session's CSRF token."""
-    by_browser = "origin" in request.headers or "sec-fetch-site" in request.headers
-    if caller.how == "session" or (caller.how == "local" and by_browser):
-        token = request.headers.get(CSRF_HEADER, "")
-        if not services.authority.is_csrf_token(caller, token):
-            raise ProblemError(
-                403,
-                "no_csrf_token",
-                f"the header {CSRF_HEADER} must contain the csrf_token from GET /api/v1/me",
-            )
 
 
 async def launcher(

@@ -299,11 +299,10 @@ class DatasetsOut(BaseModel):
 
 
 class MeOut(BaseModel):
-    """The caller, and the CSRF token that browsers send with each write."""
+    """The caller."""
 
     role: Literal["reader", "operator"]
     user: str
-    csrf_token: str
 
 
 class SessionIn(BaseModel):

@@ -63,17 +63,6 @@ def test_a_session_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     assert authority.by_session(cookie) is None
 
 
-def test_each_session_has_its_own_csrf_token() -> None:
-    token, entry = new_token("ada", "operator")
-    authority = Authority(parse_tokens(entry), b"k" * 32)
-    caller = authority.by_token(token)
-    assert caller is not None
-    sessions = [authority.by_session(authority.begin_session(caller)) for _ in range(2)]
-    one, other = (session for session in sessions if session is not None)
-    assert authority.is_csrf_token(one, authority.csrf_token(one))
-    assert not authority.is_csrf_token(one, authority.csrf_token(other))
-
-
 def test_the_rate_limit_is_per_caller_and_refills_with_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

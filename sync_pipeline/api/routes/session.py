@@ -5,14 +5,9 @@ Does not check tokens or sessions: see `security/`.
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Response
 
-from sync_pipeline.api.authorization import (
-    SESSION_COOKIE,
-    Reader,
-    check_csrf_token,
-    require_same_site,
-)
+from sync_pipeline.api.authorization import SESSION_COOKIE, Reader, require_same_site
 from sync_pipeline.api.models import Envelope, MeOut, SessionIn
 from sync_pipeline.api.problems import ProblemError, responses
 from sync_pipeline.api.security.tokens import LOCAL, SESSION_SECONDS, Caller
@@ -22,10 +17,9 @@ router = APIRouter(tags=["session"])
 
 
 @router.get("/me", summary="Get the caller", responses=responses())
-def me(caller: Reader, services: Annotated[Services, Depends(get_services)]) -> Envelope[MeOut]:
-    """Return the caller's name and role, and the token that browsers send as `X-CSRF-Token` with
-    each write."""
-    return Envelope(data=_me(services, caller))
+def me(caller: Reader) -> Envelope[MeOut]:
+    """Return the caller's name and role."""
+    return Envelope(data=MeOut(role=caller.role, user=caller.name))
 
 
 @router.post(
@@ -56,7 +50,7 @@ def sign_in(
             samesite="strict",
             secure=services.config.https,
         )
-    return Envelope(data=_me(services, caller))
+    return Envelope(data=MeOut(role=caller.role, user=caller.name))
 
 
 @router.delete(
@@ -67,20 +61,12 @@ def sign_in(
     responses=responses(),
 )
 async def sign_out(
-    request: Request,
     caller: Reader,
     services: Annotated[Services, Depends(get_services)],
     response: Response,
 ) -> None:
     """Delete the session cookie, and end the session and its event streams."""
-    check_csrf_token(request, caller, services)
     if caller.how == "session":
         services.authority.end_session(caller)
         services.broker.end_session(caller.session)
     response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict")
-
-
-def _me(services: Services, caller: Caller) -> MeOut:
-    return MeOut(
-        role=caller.role, user=caller.name, csrf_token=services.authority.csrf_token(caller)
-    )

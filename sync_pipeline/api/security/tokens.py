@@ -1,4 +1,4 @@
-"""API tokens (stored as hashes), sessions (signed cookies) and CSRF tokens.
+"""API tokens (stored as hashes) and sessions (signed cookies).
 
 A token is 32 random bytes, so an unsalted SHA-256 hash is safe. A session contains its token's name
 and the start of the token's hash, so removing a token ends its sessions. Does not check requests:
@@ -141,14 +141,6 @@ class Authority:
             now = time.time()
             kept = {cookie: until for cookie, until in self._signed_out.items() if until > now}
             self._signed_out = {**kept, caller.session: caller.until}
-
-    def csrf_token(self, caller: Caller) -> str:
-        """Return the CSRF token that a browser must send with each write."""
-        return self._sign("csrf", f"{caller.how} {caller.name} {caller.session}")
-
-    def is_csrf_token(self, caller: Caller, text: str) -> bool:
-        """Return whether `text` is the CSRF token of `caller`."""
-        return _equal(text, self.csrf_token(caller))
 
     def _sign(self, purpose: str, text: str) -> str:
         message = f"{purpose}: {text}".encode("utf-8", "replace")

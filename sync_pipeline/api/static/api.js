@@ -4,8 +4,6 @@ import { BASE } from "./endpoints.js";
 import { t } from "./i18n.js";
 import { recordServerTime } from "./serverTime.js";
 
-let csrfToken = null;
-
 /**
  * A failed call: the API's English message, the request field that caused it, if any, the problem
  * code, and the code's parameters.
@@ -22,11 +20,7 @@ export class Problem extends Error {
 }
 
 /** Returns the current user as `{role, user}`. Throws a Problem with status 401 without a session. */
-export async function getCurrentUser() {
-  const found = await call("GET", "/me");
-  csrfToken = found.csrf_token ?? null;
-  return found;
-}
+export const getCurrentUser = () => call("GET", "/me");
 
 export const signIn = (token) => call("POST", "/session", { body: { token } });
 export const signOut = () => call("DELETE", "/session");
@@ -72,13 +66,10 @@ function toParameters(values) {
   return parameters;
 }
 
-async function call(method, path, options = {}, mayRetry = true) {
+async function call(method, path, options = {}) {
   const response = await send(method, path, options);
   if (response.ok) return response.status === 204 ? {} : ((await parseJson(response)).data ?? {});
   const problem = toProblem(response.status, await parseJson(response));
-  if (response.status === 403 && method !== "GET" && mayRetry && (await renewCsrfToken())) {
-    return call(method, path, options, false);
-  }
   if (response.status === 401 && path !== "/session") {
     window.dispatchEvent(new CustomEvent("signed-out"));
   }
@@ -88,7 +79,6 @@ async function call(method, path, options = {}, mayRetry = true) {
 async function send(method, path, { body, headers = {}, signal }) {
   const allHeaders = { Accept: "application/json", ...headers };
   if (body !== undefined) allHeaders["Content-Type"] = "application/json";
-  if (method !== "GET" && csrfToken !== null) allHeaders["X-CSRF-Token"] = csrfToken;
   try {
     const response = await fetch(BASE + path, {
       method,
@@ -104,13 +94,6 @@ async function send(method, path, { body, headers = {}, signal }) {
     if (error.name === "AbortError") throw error;
     throw new Problem(0, t("problem.unreachable"));
   }
-}
-
-/** Fetches the CSRF token, which changes when the server restarts. Returns whether it changed. */
-async function renewCsrfToken() {
-  const before = csrfToken;
-  await getCurrentUser().catch(() => null);
-  return csrfToken !== before;
 }
 
 async function parseJson(response) {

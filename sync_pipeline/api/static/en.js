@@ -250,7 +250,6 @@ export default {
   "problem.launch_unknown":
     "Dagster did not confirm that batch {id} was launched. Its record is marked as not run; if the batch does start, the record is updated.",
   "problem.name_the_dataset": "Choose a dataset: {known}.",
-  "problem.no_csrf_token": "The server was restarted. Reload the page.",
   "problem.no_dataset_yet": "No datasets yet.",
   "problem.no_record": "Record {id} not found.",
   "problem.no_such_dataset": "Dataset {dataset} not found.",

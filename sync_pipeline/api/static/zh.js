@@ -240,7 +240,6 @@ export default {
   "problem.launch_unknown":
     "Dagster 未确认批次 {id} 是否已启动。记录暂标为未运行；如果批次实际已启动，记录会自动更新。",
   "problem.name_the_dataset": "请选择数据集：{known}。",
-  "problem.no_csrf_token": "服务器已重启，请刷新页面。",
   "problem.no_dataset_yet": "还没有数据集。",
   "problem.no_record": "记录 {id} 不存在。",
   "problem.no_such_dataset": "数据集 {dataset} 不存在。",

@@ -1,4 +1,4 @@
-"""Access control: tokens, sessions, roles, CSRF, host names, proxies and unsafe settings."""
+"""Access control: tokens, sessions, roles, other sites, host names, proxies and unsafe settings."""
 
 import hashlib
 from pathlib import Path
@@ -29,7 +29,7 @@ def with_token(client: Client, role: str) -> Client:
 
 @pytest.fixture
 def page(guarded: Client) -> Client:
-    """A client signed in as an operator with a session cookie; it does not send the CSRF token."""
+    """A client signed in as an operator with a session cookie."""
     signed_in = guarded.post(f"{BASE}/session", {"token": TOKENS["operator"]})
     cookie = signed_in.headers["set-cookie"]
     return guarded.with_headers(Cookie=cookie.split(";")[0], Origin=guarded.url)
@@ -88,17 +88,16 @@ def test_the_session_cookie_is_hidden_from_scripts_and_other_sites(guarded: Clie
     assert "set-cookie" not in wrong.headers
 
 
-def test_a_session_can_write_only_with_the_csrf_token(page: Client) -> None:
-    me = page.get(f"{BASE}/me").data
-    assert (me["role"], me["user"]) == ("operator", "operator.person")
-    for sent in ({}, {"X-CSRF-Token": "0" * 64}, {"X-CSRF-Token": "é"}):
-        headers = {k: v.encode().decode("latin-1") for k, v in sent.items()}
-        problem = page.send("POST", WRITES[1], headers=headers).problem
-        assert problem["status"] == 403
-        assert "X-CSRF-Token" in problem["detail"]
-    with_csrf = page.with_headers(X_CSRF_Token=me["csrf_token"])
-    assert with_csrf.post(f"{BASE}/sync-status/99999999/cancel").problem["status"] == 404
-    assert with_csrf.send("DELETE", f"{BASE}/session").status == 204
+def test_a_session_can_write_until_it_signs_out(page: Client) -> None:
+    assert page.get(f"{BASE}/me").data == {"role": "operator", "user": "operator.person"}
+    cancel = f"{BASE}/sync-status/99999999/cancel"
+    assert page.post(cancel).problem["status"] == 404
+    for foreign in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "same-site"}):
+        problem = page.send("POST", cancel, headers=foreign).problem
+        assert (problem["status"], problem["code"]) == (403, "cross_site")
+        assert page.send("DELETE", f"{BASE}/session", headers=foreign).problem["status"] == 403
+    assert page.send("DELETE", f"{BASE}/session").status == 204
+    assert page.post(cancel).problem["status"] == 401
 
 
 def test_forged_sessions_and_sessions_from_other_servers_are_rejected(
@@ -141,19 +140,16 @@ def test_with_a_secret_a_session_survives_a_restart_but_not_the_removal_of_its_t
 def test_another_sites_page_cannot_write_even_without_tokens(
     api: Client, path: str, headers: dict[str, str]
 ) -> None:
-    csrf_header = {"X-CSRF-Token": api.get(f"{BASE}/me").data["csrf_token"]}
-    sent = {**headers, **csrf_header, "Content-Type": "application/json"}
+    sent = {**headers, "Content-Type": "application/json"}
     problem = api.send("POST", path, b'{"token": "x"}', sent).problem
     assert problem["status"] == 403
     assert "another site's page" in problem["detail"]
 
 
-def test_a_local_browser_needs_the_csrf_token_and_a_local_script_does_not(api: Client) -> None:
+def test_a_local_browser_and_a_local_script_can_write_without_tokens(api: Client) -> None:
     path = f"{BASE}/sync-status/99999999/cancel"
     browser = api.with_headers(Origin=api.url, Sec_Fetch_Site="same-origin")
-    assert browser.post(path, {}).problem["status"] == 403
-    csrf_token = browser.get(f"{BASE}/me").data["csrf_token"]
-    assert browser.post(path, {}, X_CSRF_Token=csrf_token).problem["status"] == 404
+    assert browser.post(path, {}).problem["status"] == 404
     assert api.post(path).problem["status"] == 404
 
 
@@ -197,16 +193,15 @@ def test_with_tokens_the_page_works_behind_a_proxy_that_changes_the_host(
         signed_in = proxied.post(f"{BASE}/session", {"token": TOKENS["operator"]})
         assert "secure" in signed_in.headers["set-cookie"].lower()
         page = proxied.with_headers(Cookie=signed_in.headers["set-cookie"].split(";")[0])
-        csrf_token = signed_in.data["csrf_token"]
         path = f"{BASE}/sync-status/99999999/cancel"
-        assert page.post(path, {}, X_CSRF_Token=csrf_token).problem["status"] == 404
+        assert page.post(path, {}).problem["status"] == 404
         for foreign in (
             "https://sync.example.evil",
             "http://sync.example",
             "https://x:y:z",
             "null",
         ):
-            rejected = page.with_headers(Origin=foreign).post(path, {}, X_CSRF_Token=csrf_token)
+            rejected = page.with_headers(Origin=foreign).post(path, {})
             assert rejected.problem["status"] == 403
 
 

@@ -38,9 +38,8 @@ def protected(module_database: str, tmp_path_factory: pytest.TempPathFactory) ->
 
 def signed_in(client: Client) -> Client:
     response = client.post(f"{BASE}/session", {"token": TOKENS["reader"]})
-    csrf_token = response.data["csrf_token"]
     cookie = response.headers["set-cookie"].split(";")[0]
-    return client.with_headers(Cookie=cookie, X_CSRF_Token=csrf_token)
+    return client.with_headers(Cookie=cookie)
 
 
 def test_signing_out_ends_the_session_and_its_streams(protected: Client) -> None:
