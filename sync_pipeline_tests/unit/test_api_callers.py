@@ -56,8 +56,9 @@ def test_a_session_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     caller = authority.by_token(token)
     assert caller == Caller("ada", "reader", "token")
     assert caller is not None
-    cookie = authority.begin_session(caller)
-    assert authority.by_session(cookie) == Caller("ada", "reader", "session", cookie)
+    signed_in, cookie = authority.begin_session(caller)
+    assert (signed_in.name, signed_in.role, signed_in.how) == ("ada", "reader", "session")
+    assert authority.by_session(cookie) == signed_in
     later = time.time() + SESSION_SECONDS + 1
     monkeypatch.setattr(time, "time", lambda: later)
     assert authority.by_session(cookie) is None

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Response
 from sync_pipeline.api.authorization import SESSION_COOKIE, Reader, require_same_site
 from sync_pipeline.api.models import Envelope, MeOut, SessionIn
 from sync_pipeline.api.problems import ProblemError, responses
-from sync_pipeline.api.security.tokens import LOCAL, SESSION_SECONDS, Caller
+from sync_pipeline.api.security.tokens import LOCAL, SESSION_SECONDS
 from sync_pipeline.api.services import Services, get_services
 
 router = APIRouter(tags=["session"])
@@ -40,8 +40,7 @@ def sign_in(
         known = services.authority.by_token(request.token.strip())
         if known is None:
             raise ProblemError(401, "wrong_token", "invalid token", field="token")
-        cookie = services.authority.begin_session(known)
-        caller = Caller(known.name, known.role, "session", cookie)
+        caller, cookie = services.authority.begin_session(known)
         response.set_cookie(
             SESSION_COOKIE,
             cookie,

@@ -5,16 +5,16 @@ and the start of the token's hash, so removing a token ends its sessions. Does n
 see `../authorization.py`.
 """
 
-import base64
 import hashlib
 import hmac
-import json
 import re
 import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, cast
+
+from itsdangerous import BadData, URLSafeTimedSerializer
 
 from sync_pipeline.errors import RequestError, SettingError
 from sync_pipeline.settings import API_TOKENS
@@ -39,7 +39,7 @@ class Caller:
     """The caller of a request.
 
     `how` states how it was authenticated: by token, by the page's session, or as a local caller if
-    no tokens are set. `session` is the cookie's value. `until` is the session's end, in Unix
+    no tokens are set. `session` is the session's random ID. `until` is the session's end, in Unix
     seconds.
     """
 
@@ -95,8 +95,10 @@ class Authority:
 
     def __init__(self, tokens: Sequence[Token], secret: bytes) -> None:
         self._tokens = tokens
-        self._secret = secret
-        self._signed_out: dict[str, float] = {}  # from cookie to expiry time
+        self._sessions = URLSafeTimedSerializer(
+            secret, salt="session", signer_kwargs={"digest_method": hashlib.sha256}
+        )
+        self._signed_out: dict[str, float] = {}  # from session ID to expiry time
 
     @property
     def requires_token(self) -> bool:
@@ -112,40 +114,37 @@ class Authority:
                 found = Caller(token.name, token.role, "token")
         return found
 
-    def begin_session(self, caller: Caller) -> str:
-        """Return the cookie of a new session for `caller`, which was authenticated by a token."""
+    def begin_session(self, caller: Caller) -> tuple[Caller, str]:
+        """Begin a session for `caller`, which was authenticated by a token; return the caller of
+        the session and the session's cookie."""
         token = next(token for token in self._tokens if token.name == caller.name)
-        until = int(time.time()) + SESSION_SECONDS
-        body = json.dumps([token.name, token.sha256[:16], until, secrets.token_hex(8)])
-        text = base64.urlsafe_b64encode(body.encode()).decode().rstrip("=")
-        return f"{text}.{self._sign('session', text)}"
+        session = secrets.token_hex(8)
+        cookie = self._sessions.dumps([token.name, token.sha256[:16], session])
+        until = time.time() + SESSION_SECONDS
+        return Caller(token.name, token.role, "session", session, until), cookie
 
     def by_session(self, cookie: str) -> Caller | None:
-        """Return the caller with this session, or None if it is invalid, expired or revoked."""
-        text, _, signature = cookie.partition(".")
-        if not _equal(signature, self._sign("session", text)):
+        """Return the caller with this cookie, or None if its session is invalid, expired or
+        revoked."""
+        try:
+            (name, hash_start, session), began = self._sessions.loads(
+                cookie,
+                max_age=SESSION_SECONDS - 1,  # a cookie of exactly this age is still accepted
+                return_timestamp=True,
+            )
+        except BadData:
             return None
-        name, hash_start, until, _ = json.loads(
-            base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        )
-        if until < time.time() or cookie in self._signed_out:
+        if session in self._signed_out:
             return None
         for token in self._tokens:
             if token.name == name and token.sha256.startswith(hash_start):
-                return Caller(name, token.role, "session", cookie, until)
+                until = began.timestamp() + SESSION_SECONDS
+                return Caller(name, token.role, "session", session, until)
         return None
 
     def end_session(self, caller: Caller) -> None:
         """Revoke the caller's session, if any, in this process only."""
         if caller.until is not None:
             now = time.time()
-            kept = {cookie: until for cookie, until in self._signed_out.items() if until > now}
+            kept = {session: until for session, until in self._signed_out.items() if until > now}
             self._signed_out = {**kept, caller.session: caller.until}
-
-    def _sign(self, purpose: str, text: str) -> str:
-        message = f"{purpose}: {text}".encode("utf-8", "replace")
-        return hmac.new(self._secret, message, hashlib.sha256).hexdigest()
-
-
-def _equal(received: str, expected: str) -> bool:
-    return hmac.compare_digest(received.encode("utf-8", "replace"), expected.encode())

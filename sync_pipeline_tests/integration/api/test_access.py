@@ -105,7 +105,7 @@ def test_forged_sessions_and_sessions_from_other_servers_are_rejected(
 ) -> None:
     cookie = (page.headers or {})["Cookie"]
     name, value = cookie.split("=", 1)
-    for forged in (value[:-1] + ("0" if value[-1] != "0" else "1"), f"{value}0", "a.b", ".", "é"):
+    for forged in (f"X{value[1:]}", f"{value}0", "a.b", ".", "é"):
         headers = {"Cookie": f"{name}={forged}".encode().decode("latin-1")}
         assert guarded.send("GET", LIST, headers=headers).problem["status"] == 401
     others = {"SYNC_API_TOKENS": entries()}

@@ -3,6 +3,7 @@
 import os
 import queue
 import resource
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPConnection
@@ -15,8 +16,7 @@ import pytest
 from sync_pipeline.api.config import Config
 from sync_pipeline.api.links import Links
 from sync_pipeline.api.live.listener import Listener
-from sync_pipeline.api.security import tokens
-from sync_pipeline.api.security.tokens import Authority, parse_tokens
+from sync_pipeline.api.security.tokens import SESSION_SECONDS, Authority, parse_tokens
 from sync_pipeline.tracking.read import history
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.api.client import BASE, LIST, Client
@@ -53,11 +53,14 @@ def test_signing_out_ends_the_session_and_its_streams(protected: Client) -> None
 
 
 def test_a_stream_ends_with_its_session(protected: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokens, "SESSION_SECONDS", 3)
     authority = Authority(parse_tokens(entries()), SECRET.encode())
     caller = authority.by_token(TOKENS["reader"])
     assert caller is not None
-    page = protected.with_headers(Cookie=f"sync_session={authority.begin_session(caller)}")
+    almost_over = time.time() - SESSION_SECONDS + 3
+    with monkeypatch.context() as earlier:
+        earlier.setattr(time, "time", lambda: almost_over)
+        _, cookie = authority.begin_session(caller)
+    page = protected.with_headers(Cookie=f"sync_session={cookie}")
     with page.events() as events:
         assert events.ended.wait(6)
     assert page.get(LIST).problem["status"] == 401
