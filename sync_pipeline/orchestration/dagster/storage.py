@@ -22,6 +22,7 @@ from sync_pipeline.settings import Settings
 
 MAX_EVENTS_PER_BATCH = 50
 _BATCH_SIZE = "DAGSTER_EVENT_BATCH_SIZE"
+_EXISTS = "SELECT to_regclass('jobs') IS NOT NULL"  # the last table that Dagster creates
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('sync_pipeline: dagster storage', 0))"
 _POSTGRES = (PostgresEventLogStorage, PostgresRunStorage, PostgresScheduleStorage)
 _POOLED: "WeakSet[object]" = WeakSet()
@@ -32,11 +33,14 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """Yield the Dagster instance; its folder and storage come from the environment.
 
     Dagster creates missing tables when it opens its storage, and fails if two processes do that at
-    once, so processes wait for each other. Raises StackError if the storage cannot be reached.
+    once, so processes wait for each other until the tables exist. Raises StackError if the storage
+    cannot be reached.
     """
     with closing(connect_to_storage(settings, "open storage")) as connection:
         with connection.cursor() as cursor:
-            cursor.execute(_LOCK)
+            cursor.execute(_EXISTS)
+            if cursor.fetchone() != (True,):
+                cursor.execute(_LOCK)
         instance = dg.DagsterInstance.get()
     with instance:
         yield instance
