@@ -42,7 +42,7 @@ _forked = [
 Each process forks for the same words only once: when the code server starts `dagster api grpc`
 again, its own gRPC server is running, which would not survive a fork.
 """
-_LAUNCHING_RUNS = ("dagster_webserver", "sync_pipeline.orchestration.dagster")
+_LAUNCHING_RUNS = (("dagster_webserver",), ("sync_pipeline.orchestration.dagster", "daemon"))
 
 _inherited: list[object] = []
 """The parent's streams, kept because a discarded stream flushes its buffer."""
@@ -139,12 +139,16 @@ class _ForkingPopen(subprocess.Popen[Any]):
     def __init__(self, args: Any, *positional: Any, **options: Any) -> None:
         command = [args] if isinstance(args, str) else [str(word) for word in args]
         module = command[2:] if command[:2] == [sys.executable, "-m"] else []
-        words = next((one for one in _forked if tuple(module[: len(one)]) == one), None)
+        words = next((words for words in _forked if _starts_with(module, words)), None)
         if words is not None:
             _forked.remove(words)
             # Runs in place of `exec`, once the streams and the working folder have been set.
             options["preexec_fn"] = _running(module, options)
         super().__init__(args, *positional, **options)
+
+
+def _starts_with(command: Sequence[str], words: Sequence[str]) -> bool:
+    return list(command[: len(words)]) == list(words)
 
 
 def _running(command: Sequence[str], options: Mapping[str, Any]) -> Callable[[], NoReturn]:
@@ -160,7 +164,7 @@ def _running(command: Sequence[str], options: Mapping[str, Any]) -> Callable[[],
         if before is not None:
             before()
         _become(command, environment, kept)
-        if command[0] in _LAUNCHING_RUNS:
+        if any(_starts_with(command, words) for words in _LAUNCHING_RUNS):
             _fork_run_server()
         _run_module(command[0])
 
