@@ -1,7 +1,7 @@
 """Run the `sync-pipeline` command and return its output and exit code.
 
 `run` forks the command from a process that has already imported Dagster, which saves a few seconds
-each time. `run_script` and `started` start the installed script, as users do.
+each time. `run_script` starts the installed script, as users do.
 """
 
 import atexit
@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -174,23 +175,28 @@ def run_program(
 class ForkedPopen(subprocess.Popen[Any]):
     """Starts the API server and `dagster dev` by forking, and other programs as `Popen` does.
 
-    A forked process is not a child of this process. If this process ends, it receives SIGTERM.
+    With `call`, forks a process that calls this "module:function" instead. A forked process is not
+    a child of this process. If this process ends, it receives SIGTERM.
     """
 
     _FORKED = (("sync_pipeline.api",), ("sync_pipeline.orchestration.dagster", "dev"))
 
-    def __init__(self, args: Any, *positional: Any, **options: Any) -> None:
+    def __init__(
+        self, args: Any, *positional: Any, call: str | None = None, **options: Any
+    ) -> None:
         self._forked: Forked | None = None
         words = [args] if isinstance(args, str) else [str(word) for word in args]
-        command = words[2:] if words[:2] == [sys.executable, "-m"] else []
-        if not any(tuple(command[: len(start)]) == start for start in self._FORKED):
+        module = words[2:] if words[:2] == [sys.executable, "-m"] else []
+        if any(tuple(module[: len(start)]) == start for start in self._FORKED):
+            call, words = module[0], module
+        if call is None:
             super().__init__(args, *positional, **options)
             return
         with Path(os.devnull).open("rb") as nothing:
             output, errors = options["stdout"].fileno(), options["stderr"].fileno()
             self._forked = _fork_server().start(
-                command[0],
-                command,
+                call,
+                words,
                 options["env"],
                 (nothing.fileno(), output, errors),
                 options.get("cwd"),
@@ -213,28 +219,42 @@ class ForkedPopen(subprocess.Popen[Any]):
 
 
 @contextmanager
-def started(given: Mapping[str, str], *arguments: object) -> Iterator["subprocess.Popen[str]"]:
-    """Start the installed script; kill it if it is still running when the block ends."""
-    process = subprocess.Popen(
-        [COMMAND, *map(str, arguments)],
-        env=environment_of(given),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-    )
-    children: list[psutil.Process] = []
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            children = psutil.Process(process.pid).children(recursive=True)
-            process.kill()
-        process.communicate()
-        psutil.wait_procs(children, TIMEOUT_SECONDS)  # children end when their parent does
+def started(
+    given: Mapping[str, str], *arguments: object, script: bool = False
+) -> Iterator["subprocess.Popen[str]"]:
+    """Start `sync-pipeline` in a forked process or, with `script`, the installed script.
+
+    The process's `stdout` can be read while it runs. It is killed if it is still running when the
+    block ends.
+    """
+    start: Any = subprocess.Popen if script else partial(ForkedPopen, call=_MAIN)
+    reading, writing = os.pipe()
+    with open(reading, encoding="utf-8") as out, tempfile.TemporaryFile("w+") as errors:
+        with open(writing, "wb") as output:
+            process: subprocess.Popen[str] = start(
+                [COMMAND, *map(str, arguments)],
+                env=environment_of(given),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+            )
+        process.stdout, process.stderr = out, errors
+        children: list[psutil.Process] = []
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                children = psutil.Process(process.pid).children(recursive=True)
+                process.kill()
+            process.wait()
+            psutil.wait_procs(children, TIMEOUT_SECONDS)  # children end when their parent does
 
 
 def end_of(process: "subprocess.Popen[str]") -> Ended:
     """Wait until a process from `started` has ended; return its exit code and output."""
-    out, errors = process.communicate(timeout=TIMEOUT_SECONDS)
-    return Ended(process.returncode, out, errors)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    out = process.stdout.read()
+    code = process.wait(TIMEOUT_SECONDS)
+    process.stderr.seek(0)
+    return Ended(code, out, process.stderr.read())

@@ -24,6 +24,7 @@ from sync_pipeline.database.migrate import migrate
 from sync_pipeline.local import embedded_postgres
 from sync_pipeline.settings import with_database
 from sync_pipeline_tests.command import ForkedPopen
+from sync_pipeline_tests.queries import query
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -136,7 +137,7 @@ def make_database(server_url: str) -> Iterator[Callable[[str | None], str]]:
         statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
         if template:
             statement += sql.SQL(" TEMPLATE {} STRATEGY file_copy").format(sql.Identifier(template))
-        _run(server_url, statement)
+        query(server_url, statement)
         made.append(name)
         return with_database(server_url, name)
 
@@ -199,17 +200,5 @@ def environment(
 
 def drop_database(server_url: str, name: str) -> None:
     """Drop a database and close all connections to it."""
-    _run(
-        server_url,
-        sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)),
-    )
-
-
-def _run(url: str, statement: sql.Composable) -> None:
-    connection = psycopg2.connect(url)
-    try:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(statement)
-    finally:
-        connection.close()
+    statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+    query(server_url, statement)

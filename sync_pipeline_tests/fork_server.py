@@ -11,6 +11,7 @@ import ctypes
 import gc
 import importlib
 import json
+import multiprocessing.forkserver
 import os
 import runpy
 import select
@@ -23,22 +24,25 @@ import time
 import types
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NoReturn
+from unittest import mock
 
 _PR_SET_PDEATHSIG = 1
 _STANDARD_STREAMS = 3
-_FORKED = (
+_forked = [
+    ("dagster", "api", "grpc"),
     ("dagster", "code-server"),
     ("dagster_webserver",),
     ("sync_pipeline.api",),
     ("sync_pipeline.orchestration.check_definitions",),
     ("sync_pipeline.orchestration.dagster",),
     ("sync_pipeline.orchestration.run_batch",),
-)
+]
 """The words after `python -m` that make a forked process fork again instead of starting Python.
 
-`dagster api grpc` is not in the list, because gRPC's threads are running in its parent, the code
-server.
+Each process forks for the same words only once: when the code server starts `dagster api grpc`
+again, its own gRPC server is running, which would not survive a fork.
 """
+_LAUNCHING_RUNS = (("dagster_webserver",), ("sync_pipeline.orchestration.dagster", "daemon"))
 
 _inherited: list[object] = []
 """The parent's streams, kept because a discarded stream flushes its buffer."""
@@ -130,15 +134,21 @@ def _become(
 
 
 class _ForkingPopen(subprocess.Popen[Any]):
-    """Runs the modules in `_FORKED` by forking; starts any other program as usual."""
+    """Runs the modules in `_forked` by forking; starts any other program as usual."""
 
     def __init__(self, args: Any, *positional: Any, **options: Any) -> None:
         command = [args] if isinstance(args, str) else [str(word) for word in args]
         module = command[2:] if command[:2] == [sys.executable, "-m"] else []
-        if any(tuple(module[: len(words)]) == words for words in _FORKED):
+        words = next((words for words in _forked if _starts_with(module, words)), None)
+        if words is not None:
+            _forked.remove(words)
             # Runs in place of `exec`, once the streams and the working folder have been set.
             options["preexec_fn"] = _running(module, options)
         super().__init__(args, *positional, **options)
+
+
+def _starts_with(command: Sequence[str], words: Sequence[str]) -> bool:
+    return list(command[: len(words)]) == list(words)
 
 
 def _running(command: Sequence[str], options: Mapping[str, Any]) -> Callable[[], NoReturn]:
@@ -154,9 +164,29 @@ def _running(command: Sequence[str], options: Mapping[str, Any]) -> Callable[[],
         if before is not None:
             before()
         _become(command, environment, kept)
+        if any(_starts_with(command, words) for words in _LAUNCHING_RUNS):
+            _fork_run_server()
         _run_module(command[0])
 
     return in_child
+
+
+def _fork_run_server() -> None:
+    """Fork the fork server of `multiprocessing`, from which runs are forked.
+
+    Otherwise, the first run would start it with a new interpreter.
+    """
+    with mock.patch("multiprocessing.util.spawnv_passfds", _fork_interpreter):
+        multiprocessing.forkserver.ensure_running()
+
+
+def _fork_interpreter(path: str, arguments: Sequence[str], kept: Collection[int]) -> int:
+    """Run `python ... -c CODE` in a forked process; return its PID."""
+    child = os.fork()
+    if child == 0:
+        _become(arguments, dict(os.environ), kept)
+        _end(lambda: exec(arguments[-1], {}))  # noqa: S102
+    return child
 
 
 def _run_module(module: str) -> NoReturn:

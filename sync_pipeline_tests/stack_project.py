@@ -5,23 +5,17 @@ views can pause for a given number of seconds per day so that a test can watch a
 runs. Their target tables reject negative amounts so that a test can make a day fail.
 """
 
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import psycopg2
-from psycopg2.extras import RealDictCursor
+from typing import Any
 
 from sync_pipeline.local import stack as local_stack
 from sync_pipeline.local.stack import RunningDagster, prepare_databases
 from sync_pipeline.settings import PROJECT_ROOT, Settings
-
-if TYPE_CHECKING:
-    from psycopg2.extensions import connection as Connection  # noqa: N812
+from sync_pipeline_tests.queries import query
 
 START = date(2025, 1, 1)
 LAST = date(2025, 12, 31)
@@ -64,13 +58,13 @@ class Databases:
     settings: Settings
 
     def source(self, statement: str, values: Any = None) -> list[dict[str, Any]]:
-        return _query(self.settings.postgres_url("SYNC_SOURCE_URL"), statement, values)
+        return query(self.settings.postgres_url("SYNC_SOURCE_URL"), statement, values)
 
     def target(self, statement: str, values: Any = None) -> list[dict[str, Any]]:
-        return _query(self.settings.database_url, statement, values)
+        return query(self.settings.database_url, statement, values)
 
     def records(self, statement: str, values: Any = None) -> list[dict[str, Any]]:
-        return _query(self.settings.tracking_url, statement, values)
+        return query(self.settings.tracking_url, statement, values)
 
     def make_dataset(self, name: str, start: date = START) -> None:
         """Create a dataset's source tables and its target table."""
@@ -199,30 +193,3 @@ def write_dataset(project_folder: Path, name: str, backfill: str, start: date = 
     text = _DEFS.format(name=name, backfill=backfill, start=start, end=LAST)
     (folder / "defs.yaml").write_text(text)
     return folder
-
-
-_connections = threading.local()
-
-
-def _query(url: str, statement: str, values: Any = None) -> list[dict[str, Any]]:
-    """Run a statement on this thread's connection to `url`, and keep the connection open.
-
-    Otherwise, tests that wait would spend much CPU time on connecting.
-    """
-    connections = vars(_connections)
-    if url in connections:
-        try:
-            return _execute(connections[url], statement, values)
-        except psycopg2.Error as error:
-            # An error without a code is a connection error: the server was restarted.
-            if error.pgcode is not None and not connections[url].closed:
-                raise
-    connections[url] = psycopg2.connect(url, cursor_factory=RealDictCursor)
-    connections[url].autocommit = True
-    return _execute(connections[url], statement, values)
-
-
-def _execute(connection: "Connection", statement: str, values: Any) -> list[dict[str, Any]]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, values)
-        return [dict(row) for row in cursor.fetchall()] if cursor.description else []

@@ -4,15 +4,14 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
-import psycopg2
-from psycopg2.extras import RealDictCursor
 
 from sync_pipeline.local import embedded_postgres
+from sync_pipeline_tests import queries
 
 _TIMEOUT_SECONDS = 60
 # Fast and small: rounds kill processes but not the machine, so data need not be flushed to disk.
@@ -54,12 +53,6 @@ class Server:
 
 
 def query(url: str, statement: Any, values: Any = None) -> list[dict[str, Any]]:
-    """Run a statement in autocommit mode; return its rows as dicts keyed by column name."""
-    with closing(psycopg2.connect(url, connect_timeout=10)) as connection:
-        connection.autocommit = True
-        with connection.cursor(cursor_factory=RealDictCursor) as cursor:
-            cursor.execute("SET statement_timeout = '20s'")
-            cursor.execute(statement, values)
-            return (
-                [dict(row) for row in cursor.fetchall()] if cursor.description is not None else []
-            )
+    """Run a statement with a timeout, as `queries.query` does."""
+    options = "-c statement_timeout=20s"
+    return queries.query(url, statement, values, connect_timeout=10, options=options)

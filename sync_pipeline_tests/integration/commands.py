@@ -29,13 +29,16 @@ def run_of(project: Databases, run_id: str) -> dict[str, Any]:
 
 @contextmanager
 def running(
-    project: Databases, first: date, *, finished: int, of: int = 20
+    project: Databases, first: date, *, finished: int, of: int = 20, script: bool = False
 ) -> Iterator[tuple["subprocess.Popen[str]", str, psutil.Process]]:
-    """Start a slow backfill. Once `finished` days are synced, yield its process, key and worker."""
+    """Start a slow backfill. Once `finished` days are synced, yield its process, key and worker.
+
+    With `script`, it is started with the installed script.
+    """
     slow = days(first, of)
     project.pause("orders", slow, 0.3)
     words = ("backfill", "orders", slow[0], slow[-1])
-    with started(project.settings.environment, *words) as process:
+    with started(project.settings.environment, *words, script=script) as process:
         assert process.stdout is not None
         found = re.match(rf"batch (cli-{UUID}), ", process.stdout.readline())
         assert found

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.integration
 def test_a_signal_cancels_the_batch_rolls_back_its_day_and_keeps_earlier_days(
     project: Databases, number: signal.Signals, first: date
 ) -> None:
-    with running(project, first, finished=2) as (process, key, worker):
+    with running(project, first, finished=2, script=True) as (process, key, worker):
         wait_until(lambda: in_work(project, key))
         for _ in range(2):  # the second signal must not interrupt the first one's cleanup
             process.send_signal(number)

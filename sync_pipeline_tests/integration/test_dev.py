@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import psycopg2
@@ -51,10 +52,14 @@ def interrupts_ignored() -> Iterator[None]:
 
 
 @pytest.fixture
-def dev() -> Iterator[Running]:
+def dev(request: pytest.FixtureRequest) -> Iterator[Running]:
+    """The running command, in a forked process unless the fixture's parameter is "script"."""
+    script = getattr(request, "param", "") == "script"
     with command.folder_for_postgres() as folder:
         settings = {"SYNC_DATA_DIR": str(folder), "HOME": str(folder)}
-        with command.started(settings, "dev", "--port", "0", "--page-port", "0") as process:
+        with command.started(
+            settings, "dev", "--port", "0", "--page-port", "0", script=script
+        ) as process:
             assert process.stdout is not None
             page = postgres = ""
             for line in process.stdout:
@@ -70,17 +75,18 @@ def dev() -> Iterator[Running]:
                 raise AssertionError("the command ended before it was ready")
 
 
+@pytest.mark.parametrize("dev", ["script"], indirect=True)
 def test_everything_runs_until_it_is_stopped(dev: Running) -> None:
-    checked = command.run_script(dev.settings, "doctor")
+    checked = command.run(dev.settings, "doctor")
     assert (checked.code, checked.errors) == (0, "")
     assert f"the embedded PostgreSQL is running: {dev.postgres}" in checked.out
-    occupied = command.run_script(dev.settings, "dev", "--port", dev.port, "--page-port", 0)
+    occupied = command.run(dev.settings, "dev", "--port", dev.port, "--page-port", 0)
     assert occupied.code == 3
     assert re.fullmatch(
         rf"sync-pipeline: port {dev.port} cannot be used: .* or choose another port with --port\n",
         occupied.errors,
     )
-    synced = command.run_script(dev.settings, "backfill", "flights", "2013-01-01", "2013-01-03")
+    synced = command.run(dev.settings, "backfill", "flights", "2013-01-01", "2013-01-03")
     assert (synced.code, synced.errors) == (0, "")
     with closing(psycopg2.connect(dev.postgres)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT status, total_days FROM daily_sync_status WHERE kind = 'batch'")
@@ -111,12 +117,13 @@ def test_nothing_is_left_running_when_it_is_killed(dev: Running) -> None:
     assert left == []
     # PostgreSQL keeps running for the next command, which stops it.
     assert (dev.folder / "postgres" / "postmaster.pid").exists()
-    assert command.run_script(dev.settings, "status").code == 0
+    assert command.run(dev.settings, "status").code == 0
     assert not (dev.folder / "postgres" / "postmaster.pid").exists()
 
 
 def test_it_ends_with_a_one_line_error_if_one_of_its_processes_stops(dev: Running) -> None:
-    (api,) = [one for one in dev.processes if "sync_pipeline.api" in one.cmdline()]
+    port = urlsplit(dev.page).port
+    (api,) = [one for one in dev.processes if port in listening(one)]
     api.kill()
     ended = command.end_of(dev.process)
     assert ended.code == 3
@@ -152,7 +159,7 @@ def test_the_daemon_command_runs_dagsters_daemon_until_it_is_stopped(
     environment: dict[str, str],
 ) -> None:
     living = "SELECT count(*) FROM dagster.daemon_heartbeats WHERE daemon_type = 'BACKFILL'"
-    with command.started(environment, "daemon") as process:
+    with command.started(environment, "daemon", script=True) as process:
         wait_until(lambda: rows(environment["SYNC_DATABASE_URL"], living) == [(1,)])
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
@@ -168,6 +175,12 @@ def test_the_daemon_command_rejects_an_invalid_interval(environment: dict[str, s
         "sync-pipeline: SYNC_BACKFILL_INTERVAL_SECONDS is 'soon'; "
         "set it to a number of seconds from 1 to 3600\n"
     )
+
+
+def listening(process: psutil.Process) -> list[int]:
+    """Return the TCP ports on which a process listens."""
+    opened = process.net_connections("tcp")
+    return [one.laddr.port for one in opened if one.status == psutil.CONN_LISTEN]
 
 
 def rows(url: str, statement: str) -> list[tuple[object, ...]]:
