@@ -1,4 +1,7 @@
-"""A large day of `wide_rows` as files: CSV with a header, as exported by psql, and Parquet."""
+"""A large day of `wide_rows` as files: CSV with a header, as exported by psql, and Parquet.
+
+The rows can also be spread over a year.
+"""
 
 import tempfile
 from collections.abc import Iterator
@@ -37,14 +40,21 @@ _ARROW = {
     "quantity": pa.int32(),
 }
 _ROWS_PER_GROUP = 131_072
+_DAY_OF_YEAR = "(365 * (id - 1) / count(*) OVER ())::integer"
+YEAR = (
+    f"(SELECT id, customer_id, {wide_rows.DAY_COLUMN} + {_DAY_OF_YEAR} AS {wide_rows.DAY_COLUMN}, "
+    f"placed_at, shipped_at, status, amount, quantity, product, note FROM {wide_rows.SOURCE_TABLE} "
+    "ORDER BY id)"
+)
+"""A query for the rows of the source table, spread over 365 days and sorted by day."""
 
 
 @contextmanager
-def export_files(settings: Settings) -> Iterator[Path]:
-    """Yield a folder with the rows of the existing source table in both formats."""
+def export_files(settings: Settings, rows: str = wide_rows.SOURCE_TABLE) -> Iterator[Path]:
+    """Yield a folder with `rows`, a table or a query in parentheses, in both formats."""
     with tempfile.TemporaryDirectory(prefix="sync-pipeline-bench-files-") as name:
         path = Path(name) / f"{wide_rows.DAY}.csv"
-        write_file(str(path), settings.postgres_url(SOURCE_URL), wide_rows.SOURCE_TABLE)
+        write_file(str(path), settings.postgres_url(SOURCE_URL), rows)
         _write_parquet(path)
         yield path.parent
 
@@ -54,13 +64,13 @@ def file_in(folder: Path, ending: str) -> str:
     return f"{folder}/{wide_rows.DAY}.{ending}"
 
 
-def dataset(name: str, folder: Path, ending: str) -> Dataset:
+def dataset(name: str, folder: Path, ending: str, file: str = "{day}") -> Dataset:
     """Return a dataset that syncs the file into a table of the same name."""
     return Dataset(
         name=name,
         start_date=wide_rows.DAY,
         source=FilesSource(
-            path=f"{folder}/{{day}}.{ending}",
+            path=f"{folder}/{file}.{ending}",
             columns=_COLUMNS if ending == "csv" else None,
             day_column=wide_rows.DAY_COLUMN,
         ),

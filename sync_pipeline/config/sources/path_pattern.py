@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from string import Formatter
 
 # The fixed-width strftime directives with their widths, most significant first.
@@ -70,8 +71,7 @@ class PathPattern:
     @property
     def is_daily(self) -> bool:
         """Whether no two days have the same path."""
-        days = [date(2023, 12, 25) + timedelta(days=n) for n in range(800)]
-        return len({self._path_of(day) for day in days}) == len(days)
+        return _is_daily(self)
 
     def names(self, day: date | None) -> list[Name]:
         """Return the path's components, which match `day` or, if `day` is None, any day."""
@@ -105,11 +105,18 @@ class PathPattern:
                 found += [("%", code) if code else ("", other) for code, other in split]
         return found
 
-    def _path_of(self, day: date) -> str:
+    def path_of(self, day: date) -> str:
+        """Return the path for `day`, with its wildcards."""
         return "".join(literal + _strftime(day, form) for literal, form in self._parts())
 
     def _parts(self) -> list[tuple[str, str]]:
         return parts_of(self.text.removeprefix(f"{self.scheme}://"), ("day",))
+
+
+@lru_cache(maxsize=256)
+def _is_daily(pattern: PathPattern) -> bool:
+    days = [date(2023, 12, 25) + timedelta(days=n) for n in range(800)]
+    return len({pattern.path_of(day) for day in days}) == len(days)
 
 
 def day_of_path(names: Sequence[Name], path: Sequence[str]) -> date | None:

@@ -1,11 +1,12 @@
 """The `files` source: reads a day's CSV, JSON Lines or Parquet files, one after another.
 
-Does not find files (see `finder.py`) and does not parse them (see `csv.py`, `jsonl.py` and
-`parquet.py`).
+Does not find files (see `finder.py`), does not parse them (see `csv.py`, `jsonl.py` and
+`parquet.py`) and does not split files of many days (see `shared.py`).
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from datetime import date
+from functools import partial
 
 import pyarrow as pa
 
@@ -19,6 +20,7 @@ from sync_pipeline.sources.files.days import TextDays
 from sync_pipeline.sources.files.finder import File, FileFinder
 from sync_pipeline.sources.files.jsonl import JsonLinesFormat
 from sync_pipeline.sources.files.parquet import ParquetFormat, read_schema
+from sync_pipeline.sources.files.shared import DayRead, SharedSplits
 from sync_pipeline.sources.files.store import FileStore
 
 
@@ -31,6 +33,7 @@ class FileRows:
         self._store = FileStore(dataset, keys, settings)
         self._finder = FileFinder(dataset, keys, self._store)
         self._days = TextDays(dataset, keys)
+        self._splits: SharedSplits | None = None
         self._cancelled = False
         self.declared: Mapping[str, str] = keys.columns or {}
         self.schema = text_schema(keys.columns) if keys.columns else self._read_newest_schema()
@@ -47,12 +50,11 @@ class FileRows:
         self._parquet.row_count = 0
         files = self._finder.find(day)
         for file in files:
-            where = self._where(file, day)
-            with self._store.translate_errors(f"{where}: cannot read the file"):
-                for batch in self._batches(file, day, where):
-                    if self._cancelled:
-                        raise SourceError(f"{where}: reading was cancelled")
-                    yield self._days.select(day, batch, where)
+            read = self._day_read(file, day)
+            with self._store.translate_errors(f"{read.where}: cannot read the file"):
+                for batch in self._batches(read):
+                    read.check_cancelled()
+                    yield self._days.select(day, batch, read.where)
         self._finder.check_unchanged(files, day)
 
     def source_count(self) -> int | None:
@@ -63,15 +65,36 @@ class FileRows:
         self._cancelled = True
 
     def close(self) -> None:
-        """Do nothing: no resources are held between days."""
+        """Delete the temporary file with the rows of split files, if no other source uses it."""
+        splits, self._splits = self._splits, None
+        if splits is not None:
+            splits.close()
 
-    def _batches(self, file: File, day: date, where: str) -> Generator[pa.RecordBatch, None, None]:
+    def _day_read(self, file: File, day: date) -> DayRead:
+        where = f"dataset {self._dataset.name}: {self._store.display_path(file.path)} for {day}"
+
+        def check_cancelled() -> None:
+            if self._cancelled:
+                raise SourceError(f"{where}: reading was cancelled")
+
+        if self._splits is None and not self._keys.pattern.is_daily:
+            name, zone = self._dataset.name, self._dataset.timezone
+            self._splits = SharedSplits.open(
+                (name, self._keys.model_dump_json(), zone, self.schema)
+            )
+        check_unchanged = partial(self._finder.check_unchanged, [file], day)
+        return DayRead(file, day, where, self._splits, check_cancelled, check_unchanged)
+
+    def _batches(self, read: DayRead) -> Iterator[pa.RecordBatch]:
         if self._keys.file_format == "parquet":
-            yield from self._parquet.rows(file.path, self._store.system, day, where)
-            return
-        compression = self._keys.compression_of(file.name)
+            return self._parquet.rows(self._store.system, read, self._days)
+        lines = partial(self._read_lines, read)
+        return read.rows(lines, partial(self._days.numbers, where=read.where))
+
+    def _read_lines(self, read: DayRead) -> Iterator[pa.RecordBatch]:
+        file, compression = read.file, self._keys.compression_of(read.file.name)
         with self._store.open(file.path, None if compression == "none" else compression) as stream:
-            yield from self._lines.rows(stream, where)
+            yield from self._lines.rows(stream, read.where)
 
     def _read_newest_schema(self) -> pa.Schema:
         newest = self._finder.newest()
@@ -91,6 +114,3 @@ class FileRows:
                 "{day:%Y-%m-%d}"
             )
         return schema
-
-    def _where(self, file: File, day: date) -> str:
-        return f"dataset {self._dataset.name}: {self._store.display_path(file.path)} for {day}"
