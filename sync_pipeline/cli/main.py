@@ -6,11 +6,13 @@ from typing import NoReturn
 from sync_pipeline.cli import worker_process
 
 _LAUNCHING = ("backfill", "retry")
+_HELP = {"--help", "-h"}
 
 
 def main() -> NoReturn:
     """Run the command in `sys.argv` and exit with its exit code."""
-    if sys.argv[1:2] and sys.argv[1] in _LAUNCHING:
+    arguments = sys.argv[1:]
+    if arguments and arguments[0] in _LAUNCHING and not set(arguments) & _HELP:
         worker_process.start_early()
     from sync_pipeline.cli import app
 
