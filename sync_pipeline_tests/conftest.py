@@ -97,7 +97,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Return the scheduler that distributes the tests among several processes (`-n 2`)."""
+    """Return the scheduler that distributes the tests among several processes (`-n 3`)."""
     return _Scheduling(config, log)
 
 

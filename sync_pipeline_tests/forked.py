@@ -40,9 +40,10 @@ class Forked:
             return self._code
 
     def wait(self, seconds: float | None) -> int | None:
-        """Wait up to `seconds` (None: without a limit).
+        """Wait up to `seconds`, or without a limit if it is None.
 
-        Return the exit code, or None if the process is still running."""
+        Return the exit code, or None if the process is still running.
+        """
         with suppress(OSError, ValueError):  # another thread has just read the exit code
             select.select([self._connection], [], [], seconds)
         return self.poll()
@@ -96,9 +97,8 @@ class ForkServer:
     ) -> Forked:
         """Fork a process that calls `call` with `arguments` as its `sys.argv`.
 
-        `call` is "module:function", or a module that is run as `python -m` does.
-
-        `streams` are the file descriptors for its standard input, output and error.
+        `call` is "module:function", or a module that is run as `python -m` does. `streams` are
+        the file descriptors for its standard input, output and error.
         """
         request = {
             "call": call,

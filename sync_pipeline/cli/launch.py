@@ -107,6 +107,7 @@ def launch_batch(settings: Settings, request: BatchRequest) -> Iterator[Launched
     finally:
         _send(process, "cancel")
         output, _ = process.communicate()
+        worker.errors.close()
         if batch is not None and process.returncode != ExitCode.OK:
             batch.error = _parse(output).get("error")
             _close(settings, batch)

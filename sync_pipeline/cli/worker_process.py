@@ -48,7 +48,7 @@ def start_worker() -> WorkerProcess:
 
 
 def _start() -> WorkerProcess:
-    errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed at exit
+    errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed by its user, or at exit
     process = subprocess.Popen(
         [sys.executable, "-m", "sync_pipeline.orchestration.run_batch"],
         stdin=subprocess.PIPE,

@@ -78,7 +78,8 @@ def _replay_day(
                 connection.rollback()
                 return ReplayResult(day, 0, len(rows), _NOT_SYNCED)
             errors = _load_all(cursor, dataset, day, rows)
-            if tracker.in_target:
+            in_target = tracker.in_target
+            if in_target:
                 tracker.record_replay_in(cursor, synced, len(errors))
         target.commit(day)
     except psycopg2.Error as error:
@@ -86,7 +87,7 @@ def _replay_day(
         raise TargetError(
             f"dataset {dataset.name}: cannot load the quarantined rows of {day}: {one_line(error)}"
         ) from error
-    if not tracker.in_target:
+    if not in_target:
         tracker.record_replay(dataset.name, synced, len(errors))
     return ReplayResult(day, len(rows) - len(errors), len(errors), errors[0] if errors else None)
 

@@ -85,7 +85,7 @@ def _in_target(
 ) -> _T | None:
     """Run `work` in a transaction in the target; return its result, or None if that fails.
 
-    Uses `connection` if the tracking tables are in the target database.
+    Uses `connection` if it has the same URL as the target.
     """
     try:
         with ExitStack() as opened:

@@ -31,8 +31,8 @@ def record_late_success(cursor: "Cursor", late: LateSuccess, *, refresh: bool = 
     Closes the run's own attempt for the day as a success: the running one, or the one with
     `late.number`, even if it was closed as failed because its worker was presumed dead. If there is
     neither, adds an attempt. Within the batch, this attempt replaces a pending or failed one for
-    the day. Updates the day's record (unless a later attempt ended later) and, with `refresh`, the
-    batch's record.
+    the day. Updates the day's record (unless another run's attempt ended later) and, with
+    `refresh`, the batch's record.
     """
     values = {
         **_values(late),

@@ -71,8 +71,8 @@ SELECT
             WHERE batch_id = %(batch_id)s AND sync_date = %(day)s AND NOT superseded)
 
 -- update_record: update the day's record, unless a later attempt for the day ended later
--- A run's success is its last result for the day. Its times cannot show this: a failure that the run
--- recorded just before may have a slightly later one, because each is calculated when it is written.
+-- However, a run's success always replaces its own failure: each end time is calculated when it is
+-- written, so the failure's can be slightly later than that of the success.
 UPDATE daily_sync_status record SET
     attempt = greatest(attempt, %(number)s),
     status = CASE WHEN is_latest THEN %(state)s ELSE status END,

@@ -43,21 +43,30 @@ class RecordRejectedError(TrackingError):
 
 
 class TrackingConnection:
-    """A connection that is opened on first use and reopened after a failure.
-
-    `in_target` says whether a day can be recorded in the transaction that loads it. It is false
-    until this is known.
-    """
+    """A connection that is opened on first use and reopened after a failure."""
 
     def __init__(self, settings: Settings, logger: logging.Logger) -> None:
-        self.in_target = settings.tracking_url == settings.database_url
-        self._is_compared = self.in_target
+        # None until the databases have been compared.
+        self._in_target = True if settings.tracking_url == settings.database_url else None
         self._settings = settings
         self._logger = logger
         self._connection: Connection | None = None
         self._unavailable = False
         self._backoff = 0.0
         self._next_attempt = 0.0  # by time.monotonic()
+
+    @property
+    def in_target(self) -> bool:
+        """Whether a day can be recorded in the transaction that loads it.
+
+        False until the databases could be compared, for which both must be available.
+        """
+        if self._in_target is None and self._connection is not None:
+            try:
+                self._in_target = target_has_tables(self._connection, self._settings)
+            except (TargetUnreachableError, psycopg2.Error) as error:
+                self._logger.info("cannot compare the databases: %s", one_line(error))
+        return bool(self._in_target)
 
     def do(self, work: Callable[["Cursor"], _T], *, durable: bool = False) -> _T:
         """Run `work` in a transaction and return its result.
@@ -129,17 +138,7 @@ class TrackingConnection:
         )
         with connection, connection.cursor() as cursor:
             cursor.execute("SET synchronous_commit = off")
-        if not self._is_compared and not outage:
-            self._compare_databases(connection)
         return connection
-
-    def _compare_databases(self, connection: "Connection") -> None:
-        try:
-            self.in_target = target_has_tables(connection, self._settings)
-            self._is_compared = True
-        except (TargetUnreachableError, psycopg2.Error) as error:
-            # Until the next connection, days are recorded after their commits.
-            self._logger.info("cannot compare the databases: %s", one_line(error))
 
     def _mark_unavailable(self, error: Exception) -> None:
         if not self._unavailable:
@@ -150,7 +149,7 @@ class TrackingConnection:
         self._backoff = min(_MAX_BACKOFF_SECONDS, self._backoff * 2 or _INITIAL_BACKOFF_SECONDS)
         # If the tables are in the target database, no backoff is needed after a lost connection:
         # the sync waits for the target anyway.
-        wait = 0.0 if self.in_target and is_transient(error) else self._backoff
+        wait = 0.0 if self._in_target and is_transient(error) else self._backoff
         self._next_attempt = time.monotonic() + wait
         try:
             self.close()

@@ -34,8 +34,6 @@ def target_has_tables(tracking: "Connection", settings: Settings) -> bool:
     `tracking` has no open transaction. Raises TargetUnreachableError if the target cannot be
     reached, or psycopg2.Error.
     """
-    if settings.tracking_url == settings.database_url:
-        return True
     key = secrets.randbits(63)
     target = connect(
         settings.database_url,

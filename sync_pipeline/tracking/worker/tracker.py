@@ -82,7 +82,7 @@ class Tracker:
     @property
     def in_target(self) -> bool:
         """Whether a day's success can be recorded in the transaction that loads it, because the
-        tracking tables are in the target database. False until the tables were first reached."""
+        tracking tables are in the target database. False until both have been available."""
         return self._writes.in_target
 
     @property

@@ -17,6 +17,7 @@ from sync_pipeline.sync.days import DayResult, sync_days
 from sync_pipeline.tracking.worker.tracker import Tracker
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.sources import rest_server
+from sync_pipeline_tests.integration.sources.file_reads import Reads, open_files
 from sync_pipeline_tests.integration.sources.mariadb import MariaDb, fresh_database, running_server
 
 DAY = date(2025, 10, 1)
@@ -99,3 +100,18 @@ def api() -> Iterator[rest_server.Api]:
     """Yield an HTTP server whose responses the test defines."""
     with rest_server.running() as api:
         yield api
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
+    return Reads(monkeypatch)
+
+
+@pytest.fixture
+def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Yield an empty folder for temporary files; at the end, none of them may be open."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    yield folder
+    assert open_files(folder) == []
