@@ -20,8 +20,7 @@ GRANT SELECT ON daily_sync_status, sync_attempt, sync_batch_progress, sync_pipel
 
 -- These functions run with their owner's privileges and make only the changes listed above.
 GRANT EXECUTE ON FUNCTION
-    sync_open_batch(text, text, date[], text, text, date, text),
+    sync_request_batch(text, text, date[], text, text),
     sync_retry_batch(bigint, text),
-    sync_cancel_pending(bigint, text, text),
-    sync_project_batch(bigint, text, text)
+    sync_cancel_pending(bigint, text, text)
     TO sync_api;

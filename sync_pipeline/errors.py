@@ -93,6 +93,10 @@ class WorkerLostError(SupersededError):
     """This worker missed its heartbeat and was declared lost, so it must stop."""
 
 
+class WorkerOutdatedError(WorkerLostError):
+    """The tracking tables were upgraded and no longer fit this worker, so it must stop."""
+
+
 class MigrationError(SyncError):
     """The tracking tables are not at the version that this code requires, or a migration failed."""
 

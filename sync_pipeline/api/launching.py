@@ -27,7 +27,7 @@ from sync_pipeline.dagster_client.tags import (
     TRIGGERED_BY_TAG,
 )
 from sync_pipeline.errors import NoResponseError, RequestError, SyncError, one_line
-from sync_pipeline.tracking.models import NewBatch
+from sync_pipeline.tracking.models import BatchSpec
 from sync_pipeline.tracking.read import history, reports
 from sync_pipeline.tracking.read.history import Record
 from sync_pipeline.tracking.retryable_batches import RetryRefusedError, check_retry
@@ -85,7 +85,7 @@ def launch(
     """
     triggered_by = f"{caller.name}, API"
     batch_key = f"{requests.KEY_PREFIX}{_uuid(caller, key)}"
-    new = NewBatch(batch_key, dataset, days, None, triggered_by, resync)
+    new = BatchSpec(batch_key, dataset, days, None, triggered_by, resync)
     with write_connection(services) as cursor, requests.lock_batch_key(cursor, batch_key):
         known = requests.find(cursor, batch_key)
         if known is not None:
@@ -257,7 +257,7 @@ def _launch(
     )
 
 
-def _check_same_request(record: Record, new: NewBatch) -> None:
+def _check_same_request(record: Record, new: BatchSpec) -> None:
     """Raise ProblemError 409 if the request that opened `record` differs from `new`."""
     requested = (new.dataset, min(new.days), max(new.days), "resync" if new.resync else "skip")
     if requested != (record.dataset, record.start_date, record.end_date, record.already_synced):

@@ -1,10 +1,12 @@
 """Use Alembic to migrate the tracking tables to the version that this code needs.
 
 Migrations are numbered and forward-only. They run in one transaction under an advisory lock, so
-they run only once even if several processes start at the same time. The tables are a public
-contract: see docs/contract.md. Does not contain the migrations: see `migrations/versions/`.
+they run only once even if several processes start at the same time. After them, the functions in
+`functions.sql` are installed if that file has changed. The tables are a public contract: see
+docs/contract.md. Does not contain the migrations: see `migrations/versions/`.
 """
 
+import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +33,10 @@ if TYPE_CHECKING:
 
 VERSION_TABLE = "sync_pipeline_version"
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('sync_pipeline: migrate', 0))"
+_FUNCTIONS_COMMENT = "Version of the tracking tables; their functions are "
+_INSTALLED = f"SELECT obj_description('{VERSION_TABLE}'::regclass)"
+# Functions that run with their owner's privileges keep this search path.
+_PIN_SCHEMA = "SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true)"
 # A session that waits to alter a table blocks all later sessions, so wait briefly and retry.
 _LOCK_TIMEOUT_SECONDS = 2
 _MAX_ATTEMPTS = 20
@@ -63,6 +69,18 @@ def _upgrade(connection: Connection, setting: str, to: str) -> None:
     config = _config()
     config.attributes["connection"] = connection
     alembic.command.upgrade(config, to)
+    if to == "head":
+        _install_functions(connection)
+
+
+def _install_functions(connection: Connection) -> None:
+    """Install the functions in `functions.sql`, unless they are installed already."""
+    text = resources.files(__package__).joinpath("functions.sql").read_text("utf-8")
+    comment = _FUNCTIONS_COMMENT + hashlib.sha256(text.encode()).hexdigest()
+    if connection.exec_driver_sql(_INSTALLED).scalar() != comment:
+        connection.exec_driver_sql(_PIN_SCHEMA)
+        _execute(connection, text)
+        _execute(connection, f"COMMENT ON TABLE {VERSION_TABLE} IS '{comment}'")
 
 
 def _is_in_use(error: MigrationError) -> bool:
@@ -106,8 +124,12 @@ def code_version() -> str:
 def run_sql(file: str) -> None:
     """Run the SQL file `file` from the folder `migrations/versions`. Called by the migrations."""
     text = resources.files(f"{__package__}.migrations.versions").joinpath(file).read_text("utf-8")
+    _execute(alembic.op.get_bind(), text)
+
+
+def _execute(connection: Connection, text: str) -> None:
     # Use a driver cursor, because SQLAlchemy would treat % and : in the text as parameters.
-    cursor = alembic.op.get_bind().connection.cursor()
+    cursor = connection.connection.cursor()
     cursor.execute(text)
     cursor.close()
 

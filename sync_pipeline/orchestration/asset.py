@@ -24,7 +24,7 @@ from sync_pipeline.orchestration.work import (
     sync_in_step,
 )
 from sync_pipeline.settings import current_settings
-from sync_pipeline.tracking.models import NewBatch
+from sync_pipeline.tracking.models import BatchSpec
 from sync_pipeline.tracking.worker.tracker import Tracker
 
 
@@ -78,7 +78,7 @@ def build_asset(dataset: Dataset) -> dg.AssetsDefinition:
 
 def _batch_of(
     context: dg.AssetExecutionContext, dataset: Dataset, days: Sequence[date], tracker: Tracker
-) -> NewBatch | None:
+) -> BatchSpec | None:
     """Open the record of the run's batch and return the batch, or None for a single-day run."""
     key = batch_key_of(context.run, context.instance)
     if key is None:
@@ -86,7 +86,7 @@ def _batch_of(
     backfill_id = context.run.tags.get(tags.BACKFILL_TAG)
     backfill = context.instance.get_backfill(backfill_id) if backfill_id else None
     all_days = days_of_backfill(backfill, asset_key_of(dataset)) if backfill else days
-    new = NewBatch(
+    new = BatchSpec(
         key, dataset.name, all_days or days, tracker.run_id, tracker.triggered_by, resync=True
     )
     tracker.open_batch(new)

@@ -29,7 +29,7 @@ from sync_pipeline.orchestration.work import (
     sync_in_step,
 )
 from sync_pipeline.settings import current_settings
-from sync_pipeline.tracking.models import NewBatch
+from sync_pipeline.tracking.models import BatchSpec
 from sync_pipeline.tracking.worker.tracker import Tracker
 
 
@@ -58,7 +58,7 @@ def build_batch_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
     """Return the job `batch_backfill` for `datasets`."""
 
     @dg.op(description="Open the record of the batch with all of its days pending.")
-    def open_batch(context: dg.OpExecutionContext, config: BatchConfig) -> NewBatch:
+    def open_batch(context: dg.OpExecutionContext, config: BatchConfig) -> BatchSpec:
         speed_up_run(context.instance)
         try:
             dataset, days = requested_days(
@@ -71,7 +71,7 @@ def build_batch_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
             return _open(context, dataset, days, tracker, resync=resync)
 
     @dg.op(description="Sync the days of the batch, each in a separate transaction.")
-    def sync_batch(context: dg.OpExecutionContext, batch: NewBatch) -> None:
+    def sync_batch(context: dg.OpExecutionContext, batch: BatchSpec) -> None:
         settings = current_settings()
         dataset = find_dataset(datasets, batch.dataset)
         with open_tracker(context.run, settings) as tracker:
@@ -106,7 +106,7 @@ def _open(
     tracker: Tracker,
     *,
     resync: bool,
-) -> NewBatch:
+) -> BatchSpec:
     """Open the batch's record, or join the existing record of a batch that is retried; return the
     batch.
 
@@ -114,7 +114,7 @@ def _open(
     """
     key = batch_key_of(context.run, context.instance)
     assert key is not None, "a run of the batch job always has a key"  # noqa: S101
-    new = NewBatch(key, dataset.name, days, tracker.run_id, tracker.triggered_by, resync)
+    new = BatchSpec(key, dataset.name, days, tracker.run_id, tracker.triggered_by, resync)
     # A retry requests a day range, but the batch may contain only some of its days.
     known = tracker.batch_days(new)
     if known:

@@ -9,7 +9,7 @@ failure before its first day. Dagster does not run them if a run is cancelled or
 import dagster as dg
 
 from sync_pipeline.errors import one_line
-from sync_pipeline.orchestration.recovery.records import close_step, refresh_batches
+from sync_pipeline.orchestration.recovery.records import close_step, project_batches
 from sync_pipeline.settings import current_settings
 from sync_pipeline.tracking.connection import tracking_transaction
 
@@ -20,7 +20,7 @@ def sync_hooks() -> set[dg.HookDefinition]:
     @dg.success_hook(name="record_step_success")
     def record_step_success(context: dg.HookContext) -> None:
         with tracking_transaction(current_settings()) as cursor:
-            refresh_batches(cursor, context.instance, _run_of(context))
+            project_batches(cursor, context.instance, _run_of(context))
 
     @dg.failure_hook(name="record_step_failure")
     def record_step_failure(context: dg.HookContext) -> None:

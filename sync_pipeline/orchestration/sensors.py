@@ -18,7 +18,6 @@ from sync_pipeline.errors import SyncError, one_line
 from sync_pipeline.orchestration.dagster.cancellation import describe_cancellation
 from sync_pipeline.orchestration.dagster.internals import BulkActionsFilter, BulkActionStatus
 from sync_pipeline.orchestration.dagster.storage import pool_connections
-from sync_pipeline.orchestration.recovery.after_outage import record_late_results_of_run
 from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor
 from sync_pipeline.orchestration.recovery.reconciler import Reconciler
 from sync_pipeline.orchestration.recovery.records import (
@@ -68,7 +67,6 @@ def _run_sensor(
                 with connection, connection.cursor() as cursor:
                     corrections.write(cursor, correction)
             with connection, connection.cursor() as cursor:
-                record_late_results_of_run(cursor, context.instance, run)
                 close_run(cursor, context.instance, run, text(context))
         return dg.SkipReason(f"closed the records of run {run.run_id} with status {status.value}")
 

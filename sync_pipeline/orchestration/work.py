@@ -18,10 +18,11 @@ from sync_pipeline.orchestration.dagster.materializations import Materialization
 from sync_pipeline.orchestration.dagster.storage import speed_up_run
 from sync_pipeline.settings import Settings
 from sync_pipeline.sync.days import DayResult, Outcome, sync_days
-from sync_pipeline.tracking.models import NewBatch
-from sync_pipeline.tracking.state.remarks import failed_days
+from sync_pipeline.tracking.models import BatchSpec, day_ranges
 from sync_pipeline.tracking.worker.heartbeat import Heartbeat
 from sync_pipeline.tracking.worker.tracker import Tracker
+
+_MAX_RANGES = 20  # in a message
 
 
 def asset_key_of(dataset: Dataset) -> dg.AssetKey:
@@ -47,7 +48,7 @@ def sync_in_step(
     *,
     settings: Settings,
     tracker: Tracker,
-    batch: NewBatch | None,
+    batch: BatchSpec | None,
     resync: bool,
 ) -> list[DayResult]:
     """Sync `days` in a step and report each to Dagster; return the results.
@@ -60,7 +61,7 @@ def sync_in_step(
         tracker.retry_batch(batch, days, _requested_at(context))
     results: list[DayResult] = []
     try:
-        with MaterializationLog(context, asset_key_of(dataset), settings, tracker, batch) as log:
+        with MaterializationLog(context, asset_key_of(dataset), settings, tracker) as log:
             for result in sync_days(
                 dataset,
                 days,
@@ -94,10 +95,14 @@ def raise_if_a_day_failed(dataset: Dataset, results: Sequence[DayResult]) -> Non
     """Raise dagster.Failure with a list of the failed days if any of `results` failed."""
     failed = [result for result in results if result.outcome is Outcome.FAILED]
     if failed:
-        days = [result.day for result in failed]
+        ranges = day_ranges([result.day for result in failed])
+        named = [str(a) if a == b else f"{a}..{b}" for a, b in ranges[:_MAX_RANGES]]
+        more = ["…"] if len(ranges) > _MAX_RANGES else []
         first = (failed[0].error or "").replace(f"dataset {dataset.name}: ", "")
-        text = failed_days(days, len(results), f"{days[0]}: {first}")
-        raise failure(f"dataset {dataset.name}: {text}")
+        raise failure(
+            f"dataset {dataset.name}: {len(failed)} of {len(results)} days failed: "
+            f"{', '.join(named + more)}. First: {failed[0].day}: {first}"
+        )
 
 
 def failure(text: str) -> dg.Failure:

@@ -1,43 +1,89 @@
-"""`WorkerConnections`: a worker's connections to its source and target, and its source slot.
+"""`WorkerConnections`: one worker's source, target, source slot, tracker and outbox.
 
-Each is opened when it is first needed and reopened if its connection is lost. Does not load rows:
-see `worker.py` and `targets/postgres.py`.
+Source and target are opened when they are first needed, with the dataset's retry policy, and
+reopened if a connection is lost. A worker is used by one thread at a time; any thread may stop it.
+Does not sync days: see `day.py`.
 """
 
 import logging
+import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 
 import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 from sync_pipeline.config.dataset import Dataset
-from sync_pipeline.errors import SourceUnreachableError
-from sync_pipeline.settings import Settings
+from sync_pipeline.errors import SourceUnreachableError, SyncError, one_line
+from sync_pipeline.retry import retry
+from sync_pipeline.settings import Settings, secrets_of
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.base import Source
+from sync_pipeline.sync.circuit_breaker import CircuitBreaker
 from sync_pipeline.targets import open_target
 from sync_pipeline.targets.locks import session_purpose
 from sync_pipeline.targets.postgres import Target
 from sync_pipeline.targets.slots import SourceSlot
+from sync_pipeline.tracking.models import BatchSpec, DayOutcome
 from sync_pipeline.tracking.worker.outbox import Outbox
 from sync_pipeline.tracking.worker.tracker import Tracker
 
 
-class WorkerConnections:
-    """One worker's connections, used by one thread at a time; any thread may call `interrupt`."""
+class StoppedError(BaseException):
+    """Raised in a worker's thread after `stop` was called."""
 
-    def __init__(
-        self, dataset: Dataset, settings: Settings, tracker: Tracker, logger: logging.Logger
-    ) -> None:
-        self._dataset = dataset
-        self._settings = settings
-        self._tracker = tracker
-        self._logger = logger
+
+@dataclass(frozen=True)
+class SyncJob:
+    """What a run syncs, and how. All of its workers share it, with its circuit breaker."""
+
+    dataset: Dataset
+    settings: Settings
+    batch: BatchSpec | None
+    resync: bool
+    breaker: CircuitBreaker
+    logger: logging.Logger
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The values to redact in errors."""
+        names = self.dataset.source.secret_settings
+        return (*secrets_of(self.settings.database_url), *self.settings.secrets_in(names))
+
+    def log_retry(self, what: str, error: Exception, backoff: float) -> None:
+        """Log that `what` failed with `error` and is retried after `backoff` seconds."""
+        self.logger.warning(
+            "dataset %s, %s: retrying in %.1f s: %s",
+            self.dataset.name,
+            what,
+            backoff,
+            one_line(error, *self.secrets),
+        )
+
+
+class WorkerConnections:
+    """The connections of one worker."""
+
+    def __init__(self, job: SyncJob, tracker: Tracker) -> None:
+        self.job = job
+        self.tracker = tracker
+        self.outbox = Outbox(tracker.run_id, job.logger)
         self._source: Source | None = None
         self._target: Target | None = None
-        slots = dataset.source.slots
-        self._slot = None if slots is None else SourceSlot(settings, *slots, tracker.run_id)
+        slots = job.dataset.source.slots
+        self._slot = None if slots is None else SourceSlot(job.settings, *slots, tracker.run_id)
+        self._stop = threading.Event()
+
+    def clone(self) -> "WorkerConnections":
+        """Return connections for another thread. Close them with `transfer_pending_to`."""
+        return WorkerConnections(self.job, self.tracker.clone())
+
+    def transfer_pending_to(self, other: "WorkerConnections") -> None:
+        """Close these connections and transfer the pending writes to another worker in the run."""
+        self.close()
+        self.tracker.transfer_pending_to(other.tracker)
 
     @property
     def source(self) -> Source:
@@ -45,15 +91,15 @@ class WorkerConnections:
         assert self._source is not None  # noqa: S101  open_source was called
         return self._source
 
-    def open_target(self) -> Target:
-        """Return the target; open it first if it is not open or its connection was lost.
+    def target(self) -> Target:
+        """Return the target; connect to it first if it is not connected or its connection was lost.
 
         If the target table is missing, the dataset's synced days are marked as failed.
         """
         if self._target is None or self._target.connection.closed:
-            purpose = session_purpose(self._dataset, self._tracker.run_id)
-            connection = open_target(self._dataset, self._settings, purpose)
-            target = Target(connection, self._dataset, self._invalidate_days)
+            purpose = session_purpose(self.job.dataset, self.tracker.run_id)
+            connection = open_target(self.job.dataset, self.job.settings, purpose)
+            target = Target(connection, self.job.dataset, self._invalidate_days)
             try:
                 if self._source is None:
                     target.check_exists()
@@ -65,29 +111,51 @@ class WorkerConnections:
             self._target = target
         return self._target
 
-    def open_source(self, sleep: Callable[[float], object] | None) -> None:
-        """Open the source; create the target table for its columns, or check the existing table.
+    def open_target(self) -> None:
+        """Connect to the target, using the dataset's retry policy. Raises SyncError."""
+        self.retry(self.target, partial(self.job.log_retry, "target"))
 
-        If all slots for the source are in use, call `sleep` until one is free; if `sleep` is None,
-        raise SourceUnreachableError instead. Raises SyncError.
-        """
-        if self._slot is not None and not self._slot.acquire(sleep):
-            raise SourceUnreachableError(
-                f"dataset {self._dataset.name}: all max_connections slots for the source are in use"
+    def open_source(self, *, wait: bool = True) -> None:
+        """Open the source and prepare the target table, using the dataset's retry policy. Raises
+        SyncError, including when all source slots are in use and `wait` is false."""
+        open_source = partial(self._open_source, self.sleep if wait else None)
+        self.retry(open_source, partial(self.job.log_retry, "source"))
+
+    def try_open(self) -> bool:
+        """Open the target and source. If that fails, log the reason and return False."""
+        try:
+            self.open_target()
+            self.open_source(wait=False)
+        except SyncError as error:
+            self.job.logger.warning(
+                "dataset %s: running fewer workers than parallel_days; one could not start: %s",
+                self.job.dataset.name,
+                one_line(error, *self.job.secrets),
             )
-        if self._source is None:
-            self._source = open_source(self._dataset, self._settings)
-        name, shape = self._dataset.name, self._source.shape
-        columns = {column.name: column.type for column in shape.columns}
-        former = self._tracker.source_columns(name)
-        changes = self.open_target().prepare(shape, former)
-        for change in changes:
-            self._logger.warning("dataset %s: %s", name, change)
-        if changes or columns != former:
-            self._tracker.remember_columns(name, columns, changes)
+            self._close()  # also releases the slot
+            return False
+        return True
 
-    def interrupt(self) -> None:
-        """Cancel the statements that another thread is running, if any."""
+    def retry(
+        self, work: Callable[[], object], before_backoff: Callable[[Exception, float], object]
+    ) -> None:
+        """Call `work` according to the dataset's retry policy; `stop` ends the wait."""
+        retry(work, self.job.dataset.retry, before_backoff, self.sleep)
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep. Raises StoppedError if the worker is stopped in the meantime."""
+        if self._stop.wait(seconds):
+            raise StoppedError
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        """Interrupt the worker from another thread. The day in progress, if any, is rolled back and
+        recorded as cancelled."""
+        self._stop.set()
         target, source = self._target, self._source
         if target is not None:
             with suppress(psycopg2.Error):  # closed or lost in the meantime
@@ -105,6 +173,11 @@ class WorkerConnections:
             # The server rolls back the transaction of a lost connection.
             self._target.connection.close()
 
+    def keep_in_outbox(self, outcome: DayOutcome) -> None:
+        """Keep an outcome that cannot be recorded now in the target, if that is connected."""
+        if self._target is not None and not self._target.connection.closed:
+            self.outbox.keep(self._target.connection, outcome)
+
     @property
     def is_idle(self) -> bool:
         """Whether the target is connected and idle, which means that the last commit is done."""
@@ -115,17 +188,40 @@ class WorkerConnections:
             and target.connection.info.transaction_status == TRANSACTION_STATUS_IDLE
         )
 
-    def clear_outbox(self, outbox: Outbox) -> None:
-        """Roll back the target's transaction, then remove recorded days from the outbox."""
+    def close(self) -> None:
+        """Close source and target, after removing recorded days from the outbox. Uncommitted rows
+        are rolled back."""
         if self._target is not None and not self._target.connection.closed:
             self.roll_back()
-            outbox.remove_recorded(self._target.connection)
+            self.outbox.remove_recorded(self._target.connection)
+        self._close()
+
+    def _open_source(self, sleep: Callable[[float], object] | None) -> None:
+        """Open the source; create the target table for its columns, or check the existing table.
+
+        If all slots for the source are in use, call `sleep` until one is free; if `sleep` is None,
+        raise SourceUnreachableError instead. Raises SyncError.
+        """
+        dataset = self.job.dataset
+        if self._slot is not None and not self._slot.acquire(sleep):
+            raise SourceUnreachableError(
+                f"dataset {dataset.name}: all max_connections slots for the source are in use"
+            )
+        if self._source is None:
+            self._source = open_source(dataset, self.job.settings)
+        shape = self._source.shape
+        columns = {column.name: column.type for column in shape.columns}
+        former = self.tracker.source_columns(dataset.name)
+        changes = self.target().prepare(shape, former)
+        for change in changes:
+            self.job.logger.warning("dataset %s: %s", dataset.name, change)
+        if changes or columns != former:
+            self.tracker.remember_columns(dataset.name, columns, changes)
 
     def _invalidate_days(self) -> None:
-        self._tracker.invalidate_days(self._dataset.name, self._dataset.target.table)
+        self.tracker.invalidate_days(self.job.dataset.name, self.job.dataset.target.table)
 
-    def close(self) -> None:
-        """Close the source and target, and release the slot. Uncommitted rows are rolled back."""
+    def _close(self) -> None:
         if self._source is not None:
             self._source.close()
         if self._target is not None:

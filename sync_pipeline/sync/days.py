@@ -1,7 +1,7 @@
 """`sync_days`: sync many days of a dataset, skip those that are done, and stop early if necessary.
 
 A failed day does not stop the days after it; an unreachable source or target does. Does not sync
-individual days: see `worker.py`. Does not import dagster.
+individual days: see `day.py`. Does not import dagster.
 """
 
 import logging
@@ -11,13 +11,15 @@ from contextlib import closing
 from datetime import date
 
 from sync_pipeline.config.dataset import Dataset
-from sync_pipeline.errors import SyncError
+from sync_pipeline.errors import SyncError, one_line
 from sync_pipeline.settings import Settings
+from sync_pipeline.sync.circuit_breaker import CircuitBreaker
+from sync_pipeline.sync.connections import SyncJob, WorkerConnections
+from sync_pipeline.sync.day import DaySync
 from sync_pipeline.sync.pool import WorkerPool
 from sync_pipeline.sync.result import DayResult as DayResult
 from sync_pipeline.sync.result import Outcome as Outcome
-from sync_pipeline.sync.worker import DayWorker
-from sync_pipeline.tracking.models import AttemptState, NewBatch
+from sync_pipeline.tracking.models import AttemptState, BatchSpec
 from sync_pipeline.tracking.progress_interval import days_between_writes
 from sync_pipeline.tracking.worker.tracker import Tracker
 
@@ -32,7 +34,7 @@ def sync_days(
     *,
     settings: Settings,
     tracker: Tracker,
-    batch: NewBatch | None = None,
+    batch: BatchSpec | None = None,
     resync: bool = True,
     logger: logging.Logger = _logger,
 ) -> Iterator[DayResult]:
@@ -48,7 +50,8 @@ def sync_days(
     interrupted or closes the generator, the day in progress is rolled back and recorded as failed.
     """
     days = sorted(set(days))
-    with closing(DayWorker(dataset, settings, tracker, batch, logger, resync=resync)) as worker:
+    job = SyncJob(dataset, settings, batch, resync, CircuitBreaker(dataset), logger)
+    with closing(WorkerConnections(job, tracker)) as worker:
         _open_target(worker, days)
         states = {} if batch is None else tracker.batch_days(batch)
         done = {day for day in days if states.get(day) in _DONE}
@@ -57,46 +60,32 @@ def sync_days(
         if skipped and batch is not None:
             tracker.skip(batch, skipped)
         for day in sorted(done.union(skipped)):
-            yield DayResult(
-                day, Outcome.SKIPPED, synced=synced.get(day), unrecorded=tracker.has_pending
-            )
+            yield DayResult(day, Outcome.SKIPPED, synced=synced.get(day))
         to_do = [day for day in days if day not in done and day not in skipped]
         if not to_do:
             return
         every = days_between_writes(dataset.progress, len(states or batch.days) if batch else 1)
         parallel = min(dataset.parallel_days, len(to_do))
-        if parallel == 1:
-            yield from _sync(worker, to_do, every)
+        if parallel > 1:
+            yield from _sync_in_parallel(worker, parallel, to_do, every)
         else:
-            yield from _sync_in_parallel(worker, parallel, to_do, every, tracker, batch)
+            yield from _open_source(worker, to_do)
+            for number, day in enumerate(to_do, 1):
+                yield DaySync(worker, day, project=number % every == 0).run()
+                if job.breaker.tripped_by is not None:
+                    _mark_not_run(worker, to_do[number:], job.breaker.tripped_by)
+                    break
     if batch is not None and (every > 1 or parallel > 1):
-        tracker.refresh(batch)
-    if worker.tripped_by is not None:
-        raise worker.tripped_by
-
-
-def _sync(worker: DayWorker, days: Sequence[date], every: int) -> Iterator[DayResult]:
-    """Sync `days` until the circuit breaker trips; update the batch's record every `every` days.
-
-    Opens the source first: see `_open_source`.
-    """
-    yield from _open_source(worker, days)
-    for number, day in enumerate(days, 1):
-        yield worker.sync_day(day, refresh=number % every == 0)
-        if worker.tripped_by is not None:
-            worker.mark_not_run(days[number:], worker.tripped_by)
-            return
+        tracker.project(batch)
+    if job.breaker.tripped_by is not None:
+        raise job.breaker.tripped_by
 
 
 def _sync_in_parallel(
-    worker: DayWorker,
-    parallel: int,
-    days: Sequence[date],
-    every: int,
-    tracker: Tracker,
-    batch: NewBatch | None,
+    worker: WorkerConnections, parallel: int, days: Sequence[date], every: int
 ) -> Iterator[DayResult]:
-    """Sync several `days` at a time until the circuit breaker trips; update the batch's record."""
+    """Sync several `days` at a time until the circuit breaker trips; update the batch's record
+    every `every` days."""
     worker.close()
     # Each thread needs its own connections.
     workers = [worker.clone() for _ in range(parallel)]
@@ -109,32 +98,39 @@ def _sync_in_parallel(
             # Not in the day's own transaction, where workers would wait for each other's commits.
             # If days finish quickly, write once per `parallel` days even if `every` is 1.
             slow = every == 1 and time.monotonic() - written > _STALE_SECONDS
-            if batch is not None and (slow or number % max(every, parallel) == 0):
-                tracker.refresh(batch)
+            if worker.job.batch is not None and (slow or number % max(every, parallel) == 0):
+                worker.tracker.project(worker.job.batch)
                 written = time.monotonic()
             yield result
     finally:
         for one in workers:
             one.transfer_pending_to(worker)
-    if worker.tripped_by is not None:
-        worker.mark_not_run(pool.not_started, worker.tripped_by)
+    if worker.job.breaker.tripped_by is not None:
+        _mark_not_run(worker, pool.not_started, worker.job.breaker.tripped_by)
 
 
-def _open_target(worker: DayWorker, days: Sequence[date]) -> None:
+def _open_target(worker: WorkerConnections, days: Sequence[date]) -> None:
     """Open the target. If that fails, record the days as not run and raise SyncError."""
     try:
         worker.open_target()
     except SyncError as error:
-        worker.mark_not_run(days, error)
+        _mark_not_run(worker, days, error)
         raise
 
 
-def _open_source(worker: DayWorker, days: Sequence[date]) -> Iterator[DayResult]:
+def _open_source(worker: WorkerConnections, days: Sequence[date]) -> Iterator[DayResult]:
     """Open the source. If that fails, record the first day as failed and the others as not run,
     and raise SyncError."""
     try:
         worker.open_source()
     except SyncError as error:
-        yield worker.fail_day(days[0], error)
-        worker.mark_not_run(days[1:], error)
+        yield DaySync(worker, days[0], project=True).fail(error)
+        _mark_not_run(worker, days[1:], error)
         raise
+
+
+def _mark_not_run(worker: WorkerConnections, days: Sequence[date], error: SyncError) -> None:
+    """Record that `days` of the batch were not run."""
+    if worker.job.batch is not None and days:
+        text = one_line(error, *worker.job.secrets)
+        worker.tracker.mark_not_run(worker.job.batch, days, text)

@@ -1,7 +1,7 @@
 """`WorkerPool`: sync several days of one dataset in parallel, each in its own thread.
 
 The threads end when all days are done, when the circuit breaker trips, or when the caller stops.
-Does not sync individual days: see `worker.py`.
+Does not sync individual days: see `day.py`.
 """
 
 import threading
@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from queue import SimpleQueue
 
+from sync_pipeline.sync.connections import WorkerConnections
+from sync_pipeline.sync.day import DaySync
 from sync_pipeline.sync.result import DayResult
-from sync_pipeline.sync.worker import DayWorker
 
 _STOP_AGAIN_SECONDS = 0.2
 
@@ -20,7 +21,7 @@ class WorkerPool:
     """Workers that share a queue of days, each with its own thread and connections. The first
     worker must have its source and target open; the caller closes all workers."""
 
-    def __init__(self, workers: Sequence[DayWorker], days: Sequence[date]) -> None:
+    def __init__(self, workers: Sequence[WorkerConnections], days: Sequence[date]) -> None:
         self._workers = workers
         self._waiting = deque(days)
         self._results: SimpleQueue[DayResult | BaseException | None] = SimpleQueue()
@@ -54,7 +55,7 @@ class WorkerPool:
         finally:
             self._stop()
 
-    def _run(self, worker: DayWorker) -> None:
+    def _run(self, worker: WorkerConnections) -> None:
         """Sync days in a thread. If the worker cannot connect, the other workers sync the days."""
         try:
             if worker is self._workers[0] or worker.try_open():
@@ -63,13 +64,13 @@ class WorkerPool:
             self._results.put(error)
         self._results.put(None)
 
-    def _sync_days(self, worker: DayWorker) -> None:
-        while worker.tripped_by is None and not worker.stopped:
+    def _sync_days(self, worker: WorkerConnections) -> None:
+        while worker.job.breaker.tripped_by is None and not worker.stopped:
             try:
                 day = self._waiting.popleft()
             except IndexError:
                 return
-            self._results.put(worker.sync_day(day, refresh=False))
+            self._results.put(DaySync(worker, day, project=False).run())
 
     def _stop(self) -> None:
         for worker in self._workers:  # stop all before joining any, so that none starts another day

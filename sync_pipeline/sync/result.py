@@ -1,4 +1,4 @@
-"""`DayResult`: how the sync of one day ended. Does not record it: see `record.py`."""
+"""`DayResult`: how the sync of one day ended. Does not record it: see `day.py`."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -17,10 +17,10 @@ class Outcome(str, Enum):
 
 @dataclass(frozen=True)
 class DayResult:
-    """The result of one day.
+    """The result of one day, for Dagster and the user.
 
     `seconds` is wall-clock time, and `error` is one line without secrets. `synced` says how
-    a skipped day was synced, if known. `unrecorded` is true if the run has pending writes.
+    a skipped day was synced, if known.
     """
 
     day: date
@@ -30,4 +30,3 @@ class DayResult:
     error: str | None = None
     attempt: Attempt | None = None
     synced: SyncedDay | None = None
-    unrecorded: bool = False

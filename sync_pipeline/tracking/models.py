@@ -1,12 +1,13 @@
-"""The tracking layer's value types: states, batches, attempts and results.
+"""The tracking layer's value types: states, batches, attempts and outcomes.
 
 Does not contain the rows listed by the API: see `read/history.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import Enum
+from typing import Any
 
 
 class RecordStatus(str, Enum):
@@ -28,7 +29,7 @@ class AttemptState(str, Enum):
 
 
 @dataclass(frozen=True)
-class NewBatch:
+class BatchSpec:
     """A requested batch: its key, its days (in any order, gaps allowed), who triggered it, and
     whether days that are already synced are synced again (`resync`) or skipped."""
 
@@ -39,21 +40,29 @@ class NewBatch:
     triggered_by: str | None = None
     resync: bool = False
 
-
-@dataclass(frozen=True)
-class Counts:
-    """The number of days in a batch by state, and the number of rows read so far."""
-
-    total: int
-    success: int
-    failed: int
-    skipped: int
-    rows: int = 0
-
     @property
-    def done(self) -> int:
-        """The number of days that have ended."""
-        return self.success + self.failed + self.skipped
+    def already_synced(self) -> str:
+        """The value of `daily_sync_status.already_synced`."""
+        return "resync" if self.resync else "skip"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the batch as JSON for `from_json`; its days are written as ranges."""
+        ranges = [[str(first), str(last)] for first, last in day_ranges(self.days)]
+        return {name: value for name, value in vars(self).items() if name != "days"} | {
+            "ranges": ranges
+        }
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> "BatchSpec":
+        """Return the batch that `as_json` converted to `saved`.
+
+        Raises KeyError, TypeError or ValueError if `saved` is not in this format.
+        """
+        days: list[date] = []
+        for first, last in saved["ranges"]:
+            start, end = date.fromisoformat(first), date.fromisoformat(last)
+            days += [start + timedelta(days=n) for n in range((end - start).days + 1)]
+        return cls(days=days, **{name: saved[name] for name in saved if name != "ranges"})
 
 
 @dataclass(frozen=True)
@@ -100,48 +109,64 @@ class DayCounts:
     bytes: int
 
 
-@dataclass(frozen=True)
-class StartedDay:
-    """A day in progress. `since` is its start time (`time.monotonic()`); `attempt` is None if the
-    tracking tables were unavailable."""
-
-    dataset: str
-    day: date
-    batch: NewBatch | None
-    attempt: Attempt | None
-    since: float
+NO_ROWS = DayCounts(0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
-class LateSuccess:
-    """A success that is recorded after the fact. `number` is the attempt's number, if known;
-    `reported` says whether Dagster has a materialization with that number."""
+class DayOutcome:
+    """How one try at a day ended, for `attempts.record_outcome`.
+
+    `state` is `success`, `failed` or `skipped`. `attempt_id` and `number` identify the attempt, or
+    are None if its start was not recorded. `seconds` is how long it took, or None if the day could
+    not start. `error` is one line without secrets; only a failure has one.
+    """
 
     dataset: str
     day: date
+    state: AttemptState
     run_id: str | None
     triggered_by: str | None
-    batch_id: int | None
-    started_at: datetime
-    ended_at: datetime
-    counts: DayCounts
+    batch: BatchSpec | None
+    attempt_id: int | None = None
     number: int | None = None
-    reported: bool = False
+    seconds: float | None = None
+    counts: DayCounts = NO_ROWS
+    error: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the outcome as JSON for `from_json`."""
+        return vars(self) | {
+            "day": str(self.day),
+            "state": self.state.value,
+            "batch": None if self.batch is None else self.batch.as_json(),
+            "counts": vars(self.counts),
+        }
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> "DayOutcome":
+        """Return the outcome that `as_json` converted to `saved`.
+
+        Raises KeyError, TypeError or ValueError if `saved` is not in this format.
+        """
+        batch = saved["batch"]
+        return cls(
+            **{
+                **saved,
+                "day": date.fromisoformat(saved["day"]),
+                "state": AttemptState(saved["state"]),
+                "batch": None if batch is None else BatchSpec.from_json(batch),
+                "counts": DayCounts(**saved["counts"]),
+            }
+        )
 
 
-@dataclass(frozen=True)
-class LateFailure:
-    """A failure that is recorded after the fact. `number` is the attempt's number, if known."""
+class Recorded(Enum):
+    """What `attempts.record_outcome` did: the outcome was recorded now, had been recorded before,
+    or has to wait because another run is syncing the day."""
 
-    dataset: str
-    day: date
-    run_id: str | None
-    triggered_by: str | None
-    batch_id: int | None
-    started_at: datetime
-    ended_at: datetime
-    error: str
-    number: int | None = None
+    NOW = "recorded"
+    BEFORE = "known"
+    WAITING = "waiting"
 
 
 @dataclass(frozen=True)
@@ -178,17 +203,6 @@ class UnreportedDay:
 
 
 @dataclass(frozen=True)
-class FailedDays:
-    """The failed days of a batch, the first error, which of the days were not run, and why the
-    batch stopped early (None if it did not)."""
-
-    days: Sequence[date]
-    first_error: str
-    not_run: Sequence[date]
-    stop_reason: str | None
-
-
-@dataclass(frozen=True)
 class BatchProgress:
     """A row of the view `sync_batch_progress`. `eta_seconds` is an estimate of the time left."""
 
@@ -218,15 +232,6 @@ class BatchProgress:
     triggered_by: str | None
     already_synced: str | None
     retried_at: datetime | None
-
-
-def middle_day(start: date, end: date) -> date:
-    """Return the `sync_date` of a batch record: the middle of its range, rounded down.
-
-    Follows the specification's examples (10-01 to 10-10 gives 10-05), not its formula, which
-    gives 10-06.
-    """
-    return start + (end - start) // 2
 
 
 def day_ranges(days: Sequence[date]) -> list[tuple[date, date]]:

@@ -14,10 +14,12 @@ from sync_pipeline.database import named_sql
 from sync_pipeline.errors import SyncError, one_line
 from sync_pipeline.settings import current_settings
 from sync_pipeline.tracking.connection import connect_tracking
-from sync_pipeline.tracking.state.remarks import BATCH_MARK
 from sync_pipeline.tracking.worker.connection import LOCK_TIMEOUT_SECONDS
 
 DEFAULT_DATASET = "default"
+BATCH_MARK = "批量同步"
+"""Consumers recognize batch records by this text in `remarks`."""
+
 _SQL = named_sql.load(__package__, "service.sql")
 _logger = logging.getLogger(__name__)
 

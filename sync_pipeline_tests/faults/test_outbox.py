@@ -1,7 +1,6 @@
 """Days that a worker committed but did not record are recorded before its run is closed."""
 
 import logging
-import time
 from collections.abc import Callable
 from contextlib import closing
 
@@ -14,7 +13,7 @@ from sync_pipeline.orchestration.batch_job import build_batch_job
 from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor
 from sync_pipeline.orchestration.recovery.reconciler import Reconciler
 from sync_pipeline.orchestration.sensors import build_sensors
-from sync_pipeline.tracking.models import DayCounts, NewBatch, StartedDay
+from sync_pipeline.tracking.models import AttemptState, BatchSpec, DayCounts, DayOutcome
 from sync_pipeline.tracking.worker.outbox import Outbox
 from sync_pipeline_tests.faults.harness import Harness
 from sync_pipeline_tests.faults.workers import in_environment
@@ -60,8 +59,8 @@ def test_only_days_from_runs_of_this_dagster_are_recorded(
         run_config={"dataset": "orders", "start_date": str(DAYS[0]), "end_date": str(DAYS[1])},
         tags={tags.BATCH_KEY_TAG: "killed"},
     )
-    ours = NewBatch("killed", "orders", DAYS, run.run_id, "a test")
-    theirs = NewBatch("elsewhere", "orders", [day_number(52)], "run-of-another-dagster", "a test")
+    ours = BatchSpec("killed", "orders", DAYS, run.run_id, "a test")
+    theirs = BatchSpec("elsewhere", "orders", [day_number(52)], "run-of-another-dagster", "a test")
     leave_in_outbox(world, ours)
     leave_in_outbox(world, theirs)
     assert len(world.query("target", KEPT)) == 2
@@ -91,12 +90,21 @@ def test_only_days_from_runs_of_this_dagster_are_recorded(
     assert world.query("tracking", counts, ["elsewhere"]) == []
 
 
-def leave_in_outbox(world: World, batch: NewBatch) -> None:
+def leave_in_outbox(world: World, batch: BatchSpec) -> None:
     """Add the first day of `batch` to the outbox, as if the worker had been killed immediately
     afterwards.
     """
-    begun = StartedDay("orders", batch.days[0], batch, None, time.monotonic())
+    outcome = DayOutcome(
+        "orders",
+        batch.days[0],
+        AttemptState.SUCCESS,
+        batch.run_id,
+        batch.triggered_by,
+        batch,
+        seconds=0.0,
+        counts=DayCounts(20, 20, 0, 4000),
+    )
     connection = psycopg2.connect(world.settings.database_url)
     with closing(connection), connection, connection.cursor() as cursor:
         kept = Outbox(batch.run_id, logging.getLogger(__name__))
-        kept.add(cursor, begun, DayCounts(20, 20, 0, 4000))
+        kept.add(cursor, outcome)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg2
@@ -17,7 +17,15 @@ from sync_pipeline.settings import Settings
 from sync_pipeline.sources.base import Source
 from sync_pipeline.sync.days import DayResult, sync_days
 from sync_pipeline.targets.postgres import Loaded, Target
-from sync_pipeline.tracking.models import Attempt, Batch, DayCounts, NewBatch
+from sync_pipeline.tracking.models import (
+    NO_ROWS,
+    Attempt,
+    AttemptState,
+    Batch,
+    BatchSpec,
+    DayCounts,
+    DayOutcome,
+)
 from sync_pipeline.tracking.state import attempts, batches
 from sync_pipeline.tracking.worker.tracker import Tracker
 from sync_pipeline_tests.waiting import wait_until
@@ -156,12 +164,11 @@ class Worker:
             self.succeed_in(cursor, attempt, row_count)
 
     def succeed_in(self, cursor: "Cursor", attempt: Attempt, row_count: int = 100) -> None:
-        attempts.succeed(cursor, attempt, counts(row_count))
-        batches.refresh_all(cursor, [self.batch_id])
+        succeed(cursor, attempt, counts(row_count), run_id=self.run_id)
 
     def fail(self, attempt: Attempt, error: str = "disk full") -> None:
         with transaction(self.url) as cursor:
-            attempts.fail(cursor, attempt, error)
+            fail(cursor, attempt, error, run_id=self.run_id)
 
     def sync(self, *to_sync: date, row_count: int = 100) -> None:
         for day in to_sync:
@@ -173,15 +180,7 @@ class Worker:
 
     def refuse(self, day: date, error: str = "another worker has it") -> None:
         with transaction(self.url) as cursor:
-            attempts.refuse(
-                cursor,
-                self.dataset,
-                day,
-                error,
-                batch_id=self.batch_id,
-                run_id=self.run_id,
-                triggered_by="a test",
-            )
+            refuse(cursor, day, error, self.batch_id, self.run_id, dataset=self.dataset)
 
     def skip(self, *to_skip: date) -> None:
         assert self.batch is not None
@@ -193,15 +192,83 @@ class Worker:
     ) -> int:
         assert self.batch is not None
         with transaction(self.url) as cursor:
-            return attempts.mark_days_not_run(cursor, self.batch.id, error, only, run_id=run_id)
+            return batches.mark_not_run(cursor, self.batch.id, error, only, run_id=run_id)
 
-    def fail_open_attempts_of_run(self, error: str) -> int:
+    def fail_run(self, error: str) -> int:
         with transaction(self.url) as cursor:
-            return attempts.fail_open_attempts_of_run(cursor, self.run_id, error)
+            return attempts.fail_run(cursor, self.run_id, error)
 
-    def refresh(self) -> None:
+    def project(self) -> None:
+        assert self.batch is not None
         with transaction(self.url) as cursor:
-            batches.refresh_all(cursor, [self.batch_id])
+            batches.project(cursor, self.batch.id)
+
+
+def outcome_of(
+    attempt: Attempt,
+    counted: DayCounts = NO_ROWS,
+    error: str | None = None,
+    *,
+    batch: BatchSpec | None = None,
+    run_id: str | None = "run-1",
+) -> DayOutcome:
+    """Return the outcome of a started attempt: a failure if `error` is given."""
+    return DayOutcome(
+        attempt.dataset,
+        attempt.day,
+        AttemptState.SUCCESS if error is None else AttemptState.FAILED,
+        run_id,
+        "a test",
+        batch,
+        attempt.id,
+        attempt.number,
+        seconds=0.0,
+        counts=counted,
+        error=error,
+    )
+
+
+def succeed(
+    cursor: "Cursor",
+    attempt: Attempt,
+    counted: DayCounts,
+    *,
+    run_id: str | None = "run-1",
+    project: bool = True,
+) -> None:
+    """Record a success as the transaction that loads the day does."""
+    outcome = outcome_of(attempt, counted, run_id=run_id)
+    attempts.record_outcome(cursor, outcome, attempt.batch_id, fence=True, project=project)
+
+
+def fail(cursor: "Cursor", attempt: Attempt, error: str, *, run_id: str | None = "run-1") -> None:
+    """Record that a started attempt failed."""
+    outcome = outcome_of(attempt, error=error, run_id=run_id)
+    attempts.record_outcome(cursor, outcome, attempt.batch_id)
+
+
+def refuse(
+    cursor: "Cursor",
+    day: date,
+    error: str,
+    batch_id: int | None,
+    run_id: str | None,
+    *,
+    dataset: str = DATASET,
+) -> None:
+    """Record that a day could not start."""
+    refused = DayOutcome(
+        dataset, day, AttemptState.FAILED, run_id, "a test", batch=None, error=error
+    )
+    attempts.record_outcome(cursor, refused, batch_id)
+
+
+def clock(cursor: "Cursor") -> datetime:
+    """Return the database's current time."""
+    cursor.execute("SELECT clock_timestamp()")
+    ((now,),) = cursor.fetchall()
+    assert isinstance(now, datetime)
+    return now
 
 
 ROWS_PER_DAY = 10
@@ -283,12 +350,15 @@ def gate_closed(url: str) -> Iterator["Connection"]:
 
 def open_batch(url: str, of: Sequence[date], key: str = "batch-1", dataset: str = DATASET) -> Batch:
     with transaction(url) as cursor:
-        return batches.open_batch(cursor, NewBatch(key, dataset, of, "run-1", "a test"))
+        batches.open_batch(cursor, BatchSpec(key, dataset, of, "run-1", "a test"))
+        batch = batches.find_batch(cursor, key, dataset)
+        assert batch is not None
+        return batch
 
 
-def as_requested(batch: Batch, of: Sequence[date]) -> NewBatch:
+def as_requested(batch: Batch, of: Sequence[date]) -> BatchSpec:
     """Return the request that a run would make to continue this batch."""
-    return NewBatch(batch.batch_key, batch.dataset, of, "run-1", "a test")
+    return BatchSpec(batch.batch_key, batch.dataset, of, "run-1", "a test")
 
 
 class Interrupted(BaseException):

@@ -42,8 +42,12 @@ VIEWS = {
 
 FUNCTIONS = {
     *("daily_sync_status_fill", "daily_sync_status_number", "daily_sync_status_notify"),
-    *("sync_open_batch", "sync_cancel_pending", "sync_project_batch"),
-    "sync_retry_batch",
+    *("sync_day_remarks", "sync_batch_remarks", "sync_day_ranges", "sync_batch_error"),
+    *("sync_open_batch", "sync_plan_days", "sync_retry_days", "sync_mark_not_run"),
+    *("sync_project_batch", "sync_project_batches", "sync_begin_day", "sync_record_outcome"),
+    *("sync_begin_late", "sync_refuse_day", "sync_skip_days", "sync_close_attempts"),
+    *("sync_fail_run", "sync_record_replay", "sync_invalidate_days"),
+    *("sync_request_batch", "sync_retry_batch", "sync_cancel_pending"),
 }
 
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sync_pipeline.sync.days import Outcome
-from sync_pipeline.tracking.worker import events
-from sync_pipeline.tracking.worker.events import Actor
+from sync_pipeline.tracking.state import invalidation
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import (
     Pipeline,
@@ -123,11 +122,12 @@ def test_a_late_correction_does_not_affect_days_loaded_into_the_new_table(
 ) -> None:
     worker = Worker(pipeline.target)
     worker.sync(DAYS[0], DAYS[1])
-    found_missing = events.TableMissing("orders", "orders", time.monotonic())
+    found_missing = time.monotonic()
     worker.sync(DAYS[1])
     for _ in range(2):
         with transaction(pipeline.target) as cursor:
-            assert found_missing.write(cursor, None, Actor("run-2", None), last=True)
+            ago = time.monotonic() - found_missing
+            invalidation.invalidate_days(cursor, "orders", "orders", "run-2", ago=ago)
     assert states(pipeline.target) == ["failed", "success"]
     assert len(rows(connection, "SELECT * FROM sync_correction")) == 1
 

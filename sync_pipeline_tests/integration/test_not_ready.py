@@ -12,7 +12,7 @@ from sync_pipeline.dagster_client import tags
 from sync_pipeline.orchestration.asset import build_asset
 from sync_pipeline.orchestration.schedule import build_schedule
 from sync_pipeline.sync.days import Outcome
-from sync_pipeline.tracking.models import NewBatch
+from sync_pipeline.tracking.models import BatchSpec
 from sync_pipeline.tracking.state import batches
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import Pipeline, Worker, open_batch, run, transaction
@@ -169,8 +169,8 @@ def test_a_retried_night_has_one_record(pipeline: Pipeline) -> None:
     pipeline.sync(DAYS, batch, source=source())
     run(pipeline.source, f"INSERT INTO loads VALUES ('{DAYS[2]}', true)")
     with transaction(pipeline.target) as cursor:
-        new = NewBatch(batch.batch_key, batch.dataset, DAYS[2:], "run-2")
-        batches.retry_batch(
+        new = BatchSpec(batch.batch_key, batch.dataset, DAYS[2:], "run-2")
+        batches.retry_days(
             cursor, batch.id, new, DAYS[2:], datetime.now(timezone.utc) + timedelta(minutes=1)
         )
     pipeline.sync(DAYS[2:], batch, source=source(), run_id="run-2")

@@ -11,8 +11,9 @@ import pytest
 
 from sync_pipeline.database.migrate import migrate
 from sync_pipeline.sync.days import DayResult, Outcome
-from sync_pipeline.tracking.models import Batch, RecordStatus
-from sync_pipeline.tracking.worker import connection, outbox, pending_writes
+from sync_pipeline.tracking.models import Batch, DayOutcome, RecordStatus
+from sync_pipeline.tracking.worker import connection as tracking_connection
+from sync_pipeline.tracking.worker import outbox
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import (
     ROWS_PER_DAY,
@@ -57,8 +58,8 @@ def records(pipeline: Pipeline) -> str:
 
 @pytest.fixture(autouse=True)
 def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "_INITIAL_BACKOFF_SECONDS", 0.05)
-    monkeypatch.setattr(connection, "_MAX_BACKOFF_SECONDS", 0.05)
+    monkeypatch.setattr(tracking_connection, "_INITIAL_BACKOFF_SECONDS", 0.05)
+    monkeypatch.setattr(tracking_connection, "_MAX_BACKOFF_SECONDS", 0.05)
 
 
 def outage_logs(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -103,9 +104,9 @@ def clock(pipeline: Pipeline) -> datetime:
     return now
 
 
-def outbox_of(pipeline: Pipeline) -> list[outbox.OutboxEntry]:
+def outbox_of(pipeline: Pipeline) -> list[DayOutcome]:
     with transaction(pipeline.target) as cursor:
-        return outbox.entries(cursor)
+        return [entry.outcome for entry in outbox.entries(cursor)]
 
 
 @pytest.mark.parametrize("progress", ["every_day", "auto"])
@@ -174,7 +175,7 @@ def test_after_an_outage_at_the_start_the_batch_is_opened_late_with_all_its_days
 def test_the_end_of_a_run_waits_a_few_seconds_for_the_end_of_an_outage(
     pipeline: Pipeline, records: str, server: OtherServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pending_writes, "FLUSH_TIMEOUT_SECONDS", helpers.TIMEOUT_SECONDS)
+    monkeypatch.setattr(tracking_connection, "FLUSH_TIMEOUT_SECONDS", helpers.TIMEOUT_SECONDS)
     run(pipeline.target, "CREATE TABLE orders (day date, id int, amount int, passed boolean)")
     server.stop()
     with in_thread(partial(pipeline.sync, DAYS, OPEN_LATE)) as syncing:
@@ -191,7 +192,7 @@ def test_if_an_outage_outlasts_a_run_days_sync_at_full_speed_and_pending_events_
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pending_writes, "FLUSH_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(tracking_connection, "FLUSH_TIMEOUT_SECONDS", 0.5)
     batch = open_batch(records, DAYS)
     syncing = pipeline.start(DAYS, batch)
     next(syncing)
@@ -202,13 +203,13 @@ def test_if_an_outage_outlasts_a_run_days_sync_at_full_speed_and_pending_events_
     assert [result.outcome for result in results] == [Outcome.SUCCESS] * 11
     assert pipeline.loaded() == dict.fromkeys(DAYS, ROWS_PER_DAY)
     assert outage_logs(caplog) == ["tracking failed", "run run-1 ended"]
-    assert "ended with 11 events not recorded: 2025-10-02 succeeded; " in caplog.text
+    assert "ended with 11 events not recorded: 2025-10-02: success; " in caplog.text
     kept = outbox_of(pipeline)
-    assert [(entry.day, entry.number, entry.run_id) for entry in kept] == [
+    assert [(one.day, one.number, one.run_id) for one in kept] == [
         (day, None, "run-1") for day in DAYS[1:]
     ]
-    assert [entry.batch and entry.batch.batch_key for entry in kept] == ["batch-1"] * 11
-    assert [entry.counts.rows_loaded for entry in kept] == [ROWS_PER_DAY] * 11
+    assert [one.batch and one.batch.batch_key for one in kept] == ["batch-1"] * 11
+    assert [one.counts.rows_loaded for one in kept] == [ROWS_PER_DAY] * 11
     server.start()
 
 
@@ -230,7 +231,7 @@ def test_the_outbox_contains_a_day_from_its_commit_until_it_is_recorded(
         in_thread(lambda: pipeline.sync(DAYS[:1], batch)) as syncing,
     ):
         wait_until(lambda: pipeline.loaded().get(DAYS[0]))
-        assert [(entry.day, entry.number) for entry in outbox_of(pipeline)] == [(DAYS[0], 1)]
+        assert [(one.day, one.number) for one in outbox_of(pipeline)] == [(DAYS[0], 1)]
         assert days_of(records) == [(DAYS[0], "syncing", 0, "syncing")]
         execute(gate, "SELECT pg_advisory_unlock(42)")
         [result] = syncing.result(helpers.TIMEOUT_SECONDS)
@@ -300,7 +301,7 @@ def test_a_day_whose_worker_is_presumed_dead_during_its_commit_is_recorded_as_a_
         in_thread(lambda: pipeline.sync(DAYS[:1], batch)) as syncing,
     ):
         wait_until_blocked(connection, gate.info.backend_pid)
-        assert Worker(records, batch).fail_open_attempts_of_run("presumed dead") == 1
+        assert Worker(records, batch).fail_run("presumed dead") == 1
         execute(gate, "SELECT pg_advisory_unlock(42)")
         [result] = syncing.result(helpers.TIMEOUT_SECONDS)
     assert result.outcome is Outcome.SUCCESS

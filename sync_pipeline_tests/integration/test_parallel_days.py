@@ -4,17 +4,19 @@ import re
 import threading
 import time
 from datetime import date
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import pytest
 
 from sync_pipeline.errors import SyncError
+from sync_pipeline.sync import pool
+from sync_pipeline.sync.circuit_breaker import CircuitBreaker
+from sync_pipeline.sync.day import CANCELLED
 from sync_pipeline.sync.days import DayResult, Outcome
 from sync_pipeline.sync.pool import WorkerPool
-from sync_pipeline.sync.worker import CANCELLED
-from sync_pipeline.tracking.models import NewBatch
-from sync_pipeline.tracking.worker import events
+from sync_pipeline.tracking.models import AttemptState, BatchSpec, DayOutcome
 from sync_pipeline.tracking.worker.tracker import Tracker
 from sync_pipeline_tests.conftest import drop_database
 from sync_pipeline_tests.integration import helpers
@@ -105,13 +107,15 @@ def test_if_the_caller_stops_the_days_in_progress_are_rolled_back(
     wait_until(lambda: not rows(connection, sessions))
 
 
-def test_no_worker_starts_another_day_while_one_is_slow_to_stop() -> None:
+def test_no_worker_starts_another_day_while_one_is_slow_to_stop(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
     started = [0, 0]
 
     class BusyWorker:
         """Worker 0 takes a second for a day, even after `stop` is called; worker 1 is quick."""
 
-        tripped_by = None
+        job = SimpleNamespace(breaker=CircuitBreaker(pipeline.dataset()))
 
         def __init__(self, number: int) -> None:
             self.number = number
@@ -124,11 +128,17 @@ def test_no_worker_starts_another_day_while_one_is_slow_to_stop() -> None:
         def stop(self) -> None:
             self.stopped = True
 
-        def sync_day(self, day: date, *, refresh: bool) -> DayResult:
-            started[self.number] += 1
-            self.release.wait(1.0 if self.number == 0 else 0.01)
-            return DayResult(day, Outcome.SUCCESS)
+    class BusyDay:
+        def __init__(self, worker: BusyWorker, day: date, *, project: bool) -> None:
+            self.worker = worker
+            self.day = day
 
+        def run(self) -> DayResult:
+            started[self.worker.number] += 1
+            self.worker.release.wait(1.0 if self.worker.number == 0 else 0.01)
+            return DayResult(self.day, Outcome.SUCCESS)
+
+    monkeypatch.setattr(pool, "DaySync", BusyDay)
     workers: Any = [BusyWorker(0), BusyWorker(1)]
     results = WorkerPool(workers, helpers.days(1000)).results()
     next(results)
@@ -138,10 +148,17 @@ def test_no_worker_starts_another_day_while_one_is_slow_to_stop() -> None:
     assert started[1] <= at_close + 1
 
 
-def test_pending_writes_of_a_thread_are_written_by_the_run(pipeline: Pipeline) -> None:
+def test_pending_writes_of_a_thread_are_written_by_the_run(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with Tracker(pipeline.settings, run_id="run-1") as tracker:
         other = tracker.clone()
-        other._writes._pending.append(events.DayRefused(helpers.DATASET, DAYS[0], None, "held"))
+        failed = DayOutcome(
+            helpers.DATASET, DAYS[0], AttemptState.FAILED, "run-1", None, None, error="held"
+        )
+        with monkeypatch.context() as unavailable:
+            unavailable.setattr(other._connection, "_flush", lambda: None)
+            other.record(failed)
         other.transfer_pending_to(tracker)
         assert tracker.has_pending
     found = run(pipeline.target, "SELECT sync_date, state, error_message FROM sync_attempt")
@@ -151,9 +168,9 @@ def test_pending_writes_of_a_thread_are_written_by_the_run(pipeline: Pipeline) -
 def test_a_batch_opened_by_a_thread_starts_at_the_time_of_the_runs_request(
     pipeline: Pipeline,
 ) -> None:
-    new = NewBatch("batch-1", helpers.DATASET, DAYS)
+    new = BatchSpec("batch-1", helpers.DATASET, DAYS)
     with Tracker(pipeline.settings, run_id="run-1") as tracker:
-        tracker._writes.requested_at[new.batch_key, new.dataset] = time.monotonic() - 60
+        tracker._connection.requested_at[new.batch_key, new.dataset] = time.monotonic() - 60
         other = tracker.clone()
         assert other.open_batch(new)
         other.transfer_pending_to(tracker)

@@ -10,8 +10,8 @@ import psycopg2
 import pytest
 
 from sync_pipeline.errors import SourceError, SyncError, TargetError
+from sync_pipeline.sync.day import CANCELLED
 from sync_pipeline.sync.days import Outcome
-from sync_pipeline.sync.worker import CANCELLED
 from sync_pipeline.targets.postgres import Target
 from sync_pipeline.tracking.worker import outbox
 from sync_pipeline_tests.integration import helpers

@@ -11,8 +11,8 @@ import pytest
 from sync_pipeline.config.dataset import Every, Percent
 from sync_pipeline.errors import SourceError, TargetError
 from sync_pipeline.settings import with_database
+from sync_pipeline.sync.day import CANCELLED
 from sync_pipeline.sync.days import DayResult, Outcome
-from sync_pipeline.sync.worker import CANCELLED
 from sync_pipeline.targets import open_target
 from sync_pipeline.targets.locks import lock_day
 from sync_pipeline_tests.integration import helpers
@@ -436,7 +436,7 @@ def test_a_superseded_day_fails_and_the_next_days_are_synced(
     work = partial(pipeline.sync, FIVE, batch)
     with gate_closed(pipeline.source) as gate, in_thread(work) as syncing:
         wait_until_blocked(connection, gate.info.backend_pid)
-        assert Worker(records, batch).fail_open_attempts_of_run("presumed dead") == 1
+        assert Worker(records, batch).fail_run("presumed dead") == 1
         execute(gate, "SELECT pg_advisory_unlock(42)")
         results = syncing.result(helpers.TIMEOUT_SECONDS)
 

@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -14,9 +13,8 @@ import pytest
 from sync_pipeline.errors import SupersededError
 from sync_pipeline.settings import Settings, with_database
 from sync_pipeline.sync.days import DayResult, Outcome
-from sync_pipeline.tracking.models import Attempt, NewBatch, StartedDay
+from sync_pipeline.tracking.models import Attempt, AttemptState, BatchSpec, DayOutcome
 from sync_pipeline.tracking.worker import connection as tracking_connection
-from sync_pipeline.tracking.worker import pending_writes
 from sync_pipeline.tracking.worker import tracker as tracker_module
 from sync_pipeline.tracking.worker.tracker import Tracker
 from sync_pipeline_tests.integration import helpers
@@ -33,6 +31,7 @@ from sync_pipeline_tests.integration.helpers import (
     gate_closed,
     in_thread,
     open_batch,
+    outcome_of,
     record,
     run,
     transaction,
@@ -58,7 +57,7 @@ def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """Prevent the tracker from waiting for unavailable tables at the end of a run."""
-    monkeypatch.setattr(pending_writes, "FLUSH_TIMEOUT_SECONDS", 0.0)
+    monkeypatch.setattr(tracking_connection, "FLUSH_TIMEOUT_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -71,10 +70,6 @@ def begin(tracker: Tracker) -> Attempt:
     attempt = tracker.begin(DATASET, START, None)
     assert attempt is not None
     return attempt
-
-
-def started_day(attempt: Attempt, batch: NewBatch | None = None) -> StartedDay:
-    return StartedDay(DATASET, attempt.day, batch, attempt, time.monotonic())
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -133,7 +128,7 @@ class TestOutage:
         pipeline.sync(DAYS[:2])
         run(pipeline.target, "DROP TABLE daily_sync_status CASCADE")
         with Tracker(pipeline.settings) as tracker:
-            assert tracker.open_batch(NewBatch("key", DATASET, DAYS)) is None
+            assert tracker.open_batch(BatchSpec("key", DATASET, DAYS)) is None
         assert all_synced(pipeline, pipeline.sync(DAYS, None, resync=False))
         opening, opening_left, *syncing, run_left = logged(caplog)
         assert (opening, opening_left) == (OUTAGE, NOT_RECORDED.format(None, 1))
@@ -151,7 +146,7 @@ class TestOutage:
     ) -> None:
         elsewhere = OtherDatabase(server_url, migrated_template)
         settings = Pipeline(pipeline.source, database_url, elsewhere.url).settings
-        new = NewBatch("key", DATASET, DAYS)
+        new = BatchSpec("key", DATASET, DAYS)
         with Tracker(settings) as tracker:
             assert tracker.open_batch(new) is None
             assert tracker.batch_days(new) == {}
@@ -159,7 +154,7 @@ class TestOutage:
             elsewhere.create()
             attempt = tracker.begin(DATASET, DAYS[1], new)
             assert attempt is not None
-            tracker.succeed(started_day(attempt, new), counts(1), at=time.monotonic(), refresh=True)
+            tracker.record(outcome_of(attempt, counts(1), batch=new))
         opened = "SELECT id, success_count, total_days FROM daily_sync_status WHERE kind = 'batch'"
         assert run(elsewhere.url, opened) == [(attempt.batch_id, 1, 5)]
         elsewhere.drop()
@@ -182,7 +177,8 @@ class TestOutage:
 
     def test_the_log_does_not_contain_the_password(self, caplog: pytest.LogCaptureFixture) -> None:
         with refusing_server("someone:hunter2@") as (url, _):
-            Tracker(Settings({"SYNC_DATABASE_URL": url})).refuse(DATASET, START, None, "x")
+            refused = DayOutcome(DATASET, START, AttemptState.FAILED, None, None, None, error="x")
+            Tracker(Settings({"SYNC_DATABASE_URL": url})).record(refused)
         assert logged(caplog) == [OUTAGE]
         assert "SYNC_DATABASE_URL" in caplog.text
         assert "hunter2" not in caplog.text
@@ -308,7 +304,7 @@ def test_a_superseded_worker_is_stopped_in_its_transaction_and_before_it(
     tracker.confirm(attempt)
     Worker(database_url, run_id="run-2").begin(START)
     with pytest.raises(SupersededError), transaction(database_url) as cursor:
-        tracker.succeed_in(cursor, attempt, counts(1), refresh=True)
+        tracker.record_in(cursor, outcome_of(attempt, counts(1)), None, project=True)
     with pytest.raises(SupersededError):
         tracker.confirm(attempt)
     assert day_record(connection, START)["run_id"] == "run-2"
@@ -324,11 +320,12 @@ def test_a_deadlock_victim_retries_its_write(
     batch = open_batch(database_url, DAYS)
     attempt = tracker.begin(DATASET, START, as_requested(batch, DAYS))
     assert attempt is not None
+    failed = outcome_of(attempt, error="disk full", batch=as_requested(batch, DAYS))
     with transaction(database_url) as other:
         # Lock the two records in the opposite order; the long timeout makes the tracker the victim.
         other.execute("SET LOCAL deadlock_timeout = '20s'")
         other.execute("SELECT FROM daily_sync_status WHERE id = %s FOR UPDATE", [batch.id])
-        with in_thread(partial(tracker.fail, started_day(attempt), "disk full")) as failing:
+        with in_thread(partial(tracker.record, failed)) as failing:
             wait_until_blocked(connection, other.connection.info.backend_pid)
             other.execute("SELECT FROM daily_sync_status WHERE kind = 'day' FOR UPDATE")
             other.connection.commit()
@@ -352,9 +349,8 @@ def test_two_workers_that_finish_at_the_same_time_are_both_counted_at_any_defaul
     assert ours is not None
     with transaction(database_url) as cursor:
         other.succeed_in(cursor, other_attempt)
-        day = started_day(ours, as_requested(batch, DAYS[:2]))
-        succeed = partial(tracker.succeed, day, counts(1), at=time.monotonic(), refresh=True)
-        with in_thread(succeed) as succeeding:
+        outcome = outcome_of(ours, counts(1), batch=as_requested(batch, DAYS[:2]))
+        with in_thread(partial(tracker.record, outcome)) as succeeding:
             wait_until_blocked(connection, cursor.connection.info.backend_pid)
             cursor.connection.commit()
             succeeding.result(helpers.TIMEOUT_SECONDS)

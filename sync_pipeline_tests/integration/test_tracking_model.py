@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 )
 
 from sync_pipeline.errors import DayDoneError, SupersededError
-from sync_pipeline.tracking.models import Attempt, DayCounts, FailedAttempt, NewBatch
+from sync_pipeline.tracking.models import Attempt, BatchSpec, DayCounts, FailedAttempt
 from sync_pipeline.tracking.state import attempts, batches
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import DATASET, clear, rows
@@ -78,7 +78,7 @@ class Tracking(RuleBasedStateMachine):
     def open_batch(self, cursor: "Cursor", key: str, run: str) -> int:
         """Open or reopen the batch; return its ID."""
         self.model.open(key, OF_BATCH[key], run)
-        return batches.open_batch(cursor, NewBatch(key, DATASET, OF_BATCH[key], run, "a test")).id
+        return batches.open_batch(cursor, BatchSpec(key, DATASET, OF_BATCH[key], run, "a test"))
 
     @rule(key=BATCHES, run=ONE_RUN)
     def open(self, key: str, run: str) -> None:
@@ -134,18 +134,19 @@ class Tracking(RuleBasedStateMachine):
         why = after.error if after else ""
         return attempt, self.model.begin(key, day, run, row, why)
 
-    @rule(one=started, refresh=st.booleans(), count=st.integers(0, 9))
-    def succeed(self, one: Started, refresh: bool, count: int) -> None:
+    @rule(one=started, project=st.booleans(), count=st.integers(0, 9))
+    def succeed(self, one: Started, project: bool, count: int) -> None:
         attempt, row = one
         if not self.model.may_succeed(row):
             with pytest.raises(SupersededError), self.work() as cursor:
-                attempts.succeed(cursor, attempt, DayCounts(count, count, 0, 0))
+                helpers.succeed(cursor, attempt, DayCounts(count, count, 0, 0), run_id=row.run)
             return
         with self.work() as cursor:
-            attempts.succeed(cursor, attempt, DayCounts(count, count, 0, 0))
-            batches.refresh_all(cursor, [attempt.batch_id if refresh else None])
-        self.model.succeed(row, count)
-        self.model.refresh(row.batch if refresh else None)
+            counts = DayCounts(count, count, 0, 0)
+            helpers.succeed(cursor, attempt, counts, run_id=row.run, project=project)
+        if row.state != "success":
+            self.model.succeed(row, count)
+            self.model.refresh(row.batch if project else None)
 
     @rule(one=started)
     def lose_a_success(self, one: Started) -> None:
@@ -153,13 +154,13 @@ class Tracking(RuleBasedStateMachine):
         attempt, row = one
         if self.model.may_succeed(row):
             with self.connection.cursor() as cursor:
-                attempts.succeed(cursor, attempt, DayCounts(99, 99, 0, 0))
+                helpers.succeed(cursor, attempt, DayCounts(99, 99, 0, 0), run_id=row.run)
             self.connection.rollback()
 
     @rule(one=started, error=ERRORS)
     def fail(self, one: Started, error: str) -> None:
         with self.work() as cursor:
-            attempts.fail(cursor, one[0], error)
+            helpers.fail(cursor, one[0], error, run_id=one[1].run)
         self.model.fail(one[1], error)
 
     @rule(key=st.none() | BATCHES, number=st.integers(0, 3), run=ONE_RUN, error=ERRORS)
@@ -168,9 +169,7 @@ class Tracking(RuleBasedStateMachine):
         day = days[number % len(days)]
         with self.work() as cursor:
             batch_id = self.open_batch(cursor, key, run) if key else None
-            attempts.refuse(
-                cursor, DATASET, day, error, batch_id=batch_id, run_id=run, triggered_by="a test"
-            )
+            helpers.refuse(cursor, day, error, batch_id, run)
         self.model.refuse(key, day, run, error)
 
     @rule(key=BATCHES, days=SOME_DAYS, run=ONE_RUN)
@@ -183,35 +182,32 @@ class Tracking(RuleBasedStateMachine):
     def retry_batch(self, key: str, days: list[date], run: str) -> None:
         with self.work() as cursor:
             batch_id = self.open_batch(cursor, key, run)
-            cursor.execute("SELECT clock_timestamp()")
-            ((now,),) = cursor.fetchall()
-            new = NewBatch(key, DATASET, OF_BATCH[key], run, "a test")
-            batches.retry_batch(cursor, batch_id, new, days, now)
+            new = BatchSpec(key, DATASET, OF_BATCH[key], run, "a test")
+            batches.retry_days(cursor, batch_id, new, days, helpers.clock(cursor))
         self.model.retry_batch(key, days, run)
 
     @rule(run=ONE_RUN, error=ERRORS)
-    def fail_open_attempts_of_run(self, run: str, error: str) -> None:
+    def fail_run(self, run: str, error: str) -> None:
         """Close the open attempts of a run that is over or whose worker was lost."""
         lost = [one for one in self.model.attempts if one.run == run and one.state == "syncing"]
         with self.work() as cursor:
-            assert attempts.fail_open_attempts_of_run(cursor, run, error) == len(lost)
+            assert attempts.fail_run(cursor, run, error) == len(lost)
         self.model.mark_not_run(lost, error)
 
     @rule(key=BATCHES, days=st.none() | SOME_DAYS, run=st.none() | ONE_RUN, error=ERRORS)
-    def mark_days_not_run(
-        self, key: str, days: list[date] | None, run: str | None, error: str
-    ) -> None:
+    def mark_not_run(self, key: str, days: list[date] | None, run: str | None, error: str) -> None:
         with self.work() as cursor:
             batch_id = self.open_batch(cursor, key, RUNS[0])
             unfinished = self.model.unfinished_of(key, days, run)
-            found = attempts.mark_days_not_run(cursor, batch_id, error, days, run_id=run)
+            found = batches.mark_not_run(cursor, batch_id, error, days, run_id=run)
         assert found == len(unfinished)
         self.model.mark_not_run(unfinished, error)
+        self.model.refresh(key)
 
     @rule(key=BATCHES)
-    def refresh(self, key: str) -> None:
+    def project(self, key: str) -> None:
         with self.work() as cursor:
-            batches.refresh(cursor, self.open_batch(cursor, key, RUNS[0]))
+            batches.project(cursor, self.open_batch(cursor, key, RUNS[0]))
         self.model.refresh(key)
 
     @invariant()
@@ -252,7 +248,7 @@ class Tracking(RuleBasedStateMachine):
         """Check that every batch record, once refreshed, agrees with its days."""
         for row in rows(self.connection, "SELECT * FROM daily_sync_status WHERE kind = 'batch'"):
             with self.work() as cursor:
-                batches.refresh(cursor, row["id"])
+                batches.project(cursor, row["id"])
             (after,) = rows(
                 self.connection, "SELECT * FROM daily_sync_status WHERE id = %s", [row["id"]]
             )

@@ -124,9 +124,9 @@ class Model:
         self.days[one.day] = Day(self.days[one.day].number, "success", None, rows)
 
     def fail(self, one: AttemptRow, error: str) -> None:
-        if one.state == "syncing" and self.days[one.day].number == one.number:
+        if one.state == "syncing":
             self._close(one, error)
-        self.refresh(one.batch)
+            self.refresh(one.batch)
 
     def refuse(self, batch: str | None, day: date, run: str, error: str) -> None:
         (current,) = self.current(batch, day) if batch else [None]

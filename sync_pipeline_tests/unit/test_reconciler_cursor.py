@@ -2,7 +2,6 @@
 
 import pytest
 
-from sync_pipeline.orchestration.dagster.observations import ReadPosition
 from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor, Suspicion
 
 pytestmark = pytest.mark.unit
@@ -15,7 +14,6 @@ pytestmark = pytest.mark.unit
         ReconcilerCursor(
             17.0,
             {"run-1": Suspicion(5.0), "run-2": Suspicion(6.0, 2)},
-            {"a": ReadPosition(3, [5])},
             9.0,
         ),
     ],
@@ -34,7 +32,7 @@ def test_without_a_cursor_the_state_is_empty() -> None:
         "12",
         "not JSON",
         '{"looked_at": 17.0, "suspected": {"run-1": 5.0}, "heard": {}, "runs_after": 9.0}',
-        '{"last_run_at": 17.0, "suspected": {}, "positions": {"a": {"x": 1}}, "runs_after": 9.0}',
+        '{"last_run_at": 17.0, "suspected": {"run-1": {"x": 1}}, "runs_after": 9.0}',
     ],
 )
 def test_a_cursor_from_another_version_is_ignored(text: str) -> None:

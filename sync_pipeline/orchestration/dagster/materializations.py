@@ -5,7 +5,6 @@ batches. A day that takes half a second or longer is reported immediately.
 """
 
 import time
-from datetime import datetime, timezone
 
 import dagster as dg
 from dagster import AssetRecordsFilter
@@ -17,11 +16,10 @@ from sync_pipeline.orchestration.dagster.internals import (
     DagsterEventBatchMetadata,
     make_new_run_id,
 )
-from sync_pipeline.orchestration.dagster.observations import build_observation
 from sync_pipeline.orchestration.dagster.storage import MAX_EVENTS_PER_BATCH
 from sync_pipeline.settings import Settings
 from sync_pipeline.sync.days import DayResult, Outcome
-from sync_pipeline.tracking.models import NewBatch, UnreportedDay
+from sync_pipeline.tracking.models import UnreportedDay
 from sync_pipeline.tracking.worker.tracker import Tracker
 
 _FLUSH_SECONDS = 0.5
@@ -37,26 +35,16 @@ class MaterializationLog:
         asset_key: dg.AssetKey,
         settings: Settings,
         tracker: Tracker,
-        batch: NewBatch | None,
     ) -> None:
         self._context = context
         self._asset_key = asset_key
         self._settings = settings
         self._tracker = tracker
-        self._batch = batch
         self._pending: list[DayResult] = []
         self._flushed_at = time.monotonic()
 
     def add(self, result: DayResult) -> None:
-        """Log the day as materialized if it was synced or skipped, otherwise as failed.
-
-        If the day could not be recorded, also log an observation with its result.
-        """
-        if result.unrecorded:
-            ended_at = datetime.now(timezone.utc)
-            self._context.log_event(
-                build_observation(self._asset_key, result, ended_at, self._batch)
-            )
+        """Log the day as materialized if it was synced or skipped, otherwise as failed."""
         if result.outcome is Outcome.FAILED:
             self._log_planned(result)
             return

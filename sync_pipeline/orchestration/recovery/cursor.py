@@ -3,8 +3,6 @@
 import json
 from dataclasses import asdict, dataclass, field
 
-from sync_pipeline.orchestration.dagster.observations import ReadPosition
-
 
 @dataclass(frozen=True)
 class Suspicion:
@@ -20,27 +18,23 @@ class ReconcilerCursor:
     """The state after a run of the reconciler.
 
     `last_run_at` is a Unix time, and `runs_after` is the Unix time up to which finished runs have
-    been processed; both are None before the first run. `suspected` is keyed by run ID, and
-    `positions` by dataset.
+    been processed; both are None before the first run. `suspected` is keyed by run ID.
     """
 
     last_run_at: float | None = None
     suspected: dict[str, Suspicion] = field(default_factory=dict)
-    positions: dict[str, ReadPosition] = field(default_factory=dict)
     runs_after: float | None = None
 
     @classmethod
     def read(cls, cursor: str | None) -> "ReconcilerCursor":
         """Return the state in `cursor`, or an empty state if there is none or it cannot be parsed.
 
-        An empty state is safe: the reconciler takes longer to detect lost runs, and reads all
-        observations again, which is idempotent.
+        An empty state is safe: the reconciler only takes longer to detect lost runs.
         """
         try:
             state = json.loads(cursor) if cursor else {}
             suspected = {run_id: Suspicion(**one) for run_id, one in state["suspected"].items()}
-            positions = {name: ReadPosition(**one) for name, one in state["positions"].items()}
-            return cls(state["last_run_at"], suspected, positions, state["runs_after"])
+            return cls(state["last_run_at"], suspected, state["runs_after"])
         except (AttributeError, KeyError, TypeError, ValueError):
             return cls()
 

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from functools import partial
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -34,10 +33,7 @@ from sync_pipeline.orchestration.dagster.internals import (
     BulkActionStatus,
 )
 from sync_pipeline.orchestration.dagster.materializations import report_late
-from sync_pipeline.orchestration.recovery.after_outage import (
-    open_records_of_ended_runs,
-    record_late_results,
-)
+from sync_pipeline.orchestration.recovery.after_outage import open_records_of_ended_runs
 from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor
 from sync_pipeline.orchestration.recovery.lost_workers import Suspicions
 from sync_pipeline.orchestration.recovery.records import close_run
@@ -100,7 +96,7 @@ class Reconciler:
             self._settings, "reconcile", statement_timeout_seconds=_STATEMENT_SECONDS
         )
         with closing(connection):
-            self._try(connection, self._record_late_results)
+            self._try(connection, self._open_records_of_ended_runs)
             lost, running = self._check_workers(connection)
             self._try(connection, partial(self._fail_lost_workers, lost=lost))
             self._try(connection, partial(self._process_outbox, running=running))
@@ -122,13 +118,10 @@ class Reconciler:
             self.errors.append(one_line(error))
             connection.rollback()
 
-    def _record_late_results(self, connection: "Connection") -> None:
-        """Record what happened while the tracking tables were unavailable, before any worker is
-        declared lost."""
+    def _open_records_of_ended_runs(self, connection: "Connection") -> None:
+        """Open the records of batches whose runs ended while the tables were unavailable."""
         arguments = (connection, self._instance, self._datasets, self._state)
-        for correction in chain(
-            record_late_results(*arguments), open_records_of_ended_runs(*arguments)
-        ):
+        for correction in open_records_of_ended_runs(*arguments):
             self._correct(connection, correction)
 
     def _check_workers(self, connection: "Connection") -> tuple[list[tuple[Worker, str]], set[str]]:
@@ -192,7 +185,7 @@ class Reconciler:
             self._correct(connection, Correction("marked a run as failed", why, run_id=run_id))
         with connection, connection.cursor() as cursor:
             if run is None:
-                attempts.fail_open_attempts_of_run(cursor, run_id, error)
+                attempts.fail_run(cursor, run_id, error)
             else:
                 close_run(cursor, self._instance, run, error)
 
@@ -210,9 +203,7 @@ class Reconciler:
                 else f"ended with status {run.status.value}"
             )
             with connection, connection.cursor() as cursor:
-                attempts.fail_open_attempts_of_run(
-                    cursor, run_id, f"run {run_id} {how} before the day was finished"
-                )
+                attempts.fail_run(cursor, run_id, f"run {run_id} {how} before the day was finished")
             self._correct(
                 connection,
                 Correction("closed attempts as failed", f"their run {how}", run_id=run_id),
@@ -232,8 +223,7 @@ class Reconciler:
             if why is None:
                 continue
             with connection, connection.cursor() as cursor:
-                not_run = attempts.mark_days_not_run(cursor, batch.id, why)
-                batches.refresh(cursor, batch.id)
+                not_run = batches.mark_not_run(cursor, batch.id, why)
             self._correct(
                 connection,
                 Correction(

@@ -21,17 +21,17 @@ from sync_pipeline.orchestration.dagster.batch_key import (
 )
 from sync_pipeline.orchestration.dagster.internals import PartitionBackfill
 from sync_pipeline.orchestration.dagster.partitions import days_of_backfill, days_of_run
-from sync_pipeline.tracking.models import Batch, NewBatch
+from sync_pipeline.tracking.models import Batch, BatchSpec
 from sync_pipeline.tracking.state import attempts, batches
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 
-def refresh_batches(cursor: "Cursor", instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+def project_batches(cursor: "Cursor", instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     """Update the records of the batches of `run` from their days."""
     for batch in _batches_of(cursor, batch_key_of(run, instance)):
-        batches.refresh(cursor, batch.id)
+        batches.project(cursor, batch.id)
 
 
 def close_step(
@@ -41,8 +41,7 @@ def close_step(
     # The batch job has several steps, but the single step of an asset run covers all its days.
     days = [] if run.job_name == tags.BATCH_JOB_NAME else days_of_run(run)
     for batch in _batches_of(cursor, batch_key_of(run, instance)):
-        attempts.mark_days_not_run(cursor, batch.id, error, days, run_id=run.run_id)
-        batches.refresh(cursor, batch.id)
+        batches.mark_not_run(cursor, batch.id, error, days, run_id=run.run_id)
 
 
 def close_run(
@@ -56,22 +55,22 @@ def close_run(
     A day stays pending if another run of the batch will sync it, or if a retry made it pending
     again after the run ended.
     """
-    attempts.fail_open_attempts_of_run(cursor, run.run_id, error)
+    attempts.fail_run(cursor, run.run_id, error)
     # Release the locks on batches, because other transactions lock days before batches.
     cursor.connection.commit()
     key = batch_key_of(run, instance)
     for batch in _batches_of(cursor, key):
-        if not _is_continued(instance, run, batch.batch_key):
-            days = days_of_run(run)
-            attempts.mark_days_not_run(
+        if _is_continued(instance, run, batch.batch_key):
+            batches.project(cursor, batch.id)
+        else:
+            batches.mark_not_run(
                 cursor,
                 batch.id,
                 error,
-                days,
+                days_of_run(run),
                 run_id=run.run_id,
                 planned_before=_ended_at(instance, run),
             )
-        batches.refresh(cursor, batch.id)
         cursor.connection.commit()
 
 
@@ -88,17 +87,17 @@ def open_backfill(
     key = batch_key_of_backfill(backfill)
     for dataset, days in _parts(backfill, datasets):
         who = f"backfill {backfill.backfill_id}"
-        new = NewBatch(key, dataset.name, days, None, who, resync=True)
+        new = BatchSpec(key, dataset.name, days, None, who, resync=True)
         # The tracking tables may have been unavailable since the backfill was created.
         ago = run_times.seconds_since(backfill.backfill_timestamp)
-        batch = batches.open_batch(cursor, new, ago=ago)
+        batch_id = batches.open_batch(cursor, new, ago=ago)
         if key != backfill.backfill_id:
             # Days may fail in the backfill's own runs before the sensor runs. Exclude these runs
             # explicitly, because times from two clocks cannot be compared reliably.
             own = instance.get_runs(dg.RunsFilter(tags={tags.BACKFILL_TAG: backfill.backfill_id}))
             requested_at = datetime.fromtimestamp(backfill.backfill_timestamp, timezone.utc)
-            batches.retry_batch(
-                cursor, batch.id, new, days, requested_at, except_runs=[run.run_id for run in own]
+            batches.retry_days(
+                cursor, batch_id, new, days, requested_at, except_runs=[run.run_id for run in own]
             )
 
 

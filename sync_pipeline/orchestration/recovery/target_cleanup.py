@@ -1,4 +1,4 @@
-"""Clean up what a dead worker leaves in the target: days in the outbox, and open sessions.
+"""Clean up what a dead worker leaves in the target: outcomes in the outbox, and open sessions.
 
 If the target is unavailable, nothing is lost: the next run of the reconciler retries. Does not
 define the outbox: see `tracking/worker/outbox.py`.
@@ -15,17 +15,15 @@ import psycopg2
 
 from sync_pipeline.database.connections import connect
 from sync_pipeline.errors import TargetUnreachableError, one_line
-from sync_pipeline.orchestration.dagster.observations import UnrecordedDay
-from sync_pipeline.orchestration.recovery.after_outage import (
-    Recorded,
-    correction_for,
-    record_late_result,
-)
+from sync_pipeline.orchestration.dagster import run_times
+from sync_pipeline.orchestration.dagster.internals import RunRecord
 from sync_pipeline.settings import DATABASE_URL, Settings
-from sync_pipeline.sync.result import Outcome
 from sync_pipeline.targets.sessions import terminate_sessions
+from sync_pipeline.tracking.models import DayOutcome, Recorded
+from sync_pipeline.tracking.state import attempts, batches
 from sync_pipeline.tracking.state.corrections import Correction
 from sync_pipeline.tracking.worker import outbox
+from sync_pipeline.tracking.worker.outbox import OutboxEntry
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -45,30 +43,50 @@ def process_outbox(
     of_run: str | None = None,
     running: Collection[str] = (),
 ) -> Iterator[Correction]:
-    """Record each day that the target's outbox lists, and delete its entry; yield a correction for
-    each day that was not recorded before.
+    """Record each outcome in the target's outbox, and delete its entry; yield a correction for each
+    one that was not recorded before.
 
-    If `of_run` is given, only the days of that run are processed. Skips the days of runs in
+    If `of_run` is given, only the outcomes of that run are processed. Skips those of runs in
     `running`, whose workers will record them, and of runs that are not in this Dagster instance.
     `connection` is a connection to the tracking tables without an open transaction.
     """
     processed: list[int] = []
     for entry in _in_target(connection, settings, outbox.entries) or []:
+        run_id = entry.outcome.run_id or ""
         if len(processed) == _MAX_PER_RUN:
             break
-        if entry.run_id in running or of_run not in (None, entry.run_id):
+        if run_id in running or of_run not in (None, run_id):
             continue
-        if instance.get_run_by_id(entry.run_id) is None:
+        run = instance.get_run_record_by_id(run_id)
+        if run is None:
             continue
-        day = _day_of(entry)
         with connection, connection.cursor() as cursor:
-            recorded = record_late_result(cursor, instance, day, reported=False)
-        if recorded is not Recorded.LATER:
+            recorded = _record(cursor, entry, run)
+        if recorded is not Recorded.WAITING:
             processed.append(entry.id)
         if recorded is Recorded.NOW:
-            yield correction_for(day, "its worker ended without recording it")
+            yield _correction_for(entry.outcome)
     if processed:
         _in_target(connection, settings, partial(outbox.remove, ids=processed))
+
+
+def _record(cursor: "Cursor", entry: OutboxEntry, run: RunRecord) -> Recorded:
+    """Record an outcome; open the record of its batch if that could not be opened before."""
+    batch = entry.outcome.batch
+    ago = run_times.seconds_since(run_times.start_time(run))
+    batch_id = None if batch is None else batches.open_batch(cursor, batch, ago=ago)
+    return attempts.record_outcome(cursor, entry.outcome, batch_id, ended_ago=entry.ended_ago)
+
+
+def _correction_for(outcome: DayOutcome) -> Correction:
+    return Correction(
+        f"recorded a late result: {outcome.state.value}",
+        "its worker ended without recording it",
+        dataset=outcome.dataset,
+        sync_date=outcome.day,
+        batch_key=outcome.batch.batch_key if outcome.batch else None,
+        run_id=outcome.run_id,
+    )
 
 
 def terminate_sessions_of_run(connection: "Connection", settings: Settings, run_id: str) -> None:
@@ -106,19 +124,4 @@ def _connect(settings: Settings) -> "Connection":
         purpose="outbox",
         error=TargetUnreachableError,
         statement_timeout_seconds=_STATEMENT_SECONDS,
-    )
-
-
-def _day_of(entry: outbox.OutboxEntry) -> UnrecordedDay:
-    return UnrecordedDay(
-        dataset=entry.dataset,
-        day=entry.day,
-        outcome=Outcome.SUCCESS,
-        started_at=entry.started_at,
-        ended_at=entry.ended_at,
-        counts=entry.counts,
-        error=None,
-        number=entry.number,
-        batch=entry.batch,
-        run_id=entry.run_id,
     )

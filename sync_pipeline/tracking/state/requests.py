@@ -1,8 +1,8 @@
 """What the API writes: opening a batch, retrying it, and cancelling its pending days.
 
-Calls database functions that run with their owner's privileges (SECURITY DEFINER), so that the
-API's role needs no privilege to change records. All functions except `lock_batch_key` work in the
-caller's transaction. Does not write what a worker records: see `batches.py` and `attempts.py`.
+Calls database functions that run with their owner's privileges, so that the API's role needs no
+privilege to change records. They call the same functions as workers: see `batches.py` and
+`attempts.py`. All functions except `lock_batch_key` work in the caller's transaction.
 """
 
 from collections.abc import Iterator
@@ -13,8 +13,7 @@ import psycopg2
 
 from sync_pipeline.database import named_sql
 from sync_pipeline.errors import RequestError
-from sync_pipeline.tracking.models import NewBatch, middle_day
-from sync_pipeline.tracking.state import batches, remarks
+from sync_pipeline.tracking.models import BatchSpec
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -47,25 +46,16 @@ def find(cursor: "Cursor", batch_key: str) -> int | None:
     return None if row is None else int(row[0])
 
 
-def open_batch(cursor: "Cursor", new: NewBatch) -> int:
+def open_batch(cursor: "Cursor", spec: BatchSpec) -> int:
     """Open the record of a batch with all its days pending; return its ID.
 
     Raises RequestError if its key already exists.
     """
-    start, end = min(new.days), max(new.days)
-    values = {
-        "batch_key": new.batch_key,
-        "dataset": new.dataset,
-        "days": list(new.days),
-        "triggered_by": new.triggered_by,
-        "already_synced": "resync" if new.resync else "skip",
-        "sync_date": middle_day(start, end),
-        "remarks": remarks.batch_opened(start, end, len(set(new.days))),
-    }
+    values = vars(spec) | {"already_synced": spec.already_synced}
     cursor.execute(_SQL["open_batch"], values)
     row = cursor.fetchone()
     if row is None or row[0] is None:
-        raise RequestError(f"batch {new.batch_key} was just opened by another request; try again")
+        raise RequestError(f"batch {spec.batch_key} was just opened by another request; try again")
     return int(row[0])
 
 
@@ -91,19 +81,15 @@ def cancel_pending(
     nothing = RequestError(
         f"batch {batch_id} is no longer running", "batch_not_running", id=batch_id
     )
-    values = {"batch_id": batch_id, "error": batches.NOT_RUN + why, "cancelled_by": cancelled_by}
+    values = {"batch_id": batch_id, "error": why, "cancelled_by": cancelled_by}
     _change(cursor, "cancel_pending", values, nothing)
 
 
 def _change(
     cursor: "Cursor", statement: str, values: dict[str, Any], nothing: RequestError
 ) -> None:
-    """Change days of a batch and refresh its record; raise `nothing` if there is no day to
-    change."""
+    """Change days of a batch; raise `nothing` if there is no day to change."""
     try:
         cursor.execute(_SQL[statement], values)
     except psycopg2.errors.NoDataFound:
         raise nothing from None
-    projected = batches.projection(cursor, values["batch_id"])
-    if projected is not None:
-        cursor.execute(_SQL["project_batch"], projected)

@@ -1,15 +1,12 @@
 -- open_batch: open the record of a batch with its days pending; NULL if its key already exists
-SELECT sync_open_batch(%(batch_key)s, %(dataset)s, %(days)s::date[], %(triggered_by)s,
-                       %(already_synced)s, %(sync_date)s, %(remarks)s)
+SELECT sync_request_batch(%(batch_key)s, %(dataset)s, %(days)s::date[], %(triggered_by)s,
+                          %(already_synced)s)
 
 -- retry_batch: reset the failed days of a batch to pending
 SELECT sync_retry_batch(%(batch_id)s, %(triggered_by)s)
 
--- cancel_pending: mark the pending days of a running batch as failed with this error
+-- cancel_pending: mark the pending days of a running batch as not run, with this reason
 SELECT sync_cancel_pending(%(batch_id)s, %(error)s, %(cancelled_by)s)
-
--- project_batch: update the record of a running batch with the values computed from its days
-SELECT sync_project_batch(%(id)s, %(remarks)s, %(error_message)s)
 
 -- lock_batch_key: lock the key until the session ends or unlocks it
 SELECT pg_advisory_lock(hashtextextended('sync_pipeline: request ' || %(key)s, 0))

@@ -1,22 +1,34 @@
-"""A connection to the tracking tables that reconnects after an outage.
+"""A worker's connection to the tracking tables, and the writes that wait for it after an outage.
 
 The tables may be in the target database or on another server, and either may fail. An outage is
 logged once. While it lasts, timeouts are short and the backoff grows, so that the sync continues at
-full speed. Does not keep the writes that fail: see `pending_writes.py`.
+full speed; what could not be written is kept in memory and written in order when the tables are
+available again. Does not define the writes: see `tracker.py`.
 """
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 import psycopg2
+from psycopg2 import errors
 from psycopg2.extensions import TransactionRollbackError
 
-from sync_pipeline.errors import TargetUnreachableError, TrackingError, one_line
+from sync_pipeline.errors import (
+    TargetUnreachableError,
+    TrackingError,
+    WorkerOutdatedError,
+    one_line,
+)
 from sync_pipeline.retry import is_transient
 from sync_pipeline.settings import Settings
 from sync_pipeline.tracking.connection import connect_tracking
+from sync_pipeline.tracking.models import BatchSpec
+from sync_pipeline.tracking.state import batches
 from sync_pipeline.tracking.worker.same_database import target_has_tables
 
 if TYPE_CHECKING:
@@ -26,11 +38,17 @@ if TYPE_CHECKING:
 LOCK_TIMEOUT_SECONDS = 30.0
 """How long a sync waits for a lock on the tracking tables before it continues without them."""
 
+FLUSH_TIMEOUT_SECONDS = 5.0
+"""At the end of a run, how long to wait for the tracking tables to become available again. Writes
+that are still pending are then logged and dropped."""
+
 _OUTAGE_TIMEOUT_SECONDS = 2  # for connecting, and for each statement, during an outage
 _INITIAL_BACKOFF_SECONDS = 1.0
 _MAX_BACKOFF_SECONDS = 15.0
 _SILENCE_SECONDS = 10  # the connection is closed if sent data is not acknowledged for this long
 _MAX_DEADLOCKS = 3
+_FLUSH_INTERVAL_SECONDS = 0.2
+_MAX_LOGGED_WRITES = 10
 _T = TypeVar("_T")
 
 
@@ -42,18 +60,44 @@ class RecordRejectedError(TrackingError):
     """The tracking tables are available but rejected this record; the log says why."""
 
 
-class TrackingConnection:
-    """A connection that is opened on first use and reopened after a failure."""
+@dataclass(frozen=True)
+class Write:
+    """A change to the records, made now or after an outage; `what` describes it in the log.
 
-    def __init__(self, settings: Settings, logger: logging.Logger) -> None:
+    `apply` is called with a cursor, the ID of the batch (if any) and the seconds since `at`
+    (`time.monotonic()`). It returns False if the change has to wait for another run. It may be
+    called twice if the connection breaks after a commit but before its response; the second call
+    has no effect.
+    """
+
+    what: str
+    apply: Callable[["Cursor", int | None, float], object]
+    batch: BatchSpec | None = None
+    at: float = field(default_factory=time.monotonic)
+
+
+class TrackingConnection:
+    """A connection that is opened on first use and reopened after a failure, with the writes that
+    wait for it.
+
+    `requested_at` maps each batch to the time (`time.monotonic()`) when it was first requested. All
+    connections of a run share it, so that the batch record gets this start time regardless of when,
+    and through which connection, it is opened.
+    """
+
+    def __init__(self, settings: Settings, logger: logging.Logger, run_id: str | None) -> None:
         # None until the databases have been compared.
         self._in_target = True if settings.tracking_url == settings.database_url else None
         self._settings = settings
         self._logger = logger
+        self._run_id = run_id
         self._connection: Connection | None = None
         self._unavailable = False
         self._backoff = 0.0
         self._next_attempt = 0.0  # by time.monotonic()
+        self._pending: deque[Write] = deque()
+        self._batch_ids: dict[tuple[str, str], int] = {}
+        self.requested_at: dict[tuple[str, str], float] = {}
 
     @property
     def in_target(self) -> bool:
@@ -68,61 +112,136 @@ class TrackingConnection:
                 self._logger.info("cannot compare the databases: %s", one_line(error))
         return bool(self._in_target)
 
-    def do(self, work: Callable[["Cursor"], _T], *, durable: bool = False) -> _T:
-        """Run `work` in a transaction and return its result.
+    @property
+    def has_pending(self) -> bool:
+        """Whether writes are waiting for the tables."""
+        return bool(self._pending)
 
-        Does not wait until the commit is on disk unless `durable` is true. Raises
-        RecordRejectedError if the database rejects the record, or TrackingUnavailableError if the
-        tables are unavailable (immediately during the backoff). In both cases, nothing was written
-        unless the connection was lost during the commit.
+    def write(self, write: Write) -> None:
+        """Make a change now, or keep it until the tables are available."""
+        if write.batch is not None:
+            # Set before the write, because the tables may be unavailable for a while.
+            self.requested_at.setdefault(_key(write.batch), write.at)
+        self._pending.append(write)
+        self.try_do(lambda _: None)
+
+    def batch_id(self, spec: BatchSpec) -> int | None:
+        """Open or join a batch; return its ID, or None if the tables are unavailable."""
+        if _key(spec) not in self._batch_ids:
+            if any(write.batch and _key(write.batch) == _key(spec) for write in self._pending):
+                self.try_do(lambda _: None)  # the first of these writes opens it
+            else:
+                self.write(Write(f"batch {spec.batch_key} requested", lambda *_: None, spec))
+        return self._batch_ids.get(_key(spec))
+
+    def try_do(self, work: Callable[["Cursor"], _T]) -> _T | None:
+        """Make the pending changes, then run `work`; return its result.
+
+        Each statement of `work` is a transaction whose commit is not awaited. Returns None if the
+        tables are unavailable or reject what `work` writes.
+        """
+        try:
+            self._flush()
+            return self._do(work, durable=False)
+        except TrackingUnavailableError:
+            self._batch_ids.clear()  # the database may come back in an earlier state
+        except RecordRejectedError:
+            pass
+        return None
+
+    def close(self) -> None:
+        """Make the pending changes within a few seconds, or log them; then close the connection.
+        Using it again opens a new one."""
+        try:
+            self._final_flush()
+            self._log_pending()
+        finally:
+            self._disconnect()
+
+    def transfer_pending_to(self, other: "TrackingConnection") -> None:
+        """Move the pending changes to another connection of the same run; close this one."""
+        other._pending.extend(self._pending)
+        self._pending.clear()
+        self._disconnect()
+
+    def _flush(self) -> None:
+        """Make the pending changes in order, except those that wait for another run to finish.
+
+        Raises TrackingUnavailableError if the tables are unavailable.
+        """
+        waiting: list[Write] = []
+        try:
+            while self._pending:
+                # Stays pending until it is done, in case a signal interrupts it.
+                if not self._apply(self._pending[0]):
+                    waiting.append(self._pending[0])
+                self._pending.popleft()
+        finally:
+            self._pending.extendleft(reversed(waiting))
+
+    def _apply(self, write: Write) -> bool:
+        """Make a change in a transaction; return False if it has to wait."""
+        try:
+            batch_id = None if write.batch is None else self._open(write.batch)
+            ago = time.monotonic() - write.at
+            done = self._do(lambda cursor: write.apply(cursor, batch_id, ago), durable=True)
+            return done is not False
+        except RecordRejectedError:
+            return True  # already logged; another attempt would be rejected too
+
+    def _open(self, spec: BatchSpec) -> int:
+        if _key(spec) not in self._batch_ids:
+            ago = time.monotonic() - self.requested_at[_key(spec)]
+            self._batch_ids[_key(spec)] = self._do(
+                lambda cursor: batches.open_batch(cursor, spec, ago=ago), durable=True
+            )
+        return self._batch_ids[_key(spec)]
+
+    def _do(self, work: Callable[["Cursor"], _T], *, durable: bool) -> _T:
+        """Run `work` and return its result; if `durable`, in a transaction whose commit is awaited.
+
+        Raises RecordRejectedError if the database rejects the record, or TrackingUnavailableError
+        if the tables are unavailable (immediately during the backoff). In both cases, nothing was
+        written unless the connection was lost during the commit. Raises WorkerOutdatedError if the
+        database no longer has what this version of the worker needs.
         """
         if self._unavailable and time.monotonic() < self._next_attempt:
             raise TrackingUnavailableError("the tracking tables are unavailable")
-        try:
-            result = self._in_transaction(work, durable)
-        except (psycopg2.IntegrityError, psycopg2.DataError) as error:
-            self._logger.error("record rejected; the sync continues: %s", one_line(error))
-            raise RecordRejectedError(one_line(error)) from error
-        except (psycopg2.Error, TrackingError) as error:
-            self._mark_unavailable(error)
-            raise TrackingUnavailableError(one_line(error)) from error
+        deadlocks = 0
+        while True:
+            fresh = self._connection is None
+            try:
+                connection = self._connection = self._connection or self._connect()
+                with ExitStack() as opened:
+                    if durable:
+                        opened.enter_context(connection)
+                    cursor = opened.enter_context(connection.cursor())
+                    if durable:
+                        cursor.execute("SET LOCAL synchronous_commit = on")
+                    result = work(cursor)
+                break
+            except (errors.UndefinedFunction, errors.UndefinedColumn) as error:
+                raise WorkerOutdatedError(
+                    f"run {self._run_id}: the tracking tables were upgraded while this worker was "
+                    f"running, and it cannot use them any more: {one_line(error)}. Restart Dagster "
+                    "with the upgraded version and retry the batch"
+                ) from None
+            except TransactionRollbackError as error:
+                # The database rolled the transaction back to resolve a deadlock.
+                deadlocks += 1
+                if deadlocks > _MAX_DEADLOCKS:
+                    raise self._mark_unavailable(error) from error
+            except (psycopg2.IntegrityError, psycopg2.DataError) as error:
+                self._logger.error("record rejected; the sync continues: %s", one_line(error))
+                raise RecordRejectedError(one_line(error)) from error
+            except (psycopg2.Error, TrackingError) as error:
+                # A connection that broke while idle does not mean that the server is down.
+                if fresh or self._connection is None or not self._connection.closed:
+                    raise self._mark_unavailable(error) from error
+                self._connection = None
         if self._unavailable:
             self._mark_available()
         return result
-
-    def reset_backoff(self) -> None:
-        """Allow the next connection attempt immediately."""
-        self._next_attempt = 0.0
-
-    def close(self) -> None:
-        """Close the connection; the next use opens a new one."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
-
-    def _in_transaction(self, work: Callable[["Cursor"], _T], durable: bool) -> _T:
-        fresh = self._connection is None
-        try:
-            for _ in range(_MAX_DEADLOCKS):
-                try:
-                    return self._run_once(work, durable)
-                except TransactionRollbackError:
-                    continue  # the database rolled this transaction back to resolve a deadlock
-            return self._run_once(work, durable)
-        except (psycopg2.OperationalError, psycopg2.InterfaceError):
-            # A connection that broke while idle does not mean that the server is down.
-            if fresh or self._connection is None or not self._connection.closed:
-                raise
-            self._connection = None
-            return self._run_once(work, durable)
-
-    def _run_once(self, work: Callable[["Cursor"], _T], durable: bool) -> _T:
-        if self._connection is None:
-            self._connection = self._connect()
-        with self._connection, self._connection.cursor() as cursor:
-            if durable:
-                cursor.execute("SET LOCAL synchronous_commit = on")
-            return work(cursor)
 
     def _connect(self) -> "Connection":
         outage = self._unavailable
@@ -135,12 +254,18 @@ class TrackingConnection:
             # A worker idle for this long is presumed dead. Its open transaction must not block
             # the reconciler from recording that.
             idle_seconds=self._settings.lost_after_seconds,
+            autocommit=True,
         )
-        with connection, connection.cursor() as cursor:
+        with connection.cursor() as cursor:
             cursor.execute("SET synchronous_commit = off")
         return connection
 
-    def _mark_unavailable(self, error: Exception) -> None:
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _mark_unavailable(self, error: Exception) -> TrackingUnavailableError:
         if not self._unavailable:
             self._logger.error(
                 "tracking failed; the sync continues without it: %s", one_line(error)
@@ -151,12 +276,38 @@ class TrackingConnection:
         # the sync waits for the target anyway.
         wait = 0.0 if self._in_target and is_transient(error) else self._backoff
         self._next_attempt = time.monotonic() + wait
-        try:
-            self.close()
-        except psycopg2.Error:
-            self._connection = None
+        self._disconnect()
+        return TrackingUnavailableError(one_line(error))
 
     def _mark_available(self) -> None:
         self._logger.info("the tracking tables are available again")
         self._unavailable, self._backoff = False, 0.0
-        self.close()  # the connection still has the short timeouts for outages
+        self._disconnect()  # the connection still has the short timeouts for outages
+
+    def _final_flush(self) -> None:
+        deadline = time.monotonic() + FLUSH_TIMEOUT_SECONDS
+        while self._pending:
+            self._next_attempt = 0.0
+            try:
+                return self._flush()
+            except TrackingUnavailableError:
+                if time.monotonic() >= deadline:
+                    return None
+                time.sleep(_FLUSH_INTERVAL_SECONDS)
+        return None
+
+    def _log_pending(self) -> None:
+        if self._pending:
+            named = [write.what for write in list(self._pending)[:_MAX_LOGGED_WRITES]]
+            more = ["…"] if len(self._pending) > _MAX_LOGGED_WRITES else []
+            self._logger.error(
+                "run %s ended with %d events not recorded: %s",
+                self._run_id,
+                len(self._pending),
+                "; ".join(named + more),
+            )
+            self._pending.clear()
+
+
+def _key(batch: BatchSpec) -> tuple[str, str]:
+    return batch.batch_key, batch.dataset

@@ -1,37 +1,38 @@
 """The tracker: how a worker records its days. A failure to record does not stop the sync.
 
-An outage of the tracking tables is logged once; events during the outage are written in order when
-the tables are available again. A sync is stopped only if the records show that the worker must not
-continue: SupersededError, DayDoneError, BatchCancelledError or WorkerLostError. Does not keep the
-pending events: see `pending_writes.py`.
+What cannot be recorded because the tracking tables are unavailable is recorded in order when they
+are available again. A sync is stopped only if the records show that the worker must not continue:
+SupersededError, DayDoneError, BatchCancelledError or WorkerLostError. Does not keep what could not
+be written: see `connection.py`.
 """
 
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import psycopg2
 
-from sync_pipeline.errors import WorkerLostError, one_line
+from sync_pipeline.errors import one_line
 from sync_pipeline.settings import Settings
 from sync_pipeline.tracking.models import (
     Attempt,
     AttemptState,
-    Batch,
-    DayCounts,
+    BatchSpec,
+    DayOutcome,
     FailedAttempt,
-    NewBatch,
+    Recorded,
     SmallDay,
-    StartedDay,
     SyncedDay,
 )
 from sync_pipeline.tracking.read import day_checks
-from sync_pipeline.tracking.state import attempts, batches, source_columns
-from sync_pipeline.tracking.worker import connection, events, workers
+from sync_pipeline.tracking.state import attempts, batches, invalidation, source_columns
+from sync_pipeline.tracking.worker import connection
+from sync_pipeline.tracking.worker.connection import TrackingConnection, Write
 from sync_pipeline.tracking.worker.heartbeat import Heartbeat
-from sync_pipeline.tracking.worker.pending_writes import PendingWrites
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -61,7 +62,7 @@ class Tracker:
         self._settings = settings
         self._heartbeat = heartbeat
         self._logger = logger
-        self._writes = PendingWrites(settings, events.Actor(run_id, triggered_by), logger)
+        self._connection = TrackingConnection(settings, logger, run_id)
 
     def clone(self) -> "Tracker":
         """Return a tracker for another thread of the same run; see `transfer_pending_to`."""
@@ -72,61 +73,65 @@ class Tracker:
             heartbeat=self._heartbeat,
             logger=self._logger,
         )
-        clone._writes.requested_at = self._writes.requested_at
+        clone._connection.requested_at = self._connection.requested_at
         return clone
 
     def transfer_pending_to(self, other: "Tracker") -> None:
         """Move the pending writes to another tracker of the run; close the connection."""
-        self._writes.transfer_pending_to(other._writes)
+        self._connection.transfer_pending_to(other._connection)
 
     @property
     def in_target(self) -> bool:
         """Whether a day's success can be recorded in the transaction that loads it, because the
         tracking tables are in the target database. False until both have been available."""
-        return self._writes.in_target
+        return self._connection.in_target
 
     @property
     def has_pending(self) -> bool:
-        """Whether any events are not recorded yet."""
-        return self._writes.has_pending
+        """Whether anything is not recorded yet."""
+        return self._connection.has_pending
 
-    def open_batch(self, new: NewBatch) -> Batch | None:
-        """Open or join a batch; return it, or None if the tables are unavailable."""
-        return self._writes.batch(new)
+    def open_batch(self, spec: BatchSpec) -> int | None:
+        """Open or join a batch; return its ID, or None if the tables are unavailable."""
+        return self._connection.batch_id(spec)
 
-    def retry_batch(self, new: NewBatch, days: Sequence[date], before: datetime) -> None:
+    def retry_batch(self, spec: BatchSpec, days: Sequence[date], before: datetime) -> None:
         """Reset to pending those of `days` that failed before the batch was requested again.
 
         `before` is the time of that request. If there are any such days, the batch's record is
         `syncing` afterwards.
         """
-        self._writes.record(events.BatchRetried(new, days, before))
+        by = replace(spec, run_id=self.run_id, triggered_by=self.triggered_by)
 
-    def batch_days(self, new: NewBatch) -> dict[date, AttemptState]:
+        def apply(cursor: "Cursor", batch_id: int | None, _: float) -> None:
+            batches.retry_days(cursor, _known(batch_id), by, days, before)
+
+        self._connection.write(Write(f"batch {spec.batch_key} retried", apply, spec))
+
+    def batch_days(self, spec: BatchSpec) -> dict[date, AttemptState]:
         """Return the state of each day of a batch; empty if the batch is not open yet or the tables
         are unavailable."""
-        return (
-            self._writes.try_do(lambda c: batches.day_states(c, new.batch_key, new.dataset)) or {}
-        )
+        read = partial(batches.day_states, batch_key=spec.batch_key, dataset=spec.dataset)
+        return self._connection.try_do(read) or {}
 
     def synced_days(self, dataset: str, days: Sequence[date]) -> dict[date, SyncedDay]:
         """Return which of `days` are synced; empty if the tables are unavailable."""
-        return self._writes.try_do(lambda c: attempts.synced_days(c, dataset, days)) or {}
+        return self._connection.try_do(lambda c: attempts.synced_days(c, dataset, days)) or {}
 
-    def skip(self, new: NewBatch, days: Sequence[date]) -> None:
+    def skip(self, spec: BatchSpec, days: Sequence[date]) -> None:
         """Mark days of a batch as skipped."""
-        self._writes.record(events.DaysSkipped(new, days))
 
-    def invalidate_days(self, dataset: str, table: str) -> None:
-        """Record that the dataset's target table is missing, so its days no longer count as
-        synced."""
-        self._writes.record(events.TableMissing(dataset, table, time.monotonic()))
+        def apply(cursor: "Cursor", batch_id: int | None, _: float) -> None:
+            attempts.skip(cursor, _known(batch_id), days, self.run_id)
+
+        what = f"batch {spec.batch_key}: {len(days)} days skipped"
+        self._connection.write(Write(what, apply, spec))
 
     def begin(
         self,
         dataset: str,
         day: date,
-        new: NewBatch | None,
+        spec: BatchSpec | None,
         after: FailedAttempt | None = None,
         *,
         resync: bool = True,
@@ -137,34 +142,32 @@ class Tracker:
         `after` is the worker's previous attempt for the day, which is closed as failed. Raises
         DayDoneError if the day was synced in this batch or, unless `resync`, at any time;
         BatchCancelledError if the batch was cancelled; WorkerLostError if this worker was presumed
-        dead.
+        dead, or WorkerOutdatedError if the tables no longer fit it.
 
         Does not wait until the commit is on disk: a day whose start is lost in a crash counts as
         not started.
         """
-        batch = None if new is None else self.open_batch(new)
-        if batch is None and new is not None:
+        batch_id = None if spec is None else self._connection.batch_id(spec)
+        if batch_id is None and spec is not None:
             return None  # a day started without its batch would be missing from the batch
-
-        def work(cursor: "Cursor") -> Attempt:
-            self._check_registration(cursor)
-            return attempts.begin(
-                cursor,
-                dataset,
-                day,
-                batch_id=batch.id if batch else None,
-                run_id=self.run_id,
-                triggered_by=self.triggered_by,
-                after=after,
-                resync=resync,
-            )
-
-        return self._writes.try_do(work)
+        beat = self._heartbeat
+        begin = partial(
+            attempts.begin,
+            dataset=dataset,
+            day=day,
+            batch_id=batch_id,
+            run_id=self.run_id,
+            triggered_by=self.triggered_by,
+            after=after,
+            resync=resync,
+            worker=beat.worker if beat is not None and beat.registered else None,
+        )
+        return self._connection.try_do(begin)
 
     def is_success(self, attempt: Attempt) -> bool:
         """Return whether `attempt` is recorded as a success, or False if this cannot be
         determined."""
-        return bool(self._writes.try_do(lambda cursor: attempts.is_success(cursor, attempt)))
+        return bool(self._connection.try_do(lambda cursor: attempts.is_success(cursor, attempt)))
 
     def confirm(self, attempt: Attempt) -> None:
         """Check that `attempt` is still running, before its rows are committed in another database.
@@ -172,11 +175,12 @@ class Tracker:
         Raises SupersededError if it was closed or a later attempt started. Does nothing if the
         tables are unavailable.
         """
-        if self._writes.try_do(lambda cursor: attempts.is_running(cursor, attempt)) is False:
-            raise attempts.superseded_error(attempt)
+        running = self._connection.try_do(lambda cursor: attempts.is_running(cursor, attempt))
+        if running is False:
+            raise attempts.superseded_error(attempt.dataset, attempt.day, attempt.number)
 
-    def succeed_in(
-        self, cursor: "Cursor", attempt: Attempt, counts: DayCounts, *, refresh: bool
+    def record_in(
+        self, cursor: "Cursor", outcome: DayOutcome, batch_id: int | None, *, project: bool
     ) -> bool:
         """Record a day's success in the transaction that loads the day (`cursor`).
 
@@ -188,9 +192,7 @@ class Tracker:
             # One round trip for both statements; the commit that follows ends the savepoint.
             lock_timeout = int(connection.LOCK_TIMEOUT_SECONDS * 1000)
             cursor.execute("SAVEPOINT tracking; SET LOCAL lock_timeout = %s", [lock_timeout])
-            attempts.succeed(cursor, attempt, counts)
-            if refresh:
-                batches.refresh_all(cursor, [attempt.batch_id])
+            attempts.record_outcome(cursor, outcome, batch_id, fence=True, project=project)
         except psycopg2.Error as error:
             if cursor.connection.closed:
                 raise
@@ -198,46 +200,70 @@ class Tracker:
             self._logger.warning(
                 "dataset %s, day %s: could not record this day in its data transaction; "
                 "will record it after the commit: %s",
-                attempt.dataset,
-                attempt.day,
+                outcome.dataset,
+                outcome.day,
                 one_line(error),
             )
             return False
         return True
 
-    def succeed(self, day: StartedDay, counts: DayCounts, *, at: float, refresh: bool) -> None:
-        """Record a day's success after its rows were committed, even if its attempt was closed in
-        the meantime. `at` is when the day ended (`time.monotonic()`)."""
-        self._writes.record(events.DaySucceeded(day, counts, at, refresh))
+    def record(self, outcome: DayOutcome, *, at: float | None = None, project: bool = True) -> None:
+        """Record how a day ended, even if its attempt was closed in the meantime. `at` is when it
+        ended (`time.monotonic()`), by default now."""
 
-    def fail(self, day: StartedDay, error: str) -> None:
-        """Record the failure of a started day; `error` is one line without secrets."""
-        self._writes.record(events.DayFailed(day, error, time.monotonic()))
+        def apply(cursor: "Cursor", batch_id: int | None, ago: float) -> bool:
+            recorded = attempts.record_outcome(
+                cursor, outcome, batch_id, ended_ago=ago, project=project
+            )
+            return recorded is not Recorded.WAITING
 
-    def refuse(self, dataset: str, day: date, new: NewBatch | None, error: str) -> None:
-        """Record that a day failed before it could start."""
-        self._writes.record(events.DayRefused(dataset, day, new, error))
+        what = f"{outcome.day}: {outcome.state.value}"
+        if outcome.error is not None:
+            what = f"{what}: {outcome.error}"
+        ended = time.monotonic() if at is None else at
+        self._connection.write(Write(what, apply, outcome.batch, ended))
 
-    def refresh(self, new: NewBatch) -> None:
-        """Refresh the batch's record from its days."""
-        self._writes.record(events.BatchProgressed(new))
+    def project(self, spec: BatchSpec) -> None:
+        """Compute the batch's record from its days."""
 
-    def mark_not_run(self, new: NewBatch, days: Sequence[date], error: str) -> None:
+        def apply(cursor: "Cursor", batch_id: int | None, _: float) -> None:
+            batches.project(cursor, _known(batch_id))
+
+        self._connection.write(Write(f"progress of batch {spec.batch_key}", apply, spec))
+
+    def mark_not_run(self, spec: BatchSpec, days: Sequence[date], error: str) -> None:
         """Mark those of `days` that are unfinished in the batch as not run."""
-        self._writes.record(events.DaysNotRun(new, days, error))
+
+        def apply(cursor: "Cursor", batch_id: int | None, _: float) -> None:
+            # Days that another run of the batch has started are left to that run.
+            batches.mark_not_run(cursor, _known(batch_id), error, days, run_id=self.run_id)
+
+        what = f"batch {spec.batch_key}: days not run: {error}"
+        self._connection.write(Write(what, apply, spec))
 
     def mark_batch_not_run(self, batch_key: str, dataset: str, error: str) -> None:
         """Mark the unfinished days of a batch that this run started or planned as not run.
 
-        Does nothing if `dataset` has no batch with this key.
+        Does nothing if `dataset` has no batch with this key, or if the tables are unavailable.
         """
 
         def work(cursor: "Cursor") -> None:
             batch = batches.find_batch(cursor, batch_key, dataset)
             if batch is not None:
-                attempts.mark_days_not_run(cursor, batch.id, error, planned_by=self.run_id)
+                batches.mark_not_run(cursor, batch.id, error, planned_by=self.run_id)
 
-        self._writes.try_do(work, durable=True)
+        self._connection.try_do(work)
+
+    def invalidate_days(self, dataset: str, table: str) -> None:
+        """Record that the dataset's target table is missing, so its days no longer count as
+        synced."""
+
+        def apply(cursor: "Cursor", _: int | None, ago: float) -> None:
+            # Days may have been loaded into a new table since.
+            invalidation.invalidate_days(cursor, dataset, table, self.run_id, ago=ago)
+
+        what = f"dataset {dataset}: target table {table} is missing"
+        self._connection.write(Write(what, apply))
 
     def record_replay_in(self, cursor: "Cursor", day: SyncedDay, kept: int) -> None:
         """Record in the caller's transaction that `kept` rows of a day are still quarantined."""
@@ -245,36 +271,42 @@ class Tracker:
 
     def record_replay(self, dataset: str, day: SyncedDay, kept: int) -> None:
         """Record that `kept` rows of a day are still quarantined, once the others are committed."""
-        self._writes.record(events.RowsReplayed(dataset, day, kept))
+        what = f"dataset {dataset}, record {day.record_id}: rows replayed"
+        apply = lambda cursor, *_: attempts.record_replay(cursor, day, kept)  # noqa: E731
+        self._connection.write(Write(what, apply))
 
     def source_columns(self, dataset: str) -> dict[str, str] | None:
         """Return the types of the source's columns, by name, as they were when it was last opened;
         None if it was never opened or the tables are unavailable."""
-        return self._writes.try_do(lambda cursor: source_columns.last_seen(cursor, dataset))
+        return self._connection.try_do(lambda c: source_columns.last_seen(c, dataset))
 
     def remember_columns(
         self, dataset: str, columns: Mapping[str, str], changes: Sequence[str]
     ) -> None:
         """Record a source's columns, and the resulting `changes` to the target table."""
-        self._writes.record(events.ColumnsChanged(dataset, columns, changes))
+
+        def apply(cursor: "Cursor", *_: object) -> None:
+            source_columns.remember(cursor, dataset, columns, changes, self.run_id)
+
+        self._connection.write(Write(f"dataset {dataset}: source columns changed", apply))
 
     def small_days(
         self, dataset: str, days: Sequence[date], fraction: float
     ) -> list[SmallDay] | None:
         """Return which of `days` have fewer rows than `fraction` of the median of the preceding
         days; None if the tables are unavailable."""
-        return self._writes.try_do(lambda c: day_checks.small_days(c, dataset, days, fraction))
+        return self._connection.try_do(lambda c: day_checks.small_days(c, dataset, days, fraction))
 
     def mark_reported(self, reported: Sequence[Attempt]) -> None:
         """Record that these attempts' successes were reported to Dagster."""
         if reported:
             ids = [attempt.id for attempt in reported]
-            self._writes.try_do(lambda cursor: attempts.mark_reported(cursor, ids))
+            self._connection.try_do(lambda cursor: attempts.mark_reported(cursor, ids))
 
     def close(self) -> None:
-        """Write the pending events (waiting a few seconds if the tables are unavailable) and close
-        the connection. Using the tracker again opens a new one."""
-        self._writes.close()
+        """Write what is pending (waiting a few seconds if the tables are unavailable) and close the
+        connection. Using the tracker again opens a new one."""
+        self._connection.close()
 
     def __enter__(self) -> "Tracker":
         return self
@@ -282,11 +314,7 @@ class Tracker:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _check_registration(self, cursor: "Cursor") -> None:
-        beat = self._heartbeat
-        if beat is None or not beat.registered or workers.lock_registration(cursor, beat.worker):
-            return
-        raise WorkerLostError(
-            f"run {self.run_id}: this worker missed its heartbeat and was presumed dead; its run "
-            "was terminated, so this worker is stopping. Retry the batch"
-        )
+
+def _known(batch_id: int | None) -> int:
+    assert batch_id is not None, "TrackingConnection opens the batch first"  # noqa: S101
+    return batch_id

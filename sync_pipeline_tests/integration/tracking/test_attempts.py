@@ -239,8 +239,8 @@ class TestNotRun:
         attempt = worker.begin(DAYS[1])
         replace(worker, run_id="run-2").begin(DAYS[2])
 
-        assert worker.fail_open_attempts_of_run("the run was killed") == 1
-        assert worker.fail_open_attempts_of_run("the run was killed") == 0
+        assert worker.fail_run("the run was killed") == 1
+        assert worker.fail_run("the run was killed") == 0
 
         current = [states(connection, day)[0][1] for day in DAYS]
         assert current == ["success", "failed", "syncing", "pending"]
@@ -350,7 +350,7 @@ def change_at_random(worker: Worker, seed: int) -> int:
                 case 0:
                     worker.mark_not_run("stopped")
                 case 1:
-                    worker.fail_open_attempts_of_run("stopped")
+                    worker.fail_run("stopped")
                 case 2:
                     worker.skip(*choice.sample(DAYS, 3))
                 case 3:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sync_pipeline.errors import DayDoneError
-from sync_pipeline.tracking.models import Attempt, NewBatch
+from sync_pipeline.tracking.models import Attempt, BatchSpec
 from sync_pipeline.tracking.state import attempts, batches
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import (
@@ -211,12 +211,12 @@ def test_two_workers_that_finish_at_the_same_time_are_both_counted_and_close_the
     assert closed["total_records"] == 1000
 
 
-def test_refreshing_a_closed_batch_does_not_change_its_end(
+def test_projecting_a_closed_batch_does_not_change_its_end(
     worker: Worker, connection: "Connection"
 ) -> None:
     worker.sync(*DAYS)
     closed = projected(of_batch(connection, worker))
-    at_once([worker.refresh] * 4)
+    at_once([worker.project] * 4)
     assert projected(of_batch(connection, worker)) == closed
 
 
@@ -241,15 +241,33 @@ def test_the_sync_date_of_a_batch_is_the_middle_of_its_range_rounded_down(
     rolled_back: "Connection", of: list[date]
 ) -> None:
     with rolled_back.cursor() as cursor:
-        batch = batches.open_batch(cursor, NewBatch("key", DATASET, of))
-        cursor.execute("SELECT sync_date FROM daily_sync_status WHERE id = %s", [batch.id])
-        (middle,) = cursor.fetchone() or ()
+        batch_id = batches.open_batch(cursor, BatchSpec("key", DATASET, of))
+    found = record(rolled_back, batch_id)
     rolled_back.rollback()
-    assert (batch.start_date, batch.end_date) == (min(of), max(of))
-    assert (batch.end_date - middle) - (middle - batch.start_date) in (
-        timedelta(0),
-        timedelta(days=1),
-    )
+    start, middle, end = found["start_date"], found["sync_date"], found["end_date"]
+    assert (start, end) == (min(of), max(of))
+    assert (end - middle) - (middle - start) in (timedelta(0), timedelta(days=1))
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "middle"),
+    [
+        ("2025-10-01", "2025-10-10", "2025-10-05"),  # the specification's example
+        ("2025-10-01", "2025-10-01", "2025-10-01"),
+        ("2025-10-01", "2025-10-02", "2025-10-01"),
+        ("2024-02-28", "2024-03-01", "2024-02-29"),
+        ("2025-12-31", "2026-01-01", "2025-12-31"),
+    ],
+)
+def test_the_sync_date_of_a_batch_is_as_in_the_specifications_example(
+    rolled_back: "Connection", start: str, end: str, middle: str
+) -> None:
+    of = [date.fromisoformat(start), date.fromisoformat(end)]
+    with rolled_back.cursor() as cursor:
+        batch_id = batches.open_batch(cursor, BatchSpec("key", DATASET, of))
+    found = record(rolled_back, batch_id)
+    rolled_back.rollback()
+    assert found["sync_date"] == date.fromisoformat(middle)
 
 
 FEW = DAYS[:4]
@@ -265,8 +283,8 @@ def test_the_record_agrees_with_the_days_after_any_events(
     rolled_back: "Connection", events: list[tuple[str, date]]
 ) -> None:
     with rolled_back.cursor() as cursor:
-        batch = batches.open_batch(cursor, NewBatch("key", DATASET, FEW))
-        scenario = Scenario(cursor, Worker("", batch))
+        batches.open_batch(cursor, BatchSpec("key", DATASET, FEW))
+        scenario = Scenario(cursor, Worker("", batches.find_batch(cursor, "key", DATASET)))
         for what, day in events:
             scenario.apply(what, day)
             scenario.check_record()
@@ -286,28 +304,29 @@ class Scenario:
     def apply(self, what: str, day: date) -> None:
         match what:
             case "begin" | "succeed" | "break" if self.is_done(day):
+                self.cursor.execute("SAVEPOINT begun")
                 with pytest.raises(DayDoneError):
                     self.worker.begin_in(self.cursor, day)
+                self.cursor.execute("ROLLBACK TO SAVEPOINT begun")
             case "begin":
                 self.begin(day)
             case "succeed":
                 self.worker.succeed_in(self.cursor, self.begin(day), 10)
                 self.states[day] = "success"
             case "break":
-                attempts.fail(self.cursor, self.begin(day), "disk full")
+                helpers.fail(self.cursor, self.begin(day), "disk full")
                 self.states[day] = "failed"
             case "skip":
                 attempts.skip(self.cursor, self.batch_id, [day], None)
                 self.close("skipped", [day], of=("pending", "failed"))
             case "refuse":
-                of = {"batch_id": self.batch_id, "run_id": None, "triggered_by": None}
-                attempts.refuse(self.cursor, DATASET, day, "held", **of)  # type: ignore[arg-type]
+                helpers.refuse(self.cursor, day, "held", self.batch_id, None)
                 self.close("failed", [day], of=("pending", "success", "skipped"))
             case "stop":
-                attempts.mark_days_not_run(self.cursor, self.batch_id, "lost")
+                batches.mark_not_run(self.cursor, self.batch_id, "lost")
                 self.close("failed", FEW, of=("pending", "syncing"))
             case "stop run":
-                attempts.fail_open_attempts_of_run(self.cursor, self.worker.run_id, "lost")
+                attempts.fail_run(self.cursor, self.worker.run_id, "lost")
                 self.close("failed", FEW, of=("syncing",))
 
     def is_done(self, day: date) -> bool:
@@ -322,7 +341,7 @@ class Scenario:
         self.states |= {day: state for day in days if self.states[day] in of}
 
     def check_record(self) -> None:
-        batches.refresh(self.cursor, self.batch_id)
+        batches.project(self.cursor, self.batch_id)
         found = self.found()
         by_state = [list(self.states.values()).count(s) for s in ("success", "failed", "skipped")]
         done = sum(by_state)
@@ -331,14 +350,14 @@ class Scenario:
         assert found["total_records"] == 10 * by_state[0]
         assert (found["error_message"] is None) == (by_state[1] == 0)
         assert (found["end_time"] is None) == (status == "syncing")
-        # The values depend only on the days, not on previous values or the number of refreshes.
+        # The values depend only on the days, not on previous values or on how often it is computed.
         self.cursor.execute(
             "UPDATE daily_sync_status SET remarks = '批量同步?', error_message = '?',"
             " total_records = 99, start_date = sync_date, end_date = sync_date WHERE id = %s",
             [self.batch_id],
         )
         for _ in range(2):
-            batches.refresh(self.cursor, self.batch_id)
+            batches.project(self.cursor, self.batch_id)
             assert self.found() == found
 
     def found(self) -> dict[str, Any]:

@@ -2,19 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sync_pipeline.tracking.models import LateFailure, LateSuccess
-from sync_pipeline.tracking.state import batches, late_results
+from sync_pipeline.tracking.models import NO_ROWS, AttemptState, DayOutcome, Recorded
+from sync_pipeline.tracking.state import attempts, batches
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import (
     DATASET,
     START,
     Worker,
     as_requested,
+    clock,
     counts,
     day_record,
     history,
@@ -30,32 +30,30 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 DAYS = helpers.days(3)
-ENDED = datetime.now(timezone.utc)
-LATE = LateSuccess(
+SECONDS = 30.0
+LATE = DayOutcome(
     dataset=DATASET,
     day=START,
+    state=AttemptState.SUCCESS,
     run_id="run-1",
     triggered_by="a test",
-    batch_id=None,
-    started_at=ENDED - timedelta(seconds=30),
-    ended_at=ENDED,
+    batch=None,
+    seconds=SECONDS,
     counts=counts(7),
 )
 
 
-def record_late_success(worker: Worker, **changes: Any) -> bool:
-    late = replace(LATE, batch_id=worker.batch_id, **changes)
+def record_late_success(worker: Worker, *, ended_ago: float = 0.0, **changes: Any) -> bool:
     with transaction(worker.url) as cursor:
-        return late_results.record_late_success(cursor, late)
+        recorded = attempts.record_outcome(
+            cursor, replace(LATE, **changes), worker.batch_id, ended_ago=ended_ago
+        )
+    return recorded is not Recorded.WAITING
 
 
-def record_late_failure(worker: Worker, error: str = "disk full", **changes: Any) -> bool:
-    values = {
-        name: value for name, value in vars(LATE).items() if name not in ("counts", "reported")
-    }
-    values |= {"batch_id": worker.batch_id, **changes}
-    with transaction(worker.url) as cursor:
-        return late_results.record_late_failure(cursor, LateFailure(error=error, **values))
+def record_late_failure(worker: Worker, *, ended_ago: float = 0.0) -> bool:
+    failed = {"counts": NO_ROWS, "state": AttemptState.FAILED, "error": "disk full"}
+    return record_late_success(worker, ended_ago=ended_ago, **failed)
 
 
 def at_day(connection: "Connection") -> list[tuple[int | None, str, bool]]:
@@ -70,7 +68,7 @@ def counted(connection: "Connection", worker: Worker) -> tuple[int, int, int]:
     return batch["success_count"], batch["failed_count"], batch["skipped_count"]
 
 
-LATE_RESULTS: list[Callable[[Worker], bool]] = [record_late_success, record_late_failure]
+LATE_RESULTS: list[Callable[..., bool]] = [record_late_success, record_late_failure]
 
 
 class TestUnrecordedStart:
@@ -83,9 +81,9 @@ class TestUnrecordedStart:
         assert at_day(connection) == [(1, "success", True)]
         day = day_record(connection, START)
         assert (day["status"], day["success_count"], day["attempt"]) == ("success", 7, 1)
-        assert (day["end_time"], day["duration_seconds"]) == (ENDED, 30)
+        assert day["duration_seconds"] == SECONDS
         assert day["remarks"].startswith("单日同步完成: 2025-10-01, 读取7行")
-        assert history(connection, START)[0]["duration_seconds"] == 30
+        assert history(connection, START)[0]["duration_seconds"] == SECONDS
         assert counted(connection, worker) == (1, 0, 0)
 
     def test_a_pending_day_of_the_batch_becomes_a_failure(
@@ -137,20 +135,10 @@ class TestUnrecordedStart:
         self, worker: Worker, connection: "Connection", run_id: str, status: str
     ) -> None:
         worker.fail(worker.begin(START), "lock timeout")
-        ended = day_record(connection, START)["end_time"] - timedelta(milliseconds=1)
-        started = ended - timedelta(milliseconds=6)
-        assert record_late_success(worker, run_id=run_id, started_at=started, ended_at=ended)
+        assert record_late_success(worker, run_id=run_id, seconds=0.006, ended_ago=60)
         assert at_day(connection) == [(1, "failed", False), (2, "success", True)]
         day = day_record(connection, START)
         assert (day["status"], day["attempt"]) == (status, 2)
-
-    @pytest.mark.parametrize("number", [None, 1, 2])
-    def test_it_counts_as_reported_only_if_its_number_matches_the_attempt(
-        self, worker: Worker, connection: "Connection", number: int | None
-    ) -> None:
-        assert record_late_success(worker, reported=True, number=number)
-        assert at_day(connection) == [(1, "success", True)]
-        assert (history(connection, START)[0]["materialized_at"] is not None) == (number == 1)
 
 
 class TestOwnAttempt:
@@ -161,9 +149,8 @@ class TestOwnAttempt:
         self, worker: Worker, connection: "Connection", number: int | None
     ) -> None:
         worker.begin(START)
-        assert record_late_success(worker, number=number, reported=True)
+        assert record_late_success(worker, number=number)
         assert at_day(connection) == [(1, "success", True)]
-        assert (history(connection, START)[0]["materialized_at"] is not None) == (number == 1)
         assert day_record(connection, START)["status"] == "success"
         assert counted(connection, worker) == (1, 0, 0)
 
@@ -171,7 +158,7 @@ class TestOwnAttempt:
         self, worker: Worker, connection: "Connection"
     ) -> None:
         worker.begin(START)
-        worker.fail_open_attempts_of_run("presumed dead")
+        worker.fail_run("presumed dead")
         assert record_late_success(worker, number=1)
         assert at_day(connection) == [(1, "success", True)]
         assert history(connection, START)[0]["error_message"] is None
@@ -181,12 +168,11 @@ class TestOwnAttempt:
         self, worker: Worker, connection: "Connection"
     ) -> None:
         worker.begin(START)
-        worker.fail_open_attempts_of_run("presumed dead")
+        worker.fail_run("presumed dead")
         assert worker.batch is not None
         with transaction(worker.url) as cursor:
             new = as_requested(worker.batch, DAYS)
-            later = ENDED + timedelta(hours=1)
-            assert batches.retry_batch(cursor, worker.batch.id, new, DAYS, later)
+            assert batches.retry_days(cursor, worker.batch.id, new, DAYS, clock(cursor))
         assert record_late_success(worker, number=1)
         assert at_day(connection) == [(1, "success", False), (None, "skipped", True)]
         assert counted(connection, worker) == (0, 0, 1)
@@ -239,10 +225,10 @@ class TestOtherRuns:
         worker: Worker,
         other: Worker,
         connection: "Connection",
-        record_late: Callable[[Worker], bool],
+        record_late: Callable[..., bool],
     ) -> None:
         other.sync(START)
-        assert record_late(worker)
+        assert record_late(worker, ended_ago=60)
         day = day_record(connection, START)
         assert (day["status"], day["success_count"], day["run_id"]) == ("success", 100, "other")
         assert day["attempt"] == 2
@@ -254,8 +240,7 @@ class TestOtherRuns:
     ) -> None:
         own = worker.begin(START)
         other.sync(START)
-        later = datetime.now(timezone.utc) + timedelta(minutes=1)
-        assert record_late_success(worker, number=own.number, ended_at=later)
+        assert record_late_success(worker, number=own.number, ended_ago=-60)
         first, second = history(connection, START)
         assert (first["state"], second["state"]) == ("success", "success")
         assert first["ended_at"] == second["started_at"]
@@ -264,8 +249,7 @@ class TestOtherRuns:
         self, worker: Worker, other: Worker, connection: "Connection"
     ) -> None:
         other.break_at(START)
-        later = datetime.now(timezone.utc) + timedelta(minutes=1)
-        assert record_late_success(worker, ended_at=later)
+        assert record_late_success(worker, ended_ago=-60)
         day = day_record(connection, START)
         assert (day["status"], day["run_id"], day["attempt"]) == ("success", "run-1", 2)
         assert other.begin(START).number == 3

@@ -11,13 +11,14 @@ import pytest
 
 from sync_pipeline.errors import BatchCancelledError, DayDoneError
 from sync_pipeline.settings import Settings
-from sync_pipeline.tracking.models import NewBatch
+from sync_pipeline.tracking.models import BatchSpec
 from sync_pipeline.tracking.state import batches, requests
 from sync_pipeline.tracking.worker.tracker import Tracker
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import (
     START,
     Worker,
+    clock,
     everything,
     open_batch,
     record,
@@ -64,10 +65,10 @@ def test_closing_the_days_of_a_run_does_not_close_days_planned_by_another_run(
     worker: Worker, connection: "Connection"
 ) -> None:
     assert worker.batch is not None
-    new = NewBatch("batch-1", helpers.DATASET, DAYS, "run-2", "a test")
+    new = BatchSpec("batch-1", helpers.DATASET, DAYS, "run-2", "a test")
     worker.mark_not_run("run-1 was killed")
     with transaction(worker.url) as cursor:
-        batches.retry_batch(cursor, worker.batch.id, new, DAYS, batches.clock(cursor))
+        batches.retry_days(cursor, worker.batch.id, new, DAYS, clock(cursor))
     replace(worker, run_id="run-2").begin(START)
     settings = Settings({"SYNC_DATABASE_URL": worker.url})
     with Tracker(settings, run_id="run-1") as late:
@@ -84,11 +85,11 @@ def test_days_that_fail_in_the_run_that_retries_a_batch_are_not_retried_by_the_s
     assert worker.batch is not None
     worker.break_at(START)
     replace(worker, run_id="run-2").break_at(DAYS[1])
-    new = NewBatch("batch-1", helpers.DATASET, DAYS, "run-2", "a test")
+    new = BatchSpec("batch-1", helpers.DATASET, DAYS, "run-2", "a test")
     with transaction(worker.url) as cursor:
         # The requesting host's clock may be ahead of the database's.
-        before = batches.clock(cursor) + timedelta(seconds=60)
-        batches.retry_batch(cursor, worker.batch.id, new, DAYS, before, except_runs=["run-2"])
+        before = clock(cursor) + timedelta(seconds=60)
+        batches.retry_days(cursor, worker.batch.id, new, DAYS, before, except_runs=["run-2"])
         states_by_day = batches.day_states(cursor, "batch-1", helpers.DATASET)
     assert [states_by_day[day].value for day in DAYS[:2]] == ["pending", "failed"]
 
@@ -102,7 +103,7 @@ def test_no_day_of_a_cancelled_batch_is_started_until_the_batch_is_retried(
     with pytest.raises(BatchCancelledError, match="cancelled by ann"):
         worker.begin(START)
     assert states(connection) == [(None, "failed", True)]
-    new = NewBatch("batch-1", helpers.DATASET, DAYS, "run-2", "a test")
+    new = BatchSpec("batch-1", helpers.DATASET, DAYS, "run-2", "a test")
     with transaction(worker.url) as cursor:
-        batches.retry_batch(cursor, worker.batch.id, new, DAYS, batches.clock(cursor))
+        batches.retry_days(cursor, worker.batch.id, new, DAYS, clock(cursor))
     assert worker.begin(START).number == 1
