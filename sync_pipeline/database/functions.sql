@@ -2,15 +2,15 @@
 --
 --     an attempt:  pending → syncing → success, failed        pending → skipped, failed
 --
--- Workers, hooks, sensors, the reconciler and the API all call these functions; nothing else changes
--- the state of an attempt. `sync-pipeline migrate` installs this file again whenever it has changed.
--- A worker of the previous version may be running then, so a function's parameters may only be
--- extended by optional ones; otherwise the function needs a new name.
+-- Workers, hooks, sensors, the reconciler and the API all call these functions; nothing else
+-- changes the state of an attempt. `sync-pipeline migrate` installs this file again whenever it has
+-- changed. A worker of the previous version may be running then, so a function's parameters may
+-- only be extended by optional ones; otherwise the function needs a new name.
 --
--- Each function locks rows in this order: day record, attempt, batch record (several batches by ID),
--- so that two sessions cannot deadlock. Each is idempotent: a caller repeats a call if the connection
--- broke before the response. `ago` is a number of seconds before now, so that records contain only
--- times from the database's clock.
+-- Each function locks rows in this order: day record, attempt, batch record (several batches by
+-- ID), so that two sessions cannot deadlock. Each is idempotent: a caller repeats a call if the
+-- connection broke before the response. `ago` is a number of seconds before now, so that records
+-- contain only times from the database's clock.
 --
 -- Errors that a worker has to obey:
 --     SP001  the attempt was closed or superseded, so its success does not count
@@ -65,8 +65,8 @@ CREATE OR REPLACE FUNCTION sync_batch_error(
                      WHEN cardinality(p_not_run) = cardinality(p_failed) THEN 'None was run'
                      ELSE 'Not run: ' || sync_day_ranges(p_not_run) END
            END
-           || CASE WHEN p_stop_reason IS NULL OR position(p_stop_reason IN p_first_error) > 0 THEN ''
-                   ELSE ': ' || p_stop_reason END
+           || CASE WHEN p_stop_reason IS NULL OR position(p_stop_reason IN p_first_error) > 0
+                   THEN '' ELSE ': ' || p_stop_reason END
     FROM (SELECT format('%s of %s days failed: %s. First: %s', cardinality(p_failed), p_total,
                         sync_day_ranges(p_failed), p_first_error)) AS text (failed)
 $$;
@@ -77,9 +77,9 @@ $$;
 -- Compute a batch's record from the current attempts for its days.
 --
 -- The record is locked first and the days are counted in a second statement, so that if two workers
--- finish at the same time, the second one sees the first one's day (READ COMMITTED). The lock is only
--- NO KEY UPDATE, so that the foreign-key check of a new attempt does not wait for it: otherwise, two
--- workers that each add an attempt and then compute the record would deadlock.
+-- finish at the same time, the second one sees the first one's day (READ COMMITTED). The lock is
+-- only NO KEY UPDATE, so that the foreign-key check of a new attempt does not wait for it:
+-- otherwise, two workers that each add an attempt and then compute the record would deadlock.
 CREATE OR REPLACE FUNCTION sync_project_batch(p_batch_id bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     batch       daily_sync_status;
@@ -116,7 +116,7 @@ BEGIN
     result.sync_date := result.start_date + (result.end_date - result.start_date) / 2;
     result.error_message := NULL;
     IF days.failed > 0 THEN
-        -- The dataset's prefix is removed from errors, because the record already names the dataset.
+        -- Errors are shown without the dataset's prefix, because the record names the dataset.
         SELECT array_agg(sync_date ORDER BY sync_date),
                (array_agg(sync_date || ': ' || error ORDER BY sync_date))[1],
                array_agg(sync_date ORDER BY sync_date) FILTER (WHERE was_not_run),
@@ -185,8 +185,8 @@ BEGIN
 END
 $$;
 
--- Open the record of a batch with all its days pending; return its ID, or that of the existing record
--- with this key. A new record's start time is `ago`.
+-- Open the record of a batch with all its days pending; return its ID, or that of the existing
+-- record with this key. A new record's start time is `ago`.
 CREATE OR REPLACE FUNCTION sync_open_batch(
     p_batch_key text, p_dataset text, p_days date[], p_run_id text, p_triggered_by text,
     p_already_synced text, p_ago double precision DEFAULT 0
@@ -263,13 +263,13 @@ $$;
 
 -- Days --------------------------------------------------------------------------------------------
 
--- Start an attempt for a day whose lock the caller holds; return its ID, its number and the ID of the
--- day's record.
+-- Start an attempt for a day whose lock the caller holds; return its ID, its number and the ID of
+-- the day's record.
 --
 -- Raises SP004 if the worker (`p_host_id` and `p_pid`, if given) is no longer registered; SP002 if
 -- the day was synced by an attempt of the batch or, unless `p_resync`, by any attempt; SP003 if the
--- batch was cancelled. An earlier attempt that is still `syncing` has lost the lock and is closed as
--- failed; so is the caller's own previous attempt `p_after`, with its own error. In the batch's
+-- batch was cancelled. An earlier attempt that is still `syncing` has lost the lock and is closed
+-- as failed; so is the caller's own previous attempt `p_after`, with its own error. In the batch's
 -- counts, the new attempt replaces an earlier one for the same day.
 CREATE OR REPLACE FUNCTION sync_begin_day(
     p_dataset text, p_day date, p_batch_id bigint, p_run_id text, p_triggered_by text,
@@ -346,18 +346,18 @@ END
 $$;
 
 -- Record how a day ended, at any time: in the transaction that loads it, after its commit, or later
--- (from the outbox, or after an outage). Return `recorded`; `known` if the outcome had been recorded
--- before; or `waiting` if it has to wait because another run is syncing the day.
+-- (from the outbox, or after an outage). Return `recorded`; `known` if the outcome had been
+-- recorded before; or `waiting` if it has to wait because another run is syncing the day.
 --
--- `p_state` is `success`, `failed` or `skipped`. `p_attempt_id` and `p_number` identify the attempt, if
--- its start was recorded. `p_seconds` is how long the day took; NULL means that it could not start,
--- for example because another worker has its lock. It ended `p_ended_ago`.
+-- `p_state` is `success`, `failed` or `skipped`. `p_attempt_id` and `p_number` identify the
+-- attempt, if its start was recorded. `p_seconds` is how long the day took; NULL means that it
+-- could not start, for example because another worker has its lock. It ended `p_ended_ago`.
 --
 -- With `p_fence`, raises SP001 if the attempt was closed or superseded: the caller then has to roll
 -- back the day's rows. Without it, a success replaces the failure that its own run recorded for the
--- attempt, because the rows are committed; and if the attempt's start was not recorded, it is recorded
--- now. An outcome neither affects another run's attempt nor overrides a later outcome of the day. With
--- `p_project`, also computes the batch's record; a failure always does.
+-- attempt, because the rows are committed; and if the attempt's start was not recorded, it is
+-- recorded now. An outcome neither affects another run's attempt nor overrides a later outcome of
+-- the day. With `p_project`, also computes the batch's record; a failure always does.
 CREATE OR REPLACE FUNCTION sync_record_outcome(
     p_dataset text, p_day date, p_state text, p_batch_id bigint, p_run_id text,
     p_triggered_by text, p_attempt_id bigint DEFAULT NULL, p_number integer DEFAULT NULL,
@@ -377,12 +377,13 @@ BEGIN
     ELSIF p_seconds IS NULL THEN
         RETURN sync_refuse_day(p_dataset, p_day, p_batch_id, p_run_id, p_triggered_by, p_error);
     END IF;
-    -- Lock the day's day_record. What was committed meanwhile is visible to the statements that follow.
+    -- Lock the day's record. The statements that follow see what was committed meanwhile.
     SELECT * INTO day_record FROM daily_sync_status
     WHERE dataset = p_dataset AND sync_date = p_day AND kind = 'day' FOR NO KEY UPDATE;
     IF NOT FOUND AND NOT p_fence THEN
         INSERT INTO daily_sync_status
-            (sync_date, status, remarks, start_time, dataset, kind, start_date, end_date, total_days)
+            (sync_date, status, remarks, start_time, dataset, kind, start_date, end_date,
+             total_days)
         VALUES
             (p_day, 'syncing', sync_day_remarks(p_day, 'syncing'), started, p_dataset, 'day',
              p_day, p_day, 1)
@@ -451,7 +452,8 @@ BEGIN
         duration_seconds = NULL, run_id = own.run_id, triggered_by = own.triggered_by,
         heartbeat_at = own.ended_at
     WHERE id = day_record.id AND day_record.attempt <= own.attempt AND (
-        day_record.attempt = own.attempt OR day_record.end_time IS NULL OR day_record.end_time <= own.ended_at
+        day_record.attempt = own.attempt OR day_record.end_time IS NULL
+        OR day_record.end_time <= own.ended_at
         -- A success always replaces its own run's failure: each end time is computed when it is
         -- written, so the failure's can be slightly later than that of the success.
         OR day_record.run_id = p_run_id AND p_state = 'success');
@@ -466,8 +468,8 @@ BEGIN
 END
 $$;
 
--- Start an attempt whose outcome is known already: the batch's pending one for the day, or a new one,
--- which is superseded if the batch has another current attempt for the day.
+-- Start an attempt whose outcome is known already: the batch's pending one for the day, or a new
+-- one, which is superseded if the batch has another current attempt for the day.
 CREATE OR REPLACE FUNCTION sync_begin_late(
     p_record_id bigint, p_batch_id bigint, p_run_id text, p_triggered_by text,
     p_started_at timestamptz
@@ -488,8 +490,8 @@ BEGIN
             (dataset, sync_date, batch_id, attempt, state, run_id, triggered_by, started_at,
              superseded)
         VALUES
-            (day_record.dataset, day_record.sync_date, p_batch_id, day_record.attempt + 1, 'syncing', p_run_id,
-             p_triggered_by, p_started_at,
+            (day_record.dataset, day_record.sync_date, p_batch_id, day_record.attempt + 1,
+             'syncing', p_run_id, p_triggered_by, p_started_at,
              EXISTS (SELECT FROM sync_attempt
                      WHERE batch_id = p_batch_id AND sync_date = day_record.sync_date
                        AND NOT superseded))
@@ -501,8 +503,8 @@ $$;
 
 -- Record that a day failed before an attempt could start, for example because it was locked.
 --
--- Idempotent within a run. Does not change the day's record, which belongs to the worker that holds the
--- lock. If that worker belongs to the same batch, its attempt remains the current one.
+-- Idempotent within a run. Does not change the day's record, which belongs to the worker that holds
+-- the lock. If that worker belongs to the same batch, its attempt remains the current one.
 CREATE OR REPLACE FUNCTION sync_refuse_day(
     p_dataset text, p_day date, p_batch_id bigint, p_run_id text, p_triggered_by text, p_error text
 ) RETURNS text LANGUAGE plpgsql AS $$
@@ -567,9 +569,9 @@ $$;
 
 -- Close attempts as failed, and the records of days that had started; return how many were closed.
 --
--- The error of a day that had not started says that it was not run. Attempts that are no longer running
--- (`p_running`) or pending (`p_pending`) are left alone: a day that was started meanwhile belongs to its
--- worker.
+-- The error of a day that had not started says that it was not run. Attempts that are no longer
+-- running (`p_running`) or pending (`p_pending`) are left alone: a day that was started meanwhile
+-- belongs to its worker.
 CREATE OR REPLACE FUNCTION sync_close_attempts(
     p_running bigint[], p_pending bigint[], p_error text, p_ago double precision DEFAULT 0
 ) RETURNS integer LANGUAGE plpgsql AS $$
@@ -604,12 +606,13 @@ BEGIN
 END
 $$;
 
--- Mark a batch's unfinished days as not run, and compute its record; return the number of these days.
--- This is how a batch is closed before all of its days have been synced.
+-- Mark a batch's unfinished days as not run, and compute its record; return the number of these
+-- days. This is how a batch is closed before all of its days have been synced.
 --
--- Applies to `p_days`, or to all days. With `p_run_id`, excludes days that another run has started. With
--- `p_planned_by`, includes only days that this run has planned or started. With `p_planned_before`,
--- excludes pending days that were planned after that time, when the batch was retried.
+-- Applies to `p_days`, or to all days. With `p_run_id`, excludes days that another run has started.
+-- With `p_planned_by`, includes only days that this run has planned or started. With
+-- `p_planned_before`, excludes pending days that were planned after that time, when the batch was
+-- retried.
 CREATE OR REPLACE FUNCTION sync_mark_not_run(
     p_batch_id bigint, p_error text, p_days date[] DEFAULT NULL, p_run_id text DEFAULT NULL,
     p_planned_by text DEFAULT NULL, p_planned_before timestamptz DEFAULT NULL,
@@ -634,8 +637,8 @@ BEGIN
 END
 $$;
 
--- Close the running attempts of a run that has ended; return their number. Days that the run did not
--- start stay pending: they may belong to another run.
+-- Close the running attempts of a run that has ended; return their number. Days that the run did
+-- not start stay pending: they may belong to another run.
 CREATE OR REPLACE FUNCTION sync_fail_run(p_run_id text, p_error text)
 RETURNS integer LANGUAGE sql AS $$
     SELECT sync_close_attempts(
@@ -643,8 +646,8 @@ RETURNS integer LANGUAGE sql AS $$
         p_error)
 $$;
 
--- Record that a day's quarantined rows were loaded, except `p_kept` of them. Does nothing if the day has
--- been synced again since.
+-- Record that a day's quarantined rows were loaded, except `p_kept` of them. Does nothing if the
+-- day has been synced again since.
 CREATE OR REPLACE FUNCTION sync_record_replay(p_record_id bigint, p_number integer, p_kept bigint)
 RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -668,8 +671,8 @@ END
 $$;
 
 -- Mark a dataset's days as failed if they were synced more than `p_ago` ago, because their rows are
--- lost; return how many there are, the first one and the last one. Does not change the days' attempts
--- or batches, which are history, nor days that the pipeline did not sync.
+-- lost; return how many there are, the first one and the last one. Does not change the days'
+-- attempts or batches, which are history, nor days that the pipeline did not sync.
 CREATE OR REPLACE FUNCTION sync_invalidate_days(
     p_dataset text, p_error text, p_ago double precision,
     OUT days bigint, OUT first_day date, OUT last_day date
@@ -686,10 +689,10 @@ CREATE OR REPLACE FUNCTION sync_invalidate_days(
 $$;
 
 
--- What the API does ---------------------------------------------------------------------------------
+-- What the API does -------------------------------------------------------------------------------
 --
--- These run with their owner's privileges, so that the API's role needs no privilege to change records:
--- see deploy/api_role.sql.
+-- These run with their owner's privileges, so that the API's role needs no privilege to change
+-- records: see deploy/api_role.sql.
 
 -- Open the record of a batch with all its days pending; return its ID, or NULL if its key exists.
 CREATE OR REPLACE FUNCTION sync_request_batch(
@@ -726,8 +729,8 @@ BEGIN
 END
 $$;
 
--- Mark the pending days of a running batch as not run, with this error; return their number. Days that
--- have started are left to their workers.
+-- Mark the pending days of a running batch as not run, with this error; return their number. Days
+-- that have started are left to their workers.
 CREATE OR REPLACE FUNCTION sync_cancel_pending(
     p_batch_id bigint, p_error text, p_cancelled_by text
 ) RETURNS integer LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$

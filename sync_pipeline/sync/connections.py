@@ -74,6 +74,7 @@ class WorkerConnections:
         self._target: Target | None = None
         slots = job.dataset.source.slots
         self._slot = None if slots is None else SourceSlot(job.settings, *slots, tracker.run_id)
+        self._policy = job.dataset.retry
         self._stop = threading.Event()
 
     def clone(self) -> "WorkerConnections":
@@ -113,13 +114,13 @@ class WorkerConnections:
 
     def open_target(self) -> None:
         """Connect to the target, using the dataset's retry policy. Raises SyncError."""
-        self.retry(self.target, partial(self.job.log_retry, "target"))
+        retry(self.target, self._policy, partial(self.job.log_retry, "target"), self.sleep)
 
     def open_source(self, *, wait: bool = True) -> None:
         """Open the source and prepare the target table, using the dataset's retry policy. Raises
         SyncError, including when all source slots are in use and `wait` is false."""
         open_source = partial(self._open_source, self.sleep if wait else None)
-        self.retry(open_source, partial(self.job.log_retry, "source"))
+        retry(open_source, self._policy, partial(self.job.log_retry, "source"), self.sleep)
 
     def try_open(self) -> bool:
         """Open the target and source. If that fails, log the reason and return False."""
@@ -135,12 +136,6 @@ class WorkerConnections:
             self._close()  # also releases the slot
             return False
         return True
-
-    def retry(
-        self, work: Callable[[], object], before_backoff: Callable[[Exception, float], object]
-    ) -> None:
-        """Call `work` according to the dataset's retry policy; `stop` ends the wait."""
-        retry(work, self.job.dataset.retry, before_backoff, self.sleep)
 
     def sleep(self, seconds: float) -> None:
         """Sleep. Raises StoppedError if the worker is stopped in the meantime."""

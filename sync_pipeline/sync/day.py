@@ -20,6 +20,7 @@ from sync_pipeline.errors import (
     WorkerLostError,
     one_line,
 )
+from sync_pipeline.retry import retry
 from sync_pipeline.sync.connections import StoppedError, WorkerConnections
 from sync_pipeline.sync.result import DayResult, Outcome
 from sync_pipeline.targets.postgres import Target
@@ -62,7 +63,7 @@ class DaySync:
         or if synced days are skipped. Raises WorkerLostError if this worker must stop.
         """
         try:
-            self._worker.retry(self._load, self._before_backoff)
+            retry(self._load, self._job.dataset.retry, self._before_backoff, self._worker.sleep)
             self._succeed()
         except (DayDoneError, BatchCancelledError, WorkerLostError) as error:
             return self._leave(error)

@@ -67,6 +67,7 @@ class Target:
         self._dataset = dataset
         self._has_quarantine = False
         self._partitions: Partitions | None = None
+        self._copies: dict[object, str] = {}
 
     def check_exists(self) -> None:
         """Call `on_missing` if the target table does not exist. Raises TargetError."""
@@ -88,6 +89,7 @@ class Target:
             changes = schema_change.apply_schema_change(cursor, self._dataset, shape, former)
             table = create_or_check(cursor, self._dataset, shape)
             self._copy_format = table.copy_format
+            self._copies = {}
             self._partitions = Partitions(self._dataset, shape) if table.partitioned else None
             self._has_quarantine = quarantine.prepare(cursor, create=self._quarantines)
         return changes
@@ -194,7 +196,7 @@ class Target:
 
     def _load(self, cursor: "Cursor", reader: DayReader, strategy: WriteStrategy) -> int:
         with _finish_reader(reader):
-            copy = _copy(cursor, reader, strategy)
+            copy = self._copy(reader, strategy)
             cursor.copy_expert(copy, reader.pipe.reader(), size=CHUNK_BYTES)
         return strategy.apply(cursor, cursor.rowcount)
 
@@ -216,7 +218,7 @@ class Target:
         with self.read_ahead(reader.day, reader.source, CopyFormat.TEXT) as second_reader:
             load = RowByRowLoad(
                 cursor,
-                _copy(cursor, second_reader, strategy),
+                self._copy(second_reader, strategy),
                 columns,
                 rejected_rows.add,
                 numbered=strategy.row_numbers is not None,
@@ -227,6 +229,22 @@ class Target:
                 load.load(iter(lambda: read(CHUNK_BYTES), b""))
         loaded = strategy.apply_row_by_row(cursor, load.copied, rejected_rows.add)
         return _Counts(second_reader, loaded, rejected_rows.count)
+
+    def _copy(self, reader: DayReader, strategy: WriteStrategy) -> str:
+        """Return the COPY statement. It is composed once per table and format: for small days, that
+        takes as long as sending it."""
+        key = (strategy.copies_into.strings, strategy.row_numbers, reader.copy_format)
+        if key not in self._copies:
+            columns = [column.name for column in reader.source.shape.columns]
+            if strategy.row_numbers is not None:
+                columns.insert(0, strategy.row_numbers)
+            copy = sql.SQL("COPY {table} ({columns}) FROM STDIN (FORMAT {format})").format(
+                table=strategy.copies_into,
+                columns=join_identifiers(columns),
+                format=sql.SQL(reader.copy_format.value),
+            )
+            self._copies[key] = copy.as_string(self.connection)
+        return self._copies[key]
 
     @property
     def _quarantines(self) -> bool:
@@ -251,21 +269,6 @@ class _Counts:
     reader: DayReader
     loaded: int
     rejected: int = 0
-
-
-def _copy(cursor: "Cursor", reader: DayReader, strategy: WriteStrategy) -> str:
-    columns = [column.name for column in reader.source.shape.columns]
-    if strategy.row_numbers is not None:
-        columns.insert(0, strategy.row_numbers)
-    return (
-        sql.SQL("COPY {table} ({columns}) FROM STDIN (FORMAT {format})")
-        .format(
-            table=strategy.copies_into,
-            columns=join_identifiers(columns),
-            format=sql.SQL(reader.copy_format.value),
-        )
-        .as_string(cursor)
-    )
 
 
 @contextmanager

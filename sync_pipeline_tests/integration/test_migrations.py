@@ -107,6 +107,17 @@ def test_migrating_again_changes_nothing(empty_url: str) -> None:
     assert run(empty_url, "SELECT id FROM daily_sync_status") == [(batch.id,)]
 
 
+def test_migrating_installs_the_functions_again_if_their_file_has_changed(empty_url: str) -> None:
+    migrate(empty_url, SETTING)
+    run(
+        empty_url,
+        f"COMMENT ON TABLE {VERSION_TABLE} IS 'another file'",
+        "DROP FUNCTION sync_fail_run",
+    )
+    migrate(empty_url, SETTING)
+    assert objects_in(empty_url) == TABLES | VIEWS | FUNCTIONS
+
+
 def test_concurrent_threads_migrate_once(empty_url: str) -> None:
     done = at_once([partial(migrate, empty_url, SETTING) for _ in range(6)])
     assert set(done) == {code_version()}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import psycopg2
 import pytest
 
-from sync_pipeline.errors import SupersededError
+from sync_pipeline.errors import SupersededError, WorkerOutdatedError
 from sync_pipeline.settings import Settings, with_database
 from sync_pipeline.sync.days import DayResult, Outcome
 from sync_pipeline.tracking.models import Attempt, AttemptState, BatchSpec, DayOutcome
@@ -295,6 +295,18 @@ class TestRejected:
         assert run(pipeline.target, STATUSES) == [(day, "success") for day in DAYS]
         assert logged(caplog)[0] == "WARNING dataset orders, day 2025-10-01"
         assert logged(caplog).count(OUTAGE) == (0 if freed_in_time else 1)
+
+
+def test_a_worker_that_no_longer_fits_the_tables_stops_before_its_next_day(
+    pipeline: Pipeline,
+) -> None:
+    syncing = pipeline.start(DAYS)
+    first = next(syncing)
+    run(pipeline.target, "ALTER FUNCTION sync_begin_day RENAME TO sync_begin_day_of_next_version")
+    with pytest.raises(WorkerOutdatedError, match="run run-1: the tracking tables were upgraded"):
+        next(syncing)
+    assert pipeline.loaded() == {first.day: ROWS_PER_DAY}
+    assert run(pipeline.target, STATUSES) == [(first.day, "success")]
 
 
 def test_a_superseded_worker_is_stopped_in_its_transaction_and_before_it(

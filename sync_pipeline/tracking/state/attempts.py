@@ -85,12 +85,13 @@ def record_outcome(
     ended_ago: float = 0.0,
     fence: bool = False,
     project: bool = True,
+    before: str = "",
 ) -> Recorded:
     """Record how a day ended, `ended_ago` seconds ago: in the transaction that loads it, or later.
 
     Idempotent. With `fence`, raises SupersededError if the attempt was closed or superseded; the
     caller then has to roll back the day's rows. With `project`, also computes the batch's record; a
-    failure always does.
+    failure always does. The statements `before` are executed first, in the same round trip.
     """
     values = vars(outcome) | {
         **vars(outcome.counts),
@@ -101,7 +102,7 @@ def record_outcome(
         "project": project,
     }
     try:
-        cursor.execute(_SQL["record_outcome"], values)
+        cursor.execute(before + _SQL["record_outcome"], values)
     except psycopg2.Error as error:
         if error.pgcode == "SP001":
             raise superseded_error(outcome.dataset, outcome.day, outcome.number) from error

@@ -189,10 +189,12 @@ class Tracker:
         the transaction.
         """
         try:
-            # One round trip for both statements; the commit that follows ends the savepoint.
-            lock_timeout = int(connection.LOCK_TIMEOUT_SECONDS * 1000)
-            cursor.execute("SAVEPOINT tracking; SET LOCAL lock_timeout = %s", [lock_timeout])
-            attempts.record_outcome(cursor, outcome, batch_id, fence=True, project=project)
+            # The commit that follows ends the savepoint.
+            timeout = int(connection.LOCK_TIMEOUT_SECONDS * 1000)
+            before = f"SAVEPOINT tracking; SET LOCAL lock_timeout = {timeout}; "
+            attempts.record_outcome(
+                cursor, outcome, batch_id, fence=True, project=project, before=before
+            )
         except psycopg2.Error as error:
             if cursor.connection.closed:
                 raise
