@@ -1,17 +1,12 @@
-"""Turn request errors into SyncErrors.
-
-Does not use the messages from `requests`, because they contain the whole URL, whose query may
-contain a key. Does not classify HTTP statuses: see `http.py`.
-"""
+"""Turn failed requests and error responses into SyncErrors, whose messages contain no secrets."""
 
 import math
+import ssl
 import time
 from email.utils import parsedate_to_datetime
 
-import requests
-import urllib3
+import httpx
 
-from sync_pipeline.config.sources import RestSource
 from sync_pipeline.errors import (
     SourceError,
     SourceUnreachableError,
@@ -19,7 +14,8 @@ from sync_pipeline.errors import (
     TransientSourceError,
     one_line,
 )
-from sync_pipeline.sources.rest.auth import Credentials
+
+TRANSIENT_STATUSES = {408, 429, *range(500, 600)}
 
 
 class HttpUnreachableError(SourceUnreachableError, TransientSourceError):
@@ -34,40 +30,45 @@ class RetryLaterError(TransientSourceError):
         self.seconds = seconds
 
 
-def translate_error(
-    error: Exception, where: str, keys: RestSource, credentials: Credentials
-) -> Exception:
-    """Return the exception to raise for `error`, or `error` itself if it is not a request error.
+def translate_error(error: Exception, where: str, timeout_seconds: float) -> SyncError | None:
+    """Return the error to raise for an exception from httpx, or None for any other exception.
 
-    The message starts with `where` and contains no secrets.
+    Its message starts with `where`, and does not contain the URL, whose query may contain a key.
     """
     if isinstance(error, SyncError):
-        return error if str(error).startswith("dataset ") else type(error)(f"{where}{error}")
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        return _token_error(error.response, where)
-    if not isinstance(error, (requests.RequestException, urllib3.exceptions.HTTPError)):
+        error.args = (f"{where}{error}",)
         return error
-    if isinstance(error, requests.exceptions.SSLError):
-        return SourceUnreachableError(
-            f"{where}cannot establish a TLS connection: {_cause(error, credentials)}"
-        )
-    if isinstance(error, requests.ConnectTimeout):
-        return HttpUnreachableError(f"{where}cannot connect within {keys.timeout_seconds:g} s")
-    if _is_connection_error(error):
-        return HttpUnreachableError(f"{where}cannot connect: {_cause(error, credentials)}")
-    if isinstance(error, requests.Timeout) or _is_read_timeout(error):
+    if isinstance(error, httpx.ConnectTimeout):
+        return HttpUnreachableError(f"{where}cannot connect within {timeout_seconds:g} s")
+    if isinstance(error, (httpx.ConnectError, httpx.ProxyError)):
+        cause = _root_cause(error)
+        if isinstance(cause, ssl.SSLError):
+            text = f"{where}cannot establish a TLS connection: {one_line(cause)}"
+            return SourceUnreachableError(text)
+        return HttpUnreachableError(f"{where}cannot connect: {one_line(cause)}")
+    if isinstance(error, httpx.TimeoutException):
         return TransientSourceError(
-            f"{where}the server sent no data for timeout_seconds ({keys.timeout_seconds:g})"
+            f"{where}the server sent no data for timeout_seconds ({timeout_seconds:g})"
         )
-    if isinstance(error, (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
+    if isinstance(error, (httpx.NetworkError, httpx.RemoteProtocolError)):
         return TransientSourceError(
             f"{where}the connection was lost before the response was complete"
         )
-    if isinstance(error, requests.TooManyRedirects):
+    if isinstance(error, httpx.TooManyRedirects):
         return SourceError(
-            f"{where}too many redirects; correct 'base_url', 'path' or 'token_url' in its defs.yaml"
+            f"{where}too many redirects; correct 'base_url' or 'path' in its defs.yaml"
         )
-    return SourceError(f"{where}invalid response ({type(error).__name__})")
+    if isinstance(error, (httpx.HTTPError, httpx.InvalidURL)):
+        return SourceError(f"{where}invalid request or response ({type(error).__name__})")
+    return None
+
+
+def token_error(response: httpx.Response) -> SourceError:
+    """Return the error for a response to a token request that does not indicate success."""
+    message = f"the token request failed: {response.status_code} {response.reason_phrase}"
+    if response.status_code in TRANSIENT_STATUSES:
+        return TransientSourceError(message)
+    return SourceError(f"{message}; check 'auth' in its defs.yaml and the settings it names")
 
 
 def retry_after(header: str | None) -> float:
@@ -84,38 +85,12 @@ def retry_after(header: str | None) -> float:
     return max(0.0, seconds) if math.isfinite(seconds) else 0.0
 
 
-def _token_error(response: requests.Response, where: str) -> SourceError:
-    message = f"{where}the token request failed: {response.status_code} {response.reason}"
-    if response.status_code == 429 or response.status_code >= 500:
-        return TransientSourceError(message)
-    return SourceError(f"{message}; check 'auth' in its defs.yaml and the settings it names")
-
-
-def _urllib3_error(error: Exception) -> BaseException | None:
-    """Return the urllib3 exception inside a `requests` exception, or None."""
-    inner = error.args[0] if error.args else None
-    reason = getattr(inner, "reason", None)
-    found = reason if isinstance(reason, BaseException) else inner
-    return found if isinstance(found, BaseException) else None
-
-
-def _is_connection_error(error: Exception) -> bool:
-    if isinstance(error, requests.exceptions.ProxyError):
-        return True
-    return isinstance(_urllib3_error(error), urllib3.exceptions.NewConnectionError)
-
-
-def _is_read_timeout(error: Exception) -> bool:
-    return isinstance(_urllib3_error(error), urllib3.exceptions.ReadTimeoutError)
-
-
-def _cause(error: Exception, credentials: Credentials) -> str:
-    """Return the message from the operating system or OpenSSL, which does not contain the URL."""
-    found: BaseException | None = _urllib3_error(error)
-    while found is not None and not isinstance(found, OSError):
-        found = (
-            found.__cause__
-            or found.__context__
-            or next((arg for arg in found.args if isinstance(arg, BaseException)), None)
-        )
-    return one_line(found, *credentials.secrets) if found else type(error).__name__
+def _root_cause(error: BaseException) -> BaseException:
+    """Return the error from the operating system or OpenSSL that caused an error from httpx."""
+    while True:
+        inner = error.__cause__ or next(iter(getattr(error, "exceptions", ())), None)
+        if inner is None and not isinstance(error, OSError):
+            inner = error.__context__  # httpcore raises its errors `from None`
+        if inner is None:
+            return error
+        error = inner

@@ -1,124 +1,126 @@
-"""Request the pages of a day with dlt's REST client and the configured paginator.
+"""Build the requests for the pages of a day: the first one, and the next one after each response.
 
-Imports only dlt's `rest_client`: no pipeline, no telemetry, no configuration files. Does not send
-requests: see `http.py`.
+Does not send requests: see `http.py`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any
+from urllib.parse import urljoin
 
-import requests
-from dlt.common.configuration.specs.runtime_configuration import RuntimeConfiguration
-from dlt.sources.helpers.rest_client import paginators
-from dlt.sources.helpers.rest_client.client import RESTClient
+import httpx
+from pydantic import TypeAdapter
 
-from sync_pipeline.config.sources import RestSource, rest_pages
-from sync_pipeline.config.sources.json_path import steps_of
-from sync_pipeline.errors import SourceError, SyncError
-from sync_pipeline.sources.rest.http import Transport
+from sync_pipeline.config.sources import RestSource
+from sync_pipeline.config.sources.json_path import MISSING, find, steps_of
+from sync_pipeline.config.sources.placeholders import fill
+from sync_pipeline.config.sources.rest_pages import (
+    Cursor,
+    HeaderCursor,
+    HeaderLink,
+    JsonLink,
+    Offset,
+    PageNumber,
+)
+from sync_pipeline.errors import SourceError
 
-
-class Client(RESTClient):
-    """dlt's client, which finds the rows in a response with `extract_rows`."""
-
-    def __init__(
-        self, base_url: str, transport: Transport, extract_rows: Callable[[Any], list[Any]]
-    ) -> None:
-        super().__init__(base_url, session=transport, config=RuntimeConfiguration())
-        self._extract_rows = extract_rows
-        self._found: list[Any] = []
-
-    def pages(self, keys: RestSource, request: dict[str, Any], where: str) -> Iterator[list[Any]]:
-        """Yield the rows of each page; the caller may modify the list. Raises SourceError or
-        NotReadyError."""
-        found = self.paginate(
-            method=keys.method,
-            headers=keys.headers,
-            paginator=make_paginator(keys),
-            data_selector="$",
-            hooks={"response": []},  # the transport checks the status
-            **request,
-        )
-        while True:
-            page = _next_page(found, where)
-            if page is None:
-                return
-            page.response.release()
-            self._found.clear()
-            yield page
-
-    def extract_response(self, response: requests.Response, data_selector: Any) -> list[Any]:
-        """Return the rows in a response. dlt's own method would treat a missing list as empty."""
-        self._found = self._extract_rows(response.json())
-        return self._found
-
-    def _log_request(self, request: requests.Request, prepared_url: str) -> None:
-        """Do nothing: dlt would log the URL, which may contain a secret."""
+_BOOLEAN: TypeAdapter[bool] = TypeAdapter(bool)
 
 
-def _next_page(pages: Iterator[Any], where: str) -> Any:
-    """Return the next page, or None after the last one."""
+@dataclass(frozen=True)
+class PageRequest:
+    """The URL, query parameters and JSON body of the request for a page."""
+
+    url: str
+    params: dict[str, Any]
+    body: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Page:
+    """A response whose whole body has been read. `document` is its JSON, with exact numbers."""
+
+    response: httpx.Response
+    document: Any
+
+
+def first_page(keys: RestSource, base_url: str, values: Mapping[str, date | int]) -> PageRequest:
+    """Return the request for the first page of the day that has the placeholders' `values`."""
+    path = fill(keys.path, values)
+    how, filled = keys.paginator, fill(keys.params, values)
+    params = {name: value for name, value in filled.items() if value is not None}
+    if isinstance(how, Offset):
+        params |= {how.offset_param: 0, how.limit_param: how.limit}
+    elif isinstance(how, PageNumber):
+        params[how.param] = how.first_page
+    url = f"{base_url}/{path.lstrip('/')}" if path else base_url
+    return PageRequest(url, params, fill(keys.body, values))
+
+
+def next_page(
+    keys: RestSource,
+    request: PageRequest,
+    page: Page,
+    rows: list[Any],
+    total: int | None,
+    where: str,
+) -> PageRequest | None:
+    """Return the request for the page after `page`, or None if it is the last.
+
+    `rows` are the rows in `page`; `total` is the day's number of rows, or None if it is not known.
+    Raises SourceError, whose message starts with `where` and does not show the response.
+    """
+    how = keys.paginator
     try:
-        return next(pages, None)
-    except SyncError:
-        raise
-    except (ValueError, TypeError, AttributeError, LookupError):
-        text = (
+        if isinstance(how, JsonLink):
+            return _follow(request, _find(how.next_url_path, page))
+        if isinstance(how, HeaderLink):
+            return _follow(request, page.response.links.get(how.rel, {}).get("url"))
+        if isinstance(how, HeaderCursor):
+            return _with_param(request, how.param, page.response.headers.get(how.header))
+        if isinstance(how, Cursor):
+            cursor = _find(how.cursor_path, page) if _has_more(how.has_more_path, page) else None
+            if how.param:
+                return _with_param(request, how.param, cursor)
+            body = _with_value(request.body or {}, how.body_path or "", cursor)
+            return replace(request, body=body) if cursor else None
+        if isinstance(how, Offset) and rows and _has_more(how.has_more_path, page):
+            offset = request.params[how.offset_param] + how.limit
+            if total is None or offset < total:
+                return _with_param(request, how.offset_param, offset)
+        if isinstance(how, PageNumber) and rows and _has_more(how.has_more_path, page):
+            number = request.params[how.param] + 1
+            path = how.total_pages_path
+            if path is None or number < how.first_page + int(_find(path, page)):
+                return replace(request, params=request.params | {how.param: number})
+    except (ValueError, TypeError):
+        raise SourceError(
             f"{where}a field that 'paginator' names is missing from a response or has an "
             "unexpected type; correct 'paginator' in its defs.yaml"
-        )
-    raise SourceError(text)  # without a cause, which may contain a whole response
+        ) from None
+    return None
 
 
-def make_paginator(keys: RestSource) -> paginators.BasePaginator:
-    """Return a new paginator that starts at the first page."""
-    how = keys.paginator
-    if isinstance(how, rest_pages.JsonLink):
-        return _JsonLink(_to_jsonpath(how.next_url_path))
-    if isinstance(how, rest_pages.HeaderLink):
-        return paginators.HeaderLinkPaginator(how.rel)
-    if isinstance(how, rest_pages.HeaderCursor):
-        return paginators.HeaderCursorPaginator(how.header, how.param)
-    if isinstance(how, rest_pages.Cursor):
-        return paginators.JSONResponseCursorPaginator(
-            cursor_path=_to_jsonpath(how.cursor_path),
-            cursor_param=how.param,
-            cursor_body_path=how.body_path,
-            has_more_path=_to_jsonpath(how.has_more_path),
-        )
-    if isinstance(how, rest_pages.Offset):
-        return paginators.OffsetPaginator(
-            limit=how.limit,
-            offset_param=how.offset_param,
-            limit_param=how.limit_param,
-            total_path=_to_jsonpath(keys.count),
-            has_more_path=_to_jsonpath(how.has_more_path),
-        )
-    if isinstance(how, rest_pages.PageNumber):
-        return paginators.PageNumberPaginator(
-            base_page=how.first_page,
-            page_param=how.param,
-            total_path=_to_jsonpath(how.total_pages_path),
-            has_more_path=_to_jsonpath(how.has_more_path),
-        )
-    return paginators.SinglePagePaginator()
+def _find(path: str, page: Page) -> Any:
+    """Return the value at `path` in the response, or None if it is absent."""
+    found = find(steps_of(path), page.document)
+    return None if found is MISSING else found
 
 
-class _JsonLink(paginators.JSONLinkPaginator):
-    """dlt's paginator for a next-page URL in the JSON; here, an empty URL marks the last page."""
-
-    def update_state(self, response: requests.Response, data: list[Any] | None = None) -> None:
-        super().update_state(response, data)
-        if not self._next_reference:
-            self._next_reference = None
+def _has_more(path: str | None, page: Page) -> bool:
+    return path is None or _BOOLEAN.validate_python(_find(path, page))
 
 
-def _to_jsonpath(path: str | None) -> Any:
-    """Return a path as a JSONPath for dlt, with every name quoted."""
-    return None if path is None else "$" + "".join(map(_format_step, steps_of(path)))
+def _follow(request: PageRequest, link: str | None) -> PageRequest | None:
+    return replace(request, url=urljoin(request.url, link), params={}) if link else None
 
 
-def _format_step(step: str | int) -> str:
-    if isinstance(step, int):
-        return f"[{step}]"
-    return f'["{step}"]' if "'" in step else f"['{step}']"
+def _with_param(request: PageRequest, name: str, cursor: Any) -> PageRequest | None:
+    return replace(request, params=request.params | {name: cursor}) if cursor else None
+
+
+def _with_value(body: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """Return `body` with `value` at `path`, such as ``page.after``."""
+    name, _, rest = path.partition(".")
+    return body | {name: _with_value(body.get(name, {}), rest, value) if rest else value}

@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -48,7 +48,7 @@ class Api:
         self.requests: list[Request] = []
         self.respond: Callable[[Request], Reply | Any] = lambda _: {"data": []}
         self.reached = threading.Event()
-        self.released = threading.Event()
+        self.disconnected = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
@@ -64,7 +64,6 @@ class Api:
         self.respond = lambda _: rest.pop(0) if len(rest) > 1 else rest[0]
 
     def close(self) -> None:
-        self.released.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(TIMEOUT_SECONDS)
@@ -112,8 +111,12 @@ class Api:
         request.close_connection = reply.cut or request.close_connection
 
     def _wait(self, request: BaseHTTPRequestHandler) -> None:
+        """Wait until the client disconnects."""
         self.reached.set()
-        self.released.wait(TIMEOUT_SECONDS)
+        request.connection.settimeout(TIMEOUT_SECONDS)
+        with suppress(OSError):
+            if request.rfile.read(1) == b"":
+                self.disconnected.set()
         request.close_connection = True
 
 

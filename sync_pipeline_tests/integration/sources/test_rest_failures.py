@@ -247,6 +247,7 @@ def test_a_hanging_read_ends_when_cancelled_and_the_next_one_succeeds(
     assert [str(error) for error in raised] == [
         f"dataset landed: cannot read {DAY}: the read was cancelled"
     ]
+    assert api.disconnected.wait(TIMEOUT_SECONDS)
     with closing(source), open("/dev/null", "wb") as out:
         assert source.read_day(NEXT_DAY, out, CopyFormat.TEXT) == 1
 

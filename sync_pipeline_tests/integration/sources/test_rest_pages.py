@@ -215,6 +215,16 @@ def test_null_is_an_empty_list_if_the_count_is_0(syncing: Syncing, api: Api) -> 
     assert done.outcome is Outcome.SUCCESS
 
 
+@pytest.mark.parametrize("link", ["http://host:port/", "http://[host", "/\n", 5, [1]])
+def test_an_invalid_link_to_the_next_page_fails_the_day(
+    syncing: Syncing, api: Api, link: Any
+) -> None:
+    api.respond = lambda _: {"data": rows(1), "next": link}
+    paginator_keys = {"type": "json_link", "next_url_path": "next"}
+    error = sync_and_fail(syncing, keys(api, paginator=paginator_keys)).error or ""
+    assert "correct 'paginator'" in error.replace("'path' or ", "")
+
+
 def test_the_error_for_a_missing_paginator_field_shows_no_rows(syncing: Syncing, api: Api) -> None:
     api.respond = lambda _: {"data": [{"id": 1, "note": "private"}]}
     paginator_keys = {"type": "page_number", "has_more_path": "more"}
