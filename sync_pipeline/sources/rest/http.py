@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from contextvars import ContextVar
 from datetime import date
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlencode
 
 import anyio
 import httpx
@@ -105,7 +105,7 @@ class Transport:
 
     def where(self, request: httpx.Request | None = None) -> str:
         """Return the start of an error message: the dataset, the day, and the redacted URL."""
-        address = f"{request.method} {self._redact_url(str(request.url))}: " if request else ""
+        address = f"{request.method} {self._redact_url(request.url)}: " if request else ""
         return f"dataset {self._dataset.name}: cannot read {self._day}: {address}"
 
     def _build_request(self, page: PageRequest) -> httpx.Request:
@@ -119,19 +119,13 @@ class Transport:
             headers=headers,
         )
 
-    def _redact_url(self, url: str) -> str:
+    def _redact_url(self, url: httpx.URL) -> str:
         """Return `url` without keys and passwords, for messages. A base URL from the environment is
         replaced by the name of its setting."""
-        parts = urlsplit(url)
         secrets = self._credentials.secrets
-        query = [
-            (name, redact(value, *secrets))
-            for name, value in parse_qsl(parts.query, keep_blank_values=True)
-        ]
-        host = parts.netloc.rpartition("@")[2]
-        text = parts._replace(
-            netloc=host, query=urlencode(query, safe="*:/,"), fragment=""
-        ).geturl()
+        query = [(name, redact(value, *secrets)) for name, value in url.params.multi_items()]
+        encoded = urlencode(query, safe="*:/,").encode()
+        text = str(url.copy_with(userinfo=b"", query=encoded or None, fragment=None))
         if self._keys.base_url_env and text.startswith(self._base_url):
             text = f"${self._keys.base_url_env}{text[len(self._base_url) :]}"
         return redact(text, *secrets)
@@ -234,7 +228,7 @@ class Transport:
         if response.next_request is not None:
             return (
                 f"{status}: the {request.method} was redirected to "
-                f"{self._redact_url(str(response.next_request.url))}; correct 'base_url' or 'path'"
+                f"{self._redact_url(response.next_request.url)}; correct 'base_url' or 'path'"
             )
         if status in (401, 403):
             if not self._credentials.is_api_host(request.url):
