@@ -94,7 +94,7 @@ class WorkerLostError(SupersededError):
 
 
 class WorkerOutdatedError(WorkerLostError):
-    """The tracking tables were upgraded and no longer fit this worker, so it must stop."""
+    """The tracking tables do not fit this version of the code, so the worker must stop."""
 
 
 class MigrationError(SyncError):

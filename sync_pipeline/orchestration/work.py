@@ -10,7 +10,7 @@ from datetime import date, datetime, timezone
 import dagster as dg
 
 from sync_pipeline.config.dataset import Dataset
-from sync_pipeline.errors import SyncError, one_line
+from sync_pipeline.errors import SyncError, WorkerOutdatedError, one_line
 from sync_pipeline.orchestration import checks
 from sync_pipeline.orchestration.dagster.batch_key import triggered_by
 from sync_pipeline.orchestration.dagster.cancellation import describe_interrupt
@@ -32,13 +32,19 @@ def asset_key_of(dataset: Dataset) -> dg.AssetKey:
 
 @contextmanager
 def open_tracker(run: dg.DagsterRun, settings: Settings) -> Iterator[Tracker]:
-    """Yield a tracker for `run`; this process sends heartbeats while the block runs."""
+    """Yield a tracker for `run`; this process sends heartbeats while the block runs.
+
+    Raises dagster.Failure if the tracking tables do not fit this version of the code.
+    """
     who = triggered_by(run)
     with (
         Heartbeat(settings, run.run_id) as heartbeat,
         Tracker(settings, run_id=run.run_id, triggered_by=who, heartbeat=heartbeat) as tracker,
     ):
-        yield tracker
+        try:
+            yield tracker
+        except WorkerOutdatedError as error:
+            raise failure(one_line(error)) from None
 
 
 def sync_in_step(

@@ -303,7 +303,7 @@ def test_a_worker_that_no_longer_fits_the_tables_stops_before_its_next_day(
     syncing = pipeline.start(DAYS)
     first = next(syncing)
     run(pipeline.target, "ALTER FUNCTION sync_begin_day RENAME TO sync_begin_day_of_next_version")
-    with pytest.raises(WorkerOutdatedError, match="run run-1: the tracking tables were upgraded"):
+    with pytest.raises(WorkerOutdatedError, match="run run-1: the tracking tables do not fit"):
         next(syncing)
     assert pipeline.loaded() == {first.day: ROWS_PER_DAY}
     assert run(pipeline.target, STATUSES) == [(first.day, "success")]

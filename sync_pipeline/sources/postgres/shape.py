@@ -26,7 +26,7 @@ class Selection:
     """A source's SELECT without a WHERE clause, its shape, and its name for messages."""
 
     name: str
-    select: sql.Composed
+    select: sql.SQL
     shape: Shape
 
 
@@ -67,7 +67,9 @@ def select_columns(connection: "Connection", dataset: Dataset, source: PostgresS
         # Run the SELECT once to detect a missing permission before the target is changed.
         cursor.execute(select + sql.SQL(" LIMIT 0"))
     columns = tuple(column.column() for column in chosen)
-    return Selection(name, select, Shape(columns, source.day_column, day_type))
+    # Composed once, because composing a statement for each day takes as long as sending it.
+    composed = sql.SQL(select.as_string(connection))
+    return Selection(name, composed, Shape(columns, source.day_column, day_type))
 
 
 def _check_query(dataset: Dataset, source: PostgresSource) -> str:

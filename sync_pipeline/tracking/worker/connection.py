@@ -203,7 +203,7 @@ class TrackingConnection:
         Raises RecordRejectedError if the database rejects the record, or TrackingUnavailableError
         if the tables are unavailable (immediately during the backoff). In both cases, nothing was
         written unless the connection was lost during the commit. Raises WorkerOutdatedError if the
-        database no longer has what this version of the worker needs.
+        tables do not fit this version of the code.
         """
         if self._unavailable and time.monotonic() < self._next_attempt:
             raise TrackingUnavailableError("the tracking tables are unavailable")
@@ -222,9 +222,9 @@ class TrackingConnection:
                 break
             except (errors.UndefinedFunction, errors.UndefinedColumn) as error:
                 raise WorkerOutdatedError(
-                    f"run {self._run_id}: the tracking tables were upgraded while this worker was "
-                    f"running, and it cannot use them any more: {one_line(error)}. Restart Dagster "
-                    "with the upgraded version and retry the batch"
+                    f"run {self._run_id}: the tracking tables do not fit this version of Sync "
+                    f"Pipeline: {one_line(error)}. Run sync-pipeline migrate; if the tables were "
+                    "upgraded while this worker was running, restart Dagster. Then retry the batch"
                 ) from None
             except TransactionRollbackError as error:
                 # The database rolled the transaction back to resolve a deadlock.
@@ -289,12 +289,14 @@ class TrackingConnection:
         while self._pending:
             self._next_attempt = 0.0
             try:
-                return self._flush()
+                self._flush()
+                return
             except TrackingUnavailableError:
                 if time.monotonic() >= deadline:
-                    return None
+                    return
                 time.sleep(_FLUSH_INTERVAL_SECONDS)
-        return None
+            except WorkerOutdatedError:
+                return
 
     def _log_pending(self) -> None:
         if self._pending:
