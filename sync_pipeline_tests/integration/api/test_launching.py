@@ -138,12 +138,12 @@ def test_without_dagster_records_can_be_read_but_not_launched(stack: Stack, tmp_
         (
             {"start_date": "2025-01-01", "end_date": "2025-01-01"},
             "dataset",
-            "several datasets exist; name one of: deliveries, events, orders",
+            "several datasets exist; name one of: deliveries, events, history, orders",
         ),
         (
             {"dataset": "invoices", "start_date": "2025-01-01", "end_date": "2025-01-01"},
             "dataset",
-            "dataset 'invoices' not found; known datasets: deliveries, events, orders",
+            "dataset 'invoices' not found; known datasets: deliveries, events, history, orders",
         ),
         (
             {"dataset": "orders", "start_date": "2025-1-1", "end_date": "2025-01-01"},
@@ -199,7 +199,7 @@ def test_a_preview_returns_synced_skipped_and_refused_days_and_writes_nothing(
 
 
 def test_the_datasets_match_their_definitions(api: Client) -> None:
-    deliveries, events, orders = api.get(f"{BASE}/datasets").data["datasets"]
+    deliveries, events, _, orders = api.get(f"{BASE}/datasets").data["datasets"]
     assert (events["name"], orders["name"]) == ("events", "orders")
     assert (deliveries["name"], deliveries["source"]) == ("deliveries", "{day}.csv")
     assert (orders["first_day"], orders["last_day"]) == ("2024-01-01", "2025-12-31")
