@@ -1,6 +1,7 @@
 """The longest delay of an event, with 500 streams open to one process during a batch of 365 days.
 
-Also checks that every stream receives the last change to every record.
+It is compared with the longest delay of a client that polls the table as often as the API sends
+changes. Also checks that every stream receives the last change to every record.
 """
 
 import asyncio
@@ -30,7 +31,8 @@ from sync_pipeline.settings import Settings
 CASE = "event_streams"
 _STREAMS = 500
 _DAYS = 365
-_GOAL_SECONDS = 1.0
+_GOAL = 2.0
+_POLL_SECONDS = 0.25  # the API combines the changes of this time
 _TIMEOUT_SECONDS = 60
 _REQUEST = "GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -59,9 +61,11 @@ def measure(settings: Settings, log: Log) -> Result:
         run_api(project_settings, free_port(0)) as api,
     ):
         idle = _memory(api)
-        received, end = Received(), threading.Event()
+        received, polled, end = Received(), list[float](), threading.Event()
         listening = threading.Thread(target=lambda: asyncio.run(_listen(api, received, end)))
+        polling = threading.Thread(target=_poll, args=[project_settings, polled, end])
         listening.start()
+        polling.start()
         try:
             _wait_until(lambda: received.open == _STREAMS)
             opened = _memory(api)
@@ -78,17 +82,19 @@ def measure(settings: Settings, log: Log) -> Result:
         finally:
             end.set()
             listening.join()
-    latest = max(received.lags)
+            polling.join()
+    latest, latest_polled = max(received.lags), max(polled)
     return Result(
         CASE,
         f"{_STREAMS} streams on one process during a batch of {_DAYS} days: the longest of "
         f"{len(received.lags):,} delays between a write and its arrival; every stream received the "
         f"last change of all {len(last_of_each):,} records",
-        f"{_GOAL_SECONDS:.0f} s",
-        latest / _GOAL_SECONDS,
-        1.0,
+        f"the longest delay of a client that polls the table every {_POLL_SECONDS:g} s",
+        latest / latest_polled,
+        _GOAL,
         {
-            "latest_seconds": round(latest, 3),
+            "measured_seconds": round(latest, 3),
+            "baseline_seconds": round(latest_polled, 3),
             "p50_seconds": round(statistics.median(received.lags), 3),
             "p99_seconds": round(statistics.quantiles(received.lags, n=100)[-1], 3),
             "batch_seconds": round(batch_seconds, 3),
@@ -100,6 +106,22 @@ def measure(settings: Settings, log: Log) -> Result:
             "busy_bytes": busy,
         },
     )
+
+
+def _poll(settings: Settings, lags: list[float], end: threading.Event) -> None:
+    """Poll the batch's record until `end` is set; append the age of each change that is found."""
+    known = None
+    with closing(psycopg2.connect(settings.tracking_url)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            while not end.wait(_POLL_SECONDS):
+                cursor.execute(
+                    "SELECT change, updated_at FROM daily_sync_status WHERE kind = 'batch'"
+                )
+                found = cursor.fetchone()
+                if found is not None and found[0] != known:
+                    known = found[0]
+                    lags.append((datetime.now(timezone.utc) - found[1]).total_seconds())
 
 
 async def _listen(api: RunningApi, received: Received, end: threading.Event) -> None:

@@ -10,13 +10,17 @@ import pytest
 
 from sync_pipeline.dagster_client import tags
 from sync_pipeline.orchestration.batch_job import build_batch_job
+from sync_pipeline.orchestration.dagster.internals import (
+    AssetMaterializationPlannedData,
+    DagsterEvent,
+)
 from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor, Suspicion
 from sync_pipeline.orchestration.recovery.reconciler import Reconciler
 from sync_pipeline.tracking.worker.workers import register, this_process
 from sync_pipeline_tests.faults.harness import Harness
 from sync_pipeline_tests.faults.plan import Fault, Plan, What, Work
 from sync_pipeline_tests.faults.world import LOST_AFTER_SECONDS, Layout, Step, World
-from sync_pipeline_tests.waiting import holds_within
+from sync_pipeline_tests.waiting import holds_within, wait_until
 
 pytestmark = [
     pytest.mark.faults,
@@ -38,6 +42,28 @@ def test_a_run_is_ended_if_its_creator_died_before_starting_it(harness: Harness)
 
     assert not ended()  # the run may be about to start
     assert holds_within(ended, 6 * LOST_AFTER_SECONDS)
+
+
+def test_a_run_is_not_ended_while_its_creator_stores_its_planned_events(harness: Harness) -> None:
+    world = harness.world(Layout.TOGETHER)
+    world.reset(0.0)
+    run = never_started(world)
+    memory = ReconcilerCursor()
+    began = time.monotonic()
+
+    def is_created_for_long() -> bool:
+        plan_day(world, run)
+        reconcile(world, memory)
+        assert not is_ended(world, run.run_id)
+        return time.monotonic() - began > 5 * LOST_AFTER_SECONDS
+
+    def ended() -> bool:
+        reconcile(world, memory)
+        return is_ended(world, run.run_id)
+
+    wait_until(is_created_for_long)
+    assert not ended()
+    assert holds_within(ended, 6 * LOST_AFTER_SECONDS)  # its creator was killed
 
 
 def test_a_worker_suspended_while_it_writes_a_record_is_declared_lost(
@@ -179,6 +205,13 @@ def reconcile(world: World, memory: ReconcilerCursor) -> Reconciler:
     reconciler = Reconciler(world.instance, world.settings, world.datasets, memory)
     reconciler.run_once()
     return reconciler
+
+
+def plan_day(world: World, run: dg.DagsterRun) -> None:
+    """Store a planned event, as Dagster does for each partition when it creates a run."""
+    planned = AssetMaterializationPlannedData(dg.AssetKey("orders"), partition="2025-01-01")
+    event = DagsterEvent.build_asset_materialization_planned_event(run.job_name, "orders", planned)
+    world.instance.report_dagster_event(event, run.run_id)
 
 
 def never_started(world: World) -> dg.DagsterRun:

@@ -5,7 +5,7 @@ The tests in `stack` use days in 2024, and those in `api` use days in 2025.
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 from sync_pipeline_tests import stack_project
@@ -22,6 +22,20 @@ attributes:
   target: {table: deliveries}
 """
 
+HISTORY_START = date(2008, 1, 1)
+HISTORY_DAYS = 6000
+_HISTORY = f"""
+type: sync_pipeline.DailySync
+attributes:
+  start_date: {HISTORY_START}
+  end_date: {HISTORY_START + timedelta(days=HISTORY_DAYS - 1)}
+  source: {{type: python, function: team.history:no_rows, columns: {{id: bigint}}}}
+  target: {{table: history}}
+  progress: {{percent: 10}}
+  parallel_days: 4
+"""
+_NO_ROWS = "def no_rows(day): return []"
+
 
 class SharedStack:
     """The stack, started when a test first needs it."""
@@ -35,7 +49,8 @@ class SharedStack:
     def get(self) -> Stack:
         """Return the running stack, starting it on the first call.
 
-        Besides the two PostgreSQL datasets, it has the dataset `deliveries`, which reads files.
+        Besides the two PostgreSQL datasets, it has `deliveries`, which reads files, and `history`,
+        whose many days have no rows.
         """
         if self._stack is None:
             project = stack_project.project(self._make_database, self._folder, start=FIRST_DAY)
@@ -43,6 +58,9 @@ class SharedStack:
             folder = stack_project.write_dataset(self._folder, "deliveries", "single_run")
             (folder / "defs.yaml").write_text(_DELIVERIES)
             (self._folder / "2025-06-01.csv").write_text("id\n1\n2\n")
+            folder = stack_project.write_dataset(self._folder, "history", "single_run")
+            (folder / "defs.yaml").write_text(_HISTORY)
+            (self._folder / "team" / "history.py").write_text(_NO_ROWS)
             dagster = self._running.enter_context(stack_project.run_dagster(made.settings))
             self._stack = Stack(made.settings, dagster)
         return self._stack

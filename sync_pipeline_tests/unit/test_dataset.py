@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sync_pipeline.config.dataset import Dataset, Every, Percent, parse_day
+from sync_pipeline.config.requests import requested_days
 from sync_pipeline.config.sources import FilesSource, PostgresSource
 from sync_pipeline.errors import RequestError
 
@@ -63,6 +64,12 @@ def test_days_are_returned_oldest_first_including_both_ends() -> None:
     days = orders().days(date(2025, 10, 9), date(2025, 10, 10), NOW)
     assert days == [date(2025, 10, 9), date(2025, 10, 10)]
     assert orders().days(date(2025, 10, 9), date(2025, 10, 9), NOW) == [date(2025, 10, 9)]
+
+
+def test_a_request_can_have_any_number_of_days() -> None:
+    long = orders(start_date="1900-01-01")
+    dataset, days = requested_days([long], "orders", "1900-01-01", "2020-12-31")
+    assert (dataset, len(days), days[-1]) == (long, 44_195, date(2020, 12, 31))
 
 
 def test_the_error_for_a_reversed_range_gives_the_right_order() -> None:

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.unit
         ReconcilerCursor(),
         ReconcilerCursor(
             17.0,
-            {"run-1": Suspicion(5.0), "run-2": Suspicion(6.0, 2)},
+            {"run-1": Suspicion(5.0), "run-2": Suspicion(6.0, 2, 34)},
             9.0,
         ),
     ],

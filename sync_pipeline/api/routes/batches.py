@@ -30,8 +30,6 @@ from sync_pipeline.errors import RequestError, one_line
 from sync_pipeline.tracking.models import day_ranges
 from sync_pipeline.tracking.read import coverage
 
-MAX_DAYS = 3660
-
 router = APIRouter(tags=["batches"])
 Key = Annotated[
     str | None,
@@ -69,7 +67,7 @@ def launch(
     """
     dataset = _dataset(services, request)
     try:
-        days = _days(dataset, request)
+        days = dataset.days(request.start_date, request.end_date, datetime.now(timezone.utc))
     except RequestError as error:
         raise ProblemError.of(error, 422, field=_field(dataset, request)) from None
     resync = request.already_synced == "resync"
@@ -92,7 +90,7 @@ def preview(
     """
     dataset = _dataset(services, request)
     try:
-        days = _days(dataset, request)
+        days = dataset.days(request.start_date, request.end_date, datetime.now(timezone.utc))
     except RequestError as error:
         total = max(0, (request.end_date - request.start_date).days + 1)
         return Envelope(
@@ -175,19 +173,6 @@ def _dataset(services: Services, request: BatchIn) -> Dataset:
         return services.catalogue.find(request.dataset)
     except RequestError as error:
         raise ProblemError.of(error, 422, field="dataset") from None
-
-
-def _days(dataset: Dataset, request: BatchIn) -> list[date]:
-    days = dataset.days(request.start_date, request.end_date, datetime.now(timezone.utc))
-    if len(days) > MAX_DAYS:
-        raise RequestError(
-            f"dataset {dataset.name}: the range has {len(days)} days, but a batch can have at most "
-            f"{MAX_DAYS}; split the range",
-            "too_many_days",
-            days=len(days),
-            max=MAX_DAYS,
-        )
-    return days
 
 
 def _field(dataset: Dataset, request: BatchIn) -> str:

@@ -1,15 +1,16 @@
-"""Runs `dagster dev` or `dagster-daemon run`, with a configurable interval between backfill checks.
+"""Runs `dagster dev` or `dagster-daemon run`, with a daemon that starts backfills sooner.
 
 `python -m sync_pipeline.orchestration.dagster dev OPTIONS` or `... daemon OPTIONS`. Dagster's own
-commands also work, but ignore SYNC_BACKFILL_INTERVAL_SECONDS and check for backfills every 30
-seconds. `local/stack.py` checks the settings.
+commands also work, but ignore SYNC_BACKFILL_INTERVAL_SECONDS, check for backfills every 30 seconds,
+and take longer to create a run of many days (see `storage.py`). `local/stack.py` checks the
+settings.
 """
 
 import logging
 import sys
 
 from sync_pipeline.orchestration.dagster import internals
-from sync_pipeline.orchestration.dagster.storage import pool_connections
+from sync_pipeline.orchestration.dagster.storage import speed_up_daemon
 from sync_pipeline.settings import current_settings
 
 _MODULE = "sync_pipeline.orchestration.dagster"
@@ -28,7 +29,7 @@ def main() -> None:
                 "checks for backfills as often as dagster-daemon does"
             )
         sys.argv = ["dagster-daemon", "run", *options]
-        internals.run_daemon_command(pool_connections)
+        internals.run_daemon_command(speed_up_daemon)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from dagster import DagsterInstance
+from dagster import DagsterInstance, DagsterRun, PartitionsDefinition
 from dagster._core.definitions.reconstruct import (
     ReconstructableRepository as ReconstructableRepository,
 )
@@ -41,6 +41,7 @@ from dagster._core.remote_origin import RemoteRepositoryOrigin as RemoteReposito
 from dagster._core.storage.dagster_run import FINISHED_STATUSES as FINISHED_STATUSES
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES as NOT_FINISHED_STATUSES
 from dagster._core.storage.dagster_run import RunRecord as RunRecord
+from dagster._core.storage.event_log import SqlEventLogStorageTable as SqlEventLogStorageTable
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin as LoadableTargetOrigin
 from dagster._core.utils import make_new_run_id as make_new_run_id
 from dagster._grpc.impl import core_execute_run as core_execute_run
@@ -111,3 +112,21 @@ def set_backfill_interval(seconds: float) -> bool:
         return False
     vars(controller)[name] = seconds
     return True
+
+
+def plan_unpartitioned_checks_once() -> None:
+    """Make runs created by this process plan a check without partitions only once.
+
+    Dagster plans such a check for each partition of the run, although it is evaluated only once.
+    For 20,000 days, that can take longer than a minute. If a later version of Dagster resolves the
+    partitions differently, nothing is changed.
+    """
+    name = "get_resolved_partitions_subset_for_events"
+    resolve = getattr(DagsterRun, name, None)
+    if resolve is None:
+        return
+
+    def resolve_if_partitioned(run: DagsterRun, partitions: PartitionsDefinition | None) -> Any:
+        return None if partitions is None else resolve(run, partitions)
+
+    setattr(DagsterRun, name, resolve_if_partitioned)

@@ -7,10 +7,14 @@ from dataclasses import asdict, dataclass, field
 @dataclass(frozen=True)
 class Suspicion:
     """A suspicion that a run is lost: the Unix time at which it began, and how many times it
-    has started over because the reconciler had not run for a while."""
+    has started over because the reconciler had not run for a while.
+
+    For a run that Dagster is creating, `last_event` is the storage ID of the run's newest event.
+    """
 
     since: float
     renewed: int = 0
+    last_event: int | None = None
 
 
 @dataclass

@@ -6,6 +6,7 @@ may not have run. The run is therefore suspected first. Does not mark its run as
 """
 
 import time
+from dataclasses import replace
 
 from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor, Suspicion
 from sync_pipeline.tracking.worker.workers import RegisteredWorker
@@ -37,14 +38,19 @@ class Suspicions:
             return None
         return f"its process {pid} sent no heartbeat for {silent:.0f} s"
 
-    def is_suspected_for(self, run_id: str, seconds: float) -> bool:
+    def is_suspected_for(
+        self, run_id: str, seconds: float, *, last_event: int | None = None
+    ) -> bool:
         """Note that a run may be lost; return whether it has been suspected for `seconds`.
 
-        If the reconciler always runs late, for example in a busy daemon, the suspicion begins
-        again each time. In that case, returns True once it has done so a few times.
+        The suspicion begins again if `last_event`, the run's newest event, has changed. If the
+        reconciler always runs late, for example in a busy daemon, the suspicion begins again each
+        time. In that case, returns True once it has done so a few times.
         """
         now = time.time()
-        suspicion = self._before.get(run_id) or Suspicion(now)
+        suspicion = self._before.get(run_id)
+        if suspicion is None or suspicion.last_event != last_event:
+            suspicion = Suspicion(now, last_event=last_event)
         self._state.suspected[run_id] = suspicion
         return now - suspicion.since >= seconds or suspicion.renewed >= _MAX_RENEWALS
 
@@ -58,4 +64,7 @@ class Suspicions:
         max_gap = max(_MAX_GAP_SECONDS, self._lost_after_seconds / 2)
         if now - (self._state.last_run_at or 0.0) < max_gap:
             return before
-        return {run_id: Suspicion(now, found.renewed + 1) for run_id, found in before.items()}
+        return {
+            run_id: replace(found, since=now, renewed=found.renewed + 1)
+            for run_id, found in before.items()
+        }

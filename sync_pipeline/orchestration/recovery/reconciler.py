@@ -21,7 +21,7 @@ import psycopg2
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.dagster_client import tags
 from sync_pipeline.errors import SyncError, one_line
-from sync_pipeline.orchestration.dagster import run_times
+from sync_pipeline.orchestration.dagster import run_creation, run_times
 from sync_pipeline.orchestration.dagster.batch_key import (
     batch_key_of_backfill,
     latest_of_batch,
@@ -52,7 +52,7 @@ from sync_pipeline.tracking.worker.workers import Worker
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
-# A run is NOT_STARTED only briefly, unless the process that created it was killed.
+# A run is NOT_STARTED while it is being created, and remains so if its creator was killed.
 _RUNNING_STATUSES = (
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTED,
@@ -96,10 +96,10 @@ class Reconciler:
             self._settings, "reconcile", statement_timeout_seconds=_STATEMENT_SECONDS
         )
         with closing(connection):
-            self._try(connection, self._open_records_of_ended_runs)
             lost, running = self._check_workers(connection)
             self._try(connection, partial(self._fail_lost_workers, lost=lost))
             self._try(connection, partial(self._process_outbox, running=running))
+            self._try(connection, self._open_records_of_ended_runs)
             self._try(connection, partial(self._fail_runs_without_worker, running=running))
             self._try(connection, self._close_abandoned_attempts)
             self._try(connection, self._close_abandoned_batches)
@@ -119,7 +119,8 @@ class Reconciler:
             connection.rollback()
 
     def _open_records_of_ended_runs(self, connection: "Connection") -> None:
-        """Open the records of batches whose runs ended while the tables were unavailable."""
+        """Open the records of batches whose runs ended while the tables were unavailable, once the
+        outcomes of their days are recorded."""
         arguments = (connection, self._instance, self._datasets, self._state)
         for correction in open_records_of_ended_runs(*arguments):
             self._correct(connection, correction)
@@ -166,8 +167,14 @@ class Reconciler:
             age = run_times.seconds_since(run_times.start_time(record))
             if age < self._settings.lost_after_seconds:
                 continue  # its worker may be about to register
-            if self._suspicions.is_suspected_for(run_id, self._settings.lost_after_seconds):
+            if self._is_suspected(record.dagster_run):
                 self._fail_run(connection, run_id, "it has no process")
+
+    def _is_suspected(self, run: dg.DagsterRun) -> bool:
+        """Return whether a run without a worker has been suspected for long enough."""
+        seconds = self._settings.lost_after_seconds + run_creation.seconds_between_events(run)
+        last_event = run_creation.last_event(self._instance, run)
+        return self._suspicions.is_suspected_for(run.run_id, seconds, last_event=last_event)
 
     def _syncs_datasets(self, run: dg.DagsterRun) -> bool:
         names = {dataset.name for dataset in self._datasets}

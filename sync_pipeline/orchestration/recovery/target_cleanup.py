@@ -53,7 +53,7 @@ def process_outbox(
     processed: list[int] = []
     for entry in _in_target(connection, settings, outbox.entries) or []:
         run_id = entry.outcome.run_id or ""
-        if len(processed) == _MAX_PER_RUN:
+        if of_run is None and len(processed) == _MAX_PER_RUN:
             break
         if run_id in running or of_run not in (None, run_id):
             continue

@@ -11,6 +11,7 @@ from sync_pipeline.api.runs import runs_of
 from sync_pipeline_tests.integration.api.client import BASE, LAUNCH, PREVIEW, Client, body
 from sync_pipeline_tests.integration.api.conftest import UNREACHABLE, server_on, wired
 from sync_pipeline_tests.integration.helpers import at_once
+from sync_pipeline_tests.integration.shared_stack import HISTORY_DAYS, HISTORY_START
 from sync_pipeline_tests.stack_project import ROWS_PER_DAY, Stack, days
 from sync_pipeline_tests.waiting import wait_until
 
@@ -55,6 +56,20 @@ def test_a_launched_batch_is_syncing_immediately_and_succeeds_under_one_record(
     assert {attempt["triggered_by"] for attempt in attempts} == {"local, API"}
 
 
+def test_a_batch_can_have_thousands_of_days(api: Client) -> None:
+    request = body(days(HISTORY_START, HISTORY_DAYS), dataset="history")
+    preview = api.post(PREVIEW, request).data
+    assert preview["days"]["to_sync"] == preview["days"]["total"] == HISTORY_DAYS
+    launched = api.post(LAUNCH, request)
+    assert launched.status == 202
+    assert launched.data["record"]["total_days"] == HISTORY_DAYS
+    cancel = f"{BASE}/sync-status/{launched.data['record_id']}/cancel"
+    assert api.post(cancel).status == 202
+    ended = api.wait_for(launched.data["record_id"], "failed")
+    assert ended["success_count"] + ended["failed_count"] == HISTORY_DAYS
+    assert ended["remarks"] == "批量同步失败: cancelled by local over the API"
+
+
 def test_a_key_launches_once_and_cannot_be_reused_for_a_different_request(
     api: Client, stack: Stack
 ) -> None:
@@ -88,7 +103,7 @@ def test_a_launch_that_cannot_reach_dagster_is_closed_as_not_run_and_can_be_repe
 ) -> None:
     batch_days = days(date(2025, 9, 1), 2)
     with wired(stack, tmp_path) as (to_dagster, client):
-        assert len(client.get(f"{BASE}/datasets").data["datasets"]) == 3
+        assert len(client.get(f"{BASE}/datasets").data["datasets"]) == 4
         to_dagster.cut = True
         problem = client.post(LAUNCH, body(batch_days), Idempotency_Key="later").problem
         assert problem["status"] == 503
@@ -138,12 +153,12 @@ def test_without_dagster_records_can_be_read_but_not_launched(stack: Stack, tmp_
         (
             {"start_date": "2025-01-01", "end_date": "2025-01-01"},
             "dataset",
-            "several datasets exist; name one of: deliveries, events, orders",
+            "several datasets exist; name one of: deliveries, events, history, orders",
         ),
         (
             {"dataset": "invoices", "start_date": "2025-01-01", "end_date": "2025-01-01"},
             "dataset",
-            "dataset 'invoices' not found; known datasets: deliveries, events, orders",
+            "dataset 'invoices' not found; known datasets: deliveries, events, history, orders",
         ),
         (
             {"dataset": "orders", "start_date": "2025-1-1", "end_date": "2025-01-01"},
@@ -199,7 +214,7 @@ def test_a_preview_returns_synced_skipped_and_refused_days_and_writes_nothing(
 
 
 def test_the_datasets_match_their_definitions(api: Client) -> None:
-    deliveries, events, orders = api.get(f"{BASE}/datasets").data["datasets"]
+    deliveries, events, _, orders = api.get(f"{BASE}/datasets").data["datasets"]
     assert (events["name"], orders["name"]) == ("events", "orders")
     assert (deliveries["name"], deliveries["source"]) == ("deliveries", "{day}.csv")
     assert (orders["first_day"], orders["last_day"]) == ("2024-01-01", "2025-12-31")

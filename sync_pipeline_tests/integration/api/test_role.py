@@ -88,8 +88,9 @@ def test_the_role_can_launch_cancel_retry_and_read_everything(
         "SELECT nextval('daily_sync_status_change')",
         "SELECT * FROM orders",
         "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
-        "SELECT sync_open_batch('cli-1', 'orders', '{2025-01-01}', 'x', 'skip', '2025-01-01',"
-        " '批量同步: x')",
+        "SELECT sync_request_batch('cli-1', 'orders', '{2025-01-01}', 'x', 'skip')",
+        "SELECT sync_open_batch('cli-1', 'orders', '{2025-01-01}', 'run-1', 'x', 'skip')",
+        "SELECT sync_fail_run(run_id, 'x') FROM sync_attempt WHERE run_id IS NOT NULL",
     ],
 )
 def test_the_role_cannot_change_history_with_sql(role_url: str, statement: str) -> None:
@@ -110,7 +111,6 @@ def test_the_roles_functions_do_not_change_closed_records_or_days(
     )
     before, attempts = stack.target(query), stack.target(attempts_query)
     for row in before:
-        helpers.run(role_url, f"SELECT sync_project_batch({row['id']}, '批量同步: all lost', 'x')")
         with pytest.raises(psycopg2.errors.NoDataFound, match=f"record {row['id']} "):
             helpers.run(role_url, f"SELECT sync_cancel_pending({row['id']}, 'x', 'y')")
         if row["status"] != "failed" or row["kind"] == "day":
@@ -149,8 +149,7 @@ def test_temporary_tables_do_not_replace_the_real_ones(
         role_url,
         "CREATE TEMP TABLE daily_sync_status (LIKE daily_sync_status INCLUDING DEFAULTS)",
         "CREATE TEMP TABLE sync_attempt (LIKE sync_attempt INCLUDING DEFAULTS)",
-        f"SELECT sync_open_batch('{key}', 'orders', '{{2025-05-25}}', 'x', 'skip', '2025-05-25',"
-        " '批量同步: 2025-05-25 至 2025-05-25, 共1天')",
+        f"SELECT sync_request_batch('{key}', 'orders', '{{2025-05-25}}', 'x', 'skip')",
     )
     assert stack.batch(key)["id"] == opened[0][0]
     helpers.run(

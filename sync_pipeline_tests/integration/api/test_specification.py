@@ -81,7 +81,10 @@ def test_a_launched_batch_is_listed_with_its_remarks_and_progress(
     api: Client, stack: Stack
 ) -> None:
     problem = curl(api, LAUNCH)  # this stack has several datasets
-    assert problem["detail"] == "several datasets exist; name one of: deliveries, events, orders"
+    assert (
+        problem["detail"]
+        == "several datasets exist; name one of: deliveries, events, history, orders"
+    )
     named = LAUNCH.replace('{"start', '{"dataset": "orders", "start')
     launched = curl(api, named)["data"]["record"]
     assert launched["status"] == "syncing"

@@ -103,7 +103,8 @@ def test_removing_a_dataset_during_its_batch_leaves_a_correct_record_and_healthy
     ended = run(stack.settings.environment, "retry", record["id"])
     assert ended.code == 2
     assert (
-        "dataset 'parcels' not found; known datasets: deliveries, events, orders" in ended.complaint
+        "dataset 'parcels' not found; known datasets: deliveries, events, history, orders"
+        in ended.complaint
     )
     assert stack.batch(key) == record
     for sensor in ("reconcile", "record_backfills", "record_run_failure"):

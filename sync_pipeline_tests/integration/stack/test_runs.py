@@ -141,8 +141,10 @@ BAD_REQUESTS: dict[str, dict[str, Any]] = {
     "end_date: '2024-06-31' is not a date": {"end_date": "2024-06-31"},
     "is before its first day": {"start_date": "2023-12-31"},
     "cannot be synced: the dataset's end_date": {"end_date": "2026-01-02"},
-    "dataset 'ordres' not found; known datasets: deliveries, events, orders": {"dataset": "ordres"},
-    "several datasets exist; name one of: deliveries, events, orders": {"dataset": None},
+    "dataset 'ordres' not found; known datasets: deliveries, events, history, orders": {
+        "dataset": "ordres"
+    },
+    "several datasets exist; name one of: deliveries, events, history, orders": {"dataset": None},
 }
 
 
