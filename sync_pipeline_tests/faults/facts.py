@@ -87,6 +87,11 @@ def holders_of_slots(world: World) -> list[str]:
     return [row["run_id"] for row in found]
 
 
+def has_lost_workers(world: World) -> bool:
+    """Return whether a run was ended because its worker was lost."""
+    return bool(world.query("tracking", "SELECT FROM sync_correction WHERE run_id IS NOT NULL"))
+
+
 def readers(world: World, dataset: str) -> int:
     """Return how many sessions are reading the dataset's source."""
     (row,) = world.query(

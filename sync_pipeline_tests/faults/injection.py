@@ -145,7 +145,8 @@ def _sleep(played: Round, fault: Fault) -> Iterator[None]:
             played.violations.append(f"{victim.key}: suspended, but not declared lost")
         other = played.launch(victim.number, f"{victim.key}-takeover", resync=True)
         other.worker.process.wait(_SECONDS_TO_TAKE_OVER)
-        if len(played.plan.faults) == 1 and other.worker.process.poll() != 0:
+        alone = len(played.plan.faults) == 1 and not other.work.fails_if_synced
+        if alone and other.worker.process.poll() != 0:
             played.violations.append(
                 f"{other.key}: took over from a lost worker, but ended with exit code "
                 f"{other.worker.process.poll()}"

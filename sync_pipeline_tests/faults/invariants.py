@@ -13,6 +13,7 @@ from datetime import date, datetime, timedelta
 
 import dagster as dg
 
+from sync_pipeline.dagster_client.tags import SCHEDULE_TAG
 from sync_pipeline_tests.faults.facts import Facts, Row, gather, key_of
 from sync_pipeline_tests.faults.round import Round
 from sync_pipeline_tests.faults.tables import DATASETS, DAYS_SHARING, SHARED_ID, TABLES
@@ -385,6 +386,16 @@ def dagster_and_the_record_agree(facts: Facts) -> Iterator[str]:
             yield f"run {run.run_id} of {key} succeeded, but its record is {records.get(key)}"
 
 
+def days_of_a_schedule_name_it(facts: Facts) -> Iterator[str]:
+    """Each attempt of a nightly run or of its retries was triggered by the schedule."""
+    names = {run.run_id: run.tags.get(SCHEDULE_TAG) for run in facts.runs}
+    for attempt in facts.attempts:
+        name = names.get(attempt["run_id"])
+        begun = name is not None and attempt["started_at"] is not None
+        if begun and attempt["triggered_by"] != f"schedule {name}":
+            yield f"attempt {attempt['id']} of {name} was triggered by {attempt['triggered_by']}"
+
+
 def no_password_is_exposed(facts: Facts) -> Iterator[str]:
     """The password appears in no record, attempt, worker, correction, run, event or log."""
     tables = ("daily_sync_status", "sync_attempt", "sync_worker", "sync_correction")
@@ -419,5 +430,6 @@ INVARIANTS: Sequence[Callable[[Facts], Iterator[str]]] = (
     no_two_workers_load_a_day_at_once,
     every_synced_day_is_materialized,
     dagster_and_the_record_agree,
+    days_of_a_schedule_name_it,
     no_password_is_exposed,
 )

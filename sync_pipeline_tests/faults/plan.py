@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from random import Random
 
-from sync_pipeline_tests.faults.tables import DATASETS, TABLES
+from sync_pipeline_tests.faults.tables import DATASETS, TABLES, Table
 from sync_pipeline_tests.faults.world import DAYS, DAYS_SYNCED, Layout, Step
 
 
@@ -51,6 +51,11 @@ class Work:
     resync: bool
     form: Form
     starts_after: float
+
+    @property
+    def fails_if_synced(self) -> bool:
+        """Whether its days fail if they have rows, because they cannot be synced again."""
+        return self.form is Form.RANGE and not TABLES[self.dataset].can_resync
 
 
 @dataclass(frozen=True)
@@ -155,6 +160,12 @@ def _works_of(*datasets: str) -> Callable[[Random], list[Work]]:
     return works
 
 
+def _appending_works(rng: Random) -> list[Work]:
+    """Return works for tables that only append; some sync days again that cannot be."""
+    works = _works_of("ledger", "journal")(rng)
+    return [replace(work, form=Form.RANGE) if rng.random() < 0.4 else work for work in works]
+
+
 def _racing_works(rng: Random) -> list[Work]:
     dataset, first = rng.choice(DATASETS), rng.randrange(DAYS_SYNCED - 20, DAYS - 40)
     # Some workers start on the same day at the same time.
@@ -204,17 +215,24 @@ def _launched_works(rng: Random) -> list[Work]:
 
 def _work(rng: Random, dataset: str, first: int | None = None) -> Work:
     table = TABLES[dataset]
-    # Only days that have not been synced yet pass all steps of a table that keeps its rows.
-    earliest = 0 if table.replaces and not table.partitioned else DAYS_SYNCED - 2
     form = Form.RANGE if rng.random() < 0.3 and table.can_resync else Form.JOB
     return Work(
         dataset=dataset,
-        first=rng.randrange(earliest, DAYS - 20) if first is None else first,
+        first=_first_day(rng, table) if first is None else first,
         count=rng.randint(4, 20),
         resync=rng.random() < 0.6,
         form=form,
         starts_after=rng.choice([0.0, 0.0, round(rng.random() * 0.4, 2)]),
     )
+
+
+def _first_day(rng: Random, table: Table) -> int:
+    """Return a first day; the work may contain synced days, other days, or both."""
+    # Only days without rows pass all steps of these tables.
+    if table.partitioned or table.write == "append_only":
+        near = rng.randrange(DAYS_SYNCED - 10, DAYS_SYNCED)
+        return rng.choice([near, rng.randrange(DAYS_SYNCED, DAYS - 20)])
+    return rng.randrange(DAYS - 20)
 
 
 def _layout(rng: Random, faults: list[Fault]) -> Layout:
@@ -376,7 +394,7 @@ KINDS: dict[str, Kind] = {
     "full": Kind(_full, _works_of(*_FILLABLE)),
     "race": Kind(_in_a_race, _racing_works),
     "upsert": Kind(_any, _works_of("accounts")),
-    "append": Kind(_any, _works_of("ledger", "journal")),
+    "append": Kind(_any, _appending_works),
     "partition": Kind(_any, _works_of("metrics")),
     "day": Kind(_of_a_single_day, _single_days),
     "schedule": Kind(_of_a_single_day, _nightly_works),

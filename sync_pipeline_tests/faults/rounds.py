@@ -66,6 +66,7 @@ def _play(played: Round) -> None:
     ):
         _run_with_faults(played)
     _check_unhurt(played)
+    _check_requested(played)
     undo_all(played)
     _agree(played)
     played.violations += invariants.violations(played)
@@ -130,8 +131,8 @@ def _check_repeatedly(played: Round) -> Iterator[None]:
 def _check_slots(played: Round) -> None:
     """Check that no more days are read at once than a source has slots.
 
-    The sessions of a killed or suspended worker may remain for a while after its slot has been
-    released. All slots are released if the target restarts.
+    The sessions of a killed, suspended or lost worker may remain for a while after its slot has
+    been released. All slots are released if the target restarts.
     """
     stopped = {fault.where for fault in played.plan.faults if fault.what is What.STOP}
     if "target" in stopped:
@@ -141,7 +142,7 @@ def _check_slots(played: Round) -> None:
         if table.max_connections is not None:
             allowed = table.max_connections + len(played.hurt) * table.parallel_days
             reading = facts.readers(played.world, dataset)
-            if reading > allowed:
+            if reading > allowed and not facts.has_lost_workers(played.world):
                 played.violations.append(
                     f"{reading} sessions read {dataset}, allowed are {allowed}"
                 )
@@ -157,6 +158,16 @@ def _check_unhurt(played: Round) -> None:
             played.violations.append(
                 f"{launched.key}: nothing happened to it, but it ended with exit code {code}"
             )
+
+
+def _check_requested(played: Round) -> None:
+    """Check that every nightly run and every run for a single day was created."""
+    first = {launched.number: launched for launched in reversed(played.launched)}.values()
+    for launched in first:
+        printed = launched.work.form in (Form.DAY, Form.SCHEDULE)
+        created = any("run_id" in message for message in launched.worker.messages())
+        if printed and not created and launched.worker.process.poll() == 0:
+            played.violations.append(f"{launched.key}: ended successfully without a run")
 
 
 @contextmanager
@@ -236,9 +247,10 @@ def _retry(played: Round) -> None:
 
 
 def _has_succeeded(launched: Launched, records: dict[str, str]) -> bool:
+    """Return whether there is nothing to retry."""
     if launched.work.form in (Form.DAY, Form.SCHEDULE):
         return launched.worker.process.poll() == 0
-    return records.get(launched.key) == "success"
+    return launched.work.fails_if_synced or records.get(launched.key) == "success"
 
 
 def _latest_of_each_key(played: Round) -> list[Launched]:
