@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,17 @@ def contents(world: World) -> tuple[Contents, SharedRows]:
         else:
             rows[row["dataset"], row["day"]].append((row["id"], row["amount"]))
     return rows, shared
+
+
+def commit_times(world: World) -> dict[tuple[str, date], datetime]:
+    """Return when the latest rows of each day were committed, by dataset and day."""
+    selected = (
+        f"SELECT '{name}' AS dataset, day, max(pg_xact_commit_timestamp(xmin)) AS at FROM {name}"
+        f" WHERE id <> {SHARED_ID} GROUP BY day"
+        for name in DATASETS
+    )
+    rows = world.query("target", " UNION ALL ".join(selected))
+    return {(row["dataset"], row["day"]): row["at"] for row in rows}
 
 
 def partitions(world: World) -> list[Row]:
@@ -146,6 +157,7 @@ class Facts:
     attempts: list[Row]
     contents: Contents
     shared: SharedRows
+    commit_times: dict[tuple[str, date], datetime]
     partitions: list[Row]
     datasets: set[str]  # that the round synced
     reported: Reported
@@ -177,6 +189,7 @@ def gather(played: Round) -> Facts:
         attempts=attempts(world),
         contents=rows,
         shared=shared,
+        commit_times=commit_times(world),
         partitions=partitions(world),
         datasets=datasets,
         reported=reported(world, datasets),

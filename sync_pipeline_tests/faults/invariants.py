@@ -328,6 +328,24 @@ def a_batch_starts_before_and_ends_after_its_days(facts: Facts) -> Iterator[str]
             )
 
 
+def no_day_ends_after_its_commit(facts: Facts) -> Iterator[str]:
+    """A synced day's record does not end after its rows were committed.
+
+    Results are compared by the times at which they ended, so a late end hides a newer result. For
+    tables that replace days, because every sync writes all rows again.
+    """
+    for record in facts.days:
+        committed = facts.commit_times.get((record["dataset"], record["sync_date"]))
+        replaced = TABLES[record["dataset"]].replaces
+        if record["status"] != "success" or not replaced or committed is None:
+            continue
+        if record["end_time"] > committed + _SLACK:
+            yield (
+                f"day {record['dataset']} {record['sync_date']} ended at {record['end_time']}, "
+                f"but was committed at {committed}"
+            )
+
+
 def no_two_workers_load_a_day_at_once(facts: Facts) -> Iterator[str]:
     """Each successful attempt for a day starts after the previous one has ended.
 
@@ -427,6 +445,7 @@ INVARIANTS: Sequence[Callable[[Facts], Iterator[str]]] = (
     committed_rows_are_recorded,
     a_successful_batch_has_all_its_days,
     a_batch_starts_before_and_ends_after_its_days,
+    no_day_ends_after_its_commit,
     no_two_workers_load_a_day_at_once,
     every_synced_day_is_materialized,
     dagster_and_the_record_agree,
