@@ -22,7 +22,8 @@ from sync_pipeline_tests.faults.tables import TABLES
 from sync_pipeline_tests.faults.world import LOST_AFTER_SECONDS, Step, day_number
 from sync_pipeline_tests.waiting import holds_within, pause
 
-_SECONDS_TO_COME = 5
+_SECONDS_TO_COME = 15
+_SECONDS_TO_DIE = 5
 _SECONDS_TO_TAKE_OVER = 20
 _SECONDS_TO_LAUNCH = 45
 _SECONDS_TO_BE_LOST = 8 * LOST_AFTER_SECONDS
@@ -51,7 +52,8 @@ def inject(played: Round, fault: Fault) -> bool:
     struck = False
     work = played.plan.works[fault.victim]
     if fault.step is not Step.BEFORE_LOCK and work.count > 1:  # else close it before the first day
-        holds_within(lambda: played.has_begun(fault.victim), _SECONDS_TO_COME)
+        victim = played.victim(fault).worker
+        holds_within(lambda: victim.is_over or played.has_begun(fault.victim), _SECONDS_TO_COME)
         # Wait at most half of the work's duration, because it must still be running afterwards.
         longest = work.count * played.plan.pace / TABLES[work.dataset].parallel_days / 2
         pause(min(fault.after, longest))
@@ -76,7 +78,7 @@ def _kill(played: Round, fault: Fault) -> Iterator[None]:
     if not victim.worker.signal(signal.SIGKILL):
         return
     played.hurt.add(victim.key)
-    victim.worker.process.wait(_SECONDS_TO_COME)
+    victim.worker.process.wait(_SECONDS_TO_DIE)
     yield
     _launch_again(played, fault, victim)
 
@@ -92,7 +94,7 @@ def _kill_holder(played: Round, fault: Fault) -> Iterator[None]:
     if not victims or not victims[0].worker.signal(signal.SIGKILL):
         return
     played.hurt.add(victims[0].key)
-    victims[0].worker.process.wait(_SECONDS_TO_COME)
+    victims[0].worker.process.wait(_SECONDS_TO_DIE)
     yield
 
 
