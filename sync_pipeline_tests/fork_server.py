@@ -165,13 +165,13 @@ def _running(command: Sequence[str], options: Mapping[str, Any]) -> Callable[[],
             before()
         _become(command, environment, kept)
         if any(_starts_with(command, words) for words in _LAUNCHING_RUNS):
-            _fork_run_server()
+            fork_run_server()
         _run_module(command[0])
 
     return in_child
 
 
-def _fork_run_server() -> None:
+def fork_run_server() -> None:
     """Fork the fork server of `multiprocessing`, from which runs are forked.
 
     Otherwise, the first run would start it with a new interpreter.

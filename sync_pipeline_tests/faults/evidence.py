@@ -39,7 +39,8 @@ def keep(played: Round, folder: Path) -> Path:
 
 
 def _events(played: Round, runs: list[dg.DagsterRun]) -> Iterable[str]:
-    keys = {launched.key for launched in played.launched} | set(played.elsewhere)
+    keys = {launched.key for launched in played.launched} | set(played.batch_keys())
+    keys |= {run_id for launched in played.launched for run_id in launched.single_runs}
     for run in reversed(runs):
         if key_of(run) in keys:
             for entry in played.world.instance.all_logs(run.run_id):

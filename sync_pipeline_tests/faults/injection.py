@@ -9,17 +9,23 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
+import dagster as dg
 import psycopg2
 
 from sync_pipeline_tests.faults.disk import TABLESPACE
+from sync_pipeline_tests.faults.facts import holders_of_slots
 from sync_pipeline_tests.faults.gates import closed_gate
+from sync_pipeline_tests.faults.launching import LaunchedRun
 from sync_pipeline_tests.faults.plan import Fault, What
 from sync_pipeline_tests.faults.round import Launched, Round
-from sync_pipeline_tests.faults.world import LOST_AFTER_SECONDS, PARALLEL_DAYS, Step, day_number
+from sync_pipeline_tests.faults.tables import TABLES
+from sync_pipeline_tests.faults.world import LOST_AFTER_SECONDS, Step, day_number
 from sync_pipeline_tests.waiting import holds_within, pause
 
-_SECONDS_TO_COME = 5
+_SECONDS_TO_COME = 15
+_SECONDS_TO_DIE = 5
 _SECONDS_TO_TAKE_OVER = 20
+_SECONDS_TO_LAUNCH = 45
 _SECONDS_TO_BE_LOST = 8 * LOST_AFTER_SECONDS
 _PURPOSES = {
     "source": "application_name LIKE 'sync_pipeline: read %'",
@@ -45,10 +51,11 @@ def inject(played: Round, fault: Fault) -> bool:
         return next(steps, True) is None and _finish(steps)
     struck = False
     work = played.plan.works[fault.victim]
-    if fault.step is not Step.BEFORE_LOCK:  # its gate must close before the first day
-        holds_within(lambda: played.has_begun(fault.victim), _SECONDS_TO_COME)
+    if fault.step is not Step.BEFORE_LOCK and work.count > 1:  # else close it before the first day
+        victim = played.victim(fault).worker
+        holds_within(lambda: victim.is_over or played.has_begun(fault.victim), _SECONDS_TO_COME)
         # Wait at most half of the work's duration, because it must still be running afterwards.
-        longest = work.count * played.plan.pace / PARALLEL_DAYS[work.dataset] / 2
+        longest = work.count * played.plan.pace / TABLES[work.dataset].parallel_days / 2
         pause(min(fault.after, longest))
     day = day_number(work.first + (work.count // 2 if fault.step is Step.AFTER_COMMIT else 0))
     try:
@@ -70,9 +77,46 @@ def _kill(played: Round, fault: Fault) -> Iterator[None]:
     victim = played.victim(fault)
     if not victim.worker.signal(signal.SIGKILL):
         return
-    victim.worker.process.wait(_SECONDS_TO_COME)
+    played.hurt.add(victim.key)
+    victim.worker.process.wait(_SECONDS_TO_DIE)
     yield
     _launch_again(played, fault, victim)
+
+
+def _kill_holder(played: Round, fault: Fault) -> Iterator[None]:
+    """Kill a worker that holds a slot of the source, so that another worker can acquire it."""
+    holders = holders_of_slots(played.world)
+    pids = played.world.query(
+        "tracking", "SELECT pid FROM sync_worker WHERE run_id = ANY(%s)", [holders]
+    )
+    known = {row["pid"] for row in pids}
+    victims = [one for one in played.launched if one.worker.pid in known]
+    if not victims or not victims[0].worker.signal(signal.SIGKILL):
+        return
+    played.hurt.add(victims[0].key)
+    victims[0].worker.process.wait(_SECONDS_TO_DIE)
+    yield
+
+
+def _kill_server(played: Round, fault: Fault) -> Iterator[None]:
+    """Kill the fork server while it is requested to fork a run.
+
+    The run must be launched nevertheless: by a new fork server or by Dagster's default launcher.
+    """
+    assert played.launcher is not None
+    server = played.launcher.fork_server()
+    server.suspend()
+    other = played.launch(fault.victim, f"w{fault.victim}-without-fork-server", resync=True)
+    run = other.worker.process
+    assert isinstance(run, LaunchedRun)
+    if fault.lasts:  # until the request waits for the fork server
+        holds_within(lambda: run.status is dg.DagsterRunStatus.STARTING, _SECONDS_TO_LAUNCH)
+        pause(fault.lasts)
+    server.kill()
+    yield
+    run.wait(_SECONDS_TO_LAUNCH)
+    by = "a new fork server" if run.is_forked else "Dagster's default launcher"
+    played.strike(f"run launched by {by}", f"{other.key} launched by {by}")
 
 
 def _cancel(played: Round, fault: Fault) -> Iterator[None]:
@@ -93,6 +137,7 @@ def _sleep(played: Round, fault: Fault) -> Iterator[None]:
     victim = played.victim(fault)
     if not victim.worker.signal(signal.SIGSTOP):
         return
+    played.hurt.add(victim.key)
     try:
         if fault.split:
             _terminate(played, "target")
@@ -102,7 +147,8 @@ def _sleep(played: Round, fault: Fault) -> Iterator[None]:
             played.violations.append(f"{victim.key}: suspended, but not declared lost")
         other = played.launch(victim.number, f"{victim.key}-takeover", resync=True)
         other.worker.process.wait(_SECONDS_TO_TAKE_OVER)
-        if len(played.plan.faults) == 1 and other.worker.process.poll() != 0:
+        alone = len(played.plan.faults) == 1 and not other.work.fails_if_synced
+        if alone and other.worker.process.poll() != 0:
             played.violations.append(
                 f"{other.key}: took over from a lost worker, but ended with exit code "
                 f"{other.worker.process.poll()}"
@@ -189,6 +235,8 @@ def _try(played: Round, statement: str) -> None:
 
 _ACTS: dict[What, Callable[[Round, Fault], Iterator[None]]] = {
     What.KILL: _kill,
+    What.KILL_HOLDER: _kill_holder,
+    What.KILL_SERVER: _kill_server,
     What.CANCEL: _cancel,
     What.SLEEP: _sleep,
     What.CUT: _cut,

@@ -9,14 +9,15 @@ import itertools
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import dagster as dg
 
+from sync_pipeline.dagster_client.tags import SCHEDULE_TAG
 from sync_pipeline_tests.faults.facts import Facts, Row, gather, key_of
 from sync_pipeline_tests.faults.round import Round
+from sync_pipeline_tests.faults.tables import DATASETS, DAYS_SHARING, SHARED_ID, TABLES
 from sync_pipeline_tests.faults.world import (
-    DATASETS,
     DAYS,
     DAYS_SYNCED,
     PASSWORD,
@@ -42,13 +43,21 @@ def violations(played: Round) -> list[str]:
 
 
 def one_record_for_every_batch(facts: Facts) -> Iterator[str]:
-    """Each batch that started has exactly one record, and that record has the right dataset."""
+    """Each batch that started has exactly one record, and that record has the right dataset.
+
+    Runs for single days have no batch record.
+    """
     found: dict[str, list[str]] = defaultdict(list)
     for batch in facts.batches:
         found[batch["batch_key"]].append(batch["dataset"])
     for key, datasets in found.items():
         if key in facts.launched_keys and datasets != [facts.launched_keys[key]]:
             yield f"batch {key} has records in {datasets}"
+        if key not in facts.launched_keys and not key.startswith("before-"):
+            yield f"batch {key} has a record in {datasets}, but was not launched"
+    for attempt in facts.attempts:
+        if attempt["run_id"] in facts.single_runs and attempt["batch_id"] is not None:
+            yield f"attempt {attempt['id']} of a run for a single day belongs to a batch"
     for run in facts.runs:
         key = key_of(run)
         if key in facts.launched_keys and key not in found and _has_started(facts.world, run):
@@ -134,14 +143,18 @@ def day_records_match_their_latest_attempts(facts: Facts) -> Iterator[str]:
 
 
 def a_synced_day_holds_exactly_its_source_rows(facts: Facts) -> Iterator[str]:
-    """A synced day has the rows that the source had at the time of the attempt."""
+    """A synced day has the rows that the source had at the time of the attempt.
+
+    For tables that replace days; for the others, see `kept_rows_are_those_of_all_syncs`.
+    """
     for record in facts.days:
         latest = facts.latest_attempt(record)
         if record["status"] != "success" or latest is None:
             continue
         generation = facts.world.generation_of(latest["id"])
         day = (record["dataset"], record["sync_date"])
-        if facts.contents.get(day, []) != expected(record["sync_date"], generation):
+        replaced = TABLES[day[0]].replaces
+        if replaced and facts.contents.get(day, []) != expected(record["sync_date"], generation):
             yield (
                 f"day {day[0]} {day[1]} was synced by attempt {latest['attempt']} (generation "
                 f"{generation}) but has {_describe(facts.contents.get(day, []))}"
@@ -149,13 +162,125 @@ def a_synced_day_holds_exactly_its_source_rows(facts: Facts) -> Iterator[str]:
 
 
 def no_day_mixes_generations(facts: Facts) -> Iterator[str]:
-    """Each day has all rows of exactly one generation, once each, or no rows if never synced."""
-    for dataset in DATASETS:
+    """Each day has all rows of exactly one generation, once each, or no rows if never synced.
+
+    For tables that replace days.
+    """
+    for dataset in (name for name in DATASETS if TABLES[name].replaces):
         for day in map(day_number, range(DAYS)):
             held = facts.contents.get((dataset, day), [])
             whole = [expected(day, number) for _, number in facts.world.generations]
             if held not in whole and not (held == [] and day >= day_number(DAYS_SYNCED)):
                 yield f"day {dataset} {day} has {_describe(held)}"
+
+
+def kept_rows_are_those_of_all_syncs(facts: Facts) -> Iterator[str]:
+    """A table that keeps its rows has each row of each successful sync exactly once.
+
+    With `upsert`, a row has its values from the latest sync that read it; with `append_only`, from
+    the first. Without a key, only one sync of a day wrote rows. No other day's rows have changed.
+    """
+    synced = _synced_generations(facts)
+    for dataset in (name for name in DATASETS if not TABLES[name].replaces):
+        for day in map(day_number, range(DAYS)):
+            held = facts.contents.get((dataset, day), [])
+            whole = _kept(dataset, day, sorted(synced[dataset, day]))
+            if held != whole:
+                yield (
+                    f"day {dataset} {day} was synced in generations {sorted(synced[dataset, day])} "
+                    f"but has {_describe(held)}"
+                )
+
+
+def _synced_generations(facts: Facts) -> dict[tuple[str, date], set[int]]:
+    found: dict[tuple[str, date], set[int]] = defaultdict(set)
+    for attempt in facts.attempts:
+        if attempt["state"] == "success":
+            day = (attempt["dataset"], attempt["sync_date"])
+            found[day].add(facts.world.generation_of(attempt["id"]))
+    return found
+
+
+def _kept(dataset: str, day: date, generations: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the rows of a day that were kept after syncs in these generations, in order."""
+    table, kept = TABLES[dataset], dict[int, int]()
+    for generation in generations:
+        rows = dict(expected(day, generation))
+        if table.key:
+            rows.pop(SHARED_ID, None)  # see shared_keys_are_kept_once
+            kept = rows | kept if table.write == "append_only" else kept | rows
+        else:
+            kept = kept or rows
+    return sorted(kept.items())
+
+
+def shared_keys_are_kept_once(facts: Facts) -> Iterator[str]:
+    """A key that rows of several days share is in the table exactly once, as in one of its syncs.
+
+    With `upsert`, that is the last of these syncs; with `append_only`, the first.
+    """
+    for dataset in (name for name in DATASETS if TABLES[name].key):
+        writes: dict[int, list[tuple[datetime, tuple[date, int]]]] = defaultdict(list)
+        for attempt in facts.attempts:
+            if attempt["dataset"] == dataset and attempt["state"] == "success":
+                day = attempt["sync_date"]
+                amount = dict(expected(day, facts.world.generation_of(attempt["id"]))).get(
+                    SHARED_ID
+                )
+                if amount is not None:
+                    key = -1 - (day - day_number(0)).days // DAYS_SHARING
+                    writes[key].append((attempt["ended_at"], (day, amount)))
+        for key in writes.keys() | {key for name, key in facts.shared if name == dataset}:
+            held = facts.shared.get((dataset, key), [])
+            allowed = _allowed(writes[key], first=TABLES[dataset].write == "append_only")
+            if len(held) != 1 or held[0] not in allowed:
+                yield f"key {key} of {dataset} has the rows {held}, expected is one of {allowed}"
+
+
+def _allowed(
+    writes: list[tuple[datetime, tuple[date, int]]], *, first: bool
+) -> list[tuple[date, int]]:
+    """Return the rows that were written first or last; there are several if they were written at
+    almost the same time."""
+    if not writes:
+        return []
+    times = [at for at, _ in writes]
+    if first:
+        return [row for at, row in writes if at <= min(times) + _SLACK]
+    return [row for at, row in writes if at >= max(times) - _SLACK]
+
+
+def a_partition_holds_exactly_its_day(facts: Facts) -> Iterator[str]:
+    """A partitioned table has an attached partition for each day that ever had rows, and no other.
+
+    No table that was prepared for a partition is left over.
+    """
+    synced = _synced_generations(facts)
+    for dataset in (name for name in DATASETS if TABLES[name].partitioned):
+        found = {row["name"]: row for row in facts.partitions if row["dataset"] == dataset}
+        needed = {
+            f"{dataset}_{day:%Y_%m_%d}": f"FOR VALUES FROM ('{day}') TO ('{day + timedelta(1)}')"
+            for (name, day), generations in synced.items()
+            if name == dataset and any(expected(day, generation) for generation in generations)
+        }
+        for name in found.keys() | needed.keys():
+            row = found.get(name)
+            if row is None or name not in needed:
+                yield f"partition {name}: {'left over' if row else 'missing'}"
+            elif not row["attached"] or row["has_check"] or row["bounds"] != needed[name]:
+                yield f"partition {name}: {row}"
+
+
+def a_success_counts_the_rows_of_its_day(facts: Facts) -> Iterator[str]:
+    """Each successful attempt has read and loaded as many rows as the source had for the day."""
+    for attempt in facts.attempts:
+        if attempt["state"] == "success":
+            rows = len(expected(attempt["sync_date"], facts.world.generation_of(attempt["id"])))
+            if (attempt["rows_read"], attempt["rows_loaded"]) != (rows, rows):
+                yield (
+                    f"attempt {attempt['id']} read {attempt['rows_read']} rows and loaded "
+                    f"{attempt['rows_loaded']}, but its day has {rows}"
+                )
 
 
 def committed_rows_are_recorded(facts: Facts) -> Iterator[str]:
@@ -203,6 +328,24 @@ def a_batch_starts_before_and_ends_after_its_days(facts: Facts) -> Iterator[str]
             )
 
 
+def no_day_ends_after_its_commit(facts: Facts) -> Iterator[str]:
+    """A synced day's record does not end after its rows were committed.
+
+    Results are compared by the times at which they ended, so a late end hides a newer result. For
+    tables that replace days, because every sync writes all rows again.
+    """
+    for record in facts.days:
+        committed = facts.commit_times.get((record["dataset"], record["sync_date"]))
+        replaced = TABLES[record["dataset"]].replaces
+        if record["status"] != "success" or not replaced or committed is None:
+            continue
+        if record["end_time"] > committed + _SLACK:
+            yield (
+                f"day {record['dataset']} {record['sync_date']} ended at {record['end_time']}, "
+                f"but was committed at {committed}"
+            )
+
+
 def no_two_workers_load_a_day_at_once(facts: Facts) -> Iterator[str]:
     """Each successful attempt for a day starts after the previous one has ended.
 
@@ -230,6 +373,8 @@ def every_synced_day_is_materialized(facts: Facts) -> Iterator[str]:
     for record in facts.days:
         if record["status"] != "success" or record["run_id"] is None:
             continue
+        if record["dataset"] not in facts.datasets:  # not read
+            continue
         day = (record["dataset"], record["sync_date"])
         known = facts.reported.attempts.get(day, 0)
         if known < record["attempt"] and (*day, record["run_id"]) not in facts.reported.unnumbered:
@@ -240,7 +385,15 @@ def every_synced_day_is_materialized(facts: Facts) -> Iterator[str]:
 
 
 def dagster_and_the_record_agree(facts: Facts) -> Iterator[str]:
-    """If a batch's latest run succeeded in Dagster, the batch's record shows success."""
+    """If a batch's latest run succeeded in Dagster, the batch's record shows success.
+
+    If a run for a single day succeeded, it has a successful attempt.
+    """
+    synced = {a["run_id"] for a in facts.attempts if a["state"] == "success"}
+    for run in facts.runs:
+        single = run.run_id in facts.single_runs
+        if single and run.status is dg.DagsterRunStatus.SUCCESS and run.run_id not in synced:
+            yield f"run {run.run_id} for a single day succeeded, but has no successful attempt"
     records = {batch["batch_key"]: batch["status"] for batch in facts.batches}
     latest: dict[str, dg.DagsterRun] = {}
     for run in facts.runs:  # newest first
@@ -249,6 +402,16 @@ def dagster_and_the_record_agree(facts: Facts) -> Iterator[str]:
         succeeded = run.status is dg.DagsterRunStatus.SUCCESS and key in facts.launched_keys
         if succeeded and records.get(key) != "success":
             yield f"run {run.run_id} of {key} succeeded, but its record is {records.get(key)}"
+
+
+def days_of_a_schedule_name_it(facts: Facts) -> Iterator[str]:
+    """Each attempt of a nightly run or of its retries was triggered by the schedule."""
+    names = {run.run_id: run.tags.get(SCHEDULE_TAG) for run in facts.runs}
+    for attempt in facts.attempts:
+        name = names.get(attempt["run_id"])
+        begun = name is not None and attempt["started_at"] is not None
+        if begun and attempt["triggered_by"] != f"schedule {name}":
+            yield f"attempt {attempt['id']} of {name} was triggered by {attempt['triggered_by']}"
 
 
 def no_password_is_exposed(facts: Facts) -> Iterator[str]:
@@ -275,11 +438,17 @@ INVARIANTS: Sequence[Callable[[Facts], Iterator[str]]] = (
     day_records_match_their_latest_attempts,
     a_synced_day_holds_exactly_its_source_rows,
     no_day_mixes_generations,
+    kept_rows_are_those_of_all_syncs,
+    shared_keys_are_kept_once,
+    a_partition_holds_exactly_its_day,
+    a_success_counts_the_rows_of_its_day,
     committed_rows_are_recorded,
     a_successful_batch_has_all_its_days,
     a_batch_starts_before_and_ends_after_its_days,
+    no_day_ends_after_its_commit,
     no_two_workers_load_a_day_at_once,
     every_synced_day_is_materialized,
     dagster_and_the_record_agree,
+    days_of_a_schedule_name_it,
     no_password_is_exposed,
 )

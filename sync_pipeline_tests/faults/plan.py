@@ -8,13 +8,16 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from random import Random
 
-from sync_pipeline_tests.faults.world import DATASETS, DAYS, DAYS_SYNCED, Layout, Step
+from sync_pipeline_tests.faults.tables import DATASETS, TABLES, Table
+from sync_pipeline_tests.faults.world import DAYS, DAYS_SYNCED, Layout, Step
 
 
 class What(str, Enum):
     """What a fault does."""
 
     KILL = "kill"  # SIGKILL a worker
+    KILL_HOLDER = "kill holder"  # SIGKILL a worker that holds a source slot
+    KILL_SERVER = "kill fork server"  # SIGKILL the fork server while a run is being launched
     CANCEL = "cancel"  # SIGTERM a worker
     SLEEP = "sleep"  # SIGSTOP a worker until another one has synced its days, then SIGCONT
     CUT = "cut"  # call pg_terminate_backend on all connections that serve one purpose
@@ -24,16 +27,35 @@ class What(str, Enum):
     FILL = "fill"  # fill the disk that holds a target table, then free it
 
 
+HARMLESS = (What.KILL_HOLDER, What.KILL_SERVER)
+"""The faults that make no other worker fail."""
+
+
+class Form(str, Enum):
+    """How a work item is run."""
+
+    JOB = "job"  # the batch job, as a command runs it
+    RANGE = "range"  # the asset over a day range, as a backfill runs it
+    DAY = "day"  # the asset for a single day, which does not belong to a batch
+    SCHEDULE = "schedule"  # the runs that the dataset's schedule requests
+    LAUNCHER = "launcher"  # the batch job, launched by the product's run launcher
+
+
 @dataclass(frozen=True)
 class Work:
-    """A batch for one dataset; its worker starts `starts_after` seconds into the round."""
+    """Days of one dataset to sync; the worker starts `starts_after` seconds into the round."""
 
     dataset: str
     first: int  # offset in days from the dataset's first day
     count: int
     resync: bool
-    asset: bool
+    form: Form
     starts_after: float
+
+    @property
+    def fails_if_synced(self) -> bool:
+        """Whether its days fail if they have rows, because they cannot be synced again."""
+        return self.form is Form.RANGE and not TABLES[self.dataset].can_resync
 
 
 @dataclass(frozen=True)
@@ -93,14 +115,16 @@ def make_plan(seed: str, number: int, kinds: Sequence[str]) -> Plan:
     kind = kinds[(number - 1) % len(kinds)]
     if kind in STACK_KINDS:
         return _stack_plan(rng, number, seed, kind)
-    faults = KINDS[kind](rng)
-    works = _racing_works(rng) if kind == "race" else _works(rng)
+    works = KINDS[kind].works(rng)
+    faults = KINDS[kind].faults(rng)
     faults = [*faults, *_more_faults(rng)] if rng.random() < 0.4 else faults
     faults = [replace(fault, victim=rng.randrange(len(works))) for fault in faults]
     for fault in faults:
         if fault.step is not None:  # a worker that skips its days never reaches a step
             works[fault.victim] = replace(works[fault.victim], resync=True)
     sleeping = any(fault.what is What.SLEEP for fault in faults)
+    # Under load, a worker that is still starting would be declared lost.
+    harmless = all(fault.what in HARMLESS for fault in faults)
     return Plan(
         number=number,
         seed=seed,
@@ -109,7 +133,7 @@ def make_plan(seed: str, number: int, kinds: Sequence[str]) -> Plan:
         works=tuple(works),
         faults=tuple(faults),
         pace=rng.choice([0.005, 0.015, 0.03]),
-        reconciling=sleeping or rng.random() < 0.7,
+        reconciling=not harmless and (sleeping or rng.random() < 0.7),
         retry=kind == "retry" or rng.random() < 0.4,
         changed=rng.random() < 0.5,
     )
@@ -117,14 +141,29 @@ def make_plan(seed: str, number: int, kinds: Sequence[str]) -> Plan:
 
 def _stack_plan(rng: Random, number: int, seed: str, kind: str) -> Plan:
     layout = rng.choice(list(Layout))
-    works = [_work(rng, name, rng.randrange(0, DAYS - 20)) for name in DATASETS]
+    works = [_work(rng, name, rng.randrange(0, DAYS - 20)) for name in _OF_STACK]
     works = [replace(work, count=rng.randint(10, 20), resync=True) for work in works]
     return Plan(number, seed, kind, layout, tuple(works), (), 0.1, True, False, False)
 
 
 def _works(rng: Random) -> list[Work]:
     how_many = rng.choice([1, 1, 1, 1, 2, 2, 2, 3, 4])
-    return [_work(rng, rng.choice(DATASETS), rng.randrange(0, DAYS - 20)) for _ in range(how_many)]
+    return [_work(rng, rng.choice(DATASETS)) for _ in range(how_many)]
+
+
+def _works_of(*datasets: str) -> Callable[[Random], list[Work]]:
+    """Return a function that returns works for some of `datasets`."""
+
+    def works(rng: Random) -> list[Work]:
+        return [_work(rng, rng.choice(datasets)) for _ in range(rng.choice([1, 1, 2, 3]))]
+
+    return works
+
+
+def _appending_works(rng: Random) -> list[Work]:
+    """Return works for tables that only append; some sync days again that cannot be."""
+    works = _works_of("ledger", "journal")(rng)
+    return [replace(work, form=Form.RANGE) if rng.random() < 0.4 else work for work in works]
 
 
 def _racing_works(rng: Random) -> list[Work]:
@@ -134,15 +173,66 @@ def _racing_works(rng: Random) -> list[Work]:
     return [_work(rng, dataset, start) for start in starts]
 
 
-def _work(rng: Random, dataset: str, first: int) -> Work:
+def _single_days(rng: Random) -> list[Work]:
+    """Return runs for single days: several for the same day, and possibly a batch over that day."""
+    dataset = rng.choice([name for name in DATASETS if TABLES[name].can_resync])
+    day = rng.choice([rng.randrange(DAYS_SYNCED), rng.randrange(DAYS_SYNCED, DAYS - 20)])
+    days = [day, *(rng.choice([day, day, day + 1]) for _ in range(rng.choice([0, 1, 2, 3])))]
+    works = [replace(_work(rng, dataset, day), count=1, form=Form.DAY) for day in days]
+    if rng.random() < 0.3:
+        works.append(replace(_work(rng, dataset, max(0, day - 2)), resync=True))
+    return works
+
+
+def _nightly_works(rng: Random) -> list[Work]:
+    """Return a schedule's nightly run, and possibly a batch of the same dataset."""
+    scheduled = {name: table.look_back_days for name, table in TABLES.items()}
+    dataset, look_back = rng.choice(
+        [(n, days) for n, days in scheduled.items() if days is not None]
+    )
+    # The day before the nightly run is usually not synced yet.
+    last = rng.randrange(max(look_back, DAYS_SYNCED - 2), DAYS_SYNCED + 20)
+    nightly = _work(rng, dataset, last - look_back)
+    works = [replace(nightly, count=look_back + 1, form=Form.SCHEDULE)]
+    if rng.random() < 0.3:
+        works.append(_work(rng, dataset, max(0, last - rng.randrange(8))))
+    return works
+
+
+def _crowded_works(rng: Random) -> list[Work]:
+    """Return more works for a source than it has slots, each for other days."""
+    limited = [name for name, table in TABLES.items() if table.max_connections is not None]
+    dataset, count = rng.choice(limited), rng.randint(3, 6)
+    works = [_work(rng, dataset, DAYS_SYNCED + 10 * n) for n in range(count)]
+    return [replace(work, count=min(work.count, 8), starts_after=0.0) for work in works]
+
+
+def _launched_works(rng: Random) -> list[Work]:
+    """Return one or two works that the product's run launcher launches."""
+    works = [_work(rng, rng.choice(DATASETS)) for _ in range(rng.choice([1, 1, 2]))]
+    return [replace(work, form=Form.LAUNCHER) for work in works]
+
+
+def _work(rng: Random, dataset: str, first: int | None = None) -> Work:
+    table = TABLES[dataset]
+    form = Form.RANGE if rng.random() < 0.3 and table.can_resync else Form.JOB
     return Work(
         dataset=dataset,
-        first=first,
+        first=_first_day(rng, table) if first is None else first,
         count=rng.randint(4, 20),
         resync=rng.random() < 0.6,
-        asset=rng.random() < 0.3,
+        form=form,
         starts_after=rng.choice([0.0, 0.0, round(rng.random() * 0.4, 2)]),
     )
+
+
+def _first_day(rng: Random, table: Table) -> int:
+    """Return a first day; the work may contain synced days, other days, or both."""
+    # Only days without rows pass all steps of these tables.
+    if table.partitioned or table.write == "append_only":
+        near = rng.randrange(DAYS_SYNCED - 10, DAYS_SYNCED)
+        return rng.choice([near, rng.randrange(DAYS_SYNCED, DAYS - 20)])
+    return rng.randrange(DAYS - 20)
 
 
 def _layout(rng: Random, faults: list[Fault]) -> Layout:
@@ -226,26 +316,93 @@ def _in_a_race(rng: Random) -> list[Fault]:
     return [crowd, *(fault(rng) if fault else [])]
 
 
+def _holder_killed(rng: Random) -> list[Fault]:
+    step = rng.choice([None, Step.IN_READ, Step.IN_COPY, Step.AT_SUCCESS])
+    after = _moment(rng, step) if step else 0.5 + rng.random()
+    return [Fault(What.KILL_HOLDER, round(after, 2), step=step)]
+
+
+def _fork_server_killed(rng: Random) -> list[Fault]:
+    step = rng.choice([None, Step.IN_READ, Step.IN_COPY])
+    lasts = rng.choice([0.0, 0.2, 0.5])
+    return [Fault(What.KILL_SERVER, _moment(rng, step), step=step, lasts=lasts)]
+
+
+def _any_of_a_worker(rng: Random) -> list[Fault]:
+    """Return a fault that kills, cancels or suspends a worker, at any step."""
+    return rng.choice([_killed_and_retried, _cancelled, _asleep, _killed_at(_a_step(rng))])(rng)
+
+
+def _any(rng: Random) -> list[Fault]:
+    """Return any fault, at any step."""
+    chosen = rng.choice(
+        [
+            *[_any_of_a_worker] * 4,
+            _killed_at(_a_step(rng)),
+            _cut(rng.choice(["source", "target", "tracking", "dagster"])),
+            _stopped(rng.choice(["target", "tracking"])),
+            _killed_during_outage,
+            _refused,
+            _in_a_race,
+        ]
+    )
+    return chosen(rng)
+
+
+def _of_a_single_day(rng: Random) -> list[Fault]:
+    """Return any fault; its step, if any, is before the commit of the only day."""
+    return [
+        replace(fault, step=Step.BEFORE_COMMIT) if fault.step is Step.AFTER_COMMIT else fault
+        for fault in _any(rng)
+    ]
+
+
+def _a_step(rng: Random) -> Step:
+    return rng.choice(list(Step))
+
+
 def _more_faults(rng: Random) -> list[Fault]:
     """Return one or two faults that can be combined with any other fault."""
     light = [_killed, _cancelled, _cut("source"), _cut("target"), _cut("tracking"), _refused]
     return [fault for _ in range(rng.choice([1, 1, 2])) for fault in rng.choice(light)(rng)]
 
 
-KINDS: dict[str, Callable[[Random], list[Fault]]] = {
-    "kill": _killed,
-    **{f"kill_{step.name.lower()}": _killed_at(step) for step in Step},
-    "retry": _killed_and_retried,
-    "cancel": _cancelled,
-    "sleep": _asleep,
-    **{f"cut_{where}": _cut(where) for where in ("source", "target", "tracking", "dagster")},
-    **{f"stop_{where}": _stopped(where) for where in ("source", "target", "tracking", "dagster")},
-    "kill_in_outage": _killed_during_outage,
-    "refuse": _refused,
-    "full": _full,
-    "race": _in_a_race,
+@dataclass(frozen=True)
+class Kind:
+    """A kind of round: the functions that choose its faults and its works."""
+
+    faults: Callable[[Random], list[Fault]]
+    works: Callable[[Random], list[Work]] = _works
+
+
+_FILLABLE = [name for name in DATASETS if not TABLES[name].partitioned]
+_OF_STACK = ("orders", "events", "visits")
+
+KINDS: dict[str, Kind] = {
+    "kill": Kind(_killed),
+    **{f"kill_{step.name.lower()}": Kind(_killed_at(step)) for step in Step},
+    "retry": Kind(_killed_and_retried),
+    "cancel": Kind(_cancelled),
+    "sleep": Kind(_asleep),
+    **{f"cut_{where}": Kind(_cut(where)) for where in ("source", "target", "tracking", "dagster")},
+    **{
+        f"stop_{where}": Kind(_stopped(where))
+        for where in ("source", "target", "tracking", "dagster")
+    },
+    "kill_in_outage": Kind(_killed_during_outage),
+    "refuse": Kind(_refused),
+    "full": Kind(_full, _works_of(*_FILLABLE)),
+    "race": Kind(_in_a_race, _racing_works),
+    "upsert": Kind(_any, _works_of("accounts")),
+    "append": Kind(_any, _appending_works),
+    "partition": Kind(_any, _works_of("metrics")),
+    "day": Kind(_of_a_single_day, _single_days),
+    "schedule": Kind(_of_a_single_day, _nightly_works),
+    "slots": Kind(_holder_killed, _crowded_works),
+    "launcher": Kind(_any_of_a_worker, _launched_works),
+    "fork_server": Kind(_fork_server_killed, _launched_works),
 }
-"""The kinds of rounds with workers only: for each name, a function that returns the faults."""
+"""The kinds of rounds with workers only."""
 
 STACK_KINDS = (
     "stack_kill_all",

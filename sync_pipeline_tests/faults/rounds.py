@@ -19,8 +19,10 @@ from sync_pipeline.orchestration.recovery.reconciler import Reconciler
 from sync_pipeline_tests.faults import facts, invariants
 from sync_pipeline_tests.faults.disk import TinyDisk
 from sync_pipeline_tests.faults.injection import inject, move_to_tiny_disk, undo_all
-from sync_pipeline_tests.faults.plan import Fault, Plan, What
+from sync_pipeline_tests.faults.launching import Launcher
+from sync_pipeline_tests.faults.plan import HARMLESS, Fault, Form, Plan, What
 from sync_pipeline_tests.faults.round import Launched, Round
+from sync_pipeline_tests.faults.tables import TABLES
 from sync_pipeline_tests.faults.world import World
 from sync_pipeline_tests.waiting import holds_within, pause
 
@@ -42,6 +44,8 @@ def play(plan: Plan, world: World, folder: Path, disk: TinyDisk | None) -> Round
         undo_all(played)
         for launched in played.launched:
             launched.worker.end(_SECONDS_TO_END)
+        if played.launcher is not None:
+            played.launcher.end()
     return played
 
 
@@ -50,12 +54,19 @@ def _play(played: Round) -> None:
     played.world.reset(plan.pace)
     if any(fault.what is What.FILL for fault in plan.faults) and played.disk is not None:
         move_to_tiny_disk(played)
+    if any(work.form is Form.LAUNCHER for work in plan.works):
+        world = played.world
+        played.launcher = Launcher(
+            world.environment, world.instance, played.folder / "launcher.log"
+        )
     _reconcile(played)  # at least once, even if not during the faults
     with (
         _check_repeatedly(played),
         _reconcile_repeatedly(played) if plan.reconciling else nullcontext(),
     ):
         _run_with_faults(played)
+    _check_unhurt(played)
+    _check_requested(played)
     undo_all(played)
     _agree(played)
     played.violations += invariants.violations(played)
@@ -110,9 +121,53 @@ def _check_repeatedly(played: Round) -> Iterator[None]:
     def watch() -> None:
         with suppress(psycopg2.Error):  # the tracking server may be down
             played.violations += facts.inconsistencies(played.world)
+        with suppress(psycopg2.Error):
+            _check_slots(played)
 
     with _every(_CHECK_SECONDS, watch):
         yield
+
+
+def _check_slots(played: Round) -> None:
+    """Check that no more days are read at once than a source has slots.
+
+    The sessions of a killed, suspended or lost worker may remain for a while after its slot has
+    been released. All slots are released if the target restarts.
+    """
+    stopped = {fault.where for fault in played.plan.faults if fault.what is What.STOP}
+    if "target" in stopped:
+        return
+    for dataset in {work.dataset for work in played.plan.works}:
+        table = TABLES[dataset]
+        if table.max_connections is not None:
+            allowed = table.max_connections + len(played.hurt) * table.parallel_days
+            reading = facts.readers(played.world, dataset)
+            if reading > allowed and not facts.has_lost_workers(played.world):
+                played.violations.append(
+                    f"{reading} sessions read {dataset}, allowed are {allowed}"
+                )
+
+
+def _check_unhurt(played: Round) -> None:
+    """Check that no worker failed because another one, or the fork server, was killed."""
+    if any(fault.what not in HARMLESS for fault in played.plan.faults):
+        return
+    for launched in played.launched:
+        code = launched.worker.process.poll()
+        if launched.key not in played.hurt and code != 0:
+            played.violations.append(
+                f"{launched.key}: nothing happened to it, but it ended with exit code {code}"
+            )
+
+
+def _check_requested(played: Round) -> None:
+    """Check that every nightly run and every run for a single day was created."""
+    first = {launched.number: launched for launched in reversed(played.launched)}.values()
+    for launched in first:
+        printed = launched.work.form in (Form.DAY, Form.SCHEDULE)
+        created = any("run_id" in message for message in launched.worker.messages())
+        if printed and not created and launched.worker.process.poll() == 0:
+            played.violations.append(f"{launched.key}: ended successfully without a run")
 
 
 @contextmanager
@@ -158,32 +213,44 @@ def _agree(played: Round) -> None:
 
 
 def _retry(played: Round) -> None:
-    """Relaunch the batches that did not succeed. Now that there are no faults, all must succeed."""
+    """Relaunch what did not succeed. Now that there are no faults, all of it must succeed."""
     world = played.world
     records = {row["batch_key"]: row["status"] for row in facts.batch_records(world)}
-    again = [one for one in _latest_of_each_key(played) if records.get(one.key) != "success"]
+    again = [one for one in _latest_of_each_key(played) if not _has_succeeded(one, records)]
     again = again[:_MAX_RETRIED]
     if again and played.plan.changed:
         world.next_generation(0.0)
+    retried = []
     for launched in again:
         # `retry` finds a batch by its record, so a batch without a record is launched instead.
         retry = launched.key in records
-        retried = played.launch(launched.number, launched.key, retry=retry)
-        retried.worker.process.wait(_SECONDS_TO_END)
-        if retried.worker.process.poll() != 0:
+        one = played.launch(launched.number, launched.key, retry=retry)
+        one.worker.process.wait(_SECONDS_TO_END)
+        if one.worker.process.poll() != 0:
             played.violations.append(
-                f"{launched.key}: retried without faults, but ended with exit code "
-                f"{retried.worker.process.poll()}"
+                f"{one.key}: retried without faults, but ended with exit code "
+                f"{one.worker.process.poll()}"
             )
+        retried.append(one)
     _agree(played)
     played.violations += invariants.violations(played)
     records = {row["batch_key"]: row["status"] for row in facts.batch_records(world)}
-    for launched in again:
-        status = records.get(launched.key)
-        if status != "success":
-            played.violations.append(
-                f"{launched.key}: retried without faults, but its record is {status}"
-            )
+    days = {(row["dataset"], row["sync_date"]): row["status"] for row in facts.day_records(world)}
+    for one in retried:
+        unsuccessful = [key for key in one.batch_keys if records.get(key) != "success"]
+        if not unsuccessful and one.work.form in (Form.DAY, Form.SCHEDULE):
+            unsuccessful = [f"day {d}" for d in one.days if days.get((one.dataset, d)) != "success"]
+        played.violations += [
+            f"{one.key}: retried without faults, but {what} is not a success"
+            for what in unsuccessful
+        ]
+
+
+def _has_succeeded(launched: Launched, records: dict[str, str]) -> bool:
+    """Return whether there is nothing to retry."""
+    if launched.work.form in (Form.DAY, Form.SCHEDULE):
+        return launched.worker.process.poll() == 0
+    return launched.work.fails_if_synced or records.get(launched.key) == "success"
 
 
 def _latest_of_each_key(played: Round) -> list[Launched]:

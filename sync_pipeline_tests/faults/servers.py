@@ -20,6 +20,7 @@ _SETTINGS = {
     "shared_buffers": "32MB",
     "max_wal_size": "256MB",
     "max_connections": "150",
+    "track_commit_timestamp": "on",  # so that rounds know when a day was committed
 }
 
 

@@ -18,7 +18,7 @@ from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor, Suspic
 from sync_pipeline.orchestration.recovery.reconciler import Reconciler
 from sync_pipeline.tracking.worker.workers import register, this_process
 from sync_pipeline_tests.faults.harness import Harness
-from sync_pipeline_tests.faults.plan import Fault, Plan, What, Work
+from sync_pipeline_tests.faults.plan import Fault, Form, Plan, What, Work
 from sync_pipeline_tests.faults.world import LOST_AFTER_SECONDS, Layout, Step, World
 from sync_pipeline_tests.waiting import holds_within, wait_until
 
@@ -69,7 +69,7 @@ def test_a_run_is_not_ended_while_its_creator_stores_its_planned_events(harness:
 def test_a_worker_suspended_while_it_writes_a_record_is_declared_lost(
     harness: Harness,
 ) -> None:
-    work = Work("orders", 60, 8, True, False, 0.0)
+    work = Work("orders", 60, 8, True, Form.JOB, 0.0)
     asleep = Fault(What.SLEEP, 0.05, step=Step.AT_BEGIN)
     plan = Plan(
         number=1001,
@@ -91,7 +91,7 @@ def test_a_worker_suspended_while_it_writes_a_record_is_declared_lost(
 def test_a_worker_suspended_in_copy_blocks_its_day_only_until_it_is_declared_lost(
     harness: Harness,
 ) -> None:
-    work = Work("orders", 60, 8, True, False, 0.0)
+    work = Work("orders", 60, 8, True, Form.JOB, 0.0)
     asleep = Fault(What.SLEEP, 0.05, step=Step.IN_COPY)
     layout = Layout.TOGETHER
     plan = Plan(1002, "by hand", "sleep", layout, (work,), (asleep,), 0.02, True, False, False)

@@ -1,8 +1,8 @@
 """Workers as real processes, forked from one that has imported Dagster.
 
 A worker is the process that the command line starts (`orchestration.run_batch`) or that Dagster
-starts to run the asset over a day range. Each has its own environment and log, and receives real
-signals.
+starts to run the asset. Each has its own environment and log, and receives real signals. Does not
+start runs through the product's run launcher: see `launching`.
 """
 
 import atexit
@@ -12,12 +12,12 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from sync_pipeline_tests.forked import Forked, ForkServer
 
@@ -48,12 +48,30 @@ def in_environment(environment: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
+class Process(Protocol):
+    """A process that may have been started by another one; see `Forked`."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, seconds: float | None) -> int | None: ...
+
+    def send_signal(self, number: signal.Signals) -> bool: ...
+
+
 @dataclass(frozen=True)
 class Worker:
-    """A process that runs one batch. `log` holds its output, including its JSON responses."""
+    """A process that runs one batch or run. `log` holds its output, including its JSON messages."""
 
-    process: Forked
+    process: Process
     log: Path
+
+    def messages(self) -> list[dict[str, Any]]:
+        """Return the JSON messages that the process has printed."""
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        return [json.loads(line) for line in lines if line.startswith('{"')]
 
     @property
     def pid(self) -> int:
@@ -76,45 +94,57 @@ class Worker:
 
 
 def start(environment: Mapping[str, str], request: Mapping[str, Any], log: Path) -> Worker:
-    """Start a worker that runs the request: `asset_run` if `asset` is set, else `run_batch`."""
+    """Start a worker that runs the request: `asset_run` if it has a `form`, else `run_batch`."""
+    with Path(os.devnull).open("rb") as nothing:
+        forked = fork(
+            f"{__name__}:{work.__name__}", environment, log, [json.dumps(request)], nothing.fileno()
+        )
+    return Worker(forked, log)
+
+
+def fork(
+    call: str, environment: Mapping[str, str], log: Path, arguments: Sequence[str], stdin: int
+) -> Forked:
+    """Fork a process that calls `call`, such as "module:function"."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output, Path(os.devnull).open("rb") as nothing:
-        streams = (nothing.fileno(), output.fileno(), output.fileno())
-        call = f"{__name__}:{work.__name__}"
-        arguments = ["worker", json.dumps(request)]
-        return Worker(_servers[0].start(call, arguments, environment, streams), log)
+    with log.open("ab") as output:
+        streams = (stdin, output.fileno(), output.fileno())
+        return _servers[0].start(call, ["worker", *arguments], environment, streams)
 
 
-def batch_request(
-    dataset: str,
-    first: date,
-    last: date,
-    key: str,
-    *,
-    resync: bool = False,
-    asset: bool = False,
-    retry: bool = False,
+def job_request(
+    dataset: str, first: date, last: date, key: str, *, resync: bool = False, retry: bool = False
 ) -> dict[str, Any]:
-    """Return a request to run the batch job or the asset for these days (inclusive)."""
-    config = {
-        "dataset": dataset,
-        "start_date": first.isoformat(),
-        "end_date": last.isoformat(),
-        "already_synced": "resync" if resync else "skip",
+    """Return a request to run the batch job for these days (inclusive)."""
+    return {
+        "config": {
+            "dataset": dataset,
+            "start_date": first.isoformat(),
+            "end_date": last.isoformat(),
+            "already_synced": "resync" if resync else "skip",
+        },
+        "batch_key": key,
+        "triggered_by": "a fault round",
+        "retry": retry,
     }
-    request = {"config": config, "batch_key": key, "triggered_by": "a fault round", "retry": retry}
-    return {**request, "asset": True} if asset else request
+
+
+def end_with_parent() -> None:
+    """Have this process killed when the process that forked it ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
 
 
 def work() -> None:
     """Run the request described by the arguments. This is called in the forked process."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    end_with_parent()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     from sync_pipeline.orchestration import run_batch
     from sync_pipeline_tests.faults import asset_run
 
-    request = json.loads(sys.argv[1]) | {"environment": dict(os.environ)}
-    asset = request.pop("asset", False)
+    request = json.loads(sys.argv[1])
+    asset = "form" in request
+    if not asset:
+        request["environment"] = dict(os.environ)
     receiving, sending = os.pipe()  # stays open, as it does while a command is running
     os.write(sending, json.dumps(request).encode() + b"\n")
     os.dup2(receiving, 0)

@@ -1,8 +1,9 @@
 """The world of a round: a project, its databases on up to four servers, and their expected content.
 
-The source computes its rows from a generation number, so the expected rows for each day are known,
-and every row differs from one generation to the next. A round's databases are copies of templates
-in which real runs have already synced the first days.
+The source computes its rows from a generation number, so the expected rows for each day are known.
+Every row differs from one generation to the next, and each generation has one row per day fewer. A
+round's databases are copies of templates in which real runs have already synced the first days. For
+the datasets, see `tables`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ from sync_pipeline.settings import Settings
 from sync_pipeline_tests import stack_project
 from sync_pipeline_tests.faults import workers
 from sync_pipeline_tests.faults.servers import Server, query
+from sync_pipeline_tests.faults.tables import SHARED_KEY, TABLES
 from sync_pipeline_tests.faults.workers import in_environment
 
 FIRST = date(2025, 1, 1)
@@ -31,25 +33,10 @@ DAYS = 120
 DAYS_SYNCED = 40
 """How many of the first days are synced, with generation 1, before a round starts."""
 ROWS_PER_DAY = 20
-DATASETS = ("orders", "events", "visits", "clicks")
 PASSWORD = "Geheim-4711-Wort"  # noqa: S105  must not be in any table or log after a round
 LOST_AFTER_SECONDS = 1.0
 TIMEOUT_SECONDS = 120.0
 
-_DEFS = """
-type: sync_pipeline.DailySync
-attributes:
-  start_date: {start}
-  end_date: {end}
-  source: {{type: {source}, url_env: {url_env}, table: {name}_source, day_column: day}}
-  target: {{table: {name}, lock_timeout_seconds: 1.5, on_bad_row: {on_bad_row}}}
-  progress: {progress}
-  parallel_days: {parallel_days}
-"""
-_SOURCE = {"orders": "postgres", "events": "postgres", "visits": "postgres", "clicks": "sql"}
-_ON_BAD_ROW = {"orders": "fail", "events": "quarantine", "visits": "fail", "clicks": "quarantine"}
-_PROGRESS = {"orders": "every_day", "events": "auto", "visits": "{percent: 20}", "clicks": "auto"}
-PARALLEL_DAYS = {"orders": 1, "events": 1, "visits": 3, "clicks": 2}
 _ROLES = ("source", "target", "tracking", "dagster")
 
 
@@ -88,7 +75,7 @@ def expected(day: date, generation: int) -> list[tuple[int, int]]:
     """Return the source's rows for `day`, as pairs of ID and amount."""
     if ((day - FIRST).days + 3 * generation) % 13 == 0:
         return []
-    return [(n, generation * 1000 + n) for n in range(1, ROWS_PER_DAY + 1)]
+    return [(n, generation * 1000 + n) for n in range(1, ROWS_PER_DAY - generation + 1)]
 
 
 def day_number(offset: int) -> date:
@@ -164,17 +151,9 @@ def running_servers(folder: Path) -> Iterator[dict[str, Server]]:
 
 def write_project(folder: Path) -> None:
     """Write the rounds' project to `folder`."""
-    stack_project.write_project(folder, dict.fromkeys(DATASETS, "single_run"))
-    for name in DATASETS:
-        values = {
-            "name": name,
-            "source": _SOURCE[name],
-            "url_env": "SYNC_SQL_URL" if _SOURCE[name] == "sql" else "SYNC_SOURCE_URL",
-            "on_bad_row": _ON_BAD_ROW[name],
-            "progress": _PROGRESS[name],
-            "parallel_days": PARALLEL_DAYS[name],
-        }
-        text = _DEFS.format(start=FIRST, end=day_number(DAYS - 1), **values)
+    stack_project.write_project(folder, dict.fromkeys(TABLES, "single_run"))
+    for name, table in TABLES.items():
+        text = table.defs(name, FIRST, day_number(DAYS - 1))
         (folder / "team" / "datasets" / name / "defs.yaml").write_text(text)
 
 
@@ -203,6 +182,8 @@ def _given(folder: Path, layout: Layout, servers: dict[str, Server]) -> Settings
         urls[role] = url
     given = {
         "SYNC_SOURCE_URL": urls["source"],
+        # The same database; the limit on connections belongs to the setting.
+        "SYNC_LIMITED_URL": urls["source"],
         # With this scheme, the source is read through SQLAlchemy and Arrow, as other databases are.
         "SYNC_SQL_URL": urls["source"].replace("postgresql://", "postgresql+psycopg2://"),
         "SYNC_DATABASE_URL": urls["target"],
@@ -224,20 +205,27 @@ def _fill(world: World) -> None:
     numbers |= {"start": FIRST, "days": DAYS, "rows": ROWS_PER_DAY}
     for role in ("source", "target", "tracking"):
         world.query(role, statements[role].format(**numbers))
-    for dataset in DATASETS:
-        for role in ("source", "target"):
-            world.query(role, statements[f"{role}_of"].format(dataset=dataset, **numbers))
+    for name, table in TABLES.items():
+        values = numbers | {
+            "dataset": name,
+            "key": SHARED_KEY.format(start=FIRST) if table.key else "0",
+        }
+        for part in ("source_of", *table.statements):
+            role = part.partition("_")[0]
+            world.query(role, statements[part].format(**values))
 
 
 def _sync_first_days(world: World, folder: Path) -> None:
-    for dataset in DATASETS:
-        request = workers.batch_request(
+    started = {}
+    for dataset in TABLES:
+        request = workers.job_request(
             dataset, FIRST, day_number(DAYS_SYNCED - 1), f"before-{dataset}"
         )
         log = folder / "logs" / f"{world.layout.value}-{dataset}.log"
-        worker = workers.start(world.environment, request, log)
+        started[dataset] = workers.start(world.environment, request, log)
+    for worker in started.values():
         worker.process.wait(TIMEOUT_SECONDS)
-        assert worker.process.poll() == 0, log.read_text()[-6000:]
+        assert worker.process.poll() == 0, worker.log.read_text()[-6000:]
 
 
 def _keep_as_templates(world: World) -> None:
