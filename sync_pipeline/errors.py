@@ -93,7 +93,7 @@ class WorkerLostError(SupersededError):
     """This worker missed its heartbeat and was declared lost, so it must stop."""
 
 
-class WorkerOutdatedError(WorkerLostError):
+class WorkerOutdatedError(SyncError):
     """The tracking tables do not fit this version of the code, so the worker must stop."""
 
 

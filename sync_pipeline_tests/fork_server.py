@@ -108,6 +108,7 @@ def _become(
 ) -> None:
     """Make this forked process behave as if it had been started with these arguments and this
     environment. Its standard streams must already be set; it keeps the open files in `kept`."""
+    gc.freeze()  # otherwise, an inherited object could close a file that now has its number
     first = _STANDARD_STREAMS
     for number in (*sorted(kept), os.sysconf("SC_OPEN_MAX")):
         os.closerange(first, number)

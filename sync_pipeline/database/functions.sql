@@ -1,16 +1,18 @@
 -- The state machine of attempts, days and batches, as database functions.
 --
 --     an attempt:  pending → syncing → success, failed        pending → skipped, failed
+--                  failed → success, if the rows were committed after all
 --
 -- Workers, hooks, sensors, the reconciler and the API all call these functions; nothing else
 -- changes the state of an attempt. `sync-pipeline migrate` installs this file again whenever it has
--- changed. A worker of the previous version may be running then, so a function's parameters may
--- only be extended by optional ones; otherwise the function needs a new name.
+-- changed. A worker of the previous version may be running then, so a function gets another
+-- parameter only if it is optional (drop the old signature here first, or calls are ambiguous);
+-- otherwise it gets another name.
 --
 -- Each function locks rows in this order: day record, attempt, batch record (several batches by
--- ID), so that two sessions cannot deadlock. Each is idempotent: a caller repeats a call if the
--- connection broke before the response. `ago` is a number of seconds before now, so that records
--- contain only times from the database's clock.
+-- ID), so that two sessions cannot deadlock. Except for `sync_begin_day`, each is idempotent: a
+-- caller repeats a call if the connection broke before the response. `p_ago` and `p_ended_ago` are
+-- seconds before now, so that records contain only times from the database's clock.
 --
 -- Errors that a worker has to obey:
 --     SP001  the attempt was closed or superseded, so its success does not count
@@ -349,7 +351,7 @@ $$;
 -- (from the outbox, or after an outage). Return `recorded`; `known` if the outcome had been
 -- recorded before; or `waiting` if it has to wait because another run is syncing the day.
 --
--- `p_state` is `success`, `failed` or `skipped`. `p_attempt_id` and `p_number` identify the
+-- `p_state` is `success` or `failed`. `p_attempt_id` and `p_number` identify the
 -- attempt, if its start was recorded. `p_seconds` is how long the day took; NULL means that it
 -- could not start, for example because another worker has its lock. It ended `p_ended_ago`.
 --
@@ -372,10 +374,9 @@ DECLARE
     day_record daily_sync_status;
     own        sync_attempt;
 BEGIN
-    IF p_state = 'skipped' THEN
-        RETURN sync_skip_days(p_batch_id, ARRAY[p_day], p_run_id);
-    ELSIF p_seconds IS NULL THEN
-        RETURN sync_refuse_day(p_dataset, p_day, p_batch_id, p_run_id, p_triggered_by, p_error);
+    IF p_seconds IS NULL THEN
+        RETURN sync_refuse_day(
+            p_dataset, p_day, p_batch_id, p_run_id, p_triggered_by, p_error, ended);
     END IF;
     -- Lock the day's record. The statements that follow see what was committed meanwhile.
     SELECT * INTO day_record FROM daily_sync_status
@@ -392,14 +393,18 @@ BEGIN
         WHERE dataset = p_dataset AND sync_date = p_day AND kind = 'day' FOR NO KEY UPDATE;
     END IF;
 
-    SELECT * INTO own FROM sync_attempt WHERE id = p_attempt_id AND attempt = p_number;
+    -- After a crash of the server, another attempt may have the ID of one that was lost.
+    SELECT * INTO own FROM sync_attempt
+    WHERE id = p_attempt_id AND attempt = p_number AND dataset = p_dataset AND sync_date = p_day
+      AND run_id IS NOT DISTINCT FROM p_run_id;
     IF p_fence AND (own.state IS DISTINCT FROM 'syncing' AND own.state IS DISTINCT FROM 'success'
                     OR day_record.attempt IS DISTINCT FROM p_number) THEN
         RAISE EXCEPTION 'the attempt was closed or superseded' USING ERRCODE = 'SP001';
-    ELSIF own.state = 'success' OR own.state = 'failed' AND p_state = 'failed' THEN
+    ELSIF NOT p_fence
+          AND (own.state = 'success' OR own.state = 'failed' AND p_state = 'failed') THEN
         RETURN 'known';
     END IF;
-    IF own.id IS NULL OR own.state <> 'syncing' THEN
+    IF NOT p_fence AND own.state IS DISTINCT FROM 'syncing' THEN
         -- Look for the outcome in what the run itself has recorded for the day.
         SELECT * INTO own FROM sync_attempt
         WHERE dataset = p_dataset AND sync_date = p_day AND run_id = p_run_id
@@ -501,37 +506,39 @@ BEGIN
 END
 $$;
 
--- Record that a day failed before an attempt could start, for example because it was locked.
+-- Record that a day failed at `p_ended` before an attempt could start, for example because it was
+-- locked.
 --
 -- Idempotent within a run. Does not change the day's record, which belongs to the worker that holds
--- the lock. If that worker belongs to the same batch, its attempt remains the current one.
+-- the lock. In the batch, replaces only a pending attempt or an earlier failure: if the day is
+-- being synced, has been synced or has failed since, that attempt remains the current one.
 CREATE OR REPLACE FUNCTION sync_refuse_day(
-    p_dataset text, p_day date, p_batch_id bigint, p_run_id text, p_triggered_by text, p_error text
+    p_dataset text, p_day date, p_batch_id bigint, p_run_id text, p_triggered_by text,
+    p_error text, p_ended timestamptz
 ) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
     -- One session at a time, so that two of them do not record the same refusal.
     PERFORM pg_advisory_xact_lock(
         hashtextextended('sync_pipeline: refused ' || p_dataset || ' ' || p_day, 0));
+    PERFORM FROM sync_attempt
+    WHERE dataset = p_dataset AND sync_date = p_day AND state = 'failed' AND attempt IS NULL
+      AND batch_id IS NOT DISTINCT FROM p_batch_id AND run_id = p_run_id
+      AND error_message = p_error;
+    IF FOUND THEN
+        RETURN 'known';
+    END IF;
     UPDATE sync_attempt SET
-        state = 'failed', ended_at = clock_timestamp(), run_id = p_run_id, error_message = p_error
+        state = 'failed', ended_at = p_ended, run_id = p_run_id, error_message = p_error
     WHERE batch_id = p_batch_id AND sync_date = p_day AND NOT superseded AND state = 'pending';
     IF NOT FOUND THEN
-        PERFORM FROM sync_attempt
-        WHERE dataset = p_dataset AND sync_date = p_day AND state = 'failed' AND attempt IS NULL
-          AND batch_id IS NOT DISTINCT FROM p_batch_id AND run_id = p_run_id
-          AND error_message = p_error;
-        IF FOUND THEN
-            RETURN 'known';
-        END IF;
         UPDATE sync_attempt SET superseded = true
         WHERE batch_id = p_batch_id AND sync_date = p_day AND NOT superseded
-          AND state <> 'syncing';
+          AND state = 'failed' AND ended_at <= p_ended;
         INSERT INTO sync_attempt
             (dataset, sync_date, batch_id, state, run_id, triggered_by, error_message, ended_at,
              superseded)
         VALUES
-            (p_dataset, p_day, p_batch_id, 'failed', p_run_id, p_triggered_by, p_error,
-             clock_timestamp(),
+            (p_dataset, p_day, p_batch_id, 'failed', p_run_id, p_triggered_by, p_error, p_ended,
              EXISTS (SELECT FROM sync_attempt
                      WHERE batch_id = p_batch_id AND sync_date = p_day AND NOT superseded));
     END IF;
@@ -543,15 +550,13 @@ $$;
 -- Mark synced days of a batch as skipped: pending days, and days that failed in this batch but have
 -- been synced elsewhere since.
 CREATE OR REPLACE FUNCTION sync_skip_days(p_batch_id bigint, p_days date[], p_run_id text)
-RETURNS text LANGUAGE plpgsql AS $$
+RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    failed  date[];
-    skipped integer;
+    failed date[];
 BEGIN
     UPDATE sync_attempt SET state = 'skipped', ended_at = clock_timestamp(), run_id = p_run_id
     WHERE batch_id = p_batch_id AND sync_date = ANY(p_days) AND NOT superseded
       AND state = 'pending';
-    GET DIAGNOSTICS skipped = ROW_COUNT;
     WITH replaced AS (
         UPDATE sync_attempt SET superseded = true
         WHERE batch_id = p_batch_id AND sync_date = ANY(p_days) AND NOT superseded
@@ -563,7 +568,6 @@ BEGIN
     SELECT dataset, day, id, 'skipped', p_run_id, triggered_by, clock_timestamp()
     FROM daily_sync_status, unnest(failed) AS day WHERE id = p_batch_id;
     PERFORM sync_project_batch(p_batch_id);
-    RETURN CASE WHEN skipped > 0 OR failed IS NOT NULL THEN 'recorded' ELSE 'known' END;
 END
 $$;
 
@@ -699,7 +703,7 @@ CREATE OR REPLACE FUNCTION sync_request_batch(
     p_batch_key text, p_dataset text, p_days date[], p_triggered_by text, p_already_synced text
 ) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
-    IF p_batch_key NOT LIKE 'api-%' OR coalesce(cardinality(p_days), 0) = 0 THEN
+    IF coalesce(p_batch_key, '') NOT LIKE 'api-%' OR coalesce(cardinality(p_days), 0) = 0 THEN
         RAISE EXCEPTION 'the batch key must begin with api- and at least one day is required';
     END IF;
     PERFORM FROM daily_sync_status WHERE batch_key = p_batch_key AND dataset = p_dataset;

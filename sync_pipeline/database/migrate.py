@@ -7,6 +7,7 @@ docs/contract.md. Does not contain the migrations: see `migrations/versions/`.
 """
 
 import hashlib
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,11 @@ VERSION_TABLE = "sync_pipeline_version"
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('sync_pipeline: migrate', 0))"
 _FUNCTIONS_COMMENT = "Version of the tracking tables; their functions are "
 _INSTALLED = f"SELECT obj_description('{VERSION_TABLE}'::regclass)"
+_FUNCTION = re.compile(r"^CREATE OR REPLACE FUNCTION (\w+)", re.M)
+_MISSING = """
+SELECT name FROM unnest(%s) AS name
+WHERE NOT EXISTS (SELECT FROM pg_proc WHERE proname = name AND pg_function_is_visible(oid))
+"""
 # Functions that run with their owner's privileges keep this search path.
 _PIN_SCHEMA = "SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true)"
 # A session that waits to alter a table blocks all later sessions, so wait briefly and retry.
@@ -75,12 +81,27 @@ def _upgrade(connection: Connection, setting: str, to: str) -> None:
 
 def _install_functions(connection: Connection) -> None:
     """Install the functions in `functions.sql`, unless they are installed already."""
-    text = resources.files(__package__).joinpath("functions.sql").read_text("utf-8")
+    text = _functions()
     comment = _FUNCTIONS_COMMENT + hashlib.sha256(text.encode()).hexdigest()
-    if connection.exec_driver_sql(_INSTALLED).scalar() != comment:
+    installed = connection.exec_driver_sql(_INSTALLED).scalar()
+    if installed != comment or _missing_functions(connection):
         connection.exec_driver_sql(_PIN_SCHEMA)
         _execute(connection, text)
         _execute(connection, f"COMMENT ON TABLE {VERSION_TABLE} IS '{comment}'")
+
+
+def _functions() -> str:
+    return resources.files(__package__).joinpath("functions.sql").read_text("utf-8")
+
+
+def _missing_functions(connection: Connection) -> list[str]:
+    """Return the names of the functions in `functions.sql` that are not installed."""
+    names = _FUNCTION.findall(_functions())
+    cursor = connection.connection.cursor()
+    cursor.execute(_MISSING, [names])
+    missing = [name for (name,) in cursor.fetchall()]
+    cursor.close()
+    return missing
 
 
 def _is_in_use(error: MigrationError) -> bool:
@@ -96,12 +117,18 @@ def check_version(url: str, setting: str) -> str:
     """
     with _connection(url, setting, "cannot read the version of") as connection:
         found = _version(connection)
+        missing = [] if found is None else _missing_functions(connection)
     _refuse_newer(found, setting)
     if found != code_version():
         raise MigrationError(
             f"the tracking tables in the {setting} database are "
             f"{'missing' if found is None else f'at version {found}'}, but this code needs "
             f"{code_version()}; run: sync-pipeline migrate"
+        )
+    if missing:
+        raise MigrationError(
+            f"the {setting} database has the tracking tables, but not the function {missing[0]}; "
+            "run: sync-pipeline migrate"
         )
     return found
 

@@ -2,7 +2,7 @@
 
 Source and target are opened when they are first needed, with the dataset's retry policy, and
 reopened if a connection is lost. A worker is used by one thread at a time; any thread may stop it.
-Does not sync days: see `day.py`.
+Does not sync days: see `day.py`. `SyncJob` is what all workers of a run have in common.
 """
 
 import logging
@@ -168,10 +168,11 @@ class WorkerConnections:
             # The server rolls back the transaction of a lost connection.
             self._target.connection.close()
 
-    def keep_in_outbox(self, outcome: DayOutcome) -> None:
-        """Keep an outcome that cannot be recorded now in the target, if that is connected."""
-        if self._target is not None and not self._target.connection.closed:
-            self.outbox.keep(self._target.connection, outcome)
+    def add_to_outbox(self, outcome: DayOutcome) -> None:
+        """Keep an outcome that cannot be recorded now in the target, if that is connected and has
+        no open transaction."""
+        if self._target is not None and self.is_idle:
+            self.outbox.add_alone(self._target.connection, outcome)
 
     @property
     def is_idle(self) -> bool:

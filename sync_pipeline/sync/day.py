@@ -18,6 +18,7 @@ from sync_pipeline.errors import (
     DayDoneError,
     SyncError,
     WorkerLostError,
+    WorkerOutdatedError,
     one_line,
 )
 from sync_pipeline.retry import retry
@@ -35,6 +36,8 @@ from sync_pipeline.tracking.models import (
 )
 
 CANCELLED = "cancelled while running; the day was rolled back"
+_REASONS_TO_STOP = (WorkerLostError, WorkerOutdatedError)
+_REASONS_TO_LEAVE = (DayDoneError, BatchCancelledError, *_REASONS_TO_STOP)
 
 
 class DaySync:
@@ -60,12 +63,13 @@ class DaySync:
         """Sync the day and record it. A failure is returned, not raised.
 
         A day that another worker has synced in the meantime is skipped if it is done in this batch
-        or if synced days are skipped. Raises WorkerLostError if this worker must stop.
+        or if synced days are skipped. Raises WorkerLostError or WorkerOutdatedError if this worker
+        must stop.
         """
         try:
             retry(self._load, self._job.dataset.retry, self._before_backoff, self._worker.sleep)
             self._succeed()
-        except (DayDoneError, BatchCancelledError, WorkerLostError) as error:
+        except _REASONS_TO_LEAVE as error:
             return self._leave(error)
         except Exception as error:
             if self._worker.stopped:
@@ -90,7 +94,7 @@ class DaySync:
             self._worker.target().begin_day(self._day)
             self._locked = True
             self._begin()
-        except (DayDoneError, BatchCancelledError, WorkerLostError) as reason:
+        except _REASONS_TO_LEAVE as reason:
             return self._leave(reason)
         except (SyncError, psycopg2.Error):
             self._job.logger.debug("another worker may be syncing the day; its record is unchanged")
@@ -128,7 +132,8 @@ class DaySync:
 
     def _begin(self) -> None:
         """Begin an attempt. Raises DayDoneError if the day is already synced, BatchCancelledError
-        if the batch was cancelled, and WorkerLostError if this worker must stop."""
+        if the batch was cancelled, and WorkerLostError or WorkerOutdatedError if this worker must
+        stop."""
         self._ended = 0.0
         attempt = self._tracker.begin(
             self._job.dataset.name,
@@ -141,8 +146,9 @@ class DaySync:
             # If the tracking tables are unavailable, continue the previous attempt.
             self._attempt = attempt or self._attempt
             return
-        # Another worker may have synced the day in the meantime, so close the previous attempt.
-        self._fail_previous_attempt()
+        # Another worker may have synced the day in the meantime, so close the previous attempt. Its
+        # failure cannot be kept in the outbox, because that would commit, and release the lock.
+        self._fail_previous_attempt(keep=False)
         self._attempt, self._failed_attempt, self._started = None, None, time.monotonic()
 
     def _record_loaded(self, target: Target, counts: DayCounts) -> None:
@@ -206,10 +212,10 @@ class DaySync:
 
     def _leave(self, reason: SyncError) -> DayResult:
         """Return the result for a day that is not loaded because of `reason`; raise `reason`
-        instead if it is a WorkerLostError."""
+        instead if this worker must stop, because then it can record nothing more."""
         self._worker.roll_back()
-        if isinstance(reason, WorkerLostError):
-            raise reason  # the worker's records were closed when it was declared lost
+        if isinstance(reason, _REASONS_TO_STOP):
+            raise reason
         self._fail_previous_attempt()
         if isinstance(reason, DayDoneError):
             return self._skip()
@@ -239,18 +245,23 @@ class DaySync:
         self._record_failure(text)
         return self._result(text)
 
-    def _fail_previous_attempt(self) -> None:
+    def _fail_previous_attempt(self, *, keep: bool = True) -> None:
         """Record the failure of the previous attempt, if there was one."""
         if self._failed_attempt is not None:
-            self._record_failure(self._failed_attempt.error)
+            self._record_failure(self._failed_attempt.error, keep=keep)
 
-    def _record_failure(self, error: str) -> None:
+    def _record_failure(self, error: str, *, keep: bool = True) -> None:
+        """Record a failure; if that is not possible now and `keep` is true, use the outbox."""
         outcome = self._ended_with(AttemptState.FAILED, NO_ROWS, error)
         if not self._locked:
             outcome = replace(outcome, seconds=None)  # it could not start
-        self._tracker.record(outcome)
-        if self._tracker.has_pending:
-            self._worker.keep_in_outbox(outcome)
+        try:
+            self._tracker.record(outcome)
+        finally:
+            if not self._tracker.has_pending:
+                self._worker.outbox.mark_recorded()
+            elif keep:
+                self._worker.add_to_outbox(outcome)
 
     def _ended_with(
         self, state: AttemptState, counts: DayCounts, error: str | None = None

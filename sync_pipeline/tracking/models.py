@@ -116,7 +116,7 @@ NO_ROWS = DayCounts(0, 0, 0, 0)
 class DayOutcome:
     """How one try at a day ended, for `attempts.record_outcome`.
 
-    `state` is `success`, `failed` or `skipped`. `attempt_id` and `number` identify the attempt, or
+    `state` is `success` or `failed`. `attempt_id` and `number` identify the attempt, or
     are None if its start was not recorded. `seconds` is how long it took, or None if the day could
     not start. `error` is one line without secrets; only a failure has one.
     """

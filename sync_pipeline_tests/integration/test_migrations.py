@@ -112,10 +112,27 @@ def test_migrating_installs_the_functions_again_if_their_file_has_changed(empty_
     run(
         empty_url,
         f"COMMENT ON TABLE {VERSION_TABLE} IS 'another file'",
-        "DROP FUNCTION sync_fail_run",
+        "CREATE OR REPLACE FUNCTION sync_fail_run(p_run_id text, p_error text) RETURNS integer "
+        "LANGUAGE sql AS 'SELECT 17'",
     )
     migrate(empty_url, SETTING)
-    assert objects_in(empty_url) == TABLES | VIEWS | FUNCTIONS
+    assert run(empty_url, "SELECT sync_fail_run('no run', 'x')") == [(0,)]
+
+
+def test_a_missing_function_is_reported_and_installed_again(empty_url: str) -> None:
+    migrate(empty_url, SETTING)
+    run(empty_url, "DROP FUNCTION sync_fail_run")
+    with pytest.raises(MigrationError, match=r"not the function sync_fail_run; run: sync-pipeline"):
+        check_version(empty_url, SETTING)
+    migrate(empty_url, SETTING)
+    assert check_version(empty_url, SETTING) == code_version()
+
+
+def test_no_function_has_two_signatures(empty_url: str) -> None:
+    migrate(empty_url, SETTING)
+    names = "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+    found = [name for (name,) in run(empty_url, names)]
+    assert sorted(found) == sorted(FUNCTIONS)
 
 
 def test_concurrent_threads_migrate_once(empty_url: str) -> None:

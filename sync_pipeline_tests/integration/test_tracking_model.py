@@ -144,9 +144,8 @@ class Tracking(RuleBasedStateMachine):
         with self.work() as cursor:
             counts = DayCounts(count, count, 0, 0)
             helpers.succeed(cursor, attempt, counts, run_id=row.run, project=project)
-        if row.state != "success":
-            self.model.succeed(row, count)
-            self.model.refresh(row.batch if project else None)
+        self.model.succeed(row, count)
+        self.model.refresh(row.batch if project else None)
 
     @rule(one=started)
     def lose_a_success(self, one: Started) -> None:

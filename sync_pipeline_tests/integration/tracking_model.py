@@ -129,17 +129,17 @@ class Model:
             self.refresh(one.batch)
 
     def refuse(self, batch: str | None, day: date, run: str, error: str) -> None:
+        if any(one.refused(batch, day, run, error) for one in self.attempts):
+            return  # already recorded
         (current,) = self.current(batch, day) if batch else [None]
         if current is not None and current.state == "pending":
             current.state, current.error, current.run = "failed", error, run
-        elif any(one.refused(batch, day, run, error) for one in self.attempts):
-            return  # already recorded
         else:
-            running = current is not None and current.state == "syncing"
-            if current is not None and not running:
+            stays = current is not None and current.state != "failed"
+            if current is not None and not stays:
                 current.superseded = True
             self.attempts.append(
-                AttemptRow(day, batch, run, "failed", superseded=running, error=error)
+                AttemptRow(day, batch, run, "failed", superseded=stays, error=error)
             )
         self.refresh(batch)
 

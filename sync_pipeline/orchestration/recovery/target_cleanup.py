@@ -60,8 +60,7 @@ def process_outbox(
         run = instance.get_run_record_by_id(run_id)
         if run is None:
             continue
-        with connection, connection.cursor() as cursor:
-            recorded = _record(cursor, entry, run)
+        recorded = _record(connection, entry, run)
         if recorded is not Recorded.WAITING:
             processed.append(entry.id)
         if recorded is Recorded.NOW:
@@ -70,12 +69,16 @@ def process_outbox(
         _in_target(connection, settings, partial(outbox.remove, ids=processed))
 
 
-def _record(cursor: "Cursor", entry: OutboxEntry, run: RunRecord) -> Recorded:
+def _record(connection: "Connection", entry: OutboxEntry, run: RunRecord) -> Recorded:
     """Record an outcome; open the record of its batch if that could not be opened before."""
-    batch = entry.outcome.batch
-    ago = run_times.seconds_since(run_times.start_time(run))
-    batch_id = None if batch is None else batches.open_batch(cursor, batch, ago=ago)
-    return attempts.record_outcome(cursor, entry.outcome, batch_id, ended_ago=entry.ended_ago)
+    outcome, batch_id = entry.outcome, None
+    if outcome.batch is not None:
+        ago = run_times.seconds_since(run_times.start_time(run))
+        # In its own transaction, because other transactions lock days before batches.
+        with connection, connection.cursor() as cursor:
+            batch_id = batches.open_batch(cursor, outcome.batch, ago=ago)
+    with connection, connection.cursor() as cursor:
+        return attempts.record_outcome(cursor, outcome, batch_id, ended_ago=entry.ended_ago)
 
 
 def _correction_for(outcome: DayOutcome) -> Correction:

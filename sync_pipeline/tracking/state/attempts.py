@@ -71,7 +71,10 @@ def begin(
     try:
         cursor.execute(_SQL["begin"], values)
     except psycopg2.Error as error:
-        raise _to_obey(error, dataset, day, run_id) or error from error
+        reason = _to_obey(error, dataset, day, run_id)
+        if reason is None:
+            raise
+        raise reason from error
     row = cursor.fetchone()
     assert row is not None  # noqa: S101  a function's result
     return Attempt(row[0], row[1], dataset, day, batch_id, row[2])
@@ -186,7 +189,7 @@ def runs_without_worker(cursor: "Cursor", seconds: float) -> list[str]:
 
 
 def _state(cursor: "Cursor", attempt: Attempt) -> AttemptState | None:
-    cursor.execute(_SQL["state"], {"id": attempt.id, "number": attempt.number})
+    cursor.execute(_SQL["state"], vars(attempt))
     row = cursor.fetchone()
     return None if row is None else AttemptState(row[0])
 

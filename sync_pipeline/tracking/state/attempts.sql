@@ -19,7 +19,8 @@ SELECT sync_fail_run(%(run_id)s, %(error)s)
 SELECT sync_record_replay(%(record_id)s, %(number)s, %(kept)s)
 
 -- state: the state of an attempt; no row if a crash lost it
-SELECT state FROM sync_attempt WHERE id = %(id)s AND attempt = %(number)s
+SELECT state FROM sync_attempt
+WHERE id = %(id)s AND attempt = %(number)s AND dataset = %(dataset)s AND sync_date = %(day)s
 
 -- synced_days: those of these days that are synced, with their records
 SELECT sync_date, id, attempt, success_count FROM daily_sync_status

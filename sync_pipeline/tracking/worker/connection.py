@@ -18,6 +18,7 @@ import psycopg2
 from psycopg2 import errors
 from psycopg2.extensions import TransactionRollbackError
 
+from sync_pipeline.database.migrate import VERSION_TABLE
 from sync_pipeline.errors import (
     TargetUnreachableError,
     TrackingError,
@@ -221,6 +222,8 @@ class TrackingConnection:
                     result = work(cursor)
                 break
             except (errors.UndefinedFunction, errors.UndefinedColumn) as error:
+                if not self._has_tables():
+                    raise self._mark_unavailable(error) from error
                 raise WorkerOutdatedError(
                     f"run {self._run_id}: the tracking tables do not fit this version of Sync "
                     f"Pipeline: {one_line(error)}. Run sync-pipeline migrate; if the tables were "
@@ -242,6 +245,17 @@ class TrackingConnection:
         if self._unavailable:
             self._mark_available()
         return result
+
+    def _has_tables(self) -> bool:
+        """Return whether the database has the tracking tables, in whatever version. It may be empty
+        for a while, for example when it is being restored."""
+        try:
+            assert self._connection is not None  # noqa: S101  a statement has just failed
+            with self._connection.cursor() as cursor:
+                cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [VERSION_TABLE])
+                return cursor.fetchone() == (True,)
+        except psycopg2.Error:
+            return False
 
     def _connect(self) -> "Connection":
         outage = self._unavailable

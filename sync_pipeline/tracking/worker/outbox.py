@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 _SQL = named_sql.load(__package__, "outbox.sql")
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,9 @@ class Outbox:
                 one_line(error),
             )
 
-    def keep(self, connection: "Connection", outcome: DayOutcome) -> None:
-        """Add an outcome that cannot be recorded now, in its own transaction.
+    def add_alone(self, connection: "Connection", outcome: DayOutcome) -> None:
+        """Add an outcome that cannot be recorded now, in its own transaction. `connection` has no
+        open transaction.
 
         If the target is unavailable too, the outcome is only kept in the worker's memory.
         """
@@ -132,12 +134,21 @@ class Outbox:
 
 
 def entries(cursor: "Cursor") -> list[OutboxEntry]:
-    """Return all outcomes in the outbox, in the order in which they were added."""
+    """Return all outcomes in the outbox, in the order in which they were added.
+
+    An entry that cannot be parsed is logged and left out.
+    """
     cursor.execute(_SQL["table_exists"])
     if cursor.fetchone() != (True,):
         return []
     cursor.execute(_SQL["entries"])
-    return [OutboxEntry(row[0], DayOutcome.from_json(row[1]), row[2]) for row in cursor.fetchall()]
+    found: list[OutboxEntry] = []
+    for id_, outcome, ended_ago in cursor.fetchall():
+        try:
+            found.append(OutboxEntry(id_, DayOutcome.from_json(outcome), ended_ago))
+        except (KeyError, TypeError, ValueError):
+            _logger.exception("entry %s of sync_outbox has an unknown format and is ignored", id_)
+    return found
 
 
 def remove(cursor: "Cursor", ids: Sequence[int]) -> None:

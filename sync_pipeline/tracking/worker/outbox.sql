@@ -2,13 +2,18 @@
 SELECT EXISTS (SELECT FROM pg_attribute
                WHERE attrelid = to_regclass('sync_outbox') AND attname = 'outcome')
 
--- create_table: create the outbox, one process at a time; replace one from before version 8
+-- create_table: create the outbox, one process at a time; replace an empty one from before version 8
 SELECT pg_advisory_xact_lock(hashtextextended('sync_pipeline table: sync_outbox', 0));
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_attribute
                    WHERE attrelid = to_regclass('sync_outbox') AND attname = 'outcome') THEN
-        DROP TABLE IF EXISTS sync_outbox;
+        IF to_regclass('sync_outbox') IS NOT NULL THEN
+            IF EXISTS (SELECT FROM sync_outbox) THEN
+                RAISE EXCEPTION 'sync_outbox still lists days that the previous version did not record';
+            END IF;
+            DROP TABLE sync_outbox;
+        END IF;
     END IF;
 END
 $$;

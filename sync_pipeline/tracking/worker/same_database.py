@@ -24,6 +24,7 @@ _IS_LOCKED = "SELECT NOT pg_try_advisory_xact_lock(%s)"
 _IDS = "SELECT array_agg(to_regclass(name)::oid ORDER BY name) FROM unnest(%s) AS name"
 _CAN_WRITE = """
 SELECT bool_and(has_table_privilege(to_regclass(name), privilege))
+       AND has_function_privilege(to_regproc('sync_record_outcome'), 'EXECUTE')
 FROM unnest(%s) AS name, unnest(ARRAY['SELECT', 'UPDATE']) AS privilege
 """
 

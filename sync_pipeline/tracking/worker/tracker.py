@@ -246,15 +246,15 @@ class Tracker:
     def mark_batch_not_run(self, batch_key: str, dataset: str, error: str) -> None:
         """Mark the unfinished days of a batch that this run started or planned as not run.
 
-        Does nothing if `dataset` has no batch with this key, or if the tables are unavailable.
+        Does nothing if `dataset` has no batch with this key.
         """
 
-        def work(cursor: "Cursor") -> None:
+        def apply(cursor: "Cursor", *_: object) -> None:
             batch = batches.find_batch(cursor, batch_key, dataset)
             if batch is not None:
                 batches.mark_not_run(cursor, batch.id, error, planned_by=self.run_id)
 
-        self._connection.try_do(work)
+        self._connection.write(Write(f"batch {batch_key}: days not run: {error}", apply))
 
     def invalidate_days(self, dataset: str, table: str) -> None:
         """Record that the dataset's target table is missing, so its days no longer count as

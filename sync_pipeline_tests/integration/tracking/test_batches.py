@@ -321,7 +321,7 @@ class Scenario:
                 self.close("skipped", [day], of=("pending", "failed"))
             case "refuse":
                 helpers.refuse(self.cursor, day, "held", self.batch_id, None)
-                self.close("failed", [day], of=("pending", "success", "skipped"))
+                self.close("failed", [day], of=("pending",))
             case "stop":
                 batches.mark_not_run(self.cursor, self.batch_id, "lost")
                 self.close("failed", FEW, of=("pending", "syncing"))
