@@ -439,9 +439,10 @@ BEGIN
         state = p_state, error_message = p_error, rows_read = p_rows_read,
         rows_loaded = p_rows_loaded, rows_rejected = p_rows_rejected, bytes = p_bytes,
         -- Not later than the start of the next attempt.
-        ended_at = greatest(own.started_at, least(ended, (
+        ended_at = CASE WHEN state = 'success' THEN ended_at
+                        ELSE greatest(own.started_at, least(ended, (
             SELECT min(started_at) FROM sync_attempt AS later
-            WHERE dataset = p_dataset AND sync_date = p_day AND later.attempt > own.attempt))),
+            WHERE dataset = p_dataset AND sync_date = p_day AND later.attempt > own.attempt))) END,
         superseded = superseded AND EXISTS (
             SELECT FROM sync_attempt AS other
             WHERE other.batch_id = own.batch_id AND other.sync_date = p_day

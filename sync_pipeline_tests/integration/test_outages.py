@@ -10,6 +10,7 @@ import psycopg2
 import pytest
 
 from sync_pipeline.database.migrate import migrate
+from sync_pipeline.sync.connections import SyncJob
 from sync_pipeline.sync.days import DayResult, Outcome
 from sync_pipeline.tracking.models import Batch, DayOutcome, RecordStatus
 from sync_pipeline.tracking.worker import connection as tracking_connection
@@ -210,6 +211,35 @@ def test_if_an_outage_outlasts_a_run_days_sync_at_full_speed_and_pending_events_
     ]
     assert [one.batch and one.batch.batch_key for one in kept] == ["batch-1"] * 11
     assert [one.counts.rows_loaded for one in kept] == [ROWS_PER_DAY] * 11
+    server.start()
+
+
+def test_a_day_keeps_its_lock_if_the_tables_are_lost_before_it_is_retried(
+    pipeline: Pipeline, server: OtherServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking_connection, "FLUSH_TIMEOUT_SECONDS", 0.0)
+    run(pipeline.source, f"INSERT INTO broken VALUES ('{DAYS[0]}')")
+
+    def lose_tables(*_: object) -> None:
+        server.stop()
+        run(pipeline.source, "DELETE FROM broken")
+
+    monkeypatch.setattr(SyncJob, "log_retry", lose_tables)
+    policy = {"max_attempts": 2, "initial_backoff_seconds": 0.01}
+    with (
+        gate_closed(pipeline.source) as gate,
+        in_thread(lambda: pipeline.sync(DAYS[:1], retry=policy)) as syncing,
+    ):
+        wait_until_blocked(gate, gate.info.backend_pid)
+        held = run(
+            pipeline.target,
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND granted"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        )
+        execute(gate, "SELECT pg_advisory_unlock(42)")
+        [result] = syncing.result(helpers.TIMEOUT_SECONDS)
+    assert held == [(1,)]
+    assert result.outcome is Outcome.SUCCESS
     server.start()
 
 

@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -154,7 +154,7 @@ class TestOutage:
             elsewhere.create()
             attempt = tracker.begin(DATASET, DAYS[1], new)
             assert attempt is not None
-            tracker.record(outcome_of(attempt, counts(1), batch=new))
+            tracker.record(outcome_of(attempt, counts(1), batch=new, run_id=None))
         opened = "SELECT id, success_count, total_days FROM daily_sync_status WHERE kind = 'batch'"
         assert run(elsewhere.url, opened) == [(attempt.batch_id, 1, 5)]
         elsewhere.drop()
@@ -295,6 +295,17 @@ class TestRejected:
         assert run(pipeline.target, STATUSES) == [(day, "success") for day in DAYS]
         assert logged(caplog)[0] == "WARNING dataset orders, day 2025-10-01"
         assert logged(caplog).count(OUTAGE) == (0 if freed_in_time else 1)
+
+
+def test_a_worker_continues_while_the_tracking_database_is_empty(
+    pipeline: Pipeline, make_database: Callable[[str | None], str], migrated_template: str
+) -> None:
+    elsewhere = make_database(migrated_template)
+    syncing = Pipeline(pipeline.source, pipeline.target, elsewhere).start(DAYS)
+    results = [next(syncing)]
+    run(elsewhere, "DROP SCHEMA public CASCADE")
+    results += list(syncing)
+    assert all_synced(pipeline, results)
 
 
 def test_a_worker_that_no_longer_fits_the_tables_stops_before_its_next_day(

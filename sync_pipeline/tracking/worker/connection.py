@@ -184,17 +184,23 @@ class TrackingConnection:
         """Make a change in a transaction; return False if it has to wait."""
         try:
             batch_id = None if write.batch is None else self._open(write.batch)
-            ago = time.monotonic() - write.at
-            done = self._do(lambda cursor: write.apply(cursor, batch_id, ago), durable=True)
+            done = self._do(
+                # The seconds are computed once connected, because connecting may take a while.
+                lambda cursor: write.apply(cursor, batch_id, time.monotonic() - write.at),
+                durable=True,
+            )
             return done is not False
         except RecordRejectedError:
             return True  # already logged; another attempt would be rejected too
 
     def _open(self, spec: BatchSpec) -> int:
         if _key(spec) not in self._batch_ids:
-            ago = time.monotonic() - self.requested_at[_key(spec)]
+            requested_at = self.requested_at[_key(spec)]
             self._batch_ids[_key(spec)] = self._do(
-                lambda cursor: batches.open_batch(cursor, spec, ago=ago), durable=True
+                lambda cursor: batches.open_batch(
+                    cursor, spec, ago=time.monotonic() - requested_at
+                ),
+                durable=True,
             )
         return self._batch_ids[_key(spec)]
 

@@ -302,7 +302,7 @@ class TestNotRun:
                 closing.result(helpers.TIMEOUT_SECONDS)
 
         assert states(connection, DAYS[1]) == [(1, "syncing", True)]
-        worker.succeed(attempt)
+        replace(worker, run_id="run-2").succeed(attempt)
         assert day_record(connection, DAYS[1])["status"] == "success"
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -262,3 +263,49 @@ class TestOtherRuns:
         assert record_late_failure(worker)
         assert at_day(connection) == [(1, "success", True), (2, "success", False)]
         assert counted(connection, worker) == (1, 0, 0)
+
+
+class TestRefusals:
+    """Days that could not start, for example because another run held the lock."""
+
+    def test_repeating_a_refusal_does_not_close_a_retry_of_the_day(
+        self, worker: Worker, connection: "Connection"
+    ) -> None:
+        assert worker.batch is not None
+        worker.refuse(START)
+        with transaction(worker.url) as cursor:
+            new = as_requested(worker.batch, DAYS)
+            assert batches.retry_days(cursor, worker.batch.id, new, DAYS, clock(cursor))
+        worker.refuse(START)
+        assert at_day(connection) == [(None, "failed", False), (None, "pending", True)]
+
+    def test_a_late_refusal_replaces_neither_a_success_nor_a_later_failure(
+        self, worker: Worker, connection: "Connection"
+    ) -> None:
+        Worker(worker.url, worker.batch, run_id="again").sync(START)
+        Worker(worker.url, worker.batch, run_id="again").break_at(DAYS[1])
+        for day in (START, DAYS[1]):
+            refused = {"day": day, "seconds": None, "error": "held", "counts": NO_ROWS}
+            record_late_success(worker, ended_ago=60, state=AttemptState.FAILED, **refused)
+        assert at_day(connection) == [(1, "success", True), (None, "failed", False)]
+        assert [a["superseded"] for a in history(connection, DAYS[1])] == [False, True]
+        assert counted(connection, worker) == (1, 1, 0)
+
+    def test_a_refusal_is_recorded_with_the_time_at_which_it_happened(
+        self, worker: Worker, connection: "Connection"
+    ) -> None:
+        refused = {"seconds": None, "error": "held", "counts": NO_ROWS}
+        record_late_success(worker, ended_ago=3600, state=AttemptState.FAILED, **refused)
+        with transaction(worker.url) as cursor:
+            now = clock(cursor)
+        (attempt,) = history(connection, START)
+        assert timedelta(hours=1) <= now - attempt["ended_at"] < timedelta(hours=1, minutes=1)
+
+
+def test_an_outcome_is_not_written_to_an_attempt_for_another_day(
+    worker: Worker, connection: "Connection"
+) -> None:
+    other = worker.begin(DAYS[1])
+    assert record_late_success(worker, attempt_id=other.id, number=other.number)
+    assert at_day(connection) == [(1, "success", True)]
+    assert history(connection, DAYS[1])[0]["state"] == "syncing"
