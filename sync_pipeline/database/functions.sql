@@ -163,7 +163,7 @@ BEGIN
         end_time = result.end_time, duration_seconds = result.duration_seconds,
         heartbeat_at = result.heartbeat_at
     WHERE id = p_batch_id
-      -- Do not rewrite an unchanged batch.
+      -- Do not rewrite an unchanged record.
       AND (batch.status, batch.total_records, batch.success_count, batch.failed_count,
            batch.skipped_count, batch.total_days, batch.start_date, batch.end_date,
            batch.remarks, batch.error_message, batch.end_time, batch.duration_seconds)
@@ -188,7 +188,7 @@ END
 $$;
 
 -- Open the record of a batch with all its days pending; return its ID, or that of the existing
--- record with this key. A new record's start time is `ago`.
+-- record with this key. A new record's start time is `p_ago` seconds ago.
 CREATE OR REPLACE FUNCTION sync_open_batch(
     p_batch_key text, p_dataset text, p_days date[], p_run_id text, p_triggered_by text,
     p_already_synced text, p_ago double precision DEFAULT 0
