@@ -31,7 +31,7 @@ from sync_pipeline.settings import Settings
 CASE = "event_streams"
 _STREAMS = 500
 _DAYS = 365
-_GOAL = 2.0
+_GOAL = 3.0
 _POLL_SECONDS = 0.25  # the API combines the changes of this time
 _TIMEOUT_SECONDS = 60
 _REQUEST = "GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n"

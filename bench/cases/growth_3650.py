@@ -13,7 +13,7 @@ from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.settings import Settings
 
 CASE = "growth_3650"
-_GOAL = 1.3
+_GOAL = 1.1
 _PAIRS = 2
 _MANY, _FEW = DAYS, 365
 

@@ -15,7 +15,7 @@ from sync_pipeline.local.demo_data import DATASET, load_flights
 from sync_pipeline.settings import SOURCE_URL, Settings
 
 CASE = "year_tracked"
-_GOAL = 3.0
+_GOAL = 1.5
 _PAIRS = 7
 _DAYS = [date(2013, 1, 1) + timedelta(days=n) for n in range(365)]
 

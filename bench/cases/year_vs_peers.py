@@ -50,7 +50,7 @@ def against_bare(settings: Settings, log: Log) -> Result:
         return copy
 
     return _measure(
-        settings, log, YEAR_VS_BARE, "a bare loop, one transaction per day", 1.5, make, pairs=7
+        settings, log, YEAR_VS_BARE, "a bare loop, one transaction per day", 1.0, make, pairs=7
     )
 
 
