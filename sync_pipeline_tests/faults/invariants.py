@@ -349,7 +349,7 @@ def no_day_ends_after_its_commit(facts: Facts) -> Iterator[str]:
 def no_two_workers_load_a_day_at_once(facts: Facts) -> Iterator[str]:
     """Each successful attempt for a day starts after the previous one has ended.
 
-    Attempt numbers may be out of chronological order, because a late result gets the next number.
+    Attempt numbers may be out of chronological order, because a late outcome gets the next number.
     """
     by_day: dict[tuple[str, date], list[Row]] = defaultdict(list)
     for attempt in facts.attempts:

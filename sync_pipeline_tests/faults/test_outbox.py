@@ -71,12 +71,12 @@ def test_only_days_from_runs_of_this_dagster_are_recorded(
     (correction,) = world.query(
         "tracking",
         "SELECT sync_date, what, why FROM sync_correction WHERE sync_date IS NOT NULL"
-        " AND what LIKE 'recorded a late result: %%'",
+        " AND what LIKE 'recorded a late outcome: %%'",
         [],
     )
     assert correction == {
         "sync_date": DAYS[0],
-        "what": "recorded a late result: success",
+        "what": "recorded a late outcome: success",
         "why": "its worker ended without recording it",
     }
     (attempt,) = world.query(

@@ -78,7 +78,7 @@ class Apart:
         """Return the days of a batch that were recorded late, either from Dagster's events or from
         the outbox in the target."""
         statement = """SELECT sync_date FROM sync_correction WHERE batch_key = %s
-            AND what LIKE 'recorded a late result: %%' ORDER BY sync_date"""
+            AND what LIKE 'recorded a late outcome: %%' ORDER BY sync_date"""
         return [row["sync_date"] for row in self.stack.records(statement, [key])]
 
 

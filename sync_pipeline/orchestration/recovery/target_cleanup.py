@@ -83,7 +83,7 @@ def _record(connection: "Connection", entry: OutboxEntry, run: RunRecord) -> Rec
 
 def _correction_for(outcome: DayOutcome) -> Correction:
     return Correction(
-        f"recorded a late result: {outcome.state.value}",
+        f"recorded a late outcome: {outcome.state.value}",
         "its worker ended without recording it",
         dataset=outcome.dataset,
         sync_date=outcome.day,

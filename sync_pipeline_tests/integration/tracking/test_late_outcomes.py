@@ -1,4 +1,4 @@
-"""Late results are recorded exactly once, in the right attempt."""
+"""Late outcomes are recorded exactly once, in the right attempt."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -69,7 +69,7 @@ def counted(connection: "Connection", worker: Worker) -> tuple[int, int, int]:
     return batch["success_count"], batch["failed_count"], batch["skipped_count"]
 
 
-LATE_RESULTS: list[Callable[..., bool]] = [record_late_success, record_late_failure]
+LATE_OUTCOMES: list[Callable[..., bool]] = [record_late_success, record_late_failure]
 
 
 class TestUnrecordedStart:
@@ -96,7 +96,7 @@ class TestUnrecordedStart:
         assert (day["status"], day["error_message"]) == ("failed", "disk full")
         assert counted(connection, worker) == (0, 1, 0)
 
-    @pytest.mark.parametrize("record_late", LATE_RESULTS)
+    @pytest.mark.parametrize("record_late", LATE_OUTCOMES)
     def test_recording_it_twice_changes_nothing(
         self, worker: Worker, connection: "Connection", record_late: Callable[[Worker], bool]
     ) -> None:
@@ -113,7 +113,7 @@ class TestUnrecordedStart:
         ]
         assert after == before
 
-    @pytest.mark.parametrize("record_late", LATE_RESULTS)
+    @pytest.mark.parametrize("record_late", LATE_OUTCOMES)
     def test_a_day_without_a_batch_gets_a_record(
         self, database_url: str, connection: "Connection", record_late: Callable[[Worker], bool]
     ) -> None:
@@ -194,7 +194,7 @@ class TestOtherRuns:
     def other(self, worker: Worker) -> Worker:
         return Worker(worker.url, open_batch(worker.url, DAYS, "other"), run_id="other")
 
-    @pytest.mark.parametrize("record_late", LATE_RESULTS)
+    @pytest.mark.parametrize("record_late", LATE_OUTCOMES)
     def test_it_waits_while_another_run_is_syncing_the_day(
         self,
         worker: Worker,
@@ -220,7 +220,7 @@ class TestOtherRuns:
         other.succeed(theirs)
         assert day_record(connection, START)["run_id"] == "other"
 
-    @pytest.mark.parametrize("record_late", LATE_RESULTS)
+    @pytest.mark.parametrize("record_late", LATE_OUTCOMES)
     def test_a_later_result_of_the_day_is_kept(
         self,
         worker: Worker,
