@@ -12,7 +12,8 @@
 -- Each function locks rows in this order: day record, attempt, batch record (several batches by
 -- ID), so that two sessions cannot deadlock. Except for `sync_begin_day`, each is idempotent: a
 -- caller repeats a call if the connection broke before the response. `p_ago` and `p_ended_ago` are
--- seconds before now, so that records contain only times from the database's clock.
+-- seconds before the statement arrived, so that records contain only times from the database's
+-- clock.
 --
 -- Errors that a worker has to obey:
 --     SP001  the attempt was closed or superseded, so its success does not count
@@ -201,7 +202,7 @@ BEGIN
          total_days, run_id, triggered_by, already_synced, heartbeat_at)
     SELECT min(day) + (max(day) - min(day)) / 2, 'syncing',
            sync_batch_remarks(min(day), max(day), count(DISTINCT day)),
-           clock_timestamp() - make_interval(secs => p_ago), p_dataset, 'batch', p_batch_key,
+           statement_timestamp() - make_interval(secs => p_ago), p_dataset, 'batch', p_batch_key,
            min(day), max(day), count(DISTINCT day), p_run_id, p_triggered_by, p_already_synced,
            clock_timestamp()
     FROM unnest(p_days) AS day
@@ -369,7 +370,7 @@ CREATE OR REPLACE FUNCTION sync_record_outcome(
     p_fence boolean DEFAULT false, p_project boolean DEFAULT true
 ) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
-    ended      timestamptz := clock_timestamp() - make_interval(secs => p_ended_ago);
+    ended      timestamptz := statement_timestamp() - make_interval(secs => p_ended_ago);
     started    timestamptz := ended - make_interval(secs => p_seconds);
     day_record daily_sync_status;
     own        sync_attempt;
@@ -581,7 +582,7 @@ CREATE OR REPLACE FUNCTION sync_close_attempts(
     p_running bigint[], p_pending bigint[], p_error text, p_ago double precision DEFAULT 0
 ) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
-    ended    timestamptz := clock_timestamp() - make_interval(secs => p_ago);
+    ended    timestamptz := statement_timestamp() - make_interval(secs => p_ago);
     affected bigint[];
     closed   integer;
 BEGIN
@@ -687,7 +688,7 @@ CREATE OR REPLACE FUNCTION sync_invalidate_days(
             status = 'failed', total_records = 0, success_count = 0, failed_count = 0,
             remarks = sync_day_remarks(sync_date, 'failed', p_error), error_message = p_error
         WHERE dataset = p_dataset AND kind = 'day' AND status = 'success' AND attempt > 0
-          AND end_time < clock_timestamp() - make_interval(secs => p_ago)
+          AND end_time < statement_timestamp() - make_interval(secs => p_ago)
         RETURNING sync_date
     )
     SELECT count(*), min(sync_date), max(sync_date) FROM invalidated

@@ -309,3 +309,12 @@ def test_an_outcome_is_not_written_to_an_attempt_for_another_day(
     assert record_late_success(worker, attempt_id=other.id, number=other.number)
     assert at_day(connection) == [(1, "success", True)]
     assert history(connection, DAYS[1])[0]["state"] == "syncing"
+
+
+def test_the_end_time_does_not_depend_on_how_long_the_database_takes_to_record_it(
+    worker: Worker, connection: "Connection"
+) -> None:
+    with transaction(worker.url) as cursor:
+        sent = clock(cursor)
+        attempts.record_outcome(cursor, LATE, worker.batch_id, before="SELECT pg_sleep(0.5); ")
+    assert history(connection, START)[0]["ended_at"] - sent < timedelta(seconds=0.5)
