@@ -352,9 +352,9 @@ $$;
 -- (from the outbox, or after an outage). Return `recorded`; `known` if the outcome had been
 -- recorded before; or `waiting` if it has to wait because another run is syncing the day.
 --
--- `p_state` is `success` or `failed`. `p_attempt_id` and `p_number` identify the
--- attempt, if its start was recorded. `p_seconds` is how long the day took; NULL means that it
--- could not start, for example because another worker has its lock. It ended `p_ended_ago`.
+-- `p_state` is `success` or `failed`. `p_attempt_id` and `p_number` identify the attempt, if its
+-- start was recorded. `p_seconds` is how long the day took; NULL means that it could not start, for
+-- example because another worker has its lock. It ended `p_ended_ago` seconds ago.
 --
 -- With `p_fence`, raises SP001 if the attempt was closed or superseded: the caller then has to roll
 -- back the day's rows. Without it, a success replaces the failure that its own run recorded for the
@@ -676,9 +676,9 @@ BEGIN
 END
 $$;
 
--- Mark a dataset's days as failed if they were synced more than `p_ago` ago, because their rows are
--- lost; return how many there are, the first one and the last one. Does not change the days'
--- attempts or batches, which are history, nor days that the pipeline did not sync.
+-- Mark a dataset's days as failed if they were synced more than `p_ago` seconds ago, because their
+-- rows are lost; return how many there are, the first one and the last one. Does not change the
+-- days' attempts or batches, which are history, nor days that the pipeline did not sync.
 CREATE OR REPLACE FUNCTION sync_invalidate_days(
     p_dataset text, p_error text, p_ago double precision,
     OUT days bigint, OUT first_day date, OUT last_day date

@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from sync_pipeline_tests.faults import invariants
+from sync_pipeline_tests.faults import row_invariants
 from sync_pipeline_tests.faults.facts import gather, key_of
 from sync_pipeline_tests.faults.round import Round
 
@@ -33,7 +33,7 @@ def keep(played: Round, folder: Path) -> Path:
         place / "runs.txt", (f"{run.run_id} {run.status.value} {run.tags}" for run in facts.runs)
     )
     _write(place / "events.txt", _events(played, facts.runs))
-    differing = invariants.no_day_mixes_generations(facts)
+    differing = row_invariants.no_day_mixes_generations(facts)
     _write(place / "differing_days.txt", differing)
     return place
 

@@ -14,8 +14,9 @@ from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor
 from sync_pipeline_tests.faults import asset_run, workers
 from sync_pipeline_tests.faults.disk import TinyDisk
 from sync_pipeline_tests.faults.launching import Launcher
-from sync_pipeline_tests.faults.plan import Fault, Form, Plan, Work
+from sync_pipeline_tests.faults.plan import Fault, Plan
 from sync_pipeline_tests.faults.tables import TABLES, TICKS
+from sync_pipeline_tests.faults.works import Form, Work
 from sync_pipeline_tests.faults.world import World, day_number
 from sync_pipeline_tests.waiting import holds_within
 

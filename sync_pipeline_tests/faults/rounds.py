@@ -20,9 +20,10 @@ from sync_pipeline_tests.faults import facts, invariants
 from sync_pipeline_tests.faults.disk import TinyDisk
 from sync_pipeline_tests.faults.injection import inject, move_to_tiny_disk, undo_all
 from sync_pipeline_tests.faults.launching import Launcher
-from sync_pipeline_tests.faults.plan import HARMLESS, Fault, Form, Plan, What
+from sync_pipeline_tests.faults.plan import HARMLESS, Fault, Plan, What
 from sync_pipeline_tests.faults.round import Launched, Round
 from sync_pipeline_tests.faults.tables import TABLES
+from sync_pipeline_tests.faults.works import Form
 from sync_pipeline_tests.faults.world import Layout, World
 from sync_pipeline_tests.waiting import holds_within, pause
 

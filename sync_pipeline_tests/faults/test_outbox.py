@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from contextlib import closing
+from datetime import timedelta
 
 import dagster as dg
 import psycopg2
@@ -27,6 +28,12 @@ pytestmark = [
 
 DAYS = [day_number(50), day_number(51)]
 KEPT = "SELECT run_id FROM sync_outbox"
+SLOW_RECORDS = """
+CREATE FUNCTION slow_record() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN PERFORM pg_sleep(0.6); RETURN NEW; END $$;
+CREATE TRIGGER slow AFTER UPDATE OF state ON sync_attempt
+    FOR EACH ROW WHEN (NEW.state = 'success') EXECUTE FUNCTION slow_record();
+"""
 
 
 def by_reconciler(world: World, run: dg.DagsterRun) -> None:
@@ -54,11 +61,7 @@ def test_only_days_from_runs_of_this_dagster_are_recorded(
 ) -> None:
     world = harness.world(layout)
     world.reset(0.0)
-    run = world.instance.create_run_for_job(
-        build_batch_job(world.datasets),
-        run_config={"dataset": "orders", "start_date": str(DAYS[0]), "end_date": str(DAYS[1])},
-        tags={tags.BATCH_KEY_TAG: "killed"},
-    )
+    run = create_run(world)
     ours = BatchSpec("killed", "orders", DAYS, run.run_id, "a test")
     theirs = BatchSpec("elsewhere", "orders", [day_number(52)], "run-of-another-dagster", "a test")
     leave_in_outbox(world, ours)
@@ -88,6 +91,33 @@ def test_only_days_from_runs_of_this_dagster_are_recorded(
     counts = "SELECT success_count, total_days FROM daily_sync_status WHERE batch_key = %s"
     assert world.query("tracking", counts, ["killed"]) == [{"success_count": 1, "total_days": 2}]
     assert world.query("tracking", counts, ["elsewhere"]) == []
+
+
+def test_the_end_time_of_a_day_does_not_depend_on_how_long_other_days_take_to_record(
+    harness: Harness,
+) -> None:
+    world = harness.world(Layout.ALL_APART)
+    world.reset(0.0)
+    run = create_run(world)
+    for day in DAYS:
+        leave_in_outbox(world, BatchSpec(f"killed {day}", "orders", [day], run.run_id, "a test"))
+    tracking = psycopg2.connect(world.settings.tracking_url)
+    tracking.autocommit = True
+    with closing(tracking), tracking.cursor() as cursor:
+        cursor.execute(SLOW_RECORDS)
+        by_reconciler(world, run)
+        cursor.execute("DROP FUNCTION slow_record CASCADE")
+    ended = "SELECT ended_at FROM sync_attempt WHERE run_id = %s ORDER BY ended_at"
+    first, second = (row["ended_at"] for row in world.query("tracking", ended, [run.run_id]))
+    assert second - first < timedelta(seconds=0.5)
+
+
+def create_run(world: World) -> dg.DagsterRun:
+    return world.instance.create_run_for_job(
+        build_batch_job(world.datasets),
+        run_config={"dataset": "orders", "start_date": str(DAYS[0]), "end_date": str(DAYS[1])},
+        tags={tags.BATCH_KEY_TAG: "killed"},
+    )
 
 
 def leave_in_outbox(world: World, batch: BatchSpec) -> None:

@@ -18,7 +18,8 @@ from sync_pipeline.orchestration.recovery.cursor import ReconcilerCursor, Suspic
 from sync_pipeline.orchestration.recovery.reconciler import Reconciler
 from sync_pipeline.tracking.worker.workers import register, this_process
 from sync_pipeline_tests.faults.harness import Harness
-from sync_pipeline_tests.faults.plan import Fault, Form, Plan, What, Work
+from sync_pipeline_tests.faults.plan import Fault, Plan, What
+from sync_pipeline_tests.faults.works import Form, Work
 from sync_pipeline_tests.faults.world import LOST_AFTER_SECONDS, Layout, Step, World
 from sync_pipeline_tests.waiting import holds_within, wait_until
 

@@ -5,9 +5,10 @@ define the outbox: see `tracking/worker/outbox.py`.
 """
 
 import logging
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, closing
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, TypeVar
 
 import dagster as dg
@@ -51,13 +52,14 @@ def process_outbox(
     `connection` is a connection to the tracking tables without an open transaction.
     """
     processed: list[int] = []
+    find_run = cache(instance.get_run_record_by_id)
     for entry in _in_target(connection, settings, outbox.entries) or []:
         run_id = entry.outcome.run_id or ""
         if of_run is None and len(processed) == _MAX_PER_RUN:
             break
         if run_id in running or of_run not in (None, run_id):
             continue
-        run = instance.get_run_record_by_id(run_id)
+        run = find_run(run_id)
         if run is None:
             continue
         recorded = _record(connection, entry, run)
@@ -78,7 +80,8 @@ def _record(connection: "Connection", entry: OutboxEntry, run: RunRecord) -> Rec
         with connection, connection.cursor() as cursor:
             batch_id = batches.open_batch(cursor, outcome.batch, ago=ago)
     with connection, connection.cursor() as cursor:
-        return attempts.record_outcome(cursor, outcome, batch_id, ended_ago=entry.ended_ago)
+        ended_ago = time.monotonic() - entry.ended_at
+        return attempts.record_outcome(cursor, outcome, batch_id, ended_ago=ended_ago)
 
 
 def _correction_for(outcome: DayOutcome) -> Correction:

@@ -9,6 +9,7 @@ record the outcomes: see `orchestration/recovery/target_cleanup.py`.
 
 import json
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,11 +30,11 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class OutboxEntry:
-    """An outcome in the outbox, and how many seconds ago the day ended."""
+    """An outcome in the outbox, and when the day ended (`time.monotonic()` of this process)."""
 
     id: int
     outcome: DayOutcome
-    ended_ago: float
+    ended_at: float
 
 
 class Outbox:
@@ -143,9 +144,10 @@ def entries(cursor: "Cursor") -> list[OutboxEntry]:
         return []
     cursor.execute(_SQL["entries"])
     found: list[OutboxEntry] = []
+    now = time.monotonic()
     for id_, outcome, ended_ago in cursor.fetchall():
         try:
-            found.append(OutboxEntry(id_, DayOutcome.from_json(outcome), ended_ago))
+            found.append(OutboxEntry(id_, DayOutcome.from_json(outcome), now - ended_ago))
         except (KeyError, TypeError, ValueError):
             _logger.exception("entry %s of sync_outbox has an unknown format and is ignored", id_)
     return found

@@ -2,8 +2,8 @@
 
 What cannot be recorded because the tracking tables are unavailable is recorded in order when they
 are available again. A sync is stopped only if the records show that the worker must not continue:
-SupersededError, DayDoneError, BatchCancelledError or WorkerLostError. Does not keep what could not
-be written: see `connection.py`.
+SupersededError, DayDoneError, BatchCancelledError, WorkerLostError or WorkerOutdatedError. Does not
+keep what could not be written: see `connection.py`.
 """
 
 import logging
@@ -273,8 +273,11 @@ class Tracker:
 
     def record_replay(self, dataset: str, day: SyncedDay, kept: int) -> None:
         """Record that `kept` rows of a day are still quarantined, once the others are committed."""
+
+        def apply(cursor: "Cursor", *_: object) -> None:
+            attempts.record_replay(cursor, day, kept)
+
         what = f"dataset {dataset}, record {day.record_id}: rows replayed"
-        apply = lambda cursor, *_: attempts.record_replay(cursor, day, kept)  # noqa: E731
         self._connection.write(Write(what, apply))
 
     def source_columns(self, dataset: str) -> dict[str, str] | None:
