@@ -427,6 +427,11 @@ BEGIN
         WHERE batch_id = p_batch_id AND sync_date = p_day AND NOT superseded AND state = 'failed'
           AND id IS DISTINCT FROM own.id AND (p_state = 'success' OR ended_at <= ended);
         IF own.id IS NULL THEN
+            -- Not before the end of the previous attempt: times that are computed later may be
+            -- slightly too late, depending on how long the statement took to arrive.
+            started := greatest(started, (
+                SELECT max(ended_at) FROM sync_attempt
+                WHERE dataset = p_dataset AND sync_date = p_day AND started_at <= started));
             own := sync_begin_late(day_record.id, p_batch_id, p_run_id, p_triggered_by, started);
         ELSIF p_state = 'success' THEN
             UPDATE sync_attempt SET
@@ -443,7 +448,8 @@ BEGIN
         ended_at = CASE WHEN state = 'success' THEN ended_at
                         ELSE greatest(own.started_at, least(ended, (
             SELECT min(started_at) FROM sync_attempt AS later
-            WHERE dataset = p_dataset AND sync_date = p_day AND later.attempt > own.attempt))) END,
+            WHERE dataset = p_dataset AND sync_date = p_day
+              AND later.started_at > own.started_at))) END,
         superseded = superseded AND EXISTS (
             SELECT FROM sync_attempt AS other
             WHERE other.batch_id = own.batch_id AND other.sync_date = p_day

@@ -246,6 +246,25 @@ class TestOtherRuns:
         assert (first["state"], second["state"]) == ("success", "success")
         assert first["ended_at"] == second["started_at"]
 
+    def test_the_intervals_of_two_late_outcomes_do_not_overlap(
+        self, database_url: str, connection: "Connection"
+    ) -> None:
+        first, second = Worker(database_url), Worker(database_url, run_id="run-2")
+        record_late_success(first, ended_ago=20)  # 10 s later than it really ended
+        record_late_success(second, ended_ago=0, run_id="run-2")
+        earlier, later = rows(connection, "SELECT * FROM sync_attempt ORDER BY started_at")
+        assert later["started_at"] == earlier["ended_at"]
+
+    def test_a_late_outcome_ends_no_later_than_an_attempt_that_was_recorded_before_it(
+        self, database_url: str, connection: "Connection"
+    ) -> None:
+        other = Worker(database_url, run_id="run-2")
+        other.sync(START)
+        record_late_success(Worker(database_url))
+        earlier, later = rows(connection, "SELECT * FROM sync_attempt ORDER BY started_at")
+        assert [earlier["attempt"], later["attempt"]] == [2, 1]
+        assert earlier["ended_at"] == later["started_at"]
+
     def test_an_earlier_result_of_the_day_is_replaced(
         self, worker: Worker, other: Worker, connection: "Connection"
     ) -> None:
