@@ -107,8 +107,10 @@ class WorkerConnections:
                 else:
                     target.prepare(self._source.shape)
             except BaseException:
-                connection.close()
+                target.close()
                 raise
+            if self._target is not None:
+                self._target.close()
             self._target = target
         return self._target
 
@@ -221,6 +223,6 @@ class WorkerConnections:
         if self._source is not None:
             self._source.close()
         if self._target is not None:
-            self._target.connection.close()
+            self._target.close()
         if self._slot is not None:
             self._slot.release()

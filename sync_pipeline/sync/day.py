@@ -8,6 +8,7 @@ see `days.py`.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 
@@ -41,15 +42,18 @@ _REASONS_TO_LEAVE = (DayDoneError, BatchCancelledError, *_REASONS_TO_STOP)
 
 
 class DaySync:
-    """The sync of one day by one worker. If `project` is true, a success also updates the batch's
-    record."""
+    """The sync of one day by one worker. If `is_due` returns true when its rows are loaded, its
+    success also updates the batch's record; a failure always does."""
 
-    def __init__(self, worker: WorkerConnections, day: date, *, project: bool) -> None:
+    def __init__(
+        self, worker: WorkerConnections, day: date, *, is_due: Callable[[], bool] = lambda: False
+    ) -> None:
         self._worker = worker
         self._job = worker.job
         self._tracker = worker.tracker
         self._day = day
-        self._project = project
+        self._is_due = is_due
+        self._project = False  # whether the success also updates the batch's record
         self._started = time.monotonic()
         self._locked = False  # whether the day's lock has been acquired
         self._attempt: Attempt | None = None
@@ -109,10 +113,9 @@ class DaySync:
         if self._is_committed(target):
             worker.roll_back()
             return
-        # Begin the attempt before reading anything, so that an interrupt finds an open attempt.
-        self._begin()
-        batch_id = self._attempt.batch_id if self._attempt else None
         with target.read_ahead(self._day, worker.source) as reader:
+            self._begin()  # while the source already reads
+            batch_id = self._attempt.batch_id if self._attempt else None
             loaded = target.load_day(reader, LoadContext(batch_id, self._tracker.run_id))
         self._record_loaded(
             target,
@@ -156,6 +159,7 @@ class DaySync:
         that the attempt has not been superseded and add the outcome to the outbox."""
         self._outcome = outcome = self._ended_with(AttemptState.SUCCESS, counts)
         self._recorded = False
+        self._project = self._is_due()
         with target.connection.cursor() as cursor:
             if self._attempt is not None and self._tracker.in_target:
                 self._recorded = self._tracker.record_in(

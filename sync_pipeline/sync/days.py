@@ -5,10 +5,10 @@ individual days: see `day.py`. Does not import dagster.
 """
 
 import logging
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import date
+from functools import partial
 
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.errors import SyncError, one_line
@@ -20,11 +20,10 @@ from sync_pipeline.sync.pool import WorkerPool
 from sync_pipeline.sync.result import DayResult as DayResult
 from sync_pipeline.sync.result import Outcome as Outcome
 from sync_pipeline.tracking.models import AttemptState, BatchSpec
-from sync_pipeline.tracking.progress_interval import days_between_writes
+from sync_pipeline.tracking.progress_interval import ProgressInterval
 from sync_pipeline.tracking.worker.tracker import Tracker
 
 _DONE = (AttemptState.SUCCESS, AttemptState.SKIPPED)
-_STALE_SECONDS = 0.5
 _logger = logging.getLogger(__name__)
 
 
@@ -64,28 +63,29 @@ def sync_days(
         to_do = [day for day in days if day not in done and day not in skipped]
         if not to_do:
             return
-        every = days_between_writes(dataset.progress, len(states or batch.days) if batch else 1)
+        total = len(states or batch.days) if batch else 1
+        interval = ProgressInterval(dataset.progress, total)
         parallel = min(dataset.parallel_days, len(to_do))
         if parallel > 1:
-            yield from _sync_in_parallel(worker, parallel, to_do, every)
+            yield from _sync_in_parallel(worker, parallel, to_do, interval)
         else:
             yield from _open_source(worker, to_do)
             for number, day in enumerate(to_do, 1):
-                yield DaySync(worker, day, project=number % every == 0).run()
+                yield DaySync(worker, day, is_due=partial(interval.is_due, number)).run()
                 if job.breaker.tripped_by is not None:
                     _mark_not_run(worker, to_do[number:], job.breaker.tripped_by)
                     break
-    if batch is not None and (every > 1 or parallel > 1):
+    if batch is not None and interval.behind:
         tracker.project(batch)
     if job.breaker.tripped_by is not None:
         raise job.breaker.tripped_by
 
 
 def _sync_in_parallel(
-    worker: WorkerConnections, parallel: int, days: Sequence[date], every: int
+    worker: WorkerConnections, parallel: int, days: Sequence[date], interval: ProgressInterval
 ) -> Iterator[DayResult]:
     """Sync several `days` at a time until the circuit breaker trips; update the batch's record
-    every `every` days."""
+    when `interval` says so."""
     worker.close()
     # Each thread needs its own connections.
     workers = [worker.clone() for _ in range(parallel)]
@@ -93,14 +93,10 @@ def _sync_in_parallel(
         _open_target(workers[0], days)
         yield from _open_source(workers[0], days)
         pool = WorkerPool(workers, days)
-        written = time.monotonic()
         for number, result in enumerate(pool.results(), 1):
             # Not in the day's own transaction, where workers would wait for each other's commits.
-            # If days finish quickly, write once per `parallel` days even if `every` is 1.
-            slow = every == 1 and time.monotonic() - written > _STALE_SECONDS
-            if worker.job.batch is not None and (slow or number % max(every, parallel) == 0):
+            if worker.job.batch is not None and interval.is_due(number):
                 worker.tracker.project(worker.job.batch)
-                written = time.monotonic()
             yield result
     finally:
         for one in workers:
@@ -124,7 +120,7 @@ def _open_source(worker: WorkerConnections, days: Sequence[date]) -> Iterator[Da
     try:
         worker.open_source()
     except SyncError as error:
-        yield DaySync(worker, days[0], project=True).fail(error)
+        yield DaySync(worker, days[0]).fail(error)
         _mark_not_run(worker, days[1:], error)
         raise
 

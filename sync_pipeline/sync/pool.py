@@ -70,7 +70,7 @@ class WorkerPool:
                 day = self._waiting.popleft()
             except IndexError:
                 return
-            self._results.put(DaySync(worker, day, project=False).run())
+            self._results.put(DaySync(worker, day).run())
 
     def _stop(self) -> None:
         for worker in self._workers:  # stop all before joining any, so that none starts another day

@@ -7,6 +7,7 @@ write modes are in `write_modes.py`, and the lock is in `locks.py`.
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
@@ -50,7 +51,7 @@ class Loaded:
 
 
 class Target:
-    """The dataset's target table. The caller owns the connection.
+    """The dataset's target table, reached through `connection`. Close it when it is not needed.
 
     `on_missing` is called if the table does not exist, before it is created.
     """
@@ -68,6 +69,13 @@ class Target:
         self._has_quarantine = False
         self._partitions: Partitions | None = None
         self._copies: dict[object, str] = {}
+        # One thread for all days: starting a thread can take as long as reading a small day.
+        self._reader_thread = ThreadPoolExecutor(1, f"read {dataset.name}")
+
+    def close(self) -> None:
+        """Close the connection; uncommitted rows are rolled back."""
+        self._reader_thread.shutdown(wait=False)
+        self.connection.close()
 
     def check_exists(self) -> None:
         """Call `on_missing` if the target table does not exist. Raises TargetError."""
@@ -114,8 +122,7 @@ class Target:
         The reader blocks while the pipe is full. It is stopped at the end of the block; the source
         can then read another day.
         """
-        reader = DayReader(source, day, copy_format or self._copy_format)
-        reader.start()
+        reader = DayReader(source, day, copy_format or self._copy_format, self._reader_thread)
         try:
             yield reader
         finally:
@@ -277,7 +284,7 @@ def _finish_reader(reader: DayReader) -> Iterator[None]:
     raise the reader's error."""
     try:
         yield
-        reader.join()
+        reader.wait()
     except BaseException:
         reader.stop()
         reader.raise_if_first()

@@ -85,16 +85,17 @@ def working(source_url: str, target_url: str, **given: Any) -> Iterator[Worker]:
         target = Target(connection, dataset)
         target.prepare(source.shape)
         yield Worker(source, connection, target)
+        target.close()
 
 
 @pytest.fixture
 def worker(source_url: str, database_url: str) -> Iterator[Worker]:
-    """Yield a worker whose target has one row for the day; then check that no thread is left."""
+    """Yield a worker whose target has one row for the day; then check that no read is left."""
     run(source_url, *SOURCE)
     with working(source_url, database_url) as made:
         run(database_url, "INSERT INTO orders (id, day) VALUES (-1, '2025-10-02')")
         yield made
-        assert [thread.name for thread in threading.enumerate() if "read " in thread.name] == []
+    wait_until(lambda: not any("read " in thread.name for thread in threading.enumerate()))
 
 
 def keeps_existing_row(url: str) -> bool:

@@ -204,7 +204,7 @@ def test_if_an_outage_outlasts_a_run_days_sync_at_full_speed_and_pending_events_
     assert [result.outcome for result in results] == [Outcome.SUCCESS] * 11
     assert pipeline.loaded() == dict.fromkeys(DAYS, ROWS_PER_DAY)
     assert outage_logs(caplog) == ["tracking failed", "run run-1 ended"]
-    assert "ended with 11 events not recorded: 2025-10-02: success; " in caplog.text
+    assert "ended with 12 events not recorded: 2025-10-02: success; " in caplog.text
     kept = outbox_of(pipeline)
     assert [(one.day, one.number, one.run_id) for one in kept] == [
         (day, None, "run-1") for day in DAYS[1:]

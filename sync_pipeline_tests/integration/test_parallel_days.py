@@ -129,7 +129,7 @@ def test_no_worker_starts_another_day_while_one_is_slow_to_stop(
             self.stopped = True
 
     class BusyDay:
-        def __init__(self, worker: BusyWorker, day: date, *, project: bool) -> None:
+        def __init__(self, worker: BusyWorker, day: date) -> None:
             self.worker = worker
             self.day = day
 

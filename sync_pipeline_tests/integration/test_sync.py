@@ -454,17 +454,22 @@ class TestProgress:
     """How often a batch's record is updated while its days are synced."""
 
     @pytest.mark.parametrize(
-        ("policy", "written"),
+        ("policy", "days", "written"),
         [
-            ("every_day", list(range(1, 13))),
-            ("auto", [5, 10, 12]),
-            (Every(days=4), [4, 8, 12]),
-            (Every(days=50), [12]),
-            (Percent(percent=50), [6, 12]),
+            ("every_day", DAYS[:10], list(range(1, 11))),
+            ("auto", DAYS, [5, 10, 12]),
+            (Every(days=4), DAYS, [4, 8, 12]),
+            (Every(days=50), DAYS, [12]),
+            (Percent(percent=50), DAYS, [6, 12]),
         ],
     )
     def test_the_record_is_updated_at_the_intervals_of_the_policy_and_at_the_end(
-        self, pipeline: Pipeline, connection: "Connection", policy: Any, written: list[int]
+        self,
+        pipeline: Pipeline,
+        connection: "Connection",
+        policy: Any,
+        days: list[date],
+        written: list[int],
     ) -> None:
         run(
             pipeline.target,
@@ -474,10 +479,10 @@ class TestProgress:
             "CREATE TRIGGER note AFTER UPDATE ON daily_sync_status FOR EACH ROW "
             "WHEN (NEW.kind = 'batch') EXECUTE FUNCTION note()",
         )
-        batch = open_batch(pipeline.target, DAYS)
-        pipeline.sync(DAYS, batch, progress=policy)
+        batch = open_batch(pipeline.target, days)
+        pipeline.sync(days, batch, progress=policy)
         found = rows(connection, "SELECT DISTINCT done FROM written ORDER BY done")
         assert [row["done"] for row in found] == written
         closed = record(connection, batch.id)
-        assert (closed["status"], closed["success_count"]) == ("success", 12)
-        assert closed["total_records"] == 12 * ROWS_PER_DAY
+        assert (closed["status"], closed["success_count"]) == ("success", len(days))
+        assert closed["total_records"] == len(days) * ROWS_PER_DAY

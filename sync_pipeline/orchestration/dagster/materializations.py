@@ -1,10 +1,13 @@
 """Report finished days to Dagster: one AssetMaterialization per partition.
 
 Storing an event can take longer than syncing a small day, so the events of quick days are stored in
-batches. A day that takes half a second or longer is reported immediately.
+batches, in a second thread, while the next days are synced. A day that takes half a second or
+longer is reported immediately.
 """
 
 import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import dagster as dg
 from dagster import AssetRecordsFilter
@@ -22,7 +25,7 @@ from sync_pipeline.sync.days import DayResult, Outcome
 from sync_pipeline.tracking.models import UnreportedDay
 from sync_pipeline.tracking.worker.tracker import Tracker
 
-_FLUSH_SECONDS = 0.5
+_FLUSH_SECONDS = 1.0
 _ATTEMPT = "attempt"
 
 
@@ -41,6 +44,9 @@ class MaterializationLog:
         self._settings = settings
         self._tracker = tracker
         self._pending: list[DayResult] = []
+        self._storing: list[DayResult] = []  # the days of the batch that is being stored
+        self._stored: Future[None] | None = None
+        self._thread = ThreadPoolExecutor(1, "store events")
         self._flushed_at = time.monotonic()
 
     def add(self, result: DayResult) -> None:
@@ -54,11 +60,23 @@ class MaterializationLog:
             self.flush()
 
     def flush(self) -> None:
-        """Store the pending events as one batch, and record that their days were reported."""
-        pending, self._pending = self._pending, []
+        """Start to store the pending events as one batch, once the batch before it is stored."""
+        self._finish()
+        self._storing, self._pending = self._pending, []
+        self._stored = self._thread.submit(self._store, self._storing)
+        self._flushed_at = time.monotonic()
+
+    def _finish(self) -> None:
+        """Wait until the batch is stored, and record that its days were reported."""
+        if self._stored is not None:
+            self._stored.result()
+            self._tracker.mark_reported([r.attempt for r in self._storing if r.attempt])
+            self._stored = None
+
+    def _store(self, results: Sequence[DayResult]) -> None:
         step = self._context.get_step_execution_context()
         batch_id = make_new_run_id()
-        for number, result in enumerate(pending, 1):
+        for number, result in enumerate(results, 1):
             DagsterEvent.asset_materialization(
                 step,
                 dg.AssetMaterialization(
@@ -66,10 +84,8 @@ class MaterializationLog:
                     partition=result.day.isoformat(),
                     metadata=_metadata(result, self._settings),
                 ),
-                DagsterEventBatchMetadata(batch_id, is_end=number == len(pending)),
+                DagsterEventBatchMetadata(batch_id, is_end=number == len(results)),
             )
-        self._tracker.mark_reported([result.attempt for result in pending if result.attempt])
-        self._flushed_at = time.monotonic()
 
     def _log_planned(self, result: DayResult) -> None:
         """Log the day as planned, so that Dagster shows it as failed if it is not materialized.
@@ -88,7 +104,9 @@ class MaterializationLog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.flush()
+        with self._thread:
+            self.flush()
+            self._finish()
 
 
 def report_late(instance: dg.DagsterInstance, settings: Settings, day: UnreportedDay) -> bool:

@@ -28,7 +28,7 @@ from sync_pipeline.orchestration.dagster.internals import (
 )
 from sync_pipeline.settings import Settings
 
-MAX_EVENTS_PER_BATCH = 50
+MAX_EVENTS_PER_BATCH = 200
 _BATCH_SIZE = "DAGSTER_EVENT_BATCH_SIZE"
 _EXISTS = "SELECT to_regclass('jobs') IS NOT NULL"  # the last table that Dagster creates
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('sync_pipeline: dagster storage', 0))"

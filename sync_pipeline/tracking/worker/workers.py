@@ -102,10 +102,14 @@ def register(cursor: "Cursor", worker: Worker) -> None:
 
 
 def beat(cursor: "Cursor", worker: Worker) -> bool:
-    """Record a heartbeat of `worker`; return False if it is no longer registered."""
+    """Record a heartbeat of `worker` and the progress of its batches; return False if the worker
+    is not registered any more."""
     cursor.execute(_SQL["beat"], vars(worker))
     row = cursor.fetchone()
-    return row is not None and row[0] == 1
+    if row is None or row[0] != 1:
+        return False
+    cursor.execute(_SQL["project"], vars(worker))
+    return True
 
 
 def lock_registration(cursor: "Cursor", worker: Worker) -> bool:

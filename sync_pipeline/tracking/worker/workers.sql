@@ -24,6 +24,10 @@ WITH worker AS (
 )
 SELECT count(*) FROM worker
 
+-- project: compute the records of the batches whose days the worker's run is syncing
+SELECT sync_project_batches(array_agg(batch_id)) FROM sync_attempt
+WHERE run_id = %(run_id)s AND state = 'syncing'
+
 -- lock_registration: whether the worker is registered; locks its row until the transaction ends
 SELECT FROM sync_worker WHERE run_id = %(run_id)s AND host_id = %(host_id)s AND pid = %(pid)s
 FOR KEY SHARE

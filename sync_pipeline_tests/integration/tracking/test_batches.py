@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sync_pipeline.errors import DayDoneError
 from sync_pipeline.tracking.models import Attempt, BatchSpec
 from sync_pipeline.tracking.state import attempts, batches
+from sync_pipeline.tracking.worker import workers
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import (
     DATASET,
@@ -26,6 +27,7 @@ from sync_pipeline_tests.integration.helpers import (
     open_batch,
     record,
     rows,
+    succeed,
     transaction,
     wait_until_blocked,
 )
@@ -46,6 +48,23 @@ def of_batch(connection: "Connection", worker: Worker) -> dict[str, Any]:
 
 def counted(batch: dict[str, Any]) -> tuple[str, int, int, int]:
     return batch["status"], batch["success_count"], batch["failed_count"], batch["skipped_count"]
+
+
+def test_a_heartbeat_updates_a_record_that_is_behind(
+    database_url: str, connection: "Connection"
+) -> None:
+    worker = Worker(database_url, open_batch(database_url, DAYS))
+    process = workers.this_process(worker.run_id)
+    with transaction(database_url) as cursor:
+        workers.register(cursor, process)
+    quick = worker.begin(DAYS[0])
+    with transaction(database_url) as cursor:
+        succeed(cursor, quick, helpers.counts(100), project=False)
+    worker.begin(DAYS[1])
+    assert counted(of_batch(connection, worker)) == ("syncing", 0, 0, 0)
+    with transaction(database_url) as cursor:
+        assert workers.beat(cursor, process)
+    assert counted(of_batch(connection, worker)) == ("syncing", 1, 0, 0)
 
 
 def test_a_batch_opened_by_many_workers_at_the_same_time_has_one_record(
