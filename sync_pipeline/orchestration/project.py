@@ -16,6 +16,7 @@ from sync_pipeline.config.conflicts import check_conflicts
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.orchestration.batch_job import build_batch_job
 from sync_pipeline.orchestration.component import DailySync, translate_load_errors
+from sync_pipeline.orchestration.dagster.internals import loads_for_a_run
 from sync_pipeline.orchestration.sensors import build_sensors
 
 
@@ -34,9 +35,12 @@ def build_defs(project: Path) -> dg.Definitions:
     """Return the Dagster definitions of a project; `project` is the folder that contains its
     pyproject.toml."""
     datasets = load_datasets(project)
+    tree = _tree(project)
     with _without_dagster_warnings():
         return dg.Definitions.merge(
-            _tree(project).build_defs(),
+            # A run does not need the JSON schemas of all installed component types, which take
+            # longer than everything else.
+            tree.build_defs_at_path(".") if loads_for_a_run() else tree.build_defs(),
             dg.Definitions(
                 jobs=[build_batch_job(datasets)],
                 sensors=build_sensors(datasets),

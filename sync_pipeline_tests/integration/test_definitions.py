@@ -5,6 +5,7 @@ gets its own project.
 """
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -15,6 +16,8 @@ import psycopg2
 import pytest
 
 from sync_pipeline.database.migrate import migrate
+from sync_pipeline.orchestration import project
+from sync_pipeline.orchestration.project import build_defs
 from sync_pipeline.settings import PROJECT_ROOT
 from sync_pipeline_tests.command import (
     COMMAND,
@@ -290,3 +293,21 @@ def test_two_datasets_with_the_same_name_or_table_are_rejected(
     assert "two datasets are named orders: " in one_name.errors
     assert f"{orders}" in one_name.errors
     assert f"{datasets / 'old' / 'orders' / 'defs.yaml'}" in one_name.errors
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:dagster")
+def test_a_run_loads_the_same_definitions_as_the_code_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.path", [*sys.path])
+    write_project(tmp_path, {"orders": "single_run", "events": "2"})
+    of_server = build_defs(tmp_path).get_repository_def()
+    monkeypatch.setattr(project, "loads_for_a_run", lambda: True)
+    of_run = build_defs(tmp_path).get_repository_def()
+    assert len(of_run.assets_defs_by_key) == 2
+    assert set(of_run.assets_defs_by_key) == set(of_server.assets_defs_by_key)
+    assert set(of_run.job_names) == set(of_server.job_names)
+    assert {s.name for s in of_run.sensor_defs} == {s.name for s in of_server.sensor_defs}
+    schemas = "plugin_component_types_json"
+    assert schemas in (of_server.metadata or {})
+    assert schemas not in (of_run.metadata or {})

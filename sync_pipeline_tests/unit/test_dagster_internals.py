@@ -6,10 +6,15 @@ import importlib.util
 import inspect
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from sync_pipeline.orchestration.dagster.internals import set_backfill_interval
+from sync_pipeline.orchestration.dagster.internals import (
+    QueuedRunCoordinator,
+    set_backfill_interval,
+    set_queue_interval,
+)
 from sync_pipeline.settings import PROJECT_ROOT
 
 INTERNALS = PROJECT_ROOT / "sync_pipeline/orchestration/dagster/internals.py"
@@ -52,6 +57,16 @@ def test_if_dagster_has_moved_the_interval_nothing_is_changed(
 ) -> None:
     monkeypatch.delattr("dagster._daemon.controller.DEFAULT_DAEMON_INTERVAL_SECONDS")
     assert not set_backfill_interval(2)
+
+
+def test_the_daemon_checks_the_run_queue_as_often_as_set_unless_it_is_configured() -> None:
+    every_second, every_minute = (
+        QueuedRunCoordinator(dequeue_interval_seconds=seconds) for seconds in (1, 60)
+    )
+    for coordinator in (every_second, every_minute):
+        set_queue_interval(SimpleNamespace(run_coordinator=coordinator), 0.5)  # type: ignore[arg-type]
+    assert every_second.dequeue_interval_seconds == 0.5
+    assert every_minute.dequeue_interval_seconds == 60
 
 
 def test_dagster_dev_starts_its_daemon_as_the_product_expects() -> None:

@@ -14,6 +14,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from dagster import DagsterInstance, DagsterRun, PartitionsDefinition
+from dagster._core.definitions.definitions_load_context import (
+    DefinitionsLoadContext,
+    DefinitionsLoadType,
+)
 from dagster._core.definitions.reconstruct import (
     ReconstructableRepository as ReconstructableRepository,
 )
@@ -38,6 +42,9 @@ from dagster._core.remote_origin import (
 )
 from dagster._core.remote_origin import RemoteJobOrigin as RemoteJobOrigin
 from dagster._core.remote_origin import RemoteRepositoryOrigin as RemoteRepositoryOrigin
+from dagster._core.run_coordinator.queued_run_coordinator import (
+    QueuedRunCoordinator as QueuedRunCoordinator,
+)
 from dagster._core.storage.dagster_run import FINISHED_STATUSES as FINISHED_STATUSES
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES as NOT_FINISHED_STATUSES
 from dagster._core.storage.dagster_run import RunRecord as RunRecord
@@ -59,6 +66,11 @@ def execute_run(arguments: str) -> None:
     from dagster._cli.api import execute_run_command
 
     execute_run_command.main([arguments], standalone_mode=False)
+
+
+def loads_for_a_run() -> bool:
+    """Return whether the definitions are being loaded to execute a run, not to be displayed."""
+    return DefinitionsLoadContext.get().load_type is DefinitionsLoadType.RECONSTRUCTION
 
 
 def run_dev_command(daemon_module: str) -> None:
@@ -112,6 +124,16 @@ def set_backfill_interval(seconds: float) -> bool:
         return False
     vars(controller)[name] = seconds
     return True
+
+
+def set_queue_interval(instance: DagsterInstance, seconds: float) -> None:
+    """Set how often the daemon in this process checks the run queue, if that is every second.
+
+    `dagster.yaml` accepts only whole seconds.
+    """
+    coordinator, name = instance.run_coordinator, "_dequeue_interval_seconds"
+    if isinstance(coordinator, QueuedRunCoordinator) and vars(coordinator).get(name) == 1:
+        vars(coordinator)[name] = seconds
 
 
 def plan_unpartitioned_checks_once() -> None:

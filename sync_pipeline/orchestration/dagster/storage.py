@@ -25,11 +25,13 @@ from sync_pipeline.dagster_client.storage import connect_to_storage
 from sync_pipeline.orchestration.dagster.internals import (
     SqlEventLogStorageTable,
     plan_unpartitioned_checks_once,
+    set_queue_interval,
 )
 from sync_pipeline.settings import Settings
 
 MAX_EVENTS_PER_BATCH = 200
 _BATCH_SIZE = "DAGSTER_EVENT_BATCH_SIZE"
+_QUEUE_INTERVAL_SECONDS = 0.5
 _EXISTS = "SELECT to_regclass('jobs') IS NOT NULL"  # the last table that Dagster creates
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('sync_pipeline: dagster storage', 0))"
 _POSTGRES = (PostgresEventLogStorage, PostgresRunStorage, PostgresScheduleStorage)
@@ -62,10 +64,12 @@ def speed_up_run(instance: dg.DagsterInstance) -> None:
 
 
 def speed_up_daemon(instance: dg.DagsterInstance) -> None:
-    """Pool the daemon's connections to Dagster's storage, and store planned events in batches."""
+    """Pool the daemon's connections to Dagster's storage, store planned events in batches, and
+    check the run queue twice per second."""
     plan_unpartitioned_checks_once()
     os.environ.setdefault(_BATCH_SIZE, str(MAX_EVENTS_PER_BATCH))
     pool_connections(instance)
+    set_queue_interval(instance, _QUEUE_INTERVAL_SECONDS)
     storage = instance.event_log_storage
     if isinstance(storage, PostgresEventLogStorage):
         # If this fails, Dagster stores the events one by one.
