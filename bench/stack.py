@@ -67,9 +67,10 @@ def make_target_table(settings: Settings, dataset: Dataset) -> None:
 
 
 def empty(settings: Settings, dataset: Dataset) -> None:
-    """Truncate the dataset's target table and run a checkpoint.
+    """Truncate the dataset's target table, compute statistics and run a checkpoint.
 
-    Otherwise, the first measurement after an automatic checkpoint would differ from the others.
+    Otherwise, the first measurement after an automatic checkpoint would differ from the others, and
+    so would those in the first minute of the database, before autovacuum computes statistics.
     """
     statement = sql.SQL("TRUNCATE {}").format(identifier(dataset))
-    run_sql(settings.database_url, statement, "CHECKPOINT")
+    run_sql(settings.database_url, statement, "ANALYZE", "CHECKPOINT")
