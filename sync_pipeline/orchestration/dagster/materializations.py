@@ -25,7 +25,7 @@ from sync_pipeline.sync.days import DayResult, Outcome
 from sync_pipeline.tracking.models import UnreportedDay
 from sync_pipeline.tracking.worker.tracker import Tracker
 
-_FLUSH_SECONDS = 1.0
+_FLUSH_SECONDS = 0.5
 _ATTEMPT = "attempt"
 
 
