@@ -1,9 +1,10 @@
-"""Open PostgreSQL connections with timeouts, an application name, and UTC as the time zone.
+"""Open PostgreSQL connections with timeouts, an application name, and fixed session settings.
 
-Every connection shows its purpose in `pg_stat_activity` and has a connect timeout, TCP keepalives
-to detect a dead peer, and UTC as its time zone, so that timestamps do not depend on the server's
-configuration. Error messages name the setting that the URL came from, but never contain its value.
-Does not pool connections: see `pool.py`.
+Every connection shows its purpose in `pg_stat_activity` and has a connect timeout and TCP
+keepalives to detect a dead peer. Settings that change how values or names are written or read as
+text are the same in every session, whatever the server, the database or the role sets. Error
+messages name the setting that the URL came from, but never contain its value. Does not pool
+connections: see `pool.py`.
 """
 
 from collections.abc import Callable
@@ -24,6 +25,21 @@ _KEEPALIVES = {
     "keepalives_idle": "30",
     "keepalives_interval": "10",
     "keepalives_count": "3",
+}
+# What pg_dump sets for the same reason, and the other settings of its kind.
+_TEXT_FORMAT = {
+    "TimeZone": "UTC",
+    "DateStyle": "ISO",
+    "IntervalStyle": "postgres",
+    "extra_float_digits": "3",  # the default up to PostgreSQL 11 loses digits
+    "bytea_output": "hex",
+    "lc_monetary": "C",
+    "xmlbinary": "base64",
+    "xmloption": "content",
+    "array_nulls": "on",
+    "quote_all_identifiers": "off",
+    "standard_conforming_strings": "on",
+    "transform_null_equals": "off",
 }
 _SERVER_KEEPALIVES = {name: _KEEPALIVES[name] for name in _KEEPALIVES if name != "keepalives"}
 
@@ -53,12 +69,8 @@ def connect(
 
     Raises `error` with a one-line message that names the setting and does not contain the password.
     """
-    options = [
-        "-c TimeZone=UTC",
-        "-c DateStyle=ISO",
-        "-c IntervalStyle=postgres",
-        "-c client_min_messages=warning",
-    ]
+    options = [f"-c {name}={value}" for name, value in _TEXT_FORMAT.items()]
+    options.append("-c client_min_messages=warning")
     if statement_timeout_seconds is not None:
         options.append(f"-c statement_timeout={int(statement_timeout_seconds * 1000)}")
     if idle_seconds is not None:

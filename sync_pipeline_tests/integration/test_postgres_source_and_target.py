@@ -179,6 +179,46 @@ def test_every_postgresql_type_keeps_its_type_and_value(databases: Databases) ->
     assert dict(run(databases.target, described)) == types
 
 
+@pytest.mark.parametrize("end", ["source", "target"])
+def test_values_do_not_depend_on_the_settings_of_a_database(databases: Databases, end: str) -> None:
+    changed = {
+        "extra_float_digits": "0",
+        "bytea_output": "escape",
+        "IntervalStyle": "sql_standard",
+        "DateStyle": "German",
+        "TimeZone": "Asia/Shanghai",
+        "quote_all_identifiers": "on",
+        "array_nulls": "off",
+        "standard_conforming_strings": "off",
+        "transform_null_equals": "on",
+        "xmlbinary": "hex",
+    }
+    # Because of the composite type, all columns are copied as text.
+    run(
+        databases.source,
+        "CREATE TYPE parts AS (f real, b bytea, i interval, t timestamptz, n text[], r numrange)",
+        "CREATE TABLE orders (day date, f double precision, n text[], p parts)",
+        "INSERT INTO orders VALUES ('2025-10-02', 0.1::float8 + 0.2, ARRAY[NULL, 'a'], "
+        "ROW(0.1, '\\x00ff', '-1 year 04:05:06', '2025-03-04 05:06:07+00', ARRAY['a', NULL], "
+        "'[0.5,1.5)')::parts)",
+    )
+    url = getattr(databases, end)
+    [(name,)] = run(url, "SELECT current_database()")
+    run(url, *(f'ALTER DATABASE "{name}" SET {key} = {value!r}' for key, value in changed.items()))
+    try:
+        databases.sync(dataset(), DAY)
+    finally:
+        run(url, f'ALTER DATABASE "{name}" RESET ALL')
+    assert run(databases.target, "SELECT f, n, p FROM orders") == [
+        (
+            0.1 + 0.2,
+            [None, "a"],
+            '(0.1,"\\\\x00ff","-1 years +04:05:06","2025-03-04 05:06:07+00",'
+            '"{a,NULL}","[0.5,1.5)")',
+        )
+    ]
+
+
 def test_user_defined_types_of_the_source_are_copied_as_text(databases: Databases) -> None:
     run(
         databases.source,
