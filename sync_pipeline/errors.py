@@ -146,15 +146,26 @@ def one_line(error: BaseException, *secrets: str, limit: int = 2000) -> str:
     """Return the message of `error` as one line without secrets, cut to `limit` characters.
 
     Records, logs and the terminal show errors in this form. The values of a rejected row are
-    removed. An error that is neither a SyncError nor a driver error is prefixed with its class
-    name; an error without a message is shown as its class name.
+    removed, and control characters, which could come from a source's data, are escaped. An error
+    that is neither a SyncError nor a driver error is prefixed with its class name; an error without
+    a message is shown as its class name.
     """
     text = " ".join(redact(_FAILING_ROW.sub("", str(error)), *secrets).split())
     if not isinstance(error, SyncError) and not _is_driver_error(error):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    # PostgreSQL text cannot contain NUL, and UTF-8 cannot encode lone surrogates.
-    text = text.replace("\0", "\ufffd").encode("utf-8", "replace").decode() or type(error).__name__
+    text = visible(text) or type(error).__name__
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def visible(text: str) -> str:
+    """Return `text` with characters that are not printable as escapes, such as ``\\x1b``.
+
+    These are control characters, which a terminal would obey; characters that hide or reorder text;
+    and what PostgreSQL (NUL) or UTF-8 (lone surrogates) cannot store.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _is_driver_error(error: BaseException) -> bool:

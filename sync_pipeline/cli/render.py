@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from sync_pipeline.errors import visible
 from sync_pipeline.tracking.models import BatchProgress, SmallDay
 from sync_pipeline.tracking.read.reports import DayOfBatch
 
@@ -86,8 +87,7 @@ def record_table(batch: BatchProgress) -> Table:
         "triggered_by": batch.triggered_by,
     }
     for name, value in values.items():
-        # Never a plain str: rich would interpret [brackets] in an error as markup.
-        table.add_row(name, value if isinstance(value, Text) else Text(_text(value)))
+        table.add_row(name, value if isinstance(value, Text) else _text(value))
     return table
 
 
@@ -101,7 +101,7 @@ def batches_table(batches: Iterable[BatchProgress]) -> Table:
     for batch in batches:
         table.add_row(
             str(batch.id),
-            batch.dataset,
+            _text(batch.dataset),
             f"{batch.start_date} … {batch.end_date}",
             f"[{_STYLES[batch.status]}]{batch.status}[/]",
             f"{batch.done_days}/{batch.total_days}",
@@ -118,7 +118,7 @@ def failed_days_table(days: Iterable[DayOfBatch]) -> Table:
         table.add_column(heading, overflow="fold")
     for day in days:
         if day.error_message is not None:
-            error = Text(day.error_message)
+            error = _text(day.error_message)
             table.add_row(str(day.sync_date), str(day.attempt or "not run"), error)
     return table
 
@@ -167,8 +167,10 @@ def _join(texts: Sequence[str]) -> str:
     return ", ".join(texts[:_MAX_LISTED]) + more
 
 
-def _text(value: object) -> str:
-    return "" if value is None else str(value)
+def _text(value: object) -> Text:
+    """Return a value from a record. It is never a plain str, because rich would interpret
+    [brackets] in an error as markup, and the terminal would obey control characters."""
+    return Text("" if value is None else visible(str(value)))
 
 
 def _format_time(value: datetime | None) -> str:

@@ -274,7 +274,8 @@ class DatasetSettings(StrictModel):
         default="every_day",
         description="when a running batch updates its record: `every_day`, `{days: 10}`, "
         "`{percent: 5}`, or `auto` (every day in batches of up to 10 days, every 5 days in longer "
-        "ones)",
+        "ones). With `every_day`, a batch of more than 10 days updates its record at most ten "
+        "times per second",
     )
     volume: Volume = Field(default=Volume(), description="how many rows a day is expected to have")
     schedule: Schedule | None = Field(
