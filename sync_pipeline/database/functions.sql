@@ -235,7 +235,8 @@ $$;
 -- their number. If there are any, the record is `syncing` afterwards.
 --
 -- `p_days` NULL means all days, and `p_before` NULL means now. Days that failed later, or in one of
--- these runs, remain failed.
+-- these runs, remain failed. If only some of the days are requested again, the other failed ones
+-- count as skipped if another batch has synced them since this batch was first requested.
 CREATE OR REPLACE FUNCTION sync_retry_days(
     p_batch_id bigint, p_run_id text, p_triggered_by text, p_days date[] DEFAULT NULL,
     p_before timestamptz DEFAULT NULL, p_except_runs text[] DEFAULT '{}'
@@ -256,6 +257,14 @@ BEGIN
         RETURN 0;
     END IF;
     PERFORM sync_plan_days(p_batch_id, failed, p_run_id, p_triggered_by);
+    PERFORM sync_skip_days(p_batch_id, ARRAY(
+        SELECT attempt.sync_date FROM sync_attempt AS attempt
+        JOIN daily_sync_status AS batch ON batch.id = attempt.batch_id
+        JOIN daily_sync_status AS record ON record.kind = 'day'
+             AND record.dataset = attempt.dataset AND record.sync_date = attempt.sync_date
+        WHERE attempt.batch_id = p_batch_id AND NOT attempt.superseded
+          AND attempt.state = 'failed' AND NOT attempt.sync_date = ANY(p_days)
+          AND record.status = 'success' AND record.end_time >= batch.start_time), p_run_id);
     UPDATE daily_sync_status SET retried_at = clock_timestamp(), cancelled_by = NULL
     WHERE id = p_batch_id;
     PERFORM sync_project_batch(p_batch_id);

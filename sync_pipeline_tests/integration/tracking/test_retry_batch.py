@@ -107,3 +107,32 @@ def test_no_day_of_a_cancelled_batch_is_started_until_the_batch_is_retried(
     with transaction(worker.url) as cursor:
         batches.retry_days(cursor, worker.batch.id, new, DAYS, clock(cursor))
     assert worker.begin(START).number == 1
+
+
+def test_days_that_another_batch_has_synced_meanwhile_do_not_keep_a_partly_retried_batch_failed(
+    worker: Worker, connection: "Connection"
+) -> None:
+    assert worker.batch is not None
+    Worker(worker.url, open_batch(worker.url, DAYS, "another")).sync(*DAYS[2:])
+    worker.mark_not_run("run-1 was killed")
+    new = BatchSpec("batch-1", helpers.DATASET, DAYS, "run-2", "a test")
+    with transaction(worker.url) as cursor:
+        batches.retry_days(cursor, worker.batch.id, new, DAYS[:2], clock(cursor))
+    replace(worker, run_id="run-2").sync(*DAYS[:2])
+    closed = record(connection, worker.batch.id)
+    assert (closed["status"], closed["success_count"], closed["skipped_count"]) == ("success", 2, 2)
+
+
+def test_days_that_were_synced_before_the_batch_was_requested_remain_not_run(
+    database_url: str, connection: "Connection"
+) -> None:
+    Worker(database_url).sync(*DAYS[2:])
+    worker = Worker(database_url, open_batch(database_url, DAYS))
+    assert worker.batch is not None
+    worker.mark_not_run("run-1 was killed")
+    new = BatchSpec("batch-1", helpers.DATASET, DAYS, "run-2", "a test")
+    with transaction(database_url) as cursor:
+        batches.retry_days(cursor, worker.batch.id, new, DAYS[:2], clock(cursor))
+    replace(worker, run_id="run-2").sync(*DAYS[:2])
+    closed = record(connection, worker.batch.id)
+    assert (closed["status"], closed["success_count"], closed["failed_count"]) == ("failed", 2, 2)
