@@ -3,14 +3,16 @@
 Does not authenticate callers: see `security/`.
 """
 
+import asyncio
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sync_pipeline.api.problems import ProblemError, problem_response
+from sync_pipeline.api.problems import ProblemError, problem_response, too_late
 
 MAX_BODY_BYTES = 16 * 1024
+BODY_SECONDS = 10.0
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data:; connect-src 'self'; font-src 'self'; base-uri 'none'; "
@@ -60,7 +62,10 @@ class RequestGuard:
 
         try:
             self._check_origin(scope, headers)
-            body = await _read_body(headers, receive)
+            body = await asyncio.wait_for(_read_body(headers, receive), BODY_SECONDS)
+        except asyncio.TimeoutError:
+            await problem_response(too_late())(scope, receive, send_with_headers)
+            return
         except ProblemError as problem:
             await problem_response(problem)(scope, receive, send_with_headers)
             return

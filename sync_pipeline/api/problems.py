@@ -162,6 +162,11 @@ def problem_response(problem: ProblemError) -> JSONResponse:
     )
 
 
+def too_late() -> ProblemError:
+    """Return the problem of a request whose headers or body take too long to arrive."""
+    return ProblemError(408, "request_timeout", "the request did not arrive in time")
+
+
 def install(app: FastAPI, allowed_methods: Callable[[str], Sequence[str]]) -> None:
     """Make `app` return every error as a problem.
 

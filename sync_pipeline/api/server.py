@@ -21,6 +21,7 @@ import uvicorn
 from sync_pipeline.api.app import create_app
 from sync_pipeline.api.config import Config
 from sync_pipeline.api.live.broker import MAX_STREAMS
+from sync_pipeline.api.protocol import MAX_HEADER_BYTES, LimitedProtocol
 from sync_pipeline.api.services import Services
 from sync_pipeline.dagster_client.http import open_url
 from sync_pipeline.errors import StackError
@@ -50,6 +51,8 @@ def serve(
                 access_log=False,
                 proxy_headers=False,  # because clients can forge these headers
                 server_header=False,
+                http=LimitedProtocol,
+                h11_max_incomplete_event_size=MAX_HEADER_BYTES,
                 ws="none",
                 lifespan="on",
                 timeout_graceful_shutdown=_STOP_TIMEOUT_SECONDS,

@@ -72,6 +72,7 @@ def test_the_web_page_translates_each_code_with_its_parameters(language: str) ->
     # The page never sends any request that causes one of the other codes.
     assert set(known) - set(texts(language)) == {
         *("invalid", "missing_field", "no_body", "no_page", "invalid_cursor", "not_available"),
+        *("malformed_request", "request_timeout", "headers_too_large"),
         *("not_declared_json", "not_json", "too_large", "unknown_field", "wrong_method"),
     }
 
