@@ -102,6 +102,10 @@ class RestSource(SourceModel):
     max_backoff_seconds: PositiveSeconds = Field(
         default=60, description="maximum `Retry-After` delay to wait for"
     )
+    max_pages: Annotated[int, Field(ge=1)] = Field(
+        default=100_000,
+        description="maximum number of pages of a day; a day that has more fails",
+    )
     max_page_megabytes: Annotated[int, Field(ge=1, le=4096)] = Field(
         default=256,
         description="maximum size of a response, which is kept in memory; a larger response fails "

@@ -36,7 +36,7 @@ from sync_pipeline.sources.rest.failures import (
     retry_after,
     translate_error,
 )
-from sync_pipeline.sources.rest.json import dump_json, parse_json
+from sync_pipeline.sources.rest.json import DuplicateKeyError, dump_json, parse_json
 from sync_pipeline.sources.rest.pages import Page, PageRequest
 
 MAX_REDIRECTS = 5
@@ -205,6 +205,8 @@ class Transport:
     def _parse(self, response: httpx.Response, body: bytes) -> Any:
         try:
             return parse_json(body)
+        except DuplicateKeyError as error:
+            raise SourceError(f"the response is ambiguous: {error}") from None
         except ValueError:
             content_type = response.headers.get("Content-Type", "no content type")
             raise SourceError(

@@ -14,7 +14,7 @@ from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.config.sources import RestSource
 from sync_pipeline.config.sources.placeholders import values_of
 from sync_pipeline.config.sources.rest_url import http_url
-from sync_pipeline.errors import SettingError
+from sync_pipeline.errors import SettingError, SourceError
 from sync_pipeline.settings import Settings
 from sync_pipeline.sources.arrow.declared import text_schema
 from sync_pipeline.sources.rest.auth import Credentials
@@ -46,7 +46,15 @@ class RestRows:
         responses = DayResponses(keys, where)
         values = values_of(day, self._dataset.zone)
         request: PageRequest | None = first_page(keys, str(self._base_url), values)
+        pages = 0
         while request is not None:
+            pages += 1
+            if pages > keys.max_pages:
+                raise SourceError(
+                    f"{where}the day has more than {keys.max_pages:,} pages. Correct 'paginator' "
+                    "in its defs.yaml if the server returns pages endlessly; otherwise, increase "
+                    "'max_pages'"
+                )
             page = self._transport.send(request)
             rows = responses.records(page.document)
             request = next_page(keys, request, page, rows, responses.total, where)

@@ -126,6 +126,10 @@ def test_an_unreachable_host_ends_the_batch(syncing: Syncing, api: Api) -> None:
             "the response (text/html) is not JSON: <html>Sign in</html>",
         ),
         (Reply(b""), "is not JSON"),
+        (
+            Reply(b'{"data": [{"id": 1, "id": 2}]}'),
+            "the response is ambiguous: an object has the key 'id' more than once",
+        ),
         (Reply(b"[" * 100_000), "is not JSON"),
         (Reply(b'{"data": [{"id": 1e99999999999999999999, "note": ""}]}'), "is not JSON"),
         (Reply(b'{"data": "\xff"}'), "is not JSON"),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import pytest
@@ -155,6 +156,30 @@ def test_an_endlessly_repeated_page_is_detected(
     error = sync_and_fail(syncing, keys(api, paginator=paginator_keys)).error or ""
     assert "correct 'paginator'" in error
     assert len(api.requests) <= 3
+
+
+def test_a_server_that_always_has_new_rows_is_stopped(syncing: Syncing, api: Api) -> None:
+    numbers = count()
+    api.respond = lambda request: {
+        "data": [{**rows(1)[0], "id": next(numbers)}],
+        "next": f"/orders?p={next(numbers)}",
+    }
+    paginator_keys = {"type": "json_link", "next_url_path": "next"}
+    limited = keys(api, paginator=paginator_keys, max_pages=5)
+    error = sync_and_fail(syncing, limited).error or ""
+    assert "the day has more than 5 pages" in error
+    assert len(api.requests) == 5
+
+
+def test_a_day_may_have_max_pages(syncing: Syncing, api: Api) -> None:
+    numbers = count()
+    api.respond = lambda request: {
+        "data": [{**rows(1)[0], "id": next(numbers)}],
+        **({"next": f"/orders?p={next(numbers)}"} if len(api.requests) < 5 else {}),
+    }
+    paginator_keys = {"type": "json_link", "next_url_path": "next"}
+    (done,) = syncing.sync(keys(api, paginator=paginator_keys, max_pages=5))
+    assert done.error is None
 
 
 def test_a_loop_of_empty_pages_is_detected(syncing: Syncing, api: Api) -> None:
