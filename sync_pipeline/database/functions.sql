@@ -282,7 +282,8 @@ $$;
 -- the day was synced by an attempt of the batch or, unless `p_resync`, by any attempt; SP003 if the
 -- batch was cancelled. An earlier attempt that is still `syncing` has lost the lock and is closed
 -- as failed; so is the caller's own previous attempt `p_after`, with its own error. In the batch's
--- counts, the new attempt replaces an earlier one for the same day.
+-- counts, the new attempt replaces an earlier one for the same day. Its number is the next one in
+-- the day's history, which can be ahead of the record: see `sync_record_outcome`.
 CREATE OR REPLACE FUNCTION sync_begin_day(
     p_dataset text, p_day date, p_batch_id bigint, p_run_id text, p_triggered_by text,
     p_resync boolean, p_after bigint DEFAULT NULL, p_after_error text DEFAULT NULL,
@@ -292,6 +293,7 @@ CREATE OR REPLACE FUNCTION sync_begin_day(
 DECLARE
     to_project bigint[];
     canceller  text;
+    highest    integer;
 BEGIN
     IF p_pid IS NOT NULL THEN
         PERFORM FROM sync_worker
@@ -320,6 +322,13 @@ BEGIN
     RETURNING record.id, record.attempt INTO record_id, number;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'the day is already synced' USING ERRCODE = 'SP002';
+    END IF;
+    -- The record is locked now, so no other session adds an attempt.
+    SELECT max(attempt) INTO highest FROM sync_attempt
+    WHERE dataset = p_dataset AND sync_date = p_day;
+    IF highest >= number THEN
+        number := highest + 1;
+        UPDATE daily_sync_status SET attempt = number WHERE id = record_id;
     END IF;
     WITH lost AS (
         UPDATE sync_attempt SET
@@ -368,8 +377,9 @@ $$;
 -- With `p_fence`, raises SP001 if the attempt was closed or superseded: the caller then has to roll
 -- back the day's rows. Without it, a success replaces the failure that its own run recorded for the
 -- attempt, because the rows are committed; and if the attempt's start was not recorded, it is
--- recorded now. An outcome neither affects another run's attempt nor overrides a later outcome of
--- the day. With `p_project`, also computes the batch's record; a failure always does.
+-- recorded now, with the next number in the day's history. An outcome neither affects another run's
+-- attempt nor overrides a later outcome of the day: the record then keeps that outcome and the
+-- number of its attempt. With `p_project`, also computes the batch's record; a failure always does.
 CREATE OR REPLACE FUNCTION sync_record_outcome(
     p_dataset text, p_day date, p_state text, p_batch_id bigint, p_run_id text,
     p_triggered_by text, p_attempt_id bigint DEFAULT NULL, p_number integer DEFAULT NULL,
@@ -479,10 +489,6 @@ BEGIN
         -- A success always replaces its own run's failure: each end time is computed when it is
         -- written, so the failure's can be slightly later than that of the success.
         OR day_record.run_id = p_run_id AND p_state = 'success');
-    IF NOT FOUND THEN
-        UPDATE daily_sync_status SET attempt = own.attempt
-        WHERE id = day_record.id AND day_record.attempt < own.attempt;
-    END IF;
     IF p_batch_id IS NOT NULL AND (p_project OR p_state = 'failed') THEN
         PERFORM sync_project_batch(p_batch_id);
     END IF;
@@ -499,10 +505,13 @@ CREATE OR REPLACE FUNCTION sync_begin_late(
 DECLARE
     day_record daily_sync_status;
     begun      sync_attempt;
+    number     integer;
 BEGIN
     SELECT * INTO day_record FROM daily_sync_status WHERE id = p_record_id;
+    SELECT greatest(day_record.attempt, max(attempt)) + 1 INTO number FROM sync_attempt
+    WHERE dataset = day_record.dataset AND sync_date = day_record.sync_date;
     UPDATE sync_attempt SET
-        state = 'syncing', attempt = day_record.attempt + 1, started_at = p_started_at,
+        state = 'syncing', attempt = number, started_at = p_started_at,
         run_id = p_run_id, triggered_by = coalesce(p_triggered_by, triggered_by)
     WHERE batch_id = p_batch_id AND sync_date = day_record.sync_date AND NOT superseded
       AND state = 'pending'
@@ -512,8 +521,8 @@ BEGIN
             (dataset, sync_date, batch_id, attempt, state, run_id, triggered_by, started_at,
              superseded)
         VALUES
-            (day_record.dataset, day_record.sync_date, p_batch_id, day_record.attempt + 1,
-             'syncing', p_run_id, p_triggered_by, p_started_at,
+            (day_record.dataset, day_record.sync_date, p_batch_id, number, 'syncing', p_run_id,
+             p_triggered_by, p_started_at,
              EXISTS (SELECT FROM sync_attempt
                      WHERE batch_id = p_batch_id AND sync_date = day_record.sync_date
                        AND NOT superseded))

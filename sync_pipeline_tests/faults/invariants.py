@@ -125,18 +125,28 @@ def closed_records_are_complete(facts: Facts) -> Iterator[str]:
 
 
 def day_records_match_their_latest_attempts(facts: Facts) -> Iterator[str]:
-    """A day's record has the status and the number of that day's latest attempt."""
-    highest: dict[tuple[str, date], int] = defaultdict(int)
+    """A day's record has the status and the number of the day's attempt that ended last.
+
+    A late outcome can have a higher number, but end earlier. A success replaces its own run's
+    failure, whose end time can be slightly later.
+    """
+    begun: dict[tuple[str, date], list[Row]] = defaultdict(list)
     for attempt in facts.attempts:
-        key = (attempt["dataset"], attempt["sync_date"])
-        highest[key] = max(highest[key], attempt["attempt"] or 0)
+        if attempt["attempt"] is not None:
+            begun[attempt["dataset"], attempt["sync_date"]].append(attempt)
     for record in facts.days:
         name = f"day {record['dataset']} {record['sync_date']} ({record['status']})"
         latest = facts.latest_attempt(record)
         if latest is None or latest["state"] != record["status"]:
             yield f"{name}: attempt {record['attempt']} is {latest and latest['state']}"
-        if record["attempt"] != highest[record["dataset"], record["sync_date"]]:
-            yield f"{name} has attempt {record['attempt']}, but there is a later one"
+            continue
+        for other in begun[record["dataset"], record["sync_date"]]:
+            if other["ended_at"] is None or latest["ended_at"] is None:
+                is_later = other["attempt"] > latest["attempt"]
+            else:
+                is_later = other["ended_at"] > latest["ended_at"]
+            if is_later and other["run_id"] != latest["run_id"]:
+                yield f"{name} has attempt {record['attempt']}, but {other['attempt']} is later"
 
 
 def a_successful_batch_has_all_its_days(facts: Facts) -> Iterator[str]:

@@ -60,6 +60,17 @@ def test_attempts_at_a_day_are_numbered_across_batches_and_workers(
     assert day_record(connection, START)["attempt"] == 4
 
 
+def test_numbers_continue_if_the_record_of_a_day_was_deleted(
+    database_url: str, connection: "Connection"
+) -> None:
+    worker = Worker(database_url)
+    worker.sync(START)
+    execute(connection, "DELETE FROM daily_sync_status WHERE kind = 'day'")
+    worker.sync(START)
+    assert [attempt["attempt"] for attempt in history(connection, START)] == [1, 2]
+    assert day_record(connection, START)["attempt"] == 2
+
+
 @pytest.mark.parametrize("in_batch", [True, False])
 def test_a_success_records_its_rows_and_its_duration(
     worker: Worker, connection: "Connection", in_batch: bool
