@@ -31,7 +31,7 @@ class CsvFormat:
 
         Raises OSError, or SourceError with a message that starts with `where`.
         """
-        text = _Utf8(stream, self._keys.csv.encoding)
+        text = _Utf8(stream, self._keys.csv.encoding, self._ignores_blank_lines)
         try:
             yield from self._batches(text, where)
         except UnicodeError as error:
@@ -43,6 +43,8 @@ class CsvFormat:
         names: list[str] | None = None if self._keys.csv.header else self._schema.names
         last: pa.RecordBatch | None = None
         for batch in self._open(text):
+            if not batch.num_rows:  # a block of blank lines
+                continue
             rows = batch
             if last is None:
                 if names is None:
@@ -58,8 +60,13 @@ class CsvFormat:
                 f"{where}: the last field has no closing quote; the file may be truncated"
             )
 
+    @property
+    def _ignores_blank_lines(self) -> bool:
+        """Whether blank lines are left out. With one column, they are rows with an empty field."""
+        return len(self._schema) > 1
+
     def _open(self, text: "_Utf8") -> pacsv.CSVStreamingReader | tuple[()]:
-        csv, one_column = self._keys.csv, len(self._schema) == 1
+        csv = self._keys.csv
         try:
             return pacsv.open_csv(
                 pa.PythonFile(text, "r"),
@@ -74,8 +81,7 @@ class CsvFormat:
                     delimiter=self._keys.delimiter,
                     quote_char=csv.quote or False,
                     newlines_in_values=bool(csv.quote),
-                    # With one column, an empty line is a row with an empty field.
-                    ignore_empty_lines=not one_column,
+                    ignore_empty_lines=self._ignores_blank_lines,
                 ),
                 pacsv.ConvertOptions(
                     column_types=_TEXT_TYPES,
@@ -85,7 +91,7 @@ class CsvFormat:
                 ),
             )
         except pa.ArrowInvalid as error:
-            if "Empty CSV file" in str(error):
+            if "Empty CSV file" in str(error) and text.is_empty:
                 return ()
             raise
 
@@ -112,7 +118,7 @@ class CsvFormat:
             if self._keys.csv.header:  # pyarrow counts the header as row 1
                 return f"row {row - 1} has {found} fields, but the header has {expected}"
             return f"row {row} has {found} fields, but the first row has {expected}"
-        if "straddl" in message:
+        if "straddl" in message or "Empty CSV" in message:  # no row ends in the first block
             return (
                 f"a row is longer than {self._keys.csv.largest_row_mib} MiB, or a field has "
                 "no closing quote; correct the file, or increase 'csv: {largest_row_mib: …}' in "
@@ -130,24 +136,32 @@ class CsvFormat:
 
 
 class _Utf8:
-    """A readable file that converts its content to UTF-8 and keeps the last two chunks."""
+    """A readable file that converts its content to UTF-8 and keeps the last two chunks.
+
+    Each row of the text ends with a line break, without which pyarrow does not find the only row of
+    a file. Blank lines at the start can be skipped, because pyarrow needs a row in the first block.
+    """
 
     closed = False
 
-    def __init__(self, stream: pa.NativeFile, encoding: str) -> None:
+    def __init__(self, stream: pa.NativeFile, encoding: str, skips_blank_lines: bool) -> None:
         self._stream = stream
         self._decoder = codecs.getincrementaldecoder(encoding)() if encoding != "utf-8" else None
+        self._skips_blank_lines = skips_blank_lines
+        self._next: bytes | None = None
         self._last = self._before = b""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no text was found by the first `read`."""
+        return not self._last
+
     def read(self, size: int) -> bytes:
-        data: bytes = self._stream.read(size)
-        while self._decoder is not None:
-            at_end = not data
-            data = self._decoder.decode(data, final=at_end).encode()
-            if data or at_end:
-                break
-            data = self._stream.read(size)  # only part of a character was read
+        data = self._read_start(size) if self._next is None else self._next
+        self._next = self._decode(size)
         if data:
+            if not self._next and not data.endswith((b"\n", b"\r")):
+                data += b"\n"
             self._before, self._last = self._last, data
         return data
 
@@ -159,3 +173,24 @@ class _Utf8:
 
     def close(self) -> None:
         """Do nothing: the caller closes the stream."""
+
+    def _read_start(self, size: int) -> bytes:
+        """Return the first chunk, of at least `size` bytes if the text is that long."""
+        data = self._skip_blank_lines(self._decode(size).removeprefix(codecs.BOM_UTF8))
+        while len(data) < size and (more := self._decode(size)):
+            data = self._skip_blank_lines(data + more)
+        return data
+
+    def _skip_blank_lines(self, start: bytes) -> bytes:
+        return start.lstrip(b"\r\n") if self._skips_blank_lines else start
+
+    def _decode(self, size: int) -> bytes:
+        """Return the next `size` bytes of the file in UTF-8; nothing at its end."""
+        data: bytes = self._stream.read(size)
+        while self._decoder is not None:
+            at_end = not data
+            data = self._decoder.decode(data, final=at_end).encode()
+            if data or at_end:
+                break
+            data = self._stream.read(size)  # only part of a character was read
+        return data

@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sync_pipeline.config.sources import FilesSource
+from sync_pipeline.sources.arrow.declared import text_schema
+from sync_pipeline.sources.files.csv import CsvFormat
 from sync_pipeline.sync.days import Outcome
 from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing
 
@@ -113,6 +117,12 @@ def test_a_truncated_gzip_file_raises_an_error_with_its_path(
         ({"delimiter": "\t", "quote": ""}, b'id\tamount\tnote\n1\t2\t"\n', (1, 2, '"')),
         ({"quote": "'"}, b"id,amount,note\n1,2,'it''s, \"'\n", (1, 2, "it's, \"")),
         ({"header": False}, b"1,2,x\n", (1, 2, "x")),
+        ({"header": False}, b"1,2,x", (1, 2, "x")),
+        ({"header": False}, b'\xef\xbb\xbf1,2,"x"', (1, 2, "x")),
+        ({"header": False, "encoding": "utf-16"}, "1,2,x".encode("utf-16"), (1, 2, "x")),
+        ({"header": False}, b"\r\n" * 1_000_000 + b"1,2,x", (1, 2, "x")),
+        ({"header": False}, b"1,2,x" + b"\n" * 3_000_000, (1, 2, "x")),
+        ({}, b"\n" * (2**20 - 2) + b"id,amount,note\n1,2,x", (1, 2, "x")),
         ({"null_values": ["NA", "-"]}, b"id,amount,note\nNA,-,\n", (None, None, "")),
         ({"null_values": ["NA"]}, b'id,amount,note\n1,NA,"NA"\n', (1, None, "NA")),
         (
@@ -153,6 +163,8 @@ HEADER = b"id,amount,note\n"
         (HEADER + b'1,2,"x\n3,4,y\n', "the last field has no closing quote"),
         (HEADER + b'1,2,"', "the last field has no closing quote"),
         (HEADER + b'1,"2,x\n3,4,y\n', "row 1 has 2 fields, but the header has 3"),
+        (b'id,amount,"note', "a row is longer than 1 MiB, or a field has no closing quote"),
+        (b"id,amount," + b"x" * 2**20 + b"\n1,2,3\n", "a row is longer than 1 MiB"),
         (HEADER + b"1,2,\xff\n", "the file is not encoded in utf-8"),
         (b"id,amount\n1,2\n", "has no column 'note'; its columns are 'id', 'amount'"),
         (b"id,amount,note,tip\n1,2,x,3\n", "has a column 'tip', which is not in 'columns'"),
@@ -195,6 +207,76 @@ def test_a_row_longer_than_largest_row_mib_is_rejected(syncing: Syncing, tmp_pat
     (done,) = syncing.sync(keys(tmp_path, csv={"largest_row_mib": 3}))
     assert done.error is None
     assert syncing.rows("SELECT length(note) FROM landed") == [(3_000_000,)]
+
+
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("ending", [b"", b"\n", b"\n2,2,y\n"])
+def test_a_first_row_longer_than_largest_row_mib_is_never_taken_for_an_empty_file(
+    syncing: Syncing, tmp_path: Path, ending: bytes, header: bool
+) -> None:
+    path = tmp_path / "2025-10-01.csv"
+    source = keys(tmp_path, csv={"header": header})
+    path.write_bytes((HEADER if header else b"") + b"1,2,x\n")
+    syncing.sync(source)
+    path.write_bytes((HEADER if header else b"") + b"1,2," + b"x" * 2_500_000 + ending)
+    assert "a row is longer than 1 MiB" in failure(syncing, source)
+    assert syncing.rows("SELECT count(*) FROM landed") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("header", "data"),
+    [
+        (True, HEADER),
+        (True, HEADER.strip()),
+        (False, b""),
+        (False, b"\n\r\n"),
+        (False, b"\n" * 2**21),
+    ],
+)
+def test_a_file_without_rows_is_an_empty_day(
+    syncing: Syncing, tmp_path: Path, header: bool, data: bytes
+) -> None:
+    (tmp_path / "2025-10-01.csv").write_bytes(data)
+    (done,) = syncing.sync(keys(tmp_path, csv={"header": header}))
+    assert done.error is None
+    assert syncing.rows("SELECT count(*) FROM landed") == [(0,)]
+
+
+LINE_BREAKS = st.sampled_from(["\n", "\r\n", "\r"])
+FIELDS = st.text(st.sampled_from('ab", \n'), max_size=30)
+
+
+@given(
+    rows=st.lists(st.tuples(FIELDS, FIELDS), max_size=8),
+    header=st.booleans(),
+    line_break=LINE_BREAKS,
+    blank_lines=st.integers(0, 80),
+    ends_with_break=st.booleans(),
+)
+def test_a_file_of_any_length_is_read_in_blocks(
+    rows: list[tuple[str, str]],
+    header: bool,
+    line_break: str,
+    blank_lines: int,
+    ends_with_break: bool,
+) -> None:
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator=line_break)
+    writer.writerows([("a", "b"), *rows] if header else rows)
+    text = line_break * blank_lines + out.getvalue()
+    text = text if ends_with_break else text.removesuffix(line_break)
+    assert read_in_blocks(text.encode(), {"a": "text", "b": "text"}, header) == rows
+
+
+def read_in_blocks(data: bytes, columns: dict[str, str], header: bool) -> list[tuple[str, ...]]:
+    """Read a file in blocks of 160 bytes, which contain one row."""
+    source = FilesSource.model_validate(
+        {"path": "{day}.csv", "columns": columns, "csv": {"header": header}}
+    )
+    small = source.csv.model_copy(update={"largest_row_mib": Fraction(160, 2**20)})
+    reader = CsvFormat(source.model_copy(update={"csv": small}), text_schema(columns))
+    batches = list(reader.rows(pa.BufferReader(data), "the file"))
+    return [tuple(row.values()) for batch in batches for row in batch.to_pylist()]
 
 
 def test_a_wrong_encoding_is_reported(syncing: Syncing, tmp_path: Path) -> None:
