@@ -102,11 +102,11 @@ class Csv(StrictModel):
     )
     header: bool = Field(
         default=True,
-        description="whether the first row contains the column names; if not, the fields are those "
-        "in `columns`, in that order",
+        description="whether the first row contains the column names (blanks around a name are "
+        "ignored); if not, the fields are those in `columns`, in that order",
     )
     null_values: tuple[str, ...] = Field(
-        default=("",), description="unquoted values that mean NULL"
+        default=("",), description="unquoted values that mean NULL, except in the header"
     )
     encoding: Annotated[str, AfterValidator(_encoding)] = Field(
         default="utf-8", description="text encoding, such as `gb18030`"

@@ -5,7 +5,7 @@ Does not select the rows of a day: see `days.py`.
 
 import codecs
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -48,9 +48,10 @@ class CsvFormat:
             rows = batch
             if last is None:
                 if names is None:
-                    names = [str(column[0]) for column in batch]
+                    names = self._header(batch, text.start)
                     rows = batch.slice(1)
                 self._check(names, batch.num_columns, where)
+                text.start = b""
             last = batch
             yield align_columns(rows.rename_columns(names), self._schema)
         if last is None and self._keys.csv.header:
@@ -66,39 +67,65 @@ class CsvFormat:
         return len(self._schema) > 1
 
     def _open(self, text: "_Utf8") -> pacsv.CSVStreamingReader | tuple[()]:
-        csv = self._keys.csv
+        options = pacsv.ConvertOptions(
+            column_types=_TEXT_TYPES,
+            null_values=self._keys.csv.null_values,
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        )
         try:
-            return pacsv.open_csv(
-                pa.PythonFile(text, "r"),
-                # Read the header as a row, because types must be set before names are known.
-                # Error messages contain row numbers only if threads are disabled.
-                pacsv.ReadOptions(
-                    use_threads=False,
-                    block_size=csv.largest_row_mib * 1024 * 1024,
-                    autogenerate_column_names=True,
-                ),
-                pacsv.ParseOptions(
-                    delimiter=self._keys.delimiter,
-                    quote_char=csv.quote or False,
-                    newlines_in_values=bool(csv.quote),
-                    ignore_empty_lines=self._ignores_blank_lines,
-                ),
-                pacsv.ConvertOptions(
-                    column_types=_TEXT_TYPES,
-                    null_values=csv.null_values,
-                    strings_can_be_null=True,
-                    quoted_strings_can_be_null=False,
-                ),
-            )
+            return self._parse(pa.PythonFile(text, "r"), options)
         except pa.ArrowInvalid as error:
             if "Empty CSV file" in str(error) and text.is_empty:
                 return ()
             raise
 
+    def _parse(
+        self,
+        file: pa.NativeFile,
+        options: pacsv.ConvertOptions,
+        invalid_row_handler: Callable[[pacsv.InvalidRow], str] | None = None,
+    ) -> pacsv.CSVStreamingReader:
+        csv = self._keys.csv
+        return pacsv.open_csv(
+            file,
+            # Read the header as a row, because types must be set before names are known.
+            # Error messages contain row numbers only if threads are disabled.
+            pacsv.ReadOptions(
+                use_threads=False,
+                block_size=csv.largest_row_mib * 1024 * 1024,
+                autogenerate_column_names=True,
+            ),
+            pacsv.ParseOptions(
+                delimiter=self._keys.delimiter,
+                quote_char=csv.quote or False,
+                newlines_in_values=bool(csv.quote),
+                ignore_empty_lines=self._ignores_blank_lines,
+                invalid_row_handler=invalid_row_handler,
+            ),
+            options,
+        )
+
+    def _header(self, batch: pa.RecordBatch, start: bytes) -> list[str]:
+        """Return the column names in the first row, without the blanks around them. A name is empty
+        if the column has none."""
+        names = [column[0].as_py() for column in batch]
+        if None in names:  # no name, or one that means NULL in other rows
+            options = pacsv.ConvertOptions(column_types=_TEXT_TYPES, check_utf8=False)
+            # The last row of the block may be incomplete.
+            rows = self._parse(pa.BufferReader(start), options, lambda _: "skip")
+            names = [column[0].as_py() for column in rows.read_next_batch()]
+        return [name.strip() for name in names]
+
     def _check(self, names: list[str], fields: int, where: str) -> None:
         if len(names) != fields:
             raise SourceError(
                 f"{where}: its first row has {fields} fields, but 'columns' declares {len(names)}"
+            )
+        if "" in names and self._keys.extra_columns == "fail":
+            raise SourceError(
+                f"{where} has no name for column {names.index('') + 1} in its header; name the "
+                "column in the file, or set 'extra_columns: ignore' in its defs.yaml"
             )
         check_columns(names, self._schema.names, self._keys, where)
 
@@ -138,6 +165,7 @@ class CsvFormat:
 class _Utf8:
     """A readable file that converts its content to UTF-8 and keeps the last two chunks.
 
+    `start` is the first chunk; set it to nothing once it is no longer needed.
     Each row of the text ends with a line break, without which pyarrow does not find the only row of
     a file. Blank lines at the start can be skipped, because pyarrow needs a row in the first block.
     """
@@ -149,7 +177,7 @@ class _Utf8:
         self._decoder = codecs.getincrementaldecoder(encoding)() if encoding != "utf-8" else None
         self._skips_blank_lines = skips_blank_lines
         self._next: bytes | None = None
-        self._last = self._before = b""
+        self.start = self._last = self._before = b""
 
     @property
     def is_empty(self) -> bool:
@@ -157,11 +185,13 @@ class _Utf8:
         return not self._last
 
     def read(self, size: int) -> bytes:
+        is_first = self._next is None
         data = self._read_start(size) if self._next is None else self._next
         self._next = self._decode(size)
         if data:
             if not self._next and not data.endswith((b"\n", b"\r")):
                 data += b"\n"
+            self.start = data if is_first else self.start
             self._before, self._last = self._last, data
         return data
 

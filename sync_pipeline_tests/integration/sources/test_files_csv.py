@@ -24,6 +24,7 @@ from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Sync
 
 pytestmark = pytest.mark.integration
 
+HEADER = b"id,amount,note\n"
 COLUMNS = {"id": "bigint", "amount": "numeric(10,2)", "note": "text"}
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
 SPECIAL_TEXTS = st.text(st.sampled_from("a\"'\\\t\n\r,;{}N.😀日 "), max_size=8)
@@ -133,6 +134,8 @@ def test_a_truncated_gzip_file_raises_an_error_with_its_path(
         ({"encoding": "utf-16"}, "id,amount,note\n1,2,日\n".encode("utf-16"), (1, 2, "日")),
         ({}, "\ufeffnote,id,amount\r\nx,1,2\r\n".encode(), (1, 2, "x")),
         ({}, b"id,amount,note\n\n1,2,x\n\n", (1, 2, "x")),
+        ({}, b'id, amount ,"\tnote\n"\n1,2,x\n', (1, 2, "x")),
+        ({"null_values": ["-", "id", "note"]}, b"note,amount,id\nx,2,-\n", (None, 2, "x")),
         ({}, b'id,amount,note\n1,2,"x"', (1, 2, "x")),
         ({}, b'id,amount,note\n1,2,""', (1, 2, "")),
         ({}, b'id,amount,note\n1,2,""""', (1, 2, '"')),
@@ -146,9 +149,6 @@ def test_a_file_is_read_with_the_csv_options(
     (done,) = syncing.sync(keys(tmp_path, csv=options))
     assert done.error is None
     assert syncing.rows("SELECT id, amount, note FROM landed") == [expected]
-
-
-HEADER = b"id,amount,note\n"
 
 
 @pytest.mark.parametrize(
@@ -169,6 +169,13 @@ HEADER = b"id,amount,note\n"
         (b"id,amount\n1,2\n", "has no column 'note'; its columns are 'id', 'amount'"),
         (b"id,amount,note,tip\n1,2,x,3\n", "has a column 'tip', which is not in 'columns'"),
         (b"id,amount,note,id\n1,2,x,3\n", "has two columns named 'id'"),
+        (b"id,amount,note, id\n1,2,x,3\n", "has two columns named 'id'"),
+        (
+            b"id,amount,note,\n1,2,x,\n",
+            ".csv for 2025-10-01 has no name for column 4 in its header; name the column in the "
+            "file, or set 'extra_columns: ignore'",
+        ),
+        (b"id, ,note\n1,2,x\n", "has no name for column 2 in its header"),
         (HEADER + b"0,0,x\n1,many,x\n", 'row 2 of the day, column amount: "many"'),
         (HEADER + b"1,2,\0\n", "0x00"),
     ],
@@ -187,10 +194,20 @@ def test_an_invalid_file_fails_the_day_with_a_reason_and_keeps_its_rows(
 def test_extra_columns_can_be_ignored_and_missing_ones_set_to_null(
     syncing: Syncing, tmp_path: Path
 ) -> None:
-    (tmp_path / "2025-10-01.csv").write_text("tip,id\n3,1\n")
+    (tmp_path / "2025-10-01.csv").write_text("tip,id,,\n3,1,,4\n")
     source = keys(tmp_path, extra_columns="ignore", missing_columns="null")
     syncing.sync(source)
     assert syncing.rows("SELECT id, amount, note FROM landed") == [(1, None, None)]
+
+
+def test_a_name_in_a_long_file_may_be_one_of_the_null_values(
+    syncing: Syncing, tmp_path: Path
+) -> None:
+    rows = b"note,2,x\n" * 300_000  # more than two blocks
+    (tmp_path / "2025-10-01.csv").write_bytes(HEADER + rows)
+    (done,) = syncing.sync(keys(tmp_path, csv={"null_values": ["note"]}))
+    assert done.error is None
+    assert syncing.rows("SELECT count(*), count(id) FROM landed") == [(300_000, 0)]
 
 
 def test_a_wrong_number_of_fields_without_a_header_is_rejected(

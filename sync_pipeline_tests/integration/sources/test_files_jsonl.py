@@ -107,6 +107,11 @@ def test_a_missing_key_is_null_and_blank_lines_are_skipped(
         ),
         (['{"a": 1}', "", "[1]"], "line 3 is not a JSON object"),
         (['{"a": 1, "c": 2}'], "line 1 has a column 'c', which is not in 'columns'"),
+        (
+            ['{" b": 1}'],
+            "line 1 has a column ' b', which 'columns' cannot declare; rename it in the file",
+        ),
+        (['{"": 1}'], "line 1 has a column '', which 'columns' cannot declare"),
         (['{"a": 1}', r'{"b": "\ud800"}'], "line 2 has a lone surrogate"),
         (['{"a": 1}{"a": 2}'], "line 1 is not valid JSON: Extra data"),
         (['{"b": ' + "[" * 100_000 + "}"], "line 1 is nested too deeply"),
