@@ -31,7 +31,9 @@ DAY_FORMATS = {
 }
 """The text format of each type of day column, as shown in error messages."""
 
-_MAX_VALUE_LENGTH = 40
+MAX_VALUE_LENGTH = 40
+"""The maximum length of a value in an error message."""
+
 _SIMPLE_TYPES = {
     pa.bool_(): "boolean",
     pa.int16(): "smallint",
@@ -131,7 +133,7 @@ def first_invalid(texts: pa.Array, day_type: DayType) -> str:
         try:
             pc.cast(text, DAY_TYPES[day_type])
         except pa.ArrowInvalid:
-            return repr(text.as_py()[:_MAX_VALUE_LENGTH])
+            return repr(text.as_py()[:MAX_VALUE_LENGTH])
     raise AssertionError(day_type)
 
 

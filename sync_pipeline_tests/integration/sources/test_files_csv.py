@@ -343,6 +343,53 @@ def test_a_monthly_file_is_split_into_days(syncing: Syncing, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
+    ("kind", "form", "first", "second"),
+    [
+        ("date", "%Y/%m/%d", "2025/10/01", "2025/10/2"),
+        ("date", "%b %d %Y", "Oct 1 2025", "oct 02 2025"),
+        ("date", "%Y%m%d", "20251001", "20251002"),
+        ("date", "%d/%m/%Y", "01/10/2025", "02/10/2025"),
+        ("timestamp", "%d.%m.%Y %H:%M", "01.10.2025 00:00", "02.10.2025 23:59"),
+        ("timestamp", "%Y%m%d%H%M%S%f", "20251001235959999", "20251002000000000"),
+        ("timestamptz", "%d.%m.%Y %H:%M %z", "01.10.2025 23:00 +0000", "01.10.2025 23:00 -02:00"),
+    ],
+)
+def test_the_day_column_can_have_any_format(
+    syncing: Syncing, tmp_path: Path, kind: str, form: str, first: str, second: str
+) -> None:
+    (tmp_path / "all.csv").write_text(f"id,at\n1,{first}\n2,{second}\n3,{second}\n4,\n")
+    columns = {"id": "int", "at": kind}
+    source = keys(tmp_path, "*.csv", columns=columns, day_column="at", date_format=form)
+    done = syncing.sync(source, [date(2025, 9, 30), DAY, NEXT_DAY])  # the last day is split
+    assert [result.error for result in done] == [None, None, None]
+    assert [result.counts and result.counts.rows_loaded for result in done] == [0, 1, 2]
+    assert syncing.rows("SELECT id FROM landed ORDER BY 1") == [(1,), (2,), (3,)]
+
+
+@pytest.mark.parametrize("at", ["2025-10-01", "31/02/2025", "1/10", "01/10/2025 ", "10/13/2025"])
+def test_a_value_in_another_format_than_date_format_is_rejected(
+    syncing: Syncing, tmp_path: Path, at: str
+) -> None:
+    path = tmp_path / "2025-10-01.csv"
+    path.write_text(f"id,at\n1,01/10/2025\n2,{at}\n")
+    columns = {"id": "int", "at": "date"}
+    source = keys(tmp_path, columns=columns, day_column="at", date_format="%d/%m/%Y")
+    assert failure(syncing, source) == (
+        f"dataset landed: {path} for 2025-10-01: the day_column 'at' contains {at!r}, which is not "
+        "a date in the format '%d/%m/%Y'; correct the value, or 'date_format' in its defs.yaml"
+    )
+
+
+def test_a_date_of_another_day_than_that_of_the_path_is_rejected(
+    syncing: Syncing, tmp_path: Path
+) -> None:
+    (tmp_path / "2025-10-01.csv").write_text("id,at\n1,10/01/2025\n")
+    columns = {"id": "int", "at": "date"}
+    source = keys(tmp_path, columns=columns, day_column="at", date_format="%d/%m/%Y")
+    assert "whose day_column 'at' is '2025-01-10'" in failure(syncing, source)
+
+
+@pytest.mark.parametrize(
     ("at", "message"),
     [
         ("2025-10-02", "whose day_column 'day' is '2025-10-02'"),

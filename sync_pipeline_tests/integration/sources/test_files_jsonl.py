@@ -153,6 +153,14 @@ def test_unknown_keys_can_be_ignored(syncing: Syncing, tmp_path: Path) -> None:
     assert syncing.rows("SELECT * FROM landed") == [(1, DAY)]
 
 
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_number_can_be_the_day(syncing: Syncing, tmp_path: Path, quote: str) -> None:
+    write(tmp_path, *(f'{{"a": {n}, "day": {quote}2025100{n}{quote}}}' for n in (1, 2)))
+    source = keys(tmp_path, {"a": "int", "day": "date"}, day_column="day", date_format="%Y%m%d")
+    syncing.sync(source | {"path": f"{tmp_path}/*.jsonl"}, [DAY, NEXT_DAY])
+    assert syncing.rows("SELECT a, day FROM landed ORDER BY 1") == [(1, DAY), (2, NEXT_DAY)]
+
+
 def test_rows_of_a_day_are_selected_from_a_file_of_several_days(
     syncing: Syncing, tmp_path: Path
 ) -> None:

@@ -233,3 +233,25 @@ def test_int96_timestamps_after_2262_are_loaded(syncing: Syncing, tmp_path: Path
     (done,) = syncing.sync(keys(tmp_path))
     assert done.error is None
     assert syncing.rows("SELECT at FROM landed") == [(at,)]
+
+
+@pytest.mark.parametrize("name", ["{day}.parquet", "*.parquet"])
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array(["20251001"]),
+        pa.array([20251001], pa.int32()),
+        pa.array(["20251001"]).dictionary_encode(),
+        pa.array([DAY]),
+    ],
+    ids=["text", "number", "dictionary", "date"],
+)
+def test_date_format_applies_to_text_and_numbers(
+    syncing: Syncing, tmp_path: Path, values: pa.Array, name: str
+) -> None:
+    write(tmp_path, {"id": [1], "day": values})
+    columns = {"id": "int", "day": "date"}
+    source = keys(tmp_path, name, columns=columns, day_column="day", date_format="%Y%m%d")
+    (done,) = syncing.sync(source)
+    assert done.error is None
+    assert syncing.rows("SELECT * FROM landed") == [(1, DAY)]
