@@ -13,6 +13,7 @@ import pyarrow.csv as pacsv
 from sync_pipeline.config.sources import FilesSource
 from sync_pipeline.errors import SourceError
 from sync_pipeline.sources.files.columns import align_columns, check_columns
+from sync_pipeline.sources.files.encoding import wide_encoding
 
 _MAX_COLUMNS = 1_664  # a PostgreSQL table has at most 1,600 columns
 _TEXT_TYPES = {f"f{number}": pa.string() for number in range(_MAX_COLUMNS)}
@@ -34,6 +35,11 @@ class CsvFormat:
         text = _Utf8(stream, self._keys.csv.encoding, self._ignores_blank_lines)
         try:
             yield from self._batches(text, where)
+        except _WideEncodingError as error:
+            raise SourceError(
+                f"{where}: the file is encoded in {error.encoding.upper()}; set 'csv: {{encoding: "
+                f"{error.encoding}}}' in its defs.yaml"
+            ) from error
         except UnicodeError as error:
             raise SourceError(f"{where}: {self._encoding_message(str(error))}") from error
         except pa.ArrowInvalid as error:
@@ -162,6 +168,14 @@ class CsvFormat:
         )
 
 
+class _WideEncodingError(Exception):
+    """A file that should be in UTF-8 is in another `encoding`."""
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(encoding)
+        self.encoding = encoding
+
+
 class _Utf8:
     """A readable file that converts its content to UTF-8 and keeps the last two chunks.
 
@@ -205,8 +219,15 @@ class _Utf8:
         """Do nothing: the caller closes the stream."""
 
     def _read_start(self, size: int) -> bytes:
-        """Return the first chunk, of at least `size` bytes if the text is that long."""
-        data = self._skip_blank_lines(self._decode(size).removeprefix(codecs.BOM_UTF8))
+        """Return the first chunk, of at least `size` bytes if the text is that long.
+
+        Raises _WideEncodingError.
+        """
+        data = self._decode(size).removeprefix(codecs.BOM_UTF8)
+        encoding = wide_encoding(data)
+        if encoding is not None:
+            raise _WideEncodingError(encoding)
+        data = self._skip_blank_lines(data)
         while len(data) < size and (more := self._decode(size)):
             data = self._skip_blank_lines(data + more)
         return data

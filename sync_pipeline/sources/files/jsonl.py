@@ -17,6 +17,7 @@ from sync_pipeline.config.sources import FilesSource
 from sync_pipeline.errors import SourceError
 from sync_pipeline.sources.arrow.source import MAX_BATCH_ROWS
 from sync_pipeline.sources.files.columns import check_extra_columns
+from sync_pipeline.sources.files.encoding import wide_encoding
 
 LARGEST_LINE_BYTES = 64 * 1024 * 1024
 """The maximum length of a line in bytes."""
@@ -50,7 +51,11 @@ class JsonLinesFormat:
         """
         numbers: list[int] = []
         rows: list[list[str | None]] = []
+        is_first = True
         for number, line in _lines(stream):
+            if is_first:
+                _check_start(line, where)
+                is_first = False
             rows.append(self._row(line, f"{where}, line {number}"))
             numbers.append(number)
             if len(rows) == MAX_BATCH_ROWS:
@@ -87,6 +92,22 @@ class JsonLinesFormat:
             line = next(n for n, row in zip(numbers, rows, strict=True) if _has_lone_surrogate(row))
             raise SourceError(f"{where}, line {line} has a lone surrogate: {error}") from error
         return pa.record_batch(columns, schema=self._schema)
+
+
+def _check_start(line: bytes, where: str) -> None:
+    """Raise SourceError, whose message starts with `where`, if a file that begins with `line` is in
+    another format."""
+    encoding = wide_encoding(line)
+    if encoding is not None:
+        raise SourceError(
+            f"{where} is encoded in {encoding.upper()}; convert the file to UTF-8, the encoding of "
+            "JSON Lines"
+        )
+    if line.lstrip().startswith(b"["):
+        raise SourceError(
+            f"{where} contains a JSON array; convert the file to JSON Lines, which has one object "
+            "per line, for example with: jq -c '.[]'"
+        )
 
 
 def _lines(stream: pa.NativeFile) -> Iterator[tuple[int, bytes]]:

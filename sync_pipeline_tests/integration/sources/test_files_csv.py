@@ -302,6 +302,23 @@ def test_a_wrong_encoding_is_reported(syncing: Syncing, tmp_path: Path) -> None:
     assert "the file is not encoded in gb18030" in message
 
 
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_the_error_for_an_undeclared_utf_16_file_gives_the_key_that_reads_it(
+    syncing: Syncing, tmp_path: Path, encoding: str, header: bool
+) -> None:
+    path = tmp_path / "2025-10-01.csv"
+    path.write_bytes((HEADER.decode() * header + "1,2,日\n").encode(encoding))
+    options = {"header": header}
+    assert failure(syncing, keys(tmp_path, csv=options)) == (
+        f"dataset landed: {path} for 2025-10-01: the file is encoded in {encoding.upper()}; set "
+        f"'csv: {{encoding: {encoding}}}' in its defs.yaml"
+    )
+    (done,) = syncing.sync(keys(tmp_path, csv=options | {"encoding": encoding}))
+    assert done.error is None
+    assert syncing.rows("SELECT note FROM landed") == [("日",)]
+
+
 def test_an_empty_line_is_a_row_if_there_is_one_column(syncing: Syncing, tmp_path: Path) -> None:
     (tmp_path / "2025-10-01.csv").write_text('note\n\n""\nx\n')
     syncing.sync(keys(tmp_path, columns={"note": "text"}))

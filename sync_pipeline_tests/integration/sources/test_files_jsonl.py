@@ -137,6 +137,30 @@ def test_invalid_utf8_is_reported_with_its_line(syncing: Syncing, tmp_path: Path
     assert "line 2 is not valid UTF-8" in (done.error or "")
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_a_file_in_utf_16_is_reported(syncing: Syncing, tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "2025-10-01.jsonl"
+    path.write_bytes('{"b": "x"}\n'.encode(encoding))
+    (done,) = syncing.sync(keys(tmp_path, {"b": "text"}))
+    assert (done.error or "") == (
+        f"dataset landed: {path} for 2025-10-01 is encoded in {encoding.upper()}; convert the file "
+        "to UTF-8, the encoding of JSON Lines"
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ['[{"a": 1}, {"a": 2}]', "\n [\n", "[]\n", "\ufeff[", "[" + " " * 70_000_000]
+)
+def test_a_json_array_is_reported(syncing: Syncing, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "2025-10-01.jsonl"
+    path.write_text(text, encoding="utf-8")
+    (done,) = syncing.sync(keys(tmp_path, {"a": "int"}))
+    assert (done.error or "").startswith(
+        f"dataset landed: {path} for 2025-10-01 contains a JSON array; convert the file to JSON "
+        "Lines, which has one object per line"
+    )
+
+
 def test_an_endless_line_is_not_kept_in_memory(syncing: Syncing, tmp_path: Path) -> None:
     with gzip.open(tmp_path / "2025-10-01.jsonl.gz", "wb", 1) as file:
         file.write(b'{"b": "')
