@@ -3,7 +3,6 @@
 Does not convert columns that keep their Arrow types: see `types.py`.
 """
 
-import json
 from collections.abc import Generator, Iterable, Mapping
 from typing import Any
 
@@ -17,6 +16,7 @@ from sync_pipeline.sources.arrow.types import (
     MAX_VALUE_LENGTH,
     column_type,
     convert_for_copy,
+    to_json,
     translate_conversion_errors,
     unwrap,
 )
@@ -135,5 +135,5 @@ def value_to_text(value: Any) -> str | None:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return f"\\x{bytes(value).hex()}"
     if isinstance(value, (dict, list)):
-        return json.dumps(value, ensure_ascii=False, default=str)
+        return to_json(value)
     return str(value)

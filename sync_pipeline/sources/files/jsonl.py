@@ -48,7 +48,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _DECODER = json.JSONDecoder(
     parse_float=_NumberText,
     parse_int=_NumberText,
-    parse_constant=_NumberText,
+    parse_constant=str,  # NaN and infinities become text
     object_pairs_hook=_object,
 )
 

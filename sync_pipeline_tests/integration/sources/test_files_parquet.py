@@ -114,6 +114,21 @@ def test_nanoseconds_are_rejected_unless_the_column_is_declared_as_text(
     ]
 
 
+@pytest.mark.parametrize("columns", [None, {"doc": "jsonb"}, {"doc": "text"}])
+def test_nan_within_a_struct_becomes_text(
+    syncing: Syncing, tmp_path: Path, columns: dict[str, str] | None
+) -> None:
+    inner = pa.struct({"x": pa.float32(), "l": pa.list_(pa.float64())})
+    rows = [{"x": float("nan"), "l": [float("inf"), 1.5]}, {"x": 2.0, "l": [float("-inf"), None]}]
+    write(tmp_path, {"doc": pa.array(rows, inner)})
+    (done,) = syncing.sync(keys(tmp_path, columns=columns))
+    assert done.error is None
+    assert syncing.rows("SELECT doc::jsonb FROM landed ORDER BY doc::jsonb ->> 'x'") == [
+        ({"x": 2.0, "l": ["-Infinity", None]},),
+        ({"x": "NaN", "l": ["Infinity", 1.5]},),
+    ]
+
+
 def test_nanoseconds_within_a_struct_are_rejected(syncing: Syncing, tmp_path: Path) -> None:
     struct = pa.StructArray.from_arrays([pa.array([1], pa.timestamp("ns"))], ["at"])
     write(tmp_path, {"doc": struct})
