@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from sync_pipeline.config.sources import FilesSource
+from sync_pipeline.config.sources.date_format import parse_date
 
 pytestmark = pytest.mark.unit
 
@@ -13,6 +14,10 @@ pytestmark = pytest.mark.unit
 def files(**keys: Any) -> FilesSource:
     merged = {"path": "{day}.csv", "columns": {"id": "bigint"}} | keys
     return FilesSource.model_validate({k: v for k, v in merged.items() if v is not None})
+
+
+def dated(kind: str, form: str) -> dict[str, Any]:
+    return {"columns": {"at": kind}, "day_column": "at", "date_format": form}
 
 
 @pytest.mark.parametrize(
@@ -50,6 +55,27 @@ def test_the_settings_that_contain_secrets_are_listed() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "form"),
+    [
+        ("date", "%j %y"),
+        ("date", "%G-W%V-%u"),
+        ("date", "%A, %d. %B %Y"),
+        ("timestamp", "%Y%m%d"),
+        ("timestamp", "%m/%d/%Y %I:%M %p"),
+        ("timestamptz", "%Y-%m-%d %H:%M:%S.%f%z"),
+    ],
+)
+def test_a_date_format_that_determines_a_day_is_accepted(kind: str, form: str) -> None:
+    assert files(**dated(kind, form)).date_format == form
+
+
+@pytest.mark.parametrize("text", ["2025111", "202511"])
+def test_adjacent_numbers_need_all_their_digits(text: str) -> None:
+    with pytest.raises(ValueError, match=f"'{text}' has too few digits"):
+        parse_date(text, "%Y%m%d")
+
+
+@pytest.mark.parametrize(
     ("keys", "message"),
     [
         ({"columns": None}, "'columns' must declare the columns of csv files"),
@@ -77,6 +103,23 @@ def test_the_settings_that_contain_secrets_are_listed() -> None:
             {"path": "{day}.parquet", "compression": "gzip"},
             "Parquet files are compressed internally",
         ),
+        (dated("date", "%Q"), "'%Q' must be a format such as %Y/%m/%d"),
+        (dated("date", "%Y-%m-%d%"), "must be a format such as"),
+        (dated("date", "%d.%m."), "must contain year, month and day"),
+        (dated("date", "yyyy-mm-dd"), "must contain year, month and day"),
+        (dated("timestamp", "%Y-%m-%d %I:%M"), "contains %I without %p"),
+        (dated("timestamptz", "%Y-%m-%d %H:%M %Z"), "contains %Z, which is ambiguous"),
+        (
+            dated("timestamptz", "%Y-%m-%d %H:%M"),
+            "must contain an offset, %z, if the day_column is a timestamptz",
+        ),
+        (dated("timestamp", "%Y-%m-%d %H:%M%z"), "'at' is a timestamp without time zone"),
+        (
+            dated("date", "%Y-%m-%d %H:%M"),
+            "'date_format' contains a time, but the day_column 'at' is a date",
+        ),
+        ({"date_format": "%Y"}, "'%Y' must contain year, month and day"),
+        ({"date_format": "%x"}, "'date_format' requires the day_column 'sync_date' in 'columns'"),
         ({"delimiter": ";"}, "unknown key 'delimiter'"),
     ],
 )

@@ -27,11 +27,19 @@ _ALIASES = {
 }
 
 
+COLUMN_NAME = "1 to 63 bytes, without blanks at either end"
+
+
+def is_column_name(name: str) -> bool:
+    """Return whether `columns` can declare a column with this name."""
+    return bool(name) and name == name.strip() and len(name.encode()) <= 63
+
+
 def _columns(columns: dict[str, str]) -> dict[str, str]:
     if not columns:
         raise ValueError("must contain at least one column with its type, such as {id: bigint}")
     for name, kind in columns.items():
-        if not name or len(name.encode()) > 63:
+        if not is_column_name(name):
             raise ValueError(f"{name!r} must be a name of 1 to 63 bytes")
         if not _TYPE.fullmatch(kind.strip().lower()):
             raise ValueError(f"{kind!r} must be a PostgreSQL type, such as bigint or numeric(10,2)")

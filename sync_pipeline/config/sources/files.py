@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from sync_pipeline.config.sources.date_format import DateFormat, check_date_format
 from sync_pipeline.config.sources.declared import DeclaredColumns
 from sync_pipeline.config.sources.path_pattern import PathPattern, parts_of
 from sync_pipeline.config.sources.strict_model import (
@@ -102,11 +103,11 @@ class Csv(StrictModel):
     )
     header: bool = Field(
         default=True,
-        description="whether the first row contains the column names; if not, the fields are those "
-        "in `columns`, in that order",
+        description="whether the first row contains the column names (blanks around a name are "
+        "ignored); if not, the fields are those in `columns`, in that order",
     )
     null_values: tuple[str, ...] = Field(
-        default=("",), description="unquoted values that mean NULL"
+        default=("",), description="unquoted values that mean NULL, except in the header"
     )
     encoding: Annotated[str, AfterValidator(_encoding)] = Field(
         default="utf-8", description="text encoding, such as `gb18030`"
@@ -195,6 +196,11 @@ class FilesSource(SourceModel):
         description="column that determines a row's day, of type date, timestamp or timestamptz; "
         "if the rows do not contain it, it is added with the day from the path",
     )
+    date_format: DateFormat | None = Field(
+        default=None,
+        description="format of the `day_column` in the files, such as `%d.%m.%Y` or "
+        "`%Y%m%d`, with the directives of Python's `strptime`; by default ISO 8601",
+    )
     extra_columns: Literal["fail", "ignore"] = Field(
         default="fail",
         description="what to do with an additional column in a file: `fail` fails the day, "
@@ -269,6 +275,7 @@ class FilesSource(SourceModel):
                 f"'columns' must contain the day_column {self.day_column!r}, because several days "
                 "share a path; add the column, or add the day to the path: {day:%Y-%m-%d}"
             )
+        check_date_format(self.date_format, self.columns, self.day_column)
         if self.ready and "{day" in (self.ready.marker or "") and not self.pattern.is_daily:
             raise ValueError("the ready marker contains the day, but the path does not")
         for key, scheme in (("s3", "s3"), ("gcs", "gs")):

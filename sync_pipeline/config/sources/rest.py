@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
+from sync_pipeline.config.sources.date_format import DateFormat, check_date_format
 from sync_pipeline.config.sources.declared import DeclaredColumns
 from sync_pipeline.config.sources.json_path import JsonPath
 from sync_pipeline.config.sources.placeholders import check_template
@@ -72,6 +73,11 @@ class RestSource(SourceModel):
         description="column that determines a row's day, of type date, timestamp or timestamptz; "
         "if `columns` does not contain it, it is added with the day",
     )
+    date_format: DateFormat | None = Field(
+        default=None,
+        description="format of the `day_column` in the responses, such as `%d.%m.%Y` or "
+        "`%Y%m%d`, with the directives of Python's `strptime`; by default ISO 8601",
+    )
     count: JsonPath | None = Field(
         default=None,
         description="JSONPath of the day's total number of rows; the day fails if it differs from "
@@ -137,6 +143,7 @@ class RestSource(SourceModel):
         if any(name.lower() == "authorization" for name in self.headers):
             raise ValueError("'headers' must not contain secrets; use 'auth' for Authorization")
         _check_columns(self.columns, self.paths)
+        check_date_format(self.date_format, self.columns, self.day_column)
         return self
 
 

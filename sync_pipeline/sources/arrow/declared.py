@@ -3,18 +3,20 @@
 Does not convert columns that keep their Arrow types: see `types.py`.
 """
 
-import json
 from collections.abc import Generator, Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
 
+from sync_pipeline.config.sources.date_format import parse_date
 from sync_pipeline.errors import SourceError
 from sync_pipeline.sources.arrow.copy import as_text
 from sync_pipeline.sources.arrow.source import MAX_BATCH_ROWS
 from sync_pipeline.sources.arrow.types import (
+    MAX_VALUE_LENGTH,
     column_type,
     convert_for_copy,
+    to_json,
     translate_conversion_errors,
     unwrap,
 )
@@ -91,6 +93,30 @@ def column_to_text(column: pa.Array, name: str, declared: str, where: str) -> pa
         return as_text(convert_for_copy(column, column_type(column.type)))
 
 
+def to_iso_dates(batch: pa.RecordBatch, column: str, form: str, where: str) -> pa.RecordBatch:
+    """Return the rows with the values of the text column `column`, which are in the strptime format
+    `form`, in ISO 8601 format.
+
+    Raises SourceError, whose message starts with `where`, for a value in another format.
+    """
+    at = batch.schema.get_field_index(column)
+    values = batch.column(at).dictionary_encode()
+    dates = pa.array(
+        [_to_iso(text, column, form, where) for text in values.dictionary.to_pylist()], pa.string()
+    )
+    return batch.set_column(at, column, dates.take(values.indices))
+
+
+def _to_iso(text: str, column: str, form: str, where: str) -> str:
+    try:
+        return parse_date(text, form).isoformat(sep=" ").removesuffix(" 00:00:00")
+    except ValueError:
+        raise SourceError(
+            f"{where} the day_column {column!r} contains {text[:MAX_VALUE_LENGTH]!r}, which is not "
+            f"a date in the format {form!r}; correct the value, or 'date_format' in its defs.yaml"
+        ) from None
+
+
 def _check_declared(names: set[str], schema: pa.Schema, where: str) -> None:
     unknown = names - set(schema.names)
     if unknown:
@@ -109,5 +135,5 @@ def value_to_text(value: Any) -> str | None:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return f"\\x{bytes(value).hex()}"
     if isinstance(value, (dict, list)):
-        return json.dumps(value, ensure_ascii=False, default=str)
+        return to_json(value)
     return str(value)

@@ -6,7 +6,8 @@ Types that PostgreSQL lacks (structs, maps, lists of these) become jsonb. Does n
 """
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +32,9 @@ DAY_FORMATS = {
 }
 """The text format of each type of day column, as shown in error messages."""
 
-_MAX_VALUE_LENGTH = 40
+MAX_VALUE_LENGTH = 40
+"""The maximum length of a value in an error message."""
+
 _SIMPLE_TYPES = {
     pa.bool_(): "boolean",
     pa.int16(): "smallint",
@@ -98,7 +101,10 @@ def convert_for_copy(array: pa.Array, kind: ColumnType) -> pa.Array:
     """
     array = unwrap(array)
     if kind.postgres == "jsonb":
-        texts = [None if value is None else _json(value) for value in array.to_pylist()]
+        texts = [
+            None if value is None else to_json(value, default=_as_text)
+            for value in array.to_pylist()
+        ]
         return pa.array(texts, pa.string())
     return array if array.type == kind.arrow else pc.cast(array, kind.arrow)
 
@@ -131,8 +137,28 @@ def first_invalid(texts: pa.Array, day_type: DayType) -> str:
         try:
             pc.cast(text, DAY_TYPES[day_type])
         except pa.ArrowInvalid:
-            return repr(text.as_py()[:_MAX_VALUE_LENGTH])
+            return repr(text.as_py()[:MAX_VALUE_LENGTH])
     raise AssertionError(day_type)
+
+
+def to_json(value: Any, default: Callable[[Any], str] = str) -> str:
+    """Return `value` as JSON. NaN and infinities, which JSON lacks, become text, as in PostgreSQL's
+    `to_jsonb`. `default` returns the text for other values that JSON lacks."""
+    try:
+        return json.dumps(value, ensure_ascii=False, default=default, allow_nan=False)
+    except ValueError as error:
+        if not str(error).startswith("Out of range float"):
+            raise
+    return json.dumps(_without_nan(value), ensure_ascii=False, default=default)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(v) for v in value]
+    is_number = not isinstance(value, float) or math.isfinite(value)
+    return value if is_number else json.dumps(value)  # NaN, Infinity or -Infinity
 
 
 def unwrap(array: pa.Array) -> pa.Array:
@@ -179,10 +205,6 @@ def _copy_type(arrow_type: pa.DataType) -> pa.DataType:
 def _is_element(kind: pa.DataType) -> bool:
     """Return whether a list with elements of this type can be copied as a PostgreSQL array."""
     return kind in _SIMPLE_TYPES or pa.types.is_decimal128(kind) or pa.types.is_timestamp(kind)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=_as_text)
 
 
 def _as_text(value: Any) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from sync_pipeline.config.sources import FilesSource
+from sync_pipeline.config.sources.declared import COLUMN_NAME, is_column_name
 from sync_pipeline.errors import SourceError
 
 
@@ -19,7 +20,7 @@ def check_columns(
     `missing_columns` and `extra_columns` determine which differences are allowed. The message
     starts with `where`.
     """
-    duplicates = sorted({name for name in found if found.count(name) > 1})
+    duplicates = sorted({name for name in found if name and found.count(name) > 1})
     if duplicates:
         raise SourceError(f"{where} has two columns named {duplicates[0]!r}; rename one")
     check_extra_columns(set(found), wanted, keys, where)
@@ -38,6 +39,11 @@ def check_extra_columns(
     """Raise SourceError if the file has columns not in `wanted` and `extra_columns` is `fail`."""
     extra = found.difference(wanted)
     if extra and keys.extra_columns == "fail":
+        if keys.columns and not is_column_name(min(extra)):
+            raise SourceError(
+                f"{where} has a column {min(extra)!r}, which 'columns' cannot declare; rename it "
+                f"in the file ({COLUMN_NAME}), or set 'extra_columns: ignore' in its defs.yaml"
+            )
         expected = "'columns'" if keys.columns else "the newest file"
         raise SourceError(
             f"{where} has a column {min(extra)!r}, which is not in {expected}; add it to 'columns' "

@@ -5,7 +5,7 @@ Does not select the rows of a day: see `days.py`.
 
 import codecs
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -13,6 +13,7 @@ import pyarrow.csv as pacsv
 from sync_pipeline.config.sources import FilesSource
 from sync_pipeline.errors import SourceError
 from sync_pipeline.sources.files.columns import align_columns, check_columns
+from sync_pipeline.sources.files.encoding import wide_encoding
 
 _MAX_COLUMNS = 1_664  # a PostgreSQL table has at most 1,600 columns
 _TEXT_TYPES = {f"f{number}": pa.string() for number in range(_MAX_COLUMNS)}
@@ -31,9 +32,14 @@ class CsvFormat:
 
         Raises OSError, or SourceError with a message that starts with `where`.
         """
-        text = _Utf8(stream, self._keys.csv.encoding)
+        text = _Utf8(stream, self._keys.csv.encoding, self._ignores_blank_lines)
         try:
             yield from self._batches(text, where)
+        except _WideEncodingError as error:
+            raise SourceError(
+                f"{where}: the file is encoded in {error.encoding.upper()}; set 'csv: {{encoding: "
+                f"{error.encoding}}}' in its defs.yaml"
+            ) from error
         except UnicodeError as error:
             raise SourceError(f"{where}: {self._encoding_message(str(error))}") from error
         except pa.ArrowInvalid as error:
@@ -43,12 +49,15 @@ class CsvFormat:
         names: list[str] | None = None if self._keys.csv.header else self._schema.names
         last: pa.RecordBatch | None = None
         for batch in self._open(text):
+            if not batch.num_rows:  # a block of blank lines
+                continue
             rows = batch
             if last is None:
                 if names is None:
-                    names = [str(column[0]) for column in batch]
+                    names = self._header(batch, text.start)
                     rows = batch.slice(1)
                 self._check(names, batch.num_columns, where)
+                text.start = b""
             last = batch
             yield align_columns(rows.rename_columns(names), self._schema)
         if last is None and self._keys.csv.header:
@@ -58,41 +67,71 @@ class CsvFormat:
                 f"{where}: the last field has no closing quote; the file may be truncated"
             )
 
+    @property
+    def _ignores_blank_lines(self) -> bool:
+        """Whether blank lines are left out. With one column, they are rows with an empty field."""
+        return len(self._schema) > 1
+
     def _open(self, text: "_Utf8") -> pacsv.CSVStreamingReader | tuple[()]:
-        csv, one_column = self._keys.csv, len(self._schema) == 1
+        options = pacsv.ConvertOptions(
+            column_types=_TEXT_TYPES,
+            null_values=self._keys.csv.null_values,
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        )
         try:
-            return pacsv.open_csv(
-                pa.PythonFile(text, "r"),
-                # Read the header as a row, because types must be set before names are known.
-                # Error messages contain row numbers only if threads are disabled.
-                pacsv.ReadOptions(
-                    use_threads=False,
-                    block_size=csv.largest_row_mib * 1024 * 1024,
-                    autogenerate_column_names=True,
-                ),
-                pacsv.ParseOptions(
-                    delimiter=self._keys.delimiter,
-                    quote_char=csv.quote or False,
-                    newlines_in_values=bool(csv.quote),
-                    # With one column, an empty line is a row with an empty field.
-                    ignore_empty_lines=not one_column,
-                ),
-                pacsv.ConvertOptions(
-                    column_types=_TEXT_TYPES,
-                    null_values=csv.null_values,
-                    strings_can_be_null=True,
-                    quoted_strings_can_be_null=False,
-                ),
-            )
+            return self._parse(pa.PythonFile(text, "r"), options)
         except pa.ArrowInvalid as error:
-            if "Empty CSV file" in str(error):
+            if "Empty CSV file" in str(error) and text.is_empty:
                 return ()
             raise
+
+    def _parse(
+        self,
+        file: pa.NativeFile,
+        options: pacsv.ConvertOptions,
+        invalid_row_handler: Callable[[pacsv.InvalidRow], str] | None = None,
+    ) -> pacsv.CSVStreamingReader:
+        csv = self._keys.csv
+        return pacsv.open_csv(
+            file,
+            # Read the header as a row, because types must be set before names are known.
+            # Error messages contain row numbers only if threads are disabled.
+            pacsv.ReadOptions(
+                use_threads=False,
+                block_size=csv.largest_row_mib * 1024 * 1024,
+                autogenerate_column_names=True,
+            ),
+            pacsv.ParseOptions(
+                delimiter=self._keys.delimiter,
+                quote_char=csv.quote or False,
+                newlines_in_values=bool(csv.quote),
+                ignore_empty_lines=self._ignores_blank_lines,
+                invalid_row_handler=invalid_row_handler,
+            ),
+            options,
+        )
+
+    def _header(self, batch: pa.RecordBatch, start: bytes) -> list[str]:
+        """Return the column names in the first row, without the blanks around them. A name is empty
+        if the column has none."""
+        names = [column[0].as_py() for column in batch]
+        if None in names:  # no name, or one that means NULL in other rows
+            options = pacsv.ConvertOptions(column_types=_TEXT_TYPES, check_utf8=False)
+            # The last row of the block may be incomplete.
+            rows = self._parse(pa.BufferReader(start), options, lambda _: "skip")
+            names = [column[0].as_py() for column in rows.read_next_batch()]
+        return [name.strip() for name in names]
 
     def _check(self, names: list[str], fields: int, where: str) -> None:
         if len(names) != fields:
             raise SourceError(
                 f"{where}: its first row has {fields} fields, but 'columns' declares {len(names)}"
+            )
+        if "" in names and self._keys.extra_columns == "fail":
+            raise SourceError(
+                f"{where} has no name for column {names.index('') + 1} in its header; name the "
+                "column in the file, or set 'extra_columns: ignore' in its defs.yaml"
             )
         check_columns(names, self._schema.names, self._keys, where)
 
@@ -112,7 +151,7 @@ class CsvFormat:
             if self._keys.csv.header:  # pyarrow counts the header as row 1
                 return f"row {row - 1} has {found} fields, but the header has {expected}"
             return f"row {row} has {found} fields, but the first row has {expected}"
-        if "straddl" in message:
+        if "straddl" in message or "Empty CSV" in message:  # no row ends in the first block
             return (
                 f"a row is longer than {self._keys.csv.largest_row_mib} MiB, or a field has "
                 "no closing quote; correct the file, or increase 'csv: {largest_row_mib: …}' in "
@@ -129,25 +168,44 @@ class CsvFormat:
         )
 
 
+class _WideEncodingError(Exception):
+    """A file that should be in UTF-8 is in another `encoding`."""
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(encoding)
+        self.encoding = encoding
+
+
 class _Utf8:
-    """A readable file that converts its content to UTF-8 and keeps the last two chunks."""
+    """A readable file that converts its content to UTF-8 and keeps the last two chunks.
+
+    `start` is the first chunk; set it to nothing once it is no longer needed.
+    Each row of the text ends with a line break, without which pyarrow does not find the only row of
+    a file. Blank lines at the start can be skipped, because pyarrow needs a row in the first block.
+    """
 
     closed = False
 
-    def __init__(self, stream: pa.NativeFile, encoding: str) -> None:
+    def __init__(self, stream: pa.NativeFile, encoding: str, skips_blank_lines: bool) -> None:
         self._stream = stream
         self._decoder = codecs.getincrementaldecoder(encoding)() if encoding != "utf-8" else None
-        self._last = self._before = b""
+        self._skips_blank_lines = skips_blank_lines
+        self._next: bytes | None = None
+        self.start = self._last = self._before = b""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no text was found by the first `read`."""
+        return not self._last
 
     def read(self, size: int) -> bytes:
-        data: bytes = self._stream.read(size)
-        while self._decoder is not None:
-            at_end = not data
-            data = self._decoder.decode(data, final=at_end).encode()
-            if data or at_end:
-                break
-            data = self._stream.read(size)  # only part of a character was read
+        is_first = self._next is None
+        data = self._read_start(size) if self._next is None else self._next
+        self._next = self._decode(size)
         if data:
+            if not self._next and not data.endswith((b"\n", b"\r")):
+                data += b"\n"
+            self.start = data if is_first else self.start
             self._before, self._last = self._last, data
         return data
 
@@ -159,3 +217,31 @@ class _Utf8:
 
     def close(self) -> None:
         """Do nothing: the caller closes the stream."""
+
+    def _read_start(self, size: int) -> bytes:
+        """Return the first chunk, of at least `size` bytes if the text is that long.
+
+        Raises _WideEncodingError.
+        """
+        data = self._decode(size).removeprefix(codecs.BOM_UTF8)
+        encoding = wide_encoding(data)
+        if encoding is not None:
+            raise _WideEncodingError(encoding)
+        data = self._skip_blank_lines(data)
+        while len(data) < size and (more := self._decode(size)):
+            data = self._skip_blank_lines(data + more)
+        return data
+
+    def _skip_blank_lines(self, start: bytes) -> bytes:
+        return start.lstrip(b"\r\n") if self._skips_blank_lines else start
+
+    def _decode(self, size: int) -> bytes:
+        """Return the next `size` bytes of the file in UTF-8; nothing at its end."""
+        data: bytes = self._stream.read(size)
+        while self._decoder is not None:
+            at_end = not data
+            data = self._decoder.decode(data, final=at_end).encode()
+            if data or at_end:
+                break
+            data = self._stream.read(size)  # only part of a character was read
+        return data

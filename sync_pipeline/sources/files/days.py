@@ -13,6 +13,7 @@ from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.config.day_bounds import DayType, day_bounds
 from sync_pipeline.config.sources import FilesSource
 from sync_pipeline.errors import SourceError
+from sync_pipeline.sources.arrow.declared import to_iso_dates
 from sync_pipeline.sources.arrow.types import DAY_FORMATS, DAY_TYPES, first_invalid
 from sync_pipeline.sources.files.split import day_numbers
 
@@ -24,6 +25,7 @@ class TextDays:
     def __init__(self, dataset: Dataset, keys: FilesSource) -> None:
         self._dataset = dataset
         self._column = keys.day_column
+        self._format = keys.date_format
         self._filters_days = not keys.pattern.is_daily
         declared = (keys.columns or {}).get(keys.day_column)
         # Any other type is rejected when the source is opened.
@@ -33,6 +35,15 @@ class TextDays:
     def has_type(self) -> bool:
         """Whether the day column has a declared type, without which rows have no day."""
         return self._type is not None
+
+    def to_iso(self, batch: pa.RecordBatch, where: str) -> pa.RecordBatch:
+        """Return the rows with the day column in ISO 8601 format, which the other methods expect.
+
+        Raises SourceError, whose message starts with `where`.
+        """
+        if not self._format:
+            return batch
+        return to_iso_dates(batch, self._column, self._format, f"{where}:")
 
     def numbers(self, batch: pa.RecordBatch, where: str) -> pa.Array:
         """Return the day number of each row. Raises SourceError, as `select` does."""
@@ -64,7 +75,7 @@ class TextDays:
             raise SourceError(
                 f"{where} has the value {first_invalid(texts, self._type)} in day_column "
                 f"{self._column!r}; it must be a {self._type.value} written as "
-                f"{DAY_FORMATS[self._type]}"
+                f"{DAY_FORMATS[self._type]}, or as 'date_format' in its defs.yaml specifies"
             ) from error
 
     def _matches(self, day: date, values: pa.Array) -> pa.Array:

@@ -7,6 +7,7 @@ not select the rows of a day: see `days.py`.
 import codecs
 import io
 import json
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
@@ -16,7 +17,9 @@ import pyarrow as pa
 from sync_pipeline.config.sources import FilesSource
 from sync_pipeline.errors import SourceError
 from sync_pipeline.sources.arrow.source import MAX_BATCH_ROWS
+from sync_pipeline.sources.arrow.types import MAX_VALUE_LENGTH
 from sync_pipeline.sources.files.columns import check_extra_columns
+from sync_pipeline.sources.files.encoding import wide_encoding
 
 LARGEST_LINE_BYTES = 64 * 1024 * 1024
 """The maximum length of a line in bytes."""
@@ -30,8 +33,23 @@ class _NumberText(str):
     __slots__ = ()
 
 
+class _DuplicateKeyError(Exception):
+    """An object has a key twice."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = Counter(name for name, _ in pairs)
+        raise _DuplicateKeyError(max(names, key=names.__getitem__))
+    return found
+
+
 _DECODER = json.JSONDecoder(
-    parse_float=_NumberText, parse_int=_NumberText, parse_constant=_NumberText
+    parse_float=_NumberText,
+    parse_int=_NumberText,
+    parse_constant=str,  # NaN and infinities become text
+    object_pairs_hook=_object,
 )
 
 
@@ -50,7 +68,11 @@ class JsonLinesFormat:
         """
         numbers: list[int] = []
         rows: list[list[str | None]] = []
+        is_first = True
         for number, line in _lines(stream):
+            if is_first:
+                _check_start(line, where)
+                is_first = False
             rows.append(self._row(line, f"{where}, line {number}"))
             numbers.append(number)
             if len(rows) == MAX_BATCH_ROWS:
@@ -74,6 +96,12 @@ class JsonLinesFormat:
             raise SourceError(
                 f"{where} is not valid JSON: {error.msg}, at character {error.colno}"
             ) from error
+        except _DuplicateKeyError as error:
+            key = str(error)[:MAX_VALUE_LENGTH]
+            raise SourceError(
+                f"{where} has the key {key!r} twice in one object, so its value is ambiguous; "
+                "remove one of them from the file"
+            ) from error
         except RecursionError as error:
             raise SourceError(f"{where} is nested too deeply") from error
         raise SourceError(f"{where} is not a JSON object")
@@ -87,6 +115,22 @@ class JsonLinesFormat:
             line = next(n for n, row in zip(numbers, rows, strict=True) if _has_lone_surrogate(row))
             raise SourceError(f"{where}, line {line} has a lone surrogate: {error}") from error
         return pa.record_batch(columns, schema=self._schema)
+
+
+def _check_start(line: bytes, where: str) -> None:
+    """Raise SourceError, whose message starts with `where`, if a file that begins with `line` is in
+    another format."""
+    encoding = wide_encoding(line)
+    if encoding is not None:
+        raise SourceError(
+            f"{where} is encoded in {encoding.upper()}; convert the file to UTF-8, the encoding of "
+            "JSON Lines"
+        )
+    if line.lstrip().startswith(b"["):
+        raise SourceError(
+            f"{where} contains a JSON array; convert the file to JSON Lines, which has one object "
+            "per line, for example with: jq -c '.[]'"
+        )
 
 
 def _lines(stream: pa.NativeFile) -> Iterator[tuple[int, bytes]]:

@@ -116,15 +116,27 @@ class ParquetFormat:
     ) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a file whose day column, if any, does not have the dataset's type."""
 
+        found = file.schema_arrow
+
         def batches() -> Iterator[pa.RecordBatch]:
-            for batch in _batches(file, self._wanted(file.schema_arrow)):
-                yield align_columns(self._to_text(batch, read.where), self._schema)
+            for batch in _batches(file, self._wanted(found)):
+                rows = align_columns(self._to_text(batch, read.where), self._schema)
+                yield rows if self._has_typed_day(found) else days.to_iso(rows, read.where)
 
         return (
             read.rows(batches, partial(days.numbers, where=read.where))
             if days.has_type
             else batches()
         )
+
+    def _has_typed_day(self, found: pa.Schema) -> bool:
+        """Return whether the day column of a file is a date or a timestamp, not text or a number.
+
+        `date_format` does not apply to such a column.
+        """
+        name = self._keys.day_column
+        types = [kind.value for kind in DayType]
+        return name in found.names and column_type(found.field(name).type).postgres in types
 
     def _wanted(self, found: pa.Schema) -> list[str] | None:
         """Return the names of the columns to read; None means all."""

@@ -94,7 +94,8 @@ class FileRows:
     def _read_lines(self, read: DayRead) -> Iterator[pa.RecordBatch]:
         file, compression = read.file, self._keys.compression_of(read.file.name)
         with self._store.open(file.path, None if compression == "none" else compression) as stream:
-            yield from self._lines.rows(stream, read.where)
+            for batch in self._lines.rows(stream, read.where):
+                yield self._days.to_iso(batch, read.where)
 
     def _read_newest_schema(self) -> pa.Schema:
         newest = self._finder.newest()

@@ -16,7 +16,7 @@ from sync_pipeline.config.sources.placeholders import values_of
 from sync_pipeline.config.sources.rest_url import http_url
 from sync_pipeline.errors import SettingError, SourceError
 from sync_pipeline.settings import Settings
-from sync_pipeline.sources.arrow.declared import text_schema
+from sync_pipeline.sources.arrow.declared import text_schema, to_iso_dates
 from sync_pipeline.sources.rest.auth import Credentials
 from sync_pipeline.sources.rest.http import Transport
 from sync_pipeline.sources.rest.pages import PageRequest, first_page, next_page
@@ -59,6 +59,8 @@ class RestRows:
             rows = responses.records(page.document)
             request = next_page(keys, request, page, rows, responses.total, where)
             batch = self._batch_builder.build(rows, where)
+            if keys.date_format:
+                batch = to_iso_dates(batch, keys.day_column, keys.date_format, where.rstrip())
             del page, rows  # free the memory before the next page is requested
             yield batch
         responses.finish()

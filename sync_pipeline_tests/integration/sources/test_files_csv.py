@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sync_pipeline.config.sources import FilesSource
+from sync_pipeline.sources.arrow.declared import text_schema
+from sync_pipeline.sources.files.csv import CsvFormat
 from sync_pipeline.sync.days import Outcome
 from sync_pipeline_tests.integration.sources.conftest import DAY, NEXT_DAY, Syncing
 
 pytestmark = pytest.mark.integration
 
+HEADER = b"id,amount,note\n"
 COLUMNS = {"id": "bigint", "amount": "numeric(10,2)", "note": "text"}
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
 SPECIAL_TEXTS = st.text(st.sampled_from("a\"'\\\t\n\r,;{}N.😀日 "), max_size=8)
@@ -113,6 +118,12 @@ def test_a_truncated_gzip_file_raises_an_error_with_its_path(
         ({"delimiter": "\t", "quote": ""}, b'id\tamount\tnote\n1\t2\t"\n', (1, 2, '"')),
         ({"quote": "'"}, b"id,amount,note\n1,2,'it''s, \"'\n", (1, 2, "it's, \"")),
         ({"header": False}, b"1,2,x\n", (1, 2, "x")),
+        ({"header": False}, b"1,2,x", (1, 2, "x")),
+        ({"header": False}, b'\xef\xbb\xbf1,2,"x"', (1, 2, "x")),
+        ({"header": False, "encoding": "utf-16"}, "1,2,x".encode("utf-16"), (1, 2, "x")),
+        ({"header": False}, b"\r\n" * 1_000_000 + b"1,2,x", (1, 2, "x")),
+        ({"header": False}, b"1,2,x" + b"\n" * 3_000_000, (1, 2, "x")),
+        ({}, b"\n" * (2**20 - 2) + b"id,amount,note\n1,2,x", (1, 2, "x")),
         ({"null_values": ["NA", "-"]}, b"id,amount,note\nNA,-,\n", (None, None, "")),
         ({"null_values": ["NA"]}, b'id,amount,note\n1,NA,"NA"\n', (1, None, "NA")),
         (
@@ -123,6 +134,8 @@ def test_a_truncated_gzip_file_raises_an_error_with_its_path(
         ({"encoding": "utf-16"}, "id,amount,note\n1,2,日\n".encode("utf-16"), (1, 2, "日")),
         ({}, "\ufeffnote,id,amount\r\nx,1,2\r\n".encode(), (1, 2, "x")),
         ({}, b"id,amount,note\n\n1,2,x\n\n", (1, 2, "x")),
+        ({}, b'id, amount ,"\tnote\n"\n1,2,x\n', (1, 2, "x")),
+        ({"null_values": ["-", "id", "note"]}, b"note,amount,id\nx,2,-\n", (None, 2, "x")),
         ({}, b'id,amount,note\n1,2,"x"', (1, 2, "x")),
         ({}, b'id,amount,note\n1,2,""', (1, 2, "")),
         ({}, b'id,amount,note\n1,2,""""', (1, 2, '"')),
@@ -138,9 +151,6 @@ def test_a_file_is_read_with_the_csv_options(
     assert syncing.rows("SELECT id, amount, note FROM landed") == [expected]
 
 
-HEADER = b"id,amount,note\n"
-
-
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -153,10 +163,19 @@ HEADER = b"id,amount,note\n"
         (HEADER + b'1,2,"x\n3,4,y\n', "the last field has no closing quote"),
         (HEADER + b'1,2,"', "the last field has no closing quote"),
         (HEADER + b'1,"2,x\n3,4,y\n', "row 1 has 2 fields, but the header has 3"),
+        (b'id,amount,"note', "a row is longer than 1 MiB, or a field has no closing quote"),
+        (b"id,amount," + b"x" * 2**20 + b"\n1,2,3\n", "a row is longer than 1 MiB"),
         (HEADER + b"1,2,\xff\n", "the file is not encoded in utf-8"),
         (b"id,amount\n1,2\n", "has no column 'note'; its columns are 'id', 'amount'"),
         (b"id,amount,note,tip\n1,2,x,3\n", "has a column 'tip', which is not in 'columns'"),
         (b"id,amount,note,id\n1,2,x,3\n", "has two columns named 'id'"),
+        (b"id,amount,note, id\n1,2,x,3\n", "has two columns named 'id'"),
+        (
+            b"id,amount,note,\n1,2,x,\n",
+            ".csv for 2025-10-01 has no name for column 4 in its header; name the column in the "
+            "file, or set 'extra_columns: ignore'",
+        ),
+        (b"id, ,note\n1,2,x\n", "has no name for column 2 in its header"),
         (HEADER + b"0,0,x\n1,many,x\n", 'row 2 of the day, column amount: "many"'),
         (HEADER + b"1,2,\0\n", "0x00"),
     ],
@@ -175,10 +194,20 @@ def test_an_invalid_file_fails_the_day_with_a_reason_and_keeps_its_rows(
 def test_extra_columns_can_be_ignored_and_missing_ones_set_to_null(
     syncing: Syncing, tmp_path: Path
 ) -> None:
-    (tmp_path / "2025-10-01.csv").write_text("tip,id\n3,1\n")
+    (tmp_path / "2025-10-01.csv").write_text("tip,id,,\n3,1,,4\n")
     source = keys(tmp_path, extra_columns="ignore", missing_columns="null")
     syncing.sync(source)
     assert syncing.rows("SELECT id, amount, note FROM landed") == [(1, None, None)]
+
+
+def test_a_name_in_a_long_file_may_be_one_of_the_null_values(
+    syncing: Syncing, tmp_path: Path
+) -> None:
+    rows = b"note,2,x\n" * 300_000  # more than two blocks
+    (tmp_path / "2025-10-01.csv").write_bytes(HEADER + rows)
+    (done,) = syncing.sync(keys(tmp_path, csv={"null_values": ["note"]}))
+    assert done.error is None
+    assert syncing.rows("SELECT count(*), count(id) FROM landed") == [(300_000, 0)]
 
 
 def test_a_wrong_number_of_fields_without_a_header_is_rejected(
@@ -197,10 +226,97 @@ def test_a_row_longer_than_largest_row_mib_is_rejected(syncing: Syncing, tmp_pat
     assert syncing.rows("SELECT length(note) FROM landed") == [(3_000_000,)]
 
 
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("ending", [b"", b"\n", b"\n2,2,y\n"])
+def test_a_first_row_longer_than_largest_row_mib_is_never_taken_for_an_empty_file(
+    syncing: Syncing, tmp_path: Path, ending: bytes, header: bool
+) -> None:
+    path = tmp_path / "2025-10-01.csv"
+    source = keys(tmp_path, csv={"header": header})
+    path.write_bytes((HEADER if header else b"") + b"1,2,x\n")
+    syncing.sync(source)
+    path.write_bytes((HEADER if header else b"") + b"1,2," + b"x" * 2_500_000 + ending)
+    assert "a row is longer than 1 MiB" in failure(syncing, source)
+    assert syncing.rows("SELECT count(*) FROM landed") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("header", "data"),
+    [
+        (True, HEADER),
+        (True, HEADER.strip()),
+        (False, b""),
+        (False, b"\n\r\n"),
+        (False, b"\n" * 2**21),
+    ],
+)
+def test_a_file_without_rows_is_an_empty_day(
+    syncing: Syncing, tmp_path: Path, header: bool, data: bytes
+) -> None:
+    (tmp_path / "2025-10-01.csv").write_bytes(data)
+    (done,) = syncing.sync(keys(tmp_path, csv={"header": header}))
+    assert done.error is None
+    assert syncing.rows("SELECT count(*) FROM landed") == [(0,)]
+
+
+LINE_BREAKS = st.sampled_from(["\n", "\r\n", "\r"])
+FIELDS = st.text(st.sampled_from('ab", \n'), max_size=30)
+
+
+@given(
+    rows=st.lists(st.tuples(FIELDS, FIELDS), max_size=8),
+    header=st.booleans(),
+    line_break=LINE_BREAKS,
+    blank_lines=st.integers(0, 80),
+    ends_with_break=st.booleans(),
+)
+def test_a_file_of_any_length_is_read_in_blocks(
+    rows: list[tuple[str, str]],
+    header: bool,
+    line_break: str,
+    blank_lines: int,
+    ends_with_break: bool,
+) -> None:
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator=line_break)
+    writer.writerows([("a", "b"), *rows] if header else rows)
+    text = line_break * blank_lines + out.getvalue()
+    text = text if ends_with_break else text.removesuffix(line_break)
+    assert read_in_blocks(text.encode(), {"a": "text", "b": "text"}, header) == rows
+
+
+def read_in_blocks(data: bytes, columns: dict[str, str], header: bool) -> list[tuple[str, ...]]:
+    """Read a file in blocks of 160 bytes, which contain one row."""
+    source = FilesSource.model_validate(
+        {"path": "{day}.csv", "columns": columns, "csv": {"header": header}}
+    )
+    small = source.csv.model_copy(update={"largest_row_mib": Fraction(160, 2**20)})
+    reader = CsvFormat(source.model_copy(update={"csv": small}), text_schema(columns))
+    batches = list(reader.rows(pa.BufferReader(data), "the file"))
+    return [tuple(row.values()) for batch in batches for row in batch.to_pylist()]
+
+
 def test_a_wrong_encoding_is_reported(syncing: Syncing, tmp_path: Path) -> None:
     (tmp_path / "2025-10-01.csv").write_bytes(HEADER + b"1,2,\x81")
     message = failure(syncing, keys(tmp_path, csv={"encoding": "gb18030"}))
     assert "the file is not encoded in gb18030" in message
+
+
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_the_error_for_an_undeclared_utf_16_file_gives_the_key_that_reads_it(
+    syncing: Syncing, tmp_path: Path, encoding: str, header: bool
+) -> None:
+    path = tmp_path / "2025-10-01.csv"
+    path.write_bytes((HEADER.decode() * header + "1,2,日\n").encode(encoding))
+    options = {"header": header}
+    assert failure(syncing, keys(tmp_path, csv=options)) == (
+        f"dataset landed: {path} for 2025-10-01: the file is encoded in {encoding.upper()}; set "
+        f"'csv: {{encoding: {encoding}}}' in its defs.yaml"
+    )
+    (done,) = syncing.sync(keys(tmp_path, csv=options | {"encoding": encoding}))
+    assert done.error is None
+    assert syncing.rows("SELECT note FROM landed") == [("日",)]
 
 
 def test_an_empty_line_is_a_row_if_there_is_one_column(syncing: Syncing, tmp_path: Path) -> None:
@@ -241,6 +357,53 @@ def test_a_monthly_file_is_split_into_days(syncing: Syncing, tmp_path: Path) -> 
         (DAY, 1),
         (NEXT_DAY, 2),
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "form", "first", "second"),
+    [
+        ("date", "%Y/%m/%d", "2025/10/01", "2025/10/2"),
+        ("date", "%b %d %Y", "Oct 1 2025", "oct 02 2025"),
+        ("date", "%Y%m%d", "20251001", "20251002"),
+        ("date", "%d/%m/%Y", "01/10/2025", "02/10/2025"),
+        ("timestamp", "%d.%m.%Y %H:%M", "01.10.2025 00:00", "02.10.2025 23:59"),
+        ("timestamp", "%Y%m%d%H%M%S%f", "20251001235959999", "20251002000000000"),
+        ("timestamptz", "%d.%m.%Y %H:%M %z", "01.10.2025 23:00 +0000", "01.10.2025 23:00 -02:00"),
+    ],
+)
+def test_the_day_column_can_have_any_format(
+    syncing: Syncing, tmp_path: Path, kind: str, form: str, first: str, second: str
+) -> None:
+    (tmp_path / "all.csv").write_text(f"id,at\n1,{first}\n2,{second}\n3,{second}\n4,\n")
+    columns = {"id": "int", "at": kind}
+    source = keys(tmp_path, "*.csv", columns=columns, day_column="at", date_format=form)
+    done = syncing.sync(source, [date(2025, 9, 30), DAY, NEXT_DAY])  # the last day is split
+    assert [result.error for result in done] == [None, None, None]
+    assert [result.counts and result.counts.rows_loaded for result in done] == [0, 1, 2]
+    assert syncing.rows("SELECT id FROM landed ORDER BY 1") == [(1,), (2,), (3,)]
+
+
+@pytest.mark.parametrize("at", ["2025-10-01", "31/02/2025", "1/10", "01/10/2025 ", "10/13/2025"])
+def test_a_value_in_another_format_than_date_format_is_rejected(
+    syncing: Syncing, tmp_path: Path, at: str
+) -> None:
+    path = tmp_path / "2025-10-01.csv"
+    path.write_text(f"id,at\n1,01/10/2025\n2,{at}\n")
+    columns = {"id": "int", "at": "date"}
+    source = keys(tmp_path, columns=columns, day_column="at", date_format="%d/%m/%Y")
+    assert failure(syncing, source) == (
+        f"dataset landed: {path} for 2025-10-01: the day_column 'at' contains {at!r}, which is not "
+        "a date in the format '%d/%m/%Y'; correct the value, or 'date_format' in its defs.yaml"
+    )
+
+
+def test_a_date_of_another_day_than_that_of_the_path_is_rejected(
+    syncing: Syncing, tmp_path: Path
+) -> None:
+    (tmp_path / "2025-10-01.csv").write_text("id,at\n1,10/01/2025\n")
+    columns = {"id": "int", "at": "date"}
+    source = keys(tmp_path, columns=columns, day_column="at", date_format="%d/%m/%Y")
+    assert "whose day_column 'at' is '2025-01-10'" in failure(syncing, source)
 
 
 @pytest.mark.parametrize(

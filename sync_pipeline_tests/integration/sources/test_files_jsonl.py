@@ -50,6 +50,9 @@ def write(folder: Path, *lines: str, day: str = "2025-10-01") -> Path:
         ("text", '{"a": [1.50, "x"]}', '{"a": [1.50, "x"]}'),
         ("text", r'"\ud83d\ude00\t\\N\n"', "😀\t\\N\n"),
         ("jsonb", '"a"', "a"),
+        ("jsonb", '{"a": [NaN, -Infinity, 1]}', {"a": ["NaN", "-Infinity", 1]}),
+        ("jsonb", "NaN", "NaN"),
+        ("double precision[]", "[Infinity, 1]", [float("inf"), 1]),
         ("jsonb", "null", None),
         ("jsonb", '{"n": 12345678901234567890.5, "s": "日\\"", "b": [true, null]}', ...),
         ("integer[]", "[1, null, 3]", [1, None, 3]),
@@ -107,7 +110,15 @@ def test_a_missing_key_is_null_and_blank_lines_are_skipped(
         ),
         (['{"a": 1}', "", "[1]"], "line 3 is not a JSON object"),
         (['{"a": 1, "c": 2}'], "line 1 has a column 'c', which is not in 'columns'"),
+        (
+            ['{" b": 1}'],
+            "line 1 has a column ' b', which 'columns' cannot declare; rename it in the file",
+        ),
+        (['{"": 1}'], "line 1 has a column '', which 'columns' cannot declare"),
         (['{"a": 1}', r'{"b": "\ud800"}'], "line 2 has a lone surrogate"),
+        (['{"a": 1}', '{"a": 1, "b": "x", "a": 2}'], "line 2 has the key 'a' twice in one object"),
+        ([r'{"a": 1, "\u0061": 1}'], "line 1 has the key 'a' twice in one object"),
+        (['{"a": 1, "b": [{"c": 1, "c": 1}]}'], "line 1 has the key 'c' twice in one object"),
         (['{"a": 1}{"a": 2}'], "line 1 is not valid JSON: Extra data"),
         (['{"b": ' + "[" * 100_000 + "}"], "line 1 is nested too deeply"),
         (['{"a": "many"}'], 'integer: "many"'),
@@ -132,6 +143,30 @@ def test_invalid_utf8_is_reported_with_its_line(syncing: Syncing, tmp_path: Path
     assert "line 2 is not valid UTF-8" in (done.error or "")
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_a_file_in_utf_16_is_reported(syncing: Syncing, tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "2025-10-01.jsonl"
+    path.write_bytes('{"b": "x"}\n'.encode(encoding))
+    (done,) = syncing.sync(keys(tmp_path, {"b": "text"}))
+    assert (done.error or "") == (
+        f"dataset landed: {path} for 2025-10-01 is encoded in {encoding.upper()}; convert the file "
+        "to UTF-8, the encoding of JSON Lines"
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ['[{"a": 1}, {"a": 2}]', "\n [\n", "[]\n", "\ufeff[", "[" + " " * 70_000_000]
+)
+def test_a_json_array_is_reported(syncing: Syncing, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "2025-10-01.jsonl"
+    path.write_text(text, encoding="utf-8")
+    (done,) = syncing.sync(keys(tmp_path, {"a": "int"}))
+    assert (done.error or "").startswith(
+        f"dataset landed: {path} for 2025-10-01 contains a JSON array; convert the file to JSON "
+        "Lines, which has one object per line"
+    )
+
+
 def test_an_endless_line_is_not_kept_in_memory(syncing: Syncing, tmp_path: Path) -> None:
     with gzip.open(tmp_path / "2025-10-01.jsonl.gz", "wb", 1) as file:
         file.write(b'{"b": "')
@@ -146,6 +181,14 @@ def test_unknown_keys_can_be_ignored(syncing: Syncing, tmp_path: Path) -> None:
     write(tmp_path, '{"a": 1, "c": 2}')
     syncing.sync(keys(tmp_path, {"a": "int"}, extra_columns="ignore"))
     assert syncing.rows("SELECT * FROM landed") == [(1, DAY)]
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_number_can_be_the_day(syncing: Syncing, tmp_path: Path, quote: str) -> None:
+    write(tmp_path, *(f'{{"a": {n}, "day": {quote}2025100{n}{quote}}}' for n in (1, 2)))
+    source = keys(tmp_path, {"a": "int", "day": "date"}, day_column="day", date_format="%Y%m%d")
+    syncing.sync(source | {"path": f"{tmp_path}/*.jsonl"}, [DAY, NEXT_DAY])
+    assert syncing.rows("SELECT a, day FROM landed ORDER BY 1") == [(1, DAY), (2, NEXT_DAY)]
 
 
 def test_rows_of_a_day_are_selected_from_a_file_of_several_days(

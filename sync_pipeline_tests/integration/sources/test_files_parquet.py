@@ -114,6 +114,21 @@ def test_nanoseconds_are_rejected_unless_the_column_is_declared_as_text(
     ]
 
 
+@pytest.mark.parametrize("columns", [None, {"doc": "jsonb"}, {"doc": "text"}])
+def test_nan_within_a_struct_becomes_text(
+    syncing: Syncing, tmp_path: Path, columns: dict[str, str] | None
+) -> None:
+    inner = pa.struct({"x": pa.float32(), "l": pa.list_(pa.float64())})
+    rows = [{"x": float("nan"), "l": [float("inf"), 1.5]}, {"x": 2.0, "l": [float("-inf"), None]}]
+    write(tmp_path, {"doc": pa.array(rows, inner)})
+    (done,) = syncing.sync(keys(tmp_path, columns=columns))
+    assert done.error is None
+    assert syncing.rows("SELECT doc::jsonb FROM landed ORDER BY doc::jsonb ->> 'x'") == [
+        ({"x": 2.0, "l": ["-Infinity", None]},),
+        ({"x": "NaN", "l": ["Infinity", 1.5]},),
+    ]
+
+
 def test_nanoseconds_within_a_struct_are_rejected(syncing: Syncing, tmp_path: Path) -> None:
     struct = pa.StructArray.from_arrays([pa.array([1], pa.timestamp("ns"))], ["at"])
     write(tmp_path, {"doc": struct})
@@ -233,3 +248,25 @@ def test_int96_timestamps_after_2262_are_loaded(syncing: Syncing, tmp_path: Path
     (done,) = syncing.sync(keys(tmp_path))
     assert done.error is None
     assert syncing.rows("SELECT at FROM landed") == [(at,)]
+
+
+@pytest.mark.parametrize("name", ["{day}.parquet", "*.parquet"])
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array(["20251001"]),
+        pa.array([20251001], pa.int32()),
+        pa.array(["20251001"]).dictionary_encode(),
+        pa.array([DAY]),
+    ],
+    ids=["text", "number", "dictionary", "date"],
+)
+def test_date_format_applies_to_text_and_numbers(
+    syncing: Syncing, tmp_path: Path, values: pa.Array, name: str
+) -> None:
+    write(tmp_path, {"id": [1], "day": values})
+    columns = {"id": "int", "day": "date"}
+    source = keys(tmp_path, name, columns=columns, day_column="day", date_format="%Y%m%d")
+    (done,) = syncing.sync(source)
+    assert done.error is None
+    assert syncing.rows("SELECT * FROM landed") == [(1, DAY)]

@@ -52,6 +52,22 @@ def write_rows(path: Path, values: list[str | None]) -> None:
     path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
 
 
+@pytest.mark.parametrize("header", ["", "id,day\n"])
+@pytest.mark.parametrize("ending", ["", "\n" * 3_000_000])
+def test_a_single_row_without_a_line_break_is_split(
+    tmp_path: Path, header: str, ending: str
+) -> None:
+    path = tmp_path / "all.csv"
+    path.write_text(f"{header}1,{THIRD_DAY}{ending}")
+    dataset = make_dataset(keys(path, csv={"header": bool(header)}))
+    with closing(open_source(dataset, Settings({}))) as source:
+        assert [read(source, day) for day in (DAY, NEXT_DAY, THIRD_DAY)] == [
+            [],
+            [],
+            ["1\t2025-10-03"],
+        ]
+
+
 @pytest.mark.parametrize("name", ["all.csv", "all.csv.gz", "all.jsonl"])
 @pytest.mark.parametrize("kind", ["date", "timestamp", "timestamptz"])
 def test_each_day_has_the_rows_of_a_direct_read_in_the_same_order(

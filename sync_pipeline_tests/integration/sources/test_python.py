@@ -55,6 +55,10 @@ def structured(day: date) -> Iterator[pa.RecordBatch]:
     yield pa.record_batch({"tags": pa.array([{"a": 1, "b": None}])})
 
 
+def not_numbers(day: date) -> Iterator[dict[str, Any]]:
+    yield {"tags": {"a": [float("nan"), (float("-inf"), 1.5)]}}
+
+
 def no_rows(day: date) -> list[dict[str, Any]]:
     return []
 
@@ -186,6 +190,12 @@ def test_a_value_that_would_be_rounded_is_rejected_and_a_struct_becomes_json(
     )
     (done,) = syncing.sync(keys("structured", columns={"tags": "jsonb"}), target={"table": "tags"})
     assert syncing.rows("SELECT tags FROM tags") == [({"a": 1, "b": None},)]
+
+
+def test_nan_within_an_object_becomes_text(syncing: Syncing) -> None:
+    (done,) = syncing.sync(keys("not_numbers", columns={"tags": "jsonb"}))
+    assert done.error is None
+    assert syncing.rows("SELECT tags FROM landed") == [({"a": ["NaN", ["-Infinity", 1.5]]},)]
 
 
 def test_a_function_is_cancelled_after_its_next_row(syncing: Syncing) -> None:

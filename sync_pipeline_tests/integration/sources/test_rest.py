@@ -159,6 +159,20 @@ def test_a_row_from_another_day_is_rejected(
     assert message in (done.error or "")
 
 
+def test_the_day_column_can_have_any_format(syncing: Syncing, api: Api) -> None:
+    api.respond = lambda request: {"data": [{"at": "01/10/2025"}, {"at": "10/01/2025"}]}
+    source = keys(api, columns={"at": "date"}, day_column="at", date_format="%d/%m/%Y")
+    (done,) = syncing.sync(source)
+    assert "whose day_column 'at' is 2025-01-10" in (done.error or "")
+    api.respond = lambda request: {"data": [{"at": "01/10/2025"}]}
+    (done,) = syncing.sync(source)
+    assert done.error is None
+    assert syncing.rows("SELECT at FROM landed") == [(DAY,)]
+    api.respond = lambda request: {"data": [{"at": 20251001}]}
+    (done,) = syncing.sync(source)
+    assert "2025-10-01: the day_column 'at' contains '20251001'" in (done.error or "")
+
+
 JSON = st.recursive(
     st.none()
     | st.booleans()
