@@ -7,7 +7,6 @@ not select the rows of a day: see `days.py`.
 import codecs
 import io
 import json
-from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
@@ -20,6 +19,7 @@ from sync_pipeline.sources.arrow.source import MAX_BATCH_ROWS
 from sync_pipeline.sources.arrow.types import MAX_VALUE_LENGTH
 from sync_pipeline.sources.files.columns import check_extra_columns
 from sync_pipeline.sources.files.encoding import wide_encoding
+from sync_pipeline.sources.unique_keys import DuplicateKeyError, unique_keys
 
 LARGEST_LINE_BYTES = 64 * 1024 * 1024
 """The maximum length of a line in bytes."""
@@ -33,23 +33,11 @@ class _NumberText(str):
     __slots__ = ()
 
 
-class _DuplicateKeyError(Exception):
-    """An object has a key twice."""
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = Counter(name for name, _ in pairs)
-        raise _DuplicateKeyError(max(names, key=names.__getitem__))
-    return found
-
-
 _DECODER = json.JSONDecoder(
     parse_float=_NumberText,
     parse_int=_NumberText,
     parse_constant=str,  # NaN and infinities become text
-    object_pairs_hook=_object,
+    object_pairs_hook=unique_keys,
 )
 
 
@@ -96,8 +84,8 @@ class JsonLinesFormat:
             raise SourceError(
                 f"{where} is not valid JSON: {error.msg}, at character {error.colno}"
             ) from error
-        except _DuplicateKeyError as error:
-            key = str(error)[:MAX_VALUE_LENGTH]
+        except DuplicateKeyError as error:
+            key = error.key[:MAX_VALUE_LENGTH]
             raise SourceError(
                 f"{where} has the key {key!r} twice in one object, so its value is ambiguous; "
                 "remove one of them from the file"

@@ -36,8 +36,9 @@ from sync_pipeline.sources.rest.failures import (
     retry_after,
     translate_error,
 )
-from sync_pipeline.sources.rest.json import DuplicateKeyError, dump_json, parse_json
+from sync_pipeline.sources.rest.json import dump_json, parse_json
 from sync_pipeline.sources.rest.pages import Page, PageRequest
+from sync_pipeline.sources.unique_keys import DuplicateKeyError
 
 MAX_REDIRECTS = 5
 _MAX_EXCERPT_LENGTH = 200

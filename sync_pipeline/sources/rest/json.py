@@ -1,18 +1,15 @@
 """Parse and write JSON with exact numbers of any length. Floats are never used."""
 
 import json
-from collections import Counter
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import simplejson
 
+from sync_pipeline.sources.unique_keys import unique_keys
+
 _MAX_INT_DIGITS = 4000
 """Longer integers become Decimals, because Python limits the number of digits in an int."""
-
-
-class DuplicateKeyError(ValueError):
-    """An object has a key twice, so that it is not clear which value is meant."""
 
 
 def parse_json(body: bytes) -> Any:
@@ -26,7 +23,7 @@ def parse_json(body: bytes) -> Any:
             parse_float=Decimal,
             parse_int=_integer,
             parse_constant=str,
-            object_pairs_hook=_object,
+            object_pairs_hook=unique_keys,
         )
     except (InvalidOperation, RecursionError):
         raise ValueError("a number is too large or the nesting is too deep") from None
@@ -35,14 +32,6 @@ def parse_json(body: bytes) -> Any:
 def dump_json(value: Any) -> str:
     """Return `value` as JSON, with exact numbers. Raises RecursionError if it nests too deeply."""
     return str(simplejson.dumps(value, use_decimal=True, ensure_ascii=False))
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise DuplicateKeyError(f"an object has the key {twice!r:.100} more than once")
-    return value
 
 
 def _integer(text: str) -> int | Decimal:
