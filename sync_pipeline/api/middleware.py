@@ -3,9 +3,9 @@
 Does not authenticate callers: see `security/`.
 """
 
-import asyncio
 from typing import Any
 
+import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -62,8 +62,9 @@ class RequestGuard:
 
         try:
             self._check_origin(scope, headers)
-            body = await asyncio.wait_for(_read_body(headers, receive), BODY_SECONDS)
-        except asyncio.TimeoutError:
+            with anyio.fail_after(BODY_SECONDS):
+                body = await _read_body(headers, receive)
+        except TimeoutError:
             await problem_response(too_late())(scope, receive, send_with_headers)
             return
         except ProblemError as problem:
