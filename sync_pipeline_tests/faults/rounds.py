@@ -155,7 +155,7 @@ def _check_unhurt(played: Round) -> None:
         return
     for launched in played.launched:
         code = launched.worker.process.poll()
-        if launched.key not in played.hurt and code != 0:
+        if launched.key not in played.hurt and code != 0 and _must_succeed(played, launched):
             played.violations.append(
                 f"{launched.key}: nothing happened to it, but it ended with exit code {code}"
             )
@@ -220,7 +220,7 @@ def _retry(played: Round) -> None:
     again = [
         one
         for one in _latest_of_each_key(played)
-        if not _has_succeeded(one, records) and _can_be_retried(played, one)
+        if not _has_succeeded(one, records) and _must_succeed(played, one)
     ]
     again = again[:_MAX_RETRIED]
     if again and played.plan.changed:
@@ -258,8 +258,8 @@ def _has_succeeded(launched: Launched, records: dict[str, str]) -> bool:
     return launched.work.fails_if_synced or records.get(launched.key) == "success"
 
 
-def _can_be_retried(played: Round, launched: Launched) -> bool:
-    """Return whether a retry without faults must succeed.
+def _must_succeed(played: Round, launched: Launched) -> bool:
+    """Return whether a worker must succeed if nothing happens to it.
 
     With a separate tracking database, a day is recorded shortly after its commit. A worker that
     begins the day in between does not skip it, and a table that only appends then rejects its rows.
