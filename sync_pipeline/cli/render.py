@@ -34,7 +34,7 @@ class BatchBar:
         """Show the current progress of the batch."""
         self._progress.update(
             self._task,
-            description=f"{batch.dataset} {batch.start_date} … {batch.end_date}",
+            description=f"{visible(batch.dataset)} {batch.start_date} … {batch.end_date}",
             completed=batch.done_days,
             total=batch.total_days,
             rows=f"{batch.total_records:,} rows",
@@ -48,7 +48,7 @@ class BatchBar:
 def batch_bar(console: Console) -> Iterator[BatchBar]:
     """Yield a progress bar that is shown on `console` while the block runs."""
     progress = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=30),
         TextColumn("{task.completed:.0f}/{task.total:.0f} days"),
         TextColumn("{task.fields[rows]}"),
@@ -132,7 +132,7 @@ def quarantined_text(batch: BatchProgress, days: Iterable[DayOfBatch]) -> Text |
     listed = _join([f"{day} ({count:,})" for day, count in counts.items()])
     return Text(
         f"quarantined rows: {total:,}, from {listed}. They are in sync_rejected_row in the target, "
-        f"with the reason; fix the cause, then run: sync-pipeline replay {batch.dataset}",
+        f"with the reason; fix the cause, then run: sync-pipeline replay {visible(batch.dataset)}",
         "yellow",
     )
 

@@ -323,7 +323,7 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'the day is already synced' USING ERRCODE = 'SP002';
     END IF;
-    -- The record is locked now, so no other session adds an attempt.
+    -- The record is locked now, so no other session gives an attempt of the day a number.
     SELECT max(attempt) INTO highest FROM sync_attempt
     WHERE dataset = p_dataset AND sync_date = p_day;
     IF highest >= number THEN

@@ -40,7 +40,7 @@ def _columns(columns: dict[str, str]) -> dict[str, str]:
         raise ValueError("must contain at least one column with its type, such as {id: bigint}")
     for name, kind in columns.items():
         if not is_column_name(name):
-            raise ValueError(f"{name!r} must be a name of 1 to 63 bytes")
+            raise ValueError(f"{name!r} must be a name ({COLUMN_NAME})")
         if not _TYPE.fullmatch(kind.strip().lower()):
             raise ValueError(f"{kind!r} must be a PostgreSQL type, such as bigint or numeric(10,2)")
     return {name: _canonical_type(kind.strip().lower()) for name, kind in columns.items()}
