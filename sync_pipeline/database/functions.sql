@@ -267,7 +267,6 @@ BEGIN
           AND record.status = 'success' AND record.end_time >= batch.start_time), p_run_id);
     UPDATE daily_sync_status SET retried_at = clock_timestamp(), cancelled_by = NULL
     WHERE id = p_batch_id;
-    PERFORM sync_project_batch(p_batch_id);
     RETURN cardinality(failed);
 END
 $$;

@@ -16,7 +16,7 @@ from sync_pipeline.dagster_client.tags import DATASET_METADATA
 from sync_pipeline.orchestration.checks import check_specs, evaluate
 from sync_pipeline.orchestration.dagster.batch_key import batch_key_of
 from sync_pipeline.orchestration.dagster.partitions import days_of_backfill, partitions_of, to_days
-from sync_pipeline.orchestration.hooks import sync_hooks
+from sync_pipeline.orchestration.hooks import SYNC_HOOKS
 from sync_pipeline.orchestration.work import (
     asset_key_of,
     open_tracker,
@@ -42,7 +42,7 @@ def build_asset(dataset: Dataset) -> dg.AssetsDefinition:
         kinds={dataset.source.type, "postgres"},
         partitions_def=partitions_of(dataset),
         backfill_policy=_backfill_policy(dataset),
-        hooks=sync_hooks(),
+        hooks=SYNC_HOOKS,
         check_specs=check_specs(dataset),
         # With an output, Dagster would emit a second materialization for each partition.
         output_required=False,

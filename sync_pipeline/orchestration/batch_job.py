@@ -21,7 +21,7 @@ from sync_pipeline.errors import RequestError, one_line
 from sync_pipeline.orchestration import checks
 from sync_pipeline.orchestration.dagster.batch_key import batch_key_of
 from sync_pipeline.orchestration.dagster.storage import speed_up_run
-from sync_pipeline.orchestration.hooks import sync_hooks
+from sync_pipeline.orchestration.hooks import SYNC_HOOKS, record_step_failure
 from sync_pipeline.orchestration.work import (
     failure,
     open_tracker,
@@ -90,11 +90,11 @@ def build_batch_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
     @dg.job(
         name=tags.BATCH_JOB_NAME,
         description="Sync a day range as one batch with one record in daily_sync_status.",
-        hooks=sync_hooks(),
         config=_config_of_op,
     )
     def batch_backfill() -> None:
-        sync_batch(open_batch())
+        opened = open_batch.with_hooks({record_step_failure})()
+        sync_batch.with_hooks(SYNC_HOOKS)(opened)
 
     return batch_backfill
 

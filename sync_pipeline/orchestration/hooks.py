@@ -1,9 +1,9 @@
 """Success and failure hooks that update the record of a batch when a step ends.
 
-They run for every step of the asset and of the batch job, including the steps of backfills launched
-in the Dagster UI. A step records its days itself; the hooks cover what it cannot record, such as a
-failure before its first day. Dagster does not run them if a run is cancelled or killed: see
-`sensors.py` and `recovery/reconciler.py`.
+They run for every step that syncs days, including the steps of backfills launched in the Dagster
+UI. A step records its days itself; the hooks cover what it cannot record, such as a failure before
+its first day. Dagster does not run them if a run is cancelled or killed: see `sensors.py` and
+`recovery/reconciler.py`.
 """
 
 import dagster as dg
@@ -14,22 +14,23 @@ from sync_pipeline.settings import current_settings
 from sync_pipeline.tracking.connection import tracking_transaction
 
 
-def sync_hooks() -> set[dg.HookDefinition]:
-    """Return the success hook and the failure hook for steps that sync days."""
+@dg.success_hook
+def record_step_success(context: dg.HookContext) -> None:
+    """Compute the records of the run's batches."""
+    with tracking_transaction(current_settings()) as cursor:
+        project_batches(cursor, context.instance, _run_of(context))
 
-    @dg.success_hook(name="record_step_success")
-    def record_step_success(context: dg.HookContext) -> None:
-        with tracking_transaction(current_settings()) as cursor:
-            project_batches(cursor, context.instance, _run_of(context))
 
-    @dg.failure_hook(name="record_step_failure")
-    def record_step_failure(context: dg.HookContext) -> None:
-        error = context.op_exception
-        text = one_line(error) if error is not None else "the step failed"
-        with tracking_transaction(current_settings()) as cursor:
-            close_step(cursor, context.instance, _run_of(context), text)
+@dg.failure_hook
+def record_step_failure(context: dg.HookContext) -> None:
+    """Record the days that the step has not finished as failed, with the step's error."""
+    error = context.op_exception
+    text = one_line(error) if error is not None else "the step failed"
+    with tracking_transaction(current_settings()) as cursor:
+        close_step(cursor, context.instance, _run_of(context), text)
 
-    return {record_step_success, record_step_failure}
+
+SYNC_HOOKS = {record_step_success, record_step_failure}  # of a step that syncs days
 
 
 def _run_of(context: dg.HookContext) -> dg.DagsterRun:
