@@ -45,6 +45,10 @@ class TargetError(SyncError):
     """The target is unreachable or rejects a statement, or its table does not match the source."""
 
 
+class DayNotEmptyError(TargetError):
+    """The day already has rows, which the dataset's write mode does not replace."""
+
+
 class SourceUnreachableError(SourceError, UnreachableError):
     """Cannot connect to the source database."""
 
@@ -59,6 +63,10 @@ class TargetUnreachableError(TargetError, UnreachableError):
 
 class TrackingError(SyncError):
     """The tracking tables are unavailable; a sync continues without them."""
+
+
+class RecordRejectedError(SyncError):
+    """The tracking tables are available but reject a record; the day is not loaded."""
 
 
 class BusyError(TrackingError):

@@ -98,17 +98,22 @@ def _batches(found: list[BatchMetric]) -> Iterator[GaugeMetricFamily]:
 
 def _days(found: list[DayMetric]) -> Iterator[GaugeMetricFamily]:
     days = GaugeMetricFamily(
-        "sync_days", "Days, by dataset and status.", labels=["dataset", "status"]
+        "sync_days",
+        "Days, by dataset and status; resync_failed: synced, but the latest attempt failed.",
+        labels=["dataset", "status"],
     )
-    rows = GaugeMetricFamily("sync_rows", "Rows loaded for all synced days.", labels=["dataset"])
+    rows = GaugeMetricFamily(
+        "sync_rows", "Rows of all days in the target, as loaded.", labels=["dataset"]
+    )
     last = GaugeMetricFamily(
         "sync_last_success_timestamp_seconds",
         "When a day of the dataset was last synced, in Unix seconds.",
         labels=["dataset"],
     )
     for metric in found:
-        days.add_metric([metric.dataset, metric.status], metric.days)
-        if metric.status == "success":
-            rows.add_metric([metric.dataset], metric.rows)
-            last.add_metric([metric.dataset], metric.last_end or 0.0)
+        days.add_metric([metric.dataset, metric.state], metric.days)
+    for dataset in dict.fromkeys(metric.dataset for metric in found):
+        states = [metric for metric in found if metric.dataset == dataset]
+        rows.add_metric([dataset], sum(metric.rows for metric in states))
+        last.add_metric([dataset], max(metric.last_load or 0.0 for metric in states))
     yield from (days, rows, last)

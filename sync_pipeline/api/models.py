@@ -96,6 +96,13 @@ class RecordOut(BaseModel):
     already_synced: AlreadySynced | None
     retried_at: datetime | None
     cancelled_by: str | None
+    standing_rows: int | None = Field(
+        description="In a day's record: how many rows of the day the target contains, even if the "
+        "latest attempt failed. Null if it contains none that the pipeline has loaded."
+    )
+    standing_since: datetime | None = Field(
+        description="In a day's record: when these rows were loaded."
+    )
     created_at: datetime
     updated_at: datetime
     change: int = Field(description="A number that increases whenever the record changes.")
@@ -173,7 +180,8 @@ class DetailOut(BaseModel):
 
 
 class CoveredDayOut(BaseModel):
-    """A day of a dataset. `rows` is the number of loaded rows, or null if the day has no record.
+    """A day of a dataset. `rows` is the number of rows that the latest attempt loaded, or null if
+    the day has no record. `standing_rows` is how many rows of the day the target contains.
 
     `change` comes from the day's record: of two copies of a day, the one with the higher `change`
     is newer.
@@ -189,6 +197,8 @@ class CoveredDayOut(BaseModel):
     record_id: int | None
     error_message: str | None
     change: int | None
+    standing_rows: int | None
+    standing_since: datetime | None
 
 
 class CoverageOut(BaseModel):

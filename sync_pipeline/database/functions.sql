@@ -379,19 +379,27 @@ $$;
 -- recorded now, with the next number in the day's history. An outcome neither affects another run's
 -- attempt nor overrides a later outcome of the day: the record then keeps that outcome and the
 -- number of its attempt. With `p_project`, also computes the batch's record; a failure always does.
+--
+-- A success also sets `standing_rows`, even if the record shows a later failure. A failure with
+-- `p_refused` did not try to change the day's rows, so the record shows the success that loaded them.
+DROP FUNCTION IF EXISTS sync_record_outcome(
+    text, date, text, bigint, text, text, bigint, integer, double precision, bigint, bigint, bigint,
+    bigint, text, double precision, boolean, boolean);
 CREATE OR REPLACE FUNCTION sync_record_outcome(
     p_dataset text, p_day date, p_state text, p_batch_id bigint, p_run_id text,
     p_triggered_by text, p_attempt_id bigint DEFAULT NULL, p_number integer DEFAULT NULL,
     p_seconds double precision DEFAULT NULL, p_rows_read bigint DEFAULT 0,
     p_rows_loaded bigint DEFAULT 0, p_rows_rejected bigint DEFAULT 0, p_bytes bigint DEFAULT 0,
     p_error text DEFAULT NULL, p_ended_ago double precision DEFAULT 0,
-    p_fence boolean DEFAULT false, p_project boolean DEFAULT true
+    p_fence boolean DEFAULT false, p_project boolean DEFAULT true, p_refused boolean DEFAULT false
 ) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     ended      timestamptz := statement_timestamp() - make_interval(secs => p_ended_ago);
     started    timestamptz := ended - make_interval(secs => p_seconds);
     day_record daily_sync_status;
     own        sync_attempt;
+    shown      sync_attempt;  -- the attempt that the record shows
+    newest     boolean;       -- whether the outcome is the latest success
 BEGIN
     IF p_seconds IS NULL THEN
         RETURN sync_refuse_day(
@@ -462,6 +470,7 @@ BEGIN
     UPDATE sync_attempt SET
         state = p_state, error_message = p_error, rows_read = p_rows_read,
         rows_loaded = p_rows_loaded, rows_rejected = p_rows_rejected, bytes = p_bytes,
+        refused = p_refused,
         -- Not later than the start of the next attempt.
         ended_at = CASE WHEN state = 'success' THEN ended_at
                         ELSE greatest(own.started_at, least(ended, (
@@ -474,20 +483,42 @@ BEGIN
               AND NOT other.superseded AND other.id <> own.id)
     WHERE id = own.id
     RETURNING * INTO own;
+    shown := own;
+    IF p_refused AND day_record.standing_since IS NOT NULL THEN
+        SELECT * INTO shown FROM sync_attempt
+        WHERE dataset = p_dataset AND sync_date = p_day AND state = 'success'
+        ORDER BY ended_at DESC LIMIT 1;
+        IF NOT FOUND THEN
+            shown := own;
+        END IF;
+    END IF;
+    newest := p_state = 'success'
+              AND (day_record.standing_since IS NULL OR day_record.standing_since <= own.ended_at);
     UPDATE daily_sync_status SET
-        attempt = own.attempt, status = p_state, total_records = p_rows_read,
-        success_count = p_rows_loaded, failed_count = p_rows_rejected,
-        remarks = sync_day_remarks(p_day, p_state, p_error, p_rows_read, p_rows_loaded,
-                                   p_rows_rejected),
-        error_message = p_error, start_time = own.started_at, end_time = own.ended_at,
-        duration_seconds = NULL, run_id = own.run_id, triggered_by = own.triggered_by,
-        heartbeat_at = own.ended_at
-    WHERE id = day_record.id AND day_record.attempt <= own.attempt AND (
+        attempt = shown.attempt, status = shown.state, total_records = shown.rows_read,
+        success_count = shown.rows_loaded, failed_count = shown.rows_rejected,
+        remarks = sync_day_remarks(p_day, shown.state, shown.error_message, shown.rows_read,
+                                   shown.rows_loaded, shown.rows_rejected),
+        error_message = shown.error_message, start_time = shown.started_at,
+        end_time = shown.ended_at, duration_seconds = NULL, run_id = shown.run_id,
+        triggered_by = shown.triggered_by, heartbeat_at = own.ended_at,
+        standing_rows = CASE WHEN newest THEN own.rows_loaded ELSE standing_rows END,
+        standing_since = CASE WHEN newest THEN own.ended_at ELSE standing_since END
+    WHERE id = day_record.id AND (day_record.attempt <= own.attempt AND (
         day_record.attempt = own.attempt OR day_record.end_time IS NULL
         OR day_record.end_time <= own.ended_at
         -- A success always replaces its own run's failure: each end time is computed when it is
         -- written, so the failure's can be slightly later than that of the success.
-        OR day_record.run_id = p_run_id AND p_state = 'success');
+        OR day_record.run_id = p_run_id AND p_state = 'success')
+        OR p_state = 'success' AND EXISTS (
+            SELECT FROM sync_attempt
+            WHERE dataset = p_dataset AND sync_date = p_day AND attempt = day_record.attempt
+              AND refused));
+    IF NOT FOUND AND newest THEN
+        UPDATE daily_sync_status SET
+            standing_rows = own.rows_loaded, standing_since = own.ended_at
+        WHERE id = day_record.id;
+    END IF;
     IF p_batch_id IS NOT NULL AND (p_project OR p_state = 'failed') THEN
         PERFORM sync_project_batch(p_batch_id);
     END IF;
@@ -676,45 +707,60 @@ RETURNS integer LANGUAGE sql AS $$
 $$;
 
 -- Record that a day's quarantined rows were loaded, except `p_kept` of them. Does nothing if the
--- day has been synced again since.
+-- target's rows are no longer those of attempt `p_number`.
 CREATE OR REPLACE FUNCTION sync_record_replay(p_record_id bigint, p_number integer, p_kept bigint)
 RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     day_record daily_sync_status;
+    replayed   sync_attempt;
 BEGIN
     SELECT * INTO day_record FROM daily_sync_status
-    WHERE id = p_record_id AND attempt = p_number AND kind = 'day' AND status = 'success'
-    FOR NO KEY UPDATE;
+    WHERE id = p_record_id AND kind = 'day' AND standing_since IS NOT NULL FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RETURN;
     END IF;
     UPDATE sync_attempt SET rows_loaded = rows_read - p_kept, rows_rejected = p_kept
     WHERE dataset = day_record.dataset AND sync_date = day_record.sync_date
-      AND attempt = p_number AND state = 'success';
-    UPDATE daily_sync_status SET
-        success_count = day_record.total_records - p_kept, failed_count = p_kept,
-        remarks = sync_day_remarks(day_record.sync_date, 'success', NULL, day_record.total_records,
-                                   day_record.total_records - p_kept, p_kept)
-    WHERE id = p_record_id;
+      AND attempt = p_number AND state = 'success' AND ended_at >= day_record.standing_since
+    RETURNING * INTO replayed;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    UPDATE daily_sync_status SET standing_rows = replayed.rows_loaded WHERE id = p_record_id;
+    IF day_record.attempt = p_number AND day_record.status = 'success' THEN
+        UPDATE daily_sync_status SET
+            success_count = replayed.rows_loaded, failed_count = p_kept,
+            remarks = sync_day_remarks(day_record.sync_date, 'success', NULL, replayed.rows_read,
+                                       replayed.rows_loaded, p_kept)
+        WHERE id = p_record_id;
+    END IF;
 END
 $$;
 
--- Mark a dataset's days as failed if they were synced more than `p_ago` seconds ago, because their
--- rows are lost; return how many there are, the first one and the last one. Does not change the
--- days' attempts or batches, which are history, nor days that the pipeline did not sync.
+-- Record that a dataset's rows that were loaded more than `p_ago` seconds ago are lost; return how
+-- many days this concerns, the first one and the last one. Days that count as synced become failed.
+-- Does not change the days' attempts or batches, which are history, nor days that the pipeline did
+-- not sync.
 CREATE OR REPLACE FUNCTION sync_invalidate_days(
     p_dataset text, p_error text, p_ago double precision,
     OUT days bigint, OUT first_day date, OUT last_day date
 ) LANGUAGE sql AS $$
-    WITH invalidated AS (
+    WITH lost AS (
+        UPDATE daily_sync_status SET standing_rows = NULL, standing_since = NULL
+        WHERE dataset = p_dataset AND kind = 'day' AND status <> 'success' AND attempt > 0
+          AND standing_since < statement_timestamp() - make_interval(secs => p_ago)
+        RETURNING sync_date
+    ), invalidated AS (
         UPDATE daily_sync_status SET
             status = 'failed', total_records = 0, success_count = 0, failed_count = 0,
-            remarks = sync_day_remarks(sync_date, 'failed', p_error), error_message = p_error
+            remarks = sync_day_remarks(sync_date, 'failed', p_error), error_message = p_error,
+            standing_rows = NULL, standing_since = NULL
         WHERE dataset = p_dataset AND kind = 'day' AND status = 'success' AND attempt > 0
           AND end_time < statement_timestamp() - make_interval(secs => p_ago)
         RETURNING sync_date
     )
-    SELECT count(*), min(sync_date), max(sync_date) FROM invalidated
+    SELECT count(*), min(sync_date), max(sync_date)
+    FROM (SELECT sync_date FROM lost UNION ALL SELECT sync_date FROM invalidated) AS days
 $$;
 
 

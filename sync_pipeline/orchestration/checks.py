@@ -4,14 +4,15 @@ Each check is evaluated once per run, not once per day, because storing an event
 than syncing a small day. Does not find small days: see `tracking/read/day_checks.py`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 
 import dagster as dg
 
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.orchestration.dagster.internals import DagsterEvent
 from sync_pipeline.sync.days import DayResult
-from sync_pipeline.tracking.models import SmallDay
+from sync_pipeline.tracking.models import SmallDay, SyncedDay
 from sync_pipeline.tracking.worker.tracker import Tracker
 
 ROWS_ACCOUNTED_FOR = "rows_accounted_for"
@@ -44,7 +45,9 @@ def evaluate(
     dataset: Dataset, results: Sequence[DayResult], tracker: Tracker
 ) -> Iterator[dg.AssetCheckResult]:
     """Yield the result of each check for the days of a run."""
-    yield _rows_accounted_for(dataset, results)
+    failed = [result.day for result in results if result.error is not None]
+    loaded = tracker.loaded_days(dataset.name, failed) if failed else {}
+    yield _rows_accounted_for(dataset, results, loaded)
     if dataset.volume.warn_below:
         days = [result.day for result in results if result.counts is not None]
         small = tracker.small_days(dataset.name, days, dataset.volume.warn_below)
@@ -67,14 +70,18 @@ def report(
         DagsterEvent.asset_check_evaluation(context.get_step_execution_context(), evaluation)
 
 
-def _rows_accounted_for(dataset: Dataset, results: Sequence[DayResult]) -> dg.AssetCheckResult:
+def _rows_accounted_for(
+    dataset: Dataset, results: Sequence[DayResult], still_loaded: Mapping[date, SyncedDay] | None
+) -> dg.AssetCheckResult:
+    """Return the result of the check. `still_loaded` are the failed days that have been loaded
+    before, or None if the records are unavailable."""
     loaded = [result for result in results if result.counts is not None]
     rejected = {
         r.day: r.counts.rows_rejected for r in loaded if r.counts and r.counts.rows_rejected
     }
     failed = [result.day for result in results if result.error is not None]
     problems = [f"{day}: {count} rows quarantined" for day, count in rejected.items()]
-    problems += [f"{day}: failed; its previous rows are kept" for day in failed]
+    problems += [f"{day}: failed{_what_remains(day, still_loaded)}" for day in failed]
     return dg.AssetCheckResult(
         asset_key=_key(dataset),
         check_name=ROWS_ACCOUNTED_FOR,
@@ -88,6 +95,14 @@ def _rows_accounted_for(dataset: Dataset, results: Sequence[DayResult]) -> dg.As
             "rows_rejected": sum(rejected.values()),
         },
     )
+
+
+def _what_remains(day: date, still_loaded: Mapping[date, SyncedDay] | None) -> str:
+    if still_loaded is None:
+        return ""
+    if day not in still_loaded:
+        return "; it has no loaded rows"
+    return f"; the {still_loaded[day].rows_loaded} rows loaded before remain"
 
 
 def _day_size(dataset: Dataset, small: Sequence[SmallDay] | None) -> dg.AssetCheckResult:

@@ -10,7 +10,7 @@ from datetime import date, datetime, timezone
 import dagster as dg
 
 from sync_pipeline.config.dataset import Dataset
-from sync_pipeline.errors import SyncError, WorkerOutdatedError, one_line
+from sync_pipeline.errors import RecordRejectedError, SyncError, WorkerOutdatedError, one_line
 from sync_pipeline.orchestration import checks
 from sync_pipeline.orchestration.dagster.batch_key import triggered_by
 from sync_pipeline.orchestration.dagster.cancellation import describe_interrupt
@@ -34,7 +34,8 @@ def asset_key_of(dataset: Dataset) -> dg.AssetKey:
 def open_tracker(run: dg.DagsterRun, settings: Settings) -> Iterator[Tracker]:
     """Yield a tracker for `run`; this process sends heartbeats while the block runs.
 
-    Raises dagster.Failure if the tracking tables do not fit this version of the code.
+    Raises dagster.Failure if the tracking tables do not fit this version of the code, or reject the
+    batch's record.
     """
     who = triggered_by(run)
     with (
@@ -43,7 +44,7 @@ def open_tracker(run: dg.DagsterRun, settings: Settings) -> Iterator[Tracker]:
     ):
         try:
             yield tracker
-        except WorkerOutdatedError as error:
+        except (WorkerOutdatedError, RecordRejectedError) as error:
             raise failure(one_line(error)) from None
 
 

@@ -17,6 +17,7 @@ import psycopg2
 from sync_pipeline.errors import (
     BatchCancelledError,
     DayDoneError,
+    DayNotEmptyError,
     SyncError,
     WorkerLostError,
     WorkerOutdatedError,
@@ -246,7 +247,7 @@ class DaySync:
                 self._job.dataset.name,
                 self._day,
             )
-        self._record_failure(text)
+        self._record_failure(text, refused=isinstance(error, DayNotEmptyError))
         return self._result(text)
 
     def _fail_previous_attempt(self, *, keep: bool = True) -> None:
@@ -254,9 +255,10 @@ class DaySync:
         if self._failed_attempt is not None:
             self._record_failure(self._failed_attempt.error, keep=keep)
 
-    def _record_failure(self, error: str, *, keep: bool = True) -> None:
+    def _record_failure(self, error: str, *, keep: bool = True, refused: bool = False) -> None:
         """Record a failure; if that is not possible now and `keep` is true, use the outbox."""
         outcome = self._ended_with(AttemptState.FAILED, NO_ROWS, error)
+        outcome = replace(outcome, refused=refused)
         if not self._locked:
             outcome = replace(outcome, seconds=None)  # it could not start
         try:

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-_NOT_SYNCED = (
-    "the day's latest sync did not succeed, or its record cannot be read; sync the day again to "
-    "read its rows from the source"
+_NOT_LOADED = (
+    "the day has no rows in the target according to its record, or the record cannot be read; sync "
+    "the day again to read its rows from the source"
 )
 
 
@@ -49,8 +49,8 @@ def replay(
 ) -> Iterator[ReplayResult]:
     """Load the quarantined rows of `day`, or of all days of `dataset`; yield each day's result.
 
-    A day that is not recorded as synced is not changed, and its result says so. Raises
-    TargetError, or DayLockedError if a day's lock cannot be acquired in time.
+    A day that has no rows in the target according to its record is not changed, and its result says
+    so. Raises TargetError, or DayLockedError if a day's lock cannot be acquired in time.
     """
     with closing(open_target(dataset, settings, f"replay {dataset.name}")) as connection:
         for one in _days(connection, dataset, day):
@@ -70,17 +70,17 @@ def _replay_day(
     target = Target(connection, dataset)
     target.begin_day(day)
     # Read while the day's lock is held, so that the state does not change before the commit.
-    synced = tracker.synced_days(dataset.name, [day]).get(day)
+    loaded = (tracker.loaded_days(dataset.name, [day]) or {}).get(day)
     try:
         with connection.cursor() as cursor:
             rows = quarantine.get_rows(cursor, dataset.name, day)
-            if synced is None:
+            if loaded is None:
                 connection.rollback()
-                return ReplayResult(day, 0, len(rows), _NOT_SYNCED)
+                return ReplayResult(day, 0, len(rows), _NOT_LOADED)
             errors = _load_all(cursor, dataset, day, rows)
             in_target = tracker.in_target
             if in_target:
-                tracker.record_replay_in(cursor, synced, len(errors))
+                tracker.record_replay_in(cursor, loaded, len(errors))
         target.commit(day)
     except psycopg2.Error as error:
         connection.rollback()
@@ -88,7 +88,7 @@ def _replay_day(
             f"dataset {dataset.name}: cannot load the quarantined rows of {day}: {one_line(error)}"
         ) from error
     if not in_target:
-        tracker.record_replay(dataset.name, synced, len(errors))
+        tracker.record_replay(dataset.name, loaded, len(errors))
     return ReplayResult(day, len(rows) - len(errors), len(errors), errors[0] if errors else None)
 
 

@@ -14,7 +14,7 @@ from psycopg2 import sql
 
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.config.day_bounds import day_bounds
-from sync_pipeline.errors import TargetError
+from sync_pipeline.errors import DayNotEmptyError
 from sync_pipeline.sources.base import Shape
 from sync_pipeline.targets import staging
 from sync_pipeline.targets.row_by_row import RejectedRow
@@ -120,7 +120,7 @@ class _AppendDay(_Direct):
         cursor.execute(sql.SQL("SELECT count(*) {}").format(self._from_day))
         (found,) = cursor.fetchone() or (0,)
         if found:
-            raise TargetError(
+            raise DayNotEmptyError(
                 f"dataset {self._dataset.name}: {self._dataset.target.table} already has {found} "
                 f"rows for {self._day}, and append_only without a key writes a day only if it has "
                 "none; set target.key to the columns that identify a row, or delete the day's rows "

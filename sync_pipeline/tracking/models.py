@@ -118,7 +118,8 @@ class DayOutcome:
 
     `state` is `success` or `failed`. `attempt_id` and `number` identify the attempt, or
     are None if its start was not recorded. `seconds` is how long it took, or None if the day could
-    not start. `error` is one line without secrets; only a failure has one.
+    not start. `error` is one line without secrets; only a failure has one. `refused` means that it
+    failed because the target's existing rows must not be replaced.
     """
 
     dataset: str
@@ -132,6 +133,7 @@ class DayOutcome:
     seconds: float | None = None
     counts: DayCounts = NO_ROWS
     error: str | None = None
+    refused: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Return the outcome as JSON for `from_json`."""

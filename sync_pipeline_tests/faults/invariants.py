@@ -128,7 +128,8 @@ def day_records_match_their_latest_attempts(facts: Facts) -> Iterator[str]:
     """A day's record has the status and the number of the day's attempt that ended last.
 
     A late outcome can have a higher number, but end earlier. A success replaces its own run's
-    failure, whose end time can be slightly later.
+    failure, whose end time can be slightly later. An attempt that was refused because the day
+    has rows does not change the record of a synced day.
     """
     begun: dict[tuple[str, date], list[Row]] = defaultdict(list)
     for attempt in facts.attempts:
@@ -145,7 +146,8 @@ def day_records_match_their_latest_attempts(facts: Facts) -> Iterator[str]:
                 is_later = other["attempt"] > latest["attempt"]
             else:
                 is_later = other["ended_at"] > latest["ended_at"]
-            if is_later and other["run_id"] != latest["run_id"]:
+            counts = not (other["refused"] and record["status"] == "success")
+            if is_later and counts and other["run_id"] != latest["run_id"]:
                 yield f"{name} has attempt {record['attempt']}, but {other['attempt']} is later"
 
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 
-from sync_pipeline_tests.faults.facts import Facts
+from sync_pipeline_tests.faults.facts import Facts, Row
 from sync_pipeline_tests.faults.tables import DATASETS, DAYS_SHARING, SHARED_ID, TABLES
 from sync_pipeline_tests.faults.world import DAYS, DAYS_SYNCED, day_number, expected
 
@@ -170,6 +170,29 @@ def committed_rows_are_recorded(facts: Facts) -> Iterator[str]:
             yield f"day {day[0]} {day[1]} has {_describe(rows)} without a recorded success"
 
 
+def a_record_says_which_rows_its_day_has(facts: Facts) -> Iterator[str]:
+    """A day's record names the rows that the latest success loaded, even if the day failed since.
+
+    The target contains exactly these rows if one sync of the day excludes the rows of another.
+    """
+    latest: dict[tuple[str, date], Row] = {}
+    for attempt in sorted(facts.attempts, key=lambda one: one["ended_at"] or one["created_at"]):
+        if attempt["state"] == "success":
+            latest[attempt["dataset"], attempt["sync_date"]] = attempt
+    for record in facts.days:
+        day = (record["dataset"], record["sync_date"])
+        name = f"day {day[0]} {day[1]} ({record['status']})"
+        success = latest.get(day)
+        said = (record["standing_rows"], record["standing_since"])
+        loaded = (success["rows_loaded"], success["ended_at"]) if success else (None, None)
+        if said != loaded:
+            yield f"{name} has the rows {said}, but the latest success loaded {loaded}"
+        held = len(facts.contents.get(day, []))
+        exact = TABLES[day[0]].replaces or not TABLES[day[0]].can_resync
+        if exact and held != (record["standing_rows"] or 0):
+            yield f"{name} has {said[0]} rows, but the target has {held}"
+
+
 def _describe(rows: Sequence[tuple[int, int]]) -> str:
     by_generation: dict[int, int] = defaultdict(int)
     for _, amount in rows:
@@ -185,4 +208,5 @@ ROW_INVARIANTS: Sequence[Callable[[Facts], Iterator[str]]] = (
     a_partition_holds_exactly_its_day,
     a_success_counts_the_rows_of_its_day,
     committed_rows_are_recorded,
+    a_record_says_which_rows_its_day_has,
 )

@@ -93,6 +93,34 @@ def test_only_days_from_runs_of_this_dagster_are_recorded(
     assert world.query("tracking", counts, ["elsewhere"]) == []
 
 
+def test_an_outcome_that_the_tables_reject_is_kept_and_the_others_are_recorded(
+    harness: Harness, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = harness.world(Layout.ALL_APART)
+    world.reset(0.0)
+    run = create_run(world)
+    for day in DAYS:
+        leave_in_outbox(world, BatchSpec(f"killed {day}", "orders", [day], run.run_id, "a test"))
+    tracking = psycopg2.connect(world.settings.tracking_url)
+    tracking.autocommit = True
+    synced = "SELECT sync_date FROM sync_attempt WHERE run_id = %s AND state = 'success' ORDER BY 1"
+    with closing(tracking), tracking.cursor() as cursor:
+        cursor.execute(
+            "ALTER TABLE sync_attempt ADD CONSTRAINT no_first CHECK (sync_date <> %s) NOT VALID",
+            [DAYS[0]],
+        )
+        try:
+            by_reconciler(world, run)
+            assert world.query("tracking", synced, [run.run_id]) == [{"sync_date": DAYS[1]}]
+            assert len(world.query("target", KEPT)) == 1
+            assert "the tracking tables reject its record: new row" in caplog.text
+        finally:
+            cursor.execute("ALTER TABLE sync_attempt DROP CONSTRAINT no_first")
+    by_reconciler(world, run)
+    assert world.query("tracking", synced, [run.run_id]) == [{"sync_date": day} for day in DAYS]
+    assert world.query("target", KEPT) == []
+
+
 def test_the_end_time_of_a_day_does_not_depend_on_how_long_other_days_take_to_record(
     harness: Harness,
 ) -> None:

@@ -58,6 +58,7 @@ PENDING = {"dataset": "orders", "sync_date": "2025-10-01", "batch_id": FIRST, "s
 RECORDS: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
     ("pkey", BATCH, {"id": FIRST, "batch_key": "another"}),
     ("status_known", DAY, {"status": "done", "end_time": NOW}),
+    ("status_known", DAY, {"status": "done"}),
     ("kind_known", DAY, {"kind": "week"}),
     ("already_synced_known", BATCH, {"already_synced": "overwrite"}),
     ("kind_in_remarks", DAY, {"remarks": "今天的批量同步失败"}),
@@ -74,6 +75,9 @@ RECORDS: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
     ("batch_counts_add_up", BATCH, {"status": "syncing", "failed_count": 1}),
     ("day_counts_add_up", DAY, {"total_records": 11}),
     ("day_has_no_batch_key", DAY, {"batch_key": "a"}),
+    ("standing_rows_of_day", DAY, {"attempt": 1, "standing_rows": 10}),
+    ("standing_rows_of_day", DAY, {"attempt": 1, "standing_rows": -1, "standing_since": NOW}),
+    ("standing_rows_of_day", BATCH, {"standing_rows": 10, "standing_since": NOW}),
     ("one_record_per_day", DAY, {"sync_date": "2025-10-01"}),
     ("one_record_per_batch", BATCH, {"batch_key": "opened"}),
 ]

@@ -267,6 +267,45 @@ def test_a_failed_batch_has_its_error_and_keeps_its_counts(
     assert row["failed_count"] == (7 if isinstance(writer, ByPipeline) else 0)
 
 
+@pytest.mark.parametrize(
+    ("success", "failed", "skipped", "problem"),
+    [
+        (8, 0, 2, None),
+        (7, 0, 2, "the counts do not add up: 9 of 10 days"),
+        (9, 0, 2, "the counts do not add up: 11 of 10 days"),
+        (7, 1, 2, "1 days failed"),
+    ],
+)
+def test_a_batch_kept_by_another_program_is_a_success_only_if_all_its_days_succeeded(
+    make_database: Callable[[str | None], str],
+    migrated_template: str,
+    monkeypatch: pytest.MonkeyPatch,
+    success: int,
+    failed: int,
+    skipped: int,
+    problem: str | None,
+) -> None:
+    url = make_database(migrated_template)
+    monkeypatch.setenv("SYNC_DATABASE_URL", url)
+    monkeypatch.delenv("SYNC_TRACKING_URL", raising=False)
+    opened = SyncStatusService.create_or_update_status(
+        date(2025, 10, 5), "syncing", remarks="批量同步: 2025-10-01 至 2025-10-10, 共10天"
+    )
+    assert opened is not None
+    assert SyncStatusService.update_status(
+        opened,
+        status="success",
+        success_count=success,
+        failed_count=failed,
+        remarks=f"批量同步完成: 2025-10-01至2025-10-10, 共10天, 成功{success}, 失败{failed}, "
+        f"跳过{skipped}, 耗时1分0秒",
+    )
+    with closing(psycopg2.connect(url)) as connection:
+        row = record(connection, opened)
+    assert row["status"] == ("success" if problem is None else "failed")
+    assert row["error_message"] == problem
+
+
 RUNNING_STAGES = {Stage.OPEN, Stage.PROGRESS}
 
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import datetime, timezone
 from functools import partial
 
 import psycopg2
@@ -274,6 +275,42 @@ def test_old_records_are_kept_with_null_in_the_new_columns(empty_url: str) -> No
     assert migrate(empty_url, SETTING) == code_version()
     found = run(empty_url, "SELECT status, already_synced, retried_at FROM sync_batch_progress")
     assert found == [("failed", None, None)]
+
+
+# Day, attempt, state, rows and hour of each attempt, and the status of each day's record. The last
+# day's rows were lost with their table.
+_OLD = """
+CREATE TEMP TABLE old (day, number, state, loaded, hour) AS VALUES
+    (date '2025-10-01', 1, 'success', 10, 1), ('2025-10-02', 1, 'success', 20, 1),
+    ('2025-10-02', 2, 'failed', 0, 2), ('2025-10-03', 1, 'failed', 0, 1),
+    ('2025-10-04', 1, 'success', 40, 1);
+INSERT INTO sync_attempt (dataset, sync_date, attempt, state, error_message, rows_read,
+                          rows_loaded, started_at, ended_at)
+SELECT 'orders', day, number, state, CASE WHEN state = 'failed' THEN 'disk full' END, loaded,
+       loaded, at, at
+FROM old, LATERAL (SELECT '2025-11-01 00:00Z'::timestamptz + hour * interval '1 h') AS t (at);
+INSERT INTO daily_sync_status (sync_date, status, dataset, kind, attempt, start_time, end_time,
+                               total_records, success_count, error_message)
+SELECT sync_date, CASE WHEN sync_date = '2025-10-04' THEN 'failed' ELSE state END, 'orders', 'day',
+       attempt, started_at, ended_at, CASE WHEN state = 'success' AND sync_date < '2025-10-04'
+       THEN rows_loaded ELSE 0 END, CASE WHEN state = 'success' AND sync_date < '2025-10-04'
+       THEN rows_loaded ELSE 0 END, CASE WHEN sync_date <> '2025-10-01' THEN 'disk full' END
+FROM (SELECT DISTINCT ON (sync_date) * FROM sync_attempt ORDER BY sync_date, attempt DESC) AS latest
+"""
+
+
+def test_the_rows_of_each_day_are_taken_from_its_latest_success(empty_url: str) -> None:
+    migrate(empty_url, SETTING, to="0008")
+    run(empty_url, _OLD)
+    unchanged = "SELECT id, change, updated_at FROM daily_sync_status ORDER BY id"
+    before = run(empty_url, unchanged)
+    assert migrate(empty_url, SETTING) == code_version()
+    found = run(
+        empty_url, "SELECT standing_rows, standing_since FROM daily_sync_status ORDER BY sync_date"
+    )
+    loaded = datetime(2025, 11, 1, 1, tzinfo=timezone.utc)
+    assert found == [(10, loaded), (20, loaded), (None, None), (None, None)]
+    assert run(empty_url, unchanged) == before
 
 
 def test_all_tables_and_views_of_the_product_are_reserved_names() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from sync_pipeline.errors import SupersededError, WorkerOutdatedError
 from sync_pipeline.settings import Settings, with_database
-from sync_pipeline.sync.days import DayResult, Outcome
+from sync_pipeline.sync.days import DayResult, Outcome, sync_days
 from sync_pipeline.tracking.models import Attempt, AttemptState, BatchSpec, DayOutcome
 from sync_pipeline.tracking.worker import connection as tracking_connection
 from sync_pipeline.tracking.worker import tracker as tracker_module
@@ -250,24 +250,94 @@ def test_a_connection_that_broke_while_idle_is_reopened_without_logging_anything
     assert logged(caplog) == []
 
 
-class TestRejected:
-    """The database rejects a record in the transaction that loads the day's rows."""
+_NO_SECOND_DAY = f"CONSTRAINT no_second_day CHECK (sync_date <> '{DAYS[1]}' OR {{}}) NOT VALID"
 
-    def test_the_rows_are_committed_and_the_next_days_are_recorded(
-        self, pipeline: Pipeline, connection: "Connection", caplog: pytest.LogCaptureFixture
+
+class TestRejected:
+    """A constraint that was added to the tracking tables rejects a record."""
+
+    def test_a_day_whose_success_is_rejected_fails_and_the_next_days_are_synced(
+        self, pipeline: Pipeline, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        reject = _NO_SECOND_DAY.format("status <> 'success'")
+        run(pipeline.target, f"ALTER TABLE daily_sync_status ADD {reject}")
+        results = pipeline.sync(DAYS)
+        assert [day for day in DAYS if day not in pipeline.loaded()] == [DAYS[1]]
+        expected = ["success", "failed", "success", "success", "success"]
+        assert [status for _, status in run(pipeline.target, STATUSES)] == expected
+        assert (results[1].error or "").startswith(
+            'the tracking tables reject the record: new row for relation "daily_sync_status" '
+            'violates check constraint "no_second_day"'
+        )
+        assert logged(caplog) == []
+
+    def test_a_day_whose_start_is_rejected_is_not_loaded_and_its_failure_is_kept(
+        self, pipeline: Pipeline, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        reject = _NO_SECOND_DAY.format("false")
+        run(pipeline.target, f"ALTER TABLE daily_sync_status ADD {reject}")
+        results = pipeline.sync(DAYS)
+        assert [r.day for r in results if r.outcome is Outcome.FAILED] == [DAYS[1]]
+        assert DAYS[1] not in pipeline.loaded()
+        kept = "SELECT outcome->>'day', outcome->>'state' FROM sync_outbox"
+        assert (str(DAYS[1]), "failed") in run(pipeline.target, kept)
+        assert logged(caplog) == [
+            "ERROR 2025-10-02",
+            "ERROR run run-1 ended with 1 events not recorded",
+        ]
+
+    def test_no_day_of_a_batch_is_loaded_if_the_record_of_the_batch_is_rejected(
+        self, pipeline: Pipeline
+    ) -> None:
+        run(pipeline.target, "ALTER TABLE daily_sync_status ADD CHECK (kind = 'day') NOT VALID")
+        batch = BatchSpec("batch-1", DATASET, DAYS, "run-1", "a test")
+        with Tracker(pipeline.settings, run_id="run-1") as tracker:
+            results = list(
+                sync_days(
+                    pipeline.dataset(),
+                    DAYS,
+                    settings=pipeline.settings,
+                    tracker=tracker,
+                    batch=batch,
+                )
+            )
+        assert {result.outcome for result in results} == {Outcome.FAILED}
+        assert pipeline.loaded() == {}
+
+    def test_with_separate_records_a_rejected_success_stays_in_the_outbox(
+        self,
+        pipeline: Pipeline,
+        make_database: Callable[[str | None], str],
+        migrated_template: str,
+    ) -> None:
+        apart = Pipeline(pipeline.source, pipeline.target, make_database(migrated_template))
+        assert apart.tracking is not None
+        reject = _NO_SECOND_DAY.format("status <> 'success'")
+        run(apart.tracking, f"ALTER TABLE daily_sync_status ADD {reject}")
+        apart.sync(DAYS[:2])
+        assert run(apart.target, "SELECT outcome->>'day' FROM sync_outbox") == [(str(DAYS[1]),)]
+
+    def test_another_session_that_writes_the_same_row_does_not_count(
+        self, pipeline: Pipeline, caplog: pytest.LogCaptureFixture
     ) -> None:
         run(
             pipeline.target,
-            f"ALTER TABLE daily_sync_status ADD CHECK (sync_date <> '{DAYS[1]}' "
-            "OR status <> 'success')",
+            "CREATE SEQUENCE calls",
+            """CREATE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                   IF nextval('calls') = 1 THEN
+                       RAISE 'a race' USING ERRCODE = 'unique_violation';
+                   END IF;
+                   RETURN NEW;
+               END $$""",
+            "CREATE TRIGGER fail_once BEFORE INSERT ON sync_attempt "
+            "FOR EACH ROW EXECUTE FUNCTION fail_once()",
         )
         assert all_synced(pipeline, pipeline.sync(DAYS))
-        expected = ["success", "syncing", "success", "success", "success"]
-        assert [status for _, status in run(pipeline.target, STATUSES)] == expected
-        assert logged(caplog) == [
-            "WARNING dataset orders, day 2025-10-02",
-            "ERROR record rejected; the sync continues",
-        ]
+        assert logged(caplog) == []
+
+
+class TestLocked:
+    """A lock on the tracking tables does not stop a sync."""
 
     @pytest.mark.parametrize("freed_in_time", [True, False])
     def test_the_sync_waits_for_a_locked_table_and_then_continues_without_it(

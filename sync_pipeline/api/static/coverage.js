@@ -54,6 +54,8 @@ export class Coverage {
         record_id: record.id,
         error_message: record.error_message,
         change: record.change,
+        standing_rows: record.standing_rows,
+        standing_since: record.standing_since,
       });
       changed.push(day);
     }

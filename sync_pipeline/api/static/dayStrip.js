@@ -7,6 +7,7 @@ const BARS = {
   success: { y: 0, height: HEIGHT },
   empty: { y: 12, height: 8 },
   rejected: { y: 0, height: HEIGHT },
+  resync_failed: { y: -3, height: HEIGHT + 3 },
   failed: { y: -5, height: HEIGHT + 5 },
   syncing: { y: 4, height: 16 },
   missing: { y: 17, height: 3 },

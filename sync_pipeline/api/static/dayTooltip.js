@@ -3,6 +3,7 @@
 import { h } from "./dom.js";
 import { formatDuration, formatFullDay, formatNumber, formatTime } from "./format.js";
 import { t } from "./i18n.js";
+import { remainingRows } from "./remainingRows.js";
 import { StateLabel } from "./states.js";
 
 const MAX_ERROR_LENGTH = 220; // characters
@@ -11,6 +12,7 @@ function dayFacts(day) {
   const facts = [];
   if (day.state === "success" || day.state === "rejected")
     facts.push(t("rows", { n: formatNumber(day.rows) }));
+  if (day.state === "resync_failed") facts.push(remainingRows(day));
   if (day.rows_rejected) facts.push(t("day.rejected", { n: formatNumber(day.rows_rejected) }));
   if (day.duration_seconds !== null && day.end_time) {
     facts.push(t("pace.took", { time: formatDuration(day.duration_seconds) }));

@@ -49,6 +49,7 @@ export default {
   "state.skipped": "Skipped",
   "state.empty": "No data",
   "state.rejected": "Rejected rows",
+  "state.resync_failed": "Synced, last attempt failed",
   "state.missing": "Missing",
   "state.outside": "Out of range",
   "count.success": "{n} synced",
@@ -58,6 +59,7 @@ export default {
   "count.pending": "{n} pending",
   "count.empty": "{n} without data",
   "count.rejected": "{n} with rejected rows",
+  "count.resync_failed": "{n} synced, last attempt failed",
   "count.missing": "{n} missing",
 
   headline,
@@ -123,6 +125,7 @@ export default {
   "day.loaded": "{n} loaded",
   "day.rejected": "{n} rejected",
   "day.rows": "{read} rows read, {loaded} loaded, {rejected} rejected",
+  "day.remaining": "{n} rows loaded on {time} remain",
   "day.ended": "ended {time}",
 
   "filter.label": "Filter records",

@@ -92,7 +92,8 @@ export class Overview {
     if (this.#left || [...this.#datasets.values()].some((row) => !row.coverage)) return;
     const totals = { missing: 0, failed: 0 };
     for (const { counts } of this.#datasets.values()) {
-      for (const state of Object.keys(totals)) totals[state] += counts[state] ?? 0;
+      totals.missing += counts.missing ?? 0;
+      totals.failed += (counts.failed ?? 0) + (counts.resync_failed ?? 0);
     }
     const running = this.#running.size;
     const values = { ...totals, running, datasets: this.#datasets.size };

@@ -11,7 +11,8 @@ import { isOlder, latest } from "./recordCache.js";
 import { RecordDays } from "./recordDays.js";
 import { RecordDetails } from "./recordDetails.js";
 import { recordFacts } from "./recordFacts.js";
-import { StateLabel } from "./states.js";
+import { remainingRows } from "./remainingRows.js";
+import { StateLabel, dayState } from "./states.js";
 
 export class RecordPage {
   #app;
@@ -176,6 +177,7 @@ export class RecordPage {
 }
 
 function dayRowCounts(record) {
+  if (dayState(record) === "resync_failed") return remainingRows(record);
   const values = {
     read: formatNumber(record.total_records),
     loaded: formatNumber(record.success_count),

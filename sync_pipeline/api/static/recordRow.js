@@ -7,7 +7,8 @@ import { paceTexts } from "./pace.js";
 import { ProgressBar, progressText } from "./progressBar.js";
 import { RecordActions } from "./recordActions.js";
 import { isOlder } from "./recordCache.js";
-import { StateLabel } from "./states.js";
+import { remainingRows } from "./remainingRows.js";
+import { StateLabel, dayState } from "./states.js";
 
 const cell = (name, ...children) => h("div", { class: name, role: "cell" }, children);
 
@@ -106,6 +107,7 @@ export class RecordRow {
 }
 
 function dayRowCounts(record) {
+  if (dayState(record) === "resync_failed") return remainingRows(record);
   if (record.status !== "success") return "";
   const loaded = t("day.loaded", { n: formatNumber(record.success_count) });
   if (!record.failed_count) return loaded;

@@ -9,6 +9,7 @@ export const DAY_STATES = [
   "success",
   "empty",
   "rejected",
+  "resync_failed",
   "failed",
   "missing",
   "syncing",
@@ -24,6 +25,10 @@ const ICONS = {
   rejected: [
     ["path", { d: "M8 2.4 14.2 13.4H1.8Z", class: "stroke" }],
     ["path", { d: "M8 6.6v3.2", class: "stroke" }],
+  ],
+  resync_failed: [
+    ["path", { d: "M1.6 7.6 4.6 10.8 10 4.4", class: "stroke" }],
+    ["path", { d: "M9.6 9.6l4.4 4.4M14 9.6l-4.4 4.4", class: "stroke" }],
   ],
   failed: [["path", { d: "M3.6 3.6l8.8 8.8M12.4 3.6l-8.8 8.8", class: "stroke heavy" }]],
   missing: [["rect", { x: 3, y: 3, width: 10, height: 10, class: "stroke dashed" }]],
@@ -69,6 +74,7 @@ export class StateLabel {
 
 /** Returns the coverage state of a day from its record. */
 export function dayState(record) {
+  if (record.status === "failed" && record.standing_since) return "resync_failed";
   if (record.status !== "success") return record.status;
   if (record.failed_count > 0) return "rejected";
   return record.total_records === 0 ? "empty" : "success";

@@ -44,6 +44,7 @@ export default {
   "state.skipped": "已跳过",
   "state.empty": "无数据",
   "state.rejected": "有脏数据",
+  "state.resync_failed": "已同步，重跑失败",
   "state.missing": "缺失",
   "state.outside": "不在范围内",
   "count.success": "{n} 天已同步",
@@ -53,6 +54,7 @@ export default {
   "count.pending": "{n} 天待同步",
   "count.empty": "{n} 天无数据",
   "count.rejected": "{n} 天有脏数据",
+  "count.resync_failed": "{n} 天已同步但重跑失败",
   "count.missing": "{n} 天缺失",
 
   headline,
@@ -115,6 +117,7 @@ export default {
   "badge.batch": "批次",
   "day.loaded": "写入 {n} 行",
   "day.rejected": "脏数据 {n} 行",
+  "day.remaining": "保留 {time} 写入的 {n} 行",
   "day.rows": "读取 {read} 行，写入 {loaded} 行，脏数据 {rejected} 行",
   "day.ended": "结束于 {time}",
 

@@ -24,6 +24,7 @@ from sync_pipeline.tracking.models import DayOutcome, Recorded
 from sync_pipeline.tracking.state import attempts, batches
 from sync_pipeline.tracking.state.corrections import Correction
 from sync_pipeline.tracking.worker import outbox
+from sync_pipeline.tracking.worker.connection import REJECTIONS
 from sync_pipeline.tracking.worker.outbox import OutboxEntry
 
 if TYPE_CHECKING:
@@ -62,7 +63,16 @@ def process_outbox(
         run = find_run(run_id)
         if run is None:
             continue
-        recorded = _record(connection, entry, run)
+        try:
+            recorded = _record(connection, entry, run)
+        except REJECTIONS as error:
+            _logger.error(
+                "dataset %s, day %s: the tracking tables reject its record: %s",
+                entry.outcome.dataset,
+                entry.outcome.day,
+                one_line(error),
+            )
+            continue
         if recorded is not Recorded.WAITING:
             processed.append(entry.id)
         if recorded is Recorded.NOW:

@@ -18,11 +18,13 @@ _SQL = named_sql.load(__package__, "coverage.sql")
 
 class DayState(str, Enum):
     """The state of a day. `EMPTY` means synced with no rows; `REJECTED`, synced with quarantined
-    rows; `OUTSIDE`, before the dataset's first day or after its last finished day."""
+    rows; `RESYNC_FAILED`, synced, but the latest attempt to sync it again failed; `OUTSIDE`, before
+    the dataset's first day or after its last finished day."""
 
     SUCCESS = "success"
     EMPTY = "empty"
     REJECTED = "rejected"
+    RESYNC_FAILED = "resync_failed"
     FAILED = "failed"
     SYNCING = "syncing"
     MISSING = "missing"
@@ -32,7 +34,8 @@ class DayState(str, Enum):
 @dataclass(frozen=True)
 class CoveredDay:
     """A day with values from its record, which are None if there is no record. `rows` is the number
-    of rows loaded."""
+    of rows that the latest attempt loaded. `standing_rows` is how many rows of the day the target
+    contains since `standing_since`, whatever the latest attempt did."""
 
     day: date
     state: DayState
@@ -43,6 +46,8 @@ class CoveredDay:
     record_id: int | None = None
     error_message: str | None = None
     change: int | None = None
+    standing_rows: int | None = None
+    standing_since: datetime | None = None
 
 
 def coverage(
@@ -84,11 +89,27 @@ def _covered(
     record_id: int,
     error: str | None,
     change: int,
+    standing_rows: int | None,
+    standing_since: datetime | None,
 ) -> CoveredDay:
     state = DayState(status)
     if state is DayState.SUCCESS:
         state = DayState.REJECTED if rejected else state if rows else DayState.EMPTY
-    return CoveredDay(day, state, rows, rejected, seconds, ended, record_id, error, change)
+    elif state is DayState.FAILED and standing_since is not None:
+        state = DayState.RESYNC_FAILED
+    return CoveredDay(
+        day,
+        state,
+        rows,
+        rejected,
+        seconds,
+        ended,
+        record_id,
+        error,
+        change,
+        standing_rows,
+        standing_since,
+    )
 
 
 def _state_without_record(day: date, bounds: tuple[date, date] | None) -> DayState:

@@ -13,11 +13,15 @@ WHERE record.dataset = %(dataset)s AND record.kind = 'day' AND record.status = '
 ORDER BY record.sync_date
 
 -- failed_or_missing_days: days with no attempt or a failed latest attempt, with its batch key
+-- Not synced days that cannot be synced again: append_only without a key would reject them again.
 SELECT day::date, batch.batch_key
 FROM generate_series(%(first)s::date, %(last)s::date, interval '1 day') AS day
 LEFT JOIN LATERAL (
-    SELECT state, batch_id FROM sync_attempt
+    SELECT state, refused, batch_id FROM sync_attempt
     WHERE dataset = %(dataset)s AND sync_date = day::date ORDER BY id DESC LIMIT 1
 ) AS latest ON true
 LEFT JOIN daily_sync_status batch ON batch.id = latest.batch_id
+LEFT JOIN daily_sync_status record
+       ON record.dataset = %(dataset)s AND record.sync_date = day::date AND record.kind = 'day'
 WHERE coalesce(latest.state, 'failed') = 'failed'
+  AND NOT coalesce(latest.refused AND record.status = 'success', false)

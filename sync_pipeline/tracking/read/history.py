@@ -51,6 +51,8 @@ class Record:
     already_synced: str | None
     retried_at: datetime | None
     cancelled_by: str | None
+    standing_rows: int | None
+    standing_since: datetime | None
     created_at: datetime
     updated_at: datetime
     change: int

@@ -25,14 +25,15 @@ class BatchMetric:
 
 @dataclass(frozen=True)
 class DayMetric:
-    """The number of a dataset's days with a given status, the rows loaded for them, and the latest
-    end time (Unix time in seconds)."""
+    """The number of a dataset's days with a given state, their rows in the target, and when any of
+    them was last loaded (Unix time in seconds). The state `resync_failed` means that the day is
+    synced, but the latest attempt failed."""
 
     dataset: str
-    status: str
+    state: str
     days: int
     rows: int
-    last_end: float | None
+    last_load: float | None
 
 
 def batch_metrics(cursor: "Cursor") -> list[BatchMetric]:
@@ -42,6 +43,6 @@ def batch_metrics(cursor: "Cursor") -> list[BatchMetric]:
 
 
 def day_metrics(cursor: "Cursor") -> list[DayMetric]:
-    """Return the number of days by dataset and status, with their rows and latest end time."""
+    """Return the number of days by dataset and state, with their rows and latest load."""
     cursor.execute(_SQL["days"], {})
     return [DayMetric(*row) for row in cursor.fetchall()]

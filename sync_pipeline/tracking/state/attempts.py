@@ -170,6 +170,13 @@ def synced_days(cursor: "Cursor", dataset: str, days: Sequence[date]) -> dict[da
     return {row[0]: SyncedDay(*row[1:]) for row in cursor.fetchall()}
 
 
+def loaded_days(cursor: "Cursor", dataset: str, days: Sequence[date]) -> dict[date, SyncedDay]:
+    """Return which of `days` have been loaded into the target and not been lost since, even if a
+    later attempt failed, with the attempt that loaded them."""
+    cursor.execute(_SQL["loaded_days"], {"dataset": dataset, "days": list(days)})
+    return {row[0]: SyncedDay(*row[1:]) for row in cursor.fetchall()}
+
+
 def unreported(cursor: "Cursor", limit: int) -> list[UnreportedDay]:
     """Return up to `limit` synced days that are not reported to Dagster and whose runs have no
     worker."""

@@ -7,7 +7,7 @@ SELECT attempt_id, number, record_id FROM sync_begin_day(
 SELECT sync_record_outcome(
     %(dataset)s, %(day)s, %(state)s, %(batch_id)s, %(run_id)s, %(triggered_by)s, %(attempt_id)s,
     %(number)s, %(seconds)s, %(rows_read)s, %(rows_loaded)s, %(rows_rejected)s, %(bytes)s,
-    %(error)s, %(ended_ago)s, %(fence)s, %(project)s)
+    %(error)s, %(ended_ago)s, %(fence)s, %(project)s, %(refused)s)
 
 -- skip: mark synced days of a batch as skipped
 SELECT sync_skip_days(%(batch_id)s, %(days)s::date[], %(run_id)s)
@@ -21,6 +21,17 @@ SELECT sync_record_replay(%(record_id)s, %(number)s, %(kept)s)
 -- state: the state of an attempt; no row if a crash lost it
 SELECT state FROM sync_attempt
 WHERE id = %(id)s AND attempt = %(number)s AND dataset = %(dataset)s AND sync_date = %(day)s
+
+-- loaded_days: those of these days whose rows are in the target, with the attempt that loaded them
+SELECT record.sync_date, record.id, loaded.attempt, record.standing_rows
+FROM daily_sync_status record
+CROSS JOIN LATERAL (
+    SELECT attempt FROM sync_attempt
+    WHERE dataset = record.dataset AND sync_date = record.sync_date AND state = 'success'
+    ORDER BY ended_at DESC LIMIT 1
+) AS loaded
+WHERE record.dataset = %(dataset)s AND record.kind = 'day' AND record.standing_since IS NOT NULL
+  AND record.sync_date = ANY(%(days)s::date[])
 
 -- synced_days: those of these days that are synced, with their records
 SELECT sync_date, id, attempt, success_count FROM daily_sync_status

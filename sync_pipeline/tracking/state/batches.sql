@@ -35,11 +35,10 @@ WHERE status = 'syncing' AND kind = 'batch' AND batch_key IS NOT NULL
 ORDER BY id
 
 -- day_states: the state of each day of the batch with this key
--- If a day's record is failed although its latest attempt succeeded, its rows have been lost.
+-- If a synced day's record is failed and has no rows, they have been lost with the table.
 SELECT sync_date, CASE WHEN state IN ('success', 'skipped') AND EXISTS (
     SELECT FROM daily_sync_status record
-    JOIN sync_attempt latest USING (dataset, sync_date, attempt)
-    WHERE record.kind = 'day' AND record.status = 'failed' AND latest.state = 'success'
+    WHERE record.kind = 'day' AND record.status = 'failed' AND record.standing_since IS NULL
       AND record.dataset = of_batch.dataset AND record.sync_date = of_batch.sync_date
 ) THEN 'failed' ELSE state END
 FROM sync_attempt of_batch

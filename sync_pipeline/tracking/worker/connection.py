@@ -20,6 +20,7 @@ from psycopg2.extensions import TransactionRollbackError
 
 from sync_pipeline.database.migrate import VERSION_TABLE
 from sync_pipeline.errors import (
+    RecordRejectedError,
     TargetUnreachableError,
     TrackingError,
     WorkerOutdatedError,
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 LOCK_TIMEOUT_SECONDS = 30.0
 """How long a sync waits for a lock on the tracking tables before it continues without them."""
 
+REJECTIONS = (psycopg2.IntegrityError, psycopg2.DataError, errors.RaiseException)
+"""Errors of a constraint or trigger, which would be raised again."""
+
 FLUSH_TIMEOUT_SECONDS = 5.0
 """At the end of a run, how long to wait for the tracking tables to become available again. Writes
 that are still pending are then logged and dropped."""
@@ -47,7 +51,7 @@ _OUTAGE_TIMEOUT_SECONDS = 2  # for connecting, and for each statement, during an
 _INITIAL_BACKOFF_SECONDS = 1.0
 _MAX_BACKOFF_SECONDS = 15.0
 _SILENCE_SECONDS = 10  # the connection is closed if sent data is not acknowledged for this long
-_MAX_DEADLOCKS = 3
+_MAX_CONFLICTS = 3
 _FLUSH_INTERVAL_SECONDS = 0.2
 _MAX_LOGGED_WRITES = 10
 _T = TypeVar("_T")
@@ -55,10 +59,6 @@ _T = TypeVar("_T")
 
 class TrackingUnavailableError(TrackingError):
     """The tracking tables cannot be written to at the moment; the log says why."""
-
-
-class RecordRejectedError(TrackingError):
-    """The tracking tables are available but rejected this record; the log says why."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,8 @@ class TrackingConnection:
         self._backoff = 0.0
         self._next_attempt = 0.0  # by time.monotonic()
         self._pending: deque[Write] = deque()
+        self._rejected: list[Write] = []
+        self._rejections: dict[tuple[str, str], RecordRejectedError] = {}  # by batch
         self._batch_ids: dict[tuple[str, str], int] = {}
         self.requested_at: dict[tuple[str, str], float] = {}
 
@@ -115,8 +117,8 @@ class TrackingConnection:
 
     @property
     def has_pending(self) -> bool:
-        """Whether writes are waiting for the tables."""
-        return bool(self._pending)
+        """Whether writes are waiting for the tables, or were rejected by them."""
+        return bool(self._pending or self._rejected)
 
     def write(self, write: Write) -> None:
         """Make a change now, or keep it until the tables are available."""
@@ -127,27 +129,32 @@ class TrackingConnection:
         self.try_do(lambda _: None)
 
     def batch_id(self, spec: BatchSpec) -> int | None:
-        """Open or join a batch; return its ID, or None if the tables are unavailable."""
+        """Open or join a batch; return its ID, or None if the tables are unavailable.
+
+        Raises RecordRejectedError.
+        """
         if _key(spec) not in self._batch_ids:
+            self._rejections.pop(_key(spec), None)
             if any(write.batch and _key(write.batch) == _key(spec) for write in self._pending):
                 self.try_do(lambda _: None)  # the first of these writes opens it
             else:
                 self.write(Write(f"batch {spec.batch_key} requested", lambda *_: None, spec))
+            if _key(spec) in self._rejections:
+                raise self._rejections[_key(spec)]
         return self._batch_ids.get(_key(spec))
 
     def try_do(self, work: Callable[["Cursor"], _T]) -> _T | None:
-        """Make the pending changes, then run `work`; return its result.
+        """Make the pending changes, then run `work`; return its result, or None if the tables are
+        unavailable.
 
-        Each statement of `work` is a transaction whose commit is not awaited. Returns None if the
-        tables are unavailable or reject what `work` writes.
+        Each statement of `work` is a transaction whose commit is not awaited. Raises
+        RecordRejectedError if the tables reject what `work` writes.
         """
         try:
             self._flush()
             return self._do(work, durable=False)
         except TrackingUnavailableError:
             self._batch_ids.clear()  # the database may come back in an earlier state
-        except RecordRejectedError:
-            pass
         return None
 
     def close(self) -> None:
@@ -162,7 +169,9 @@ class TrackingConnection:
     def transfer_pending_to(self, other: "TrackingConnection") -> None:
         """Move the pending changes to another connection of the same run; close this one."""
         other._pending.extend(self._pending)
+        other._rejected.extend(self._rejected)
         self._pending.clear()
+        self._rejected.clear()
         self._disconnect()
 
     def _flush(self) -> None:
@@ -190,18 +199,25 @@ class TrackingConnection:
                 durable=True,
             )
             return done is not False
-        except RecordRejectedError:
-            return True  # already logged; another attempt would be rejected too
+        except RecordRejectedError as error:
+            # The reconciler tries again, if the outcome is in the outbox.
+            self._logger.error("%s: %s", write.what, one_line(error))
+            self._rejected.append(write)
+            return True
 
     def _open(self, spec: BatchSpec) -> int:
         if _key(spec) not in self._batch_ids:
             requested_at = self.requested_at[_key(spec)]
-            self._batch_ids[_key(spec)] = self._do(
-                lambda cursor: batches.open_batch(
-                    cursor, spec, ago=time.monotonic() - requested_at
-                ),
-                durable=True,
-            )
+            try:
+                self._batch_ids[_key(spec)] = self._do(
+                    lambda cursor: batches.open_batch(
+                        cursor, spec, ago=time.monotonic() - requested_at
+                    ),
+                    durable=True,
+                )
+            except RecordRejectedError as error:
+                self._rejections[_key(spec)] = error
+                raise
         return self._batch_ids[_key(spec)]
 
     def _do(self, work: Callable[["Cursor"], _T], *, durable: bool) -> _T:
@@ -214,7 +230,7 @@ class TrackingConnection:
         """
         if self._unavailable and time.monotonic() < self._next_attempt:
             raise TrackingUnavailableError("the tracking tables are unavailable")
-        deadlocks = 0
+        conflicts = 0
         while True:
             fresh = self._connection is None
             try:
@@ -235,14 +251,15 @@ class TrackingConnection:
                     f"Pipeline: {one_line(error)}. Run sync-pipeline migrate; if the tables were "
                     "upgraded while this worker was running, restart Dagster. Then retry the batch"
                 ) from None
-            except TransactionRollbackError as error:
-                # The database rolled the transaction back to resolve a deadlock.
-                deadlocks += 1
-                if deadlocks > _MAX_DEADLOCKS:
+            except (TransactionRollbackError, errors.UniqueViolation) as error:
+                # A deadlock, or another session has just written the same row.
+                conflicts += 1
+                if conflicts > _MAX_CONFLICTS:
+                    if isinstance(error, errors.UniqueViolation):
+                        raise rejected_error(error) from error
                     raise self._mark_unavailable(error) from error
-            except (psycopg2.IntegrityError, psycopg2.DataError) as error:
-                self._logger.error("record rejected; the sync continues: %s", one_line(error))
-                raise RecordRejectedError(one_line(error)) from error
+            except REJECTIONS as error:
+                raise rejected_error(error) from error
             except (psycopg2.Error, TrackingError) as error:
                 # A connection that broke while idle does not mean that the server is down.
                 if fresh or self._connection is None or not self._connection.closed:
@@ -319,17 +336,27 @@ class TrackingConnection:
                 return
 
     def _log_pending(self) -> None:
-        if self._pending:
-            named = [write.what for write in list(self._pending)[:_MAX_LOGGED_WRITES]]
-            more = ["…"] if len(self._pending) > _MAX_LOGGED_WRITES else []
+        unrecorded = [*self._rejected, *self._pending]
+        if unrecorded:
+            named = [write.what for write in unrecorded[:_MAX_LOGGED_WRITES]]
+            more = ["…"] if len(unrecorded) > _MAX_LOGGED_WRITES else []
             self._logger.error(
                 "run %s ended with %d events not recorded: %s",
                 self._run_id,
-                len(self._pending),
+                len(unrecorded),
                 "; ".join(named + more),
             )
             self._pending.clear()
+            self._rejected.clear()
 
 
 def _key(batch: BatchSpec) -> tuple[str, str]:
     return batch.batch_key, batch.dataset
+
+
+def rejected_error(error: psycopg2.Error) -> RecordRejectedError:
+    """Return the error for a record that a constraint or trigger of the tables rejects."""
+    return RecordRejectedError(
+        f"the tracking tables reject the record: {one_line(error)}. Remove the cause, which was "
+        "probably added to these tables, and sync again"
+    )

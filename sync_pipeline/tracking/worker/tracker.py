@@ -1,7 +1,8 @@
-"""The tracker: how a worker records its days. A failure to record does not stop the sync.
+"""The tracker: how a worker records its days. An outage of the tables does not stop the sync.
 
 What cannot be recorded because the tracking tables are unavailable is recorded in order when they
-are available again. A sync is stopped only if the records show that the worker must not continue:
+are available again. If they reject the record of a day, the day fails, so that no day is loaded and
+remains unrecorded. A sync is stopped only if the records show that the worker must not continue:
 SupersededError, DayDoneError, BatchCancelledError, WorkerLostError or WorkerOutdatedError. Does not
 keep what could not be written: see `connection.py`.
 """
@@ -9,6 +10,7 @@ keep what could not be written: see `connection.py`.
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date, datetime
 from functools import partial
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import psycopg2
 
-from sync_pipeline.errors import one_line
+from sync_pipeline.errors import RecordRejectedError, one_line
 from sync_pipeline.settings import Settings
 from sync_pipeline.tracking.models import (
     Attempt,
@@ -118,6 +120,11 @@ class Tracker:
         """Return which of `days` are synced; empty if the tables are unavailable."""
         return self._connection.try_do(lambda c: attempts.synced_days(c, dataset, days)) or {}
 
+    def loaded_days(self, dataset: str, days: Sequence[date]) -> dict[date, SyncedDay] | None:
+        """Return which of `days` have rows in the target, even if a later attempt failed; None if
+        the tables are unavailable."""
+        return self._connection.try_do(lambda c: attempts.loaded_days(c, dataset, days))
+
     def skip(self, spec: BatchSpec, days: Sequence[date]) -> None:
         """Mark days of a batch as skipped."""
 
@@ -141,8 +148,9 @@ class Tracker:
 
         `after` is the worker's previous attempt for the day, which is closed as failed. Raises
         DayDoneError if the day was synced in this batch or, unless `resync`, at any time;
-        BatchCancelledError if the batch was cancelled; WorkerLostError if this worker was presumed
-        dead, or WorkerOutdatedError if the tables no longer fit it.
+        BatchCancelledError if the batch was cancelled; RecordRejectedError if the tables reject the
+        record; WorkerLostError if this worker was presumed dead, or WorkerOutdatedError if the
+        tables no longer fit it.
 
         Does not wait until the commit is on disk: a day whose start is lost in a crash counts as
         not started.
@@ -184,9 +192,9 @@ class Tracker:
     ) -> bool:
         """Record a day's success in the transaction that loads the day (`cursor`).
 
-        Returns whether it was recorded; on an error, rolls back to a savepoint. Raises
-        SupersededError if the attempt was closed or superseded; the caller then has to roll back
-        the transaction.
+        Returns whether it was recorded; on an error that may pass, rolls back to a savepoint.
+        Raises SupersededError if the attempt was closed or superseded, or RecordRejectedError if
+        the tables reject the record; the caller then has to roll back the transaction.
         """
         try:
             # The commit that follows ends the savepoint.
@@ -198,6 +206,10 @@ class Tracker:
         except psycopg2.Error as error:
             if cursor.connection.closed:
                 raise
+            # A unique violation means that another session has just written the same row.
+            permanent = isinstance(error, connection.REJECTIONS)
+            if permanent and not isinstance(error, psycopg2.errors.UniqueViolation):
+                raise connection.rejected_error(error) from error
             cursor.execute("ROLLBACK TO SAVEPOINT tracking")
             self._logger.warning(
                 "dataset %s, day %s: could not record this day in its data transaction; "
@@ -306,7 +318,8 @@ class Tracker:
         """Record that these attempts' successes were reported to Dagster."""
         if reported:
             ids = [attempt.id for attempt in reported]
-            self._connection.try_do(lambda cursor: attempts.mark_reported(cursor, ids))
+            with suppress(RecordRejectedError):  # the reconciler reports and marks them again
+                self._connection.try_do(lambda cursor: attempts.mark_reported(cursor, ids))
 
     def close(self) -> None:
         """Write what is pending (waiting a few seconds if the tables are unavailable) and close the

@@ -177,7 +177,7 @@ class TestViews:
     def test_the_success_rate_counts_attempts_by_the_week_in_which_they_ended(
         self, connection: "Connection"
     ) -> None:
-        execute(connection, "SET TimeZone = 'UTC'")
+        execute(connection, "SET TimeZone = 'Asia/Shanghai'")  # where the week has begun already
         sunday = datetime(2025, 10, 12, 23, 59, tzinfo=timezone.utc)
         execute(
             connection,
@@ -190,6 +190,20 @@ class TestViews:
             ("orders", date(2025, 10, 6), 2, 0, Decimal("100.0")),
             ("orders", date(2025, 10, 13), 2, 1, Decimal("66.7")),
         ]
+
+    def test_the_success_rate_is_100_percent_only_if_nothing_failed(
+        self, connection: "Connection"
+    ) -> None:
+        execute(
+            connection,
+            """INSERT INTO sync_attempt (dataset, sync_date, attempt, state, error_message,
+                                         started_at, ended_at)
+               SELECT 'many', '2025-10-01', n, CASE WHEN n = 1 THEN 'failed' ELSE 'success' END,
+                      CASE WHEN n = 1 THEN 'disk full' END, '2025-10-15', '2025-10-15'
+               FROM generate_series(1, 6177) AS n""",
+        )
+        view = "SELECT success_percent FROM sync_success_rate_by_week WHERE dataset = 'many'"
+        assert rows(connection, view) == [{"success_percent": Decimal("99.9")}]
 
     def test_slowest_days_come_first_with_their_rows_per_second(
         self, connection: "Connection"

@@ -1,0 +1,133 @@
+ALTER TABLE daily_sync_status
+    ADD COLUMN standing_rows  bigint,
+    ADD COLUMN standing_since timestamptz,
+    ADD CONSTRAINT daily_sync_status_standing_rows_of_day
+        CHECK ((standing_rows IS NULL) = (standing_since IS NULL)
+               AND (standing_rows IS NULL OR standing_rows >= 0 AND kind = 'day'));
+ALTER TABLE sync_attempt ADD COLUMN refused boolean NOT NULL DEFAULT false;
+
+-- The rows of a day were loaded by its latest successful attempt. If the record is failed although
+-- the latest attempt succeeded, its rows have been lost with their table.
+ALTER TABLE daily_sync_status DISABLE TRIGGER USER;  -- no reader needs these changes
+UPDATE daily_sync_status SET standing_rows = success_count, standing_since = end_time
+WHERE kind = 'day' AND status = 'success';
+UPDATE daily_sync_status AS record
+SET standing_rows = latest.rows_loaded, standing_since = latest.ended_at
+FROM (SELECT DISTINCT ON (dataset, sync_date) dataset, sync_date, attempt, rows_loaded, ended_at
+      FROM sync_attempt WHERE state = 'success'
+      ORDER BY dataset, sync_date, ended_at DESC) AS latest
+WHERE record.kind = 'day' AND record.status <> 'success' AND record.attempt > latest.attempt
+  AND record.dataset = latest.dataset AND record.sync_date = latest.sync_date;
+ALTER TABLE daily_sync_status ENABLE TRIGGER USER;
+
+-- The metrics of a dataset's days.
+DROP INDEX daily_sync_status_days_by_state;
+CREATE INDEX daily_sync_status_days_by_state ON daily_sync_status (dataset, status)
+    INCLUDE (standing_rows, standing_since) WHERE kind = 'day';
+-- Among indexes that seem equally cheap, as all do before the first ANALYZE, PostgreSQL chooses the
+-- newest one; so these two, which find a single row, have to be the last.
+DROP INDEX daily_sync_status_one_record_per_day;
+CREATE UNIQUE INDEX daily_sync_status_one_record_per_day
+    ON daily_sync_status (dataset, sync_date) WHERE kind = 'day';
+DROP INDEX sync_attempt_one_current_per_day_of_batch;
+CREATE UNIQUE INDEX sync_attempt_one_current_per_day_of_batch
+    ON sync_attempt (batch_id, sync_date) WHERE NOT superseded;
+
+-- As before. In addition, for records kept by programs that know only the specification's columns:
+-- sets the rows of a day, does not accept as a success a batch in which a day failed or whose counts
+-- do not add up, and names the right constraint for an unknown status.
+CREATE OR REPLACE FUNCTION daily_sync_status_fill() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    found   text[];
+    problem text;
+BEGIN
+    NEW.updated_at := clock_timestamp();
+    IF NEW.status NOT IN ('syncing', 'success', 'failed') THEN
+        RAISE EXCEPTION 'unknown status %', quote_literal(NEW.status) USING
+            ERRCODE = 'check_violation', CONSTRAINT = 'daily_sync_status_status_known',
+            HINT = 'use syncing, success or failed';
+    END IF;
+    IF NEW.status = 'syncing' THEN
+        NEW.end_time := NULL;
+        NEW.duration_seconds := NULL;
+    ELSIF NEW.status IN ('success', 'failed') THEN
+        NEW.end_time := coalesce(NEW.end_time, clock_timestamp());
+        NEW.duration_seconds := coalesce(
+            NEW.duration_seconds,
+            greatest(0, floor(extract(epoch FROM NEW.end_time - NEW.start_time)))::integer);
+    END IF;
+    IF TG_OP = 'INSERT' AND NEW.kind IS NULL THEN
+        NEW.kind := CASE WHEN NEW.remarks LIKE '%批量同步%' THEN 'batch' ELSE 'day' END;
+    END IF;
+    IF NEW.kind = 'day' AND NEW.attempt = 0 AND NEW.status = 'success' THEN
+        NEW.standing_rows := NEW.success_count;
+        NEW.standing_since := NEW.end_time;
+    END IF;
+    IF NEW.kind = 'batch' AND NEW.batch_key IS NULL THEN
+        found := regexp_match(NEW.remarks,
+            '(\d{4}-\d\d-\d\d) ?至 ?(\d{4}-\d\d-\d\d), 共(\d+)天');
+        IF found IS NOT NULL THEN
+            NEW.start_date := found[1]::date;
+            NEW.end_date := found[2]::date;
+            NEW.total_days := found[3]::integer;
+        END IF;
+        found := regexp_match(NEW.remarks, '\d+/(\d+)天');
+        IF found IS NOT NULL THEN
+            NEW.total_days := found[1]::integer;
+        END IF;
+        found := regexp_match(NEW.remarks, '跳过(\d+)');
+        IF found IS NOT NULL THEN
+            NEW.skipped_count := found[1]::integer;
+        END IF;
+        IF NEW.status = 'success' AND NEW.failed_count > 0 THEN
+            problem := format('%s days failed', NEW.failed_count);
+        ELSIF NEW.status = 'success'
+              AND NEW.remarks ~ '共\d+天, 成功\d+, 失败\d+, 跳过\d+'
+              AND NEW.success_count + NEW.skipped_count <> NEW.total_days THEN
+            problem := format('the counts do not add up: %s of %s days',
+                              NEW.success_count + NEW.skipped_count, NEW.total_days);
+        END IF;
+        IF problem IS NOT NULL THEN
+            NEW.status := 'failed';
+            NEW.error_message := coalesce(NEW.error_message, problem);
+        END IF;
+    END IF;
+    NEW.start_date := coalesce(NEW.start_date, NEW.sync_date);
+    NEW.end_date := coalesce(NEW.end_date, NEW.sync_date);
+    NEW.total_days := coalesce(NEW.total_days, NEW.end_date - NEW.start_date + 1);
+    RETURN NEW;
+END
+$$;
+
+CREATE OR REPLACE VIEW sync_day_coverage AS
+SELECT d.dataset, c.day::date AS sync_date,
+       CASE WHEN r.status = 'failed' AND r.standing_since IS NOT NULL THEN 'resync_failed'
+            ELSE coalesce(r.status, 'missing') END AS state,
+       r.total_records, r.success_count AS rows_loaded, r.failed_count AS rows_rejected,
+       r.end_time, r.error_message, r.standing_rows, r.standing_since
+FROM (SELECT dataset, min(start_date) AS first_day, max(end_date) AS last_day
+      FROM daily_sync_status GROUP BY dataset) d
+CROSS JOIN LATERAL generate_series(d.first_day, d.last_day, interval '1 day') AS c (day)
+LEFT JOIN daily_sync_status r
+       ON r.dataset = d.dataset AND r.sync_date = c.day::date AND r.kind = 'day';
+
+-- Weeks in UTC, so that they do not depend on the session; 100 % only if all attempts succeeded.
+CREATE OR REPLACE VIEW sync_success_rate_by_week AS
+SELECT dataset, date_trunc('week', ended_at AT TIME ZONE 'UTC')::date AS week,
+       count(*) FILTER (WHERE state = 'success') AS success_count,
+       count(*) FILTER (WHERE state = 'failed') AS failed_count,
+       least(round(100.0 * count(*) FILTER (WHERE state = 'success') / count(*), 1),
+             CASE WHEN bool_or(state = 'failed') THEN 99.9 ELSE 100.0 END) AS success_percent
+FROM sync_attempt WHERE state IN ('success', 'failed') AND attempt IS NOT NULL
+GROUP BY dataset, date_trunc('week', ended_at AT TIME ZONE 'UTC');
+
+COMMENT ON COLUMN daily_sync_status.standing_rows IS
+    'Day record: rows of the day that the target contains, even if the latest attempt failed.';
+COMMENT ON COLUMN daily_sync_status.standing_since IS
+    'Day record: when these rows were loaded; NULL if none were, or if they are lost.';
+COMMENT ON COLUMN sync_attempt.refused IS
+    'Whether it failed because append_only without a key does not load a day that has rows.';
+COMMENT ON VIEW sync_day_coverage IS
+    'Every day from the first to the last known one, with its state, missing, or resync_failed.';
+COMMENT ON VIEW sync_success_rate_by_week IS
+    'Attempts that started and then succeeded or failed, by ISO week (UTC).';
