@@ -10,10 +10,17 @@ from sync_pipeline.config.dataset import Dataset, find_dataset, parse_day
 
 
 def requested_days(
-    datasets: Sequence[Dataset], name: str | None, start: str, end: str
+    datasets: Sequence[Dataset], name: str | None, start: str, end: str, *, retry: bool = False
 ) -> tuple[Dataset, list[date]]:
-    """Return the dataset and the days of a request. Raises RequestError if it is not valid."""
+    """Return the dataset and the days of a request. Raises RequestError if it is not valid.
+
+    If a batch is retried, leaves out days that no longer belong to the dataset, whose `start_date`
+    or `end_date` may have changed.
+    """
     dataset = find_dataset(datasets, name)
     first = parse_day(start, "start_date")
     last = parse_day(end, "end_date")
-    return dataset, dataset.days(first, last, datetime.now(timezone.utc))
+    now = datetime.now(timezone.utc)
+    if retry and first <= dataset.last_day(now) and last >= dataset.start_date:
+        first, last = max(first, dataset.start_date), min(last, dataset.last_day(now))
+    return dataset, dataset.days(first, last, now)

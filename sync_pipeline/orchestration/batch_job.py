@@ -7,8 +7,6 @@ materialized. Does not contain the code shared with the asset: see `work.py`.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import date
 from enum import Enum
 
 import dagster as dg
@@ -60,15 +58,13 @@ def build_batch_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
     @dg.op(description="Open the record of the batch with all of its days pending.")
     def open_batch(context: dg.OpExecutionContext, config: BatchConfig) -> BatchSpec:
         speed_up_run(context.instance)
+        key = batch_key_of(context.run, context.instance)
+        assert key is not None, "a run of the batch job always has a key"  # noqa: S101
         try:
-            dataset, days = requested_days(
-                datasets, config.dataset, config.start_date, config.end_date
-            )
+            with open_tracker(context.run, current_settings()) as tracker:
+                return _open(key, datasets, config, tracker)
         except RequestError as error:
             raise failure(one_line(error)) from None
-        resync = config.already_synced is AlreadySynced.resync
-        with open_tracker(context.run, current_settings()) as tracker:
-            return _open(context, dataset, days, tracker, resync=resync)
 
     @dg.op(description="Sync the days of the batch, each in a separate transaction.")
     def sync_batch(context: dg.OpExecutionContext, batch: BatchSpec) -> None:
@@ -100,27 +96,25 @@ def build_batch_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
 
 
 def _open(
-    context: dg.OpExecutionContext,
-    dataset: Dataset,
-    days: Sequence[date],
-    tracker: Tracker,
-    *,
-    resync: bool,
+    key: str, datasets: Sequence[Dataset], config: BatchConfig, tracker: Tracker
 ) -> BatchSpec:
     """Open the batch's record, or join the existing record of a batch that is retried; return the
-    batch.
+    batch. Raises RequestError if `config` is not valid.
 
-    When a batch is retried, `days` that do not belong to it are left out.
+    When a batch is retried, days that do not belong to it, or no longer to the dataset, are left
+    out.
     """
-    key = batch_key_of(context.run, context.instance)
-    assert key is not None, "a run of the batch job always has a key"  # noqa: S101
-    new = BatchSpec(key, dataset.name, days, tracker.run_id, tracker.triggered_by, resync)
+    name = find_dataset(datasets, config.dataset).name
+    known = tracker.batch_days(key, name)
+    dataset, days = requested_days(
+        datasets, name, config.start_date, config.end_date, retry=bool(known)
+    )
     # A retry requests a day range, but the batch may contain only some of its days.
-    known = tracker.batch_days(new)
-    if known:
-        new = replace(new, days=[day for day in days if day in known] or days)
-    tracker.open_batch(new)
-    return new
+    days = [day for day in days if day in known] or days
+    resync = config.already_synced is AlreadySynced.resync
+    batch = BatchSpec(key, dataset.name, days, tracker.run_id, tracker.triggered_by, resync)
+    tracker.open_batch(batch)
+    return batch
 
 
 @dg.config_mapping

@@ -95,7 +95,11 @@ def _run(request: Request, settings: Settings, messages: IO[bytes], output: IO[s
         datasets = load_datasets(settings.project_dir)
     config = request.config
     dataset, _ = requested_days(
-        datasets, config.get("dataset"), config["start_date"], config["end_date"]
+        datasets,
+        config.get("dataset"),
+        config["start_date"],
+        config["end_date"],
+        retry=request.retry,
     )
     with open_instance(settings) as instance:
         speed_up_run(instance)

@@ -52,7 +52,7 @@ def sync_days(
     job = SyncJob(dataset, settings, batch, resync, CircuitBreaker(dataset), logger)
     with closing(WorkerConnections(job, tracker)) as worker:
         _open_target(worker, days)
-        states = {} if batch is None else tracker.batch_days(batch)
+        states = {} if batch is None else tracker.batch_days(batch.batch_key, batch.dataset)
         done = {day for day in days if states.get(day) in _DONE}
         synced = tracker.synced_days(dataset.name, days) if done or not resync else {}
         skipped = [] if resync else [day for day in days if day in synced and day not in done]

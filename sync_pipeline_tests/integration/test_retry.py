@@ -3,6 +3,7 @@
 import signal
 from contextlib import closing
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -61,6 +62,31 @@ def test_a_retry_syncs_the_unfinished_days_only_and_completes_the_same_record(
     }
     assert project.differing_days("orders", of) == []
     assert len(project.batches(after["batch_key"])) == 1
+
+
+def test_a_retry_leaves_out_days_before_a_changed_start_date(project: Databases) -> None:
+    of = days(date(2025, 7, 1), 4)
+    for day in (of[0], of[2]):
+        project.spoil("orders", day)
+    assert backfill(project, of).code == 1
+    project.repair("orders", of[2])
+    folder = Path(project.settings.environment["SYNC_PROJECT_DIR"])
+    (defs,) = folder.rglob("orders/defs.yaml")
+    text = defs.read_text()
+    try:
+        defs.write_text(text.replace("start_date: 2025-01-01", f"start_date: {of[1]}"))
+        assert defs.read_text() != text
+        ended = retry(project, record_of(project, of)["id"])
+        refused = backfill(project, of[:2])
+    finally:
+        defs.write_text(text)
+    assert ended.code == 1  # the first day is still failed
+    record = record_of(project, of)
+    assert (record["status"], record["success_count"], record["failed_count"]) == ("failed", 3, 1)
+    assert history(project, record)[of[2]] == ["failed", "success"]
+    assert history(project, record)[of[0]] == ["failed"]
+    assert (refused.code, "is before its first day" in refused.complaint) == (2, True)
+    project.repair("orders", of[0])
 
 
 def test_a_retry_by_key_that_fails_again_leaves_the_record_failed_with_the_new_error(

@@ -149,7 +149,7 @@ class TestOutage:
         new = BatchSpec("key", DATASET, DAYS)
         with Tracker(settings) as tracker:
             assert tracker.open_batch(new) is None
-            assert tracker.batch_days(new) == {}
+            assert tracker.batch_days(new.batch_key, new.dataset) == {}
             assert tracker.begin(DATASET, START, new) is None
             elsewhere.create()
             attempt = tracker.begin(DATASET, DAYS[1], new)

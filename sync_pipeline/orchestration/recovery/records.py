@@ -38,8 +38,8 @@ def close_step(
     cursor: "Cursor", instance: dg.DagsterInstance, run: dg.DagsterRun, error: str
 ) -> None:
     """Mark the unfinished days of a failed step of `run` as failed with `error`."""
-    # The batch job has several steps, but the single step of an asset run covers all its days.
-    days = [] if run.job_name == tags.BATCH_JOB_NAME else days_of_run(run)
+    # The batch job may have failed before its days were known; they are those of its batch.
+    days = None if run.job_name == tags.BATCH_JOB_NAME else days_of_run(run)
     for batch in _batches_of(cursor, batch_key_of(run, instance)):
         batches.mark_not_run(cursor, batch.id, error, days, run_id=run.run_id)
 

@@ -110,10 +110,10 @@ class Tracker:
 
         self._connection.write(Write(f"batch {spec.batch_key} retried", apply, spec))
 
-    def batch_days(self, spec: BatchSpec) -> dict[date, AttemptState]:
+    def batch_days(self, batch_key: str, dataset: str) -> dict[date, AttemptState]:
         """Return the state of each day of a batch; empty if the batch is not open yet or the tables
         are unavailable."""
-        read = partial(batches.day_states, batch_key=spec.batch_key, dataset=spec.dataset)
+        read = partial(batches.day_states, batch_key=batch_key, dataset=dataset)
         return self._connection.try_do(read) or {}
 
     def synced_days(self, dataset: str, days: Sequence[date]) -> dict[date, SyncedDay]:

@@ -1,0 +1,50 @@
+"""A step that fails closes its batch with its own error."""
+
+from datetime import timedelta
+
+import pytest
+
+from sync_pipeline.dagster_client import tags
+from sync_pipeline.orchestration.batch_job import build_batch_job
+from sync_pipeline.tracking.models import BatchSpec
+from sync_pipeline.tracking.state import batches
+from sync_pipeline_tests.faults.harness import Harness
+from sync_pipeline_tests.faults.workers import in_environment
+from sync_pipeline_tests.faults.world import Layout, day_number
+from sync_pipeline_tests.integration.helpers import transaction
+
+pytestmark = [
+    pytest.mark.faults,
+    # Dagster's own warnings, which appear here because Dagster runs in the tests' process.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:dagster"),
+]
+
+
+def test_a_batch_whose_days_no_longer_belong_to_the_dataset_fails_with_that_reason(
+    harness: Harness,
+) -> None:
+    world = harness.world(Layout.TOGETHER)
+    world.reset(0.0)
+    before = day_number(0) - timedelta(days=9)
+    requested = [before, before + timedelta(days=1)]
+    with transaction(world.settings.tracking_url) as cursor:
+        batches.open_batch(cursor, BatchSpec("api-moved", "orders", requested, None, "a test"))
+    with in_environment(world.environment):
+        ended = build_batch_job(world.datasets).execute_in_process(
+            run_config={
+                "dataset": "orders",
+                "start_date": str(requested[0]),
+                "end_date": str(requested[1]),
+            },
+            tags={tags.BATCH_KEY_TAG: "api-moved"},
+            instance=world.instance,
+            raise_on_error=False,
+        )
+    assert not ended.success
+    (record,) = world.query(
+        "tracking",
+        "SELECT status, failed_count, error_message FROM daily_sync_status WHERE batch_key = %s",
+        ["api-moved"],
+    )
+    assert (record["status"], record["failed_count"]) == ("failed", 2)
+    assert f"{before} is before its first day {day_number(0)}" in record["error_message"]
