@@ -200,6 +200,15 @@ class Schedule(StrictModel):
         default=0,
         description="how many earlier days are synced again, to pick up rows that arrived late",
     )
+    catch_up: Literal["all", "last", "none"] = Field(
+        default="all",
+        description="what is synced after Dagster was stopped at night: `all` days since the last "
+        "nightly run, in one batch; only the `last` day and the look-back days; or `none` until "
+        "the next night",
+    )
+    catch_up_days: Annotated[int, Field(ge=1, le=3660)] = Field(
+        default=31, description="how many days `catch_up: all` goes back at most"
+    )
     enabled: bool = Field(
         default=True, description="whether the schedule is turned on when Dagster first loads it"
     )

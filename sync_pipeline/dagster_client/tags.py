@@ -39,3 +39,8 @@ COMMAND_LINE_SUFFIX = ", command line"
 def job_name_of(dataset: str) -> str:
     """Return the name of the job that contains only the dataset's asset."""
     return f"{dataset}_daily_sync"
+
+
+def schedule_name_of(dataset: str) -> str:
+    """Return the name of the dataset's nightly schedule."""
+    return f"{dataset}_nightly"

@@ -2,28 +2,37 @@
 
 The days are synced in one run over their range, because starting a run is slow. If the dataset has
 `retry_every_minutes`, later ticks retry the failed days, because a source that was not ready may be
-ready by then; each day is retried under the record of the batch in which it failed. Does not
+ready by then; each day is retried under the record of the batch in which it failed.
+
+While Dagster is stopped, it misses ticks. When it is started again, it makes up for the last one
+only, so that run also syncs the days of the others, unless `catch_up` says otherwise. Does not
 compute the times of the ticks: see `Schedule.ticks` in `config/dataset.py`.
 """
 
+import logging
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
 
 import dagster as dg
+import psycopg2
 
 from sync_pipeline.config.dataset import Dataset, Schedule
 from sync_pipeline.dagster_client import tags
-from sync_pipeline.errors import TrackingError, one_line
+from sync_pipeline.errors import SyncError, TrackingError, one_line
 from sync_pipeline.orchestration.dagster.internals import (
     NOT_FINISHED_STATUSES,
     UnresolvedAssetJobDefinition,
 )
 from sync_pipeline.orchestration.dagster.partitions import days_of_run
 from sync_pipeline.settings import current_settings
-from sync_pipeline.tracking.connection import read_tracking
+from sync_pipeline.tracking.connection import read_tracking, tracking_transaction
 from sync_pipeline.tracking.models import day_ranges
 from sync_pipeline.tracking.read import day_checks
+from sync_pipeline.tracking.state import corrections
+from sync_pipeline.tracking.state.corrections import Correction
 
+_LATE = timedelta(minutes=30)  # later than this, Dagster makes up for a missed tick
+_logger = logging.getLogger(__name__)
 _Result = dg.RunRequest | list[dg.RunRequest] | dg.SkipReason
 
 
@@ -31,10 +40,11 @@ def build_schedule(
     dataset: Dataset, schedule: Schedule, job: UnresolvedAssetJobDefinition
 ) -> dg.ScheduleDefinition:
     """Return the schedule that runs `job` every night, in the dataset's time zone."""
+    name = tags.schedule_name_of(dataset.name)
     crons = [f"{int(tick[3:])} {int(tick[:2])} * * *" for tick in schedule.ticks()]
 
     @dg.schedule(
-        name=f"{dataset.name}_nightly",
+        name=name,
         cron_schedule=crons[0] if len(crons) == 1 else crons,
         execution_timezone=dataset.timezone,
         job=job,
@@ -51,7 +61,12 @@ def build_schedule(
         if last < first:
             return dg.SkipReason(f"{dataset.name} has no day to sync; its last day is {last}")
         if _is_nightly(dataset, schedule, now.astimezone(dataset.zone)):
-            return _request(f"{dataset.name} {first} {last}", first, last)
+            late = datetime.now(timezone.utc) - now
+            if schedule.catch_up == "none" and late > _LATE:
+                return dg.SkipReason(f"missed by {late}, and catch_up is none")
+            start = _catch_up_from(dataset, schedule, name, first, last)
+            # The same key for each evaluation, although what was missed may differ.
+            return _request(f"{dataset.name} nightly {last}", start, last)
         try:
             running = _days_of_unfinished_runs(context.instance, dataset)
             retries = list(_retry_failed(dataset, first, last, now, running))
@@ -73,6 +88,36 @@ def _is_nightly(dataset: Dataset, schedule: Schedule, local: datetime) -> bool:
     exists = scheduled.astimezone(timezone.utc).astimezone(dataset.zone) == scheduled
     # If a clock change skips that time, Dagster ticks later, possibly at the time of a retry.
     return not exists and time == later[0]
+
+
+def _catch_up_from(
+    dataset: Dataset, schedule: Schedule, name: str, first: date, last: date
+) -> date:
+    """Return the first day to sync: `first`, or an earlier one if nightly runs were missed.
+
+    Records which days are not made up for. If the records are unavailable, logs that and returns
+    `first`, because the nightly run is more important.
+    """
+    try:
+        with tracking_transaction(current_settings()) as cursor:
+            missed, count = day_checks.missed_days(cursor, dataset.name, f"schedule {name}", first)
+            if missed is None:
+                return first
+            start = first
+            if schedule.catch_up == "all":
+                earliest = last - timedelta(days=schedule.catch_up_days - 1)
+                start = min(first, max(missed, dataset.start_date, earliest))
+            if start > missed:
+                what = f"unsynced days from {missed} to {start - timedelta(days=1)} not requested"
+                why = (
+                    f"the schedule {name} missed {count} days; catch_up is {schedule.catch_up}, "
+                    f"catch_up_days {schedule.catch_up_days}"
+                )
+                corrections.write(cursor, Correction(what, why, dataset.name))
+            return start
+    except (SyncError, psycopg2.Error) as error:
+        _logger.warning("schedule %s: cannot find missed days: %s", name, one_line(error))
+        return first
 
 
 def _days_of_unfinished_runs(instance: dg.DagsterInstance, dataset: Dataset) -> set[date]:

@@ -87,6 +87,7 @@ class Table:
 SCHEDULE = {
     "at": _FIRST_TICK,
     "enabled": False,  # the rounds evaluate it; the daemon of a full Dagster must not
+    "catch_up": "last",  # the rounds expect exactly the look-back days
     "retry_every_minutes": 30,
     "retry_until": "09:30",
 }

@@ -30,6 +30,18 @@ def small_days(
     return [SmallDay(*row) for row in cursor.fetchall()]
 
 
+def missed_days(
+    cursor: "Cursor", dataset: str, triggered_by: str, before: date
+) -> tuple[date | None, int]:
+    """Return the first unsynced day between the last day that the schedule requested and `before`,
+    and how many such days there are; (None, 0) if there are none or it never requested a day."""
+    values = {"dataset": dataset, "triggered_by": triggered_by, "before": before}
+    cursor.execute(_SQL["missed_days"], values)
+    row = cursor.fetchone()
+    assert row is not None  # noqa: S101  an aggregate
+    return row[0], row[1]
+
+
 def failed_or_missing_days(
     cursor: "Cursor", dataset: str, first: date, last: date
 ) -> dict[date, str | None]:

@@ -12,6 +12,16 @@ WHERE record.dataset = %(dataset)s AND record.kind = 'day' AND record.status = '
   AND peers.known >= %(min_peers)s AND record.total_records < %(fraction)s * peers.median
 ORDER BY record.sync_date
 
+-- missed_days: days that are not synced, from the one after the last day that was requested by
+-- this schedule to the one before `before`: the first one and their number
+SELECT min(day)::date, count(*) FROM generate_series(
+    (SELECT max(sync_date) + 1 FROM sync_attempt
+     WHERE dataset = %(dataset)s AND triggered_by = %(triggered_by)s),
+    %(before)s::date - 1, interval '1 day') AS day
+WHERE NOT EXISTS (
+    SELECT FROM daily_sync_status
+    WHERE dataset = %(dataset)s AND sync_date = day::date AND kind = 'day' AND status = 'success')
+
 -- failed_or_missing_days: days with no attempt or a failed latest attempt, with its batch key
 -- Not synced days that cannot be synced again: append_only without a key would reject them again.
 SELECT day::date, batch.batch_key

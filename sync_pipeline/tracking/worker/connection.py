@@ -200,7 +200,7 @@ class TrackingConnection:
             )
             return done is not False
         except RecordRejectedError as error:
-            # The reconciler tries again, if the outcome is in the outbox.
+            # The reconciler repeats it, if the outcome is in the outbox.
             self._logger.error("%s: %s", write.what, one_line(error))
             self._rejected.append(write)
             return True
