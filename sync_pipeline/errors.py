@@ -77,6 +77,10 @@ class CountMismatchError(SyncError):
     """The target loaded a different number of rows than the source returned."""
 
 
+class VolumeError(SyncError):
+    """The source has fewer rows of a day than the dataset allows."""
+
+
 class RejectedRowsError(SyncError):
     """The target rejected more rows of a day than the dataset allows."""
 

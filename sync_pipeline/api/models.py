@@ -103,6 +103,9 @@ class RecordOut(BaseModel):
     standing_since: datetime | None = Field(
         description="In a day's record: when these rows were loaded."
     )
+    warning: str | None = Field(
+        description="In a day's record: what is unusual about its success, such as few rows."
+    )
     created_at: datetime
     updated_at: datetime
     change: int = Field(description="A number that increases whenever the record changes.")
@@ -199,6 +202,7 @@ class CoveredDayOut(BaseModel):
     change: int | None
     standing_rows: int | None
     standing_since: datetime | None
+    warning: str | None
 
 
 class CoverageOut(BaseModel):

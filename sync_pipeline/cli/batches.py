@@ -18,8 +18,8 @@ from sync_pipeline.cli.render import (
     failed_days_table,
     quarantined_text,
     record_table,
-    small_days_text,
     to_json,
+    warnings_text,
 )
 from sync_pipeline.errors import RequestError, TrackingError
 from sync_pipeline.exit_codes import ExitCode
@@ -40,7 +40,7 @@ def run_batch(settings: Settings, request: BatchRequest, *, as_json: bool) -> Ex
     record = show_batch(settings, batch.record, as_json=as_json)
     if record is not None:
         if not as_json:
-            _show_small_days(settings, batch, record)
+            _show_warnings(settings, record)
         return _print_end(batch, record, cancelled=bool(signals))
     if signals:
         print_error("the batch was cancelled before it started; nothing was written")
@@ -68,12 +68,12 @@ def _cancel_on_signal(batch: LaunchedBatch) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _show_small_days(settings: Settings, batch: LaunchedBatch, record: BatchProgress) -> None:
+def _show_warnings(settings: Settings, record: BatchProgress) -> None:
     with read_tracking(settings) as cursor:
         days = reports.days_of_batch(cursor, record.id)
         loaded = [day.sync_date for day in days if day.state is AttemptState.SUCCESS]
-        small = day_checks.small_days(cursor, record.dataset, loaded, batch.warn_below)
-    text = small_days_text(small)
+        warnings = day_checks.warnings(cursor, record.dataset, loaded)
+    text = warnings_text(warnings)
     if text is not None:
         out.print(text, soft_wrap=True)
 

@@ -51,7 +51,6 @@ class LaunchedBatch:
     record: str
     run_id: str
     dataset: str
-    warn_below: float
     process: "subprocess.Popen[str]"
     error: str | None = None
 
@@ -149,7 +148,6 @@ def _start(
         record,
         response["run_id"],
         response["dataset"],
-        response["warn_below"],
         process,
     )
 

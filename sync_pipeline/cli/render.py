@@ -5,7 +5,7 @@ Times are ISO 8601 with an offset. Does not read records: see `batches.py`.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date, datetime, timedelta
@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sync_pipeline.errors import visible
-from sync_pipeline.tracking.models import BatchProgress, SmallDay
+from sync_pipeline.tracking.models import BatchProgress
 from sync_pipeline.tracking.read.reports import DayOfBatch
 
 _MAX_LISTED = 20
@@ -137,9 +137,9 @@ def quarantined_text(batch: BatchProgress, days: Iterable[DayOfBatch]) -> Text |
     )
 
 
-def small_days_text(days: Iterable[SmallDay]) -> Text | None:
-    """Return one line listing the days with unusually few rows, or None if there are none."""
-    texts = [f"{one.day} ({one.rows:,}; typically {one.usual:,.0f})" for one in days]
+def warnings_text(days: Mapping[date, str]) -> Text | None:
+    """Return one line listing the days with a warning, or None if there are none."""
+    texts = [f"{day} ({visible(warning)})" for day, warning in days.items()]
     return Text(f"unusually few rows: {_join(texts)}", "yellow") if texts else None
 
 

@@ -246,12 +246,18 @@ def _minutes(text: str) -> int:
 
 
 class Volume(StrictModel):
-    """How many rows a day is expected to have, compared with the days before it."""
+    """How many rows a day is expected to have, compared with its previous sync and with the days
+    before it, as they were before the run."""
 
     warn_below: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.2,
-        description="warn if a day has fewer rows than this fraction of the median of the 28 days "
-        "before it; 0 disables the check",
+        description="warn if a day has fewer rows than this fraction of the rows that it had "
+        "before, or of the median of the 28 days before it; 0 disables the warning",
+    )
+    fail_below: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0,
+        description="fail a day that has fewer rows than this fraction, and keep its existing "
+        "rows; 0 disables the check",
     )
 
 
@@ -287,6 +293,11 @@ class DatasetSettings(StrictModel):
         "times per second",
     )
     volume: Volume = Field(default=Volume(), description="how many rows a day is expected to have")
+    on_empty: Literal["accept", "fail"] = Field(
+        default="accept",
+        description="what happens to a day for which the source has no rows: `accept` syncs it as "
+        "an empty day; `fail` keeps its existing rows",
+    )
     schedule: Schedule | None = Field(
         default=None, description="the nightly run; by default there is none"
     )

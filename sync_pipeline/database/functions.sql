@@ -380,6 +380,7 @@ $$;
 -- attempt nor overrides a later outcome of the day: the record then keeps that outcome and the
 -- number of its attempt. With `p_project`, also computes the batch's record; a failure always does.
 --
+-- `p_warning` says what is unusual about a success.
 -- A success also sets `standing_rows`, even if the record shows a later failure. A failure with
 -- `p_refused` did not try to change the day's rows, so the record shows the success that loaded them.
 DROP FUNCTION IF EXISTS sync_record_outcome(
@@ -391,7 +392,8 @@ CREATE OR REPLACE FUNCTION sync_record_outcome(
     p_seconds double precision DEFAULT NULL, p_rows_read bigint DEFAULT 0,
     p_rows_loaded bigint DEFAULT 0, p_rows_rejected bigint DEFAULT 0, p_bytes bigint DEFAULT 0,
     p_error text DEFAULT NULL, p_ended_ago double precision DEFAULT 0,
-    p_fence boolean DEFAULT false, p_project boolean DEFAULT true, p_refused boolean DEFAULT false
+    p_fence boolean DEFAULT false, p_project boolean DEFAULT true, p_refused boolean DEFAULT false,
+    p_warning text DEFAULT NULL
 ) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     ended      timestamptz := statement_timestamp() - make_interval(secs => p_ended_ago);
@@ -502,6 +504,7 @@ BEGIN
         error_message = shown.error_message, start_time = shown.started_at,
         end_time = shown.ended_at, duration_seconds = NULL, run_id = shown.run_id,
         triggered_by = shown.triggered_by, heartbeat_at = own.ended_at,
+        warning = CASE WHEN shown.id = own.id THEN p_warning ELSE warning END,
         standing_rows = CASE WHEN newest THEN own.rows_loaded ELSE standing_rows END,
         standing_since = CASE WHEN newest THEN own.ended_at ELSE standing_since END
     WHERE id = day_record.id AND (day_record.attempt <= own.attempt AND (

@@ -1,7 +1,7 @@
 """Dagster asset checks for the rows that a run synced.
 
 Each check is evaluated once per run, not once per day, because storing an event can take longer
-than syncing a small day. Does not find small days: see `tracking/read/day_checks.py`.
+than syncing a small day. Does not find small days: see `sync/volume.py`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ import dagster as dg
 from sync_pipeline.config.dataset import Dataset
 from sync_pipeline.orchestration.dagster.internals import DagsterEvent
 from sync_pipeline.sync.days import DayResult
-from sync_pipeline.tracking.models import SmallDay, SyncedDay
+from sync_pipeline.tracking.models import SyncedDay
 from sync_pipeline.tracking.worker.tracker import Tracker
 
 ROWS_ACCOUNTED_FOR = "rows_accounted_for"
@@ -35,7 +35,8 @@ def check_specs(dataset: Dataset) -> list[dg.AssetCheckSpec]:
             dg.AssetCheckSpec(
                 DAY_SIZE,
                 asset=key,
-                description="No day has unusually few rows compared with the days before it.",
+                description="No day has unusually few rows compared with its previous sync and "
+                "with the days before it.",
             )
         )
     return specs
@@ -49,9 +50,7 @@ def evaluate(
     loaded = tracker.loaded_days(dataset.name, failed) if failed else {}
     yield _rows_accounted_for(dataset, results, loaded)
     if dataset.volume.warn_below:
-        days = [result.day for result in results if result.counts is not None]
-        small = tracker.small_days(dataset.name, days, dataset.volume.warn_below)
-        yield _day_size(dataset, small)
+        yield _day_size(dataset, results)
 
 
 def report(
@@ -105,18 +104,15 @@ def _what_remains(day: date, still_loaded: Mapping[date, SyncedDay] | None) -> s
     return f"; the {still_loaded[day].rows_loaded} rows loaded before remain"
 
 
-def _day_size(dataset: Dataset, small: Sequence[SmallDay] | None) -> dg.AssetCheckResult:
-    """Return the result of the day-size check; `small` is None if the records are unavailable."""
-    problems = [f"{day.day}: {day.rows} rows, typically {day.usual:g}" for day in small or ()]
-    if small is None:
-        problems = ["not checked: the records are unavailable"]
+def _day_size(dataset: Dataset, results: Sequence[DayResult]) -> dg.AssetCheckResult:
+    problems = [f"{result.day}: {result.warning}" for result in results if result.warning]
     return dg.AssetCheckResult(
         asset_key=_key(dataset),
         check_name=DAY_SIZE,
         passed=not problems,
         severity=dg.AssetCheckSeverity.WARN,
         description=_join(problems) or None,
-        metadata={"small_days": len(small or ())},
+        metadata={"small_days": len(problems)},
     )
 
 

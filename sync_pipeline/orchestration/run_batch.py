@@ -124,7 +124,6 @@ def _run(request: Request, settings: Settings, messages: IO[bytes], output: IO[s
             output,
             run_id=run.run_id,
             dataset=dataset.name,
-            warn_below=dataset.volume.warn_below,
         )
         for event in core_execute_run(job, run, instance, inject_env_vars=False):
             if event.event_type is dg.DagsterEventType.RUN_START:

@@ -22,6 +22,7 @@ from sync_pipeline.settings import Settings, secrets_of
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.base import Source
 from sync_pipeline.sync.circuit_breaker import CircuitBreaker
+from sync_pipeline.sync.volume import VolumeCheck
 from sync_pipeline.targets import open_target
 from sync_pipeline.targets.locks import session_purpose
 from sync_pipeline.targets.postgres import Target
@@ -37,13 +38,15 @@ class StoppedError(BaseException):
 
 @dataclass(frozen=True)
 class SyncJob:
-    """What a run syncs, and how. All of its workers share it, with its circuit breaker."""
+    """What a run syncs, and how. All of its workers share it, with its circuit breaker and its
+    volume check."""
 
     dataset: Dataset
     settings: Settings
     batch: BatchSpec | None
     resync: bool
     breaker: CircuitBreaker
+    volume: VolumeCheck
     logger: logging.Logger
 
     @property

@@ -60,6 +60,7 @@ class DaySync:
         self._attempt: Attempt | None = None
         self._failed_attempt: FailedAttempt | None = None  # the previous attempt, which failed
         self._outcome: DayOutcome | None = None  # once the rows are loaded
+        self._warning: str | None = None  # what is unusual about the rows
         self._ended = 0.0  # when the commit started
         self._committing = False
         self._recorded = False  # whether the transaction that loads the rows records the success
@@ -118,6 +119,7 @@ class DaySync:
             self._begin()  # while the source already reads
             batch_id = self._attempt.batch_id if self._attempt else None
             loaded = target.load_day(reader, LoadContext(batch_id, self._tracker.run_id))
+        self._warning = self._job.volume.check(self._day, loaded.rows_read)
         self._record_loaded(
             target,
             DayCounts(loaded.rows_read, loaded.rows_loaded, loaded.rows_rejected, loaded.bytes),
@@ -284,6 +286,7 @@ class DaySync:
             seconds=time.monotonic() - self._started,
             counts=counts,
             error=error,
+            warning=self._warning if error is None else None,
         )
 
     def _result(self, error: str | None = None) -> DayResult:
@@ -296,4 +299,5 @@ class DaySync:
             counts,
             error,
             self._attempt,
+            warning=self._warning if error is None else None,
         )

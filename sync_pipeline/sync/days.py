@@ -7,7 +7,7 @@ individual days: see `day.py`. Does not import dagster.
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 
 from sync_pipeline.config.dataset import Dataset
@@ -19,6 +19,7 @@ from sync_pipeline.sync.day import DaySync
 from sync_pipeline.sync.pool import WorkerPool
 from sync_pipeline.sync.result import DayResult as DayResult
 from sync_pipeline.sync.result import Outcome as Outcome
+from sync_pipeline.sync.volume import BASELINE_DAYS, VolumeCheck
 from sync_pipeline.tracking.models import AttemptState, BatchSpec
 from sync_pipeline.tracking.progress_interval import ProgressInterval
 from sync_pipeline.tracking.worker.tracker import Tracker
@@ -49,7 +50,8 @@ def sync_days(
     interrupted or closes the generator, the day in progress is rolled back and recorded as failed.
     """
     days = sorted(set(days))
-    job = SyncJob(dataset, settings, batch, resync, CircuitBreaker(dataset), logger)
+    breaker, volume = CircuitBreaker(dataset), VolumeCheck(dataset)
+    job = SyncJob(dataset, settings, batch, resync, breaker, volume, logger)
     with closing(WorkerConnections(job, tracker)) as worker:
         _open_target(worker, days)
         states = {} if batch is None else tracker.batch_days(batch.batch_key, batch.dataset)
@@ -63,6 +65,9 @@ def sync_days(
         to_do = [day for day in days if day not in done and day not in skipped]
         if not to_do:
             return
+        if volume.is_enabled:
+            first = to_do[0] - timedelta(days=BASELINE_DAYS)
+            volume.set_baseline(tracker.rows_of_days(dataset.name, first, to_do[-1]))
         total = len(states or batch.days) if batch else 1
         interval = ProgressInterval(dataset.progress, total)
         parallel = min(dataset.parallel_days, len(to_do))

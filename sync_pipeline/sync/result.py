@@ -19,8 +19,8 @@ class Outcome(str, Enum):
 class DayResult:
     """The result of one day, for Dagster and the user.
 
-    `seconds` is wall-clock time, and `error` is one line without secrets. `synced` says how
-    a skipped day was synced, if known.
+    `seconds` is wall-clock time, and `error` is one line without secrets. `warning` says what is
+    unusual about a success. `synced` says how a skipped day was synced, if known.
     """
 
     day: date
@@ -30,3 +30,4 @@ class DayResult:
     error: str | None = None
     attempt: Attempt | None = None
     synced: SyncedDay | None = None
+    warning: str | None = None

@@ -119,7 +119,8 @@ class DayOutcome:
     `state` is `success` or `failed`. `attempt_id` and `number` identify the attempt, or
     are None if its start was not recorded. `seconds` is how long it took, or None if the day could
     not start. `error` is one line without secrets; only a failure has one. `refused` means that it
-    failed because the target's existing rows must not be replaced.
+    failed because the target's existing rows must not be replaced. `warning` says what is unusual
+    about a success.
     """
 
     dataset: str
@@ -134,6 +135,7 @@ class DayOutcome:
     counts: DayCounts = NO_ROWS
     error: str | None = None
     refused: bool = False
+    warning: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the outcome as JSON for `from_json`."""
@@ -178,15 +180,6 @@ class SyncedDay:
     record_id: int
     attempt: int
     rows_loaded: int
-
-
-@dataclass(frozen=True)
-class SmallDay:
-    """A day with unusually few rows. `usual` is the median row count of the days before it."""
-
-    day: date
-    rows: int
-    usual: float
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,7 @@ export class Coverage {
         change: record.change,
         standing_rows: record.standing_rows,
         standing_since: record.standing_since,
+        warning: record.warning,
       });
       changed.push(day);
     }

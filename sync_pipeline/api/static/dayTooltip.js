@@ -23,13 +23,13 @@ function dayFacts(day) {
 
 /** Returns the description of a day as one text. */
 export const dayDescription = (day) =>
-  [day.day, t(`state.${day.state}`), ...dayFacts(day), day.error_message ?? ""]
+  [day.day, t(`state.${day.state}`), ...dayFacts(day), day.error_message ?? day.warning ?? ""]
     .filter(Boolean)
     .join(t("separator"));
 
 /** Returns the description of a day as children of a tooltip. */
 export function dayTooltip(day) {
-  const error = day.error_message ?? "";
+  const error = day.error_message ?? day.warning ?? "";
   const short = error.length > MAX_ERROR_LENGTH ? `${error.slice(0, MAX_ERROR_LENGTH)}…` : error;
   return [
     h("strong", {}, day.day),

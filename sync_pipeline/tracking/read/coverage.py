@@ -48,6 +48,7 @@ class CoveredDay:
     change: int | None = None
     standing_rows: int | None = None
     standing_since: datetime | None = None
+    warning: str | None = None
 
 
 def coverage(
@@ -91,6 +92,7 @@ def _covered(
     change: int,
     standing_rows: int | None,
     standing_since: datetime | None,
+    warning: str | None,
 ) -> CoveredDay:
     state = DayState(status)
     if state is DayState.SUCCESS:
@@ -109,6 +111,7 @@ def _covered(
         change,
         standing_rows,
         standing_since,
+        warning,
     )
 
 

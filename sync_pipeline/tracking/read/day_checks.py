@@ -1,6 +1,6 @@
-"""Checks on individual days: which have unusually few rows, and which failed or are missing.
+"""Checks on individual days: their rows and warnings, and which failed, are missing or were missed.
 
-Does not decide when to check or whether to warn: see `orchestration/checks.py` and `schedule.py`.
+Does not decide what is unusual or what to do: see `sync/volume.py` and `orchestration/schedule.py`.
 """
 
 from collections.abc import Sequence
@@ -8,26 +8,23 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from sync_pipeline.database import named_sql
-from sync_pipeline.tracking.models import SmallDay
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-_MIN_PEERS = 7
 _SQL = named_sql.load(__package__, "day_checks.sql")
 
 
-def small_days(
-    cursor: "Cursor", dataset: str, days: Sequence[date], fraction: float
-) -> list[SmallDay]:
-    """Return which of `days` have fewer rows than `fraction` of the baseline.
+def rows_of_days(cursor: "Cursor", dataset: str, first: date, last: date) -> dict[date, int]:
+    """Return how many rows the target has for each loaded day from `first` to `last`."""
+    cursor.execute(_SQL["rows_of_days"], {"dataset": dataset, "first": first, "last": last})
+    return dict(cursor.fetchall())
 
-    The baseline is the median of the preceding 28 days. A day is not returned if fewer than seven
-    of those 28 days are synced.
-    """
-    values = {"dataset": dataset, "days": list(days), "fraction": fraction, "min_peers": _MIN_PEERS}
-    cursor.execute(_SQL["small_days"], values)
-    return [SmallDay(*row) for row in cursor.fetchall()]
+
+def warnings(cursor: "Cursor", dataset: str, days: Sequence[date]) -> dict[date, str]:
+    """Return those of `days` whose records have a warning, such as unusually few rows."""
+    cursor.execute(_SQL["warnings"], {"dataset": dataset, "days": list(days)})
+    return dict(cursor.fetchall())
 
 
 def missed_days(

@@ -1,16 +1,13 @@
--- small_days: days with fewer rows than this fraction of the median of the preceding 28 days
-SELECT record.sync_date, record.total_records, peers.median
-FROM daily_sync_status record
-CROSS JOIN LATERAL (
-    SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY total_records) AS median, count(*) AS known
-    FROM daily_sync_status peer
-    WHERE peer.dataset = record.dataset AND peer.kind = 'day' AND peer.status = 'success'
-      AND peer.sync_date >= record.sync_date - 28 AND peer.sync_date < record.sync_date
-) AS peers
-WHERE record.dataset = %(dataset)s AND record.kind = 'day' AND record.status = 'success'
-  AND record.sync_date = ANY(%(days)s::date[])
-  AND peers.known >= %(min_peers)s AND record.total_records < %(fraction)s * peers.median
-ORDER BY record.sync_date
+-- rows_of_days: how many rows the target has for each day in a range, if the day has been loaded
+SELECT sync_date, standing_rows FROM daily_sync_status
+WHERE dataset = %(dataset)s AND kind = 'day' AND standing_since IS NOT NULL
+  AND sync_date BETWEEN %(first)s AND %(last)s
+
+-- warnings: those of these days that have a warning
+SELECT sync_date, warning FROM daily_sync_status
+WHERE dataset = %(dataset)s AND kind = 'day' AND warning IS NOT NULL
+  AND sync_date = ANY(%(days)s::date[])
+ORDER BY sync_date
 
 -- missed_days: days that are not synced, from the one after the last day that was requested by
 -- this schedule to the one before `before`: the first one and their number

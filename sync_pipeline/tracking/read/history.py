@@ -53,6 +53,7 @@ class Record:
     cancelled_by: str | None
     standing_rows: int | None
     standing_since: datetime | None
+    warning: str | None
     created_at: datetime
     updated_at: datetime
     change: int

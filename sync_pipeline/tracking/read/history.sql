@@ -3,7 +3,7 @@ r.id, r.sync_date, r.status, r.total_records, r.success_count, r.failed_count, r
 r.error_message, r.start_time, r.end_time, r.duration_seconds, r.dataset, r.kind, r.batch_key,
 r.start_date, r.end_date, r.total_days, r.skipped_count, r.attempt, r.run_id, r.triggered_by,
 r.heartbeat_at, r.already_synced, r.retried_at, r.cancelled_by, r.standing_rows, r.standing_since,
-r.created_at, r.updated_at, r.change, p.done_days, p.percent, p.rows_per_second, p.eta_seconds, p.elapsed_seconds
+r.warning, r.created_at, r.updated_at, r.change, p.done_days, p.percent, p.rows_per_second, p.eta_seconds, p.elapsed_seconds
 
 -- progress: join for batch records only; OFFSET 0 keeps the planner from computing all batches
 LEFT JOIN LATERAL (

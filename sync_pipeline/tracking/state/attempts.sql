@@ -7,7 +7,8 @@ SELECT attempt_id, number, record_id FROM sync_begin_day(
 SELECT sync_record_outcome(
     %(dataset)s, %(day)s, %(state)s, %(batch_id)s, %(run_id)s, %(triggered_by)s, %(attempt_id)s,
     %(number)s, %(seconds)s, %(rows_read)s, %(rows_loaded)s, %(rows_rejected)s, %(bytes)s,
-    %(error)s, %(ended_ago)s, %(fence)s, %(project)s, %(refused)s)
+    %(error)s, %(ended_ago)s, %(fence)s, %(project)s, %(refused)s,
+    %(warning)s)
 
 -- skip: mark synced days of a batch as skipped
 SELECT sync_skip_days(%(batch_id)s, %(days)s::date[], %(run_id)s)

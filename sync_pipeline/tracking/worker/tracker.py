@@ -27,7 +27,6 @@ from sync_pipeline.tracking.models import (
     DayOutcome,
     FailedAttempt,
     Recorded,
-    SmallDay,
     SyncedDay,
 )
 from sync_pipeline.tracking.read import day_checks
@@ -307,12 +306,12 @@ class Tracker:
 
         self._connection.write(Write(f"dataset {dataset}: source columns changed", apply))
 
-    def small_days(
-        self, dataset: str, days: Sequence[date], fraction: float
-    ) -> list[SmallDay] | None:
-        """Return which of `days` have fewer rows than `fraction` of the median of the preceding
-        days; None if the tables are unavailable."""
-        return self._connection.try_do(lambda c: day_checks.small_days(c, dataset, days, fraction))
+    def rows_of_days(self, dataset: str, first: date, last: date) -> dict[date, int] | None:
+        """Return how many rows the target has for each loaded day from `first` to `last`; None if
+        the tables are unavailable."""
+        return self._connection.try_do(
+            lambda cursor: day_checks.rows_of_days(cursor, dataset, first, last)
+        )
 
     def mark_reported(self, reported: Sequence[Attempt]) -> None:
         """Record that these attempts' successes were reported to Dagster."""

@@ -1,6 +1,7 @@
 ALTER TABLE daily_sync_status
     ADD COLUMN standing_rows  bigint,
     ADD COLUMN standing_since timestamptz,
+    ADD COLUMN warning        text,
     ADD CONSTRAINT daily_sync_status_standing_rows_of_day
         CHECK ((standing_rows IS NULL) = (standing_since IS NULL)
                AND (standing_rows IS NULL OR standing_rows >= 0 AND kind = 'day'));
@@ -125,6 +126,8 @@ COMMENT ON COLUMN daily_sync_status.standing_rows IS
     'Day record: rows of the day that the target contains, even if the latest attempt failed.';
 COMMENT ON COLUMN daily_sync_status.standing_since IS
     'Day record: when these rows were loaded; NULL if none were, or if they are lost.';
+COMMENT ON COLUMN daily_sync_status.warning IS
+    'Day record: what is unusual about a success, such as few rows; NULL if nothing is.';
 COMMENT ON COLUMN sync_attempt.refused IS
     'Whether it failed because append_only without a key does not load a day that has rows.';
 COMMENT ON VIEW sync_day_coverage IS
