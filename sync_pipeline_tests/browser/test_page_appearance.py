@@ -26,8 +26,11 @@ VALUES ('2024-06-05', 'failed', '批量同步: 2024-06-01 至 2024-06-10, 共10�
 
 
 _INSERT_DAY = """
-INSERT INTO daily_sync_status (sync_date, status, remarks, dataset, error_message)
-VALUES ('2024-06-20', 'failed', '单日同步失败: no connection', 'orders', 'no connection')
+INSERT INTO daily_sync_status
+    (sync_date, status, remarks, dataset, error_message, standing_rows, standing_since)
+VALUES
+    ('2024-06-20', 'failed', '单日同步失败: no connection', 'orders', 'no connection', NULL, NULL),
+    ('2024-06-21', 'failed', '单日同步失败: no connection', 'orders', 'no connection', 300, now())
 """
 
 

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from sync_pipeline_tests.browser.conftest import Open
+from sync_pipeline_tests.command import run
 from sync_pipeline_tests.stack_project import Stack, days
 from sync_pipeline_tests.waiting import wait_until
 
@@ -49,6 +50,29 @@ def test_dragging_selects_days_and_launching_updates_their_squares(
     page.wait_for_url(re.compile(r"/sync-status/\d+$"))
     expect(page.get_by_role("heading", level=1)).to_contain_text("2025-12-04")
     expect(page.get_by_role("heading", level=1)).to_be_focused()
+
+
+def test_a_synced_day_whose_latest_attempt_failed_is_no_gap_and_shows_its_rows(
+    visit: Open, stack: Stack
+) -> None:
+    day = date(2025, 12, 26)
+    environment = stack.settings.environment
+    assert run(environment, "backfill", "orders", day, day).code == 0
+    stack.spoil("orders", day)
+    try:
+        assert run(environment, "backfill", "orders", day, day, "--resync").code == 1
+        page = visit("/sync-status/calendar?dataset=orders")
+        expect(square(page, "orders", day)).to_have_class(re.compile("resync_failed"))
+        expect(square(page, "orders", day)).to_have_accessible_name(
+            re.compile("Synced, last attempt failed.*20 rows loaded on .* remain")
+        )
+        expect(page.get_by_role("button", name=f"{day} Failed")).to_have_count(0)
+        square(page, "orders", day).click()
+        page.wait_for_url(re.compile(r"/sync-status/\d+$"))
+        progress = page.get_by_role("region", name="Progress")
+        expect(progress).to_contain_text(re.compile("20 rows loaded on .* remain"))
+    finally:
+        stack.repair("orders", day)
 
 
 def test_days_can_be_selected_with_the_keyboard_only(visit: Open, stack: Stack) -> None:

@@ -182,6 +182,7 @@ export default {
   "fact.retried": "Retried",
   "fact.triggeredBy": "Triggered by",
   "fact.alreadySynced": "Already synced days",
+  "fact.warning": "Warning",
   "fact.attempt": "Attempt",
   "fact.heartbeat": "Last heartbeat",
   "fact.batchKey": "Batch key",

@@ -12,6 +12,7 @@ export function recordFacts(record) {
     ["retried", time(record.retried_at)],
     ["triggeredBy", record.triggered_by],
     ["alreadySynced", record.already_synced && t(`alreadySynced.${record.already_synced}`)],
+    ["warning", record.warning && h("span", { lang: "en" }, record.warning)],
     ["attempt", record.kind === "day" ? String(record.attempt) : null],
     ["heartbeat", record.status === "syncing" ? time(record.heartbeat_at) : null],
     ["batchKey", record.batch_key && h("code", {}, record.batch_key)],

@@ -117,8 +117,8 @@ export default {
   "badge.batch": "批次",
   "day.loaded": "写入 {n} 行",
   "day.rejected": "脏数据 {n} 行",
-  "day.remaining": "保留 {time} 写入的 {n} 行",
   "day.rows": "读取 {read} 行，写入 {loaded} 行，脏数据 {rejected} 行",
+  "day.remaining": "保留 {time} 写入的 {n} 行",
   "day.ended": "结束于 {time}",
 
   "filter.label": "筛选记录",
@@ -173,6 +173,7 @@ export default {
   "fact.retried": "重试时间",
   "fact.triggeredBy": "触发人",
   "fact.alreadySynced": "已同步的日期",
+  "fact.warning": "提示",
   "fact.attempt": "尝试次数",
   "fact.heartbeat": "最近心跳",
   "fact.batchKey": "批次键",
