@@ -50,7 +50,7 @@ class VolumeCheck:
             )
         if not (self.is_enabled and self.has_baseline):
             return None
-        expected = {"before": self._before.get(day), "typically": self._usual(day)}
+        expected = {"previously": self._before.get(day), "typically": self._usual(day)}
         volume, warning = self._dataset.volume, None
         for compared_with, usual in expected.items():
             if usual is None:
@@ -58,9 +58,9 @@ class VolumeCheck:
             if rows < volume.fail_below * usual:
                 raise VolumeError(
                     f"dataset {name}: the source has {rows} rows for {day}, {compared_with} "
-                    f"{usual:g}: less than volume.fail_below ({volume.fail_below:g}) allows; the "
-                    "existing rows were kept. If this is right, lower fail_below and sync the day "
-                    "again"
+                    f"{usual:g}, which is less than volume.fail_below ({volume.fail_below:g}) "
+                    "allows; the existing rows were kept. If this is right, lower fail_below and "
+                    "sync the day again"
                 )
             if rows < volume.warn_below * usual:
                 warning = f"{rows} rows, {compared_with} {usual:g}"

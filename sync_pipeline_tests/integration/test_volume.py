@@ -37,7 +37,7 @@ def test_if_all_days_have_shrunk_each_is_compared_with_what_it_replaces(
     results = pipeline.sync(DAYS, parallel_days=parallel)
     assert [result.day for result in results if result.warning is None] == []
     first = day_record(connection, START)
-    assert (first["status"], first["warning"]) == ("success", f"{rows} rows, before 10")
+    assert (first["status"], first["warning"]) == ("success", f"{rows} rows, previously 10")
     later = day_record(connection, DAYS[10])  # the message names the stronger evidence
     assert later["warning"] == f"{rows} rows, typically 10"
 
@@ -75,7 +75,7 @@ def test_with_fail_below_the_day_fails_and_keeps_its_rows(
     (failed,) = [result for result in results if result.outcome is Outcome.FAILED]
     assert failed.day == DAYS[3]
     assert failed.error == (
-        f"dataset orders: the source has 4 rows for {DAYS[3]}, before 10: less than "
+        f"dataset orders: the source has 4 rows for {DAYS[3]}, previously 10, which is less than "
         "volume.fail_below (0.5) allows; the existing rows were kept. If this is right, lower "
         "fail_below and sync the day again"
     )
@@ -93,7 +93,7 @@ def test_with_on_empty_fail_an_empty_day_fails_and_keeps_its_rows(pipeline: Pipe
     )
     assert pipeline.loaded()[DAYS[3]] == 10
     (accepted,) = pipeline.sync([DAYS[3]])
-    assert (accepted.outcome, accepted.warning) == (Outcome.SUCCESS, "0 rows, before 10")
+    assert (accepted.outcome, accepted.warning) == (Outcome.SUCCESS, "0 rows, previously 10")
 
 
 def test_nothing_is_reported_if_the_records_are_unavailable(pipeline: Pipeline) -> None:
