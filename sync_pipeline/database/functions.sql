@@ -709,6 +709,40 @@ RETURNS integer LANGUAGE sql AS $$
         p_error)
 $$;
 
+-- Say in the errors of a run's days that were interrupted (`p_error`) who or what interrupted them:
+-- the user who cancelled their batch over the API, or `p_reason`. Idempotent.
+CREATE OR REPLACE FUNCTION sync_explain_interrupted(p_run_id text, p_error text, p_reason text)
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    affected bigint[];
+BEGIN
+    -- Lock the days' records before the attempts, always in the same order.
+    PERFORM FROM daily_sync_status record
+    JOIN sync_attempt a ON a.dataset = record.dataset AND a.sync_date = record.sync_date
+    WHERE a.run_id = p_run_id AND a.state = 'failed' AND a.error_message = p_error
+      AND record.kind = 'day'
+    ORDER BY record.dataset, record.sync_date FOR NO KEY UPDATE OF record;
+    WITH explained AS (
+        UPDATE sync_attempt a SET error_message = coalesce(
+            (SELECT 'cancelled by ' || cancelled_by || ' over the API'
+             FROM daily_sync_status WHERE id = a.batch_id), p_reason
+        ) || '; the day was running and was rolled back'
+        WHERE run_id = p_run_id AND state = 'failed' AND error_message = p_error
+        RETURNING *
+    ), records AS (
+        UPDATE daily_sync_status record SET
+            error_message = explained.error_message,
+            remarks = sync_day_remarks(record.sync_date, 'failed', explained.error_message)
+        FROM explained
+        WHERE record.kind = 'day' AND record.dataset = explained.dataset
+          AND record.sync_date = explained.sync_date AND record.attempt = explained.attempt
+          AND record.status = 'failed'
+    )
+    SELECT array_agg(batch_id) INTO affected FROM explained;
+    PERFORM sync_project_batches(affected);
+END
+$$;
+
 -- Record that a day's quarantined rows were loaded, except `p_kept` of them. Does nothing if the
 -- target's rows are no longer those of attempt `p_number`.
 CREATE OR REPLACE FUNCTION sync_record_replay(p_record_id bigint, p_number integer, p_kept bigint)

@@ -17,6 +17,7 @@ from sync_pipeline.orchestration.dagster.cancellation import describe_interrupt
 from sync_pipeline.orchestration.dagster.materializations import MaterializationLog
 from sync_pipeline.orchestration.dagster.storage import speed_up_run
 from sync_pipeline.settings import Settings
+from sync_pipeline.sync.day import CANCELLED
 from sync_pipeline.sync.days import DayResult, Outcome, sync_days
 from sync_pipeline.tracking.models import BatchSpec, day_ranges
 from sync_pipeline.tracking.worker.heartbeat import Heartbeat
@@ -85,9 +86,11 @@ def sync_in_step(
         checks.report(context, dataset, checks.evaluate(dataset, results, tracker))
         raise failure(one_line(error)) from None
     except BaseException as error:
-        if batch is not None and not isinstance(error, Exception):
+        if not isinstance(error, Exception):
             reason = describe_interrupt(context.instance, context.run_id)
-            tracker.mark_not_run(batch, days, reason)
+            tracker.explain_interrupted(CANCELLED, reason)
+            if batch is not None:
+                tracker.mark_not_run(batch, days, reason)
         raise
     return results
 

@@ -38,6 +38,7 @@ from sync_pipeline.tracking.models import (
 )
 
 CANCELLED = "cancelled while running; the day was rolled back"
+"""The error of a day that is interrupted, until it is known who or what interrupted the run."""
 _REASONS_TO_STOP = (WorkerLostError, WorkerOutdatedError)
 _REASONS_TO_LEAVE = (DayDoneError, BatchCancelledError, *_REASONS_TO_STOP)
 

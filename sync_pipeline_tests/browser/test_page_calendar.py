@@ -52,7 +52,7 @@ def test_dragging_selects_days_and_launching_updates_their_squares(
     expect(page.get_by_role("heading", level=1)).to_be_focused()
 
 
-def test_a_synced_day_whose_latest_attempt_failed_is_no_gap_and_shows_its_rows(
+def test_a_synced_day_whose_latest_attempt_failed_shows_its_rows_and_not_a_gap(
     visit: Open, stack: Stack
 ) -> None:
     day = date(2025, 12, 26)

@@ -41,7 +41,8 @@ def test_a_signal_cancels_the_batch_rolls_back_its_day_and_keeps_earlier_days(
     assert ended.errors.startswith(
         f"sync-pipeline: dataset orders: batch {record['id']} was cancelled: "
     )
-    assert f"{of[kept]}: cancelled while running; the day was rolled back" in ended.errors
+    reason = f"cancelled by {who} at the command line; the day was running and was rolled back"
+    assert f"{of[kept]}: {reason}" in ended.errors
     assert ended.errors.count("\n") == 1
     assert project.differing_days("orders", of[:kept]) == []
     assert all(project.rows_of("orders", day) == [] for day in of[kept:])

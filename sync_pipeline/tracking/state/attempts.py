@@ -132,6 +132,13 @@ def fail_run(cursor: "Cursor", run_id: str, error: str) -> int:
     return _count(cursor)
 
 
+def explain_interrupted(cursor: "Cursor", run_id: str, error: str, reason: str) -> None:
+    """Say in the errors of the run's days that failed with `error` who or what interrupted them:
+    the user who cancelled their batch over the API, or `reason`. Idempotent."""
+    values = {"run_id": run_id, "error": error, "reason": reason}
+    cursor.execute(_SQL["explain_interrupted"], values)
+
+
 def record_replay(cursor: "Cursor", day: SyncedDay, kept: int) -> None:
     """Record that a day's quarantined rows were loaded, except `kept` of them.
 

@@ -16,6 +16,9 @@ SELECT sync_skip_days(%(batch_id)s, %(days)s::date[], %(run_id)s)
 -- fail_run: close the running attempts of a run as failed
 SELECT sync_fail_run(%(run_id)s, %(error)s)
 
+-- explain_interrupted: say in the errors of a run's interrupted days who interrupted them
+SELECT sync_explain_interrupted(%(run_id)s, %(error)s, %(reason)s)
+
 -- record_replay: record that the day's quarantined rows were loaded, except `kept` of them
 SELECT sync_record_replay(%(record_id)s, %(number)s, %(kept)s)
 

@@ -254,6 +254,15 @@ class Tracker:
         what = f"batch {spec.batch_key}: days not run: {error}"
         self._connection.write(Write(what, apply, spec))
 
+    def explain_interrupted(self, error: str, reason: str) -> None:
+        """Record for this run's days that failed with `error` who or what interrupted them."""
+
+        def apply(cursor: "Cursor", *_: object) -> None:
+            if self.run_id is not None:
+                attempts.explain_interrupted(cursor, self.run_id, error, reason)
+
+        self._connection.write(Write(f"days interrupted: {reason}", apply))
+
     def mark_batch_not_run(self, batch_key: str, dataset: str, error: str) -> None:
         """Mark the unfinished days of a batch that this run started or planned as not run.
 

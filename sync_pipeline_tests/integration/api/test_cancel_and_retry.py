@@ -76,6 +76,20 @@ def test_a_cancelled_batch_records_who_cancelled_it_and_can_be_retried(
     assert stack.differing_days("orders", batch_days) == []
 
 
+def test_a_cancelled_batch_whose_days_are_all_running_says_who_cancelled_it(
+    api: Client, stack: Stack
+) -> None:
+    (day,) = days(date(2025, 7, 25), 1)
+    stack.pause("orders", [day], 30)
+    record_id = api.post(LAUNCH, body([day])).data["record_id"]
+    wait_until(lambda: [a["state"] for a in stack.attempts(record_id)] == ["syncing"])
+    assert api.post(f"{BASE}/sync-status/{record_id}/cancel").status == 202
+    error = api.wait_for(record_id, "failed")["error_message"]
+    stack.pause("orders", [day], 0)
+    reason = "cancelled by local over the API; the day was running and was rolled back"
+    assert error == f"1 of 1 days failed: {day}. First: {day}: {reason}"
+
+
 def test_a_retry_can_be_cancelled_before_its_run_starts(api: Client, stack: Stack) -> None:
     batch_days = days(date(2025, 10, 11), 2)
     stack.spoil("orders", batch_days[0])

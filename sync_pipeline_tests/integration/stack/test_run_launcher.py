@@ -69,7 +69,7 @@ def test_a_forked_run_can_be_terminated(stack: Stack) -> None:
     assert result["__typename"] == "TerminateRunSuccess"
     assert end_of(stack, run_id) == "CANCELED"
     wait_until(lambda: not process.is_running())
-    cancelled = "cancelled while running; the day was rolled back"
+    cancelled = f"cancelled in Dagster: run {run_id}; the day was running and was rolled back"
     assert record_of(stack, run_id)["error_message"] == cancelled
 
 

@@ -60,6 +60,26 @@ def test_attempts_at_a_day_are_numbered_across_batches_and_workers(
     assert day_record(connection, START)["attempt"] == 4
 
 
+def test_interrupted_days_of_a_run_say_who_interrupted_them(
+    worker: Worker, connection: "Connection"
+) -> None:
+    interrupted = "cancelled while running"
+    worker.break_at(DAYS[0], DAYS[1], error=interrupted)
+    worker.break_at(DAYS[2])
+    Worker(worker.url, run_id="run-2").break_at(DAYS[3], error=interrupted)
+    Worker(worker.url, run_id="run-2").sync(DAYS[1])
+    for _ in range(2):
+        with transaction(worker.url) as cursor:
+            attempts.explain_interrupted(cursor, worker.run_id, interrupted, "stopped by ada")
+    explained = "stopped by ada; the day was running and was rolled back"
+    errors = [day_record(connection, day)["error_message"] for day in DAYS]
+    assert errors == [explained, None, "disk full", interrupted]
+    assert day_record(connection, DAYS[0])["remarks"] == f"单日同步失败: {explained}"
+    assert history(connection, DAYS[1])[0]["error_message"] == explained
+    assert worker.batch is not None
+    assert explained in record(connection, worker.batch.id)["error_message"]
+
+
 def test_numbers_continue_if_the_record_of_a_day_was_deleted(
     database_url: str, connection: "Connection"
 ) -> None:
