@@ -98,13 +98,13 @@ class RecordOut(BaseModel):
     cancelled_by: str | None
     standing_rows: int | None = Field(
         description="In a day's record: how many rows of the day the target contains, even if the "
-        "latest attempt failed. Null if it contains none that the pipeline has loaded."
+        "latest attempt failed. Null if none were loaded, or if they are lost."
     )
     standing_since: datetime | None = Field(
         description="In a day's record: when these rows were loaded."
     )
     warning: str | None = Field(
-        description="In a day's record: what is unusual about its success, such as few rows."
+        description="In a day's record: what is unusual about these rows, such as their number."
     )
     created_at: datetime
     updated_at: datetime

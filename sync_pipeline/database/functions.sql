@@ -380,9 +380,9 @@ $$;
 -- attempt nor overrides a later outcome of the day: the record then keeps that outcome and the
 -- number of its attempt. With `p_project`, also computes the batch's record; a failure always does.
 --
--- `p_warning` says what is unusual about a success.
--- A success also sets `standing_rows`, even if the record shows a later failure. A failure with
--- `p_refused` did not try to change the day's rows, so the record shows the success that loaded them.
+-- A success also sets `standing_rows`, and `warning`, which says what is unusual about these rows,
+-- even if the record shows a later failure. A failure with `p_refused` did not try to change the
+-- day's rows, so the record shows the success that loaded them.
 DROP FUNCTION IF EXISTS sync_record_outcome(
     text, date, text, bigint, text, text, bigint, integer, double precision, bigint, bigint, bigint,
     bigint, text, double precision, boolean, boolean);
@@ -490,8 +490,14 @@ BEGIN
         SELECT * INTO shown FROM sync_attempt
         WHERE dataset = p_dataset AND sync_date = p_day AND state = 'success'
         ORDER BY ended_at DESC LIMIT 1;
-        IF NOT FOUND THEN
+        IF NOT FOUND THEN  -- it may have been deleted with the record of its batch
             shown := own;
+            shown.state := 'success';
+            shown.error_message := NULL;
+            shown.rows_read := day_record.standing_rows;
+            shown.rows_loaded := day_record.standing_rows;
+            shown.started_at := day_record.standing_since;
+            shown.ended_at := day_record.standing_since;
         END IF;
     END IF;
     newest := p_state = 'success'
@@ -504,7 +510,7 @@ BEGIN
         error_message = shown.error_message, start_time = shown.started_at,
         end_time = shown.ended_at, duration_seconds = NULL, run_id = shown.run_id,
         triggered_by = shown.triggered_by, heartbeat_at = own.ended_at,
-        warning = CASE WHEN shown.id = own.id THEN p_warning ELSE warning END,
+        warning = CASE WHEN newest THEN p_warning ELSE warning END,
         standing_rows = CASE WHEN newest THEN own.rows_loaded ELSE standing_rows END,
         standing_since = CASE WHEN newest THEN own.ended_at ELSE standing_since END
     WHERE id = day_record.id AND (day_record.attempt <= own.attempt AND (
@@ -519,7 +525,7 @@ BEGIN
               AND refused));
     IF NOT FOUND AND newest THEN
         UPDATE daily_sync_status SET
-            standing_rows = own.rows_loaded, standing_since = own.ended_at
+            standing_rows = own.rows_loaded, standing_since = own.ended_at, warning = p_warning
         WHERE id = day_record.id;
     END IF;
     IF p_batch_id IS NOT NULL AND (p_project OR p_state = 'failed') THEN
@@ -760,8 +766,15 @@ BEGIN
     WHERE dataset = day_record.dataset AND sync_date = day_record.sync_date
       AND attempt = p_number AND state = 'success' AND ended_at >= day_record.standing_since
     RETURNING * INTO replayed;
-    IF NOT FOUND THEN
-        RETURN;
+    IF NOT FOUND THEN  -- the attempt may have been deleted with the record of its batch
+        IF day_record.attempt <> p_number OR day_record.status <> 'success' OR EXISTS (
+            SELECT FROM sync_attempt
+            WHERE dataset = day_record.dataset AND sync_date = day_record.sync_date
+              AND state = 'success') THEN
+            RETURN;
+        END IF;
+        replayed.rows_read := day_record.total_records;
+        replayed.rows_loaded := day_record.total_records - p_kept;
     END IF;
     UPDATE daily_sync_status SET standing_rows = replayed.rows_loaded WHERE id = p_record_id;
     IF day_record.attempt = p_number AND day_record.status = 'success' THEN
@@ -783,7 +796,7 @@ CREATE OR REPLACE FUNCTION sync_invalidate_days(
     OUT days bigint, OUT first_day date, OUT last_day date
 ) LANGUAGE sql AS $$
     WITH lost AS (
-        UPDATE daily_sync_status SET standing_rows = NULL, standing_since = NULL
+        UPDATE daily_sync_status SET standing_rows = NULL, standing_since = NULL, warning = NULL
         WHERE dataset = p_dataset AND kind = 'day' AND status <> 'success' AND attempt > 0
           AND standing_since < statement_timestamp() - make_interval(secs => p_ago)
         RETURNING sync_date
@@ -791,7 +804,7 @@ CREATE OR REPLACE FUNCTION sync_invalidate_days(
         UPDATE daily_sync_status SET
             status = 'failed', total_records = 0, success_count = 0, failed_count = 0,
             remarks = sync_day_remarks(sync_date, 'failed', p_error), error_message = p_error,
-            standing_rows = NULL, standing_since = NULL
+            standing_rows = NULL, standing_since = NULL, warning = NULL
         WHERE dataset = p_dataset AND kind = 'day' AND status = 'success' AND attempt > 0
           AND end_time < statement_timestamp() - make_interval(secs => p_ago)
         RETURNING sync_date

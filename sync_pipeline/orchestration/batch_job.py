@@ -7,6 +7,7 @@ materialized. Does not contain the code shared with the asset: see `work.py`.
 """
 
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from enum import Enum
 
 import dagster as dg
@@ -104,16 +105,27 @@ def _open(
     When a batch is retried, days that do not belong to it, or no longer to the dataset, are left
     out.
     """
-    name = find_dataset(datasets, config.dataset).name
-    known = tracker.batch_days(key, name)
-    dataset, days = requested_days(
-        datasets, name, config.start_date, config.end_date, retry=bool(known)
+    dataset = find_dataset(datasets, config.dataset)
+    known = tracker.batch_days(key, dataset.name)
+    _, days = requested_days(
+        datasets, dataset.name, config.start_date, config.end_date, retry=bool(known)
     )
-    # A retry requests a day range, but the batch may contain only some of its days.
-    days = [day for day in days if day in known] or days
+    if known:
+        # A retry requests a day range, but the batch may contain only some of its days.
+        days = [day for day in days if day in known]
     resync = config.already_synced is AlreadySynced.resync
     batch = BatchSpec(key, dataset.name, days, tracker.run_id, tracker.triggered_by, resync)
     tracker.open_batch(batch)
+    last = dataset.last_day(datetime.now(timezone.utc))
+    outside = [day for day in known if not dataset.start_date <= day <= last]
+    if outside:
+        reason = f"dataset {dataset.name} now begins on {dataset.start_date} and ends on {last}"
+        tracker.mark_not_run(batch, outside, reason)
+    if not days:
+        raise RequestError(
+            f"dataset {dataset.name}: the batch has no day from {dataset.start_date} to {last}; "
+            "launch a new batch for other days"
+        )
     return batch
 
 

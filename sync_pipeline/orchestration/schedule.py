@@ -11,6 +11,7 @@ compute the times of the ticks: see `Schedule.ticks` in `config/dataset.py`.
 
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 
 import dagster as dg
@@ -32,6 +33,7 @@ from sync_pipeline.tracking.state import corrections
 from sync_pipeline.tracking.state.corrections import Correction
 
 _LATE = timedelta(minutes=30)  # later than this, Dagster makes up for a missed tick
+_TIMEOUT_SECONDS = 10  # a nightly run does not wait longer for the records
 _logger = logging.getLogger(__name__)
 _Result = dg.RunRequest | list[dg.RunRequest] | dg.SkipReason
 
@@ -58,17 +60,23 @@ def build_schedule(
         yesterday = now.astimezone(dataset.zone).date() - timedelta(days=1)
         last = dataset.last_day(now)
         first = max(dataset.start_date, yesterday - timedelta(days=schedule.look_back_days))
-        if last < first:
-            return dg.SkipReason(f"{dataset.name} has no day to sync; its last day is {last}")
-        if _is_nightly(dataset, schedule, now.astimezone(dataset.zone)):
-            late = datetime.now(timezone.utc) - now
-            if schedule.catch_up == "none" and late > _LATE:
-                return dg.SkipReason(f"missed by {late}, and catch_up is none")
-            start = _catch_up_from(dataset, schedule, name, first, last)
-            # The same key for each evaluation, although what was missed may differ.
-            return _request(f"{dataset.name} nightly {last}", start, last)
+        first = min(first, last + timedelta(days=1))
+        past = _past_requests(dataset, schedule, name, first, last)
+        is_nightly = _is_nightly(dataset, schedule, now.astimezone(dataset.zone))
         try:
-            running = _days_of_unfinished_runs(context.instance, dataset)
+            running = set() if is_nightly else _days_of_unfinished_runs(context.instance, dataset)
+            # After a stop, Dagster makes up for the last tick only, which may be one for a retry.
+            if is_nightly or (past.missed_last and last not in running):
+                late = datetime.now(timezone.utc) - now
+                if schedule.catch_up == "none" and late > _LATE:
+                    return dg.SkipReason(f"missed by {late}, and catch_up is none")
+                if last < past.catch_up_from:
+                    return dg.SkipReason(
+                        f"{dataset.name} has no day to sync; its last day is {last}"
+                    )
+                # The same key for each evaluation, although what was missed may differ.
+                return _request(f"{dataset.name} nightly {last}", past.catch_up_from, last)
+            first = min(first, past.retry_from)
             retries = list(_retry_failed(dataset, first, last, now, running))
         except TrackingError as error:
             return dg.SkipReason(one_line(error))
@@ -90,34 +98,54 @@ def _is_nightly(dataset: Dataset, schedule: Schedule, local: datetime) -> bool:
     return not exists and time == later[0]
 
 
-def _catch_up_from(
-    dataset: Dataset, schedule: Schedule, name: str, first: date, last: date
-) -> date:
-    """Return the first day to sync: `first`, or an earlier one if nightly runs were missed.
+@dataclass(frozen=True)
+class _PastRequests:
+    """What follows from the days that the schedule has requested before.
 
-    Records which days are not made up for. If the records are unavailable, logs that and returns
-    `first`, because the nightly run is more important.
+    `catch_up_from` is the first day that a nightly run syncs, `missed_last` says that the last day
+    should have been requested before, and `retry_from` is the first day of the latest nightly run.
     """
+
+    catch_up_from: date
+    missed_last: bool
+    retry_from: date
+
+
+def _past_requests(
+    dataset: Dataset, schedule: Schedule, name: str, first: date, last: date
+) -> _PastRequests:
+    """Return what follows from past requests for a tick whose nightly run syncs `first` to `last`.
+
+    Records which days are not made up for. If the records are unavailable, logs that and assumes
+    that nothing was missed, because the nightly run is more important.
+    """
+    who = f"schedule {name}"
     try:
         with tracking_transaction(current_settings()) as cursor:
-            missed, count = day_checks.missed_days(cursor, dataset.name, f"schedule {name}", first)
-            if missed is None:
-                return first
+            cursor.execute("SET LOCAL statement_timeout = %s", [_TIMEOUT_SECONDS * 1000])
+            requested = day_checks.latest_requested_days(cursor, dataset.name, who)
+            if requested is None:
+                return _PastRequests(first, missed_last=False, retry_from=first)
+            missed = day_checks.first_unsynced_day(
+                cursor, dataset.name, requested[1] + timedelta(days=1), first - timedelta(days=1)
+            )
             start = first
-            if schedule.catch_up == "all":
+            if missed is not None and schedule.catch_up == "all":
                 earliest = last - timedelta(days=schedule.catch_up_days - 1)
                 start = min(first, max(missed, dataset.start_date, earliest))
-            if start > missed:
+            if missed is not None and missed < start:
                 what = f"unsynced days from {missed} to {start - timedelta(days=1)} not requested"
                 why = (
-                    f"the schedule {name} missed {count} days; catch_up is {schedule.catch_up}, "
+                    f"the schedule {name} missed them; catch_up is {schedule.catch_up}, "
                     f"catch_up_days {schedule.catch_up_days}"
                 )
-                corrections.write(cursor, Correction(what, why, dataset.name))
-            return start
+                corrections.write_once(cursor, Correction(what, why, dataset.name))
+            is_latest = requested[1] == last and first <= last
+            retry_from = min(requested[0], first) if is_latest else first
+            return _PastRequests(start, requested[1] < last, retry_from)
     except (SyncError, psycopg2.Error) as error:
         _logger.warning("schedule %s: cannot find missed days: %s", name, one_line(error))
-        return first
+        return _PastRequests(first, missed_last=False, retry_from=first)
 
 
 def _days_of_unfinished_runs(instance: dg.DagsterInstance, dataset: Dataset) -> set[date]:

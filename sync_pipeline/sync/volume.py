@@ -22,10 +22,8 @@ class VolumeCheck:
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
-        self._before: Mapping[date, int] = {}
+        self._before: Mapping[date, int] | None = None  # None: unknown
         self._loaded: dict[date, int] = {}
-        self.has_baseline = False
-        """Whether the rows before the run are known. Without them, no day is reported."""
 
     @property
     def is_enabled(self) -> bool:
@@ -34,8 +32,7 @@ class VolumeCheck:
 
     def set_baseline(self, before: Mapping[date, int] | None) -> None:
         """Set the number of rows that days had before the run; None if they are unknown."""
-        self._before = before or {}
-        self.has_baseline = before is not None
+        self._before = before
 
     def check(self, day: date, rows: int) -> str | None:
         """Check the number of rows that the source has for `day`; return a warning or None.
@@ -48,28 +45,33 @@ class VolumeCheck:
                 f"dataset {name}: the source has no rows for {day}, and on_empty is fail; the "
                 "existing rows were kept. If the day is really empty, set on_empty: accept"
             )
-        if not (self.is_enabled and self.has_baseline):
+        if not self.is_enabled:
             return None
-        expected = {"previously": self._before.get(day), "typically": self._usual(day)}
+        if self._before is None:
+            return "not compared with other days: the records were unavailable"
+        expected = {
+            "previously": self._before.get(day),
+            "typically": self._usual(day, self._before),
+        }
         volume, warning = self._dataset.volume, None
         for compared_with, usual in expected.items():
             if usual is None:
                 continue
             if rows < volume.fail_below * usual:
                 raise VolumeError(
-                    f"dataset {name}: the source has {rows} rows for {day}, {compared_with} "
-                    f"{usual:g}, which is less than volume.fail_below ({volume.fail_below:g}) "
-                    "allows; the existing rows were kept. If this is right, lower fail_below and "
-                    "sync the day again"
+                    f"dataset {name}: the source has {rows:,} rows for {day}, {compared_with} "
+                    f"{round(usual):,}, which is less than volume.fail_below "
+                    f"({volume.fail_below:g}) allows; the existing rows were kept. If this is "
+                    "right, lower fail_below and sync the day again"
                 )
             if rows < volume.warn_below * usual:
-                warning = f"{rows} rows, {compared_with} {usual:g}"
+                warning = f"{rows:,} rows, {compared_with} {round(usual):,}"
         self._loaded[day] = rows
         return warning
 
-    def _usual(self, day: date) -> float | None:
+    def _usual(self, day: date, before: Mapping[date, int]) -> float | None:
         """Return the median of the days before `day`; None if too few of them are synced."""
         days = [day - timedelta(days=n) for n in range(1, BASELINE_DAYS + 1)]
-        known = [self._before.get(one, self._loaded.get(one)) for one in days]
+        known = [before.get(one, self._loaded.get(one)) for one in days]
         rows: Sequence[int] = [one for one in known if one is not None]
         return median(rows) if len(rows) >= _MIN_BASELINE_DAYS else None

@@ -1,6 +1,7 @@
 """A step that fails closes its batch with its own error."""
 
-from datetime import timedelta
+from datetime import date, timedelta
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from sync_pipeline.tracking.models import BatchSpec
 from sync_pipeline.tracking.state import batches
 from sync_pipeline_tests.faults.harness import Harness
 from sync_pipeline_tests.faults.workers import in_environment
-from sync_pipeline_tests.faults.world import Layout, day_number
+from sync_pipeline_tests.faults.world import Layout, World, day_number
 from sync_pipeline_tests.integration.helpers import transaction
 
 pytestmark = [
@@ -26,11 +27,31 @@ def test_a_batch_whose_days_no_longer_belong_to_the_dataset_fails_with_that_reas
     world = harness.world(Layout.TOGETHER)
     world.reset(0.0)
     before = day_number(0) - timedelta(days=9)
-    requested = [before, before + timedelta(days=1)]
+    record = _run_batch(world, [before, before + timedelta(days=1)])
+    assert (record["status"], record["failed_count"]) == ("failed", 2)
+    assert f"{before} is before its first day {day_number(0)}" in record["error_message"]
+
+
+def test_days_of_a_batch_that_no_longer_belong_to_the_dataset_say_so(harness: Harness) -> None:
+    world = harness.world(Layout.TOGETHER)
+    world.reset(0.0)
+    before = day_number(0) - timedelta(days=1)
+    record = _run_batch(world, [before, day_number(0)])
+    # The other day was synced before.
+    assert (record["skipped_count"], record["failed_count"]) == (1, 1)
+    reason = f"not run: dataset orders now begins on {day_number(0)} and ends on"
+    (outside,) = world.query(
+        "tracking", "SELECT error_message FROM sync_attempt WHERE sync_date = %s", [before]
+    )
+    assert outside["error_message"].startswith(reason)
+
+
+def _run_batch(world: World, requested: list[date]) -> dict[str, Any]:
+    """Open a batch as the API does, run it, and return its record."""
     with transaction(world.settings.tracking_url) as cursor:
         batches.open_batch(cursor, BatchSpec("api-moved", "orders", requested, None, "a test"))
     with in_environment(world.environment):
-        ended = build_batch_job(world.datasets).execute_in_process(
+        build_batch_job(world.datasets).execute_in_process(
             run_config={
                 "dataset": "orders",
                 "start_date": str(requested[0]),
@@ -40,11 +61,7 @@ def test_a_batch_whose_days_no_longer_belong_to_the_dataset_fails_with_that_reas
             instance=world.instance,
             raise_on_error=False,
         )
-    assert not ended.success
     (record,) = world.query(
-        "tracking",
-        "SELECT status, failed_count, error_message FROM daily_sync_status WHERE batch_key = %s",
-        ["api-moved"],
+        "tracking", "SELECT * FROM daily_sync_status WHERE batch_key = %s", ["api-moved"]
     )
-    assert (record["status"], record["failed_count"]) == ("failed", 2)
-    assert f"{before} is before its first day {day_number(0)}" in record["error_message"]
+    return record

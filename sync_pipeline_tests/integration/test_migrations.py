@@ -48,6 +48,7 @@ FUNCTIONS = {
     *("sync_project_batch", "sync_project_batches", "sync_begin_day", "sync_record_outcome"),
     *("sync_begin_late", "sync_refuse_day", "sync_skip_days", "sync_close_attempts"),
     *("sync_fail_run", "sync_record_replay", "sync_invalidate_days"),
+    "sync_explain_interrupted",
     *("sync_request_batch", "sync_retry_batch", "sync_cancel_pending"),
 }
 

@@ -53,7 +53,7 @@ def test_days_of_a_dropped_table_are_marked_failed_and_the_requested_days_are_sy
     assert (failed["total_records"], failed["success_count"], failed["failed_count"]) == (0, 0, 0)
     assert corrections(pipeline.target) == [
         (
-            "6 days, from 2025-10-01 to 2025-10-06, were marked as failed",
+            "the rows of 6 days, from 2025-10-01 to 2025-10-06, are lost",
             "the target table orders was missing",
             "orders",
             "run-2",

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sync_pipeline.sync.days import Outcome
+from sync_pipeline.sync.volume import VolumeCheck
 from sync_pipeline_tests.integration import helpers
 from sync_pipeline_tests.integration.helpers import (
     ROWS_PER_DAY,
@@ -96,9 +97,17 @@ def test_with_on_empty_fail_an_empty_day_fails_and_keeps_its_rows(pipeline: Pipe
     assert (accepted.outcome, accepted.warning) == (Outcome.SUCCESS, "0 rows, previously 10")
 
 
-def test_nothing_is_reported_if_the_records_are_unavailable(pipeline: Pipeline) -> None:
+def test_a_day_that_cannot_be_compared_is_synced_and_says_so(pipeline: Pipeline) -> None:
     pipeline.sync(DAYS)
     shrink(pipeline, 1)
     run(pipeline.target, "ALTER TABLE daily_sync_status RENAME TO moved")
-    results = pipeline.sync([START])
-    assert [(result.outcome, result.warning) for result in results] == [(Outcome.SUCCESS, None)]
+    (result,) = pipeline.sync([START])
+    reason = "not compared with other days: the records were unavailable"
+    assert (result.outcome, result.warning) == (Outcome.SUCCESS, reason)
+
+
+def test_large_row_counts_are_written_in_full() -> None:
+    dataset = Pipeline("", "").dataset()
+    check = VolumeCheck(dataset)
+    check.set_baseline({START: 1_234_567})
+    assert check.check(START, 1_000) == "1,000 rows, previously 1,234,567"

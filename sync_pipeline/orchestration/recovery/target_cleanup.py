@@ -53,6 +53,7 @@ def process_outbox(
     `connection` is a connection to the tracking tables without an open transaction.
     """
     processed: list[int] = []
+    rejected: list[str] = []
     find_run = cache(instance.get_run_record_by_id)
     for entry in _in_target(connection, settings, outbox.entries) or []:
         run_id = entry.outcome.run_id or ""
@@ -66,17 +67,15 @@ def process_outbox(
         try:
             recorded = _record(connection, entry, run)
         except REJECTIONS as error:
-            _logger.error(
-                "dataset %s, day %s: the tracking tables reject its record: %s",
-                entry.outcome.dataset,
-                entry.outcome.day,
-                one_line(error),
-            )
+            day = f"dataset {entry.outcome.dataset}, day {entry.outcome.day}"
+            rejected.append(f"{day}: the tracking tables reject its record: {one_line(error)}")
             continue
         if recorded is not Recorded.WAITING:
             processed.append(entry.id)
         if recorded is Recorded.NOW:
             yield _correction_for(entry.outcome)
+    if rejected:
+        _logger.error("%s (%d outcomes are rejected)", rejected[0], len(rejected))
     if processed:
         _in_target(connection, settings, partial(outbox.remove, ids=processed))
 

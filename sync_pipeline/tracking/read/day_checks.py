@@ -27,16 +27,23 @@ def warnings(cursor: "Cursor", dataset: str, days: Sequence[date]) -> dict[date,
     return dict(cursor.fetchall())
 
 
-def missed_days(
-    cursor: "Cursor", dataset: str, triggered_by: str, before: date
-) -> tuple[date | None, int]:
-    """Return the first unsynced day between the last day that the schedule requested and `before`,
-    and how many such days there are; (None, 0) if there are none or it never requested a day."""
-    values = {"dataset": dataset, "triggered_by": triggered_by, "before": before}
-    cursor.execute(_SQL["missed_days"], values)
+def latest_requested_days(
+    cursor: "Cursor", dataset: str, triggered_by: str
+) -> tuple[date, date] | None:
+    """Return the first and the last day of the latest days that `triggered_by` requested, or None
+    if it never requested any."""
+    values = {"dataset": dataset, "triggered_by": triggered_by}
+    cursor.execute(_SQL["latest_requested_days"], values)
     row = cursor.fetchone()
-    assert row is not None  # noqa: S101  an aggregate
-    return row[0], row[1]
+    return None if row is None else (row[0], row[1])
+
+
+def first_unsynced_day(cursor: "Cursor", dataset: str, first: date, last: date) -> date | None:
+    """Return the first day from `first` to `last` that is not synced, or None."""
+    values = {"dataset": dataset, "first": first, "last": last}
+    cursor.execute(_SQL["first_unsynced_day"], values)
+    row = cursor.fetchone()
+    return None if row is None else row[0]
 
 
 def failed_or_missing_days(

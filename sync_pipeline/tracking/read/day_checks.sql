@@ -9,18 +9,21 @@ WHERE dataset = %(dataset)s AND kind = 'day' AND warning IS NOT NULL
   AND sync_date = ANY(%(days)s::date[])
 ORDER BY sync_date
 
--- missed_days: days that are not synced, from the one after the last day that was requested by
--- this schedule to the one before `before`: the first one and their number
-SELECT min(day)::date, count(*) FROM generate_series(
-    (SELECT max(sync_date) + 1 FROM sync_attempt
-     WHERE dataset = %(dataset)s AND triggered_by = %(triggered_by)s),
-    %(before)s::date - 1, interval '1 day') AS day
+-- latest_requested_days: the first and the last day of what was last requested in this way
+SELECT coalesce((SELECT min(sync_date) FROM sync_attempt WHERE batch_id = latest.batch_id),
+                latest.sync_date), latest.sync_date
+FROM (SELECT sync_date, batch_id FROM sync_attempt
+      WHERE dataset = %(dataset)s AND triggered_by = %(triggered_by)s
+      ORDER BY sync_date DESC, id DESC LIMIT 1) AS latest
+
+-- first_unsynced_day: the first day in a range that is not synced
+SELECT min(day)::date FROM generate_series(%(first)s::date, %(last)s::date, interval '1 day') AS day
 WHERE NOT EXISTS (
     SELECT FROM daily_sync_status
     WHERE dataset = %(dataset)s AND sync_date = day::date AND kind = 'day' AND status = 'success')
 
 -- failed_or_missing_days: days with no attempt or a failed latest attempt, with its batch key
--- Not synced days that cannot be synced again: append_only without a key would reject them again.
+-- Leaves out synced days that append_only without a key would reject again.
 SELECT day::date, batch.batch_key
 FROM generate_series(%(first)s::date, %(last)s::date, interval '1 day') AS day
 LEFT JOIN LATERAL (

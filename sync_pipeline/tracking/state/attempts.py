@@ -142,7 +142,7 @@ def explain_interrupted(cursor: "Cursor", run_id: str, error: str, reason: str) 
 def record_replay(cursor: "Cursor", day: SyncedDay, kept: int) -> None:
     """Record that a day's quarantined rows were loaded, except `kept` of them.
 
-    Does nothing if the day has been synced again since. Idempotent.
+    Does nothing if another attempt has loaded the day's rows since. Idempotent.
     """
     values = {"record_id": day.record_id, "number": day.attempt, "kept": kept}
     cursor.execute(_SQL["record_replay"], values)

@@ -27,13 +27,14 @@ SELECT state FROM sync_attempt
 WHERE id = %(id)s AND attempt = %(number)s AND dataset = %(dataset)s AND sync_date = %(day)s
 
 -- loaded_days: those of these days whose rows are in the target, with the attempt that loaded them
-SELECT record.sync_date, record.id, loaded.attempt, record.standing_rows
+-- The attempt may have been deleted with the record of its batch.
+SELECT record.sync_date, record.id, coalesce(loaded.attempt, record.attempt), record.standing_rows
 FROM daily_sync_status record
-CROSS JOIN LATERAL (
+LEFT JOIN LATERAL (
     SELECT attempt FROM sync_attempt
     WHERE dataset = record.dataset AND sync_date = record.sync_date AND state = 'success'
     ORDER BY ended_at DESC LIMIT 1
-) AS loaded
+) AS loaded ON true
 WHERE record.dataset = %(dataset)s AND record.kind = 'day' AND record.standing_since IS NOT NULL
   AND record.sync_date = ANY(%(days)s::date[])
 

@@ -15,6 +15,11 @@ INSERT INTO sync_correction (what, why, dataset, sync_date, batch_key, run_id)
 VALUES (%(what)s, %(why)s, %(dataset)s, %(sync_date)s, %(batch_key)s, %(run_id)s)
 """
 
+_EXISTS = """
+SELECT FROM sync_correction
+WHERE what = %(what)s AND why = %(why)s AND dataset IS NOT DISTINCT FROM %(dataset)s
+"""
+
 
 @dataclass(frozen=True)
 class Correction:
@@ -42,3 +47,10 @@ class Correction:
 def write(cursor: "Cursor", correction: Correction) -> None:
     """Add `correction` to the log."""
     cursor.execute(_INSERT, vars(correction))
+
+
+def write_once(cursor: "Cursor", correction: Correction) -> None:
+    """Add `correction` to the log, unless the same one is already there."""
+    cursor.execute(_EXISTS, vars(correction))
+    if cursor.fetchone() is None:
+        write(cursor, correction)

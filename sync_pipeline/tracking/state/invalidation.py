@@ -31,5 +31,5 @@ def invalidate_days(
     assert row is not None  # noqa: S101  a function's result
     days, first, last = row
     if days:
-        what = f"{days} days, from {first} to {last}, were marked as failed"
+        what = f"the rows of {days} days, from {first} to {last}, are lost"
         corrections.write(cursor, Correction(what, why, dataset, run_id=run_id))

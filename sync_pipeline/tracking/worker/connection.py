@@ -258,6 +258,9 @@ class TrackingConnection:
                     if isinstance(error, errors.UniqueViolation):
                         raise rejected_error(error) from error
                     raise self._mark_unavailable(error) from error
+            except errors.ForeignKeyViolation as error:
+                # The batch's record was deleted; it is opened again with the next write.
+                raise self._mark_unavailable(error) from error
             except REJECTIONS as error:
                 raise rejected_error(error) from error
             except (psycopg2.Error, TrackingError) as error:

@@ -7,8 +7,8 @@ ALTER TABLE daily_sync_status
                AND (standing_rows IS NULL OR standing_rows >= 0 AND kind = 'day'));
 ALTER TABLE sync_attempt ADD COLUMN refused boolean NOT NULL DEFAULT false;
 
--- The rows of a day were loaded by its latest successful attempt. If the record is failed although
--- the latest attempt succeeded, its rows have been lost with their table.
+-- The rows of a day were loaded by its latest successful attempt, unless its record says that it
+-- failed then (its rows have been lost with their table) or the table was missing later.
 ALTER TABLE daily_sync_status DISABLE TRIGGER USER;  -- no reader needs these changes
 UPDATE daily_sync_status SET standing_rows = success_count, standing_since = end_time
 WHERE kind = 'day' AND status = 'success';
@@ -17,8 +17,12 @@ SET standing_rows = latest.rows_loaded, standing_since = latest.ended_at
 FROM (SELECT DISTINCT ON (dataset, sync_date) dataset, sync_date, attempt, rows_loaded, ended_at
       FROM sync_attempt WHERE state = 'success'
       ORDER BY dataset, sync_date, ended_at DESC) AS latest
-WHERE record.kind = 'day' AND record.status <> 'success' AND record.attempt > latest.attempt
-  AND record.dataset = latest.dataset AND record.sync_date = latest.sync_date;
+WHERE record.kind = 'day' AND record.status <> 'success'
+  AND (record.end_time IS NULL OR record.end_time > latest.ended_at)
+  AND record.dataset = latest.dataset AND record.sync_date = latest.sync_date
+  AND NOT EXISTS (SELECT FROM sync_correction
+                  WHERE dataset = record.dataset AND corrected_at > latest.ended_at
+                    AND why LIKE 'the target table % was missing');
 ALTER TABLE daily_sync_status ENABLE TRIGGER USER;
 
 -- The metrics of a dataset's days.
@@ -127,7 +131,7 @@ COMMENT ON COLUMN daily_sync_status.standing_rows IS
 COMMENT ON COLUMN daily_sync_status.standing_since IS
     'Day record: when these rows were loaded; NULL if none were, or if they are lost.';
 COMMENT ON COLUMN daily_sync_status.warning IS
-    'Day record: what is unusual about a success, such as few rows; NULL if nothing is.';
+    'Day record: what is unusual about the rows that the target contains; NULL if nothing is.';
 COMMENT ON COLUMN sync_attempt.refused IS
     'Whether it failed because append_only without a key does not load a day that has rows.';
 COMMENT ON VIEW sync_day_coverage IS
