@@ -217,6 +217,51 @@ class TestRefusedDay:
         assert remaining(connection) == 7
 
 
+class TestDeletedBatch:
+    """Deleting the record of a batch also deletes the attempts for its days."""
+
+    def test_a_refusal_does_not_change_a_synced_day(
+        self, pipeline: Pipeline, connection: "Connection"
+    ) -> None:
+        pipeline.sync([START], open_batch(pipeline.target, [START]), target=_APPEND)
+        run(pipeline.target, "DELETE FROM daily_sync_status WHERE kind = 'batch'")
+        pipeline.sync([START], target=_APPEND)
+        found = day_record(connection, START)
+        assert (found["status"], found["success_count"]) == ("success", ROWS_PER_DAY)
+        assert (found["standing_rows"], found["end_time"]) == (
+            ROWS_PER_DAY,
+            found["standing_since"],
+        )
+
+    def test_quarantined_rows_can_be_replayed(
+        self, pipeline: Pipeline, connection: "Connection"
+    ) -> None:
+        pipeline.sync(DAYS[1:], target=_QUARANTINE)
+        run(pipeline.target, _NO_LARGE_AMOUNT)
+        run(pipeline.source, "UPDATE orders SET amount = 5000 WHERE id = 3")
+        pipeline.sync([START], open_batch(pipeline.target, [START]), target=_QUARANTINE)
+        run(
+            pipeline.target,
+            "DELETE FROM daily_sync_status WHERE kind = 'batch'",
+            "ALTER TABLE orders DROP CONSTRAINT small",
+        )
+        assert _replay(pipeline) == [ReplayResult(START, 1, 0, None)]
+        found = day_record(connection, START)
+        assert (found["success_count"], found["failed_count"]) == (ROWS_PER_DAY, 0)
+        assert found["standing_rows"] == ROWS_PER_DAY
+
+    def test_a_running_batch_is_opened_again(
+        self, pipeline: Pipeline, connection: "Connection"
+    ) -> None:
+        syncing = pipeline.start(DAYS, open_batch(pipeline.target, DAYS))
+        next(syncing)
+        run(pipeline.target, "DELETE FROM daily_sync_status WHERE kind = 'batch'")
+        assert {result.outcome for result in syncing} == {Outcome.SUCCESS}
+        assert pipeline.loaded() == dict.fromkeys(DAYS, ROWS_PER_DAY)
+        (batch,) = rows(connection, "SELECT * FROM daily_sync_status WHERE kind = 'batch'")
+        assert (batch["batch_key"], batch["success_count"]) == ("batch-1", 2)
+
+
 class TestLateOutcomes:
     """Outcomes that are recorded after others."""
 
