@@ -198,6 +198,9 @@ def test_days_until_a_passed_end_date_are_made_up_for(pipeline: Pipeline) -> Non
     record(pipeline, *DAYS[:3])
     at = datetime(2025, 10, 12, 2, tzinfo=timezone.utc)
     assert requests(pipeline, DAYS[6], at, end=DAYS[6]) == [texts(DAYS[3], DAYS[6])]
+    requests(pipeline, DAYS[6], at, end=DAYS[6], catch_up="last")
+    ((what, *_),) = corrections(pipeline)
+    assert what == f"unsynced days from {DAYS[3]} to {DAYS[6]} not requested"
     record(pipeline, *DAYS[3:7])
     (reason,) = requests(pipeline, DAYS[6], at, end=DAYS[6])
     assert reason.startswith("orders has no day to sync")
