@@ -151,7 +151,7 @@ def test_sixty_datasets_are_loaded_a_few_at_a_time(visit: Open) -> None:
         assert len(requests) <= done + _MAX_REQUESTS
         requests[done].continue_(url=_as_orders(requests[done].request.url))
     expect(page.get_by_role("heading", level=1)).to_contain_text("missing")
-    assert page.evaluate("document.querySelectorAll('.strip *').length") <= _DATASETS * 7
+    assert page.evaluate("document.querySelectorAll('.strip *').length") <= _DATASETS * 8
 
 
 def test_a_calendar_of_sixty_datasets_loads_them_when_scrolled_to(visit: Open) -> None:

@@ -114,18 +114,31 @@ def test_the_day_of_a_replayed_row_depends_on_the_datasets_time_zone(
     assert syncing.rows("SELECT id FROM landed ORDER BY id") == [(3,), (7,)]
 
 
-def test_rows_for_a_day_that_is_not_synced_are_not_replayed(syncing: Syncing) -> None:
+def test_rows_of_a_day_that_failed_since_are_replayed_because_its_rows_remain(
+    syncing: Syncing,
+) -> None:
     syncing.sync(keys(), target=QUARANTINE)
     syncing.sync(keys(), target=QUARANTINE | {"max_rejected_rows": 1})
-    assert day_record(syncing, "status") == ("failed",)
+    assert day_record(syncing, "status", "standing_rows") == ("failed", 2497)
+    helpers.run(syncing.url, "ALTER TABLE landed ALTER amount TYPE text")
+    (done,) = run_replay(syncing, QUARANTINE)
+    assert (done.loaded, done.kept) == (3, 0)
+    assert syncing.rows("SELECT count(*) FROM landed") == [(2500,)]
+    assert day_record(syncing, "status", "standing_rows") == ("failed", 2500)
+    assert syncing.rows(
+        "SELECT state, rows_loaded, rows_rejected FROM sync_attempt ORDER BY attempt"
+    ) == [("success", 2500, 0), ("failed", 0, 0)]
+
+
+def test_rows_of_a_day_without_rows_in_the_target_are_not_replayed(syncing: Syncing) -> None:
+    syncing.sync(keys(), target=QUARANTINE)
+    lost = "status = 'failed', error_message = 'x', standing_rows = NULL, standing_since = NULL"
+    helpers.run(syncing.url, f"UPDATE daily_sync_status SET {lost}")
     helpers.run(syncing.url, "ALTER TABLE landed ALTER amount TYPE text")
     (done,) = run_replay(syncing, QUARANTINE)
     assert (done.loaded, done.kept) == (0, 3)
-    assert "latest sync did not succeed" in (done.error or "")
+    assert "the day has no rows in the target" in (done.error or "")
     assert syncing.rows("SELECT count(*) FROM landed") == [(2497,)]
-    assert syncing.rows(
-        "SELECT state, rows_loaded, rows_rejected FROM sync_attempt ORDER BY attempt"
-    ) == [("success", 2497, 3), ("failed", 0, 0)]
 
 
 @pytest.mark.parametrize("values", ["[1, 2]", "{}", "7", "null", '"text"'])

@@ -70,7 +70,7 @@ def test_a_failed_day_causes_the_check_to_fail(stack: Stack) -> None:
     assert end_of(stack, run_id) == "FAILURE"
     found = latest(stack, "rows_accounted_for")
     assert (found["run"], found["passed"], found["severity"]) == (run_id, False, "ERROR")
-    assert found["said"] == "2024-09-23: failed; it has no loaded rows"
+    assert found["said"] == "2024-09-23: failed; the 20 rows loaded before remain"
 
 
 def test_a_run_that_is_aborted_still_reports_its_check(stack: Stack) -> None:

@@ -186,6 +186,9 @@ def test_a_backfill_cancelled_in_the_ui_shows_which_days_were_not_run(
     states = {a["sync_date"]: a for a in stack.attempts(record["id"])}
     for day in CANCELLED[kept + 1 :]:
         assert states[day]["error_message"] == f"not run: cancelled in Dagster: backfill {key}"
-    assert "the day was rolled back" in states[CANCELLED[kept]]["error_message"]
+    running = states[CANCELLED[kept]]["error_message"]
+    assert (
+        running == f"cancelled in Dagster: backfill {key}; the day was running and was rolled back"
+    )
     assert stack.rows_of("orders", CANCELLED[kept]) == []
     assert stack.differing_days("orders", CANCELLED[:kept]) == []
