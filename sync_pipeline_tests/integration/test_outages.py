@@ -331,7 +331,8 @@ def test_a_day_whose_worker_is_presumed_dead_during_its_commit_is_recorded_as_a_
         in_thread(lambda: pipeline.sync(DAYS[:1], batch)) as syncing,
     ):
         wait_until_blocked(connection, gate.info.backend_pid)
-        assert Worker(records, batch).fail_run("presumed dead") == 1
+        # The source is read while the attempt begins.
+        wait_until(lambda: Worker(records, batch).fail_run("presumed dead") == 1)
         execute(gate, "SELECT pg_advisory_unlock(42)")
         [result] = syncing.result(helpers.TIMEOUT_SECONDS)
     assert result.outcome is Outcome.SUCCESS

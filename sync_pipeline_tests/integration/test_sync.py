@@ -32,6 +32,7 @@ from sync_pipeline_tests.integration.helpers import (
     run,
     wait_until_blocked,
 )
+from sync_pipeline_tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -436,7 +437,8 @@ def test_a_superseded_day_fails_and_the_next_days_are_synced(
     work = partial(pipeline.sync, FIVE, batch)
     with gate_closed(pipeline.source) as gate, in_thread(work) as syncing:
         wait_until_blocked(connection, gate.info.backend_pid)
-        assert Worker(records, batch).fail_run("presumed dead") == 1
+        # The source is read while the attempt begins.
+        wait_until(lambda: Worker(records, batch).fail_run("presumed dead") == 1)
         execute(gate, "SELECT pg_advisory_unlock(42)")
         results = syncing.result(helpers.TIMEOUT_SECONDS)
 
