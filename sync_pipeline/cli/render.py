@@ -140,7 +140,7 @@ def quarantined_text(batch: BatchProgress, days: Iterable[DayOfBatch]) -> Text |
 def warnings_text(days: Mapping[date, str]) -> Text | None:
     """Return one line listing the days with a warning, or None if there are none."""
     texts = [f"{day} ({visible(warning)})" for day, warning in days.items()]
-    return Text(f"unusually few rows: {_join(texts)}", "yellow") if texts else None
+    return Text(f"warnings: {_join(texts)}", "yellow") if texts else None
 
 
 def to_json(batch: BatchProgress, days: Sequence[DayOfBatch] | None = None) -> str:

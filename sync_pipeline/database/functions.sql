@@ -814,6 +814,76 @@ CREATE OR REPLACE FUNCTION sync_invalidate_days(
 $$;
 
 
+-- Records kept by other programs --------------------------------------------------------------------
+
+-- Fill in the typed columns for programs that know only the specification's columns (its own INSERT
+-- and UPDATE among them): the times, and for a record that the pipeline does not manage also its
+-- days and, for a day, the rows that it has. A batch in which a day failed, or whose counts do not
+-- add up, does not become a success.
+CREATE OR REPLACE FUNCTION daily_sync_status_fill() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    found   text[];
+    problem text;
+BEGIN
+    NEW.updated_at := clock_timestamp();
+    IF NEW.status NOT IN ('syncing', 'success', 'failed') THEN
+        RAISE EXCEPTION 'unknown status %', quote_literal(NEW.status) USING
+            ERRCODE = 'check_violation', CONSTRAINT = 'daily_sync_status_status_known',
+            HINT = 'use syncing, success or failed';
+    END IF;
+    IF NEW.status = 'syncing' THEN
+        NEW.end_time := NULL;
+        NEW.duration_seconds := NULL;
+    ELSIF NEW.status IN ('success', 'failed') THEN
+        NEW.end_time := coalesce(NEW.end_time, clock_timestamp());
+        NEW.duration_seconds := coalesce(
+            NEW.duration_seconds,
+            greatest(0, floor(extract(epoch FROM NEW.end_time - NEW.start_time)))::integer);
+    END IF;
+    IF TG_OP = 'INSERT' AND NEW.kind IS NULL THEN
+        NEW.kind := CASE WHEN NEW.remarks LIKE '%批量同步%' THEN 'batch' ELSE 'day' END;
+    END IF;
+    IF NEW.kind = 'day' AND NEW.attempt = 0 AND NEW.status = 'success' THEN
+        NEW.standing_rows := NEW.success_count;
+        NEW.standing_since := NEW.end_time;
+    END IF;
+    IF NEW.kind = 'batch' AND NEW.batch_key IS NULL THEN
+        found := regexp_match(NEW.remarks,
+            '(\d{4}-\d\d-\d\d) ?至 ?(\d{4}-\d\d-\d\d), 共(\d+)天');
+        IF found IS NOT NULL THEN
+            NEW.start_date := found[1]::date;
+            NEW.end_date := found[2]::date;
+            NEW.total_days := found[3]::integer;
+        END IF;
+        found := regexp_match(NEW.remarks, '\d+/(\d+)天');
+        IF found IS NOT NULL THEN
+            NEW.total_days := found[1]::integer;
+        END IF;
+        found := regexp_match(NEW.remarks, '跳过(\d+)');
+        IF found IS NOT NULL THEN
+            NEW.skipped_count := found[1]::integer;
+        END IF;
+        IF NEW.status = 'success' AND NEW.failed_count > 0 THEN
+            problem := format('%s days failed', NEW.failed_count);
+        ELSIF NEW.status = 'success'
+              AND NEW.remarks ~ '共\d+天, 成功\d+, 失败\d+, 跳过\d+'
+              AND NEW.success_count + NEW.skipped_count <> NEW.total_days THEN
+            problem := format('the counts do not add up: %s of %s days',
+                              NEW.success_count + NEW.skipped_count, NEW.total_days);
+        END IF;
+        IF problem IS NOT NULL THEN
+            NEW.status := 'failed';
+            NEW.error_message := coalesce(NEW.error_message, problem);
+        END IF;
+    END IF;
+    NEW.start_date := coalesce(NEW.start_date, NEW.sync_date);
+    NEW.end_date := coalesce(NEW.end_date, NEW.sync_date);
+    NEW.total_days := coalesce(NEW.total_days, NEW.end_date - NEW.start_date + 1);
+    RETURN NEW;
+END
+$$;
+
+
 -- What the API does -------------------------------------------------------------------------------
 --
 -- These run with their owner's privileges, so that the API's role needs no privilege to change

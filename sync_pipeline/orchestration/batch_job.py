@@ -114,7 +114,9 @@ def _open(
         # A retry requests a day range, but the batch may contain only some of its days.
         days = [day for day in days if day in known]
     resync = config.already_synced is AlreadySynced.resync
-    batch = BatchSpec(key, dataset.name, days, tracker.run_id, tracker.triggered_by, resync)
+    batch = BatchSpec(
+        key, dataset.name, days or list(known), tracker.run_id, tracker.triggered_by, resync
+    )
     tracker.open_batch(batch)
     last = dataset.last_day(datetime.now(timezone.utc))
     outside = [day for day in known if not dataset.start_date <= day <= last]

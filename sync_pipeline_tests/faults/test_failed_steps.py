@@ -11,7 +11,7 @@ from sync_pipeline.tracking.models import BatchSpec
 from sync_pipeline.tracking.state import batches
 from sync_pipeline_tests.faults.harness import Harness
 from sync_pipeline_tests.faults.workers import in_environment
-from sync_pipeline_tests.faults.world import Layout, World, day_number
+from sync_pipeline_tests.faults.world import DAYS, Layout, World, day_number
 from sync_pipeline_tests.integration.helpers import transaction
 
 pytestmark = [
@@ -44,6 +44,15 @@ def test_days_of_a_batch_that_no_longer_belong_to_the_dataset_say_so(harness: Ha
         "tracking", "SELECT error_message FROM sync_attempt WHERE sync_date = %s", [before]
     )
     assert outside["error_message"].startswith(reason)
+
+
+def test_days_between_those_of_a_batch_are_not_synced_in_its_place(harness: Harness) -> None:
+    world = harness.world(Layout.TOGETHER)
+    world.reset(0.0)
+    outside = [day_number(0) - timedelta(days=1), day_number(DAYS)]
+    record = _run_batch(world, outside)
+    assert (record["status"], record["total_days"], record["failed_count"]) == ("failed", 2, 2)
+    assert "not run: dataset orders now begins on" in record["error_message"].replace("Not", "not")
 
 
 def _run_batch(world: World, requested: list[date]) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """Days that a worker committed but did not record are recorded before its run is closed."""
 
 import logging
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import psycopg2
@@ -19,6 +20,9 @@ from sync_pipeline.tracking.worker.outbox import Outbox
 from sync_pipeline_tests.faults.harness import Harness
 from sync_pipeline_tests.faults.workers import in_environment
 from sync_pipeline_tests.faults.world import Layout, World, day_number
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 pytestmark = [
     pytest.mark.faults,
@@ -97,14 +101,9 @@ def test_an_outcome_that_the_tables_reject_is_kept_and_the_others_are_recorded(
     harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
     world = harness.world(Layout.ALL_APART)
-    world.reset(0.0)
-    run = create_run(world)
-    for day in DAYS:
-        leave_in_outbox(world, BatchSpec(f"killed {day}", "orders", [day], run.run_id, "a test"))
-    tracking = psycopg2.connect(world.settings.tracking_url)
-    tracking.autocommit = True
+    run = leave_days_in_outbox(world)
     synced = "SELECT sync_date FROM sync_attempt WHERE run_id = %s AND state = 'success' ORDER BY 1"
-    with closing(tracking), tracking.cursor() as cursor:
+    with statements(world.settings.tracking_url) as cursor:
         cursor.execute(
             "ALTER TABLE sync_attempt ADD CONSTRAINT no_first CHECK (sync_date <> %s) NOT VALID",
             [DAYS[0]],
@@ -125,13 +124,8 @@ def test_the_end_time_of_a_day_does_not_depend_on_how_long_other_days_take_to_re
     harness: Harness,
 ) -> None:
     world = harness.world(Layout.ALL_APART)
-    world.reset(0.0)
-    run = create_run(world)
-    for day in DAYS:
-        leave_in_outbox(world, BatchSpec(f"killed {day}", "orders", [day], run.run_id, "a test"))
-    tracking = psycopg2.connect(world.settings.tracking_url)
-    tracking.autocommit = True
-    with closing(tracking), tracking.cursor() as cursor:
+    run = leave_days_in_outbox(world)
+    with statements(world.settings.tracking_url) as cursor:
         cursor.execute(SLOW_RECORDS)
         by_reconciler(world, run)
         cursor.execute("DROP FUNCTION slow_record CASCADE")
@@ -146,6 +140,23 @@ def create_run(world: World) -> dg.DagsterRun:
         run_config={"dataset": "orders", "start_date": str(DAYS[0]), "end_date": str(DAYS[1])},
         tags={tags.BATCH_KEY_TAG: "killed"},
     )
+
+
+def leave_days_in_outbox(world: World) -> dg.DagsterRun:
+    """Leave each day in the outbox, in a separate batch; return the run that loaded them."""
+    world.reset(0.0)
+    run = create_run(world)
+    for day in DAYS:
+        leave_in_outbox(world, BatchSpec(f"killed {day}", "orders", [day], run.run_id, "a test"))
+    return run
+
+
+@contextmanager
+def statements(url: str) -> Iterator["Cursor"]:
+    """Yield a cursor whose statements are committed one by one."""
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        yield cursor
 
 
 def leave_in_outbox(world: World, batch: BatchSpec) -> None:

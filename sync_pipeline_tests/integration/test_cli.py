@@ -89,7 +89,7 @@ def test_a_backfill_lists_days_with_unusually_few_rows(project: Databases) -> No
     project.source("DELETE FROM orders_rows WHERE day = %s AND id > 2", [of[-1]])
     ended = backfill(project, of)
     assert ended.code == 0
-    assert "unusually few rows: 2025-09-08 (2 rows, typically 20)\n" in ended.out
+    assert "warnings: 2025-09-08 (2 rows, typically 20)\n" in ended.out
 
 
 def test_dagster_shows_the_run_of_a_backfill_like_any_other(

@@ -40,6 +40,10 @@ _APPEND = {"write": "append_only"}
 _QUARANTINE = {"on_bad_row": "quarantine"}
 _NO_LARGE_AMOUNT = "ALTER TABLE orders ADD CONSTRAINT small CHECK (amount < 1000) NOT VALID"
 
+_LATE = DayOutcome(
+    DATASET, START, AttemptState.SUCCESS, "run-1", "a test", None, seconds=1.0, counts=counts(7)
+)
+
 
 def remaining(connection: "Connection", day: date = START) -> int | None:
     """Return how many rows remain according to the day's record; check the time beside it."""
@@ -269,19 +273,9 @@ class TestLateOutcomes:
         self, pipeline: Pipeline, connection: "Connection"
     ) -> None:
         worker = Worker(pipeline.target, run_id="run-2")
-        late = DayOutcome(
-            DATASET,
-            START,
-            AttemptState.SUCCESS,
-            "run-1",
-            "a test",
-            None,
-            seconds=1.0,
-            counts=counts(7),
-        )
         worker.break_at(START)
         with transaction(pipeline.target) as cursor:
-            attempts.record_outcome(cursor, late, None, ended_ago=10.0)
+            attempts.record_outcome(cursor, _LATE, None, ended_ago=10.0)
         assert day_record(connection, START)["status"] == "failed"
         assert remaining(connection) == 7
 
@@ -289,18 +283,8 @@ class TestLateOutcomes:
         self, pipeline: Pipeline, connection: "Connection"
     ) -> None:
         Worker(pipeline.target, run_id="run-2").sync(START, row_count=9)
-        late = DayOutcome(
-            DATASET,
-            START,
-            AttemptState.SUCCESS,
-            "run-1",
-            "a test",
-            None,
-            seconds=1.0,
-            counts=counts(7),
-        )
         with transaction(pipeline.target) as cursor:
-            attempts.record_outcome(cursor, late, None, ended_ago=10.0)
+            attempts.record_outcome(cursor, _LATE, None, ended_ago=10.0)
         assert day_record(connection, START)["standing_rows"] == 9
 
 
